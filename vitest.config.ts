@@ -1,0 +1,30 @@
+import { defineConfig } from "vitest/config";
+
+const everywhere = ["packages", "services", "providers", "apps", "script", "test"];
+
+export default defineConfig({
+  test: {
+    reporters: process.env.CI ? ["default", "./script/closing-line-reporter.ts"] : ["default"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: everywhere.map((folder) => `${folder}/**/*.test.ts`),
+          exclude: ["**/node_modules/**", "**/dist/**"],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: everywhere.map((folder) => `${folder}/**/*.itest.ts`),
+          exclude: ["**/node_modules/**", "**/dist/**"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
