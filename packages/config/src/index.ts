@@ -1,0 +1,3 @@
+export { type HostEnvironment, hostEnvironment } from "./host-environment.ts";
+export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
+export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";

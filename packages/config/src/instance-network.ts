@@ -1,0 +1,34 @@
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import type { InstancePaths } from "./instance-paths.ts";
+
+/** The addresses one installation has taken on this machine; chosen at its first start, then kept. */
+export interface InstanceNetwork {
+  /** The gateway's port on 127.0.0.1; 3000 for the default instance. */
+  gatewayPort: number;
+  /** The mesh proxy's port on 127.0.0.1, for programs that find the mesh by HTTP_PROXY; 3002 for the default instance. */
+  proxyPort: number;
+  /** Where the data plane serves /metrics and /healthz on 127.0.0.1; 3001 for the default instance. */
+  metricsPort: number;
+  /** The first two octets of the mesh's loopback range, "127.88" for the default instance. */
+  vipPrefix: string;
+  /** The first of 5000 ports for replicas; 20000 for the default instance. */
+  replicaPortBase: number;
+}
+
+const file = (paths: InstancePaths) => `${paths.data}/network.json`;
+
+/** What the installation has taken, or undefined before its first start. */
+export function readNetwork(paths: InstancePaths): InstanceNetwork | undefined {
+  try {
+    return JSON.parse(readFileSync(file(paths), "utf8")) as InstanceNetwork;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Keeps what the installation has taken; atomic. */
+export function writeNetwork(paths: InstancePaths, network: InstanceNetwork): void {
+  writeFileSync(`${file(paths)}.new`, `${JSON.stringify(network, null, 2)}\n`, { mode: 0o600 });
+  renameSync(`${file(paths)}.new`, file(paths));
+}

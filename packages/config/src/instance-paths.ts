@@ -1,0 +1,68 @@
+import { resolve } from "node:path";
+import { HmsError } from "@hms/kernel";
+import { type HostEnvironment, hostEnvironment } from "./host-environment.ts";
+
+/** Which installation on this machine is meant. */
+export interface InstanceSelector {
+  /** Default: HMS_INSTANCE, else "default". */
+  instance?: string | undefined;
+  /** The data directory; default: HMS_DATA, else the XDG state folder. */
+  data?: string | undefined;
+}
+
+/** Where one installation keeps everything. All paths are absolute. */
+export interface InstancePaths {
+  /** The installation's name. */
+  instance: string;
+  /** The data directory, mode 0700: state that survives a reboot. */
+  data: string;
+  /** Sockets and process ids, mode 0700; inside the data directory. */
+  run: string;
+  /** Keys and tokens, mode 0700; outside the data directory. */
+  config: string;
+  /** The agent's socket. */
+  agentSocket: string;
+  /** The server's socket: every platform method. */
+  kernelSocket: string;
+  /** The operator's token, mode 0600. */
+  operatorToken: string;
+}
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
+/** Linux limits a socket path to 107 bytes; the longest name of ours is ".s.PGSQL.5432.lock". */
+const LONGEST_RUN_PATH = 107 - "/.s.PGSQL.5432.lock".length;
+
+/**
+ * Finds the paths of an installation.
+ * @throws HmsError INVALID_ARGUMENT if the name is not a name or the data path is too long for sockets.
+ */
+export function resolveInstance(
+  selector: InstanceSelector = {},
+  host: HostEnvironment = hostEnvironment(),
+): InstancePaths {
+  const instance = selector.instance ?? host.instance ?? "default";
+  if (!NAME.test(instance)) {
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `"${instance}" cannot name an instance: use 1 to 32 lower-case letters, digits and inner hyphens.`,
+    );
+  }
+  const data = resolve(selector.data ?? host.data ?? `${host.stateHome}/hms-sys/${instance}`);
+  const run = `${data}/run`;
+  if (Buffer.byteLength(run) > LONGEST_RUN_PATH) {
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `The data directory ${data} is too deep: sockets below it would pass 107 bytes. Choose a shorter one with --data.`,
+    );
+  }
+  const config = resolve(`${host.configHome}/hms-sys/${instance}`);
+  return {
+    instance,
+    data,
+    run,
+    config,
+    agentSocket: `${run}/agent.sock`,
+    kernelSocket: `${run}/kernel.sock`,
+    operatorToken: `${config}/operator.token`,
+  };
+}
