@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel/errors";
 import { type HostEnvironment, hostEnvironment } from "./host-environment.ts";
 
 /** Which installation on this machine is meant. */
