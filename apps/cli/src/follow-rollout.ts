@@ -57,9 +57,7 @@ async function* resumed(
   let events = start(signal);
   for (;;) {
     try {
-      for await (const event of events) {
-        if (event.rolloutId === progress.rolloutId && event.sequence <= progress.sequence) continue;
-        Object.assign(progress, { rolloutId: event.rolloutId, sequence: event.sequence });
+      for await (const event of unseen(events, progress)) {
         yield event;
         if (event.event.case === "ended") return;
       }
@@ -69,6 +67,18 @@ async function* resumed(
     }
     invocation.output.note("… the server is away; waiting for it");
     events = watchAgain(invocation, progress.rolloutId, signal);
+  }
+}
+
+/** The events that have not been shown yet, noted as shown. */
+async function* unseen(
+  events: AsyncIterable<deployment.RolloutEvent>,
+  progress: Progress,
+): AsyncGenerator<deployment.RolloutEvent> {
+  for await (const event of events) {
+    if (event.rolloutId === progress.rolloutId && event.sequence <= progress.sequence) continue;
+    Object.assign(progress, { rolloutId: event.rolloutId, sequence: event.sequence });
+    yield event;
   }
 }
 
