@@ -1,0 +1,143 @@
+import { defaultValue } from "./default-value.ts";
+import { describedValue } from "./described-value.ts";
+import { nameProblem, objectAdvice, unknownKey } from "./key-problem.ts";
+import { quoted } from "./quoted.ts";
+import { readScalar } from "./read-scalar.ts";
+import { below, type Place, type Reading, refuse, UNREADABLE, yamlAt } from "./reading.ts";
+import { type ListNode, type MapNode, type ObjectNode, outputName, type SchemaNode } from "./schema-node.ts";
+import type { YamlNode } from "./yaml-source.ts";
+
+/** Reads what stands at a place as its schema node asks. Where something is wrong it is reported, and UNREADABLE stands in for the value. */
+export function readNode(node: SchemaNode, place: Place, reading: Reading): unknown {
+  const yaml = yamlAt(place, reading);
+  if (!yaml) return UNREADABLE;
+  reading.given.set(place.path, reading.source.position(yaml.offset));
+  if (node.kind === "object") return readObject(node, { ...place, yaml }, reading);
+  if (node.kind === "list") return readList(node, { ...place, yaml }, reading);
+  if (node.kind === "map") return readMap(node, { ...place, yaml }, reading);
+  const outcome = readScalar(node, yaml, reading);
+  if ("value" in outcome) return outcome.value;
+  for (const problem of outcome.problems) refuse(reading, { path: place.path, offset: yaml.offset }, problem);
+  return UNREADABLE;
+}
+
+type FoundPlace = Place & { readonly yaml: YamlNode };
+
+function readList(node: ListNode, { path, yaml }: FoundPlace, reading: Reading): unknown {
+  const at = { path, offset: yaml.offset };
+  if (yaml.kind !== "list") {
+    const advice = node.item.kind === "object" ? 'Put "- " before the first key of each item' : "Write it in brackets";
+    return refuse(
+      reading,
+      at,
+      `A list is needed here, and this is ${describedValue(yaml)}. ${advice}: ${node.example}`,
+    );
+  }
+  if (yaml.items.length === 0) return refuse(reading, at, "The list is empty. Put something in, or remove the key");
+  if (yaml.items.length > node.max) {
+    return refuse(reading, at, `The list has ${yaml.items.length} items, and ${node.max} are the most. Remove some`);
+  }
+  const items = yaml.items.map((value, index) =>
+    readNode(node.item, { path: `${path}[${index}]`, value, offset: yaml.offset }, reading),
+  );
+  if (node.item.kind === "choice") refuseRepeated(items, path, reading);
+  return items;
+}
+
+function refuseRepeated(items: unknown[], path: string, reading: Reading): void {
+  for (const [index, item] of items.entries()) {
+    const position = reading.given.get(`${path}[${index}]`);
+    if (item === UNREADABLE || items.indexOf(item) === index || !position) continue;
+    reading.problems.add(
+      `${path}[${index}]`,
+      position,
+      `${String(item)} is in the list already. Remove one of the two`,
+    );
+  }
+}
+
+function readMap(node: MapNode, { path, yaml }: FoundPlace, reading: Reading): unknown {
+  const at = { path, offset: yaml.offset };
+  if (yaml.kind !== "map") {
+    return refuse(
+      reading,
+      at,
+      `Lines of the form NAME: "value" are needed here, and this is ${describedValue(yaml)}. Write ${node.example}`,
+    );
+  }
+  if (yaml.pairs.length > node.max) {
+    return refuse(reading, at, `There are ${yaml.pairs.length} entries, and ${node.max} are the most. Remove some`);
+  }
+  const entries = new Map<string, unknown>();
+  for (const pair of yaml.pairs) {
+    const { name, offset } = reading.source.key(pair, yaml.offset);
+    const key = below(path, name ?? "?");
+    const wrong = nameProblem(node, name);
+    if (wrong || name === undefined) refuse(reading, { path: key, offset }, wrong ?? "");
+    else if (entries.has(name)) refuse(reading, { path: key, offset }, repeatedKey(name, key, reading));
+    else entries.set(name, readNode(node.value, { path: key, value: pair.value, offset }, reading));
+  }
+  return Object.fromEntries(entries);
+}
+
+function readObject(node: ObjectNode, { path, yaml }: FoundPlace, reading: Reading): unknown {
+  if (yaml.kind !== "map") {
+    return refuse(
+      reading,
+      { path, offset: yaml.offset },
+      `A group of keys is needed here, and this is ${describedValue(yaml)}. ${objectAdvice(node)}`,
+    );
+  }
+  const read = new Map<string, unknown>();
+  const unknown = new Set<string>();
+  for (const pair of yaml.pairs) {
+    const { name, offset } = reading.source.key(pair, yaml.offset);
+    const at = { path: below(path, name ?? "?"), offset };
+    const child = name !== undefined && Object.hasOwn(node.properties, name) ? node.properties[name] : undefined;
+    if (!child || name === undefined) {
+      refuse(reading, at, unknownKey(node, name, reading.schema));
+      if (name !== undefined) unknown.add(name);
+    } else if (read.has(name)) refuse(reading, at, repeatedKey(name, at.path, reading));
+    else read.set(name, readNode(child, { path: at.path, value: pair.value, offset }, reading));
+  }
+  return complete(node, { path, offset: yaml.offset, read, unknown }, reading);
+}
+
+interface ObjectSoFar {
+  path: string;
+  offset: number;
+  read: Map<string, unknown>;
+  unknown: Set<string>;
+}
+
+/** Fills in defaults and reports required keys that are missing. */
+function complete(node: ObjectNode, { path, offset, read, unknown }: ObjectSoFar, reading: Reading): unknown {
+  const entries: [string, unknown][] = [];
+  for (const [key, child] of Object.entries(node.properties)) {
+    let value = read.get(key);
+    if (!read.has(key)) {
+      if (!child.required) value = defaultValue(child);
+      else if (!child.requiredUnless?.some((other) => unknown.has(other))) {
+        refuse(reading, { path: below(path, key), offset }, missingKey(key, child));
+      }
+    }
+    if (value !== undefined) entries.push([outputName(key, child), value]);
+  }
+  return Object.fromEntries(entries);
+}
+
+function missingKey(key: string, child: SchemaNode): string {
+  const example = child.kind === "object" ? exampleOf(child) : child.example;
+  return `The key ${key} is missing, and it has no default. Add ${key}: ${example}`;
+}
+
+function exampleOf(node: ObjectNode): string {
+  const required = Object.entries(node.properties).filter(([, child]) => child.required);
+  return `{${required.map(([key, child]) => `${key}: ${child.example}`).join(", ")}}`;
+}
+
+function repeatedKey(name: string, path: string, reading: Reading): string {
+  const first = reading.given.get(path);
+  const where = first ? ` in line ${first.line}` : "";
+  return `The key ${quoted(name)} is there already${where}, and only one of the two could count. Remove one`;
+}
