@@ -18,14 +18,6 @@ const scalingOrder: Rule = {
     min <= max ? [] : [["scaling.min", `min (${min}) is more than max (${max}). Raise max, or lower min`]],
 };
 
-const oneHealthCheck: Rule = {
-  keys: ["health"],
-  check: (_, given) =>
-    given.has("health.http") && given.has("health.tcp")
-      ? [["health.tcp", "http and tcp exclude each other. Remove one of the two"]]
-      : [],
-};
-
 const riseFits: Rule = {
   keys: ["health.rise", "health.interval", "health.start_timeout"],
   check: ({ health: { rise, intervalMs, startTimeoutMs } }) => {
@@ -75,4 +67,4 @@ function overlap(one: Route, other: Route): boolean {
 }
 
 /** Everything that must hold between keys. */
-export const manifestRules: readonly Rule[] = [scalingOrder, oneHealthCheck, riseFits, deadlineFits, distinctRoutes];
+export const manifestRules: readonly Rule[] = [scalingOrder, riseFits, deadlineFits, distinctRoutes];

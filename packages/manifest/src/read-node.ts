@@ -100,6 +100,15 @@ function readObject(node: ObjectNode, { path, yaml }: FoundPlace, reading: Readi
     } else if (read.has(name)) refuse(reading, at, repeatedKey(name, at.path, reading));
     else read.set(name, readNode(child, { path: at.path, value: pair.value, offset }, reading));
   }
+  for (const [one, other] of node.exclusive ?? []) {
+    if (!read.has(one) || !read.has(other)) continue;
+    const description = `${one} and ${other} exclude each other. Remove one of the two`;
+    reading.problems.add(
+      below(path, other),
+      reading.given.get(below(path, other)) ?? reading.source.position(yaml.offset),
+      description,
+    );
+  }
   return complete(node, { path, offset: yaml.offset, read, unknown }, reading);
 }
 

@@ -97,6 +97,8 @@ export interface MapNode extends KeyFacts {
 export interface ObjectNode extends KeyFacts {
   readonly kind: "object";
   readonly properties: Readonly<Record<string, SchemaNode>>;
+  /** Pairs of keys of which at most one may be written. */
+  readonly exclusive?: readonly (readonly [string, string])[];
   /** Keys that a later version will accept, with what to do until then. */
   readonly later?: Readonly<Record<string, string>>;
   /** Keys that people bring from other formats, with what they are called here. */

@@ -95,6 +95,7 @@ export const healthKeys = {
       description: "How long a new replica must stay healthy before the rollout relies on it.",
     },
   },
+  exclusive: [["http", "tcp"]],
   elsewhere: {
     path: "health.http",
     url: "health.http",
