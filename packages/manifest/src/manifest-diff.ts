@@ -2,7 +2,7 @@ import { formatAmount, formatShare } from "./amount.ts";
 import { defaultValue } from "./default-value.ts";
 import { type Manifest, manifestSchema } from "./manifest-schema.ts";
 import { visible } from "./quoted.ts";
-import { outputName, type SchemaNode, type Surge } from "./schema-node.ts";
+import { type ObjectNode, outputName, type SchemaNode, type Surge } from "./schema-node.ts";
 
 /** One difference between two manifests, in the notation of manifests; empty text: not there. */
 export interface Change {
@@ -52,25 +52,29 @@ function flatten(manifest: unknown): Map<string, string> {
 }
 
 interface Flattening {
-  key: string;
-  value: unknown;
-  texts: Map<string, string>;
+  readonly key: string;
+  readonly value: unknown;
+  readonly texts: Map<string, string>;
 }
 
-function collect(node: SchemaNode, { key, value = defaultValue(node), texts }: Flattening): void {
-  // What was stored by an earlier version may lack a key, or hold what this one no longer writes.
-  if (value === undefined || value === null) return;
-  if (node.kind === "object") {
-    for (const [name, child] of Object.entries(node.properties)) {
-      // Nothing but the absence of http.
-      if (child.kind === "flag" && child.only !== undefined) continue;
-      const inner = (value as Record<string, unknown>)[outputName(name, child)];
-      collect(child, { key: key === "" ? name : `${key}.${name}`, value: inner, texts });
-    }
-  } else if (node.kind === "map") {
-    for (const [name, inner] of Object.entries(value)) texts.set(`${key}.${name}`, String(inner) || '""');
-  } else if (node.kind === "list") collectRoutes(key, value as Manifest["routes"], texts);
-  else texts.set(key, written(node, value));
+function collect(node: SchemaNode, { key, value, texts }: Flattening): void {
+  // What an earlier version stored may lack a key.
+  const found = value ?? defaultValue(node);
+  if (found === undefined) return;
+  if (node.kind === "object") collectKeys(node, { key, value: found, texts });
+  else if (node.kind === "list") collectRoutes(key, found as Manifest["routes"], texts);
+  else if (node.kind === "map") {
+    for (const [name, inner] of Object.entries(found)) texts.set(`${key}.${name}`, String(inner) || '""');
+  } else texts.set(key, written(node, found));
+}
+
+function collectKeys(node: ObjectNode, { key, value, texts }: Flattening): void {
+  for (const [name, child] of Object.entries(node.properties)) {
+    // It says no more than that http is absent.
+    if (child.kind === "flag" && child.only !== undefined) continue;
+    const inner = (value as Record<string, unknown>)[outputName(name, child)];
+    collect(child, { key: key === "" ? name : `${key}.${name}`, value: inner, texts });
+  }
 }
 
 function collectRoutes(key: string, routes: Manifest["routes"], texts: Map<string, string>): void {

@@ -5,7 +5,7 @@ import { quoted } from "./quoted.ts";
 import { readScalar } from "./read-scalar.ts";
 import { below, type Place, type Reading, refuse, UNREADABLE, yamlAt } from "./reading.ts";
 import { type ListNode, type MapNode, type ObjectNode, outputName, type SchemaNode } from "./schema-node.ts";
-import type { YamlNode } from "./yaml-source.ts";
+import type { YamlNode, YamlPair } from "./yaml-source.ts";
 
 /** Reads what stands at a place as its schema node asks. Where something is wrong it is reported, and UNREADABLE stands in for the value. */
 export function readNode(node: SchemaNode, place: Place, reading: Reading): unknown {
@@ -82,57 +82,52 @@ function readMap(node: MapNode, { path, yaml }: FoundPlace, reading: Reading): u
 
 function readObject(node: ObjectNode, { path, yaml }: FoundPlace, reading: Reading): unknown {
   if (yaml.kind !== "map") {
-    return refuse(
-      reading,
-      { path, offset: yaml.offset },
-      `A group of keys is needed here, and this is ${describedValue(yaml)}. ${objectAdvice(node)}`,
-    );
+    const description = `A group of keys is needed here, and this is ${describedValue(yaml)}. ${objectAdvice(node)}`;
+    return refuse(reading, { path, offset: yaml.offset }, description);
   }
-  const read = new Map<string, unknown>();
-  const unknown = new Set<string>();
-  for (const pair of yaml.pairs) {
-    const { name, offset } = reading.source.key(pair, yaml.offset);
-    const at = { path: below(path, name ?? "?"), offset };
-    const child = name !== undefined && Object.hasOwn(node.properties, name) ? node.properties[name] : undefined;
-    if (!child || name === undefined) {
-      refuse(reading, at, unknownKey(node, name, reading.schema));
-      if (name !== undefined) unknown.add(name);
-    } else if (read.has(name)) refuse(reading, at, repeatedKey(name, at.path, reading));
-    else read.set(name, readNode(child, { path: at.path, value: pair.value, offset }, reading));
-  }
-  for (const [one, other] of node.exclusive ?? []) {
-    if (!read.has(one) || !read.has(other)) continue;
-    const description = `${one} and ${other} exclude each other. Remove one of the two`;
-    reading.problems.add(
-      below(path, other),
-      reading.given.get(below(path, other)) ?? reading.source.position(yaml.offset),
-      description,
-    );
-  }
-  return complete(node, { path, offset: yaml.offset, read, unknown }, reading);
+  const group: ObjectSoFar = { path, offset: yaml.offset, read: new Map(), unknown: new Set() };
+  for (const pair of yaml.pairs) readPair(node, { group, pair }, reading);
+  refuseExclusive(node, group, reading);
+  return complete(node, group, reading);
 }
 
 interface ObjectSoFar {
-  path: string;
-  offset: number;
-  read: Map<string, unknown>;
-  unknown: Set<string>;
+  readonly path: string;
+  readonly offset: number;
+  readonly read: Map<string, unknown>;
+  readonly unknown: Set<string>;
+}
+
+function readPair(node: ObjectNode, { group, pair }: { group: ObjectSoFar; pair: YamlPair }, reading: Reading): void {
+  const { name, offset } = reading.source.key(pair, group.offset);
+  const path = below(group.path, name ?? "?");
+  const child = name !== undefined && Object.hasOwn(node.properties, name) ? node.properties[name] : undefined;
+  if (name === undefined || !child) {
+    refuse(reading, { path, offset }, unknownKey(node, name, reading.schema));
+    if (name !== undefined) group.unknown.add(name);
+  } else if (group.read.has(name)) refuse(reading, { path, offset }, repeatedKey(name, path, reading));
+  else group.read.set(name, readNode(child, { path, value: pair.value, offset }, reading));
+}
+
+function refuseExclusive(node: ObjectNode, { path, offset, read }: ObjectSoFar, reading: Reading): void {
+  for (const [one, other] of node.exclusive ?? []) {
+    if (!read.has(one) || !read.has(other)) continue;
+    const place = reading.given.get(below(path, other)) ?? reading.source.position(offset);
+    reading.problems.add(below(path, other), place, `${one} and ${other} exclude each other. Remove one of the two`);
+  }
 }
 
 /** Fills in defaults and reports required keys that are missing. */
 function complete(node: ObjectNode, { path, offset, read, unknown }: ObjectSoFar, reading: Reading): unknown {
-  const entries: [string, unknown][] = [];
-  for (const [key, child] of Object.entries(node.properties)) {
-    let value = read.get(key);
-    if (!read.has(key)) {
-      if (!child.required) value = defaultValue(child);
-      else if (!child.requiredUnless?.some((other) => unknown.has(other))) {
-        refuse(reading, { path: below(path, key), offset }, missingKey(key, child));
-      }
+  const entries = Object.entries(node.properties).map(([key, child]): [string, unknown] => {
+    if (read.has(key)) return [outputName(key, child), read.get(key)];
+    if (!child.required) return [outputName(key, child), defaultValue(child)];
+    if (!child.requiredUnless?.some((other) => unknown.has(other))) {
+      refuse(reading, { path: below(path, key), offset }, missingKey(key, child));
     }
-    if (value !== undefined) entries.push([outputName(key, child), value]);
-  }
-  return Object.fromEntries(entries);
+    return [outputName(key, child), UNREADABLE];
+  });
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
 function missingKey(key: string, child: SchemaNode): string {

@@ -22,7 +22,7 @@ const INTRODUCTION = [
   "```",
   "",
   "`hms-sys explain manifest.scaling` shows the same facts in the terminal. Editors that know JSON Schema complete and check",
-  "a manifest whose first line names the schema, relative to the manifest:",
+  "a manifest whose first line names the schema (or a copy of it) relative to the manifest:",
   "",
   "```yaml",
   "# yaml-language-server: $schema=../../packages/manifest/hms-manifest.schema.json",
@@ -42,20 +42,20 @@ function section(key: string, node: SchemaNode): string[] {
   const children = childrenOf(key, node);
   if (children.length === 0) return [];
   const deeper = children.flatMap(([path, child]) => (child.kind === "object" ? section(path, child) : []));
-  return [`## ${key}`, "", node.description, "", ...table(key, node), ...deeper];
+  return [`## ${key}`, "", cell(node.description), "", ...table(key, node), ...deeper];
 }
 
 function table(key: string, node: SchemaNode): string[] {
   const rows = childrenOf(key, node).map(([path, child]) => {
     const facts = describeKey(path, child);
-    const fallback = facts.required ? "**required**" : (facts.default ?? "—");
-    const meaning = facts.limits === undefined ? facts.description : `${facts.description} *${facts.limits}*`;
-    return `| \`${path}\` | ${[facts.type, fallback, meaning].map(cell).join(" | ")} |`;
+    const fallback = facts.required ? "required" : (facts.default ?? "—");
+    const limits = facts.limits === undefined ? "" : ` *${cell(facts.limits)}*`;
+    return `| \`${path}\` | ${facts.type} | ${cell(fallback)} | ${cell(facts.description)}${limits} |`;
   });
   return ["| Key | Type | Default | Meaning, *limits* |", "|---|---|---|---|", ...rows, ""];
 }
 
-const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("*.", "\\*.").replaceAll("/*", "/\\*");
+const cell = (text: string) => text.replace(/[|*]/g, "\\$&").replace(/\$\$?\{[^ ]*/g, "`$&`");
 
 function fullExample(): string[] {
   return exampleLines(manifestSchema, "");
