@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
@@ -36,6 +37,7 @@ export class ComponentKeeper {
   #startedAt = new Date(0);
   #restarts = 0;
   #quickDeaths = 0;
+  #lastError = "";
   #state: agent.ReplicaState = ReplicaState.STARTING;
   #wanted = false;
   #running: Promise<void> | undefined;
@@ -62,6 +64,7 @@ export class ComponentKeeper {
     while (performance.now() < until && this.#wanted) {
       if (this.#identity && isAlive(this.#identity) && (await this.spec.isReady())) {
         this.#state = ReplicaState.RUNNING;
+        this.#lastError = "";
         return;
       }
       await delay(15);
@@ -75,6 +78,7 @@ export class ComponentKeeper {
       try {
         await this.#oneLife();
       } catch (error) {
+        this.#lastError = HmsError.from(error).message;
         this.#around.log.error(`${this.spec.name} could not be started`, { error });
       }
       if (!this.#wanted) return;
@@ -185,14 +189,15 @@ export class ComponentKeeper {
   }
 
   /** The component as it is now. */
-  describe(): Pick<agent.Component, "name" | "state" | "pid" | "restarts" | "memoryBytes"> & { startedAt: Date } {
+  describe(): Pick<agent.Component, "name" | "state" | "pid" | "restarts" | "memoryBytes" | "lastError" | "startedAt"> {
     const entry = this.#identity ? readProcess(this.#identity.pid) : undefined;
     const alive = entry !== undefined && isAlive(this.#identity);
     return {
       name: this.spec.name,
       state: alive || this.#state !== ReplicaState.RUNNING ? this.#state : ReplicaState.BACKING_OFF,
       pid: BigInt(alive ? entry.pid : 0),
-      startedAt: this.#startedAt,
+      startedAt: timestampFromDate(this.#startedAt),
+      lastError: this.#lastError,
       restarts: this.#restarts,
       memoryBytes: BigInt(alive ? entry.residentBytes : 0),
     };
