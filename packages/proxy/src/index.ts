@@ -1,3 +1,4 @@
+export { createProxyEngine } from "./engine.ts";
 export type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
 export {
   DEFAULT_TRAFFIC_POLICY,
