@@ -1,2 +1,24 @@
-export { type ErrorDetails, type FieldViolation, HmsError } from "./hms-error.ts";
-export { type ErrorCode, StatusCode, type StatusCodeName, statusCodeName } from "./status-code.ts";
+export { CallContext, type Metadata } from "./call-context.ts";
+export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
+export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
+export * from "./errors.ts";
+export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
+export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
+export type {
+  AuditEvent,
+  AuditSink,
+  CallObserver,
+  Credentials,
+  IdentitySource,
+  Policy,
+  PolicyDecision,
+  PolicyQuestion,
+  RequestValidator,
+} from "./ports.ts";
+export { anonymous, componentPrincipal, type Principal } from "./principal.ts";
+export {
+  implement,
+  type MethodHandler,
+  type ServiceImplementation,
+  type ServiceRegistration,
+} from "./service-implementation.ts";

@@ -1,0 +1,183 @@
+import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
+
+const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
+const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
+const detach: OptionSpec = { flags: "--detach", summary: "return once the rollout has begun" };
+const timeout: OptionSpec = {
+  flags: "--timeout <time>",
+  summary: "wait this long (90s, 10m); the rollout goes on",
+  default: "15m",
+};
+
+/** Every command, in the order of the help; the code of each is loaded only when it runs. */
+export const commands: CommandSpec[] = [
+  {
+    name: "deploy",
+    group: "Deploy",
+    summary: "roll a manifest out and wait until it serves",
+    args: [file],
+    options: [
+      { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
+      detach,
+      timeout,
+    ],
+    examples: ["hms-sys deploy examples/receipt/receipt.hms.yml", "hms-sys deploy payment.hms.yml -o json"],
+    load: () => import("./commands/deploy.ts"),
+  },
+  {
+    name: "plan",
+    group: "Deploy",
+    summary: "say what a deploy would change and whether it loses requests; exit code 10 if it changes anything",
+    args: [file],
+    load: () => import("./commands/plan.ts"),
+  },
+  {
+    name: "scale",
+    group: "Deploy",
+    summary: "set the number of replicas",
+    args: [service, { name: "replicas", summary: "a whole number, at least 1", required: true }],
+    options: [detach, timeout],
+    load: () => import("./commands/scale.ts"),
+  },
+  {
+    name: "restart",
+    group: "Deploy",
+    summary: "replace every replica by a new one, without losing a request",
+    args: [service],
+    options: [detach, timeout],
+    load: () => import("./commands/restart.ts"),
+  },
+  {
+    name: "rollback",
+    group: "Deploy",
+    summary: "return to the last revision that served well, or to the one named",
+    args: [service],
+    options: [{ flags: "--to <revision>", summary: "a revision from `history`" }, detach, timeout],
+    load: () => import("./commands/rollback.ts"),
+  },
+  {
+    name: "stop",
+    group: "Deploy",
+    summary: "end every replica; the service and its history stay",
+    args: [service],
+    options: [detach, timeout],
+    load: () => import("./commands/stop.ts"),
+  },
+  {
+    name: "rm",
+    group: "Deploy",
+    summary: "end every replica and forget the service, its history and its logs",
+    args: [service],
+    options: [{ flags: "--yes", summary: "do not ask" }, detach, timeout],
+    load: () => import("./commands/rm.ts"),
+  },
+  {
+    name: "run",
+    group: "Deploy",
+    summary: "run one command in a service's surroundings: its program, environment and mesh",
+    args: [service, { name: "command", summary: "program and arguments, after --", required: true, variadic: true }],
+    passThrough: true,
+    examples: ["hms-sys run payment-svc -- python3 -c 'print(1)'"],
+    load: () => import("./commands/run.ts"),
+  },
+  {
+    name: "services",
+    group: "Watch",
+    summary: "list services with health, replicas and addresses",
+    options: [{ flags: "--all-environments", summary: "not only the chosen environment" }],
+    load: () => import("./commands/services.ts"),
+  },
+  {
+    name: "status",
+    group: "Watch",
+    summary: "show the platform, or one service with its replicas",
+    args: [{ ...service, required: false }],
+    options: [{ flags: "--wait", summary: "wait until it is healthy and no rollout runs" }, timeout],
+    load: () => import("./commands/status.ts"),
+  },
+  {
+    name: "logs",
+    group: "Watch",
+    summary: "show what a service wrote",
+    args: [service],
+    options: [
+      { flags: "--tail <n>", summary: "the last N lines; 0 for all", default: "100" },
+      { flags: "-f, --follow", summary: "go on with new lines" },
+      { flags: "--since <time>", summary: "not older than 10m, 2h, or 2026-01-31T12:00:00Z" },
+      { flags: "--grep <text>", summary: "only lines that contain this text" },
+      { flags: "--replica <id>", summary: "only this replica" },
+    ],
+    load: () => import("./commands/logs.ts"),
+  },
+  {
+    name: "history",
+    group: "Watch",
+    summary: "list a service's rollouts, newest first",
+    args: [service],
+    options: [{ flags: "--limit <n>", summary: "at most N", default: "20" }],
+    load: () => import("./commands/history.ts"),
+  },
+  {
+    name: "watch",
+    group: "Watch",
+    summary: "follow a rollout from its beginning, also after it has ended",
+    args: [{ name: "rollout", summary: "its id, as deploy and history print it", required: true }],
+    options: [timeout],
+    load: () => import("./commands/watch.ts"),
+  },
+  {
+    name: "up",
+    group: "Platform",
+    summary: "start the platform and stay until Ctrl-C",
+    options: [
+      { flags: "--detach", summary: "return once it is ready" },
+      { flags: "--port <port>", summary: "the gateway's port; default 3000, kept from then on" },
+      { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
+    ],
+    load: () => import("./commands/up.ts"),
+  },
+  {
+    name: "down",
+    group: "Platform",
+    summary: "stop every replica and the platform; all data stays",
+    load: () => import("./commands/down.ts"),
+  },
+  {
+    name: "doctor",
+    group: "Platform",
+    summary: "check machine and platform, with a remedy for what is wrong",
+    load: () => import("./commands/doctor.ts"),
+  },
+  {
+    name: "setup",
+    group: "Platform",
+    summary: "once, with sudo: let ordinary users serve mesh names on ports 53 and 80",
+    load: () => import("./commands/setup.ts"),
+  },
+  {
+    name: "restart-component",
+    group: "Platform",
+    summary: "replace one of the platform's own processes; the data plane without losing a request",
+    args: [{ name: "component", summary: "server, dataplane or postgres", required: true, completes: "component" }],
+    load: () => import("./commands/restart-component.ts"),
+  },
+  {
+    name: "explain",
+    group: "Learn",
+    summary: "explain the manifest or one of its keys",
+    args: [{ name: "topic", summary: "manifest or manifest.KEY", required: true, completes: "manifest-key" }],
+    examples: ["hms-sys explain manifest", "hms-sys explain manifest.health.http"],
+    load: () => import("./commands/explain.ts"),
+  },
+  {
+    name: "completion",
+    group: "Learn",
+    summary: "print the completion script of a shell",
+    args: [{ name: "shell", summary: "bash, zsh or fish", required: true }],
+    examples: [
+      "source <(hms-sys completion bash)",
+      "hms-sys completion fish > ~/.config/fish/completions/hms-sys.fish",
+    ],
+    load: () => import("./commands/completion.ts"),
+  },
+];
