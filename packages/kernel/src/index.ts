@@ -1,7 +1,7 @@
 export { CallContext, type Metadata } from "./call-context.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
-export { type ErrorDetails, type FieldViolation, HmsError } from "./hms-error.ts";
+export * from "./errors.ts";
 export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
 export type {
@@ -22,4 +22,3 @@ export {
   type ServiceImplementation,
   type ServiceRegistration,
 } from "./service-implementation.ts";
-export { type ErrorCode, StatusCode, type StatusCodeName, statusCodeName } from "./status-code.ts";
