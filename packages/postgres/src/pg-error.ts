@@ -100,7 +100,7 @@ const BY_MESSAGE: [RegExp, Meaning][] = [
     { code: "CANCELLED", reason: "CLOSED", message: "This database handle has been closed." },
   ],
   [
-    /completed.*rolled back|transaction was aborted/i,
+    /^Transaction was rolled back/,
     { code: "ABORTED", reason: "CONFLICT", message: "The transaction was rolled back." },
   ],
 ];
