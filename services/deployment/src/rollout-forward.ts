@@ -53,6 +53,7 @@ export function next(turn: Turn): void {
   const rest = turn.replicas({ role: "retiring", phase: "running" });
   if (rest.length > 0) return drain(turn, rest);
   if (draft.kind === "remove") {
+    draft.trafficRevision = 0;
     const title = "Taking the service out of the mesh";
     turn.begin("unregister", { phase: "draining", ids: [], until: view.now + TRAFFIC_LIMIT_MS, title });
     return;

@@ -73,6 +73,7 @@ function stopNew(turn: Turn): void {
 function leaveMesh(turn: Turn): void {
   const { draft, view } = turn;
   if (draft.previousRevision !== 0 || !draft.shifted) return turn.end("rolled_back");
+  draft.trafficRevision = 0;
   const title = "Taking the service out of the mesh";
   turn.begin("unregister", { phase: "reverting", ids: [], until: view.now + TRAFFIC_LIMIT_MS, title });
 }

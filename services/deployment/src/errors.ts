@@ -1,0 +1,59 @@
+import { HmsError } from "@hms/kernel";
+import type { ServiceKey } from "./ports.ts";
+import type { RolloutKind } from "./rollout-state.ts";
+
+/** NOT_FOUND: no rollout has this id. */
+export function noSuchRollout(rolloutId: string): HmsError {
+  return new HmsError(
+    "NOT_FOUND",
+    `There is no rollout "${rolloutId.slice(0, 80)}". List a service's rollouts with hms-sys history SERVICE.`,
+    { reason: "ROLLOUT_NOT_FOUND" },
+  );
+}
+
+/** NOT_FOUND: the environment has no service of this name; the nearest one is named. */
+export function noSuchService({ environment, service }: ServiceKey, nearest: string | undefined): HmsError {
+  const hint = nearest ? ` Did you mean "${nearest}"?` : " List the services with hms-sys services.";
+  return new HmsError("NOT_FOUND", `There is no service "${service}" in the environment "${environment}".${hint}`, {
+    reason: "SERVICE_NOT_FOUND",
+    metadata: { service, environment, ...(nearest ? { nearest } : {}) },
+  });
+}
+
+/** FAILED_PRECONDITION: the service exists, but nothing of it has ever served. */
+export function nothingDeployed({ environment, service }: ServiceKey): HmsError {
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `No revision of "${service}" has been rolled out in the environment "${environment}" yet. Deploy one first.`,
+    { reason: "NOTHING_DEPLOYED" },
+  );
+}
+
+/** ABORTED: another rollout of the service runs and the caller does not want to wait. */
+export function lockedBy(holder: { rolloutId: string; kind: RolloutKind; service: string; since: Date }): HmsError {
+  const since = holder.since.toISOString();
+  return new HmsError(
+    "ABORTED",
+    `Rollout ${holder.rolloutId} (${holder.kind}) of "${holder.service}" runs since ${since}. ` +
+      `Wait for it (hms-sys watch ${holder.rolloutId}), then try again.`,
+    { reason: "ROLLOUT_LOCKED", metadata: { holder: holder.rolloutId, kind: holder.kind, since } },
+  );
+}
+
+/** ABORTED: another server carries this rollout on now; this one must not touch it any more. */
+export function takenOver(rolloutId: string): HmsError {
+  return new HmsError("ABORTED", `Another server carries rollout ${rolloutId} on now.`, { reason: "ROLLOUT_TAKEN_OVER" });
+}
+
+/** UNAVAILABLE: the server goes down; rollouts are carried on by the next one. */
+export function stopping(): HmsError {
+  return new HmsError("UNAVAILABLE", "The server is stopping. Call again when it is back; rollouts go on then.", {
+    reason: "STOPPING",
+    retryAfterMs: 500,
+  });
+}
+
+/** INVALID_ARGUMENT about one field. */
+export function invalidField(field: string, description: string): HmsError {
+  return new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
+}

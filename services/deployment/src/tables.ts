@@ -1,0 +1,92 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { Manifest } from "@hms/manifest";
+import type { Generated, JSONColumnType } from "kysely";
+import type { ReplicaTraffic, RolloutKind, RolloutPhase, RolloutState } from "./rollout-state.ts";
+
+interface ServiceTable {
+  environment: string;
+  name: string;
+  current_revision: Generated<string>;
+  traffic_revision: Generated<string>;
+  wanted: Generated<number>;
+  scaled_to: number | null;
+  deployed_at: Date | null;
+  next_revision: Generated<string>;
+}
+
+interface RevisionTable {
+  environment: string;
+  service: string;
+  revision: string;
+  manifest: JSONColumnType<Manifest>;
+  source_directory: string;
+  release_digest: Generated<string>;
+  outcome: Generated<"" | "good" | "bad">;
+  created_at: Generated<Date>;
+}
+
+interface RolloutTable {
+  environment: string;
+  rollout_id: string;
+  service: string;
+  position: Generated<string>;
+  kind: RolloutKind;
+  phase: RolloutPhase;
+  revision: string;
+  previous_revision: string;
+  version: string;
+  principal: string;
+  request: JSONColumnType<RolloutRequest>;
+  state: JSONColumnType<RolloutState>;
+  turn: Generated<string>;
+  events: Generated<string>;
+  failure_reason: Generated<string>;
+  started_at: Generated<Date>;
+  ended_at: Date | null;
+}
+
+interface RolloutEventTable {
+  environment: string;
+  rollout_id: string;
+  sequence: string;
+  event: JSONColumnType<JsonObject>;
+}
+
+interface RolloutLockTable {
+  environment: string;
+  service: string;
+  rollout_id: string;
+  holder: string;
+  fence: Generated<string>;
+  beat_at: Generated<Date>;
+  leased_until: Date;
+  since: Generated<Date>;
+}
+
+interface ReplicaTable {
+  environment: string;
+  service: string;
+  replica_id: string;
+  revision: string;
+  ordinal: number;
+  phase: "running" | "stopping" | "gone";
+  traffic: ReplicaTraffic;
+  proven: Generated<string>;
+  changed_at: Generated<Date>;
+}
+
+/** The tables of the deployment schema. */
+export interface DeploymentTables {
+  service: ServiceTable;
+  revision: RevisionTable;
+  rollout: RolloutTable;
+  rollout_event: RolloutEventTable;
+  rollout_lock: RolloutLockTable;
+  replica: ReplicaTable;
+}
+
+/** What a request asked for beside a revision. */
+export interface RolloutRequest {
+  /** Replicas, for a scale. */
+  replicas?: number;
+}
