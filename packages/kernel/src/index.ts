@@ -1,4 +1,5 @@
 export { CallContext, type Metadata } from "./call-context.ts";
+export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";

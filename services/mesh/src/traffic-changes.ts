@@ -36,6 +36,7 @@ export function checkConflicts(picture: mesh.MeshServiceEntry, services: readonl
 export class TrafficChanges {
   readonly #store: MeshStore;
   readonly #vipPrefix: string;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(store: MeshStore, vipPrefix: string) {
     this.#store = store;
@@ -82,7 +83,14 @@ export class TrafficChanges {
     });
   }
 
+  /** One after the other: waiting here costs a promise, waiting for the lock a database connection. */
   #edit(edit: Edit): Promise<mesh.Snapshot> {
+    const done = this.#last.then(() => this.#commit(edit));
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  #commit(edit: Edit): Promise<mesh.Snapshot> {
     return this.#store.change(async (transaction) => {
       const newest = await transaction.lockNewest();
       const traffic = await edit(transaction, await transaction.read());
