@@ -47,6 +47,11 @@ export class TrafficWriter {
     return this.#refreshing;
   }
 
+  /** Settles when no refresh is under way. */
+  async settled(): Promise<void> {
+    await this.#refreshing;
+  }
+
   async #refreshUntilDone(): Promise<void> {
     try {
       this.#feed.publish(
