@@ -63,7 +63,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
 
     async lookup(request, context) {
       const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return { service: await patiently(context, () => lookup(store, key)) };
+      return { service: await lookup(store, key, (work) => patiently(context, work)) };
     },
 
     async list(request, context) {

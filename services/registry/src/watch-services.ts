@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { registry } from "@hms/contracts";
 import { patternTest } from "./id-pattern.ts";
 import type { Selection } from "./listing-request.ts";
+import type { Patiently } from "./lookup.ts";
 import { keyText, type ServiceKey } from "./service-key.ts";
 import type { Listed } from "./service-listing.ts";
 import type { RegistryStore } from "./store.ts";
@@ -17,7 +18,7 @@ export interface WatchParts {
   store: RegistryStore;
   hub: WatchHub;
   signal: AbortSignal;
-  patiently: <T>(work: () => Promise<T>) => Promise<T>;
+  patiently: Patiently;
 }
 
 async function* allServices(selection: Selection, { store, patiently }: WatchParts): AsyncGenerator<Listed> {
