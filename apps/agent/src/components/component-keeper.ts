@@ -50,6 +50,11 @@ export class ComponentKeeper {
     this.#logTimer = setInterval(() => cutLog(around.logFile), LOG_CUT_MS).unref();
   }
 
+  /** True if the process runs already, started by an agent before this one. */
+  get isAdoptable(): boolean {
+    return this.#adoptable() !== undefined;
+  }
+
   /** Begins to keep it; resolves when it is ready for the first time. */
   async start(): Promise<void> {
     this.#wanted = true;
