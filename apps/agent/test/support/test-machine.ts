@@ -150,7 +150,11 @@ export interface TaskResult {
 }
 
 /** Asks until the answer is truthy; fails after the deadline. */
-export async function until<T>(ask: () => Promise<T> | T, what: string, deadlineMs = 15_000): Promise<Exclude<T, false | undefined>> {
+export async function until<T>(
+  ask: () => Promise<T> | T,
+  what: string,
+  deadlineMs = 15_000,
+): Promise<Exclude<T, false | undefined>> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await ask();

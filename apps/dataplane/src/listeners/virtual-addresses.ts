@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { mesh } from "@hms/contracts";
+import type { ListenerSet } from "@hms/handover";
 import type { ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
-import type { ListenerSet } from "./listener-set.ts";
 
 const HTTP_PORT = 80;
 
