@@ -54,6 +54,11 @@ export class DataPlane {
     });
   }
 
+  /** True once the agent's successor would find this process. */
+  get isKept(): boolean {
+    return this.#listeners.isKept;
+  }
+
   /** Serves from the disk first, then listens, then follows the server. Rejects if the gateway cannot listen. */
   async start(): Promise<void> {
     const { network, log } = this.#options;

@@ -16,9 +16,6 @@ process.on("uncaughtException", (error) =>
 process.on("unhandledRejection", (error) =>
   fail("a rejection reached nobody; the agent starts the data plane again", error),
 );
-// Without its parent it goes on; the next agent finds it.
-process.on("disconnect", () => log.warn("the agent has gone; serving goes on"));
-
 try {
   const paths = resolveInstance();
   const network = readNetwork(paths);
@@ -29,6 +26,11 @@ try {
     );
   }
   const plane = new DataPlane({ paths, network, log });
+  process.on("disconnect", () => {
+    // Noted, the next agent finds it; before that nobody would ever end it.
+    if (plane.isKept) log.warn("the agent has gone; serving goes on");
+    else fail("the agent has gone before it noted this process", undefined);
+  });
   await plane.start();
   log.info("serving", { gateway: network.gatewayPort, pid: process.pid });
   process.once("SIGTERM", () => void plane.stop().then(() => process.exit(0)));

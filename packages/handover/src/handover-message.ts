@@ -10,7 +10,8 @@ export type HandoverMessage =
   | { kind: "hello" }
   | ({ kind: "listener" } & ListenAddress)
   | { kind: "start" }
-  | { kind: "ready" };
+  | { kind: "ready" }
+  | { kind: "keep" };
 
 /** A listening socket without its JavaScript object, as Node passes it between processes. */
 export interface RawHandle {

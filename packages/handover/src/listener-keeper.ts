@@ -21,6 +21,11 @@ export class ListenerKeeper {
     });
   }
 
+  /** Tells a child that it has been noted: if the parent dies now, the child shall go on. */
+  confirm(child: ChildProcess): void {
+    send(child, { kind: "keep" });
+  }
+
   #greet(child: ChildProcess): void {
     for (const { where, handle } of this.#kept.values()) send(child, { kind: "listener", ...where }, handle);
     send(child, { kind: "start" });

@@ -13,6 +13,12 @@ const sharesPorts = process.platform === "linux";
 export class ListenerSet {
   readonly #inherited = new Map<string, RawHandle>();
   readonly #open = new Set<Server | Socket>();
+  #kept = false;
+
+  /** True once the parent has noted this process: from then on the parent's successor will find it. */
+  get isKept(): boolean {
+    return this.#kept;
+  }
 
   /** Waits for what the parent has kept. */
   async inherit(): Promise<void> {
@@ -21,6 +27,7 @@ export class ListenerSet {
       process.on("message", (message: HandoverMessage, handle: unknown) => {
         if (message.kind === "listener" && handle) this.#inherited.set(addressKey(message), handle as RawHandle);
         if (message.kind === "start") resolve();
+        if (message.kind === "keep") this.#kept = true;
       });
       process.once("disconnect", () => resolve());
       tellParent({ kind: "hello" });

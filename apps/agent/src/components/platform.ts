@@ -3,16 +3,14 @@ import type { InstancePaths } from "@hms/config";
 import type { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
-import { ComponentKeeper } from "./component-keeper.ts";
+import { ComponentKeeper, type ComponentReport } from "./component-keeper.ts";
 import type { ComponentSpec } from "./component-spec.ts";
 
 /** Keeps all of the platform's own processes. */
 export class Platform {
   readonly #keepers: ReadonlyMap<string, ComponentKeeper>;
-  readonly #log: Logger;
 
   constructor(specs: readonly ComponentSpec[], paths: InstancePaths, log: Logger) {
-    this.#log = log;
     const notes = `${paths.data}/components`;
     const logs = `${paths.data}/logs`;
     for (const folder of [notes, logs]) mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -26,12 +24,7 @@ export class Platform {
 
   /** Begins to keep every one of them; each waits for what it needs by itself. */
   start(): void {
-    for (const keeper of this.#keepers.values()) {
-      keeper.start().then(
-        () => this.#log.info(`${keeper.spec.name} is ready`),
-        (error) => this.#log.error(`${keeper.spec.name} is not ready; it is tried on`, { error }),
-      );
-    }
+    for (const keeper of this.#keepers.values()) keeper.start();
   }
 
   /** True if the process runs already, started by an agent before this one. */
@@ -43,7 +36,7 @@ export class Platform {
    * Replaces one process by a new one and waits until that is ready.
    * @throws HmsError NOT_FOUND if there is no such component here.
    */
-  async restart(name: string): Promise<ReturnType<ComponentKeeper["describe"]>> {
+  async restart(name: string): Promise<ComponentReport> {
     const keeper = this.#keepers.get(name);
     if (keeper === undefined) {
       const known = [...this.#keepers.keys()].join(", ");
@@ -59,7 +52,7 @@ export class Platform {
   }
 
   /** Every process as it is now. */
-  describe(): ReturnType<ComponentKeeper["describe"]>[] {
+  describe(): ComponentReport[] {
     return [...this.#keepers.values()].map((keeper) => keeper.describe());
   }
 }
