@@ -107,7 +107,7 @@ export const envKey = {
   namePattern: ENV_NAME_PATTERN,
   reserved: {
     PORT: "is given by the platform, another one for each replica. Leave it out; the key port sets where NAME.mesh answers",
-    __proto__: "has a meaning of its own in too many languages. Choose another name",
+    ["__proto__"]: "has a meaning of its own in too many languages. Choose another name",
   },
   value: {
     kind: "text",
