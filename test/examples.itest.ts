@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, createServer, request, type Server } from "node:http";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { freePort, waitFor } from "@hms/testkit";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 
@@ -104,6 +107,18 @@ describe("the receipt example", () => {
     receipt.child.kill("SIGTERM");
     expect(await receipt.exit).toEqual([0, null]);
   });
+});
+
+it("the program of the guide to the first deploy answers, and ends on SIGTERM", async () => {
+  const guide = readFileSync(new URL("../docs/guide/first-deploy.md", examples), "utf8");
+  const folder = mkdtempSync(join(tmpdir(), "hello-"));
+  cleanups.push(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "hello.mjs"), /```js\n(.*?)```/s.exec(guide)?.[1] ?? "");
+  const hello = await start(`${folder}/`, "node hello.mjs");
+  const answer = await fetch(`http://127.0.0.1:${hello.port}/hello`, { headers: { connection: "close" } });
+  expect(await answer.text()).toBe("Hello from version 1\n");
+  hello.child.kill("SIGTERM");
+  expect(await hello.exit).toEqual([0, null]);
 });
 
 describe("the payment example", () => {

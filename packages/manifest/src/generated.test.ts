@@ -28,6 +28,18 @@ it("every manifest on the reference page can be read", () => {
   for (const manifest of manifests) parseManifest(manifest, { resolveEnv: () => "x" });
 });
 
+it("every manifest in the guide to the first deploy can be read", () => {
+  const blocks = [...stored("docs/guide/first-deploy.md").matchAll(/```yaml\n(.*?)```/gs)].map(
+    ([, block = ""]) => block,
+  );
+  expect(blocks).toHaveLength(3);
+  for (const block of blocks) {
+    const missing = { name: "name: a\n", run: "run: {command: x}\n" };
+    const rest = Object.entries(missing).map(([key, line]) => (new RegExp(`^${key}:`, "m").test(block) ? "" : line));
+    parseManifest(block + rest.join(""), { resolveEnv: () => "x" });
+  }
+});
+
 it.each(["examples/receipt/receipt.hms.yml", "examples/payment/payment.hms.yml"])("%s can be read", (path) => {
   const text = stored(path);
   expect(parseManifest(text).name).toMatch(/-svc$/);

@@ -198,6 +198,7 @@ routes:
     ["env: {A: true}", "env.A", /the truth value true/],
     ["env: {A: }", "env.A", /no value/],
     ["env: {PORT: '1'}", "env.PORT", /given by the platform/],
+    ["env: {HMS_SERVICE: x}", "env.HMS_SERVICE", /given by the platform/],
     ["env: {'1A': x}", "env.1A", /cannot be a name/],
     ["env: {1: x}", "env.?", /name is needed/],
     ["mesh: {retry: {post: 'yes'}}", "mesh.retry.post", /not true or false/],
