@@ -1,4 +1,4 @@
-import { ChangeSignal } from "./change-signal.ts";
+import { ChangeSignal } from "@hms/kernel";
 
 /** A data plane that reconnects within this time has never been away. */
 const RECONNECT_GRACE_MS = 3000;

@@ -14,7 +14,7 @@ export type { MeshTables } from "./store.ts";
 /** What a mesh service is made of. */
 export interface MeshServiceOptions {
   /** The service's own schema, with the migrations of `meshMigrations` applied. */
-  database: Pick<ServiceDatabase<MeshTables>, "db">;
+  database: Pick<ServiceDatabase<MeshTables>, "transaction">;
   /** What this installation has taken on the machine. */
   network: {
     /** The first two octets of its loopback range, "127.88". */
@@ -42,7 +42,7 @@ export function createMeshService({ database, network, arrivalGraces }: MeshServ
   const end = new AbortController();
   const feed = new SnapshotFeed();
   const nodes = new ConnectedNodes();
-  const changes = new TrafficChanges(new MeshStore(database.db), network.vipPrefix);
+  const changes = new TrafficChanges(new MeshStore(database), network.vipPrefix, () => feed.newest?.version ?? 0n);
   const writer = new TrafficWriter(changes, feed, end.signal);
   const registration = meshRegistration({
     writer,
@@ -52,12 +52,12 @@ export function createMeshService({ database, network, arrivalGraces }: MeshServ
     proxyPort: network.proxyPort,
     untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
   });
-  const ready = writer.refresh();
+  void writer.refresh();
   return {
     registration,
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
-      await ready;
+      await writer.settled();
       nodes[Symbol.dispose]();
     },
   };

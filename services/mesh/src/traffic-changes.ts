@@ -36,10 +36,14 @@ export function checkConflicts(picture: mesh.MeshServiceEntry, services: readonl
 export class TrafficChanges {
   readonly #store: MeshStore;
   readonly #vipPrefix: string;
+  readonly #published: () => bigint;
+  #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: MeshStore, vipPrefix: string) {
+  /** `published` is the newest version that data planes may have from us. */
+  constructor(store: MeshStore, vipPrefix: string, published: () => bigint) {
     this.#store = store;
     this.#vipPrefix = vipPrefix;
+    this.#published = published;
   }
 
   /** The newest snapshot; a new one if the rows no longer say what it says (first start, another address range). */
@@ -82,13 +86,25 @@ export class TrafficChanges {
     });
   }
 
+  /** One after the other: waiting here costs a promise, waiting for the lock a database connection. */
   #edit(edit: Edit): Promise<mesh.Snapshot> {
+    const done = this.#last.then(() => this.#commit(edit));
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  #commit(edit: Edit): Promise<mesh.Snapshot> {
     return this.#store.change(async (transaction) => {
       const newest = await transaction.lockNewest();
       const traffic = await edit(transaction, await transaction.read());
       const sealed = sealContent(traffic, this.#vipPrefix);
-      const same = newest.version > 0n && Buffer.compare(newest.sha256, sealed.sha256) === 0;
-      return toMessage(same ? newest : await transaction.saveNewest({ ...sealed, version: newest.version + 1n }));
+      // A database that was restored or failed over may have forgotten what we published: its numbers are not used again.
+      const published = this.#published();
+      const forgot = newest.version < published;
+      const same = newest.version > 0n && !forgot && Buffer.compare(newest.sha256, sealed.sha256) === 0;
+      if (same) return toMessage(newest);
+      const version = (forgot ? published : newest.version) + 1n;
+      return toMessage(await transaction.saveNewest({ ...sealed, version }));
     });
   }
 }

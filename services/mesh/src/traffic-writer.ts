@@ -47,12 +47,17 @@ export class TrafficWriter {
     return this.#refreshing;
   }
 
+  /** Settles when no refresh is under way. */
+  async settled(): Promise<void> {
+    await this.#refreshing;
+  }
+
   async #refreshUntilDone(): Promise<void> {
     try {
       this.#feed.publish(
         await retryWhileUnavailable(() => this.#changes.refresh(), {
           signal: this.#stopping,
-          withinMs: Number.POSITIVE_INFINITY,
+          deadlineMs: Number.POSITIVE_INFINITY,
         }),
       );
     } catch (error) {
@@ -61,14 +66,14 @@ export class TrafficWriter {
   }
 
   async #write(change: () => Promise<mesh.Snapshot>, context: CallContext): Promise<mesh.Snapshot> {
-    const withinMs = context.remainingMs ?? PATIENCE_MS;
+    const signal = AbortSignal.any([context.signal, this.#stopping]);
     try {
-      const signal = AbortSignal.any([context.signal, this.#stopping]);
-      const snapshot = await retryWhileUnavailable(change, { signal, withinMs });
+      const deadlineMs = context.remainingMs ?? PATIENCE_MS;
+      const snapshot = await retryWhileUnavailable(change, { signal, deadlineMs });
       this.#feed.publish(snapshot);
       return snapshot;
     } catch (error) {
-      const failure = HmsError.from(error);
+      const failure = HmsError.from(signal.aborted ? signal.reason : error);
       // A commit whose answer was lost has happened: what it led to is published when PostgreSQL is back.
       if (failure.code === "UNAVAILABLE" || failure.code === "CANCELLED" || failure.code === "DEADLINE_EXCEEDED") {
         void this.refresh();
