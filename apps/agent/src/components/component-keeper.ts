@@ -109,7 +109,7 @@ export class ComponentKeeper {
     const { identity, startedAt, isAdopted } = life;
     this.#life = life;
     this.#isReady = false;
-    this.#around.log.info(`${this.spec.name} ${isAdopted ? "adopted" : "started"}`, { pid: identity.pid });
+    this.#around.log.info(`${this.spec.name} ${isAdopted ? "adopted" : "started"}`, { process: identity.pid });
     try {
       writeNote(this.#around.noteFile, { identity, startedAt: startedAt.toISOString(), restarts: this.#restarts });
       life.confirm();
@@ -195,7 +195,7 @@ export class ComponentKeeper {
 
   #state(isAlive: boolean): agent.ReplicaState {
     if (this.#stopping.signal.aborted) return isAlive ? ReplicaState.STOPPING : ReplicaState.STOPPED;
-    if (!isAlive) return ReplicaState.BACKING_OFF;
+    if (!isAlive) return this.#life ? ReplicaState.BACKING_OFF : ReplicaState.STARTING;
     return this.#isReady ? ReplicaState.RUNNING : ReplicaState.STARTING;
   }
 }
