@@ -12,7 +12,7 @@ export interface ArrivalGraces {
 const DEFAULT_GRACES: ArrivalGraces = { idleMs: 1000, startMs: 5000 };
 
 /** What nodes say of endpoints that drain. */
-export interface DrainState {
+interface DrainState {
   /** Nodes that have not reported since they serve the version in which the endpoints drain. */
   behind: string[];
   /** Requests still running, by endpoint, over all nodes. */

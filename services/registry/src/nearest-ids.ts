@@ -11,6 +11,8 @@ function editsBetween(from: string, to: string): number {
       const replaced = (row[column - 1] ?? 0) + (from[line - 1] === to[column - 1] ? 0 : 1);
       next.push(Math.min(replaced, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1));
     }
+    // The smallest number of a row never shrinks in the next: most names end here after a few letters.
+    if (Math.min(...next) > MOST_EDITS) return MOST_EDITS + 1;
     row = next;
   }
   return row[to.length] ?? 0;
