@@ -140,7 +140,7 @@ function mountLines(stateDirectory: string, sandbox: Sandbox): string[] {
     ...(targets.length > 0 ? [`try mkdir -p ${shellQuote(...targets)}`] : []),
     ...visible.flatMap((each) => bindLines(each, slot(each.source), sandbox.lockedFlags(each.source))),
     ...resolvConfLines(resolvConf, masks),
-    ...[...open].map((path) => `try mount -o remount,ro,mode=0755,size=64k ${shellQuote(path)}`),
+    ...[...open].map((path) => `try mount -c -o remount,bind,ro ${shellQuote(path)}`),
     "try mount -t proc -o nosuid,nodev,noexec proc /proc",
     "try mount -t devpts -o newinstance,nosuid,noexec,ptmxmode=0666,mode=0620 devpts /dev/pts",
     "try cd /",

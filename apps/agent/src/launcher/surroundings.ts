@@ -1,9 +1,9 @@
 import { dirname } from "node:path";
 import type { HostEnvironment, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
-import { lockedMountFlags, readHostLayout } from "./host-layout.ts";
+import { isOpenToAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
 import type { Sandbox } from "./launch-script.ts";
-import { type HostLayout, planMounts } from "./mount-plan.ts";
+import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
 
 /** What one launch needs of the machine. */
 export interface SandboxWish {
@@ -42,7 +42,8 @@ export class Surroundings {
     this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
     const system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     this.toolPath = [...new Set([...system, ...this.#pathEntries])].join(":");
-    this.programPath = [...new Set([...this.#pathEntries, this.#nodeDirectory])].join(":");
+    const reachable = this.#pathEntries.filter((entry) => this.#isReachable(entry));
+    this.programPath = [...new Set([...reachable, this.#nodeDirectory])].join(":");
   }
 
   /** True if programs have namespaces of their own. */
@@ -69,6 +70,14 @@ export class Surroundings {
       mounts,
       lockedFlags: lockedMountFlags,
     };
+  }
+
+  /** False for directories behind a door that the program's user may not pass: a shell stops searching there. */
+  #isReachable(directory: string): boolean {
+    const real = this.#layout.realPath(directory);
+    if (real === undefined || !this.#layout.isDirectory(real)) return false;
+    const shown = isUnder(real, this.#layout.home);
+    return shown || this.isolation !== agent.Isolation.OWN_UID || isOpenToAll(real);
   }
 
   /** Where the operator's programs of that name lie, seen from outside any sandbox. */

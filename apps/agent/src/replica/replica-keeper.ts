@@ -1,8 +1,10 @@
+import { rm } from "node:fs/promises";
 import { create, equals } from "@bufbuild/protobuf";
 import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { IsolationReport } from "../launcher/isolation-probe.ts";
+import { adoptProcess } from "../launcher/launch-process.ts";
 import { createMachine, type Machine } from "../launcher/machine.ts";
 import { LogStore } from "../logs/log-store.ts";
 import type { LogRetention } from "../logs/log-writer.ts";
@@ -12,9 +14,10 @@ import { prepareRelease } from "../release/prepare-release.ts";
 import { ReleaseStore } from "../release/release-store.ts";
 import { cleanTasks, runTask } from "../task/run-task.ts";
 import { MeasureLoop } from "./measure-loop.ts";
-import { Replica } from "./replica.ts";
+import { DEFAULT_GRACE_MS, Replica } from "./replica.ts";
 import { ReplicaJournal, type ReplicaLife, type ReplicaRecord } from "./replica-journal.ts";
 import { checkCommand, checkEnv, checkName, digestHex, parseReplicaId, replicaKey } from "./replica-name.ts";
+import { strayStateDirectories } from "./replica-program.ts";
 import { ReplicaWatch } from "./replica-watch.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
 
@@ -79,6 +82,9 @@ export class ReplicaKeeper {
     this.#machine.groups.removeExcept(new Set([...this.#replicas.keys()].map(replicaKey)));
     await Promise.all([...this.#replicas.values()].map((replica) => this.#resume(replica)));
     this.#measuring.start();
+    for (const stateDirectory of await strayStateDirectories(this.#machine, this.#replicas)) {
+      void this.#endStray(stateDirectory);
+    }
   }
 
   /** Makes an immutable copy of a service's directory and builds it; the last message is the release. */
@@ -218,6 +224,15 @@ export class ReplicaKeeper {
     if (!replica.record.stopping) return;
     await replica.stop();
     await this.#bury(replica);
+  }
+
+  /** What runs without a readable spec cannot be kept: nobody knows what it should be. */
+  async #endStray(stateDirectory: string): Promise<void> {
+    const stray = await adoptProcess(stateDirectory, this.#machine.surroundings.contained);
+    if (stray) this.#warn(`What runs in ${stateDirectory} belongs to no known replica and is ended.`);
+    await stray?.stop(DEFAULT_GRACE_MS);
+    stray?.detach();
+    await rm(stateDirectory, { recursive: true, force: true });
   }
 
   async #bury(replica: Replica): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { ControlGroup } from "../launcher/control-groups.ts";
@@ -19,6 +19,14 @@ export interface RunningProgram {
 /** Where the FIFOs and the status file of a replica lie. */
 export function replicaStateDirectory(machine: Machine, replicaId: string): string {
   return `${machine.paths.run}/replicas/${replicaKey(replicaId)}`;
+}
+
+/** The state directories that belong to no known replica. */
+export async function strayStateDirectories(machine: Machine, known: ReadonlyMap<string, unknown>): Promise<string[]> {
+  const root = `${machine.paths.run}/replicas`;
+  const keys = new Set([...known.keys()].map(replicaKey));
+  const names = await readdir(root).catch(() => []);
+  return names.filter((name) => !keys.has(name)).map((name) => `${root}/${name}`);
 }
 
 /** Starts a replica's program in its release. @throws HmsError if it cannot be launched. */

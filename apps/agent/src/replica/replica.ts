@@ -28,7 +28,8 @@ export interface ReplicaContext {
 }
 
 const { ReplicaState } = agent;
-const DEFAULT_GRACE_MS = 10_000;
+/** From SIGTERM to SIGKILL if the spec does not say. */
+export const DEFAULT_GRACE_MS = 10_000;
 /** The FIFO of an ended program holds 64 KiB: reading them takes a moment, unless the disk hangs. */
 const DRAIN_DEADLINE_MS = 5000;
 

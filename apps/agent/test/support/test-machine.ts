@@ -25,7 +25,9 @@ export class TestMachine implements AsyncDisposable {
 
   constructor(identity: Identity) {
     this.identity = identity;
-    this.root = mkdtempSync(`${tmpdir()}/hms-agent-`);
+    // Outside /tmp, where everything is hidden by the private /tmp already.
+    this.root = mkdtempSync(`${asRoot ? "/var/lib" : tmpdir()}/hms-agent-`);
+    chmodSync(this.root, 0o755);
     this.home = `${this.root}/home`;
     this.data = `${this.root}/data`;
     for (const directory of [this.home, this.data]) mkdirSync(directory, { mode: 0o700 });
