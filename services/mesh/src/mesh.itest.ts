@@ -264,6 +264,21 @@ describe.each(testTransports)("the mesh, called %s", (via) => {
   });
 });
 
+test("two servers at once, as during an upgrade, lose no change and give no version or address twice", async () => {
+  const { test: own, client } = await openMesh();
+  await using service = createMeshService({ database: own.database, network, graces: impatient });
+  await using transport = await openTestTransport([service.registration], "in-process");
+  const clients = [client, transport.client(mesh.MeshService)];
+  const names = Array.from({ length: 40 }, (_, index) => `svc-${index}`);
+  const sets = await Promise.all(names.map((name, index) => clients[index % 2]?.setService(picture(name))));
+  expect(new Set(sets.map((set) => set?.snapshotVersion)).size).toBe(40);
+  expect(new Set(sets.map((set) => set?.vip)).size).toBe(40);
+  const last = await client.removeService({ environment: "default", name: "svc-0" });
+  const { version, content } = await client.getSnapshot({});
+  expect(version).toBe(last.snapshotVersion);
+  expect(content?.services).toHaveLength(39);
+});
+
 test("a database that forgot its last commits does not make versions go back", async () => {
   const { test: own, client } = await openMesh();
   await client.setService(picture("a"));
