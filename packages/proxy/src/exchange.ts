@@ -7,9 +7,10 @@ import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
-import { decideRetry, isIdempotent, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
 import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
+import { atTurnEnd, type TurnMember } from "./turn-queue.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 
 /** One request on its way. */
@@ -30,7 +31,7 @@ const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 const CONTINUE_AFTER_MS = 1_000;
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
-export class Exchange implements UpstreamUser, ClientUser {
+export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   readonly #context: EngineContext;
   readonly #client: ClientConnection;
   readonly #request: ProxyRequest;
@@ -49,6 +50,10 @@ export class Exchange implements UpstreamUser, ClientUser {
   #retries = 0;
   #connectAttempts = 0;
   #hasSent = false;
+  /** Waits for the end of the turn to be sent. */
+  #isSending = false;
+  /** The service has said all; the last bytes wait for the end of the turn. */
+  #isAnswered = false;
   #hasEnded = false;
   #status = 0;
 
@@ -92,26 +97,27 @@ export class Exchange implements UpstreamUser, ClientUser {
     endpoint.beginTrial(now);
     this.#endpoint = endpoint;
     this.#hasSent = false;
+    this.#isSending = false;
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
     if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
-    else if (this.#mayRepeat()) this.#send(now);
-    else this.#sendIfAlive(pooled);
+    else this.#sendAtTurnEnd();
   }
 
-  #mayRepeat(): boolean {
-    return isIdempotent(this.#request.method as string) || this.#target.service.policy.retryPost;
+  #sendAtTurnEnd(): void {
+    this.#isSending = true;
+    atTurnEnd(this);
   }
 
-  // What may not be repeated waits for one turn of the event loop, in which the end of a stale connection is noticed.
-  #sendIfAlive(connection: UpstreamConnection): void {
-    setImmediate(() => {
-      if (this.#connection === connection && !this.#hasEnded) this.#send(performance.now());
-    });
+  onTurnEnd(): void {
+    if (this.#hasEnded) return;
+    if (this.#isAnswered) this.#complete();
+    else if (this.#isSending) this.#send(performance.now());
   }
 
   #send(now: number): void {
     const connection = this.#connection as UpstreamConnection;
+    this.#isSending = false;
     connection.expectResponse(this.#request.method as string);
     this.#sentAt = now;
     if (this.#body === null) {
@@ -150,7 +156,7 @@ export class Exchange implements UpstreamUser, ClientUser {
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
-    this.#send(performance.now());
+    this.#sendAtTurnEnd();
   }
 
   onUpstreamDrain(): void {
@@ -192,8 +198,8 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onReadEnd(): void {
-    if (this.#hasEnded || this.#connection === null) return;
-    if (!this.#writer.isStarted) return;
+    // What ends the response is written with it, at the end of the turn.
+    if (this.#connection === null || !this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
     this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
   }
@@ -203,13 +209,17 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onResponseEnd(): void {
-    this.#writer.end();
     const connection = this.#connection as UpstreamConnection;
     const endpoint = this.#leaveEndpoint();
-    const now = performance.now();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
-    else endpoint?.giveBack(connection, now);
-    this.#end(now);
+    else endpoint?.giveBack(connection, performance.now());
+    this.#isAnswered = true;
+    atTurnEnd(this);
+  }
+
+  #complete(): void {
+    this.#writer.end();
+    this.#end(performance.now());
     if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
     else this.#client.socket.destroySoon();
   }
@@ -227,14 +237,23 @@ export class Exchange implements UpstreamUser, ClientUser {
     const now = performance.now();
     const isStale = failure === "closed" && !this.#hasSentBytes();
     const endpoint = this.#leaveEndpoint() as Endpoint;
-    if (failure === "connect" || (failure === "timeout" && !this.#hasSentBytes())) {
+    if (failure === "connect") {
       this.#connectAttempts++;
       this.#target.service.metrics.ejections++;
       endpoint.eject(now);
     }
+    if (failure === "timeout" && this.#waitsForClient()) {
+      this.#fail({ status: 408, message: "The request's body stopped arriving." });
+      return;
+    }
+    if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
     if (this.#tryAgain(failure, now)) return;
     this.#fail(replyFor(failure, this.#target.service.name, reason));
+  }
+
+  #waitsForClient(): boolean {
+    return this.#body !== null && !this.#body.isComplete && !this.#body.waitsForService;
   }
 
   #hasSentBytes(): boolean {
@@ -244,7 +263,7 @@ export class Exchange implements UpstreamUser, ClientUser {
   #tryAgain(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
-    if ((failure === "timeout" || failure === "malformed") && bytesSent) return false;
+    if (failure === "timeout" || failure === "malformed") return false;
     const decision = decideRetry(
       {
         method: this.#request.method as string,
