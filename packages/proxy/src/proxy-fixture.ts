@@ -72,6 +72,11 @@ export class ProxyFixture {
     return client;
   }
 
+  /** Has something of the test's own ended with the rest. */
+  onClose(close: () => void): void {
+    this.#closers.push(close);
+  }
+
   /** Ends everything. */
   async close(): Promise<void> {
     for (const close of this.#closers) close();
