@@ -50,6 +50,8 @@ export interface CommandSpec {
   args?: ArgumentSpec[];
   options?: OptionSpec[];
   examples?: string[];
+  /** Works without an installation. */
+  offline?: boolean;
   /** Everything after the arguments belongs to another program. */
   passThrough?: boolean;
   load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;

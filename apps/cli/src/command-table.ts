@@ -151,6 +151,7 @@ export const commands: CommandSpec[] = [
   {
     name: "setup",
     group: "Platform",
+    offline: true,
     summary: "once, with sudo: let ordinary users serve mesh names on ports 53 and 80",
     load: () => import("./commands/setup.ts"),
   },
@@ -164,6 +165,7 @@ export const commands: CommandSpec[] = [
   {
     name: "explain",
     group: "Learn",
+    offline: true,
     summary: "explain the manifest or one of its keys",
     args: [{ name: "topic", summary: "manifest or manifest.KEY", required: true, completes: "manifest-key" }],
     examples: ["hms-sys explain manifest", "hms-sys explain manifest.health.http"],
@@ -172,6 +174,7 @@ export const commands: CommandSpec[] = [
   {
     name: "completion",
     group: "Learn",
+    offline: true,
     summary: "print the completion script of a shell",
     args: [{ name: "shell", summary: "bash, zsh or fish", required: true }],
     examples: [

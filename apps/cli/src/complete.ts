@@ -61,10 +61,8 @@ async function live(kind: Completes, before: string[]): Promise<Candidate[]> {
         ["dataplane", ""],
         ["postgres", ""],
       ];
-    case "manifest-key": {
-      const { manifestKeys } = await import("@hms/manifest");
-      return manifestKeys().map((key): Candidate => [key === "" ? "manifest" : `manifest.${key}`, ""]);
-    }
+    case "manifest-key":
+      return manifestKeys();
     default:
       return [];
   }
@@ -89,4 +87,14 @@ async function serviceNames(before: string[]): Promise<Candidate[]> {
   } finally {
     await session.close();
   }
+}
+
+async function manifestKeys(): Promise<Candidate[]> {
+  const { explainManifest } = await import("@hms/manifest");
+  const below = (key: string): Candidate[] =>
+    explainManifest(key).children.flatMap((child) => [
+      [`manifest.${child.key}`, child.type] as Candidate,
+      ...below(child.key),
+    ]);
+  return [["manifest", ""], ...below("")];
 }

@@ -27,7 +27,7 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
   const onInterrupt = () => interruption.abort(new HmsError("CANCELLED", "Interrupted."));
   process.once("SIGINT", onInterrupt);
   let session: Session | undefined;
-  const { openSession } = await import("./session.ts");
+  const openSession = command.offline ? undefined : (await import("./session.ts")).openSession;
   const invocation: Invocation = {
     args,
     options,
@@ -35,7 +35,9 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
     output,
     signal: interruption.signal,
     session: () => {
-      session ??= openSession(globals);
+      session ??= openSession?.(globals);
+      if (session === undefined)
+        throw new HmsError("INTERNAL", `${command.name} is marked offline, but wants the platform.`);
       return session;
     },
   };

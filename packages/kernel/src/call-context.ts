@@ -17,6 +17,8 @@ export interface CallContextInit {
   /** The caller's own cancellation. */
   signal?: AbortSignal | undefined;
   metadata?: Metadata | undefined;
+  /** True if a transport may end the call through its context. */
+  attached?: boolean;
 }
 
 /**
@@ -33,6 +35,7 @@ export class CallContext {
   #controller: AbortController | undefined;
   #ended: HmsError | undefined;
   #requestId: string | undefined;
+  readonly #attached: boolean;
 
   constructor(init: CallContextInit) {
     this.method = init.method;
@@ -40,6 +43,7 @@ export class CallContext {
     this.metadata = init.metadata ?? NO_METADATA;
     this.deadlineAt = init.deadlineAt;
     this.#outer = init.signal;
+    this.#attached = init.attached === true;
   }
 
   /** Aborts when the caller cancels, the deadline passes, or the call's connection ends; the reason is an HmsError. */
@@ -63,7 +67,16 @@ export class CallContext {
 
   /** True if the caller can cancel. */
   get cancellable(): boolean {
-    return this.#outer !== undefined;
+    return this.#attached || this.#outer !== undefined;
+  }
+
+  /**
+   * True if the kernel has to watch for the call's end: a transport that ends calls through the context answers its
+   * caller itself.
+   * @private kernel only
+   */
+  get guarded(): boolean {
+    return this.deadlineAt !== undefined || this.#outer !== undefined;
   }
 
   /** Milliseconds left, never negative; undefined without a deadline. */
@@ -82,7 +95,7 @@ export class CallContext {
 
   /**
    * Ends the call from outside: whoever listens to the signal stops.
-   * @private kernel only
+   * @private kernel and transports only
    */
   end(error: HmsError): void {
     this.#ended ??= error;

@@ -13,7 +13,7 @@ function deadlineError(): HmsError {
  * then tells the handler to stop.
  */
 export function guardDeadline<T>(context: CallContext, work: Promise<T>): Promise<T> {
-  if (context.deadlineAt === undefined && !context.cancellable) return work;
+  if (!context.guarded) return work;
   return new Promise((resolve, reject) => {
     const stop = whenEnded(context, reject);
     work.then(resolve, reject).finally(stop);

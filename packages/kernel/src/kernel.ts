@@ -36,6 +36,8 @@ export interface IncomingCall {
   readonly deadlineAt?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly metadata?: Metadata | undefined;
+  /** Is given the call's context once there is one: a transport can end the call with it and needs no signal per call. */
+  attach?(context: CallContext): void;
 }
 
 type Handler = (input: unknown, context: CallContext) => unknown;
@@ -142,7 +144,9 @@ export class Kernel {
       deadlineAt: arrival.call.deadlineAt,
       signal: arrival.call.signal,
       metadata: arrival.call.metadata,
+      attached: arrival.call.attach !== undefined,
     });
+    arrival.call.attach?.(context);
     const end = { options: this.options, context, input, resource: arrival.resource, started: arrival.started };
     if (!arrival.decision.allowed) return Promise.reject(refuse(end, arrival.decision.reason));
     try {
@@ -189,7 +193,9 @@ export class Kernel {
     const resource = single === undefined ? "" : resourceOf(entry.rule, single);
     const decision = await this.#decide(entry, resource, principal);
     const { deadlineAt, signal, metadata } = call;
-    const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata });
+    const attached = call.attach !== undefined;
+    const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached });
+    call.attach?.(context);
     const end = { options: this.options, context, input: single, resource, started };
     if (!decision.allowed) throw refuse(end, decision.reason);
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");

@@ -1,8 +1,7 @@
 import { HmsError } from "@hms/kernel/errors";
-import { explainManifest } from "@hms/manifest";
+import { explainManifest, formatExplanation } from "@hms/manifest";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
-import { renderExplanation } from "../output/render-explanation.ts";
 
 /** Explains the manifest or one of its keys. */
 export async function run({ args, output }: Invocation): Promise<number> {
@@ -12,6 +11,6 @@ export async function run({ args, output }: Invocation): Promise<number> {
   }
   const explanation = explainManifest(key.join("."));
   if (output.json) output.document(explanation);
-  else for (const line of renderExplanation(explanation, output.paint)) output.result(line);
+  else output.result(formatExplanation(explanation).trimEnd());
   return ExitCode.OK;
 }
