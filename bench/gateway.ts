@@ -5,7 +5,7 @@ import { nginxUpstream, RIVALS, type RivalPlace } from "./gateway/rivals.ts";
 import type { Bench, BenchResult } from "./support/bench.ts";
 import { type Contender, freePort, startContender, versionOf } from "./support/contender.ts";
 import { treeCpuSeconds } from "./support/process-cpu.ts";
-import { runWrk, WRK } from "./support/wrk.ts";
+import { runWrk, WRK, type WrkRun } from "./support/wrk.ts";
 
 const CONNECTIONS = 32;
 const THINK_TIME = join(import.meta.dirname, "gateway", "think-time.lua");
@@ -29,7 +29,7 @@ export const run: Bench = async ({ quick }) => {
     await startAll(folder, contenders, result);
     const measured = contenders.filter(({ name }) => name !== "upstream");
     await measureThroughput(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
-    await measureHalfLoad(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
+    await measureHalfLoad(measured, result, quick ? { rounds: 3, seconds: 2 } : { rounds: 5, seconds: 5 });
   } finally {
     for (const contender of contenders.reverse()) await contender.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -96,14 +96,24 @@ async function measureHalfLoad(contenders: readonly Contender[], result: BenchRe
   const target = (figures.req_per_s_ours as number) / 2;
   // Each connection rests between two requests; the answer itself takes a small part of that time.
   const thinkMs = String(Math.max((CONNECTIONS * 1000) / target - 0.3, 0.1).toFixed(2));
-  for (const { name, port } of contenders.filter((contender) => ["ours", "haproxy"].includes(contender.name))) {
-    const runs = [];
-    for (let round = 0; round < effort.rounds; round++) {
-      runs.push(await runWrk({ ...effort, port, connections: CONNECTIONS, script: THINK_TIME, scriptArgs: [thinkMs] }));
+  const compared = contenders.filter(({ name }) => name === "ours" || name === "haproxy");
+  const runs = new Map<string, WrkRun[]>(compared.map(({ name }) => [name, []]));
+  for (let round = 0; round < effort.rounds; round++) {
+    for (const { name, port } of compared) {
+      const load = {
+        port,
+        connections: CONNECTIONS,
+        seconds: effort.seconds,
+        script: THINK_TIME,
+        scriptArgs: [thinkMs],
+      };
+      runs.get(name)?.push(await runWrk(load));
     }
-    figures[`half_load_req_per_s_${name}`] = Math.round(median(runs.map((wrk) => wrk.requestsPerSecond)));
-    figures[`half_load_p50_ms_${name}`] = rounded(median(runs.map((wrk) => wrk.p50Ms)));
-    figures[`half_load_p99_ms_${name}`] = rounded(median(runs.map((wrk) => wrk.p99Ms)));
+  }
+  for (const [name, list] of runs) {
+    figures[`half_load_req_per_s_${name}`] = Math.round(median(list.map((wrk) => wrk.requestsPerSecond)));
+    figures[`half_load_p50_ms_${name}`] = rounded(median(list.map((wrk) => wrk.p50Ms)));
+    figures[`half_load_p99_ms_${name}`] = rounded(median(list.map((wrk) => wrk.p99Ms)));
   }
   for (const metric of ["p50", "p99"]) {
     const theirs = figures[`half_load_${metric}_ms_haproxy`];
