@@ -4,11 +4,31 @@ export interface TurnMember {
 }
 
 let members: TurnMember[] = [];
+let isScheduled = false;
+let now = 0;
 
 function endTurn(): void {
   const ending = members;
   members = [];
+  isScheduled = false;
+  now = performance.now();
   for (const member of ending) member.onTurnEnd();
+  now = 0;
+}
+
+function schedule(): void {
+  if (isScheduled) return;
+  isScheduled = true;
+  setImmediate(endTurn);
+}
+
+/** `performance.now()`, read once for everything that arrives in one turn of the event loop and once for its end. */
+export function turnNow(): number {
+  if (now === 0) {
+    now = performance.now();
+    schedule();
+  }
+  return now;
 }
 
 /**
@@ -17,6 +37,6 @@ function endTurn(): void {
  * end has arrived is known to be dead before anything is written to it.
  */
 export function atTurnEnd(member: TurnMember): void {
-  if (members.length === 0) setImmediate(endTurn);
+  schedule();
   members.push(member);
 }
