@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { nginxUpstream, RIVALS, type RivalPlace } from "./gateway/rivals.ts";
+import { RIVALS, type RivalPlace, upstream } from "./gateway/rivals.ts";
 import type { Bench, BenchResult } from "./support/bench.ts";
 import { type Contender, freePort, startContender, versionOf } from "./support/contender.ts";
 import { treeCpuSeconds } from "./support/process-cpu.ts";
@@ -22,6 +22,7 @@ interface Load {
  * connections and the same upstream; and latency at half of our load against HAProxy's.
  */
 export const run: Bench = async ({ quick }) => {
+  if (!existsSync(WRK)) throw new Error(`${WRK} is missing, which makes the load: install the package wrk.`);
   const folder = mkdtempSync(join(tmpdir(), "hms-bench-gateway-"));
   const contenders: Contender[] = [];
   const result: BenchResult = { figures: {}, ratios: {}, versions: { node: process.version } };
@@ -39,8 +40,8 @@ export const run: Bench = async ({ quick }) => {
 
 async function startAll(folder: string, contenders: Contender[], { versions }: BenchResult): Promise<void> {
   const upstreamPort = await freePort();
-  contenders.push(await startContender(nginxUpstream({ folder, port: upstreamPort, upstreamPort })));
-  versions.wrk = (await versionOf(WRK, ["-v"]).catch((error) => String(error.stdout).split("\n")[0])) ?? "missing";
+  contenders.push(await startContender(upstream({ folder, port: upstreamPort, upstreamPort })));
+  versions.wrk = String(await versionOf(WRK, ["-v"]).catch((error) => String(error.stdout).split(" [")[0]));
   const port = await freePort();
   const host = join(import.meta.dirname, "gateway", "engine-host.ts");
   const args = [host, String(port), String(upstreamPort)];
