@@ -52,7 +52,8 @@ function isAlive(pid: number): boolean {
 function removeAbandonedDrafts(folder: string, prefix: string): void {
   for (const name of readdirSync(folder).filter((entry) => entry.startsWith(prefix))) {
     const pid = Number(name.slice(prefix.length).split("-")[0]);
-    if (pid !== process.pid && !isAlive(pid)) rmSync(join(folder, name), { recursive: true, force: true });
+    if (pid !== process.pid && !isAlive(pid))
+      rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

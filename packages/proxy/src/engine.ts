@@ -122,7 +122,7 @@ class Engine implements ProxyEngine, FrontendContext {
       endpoint.closeExpired(now);
       const cutsTunnels = endpoint.state === "draining" && now - endpoint.drainingSince > this.#tunnelGraceMs;
       for (const connection of endpoint.connections) {
-        if (connection.deadlineAt <= now) connection.fail("timeout", "no answer in time");
+        if (connection.deadlineAt <= now) connection.expire();
         else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
       }
     }

@@ -1,85 +1,99 @@
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { setTimeout as delay } from "node:timers/promises";
 import type { agent } from "@hms/contracts";
 import { type Client, HmsError } from "@hms/kernel";
-import type { PrepareEvent, ReplicaChange, ReplicaRuntime, TaskEvent } from "@hms/service-deployment/ports";
+import type { DeploymentRuntime } from "@hms/service-deployment/ports";
 
-/** Starting and stopping take as long as the grace period allows; nobody waits longer for the agent's other answers. */
-const ANSWER_MS = 60_000;
-const STOP_SLACK_MS = 3_700_000;
-/** A release that is there runs this at once. */
-const CHECK_COMMAND = ":";
+/** The agent restarts within a second; a call that may be repeated waits for it. */
+const PATIENCE_MS = 30_000;
+const AGAIN_MS = 100;
 
-type AgentClient = Client<typeof agent.AgentService>;
-
-/** Runs replicas as processes of this machine: the runtime over the agent's contract. */
-export function createProcessRuntime(client: AgentClient): ReplicaRuntime {
+/** Runs programs as processes of this machine, by the agent's contract; waits while the agent is away. */
+export function createProcessRuntime(client: Client<typeof agent.AgentService>): DeploymentRuntime {
   return {
-    prepareRelease: (request, signal) => prepare(client.prepareRelease(request, { signal })),
+    prepareRelease: (request, signal) => client.prepareRelease(request, { signal }),
     hasRelease: (release, signal) => hasRelease(client, release, signal),
-    async pruneReleases({ environment, service, digests }, signal) {
-      const request = { environment, service, keepDigests: [...digests] };
-      await client.pruneReleases(request, { signal, timeoutMs: ANSWER_MS });
+    pruneReleases: async (request) => {
+      await whilePatient(() => client.pruneReleases(request));
     },
-    async startReplica(spec, signal) {
-      const { replica } = await client.startReplica({ spec }, { signal, timeoutMs: ANSWER_MS });
+    startReplica: async (spec) => {
+      const { replica } = await whilePatient(() => client.startReplica({ spec }));
+      if (replica === undefined) throw new HmsError("INTERNAL", "The agent started a replica and did not say which.");
       return replica;
     },
-    async stopReplica({ replicaId, deleteLogs }, signal) {
-      try {
-        await client.stopReplica({ replicaId, deleteLogs }, { signal, timeoutMs: STOP_SLACK_MS });
-      } catch (error) {
-        if (!isNotFound(error)) throw error;
-      }
+    stopReplica: async (replicaId, { deleteLogs = false } = {}) => {
+      await whilePatient(() => client.stopReplica({ replicaId, deleteLogs }));
     },
-    watchReplicas: (signal) => changes(client.watchReplicas({}, { signal })),
-    runTask: (task, signal) => taskEvents(client.runTask(task, { signal })),
-    readLogs({ sinceMs, ...query }, signal) {
-      const since = sinceMs === undefined ? {} : { since: timestampFromMs(sinceMs) };
-      return lines(client.readLogs({ ...query, ...since }, { signal }));
-    },
+    watchReplicas: (signal) => watchForEver(client, signal),
+    runTask: (request, signal) => client.runTask(request, { signal }),
+    readLogs: (request, signal) => client.readLogs(request, { signal }),
   };
 }
 
-const isNotFound = (error: unknown) => error instanceof HmsError && error.code === "NOT_FOUND";
-
-async function* prepare(answers: AsyncIterable<agent.PrepareReleaseResponse>): AsyncGenerator<PrepareEvent> {
-  for await (const { event } of answers) {
-    if (event.case === "outputLine") yield { outputLine: event.value };
-    if (event.case === "release") yield { release: event.value };
-  }
-}
-
-/** The agent's contract has no question for it; running nothing in the release answers it. */
+/** Running nothing in the release tells whether it is there; the agent's contract has no question of its own for it. */
 async function hasRelease(
-  client: AgentClient,
+  client: Client<typeof agent.AgentService>,
   { environment, service, digest }: { environment: string; service: string; digest: string },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const task = { taskId: `check-${digest.slice(7, 19)}`, environment, service, releaseDigest: digest };
+  const task = { taskId: `check-${digest.slice(7, 19)}`, environment, service, releaseDigest: digest, command: ":" };
   try {
-    const answers = client.runTask({ ...task, command: CHECK_COMMAND }, { signal, timeoutMs: ANSWER_MS });
-    for await (const { event } of answers) if (event.case === "exit") return event.value.code === 0;
-    return true;
+    for await (const { event } of client.runTask(task, { signal })) {
+      if (event.case === "exit") return event.value.launchError === "";
+    }
+    throw new HmsError("UNAVAILABLE", "The agent did not say whether the release is there.");
   } catch (error) {
-    if (isNotFound(error) || (error instanceof HmsError && error.code === "FAILED_PRECONDITION")) return false;
+    if (HmsError.from(error).details.reason === "RELEASE_MISSING") return false;
     throw error;
   }
 }
 
-async function* changes(answers: AsyncIterable<agent.WatchReplicasResponse>): AsyncGenerator<ReplicaChange> {
-  for await (const { replica, removed, synced } of answers) {
-    if (replica) yield { replica, removed };
-    else if (synced) yield "synced";
+async function whilePatient<T>(call: () => Promise<T>): Promise<T> {
+  const until = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (HmsError.from(error).code !== "UNAVAILABLE" || performance.now() > until) throw error;
+      await delay(AGAIN_MS);
+    }
   }
 }
 
-async function* taskEvents(answers: AsyncIterable<agent.RunTaskResponse>): AsyncGenerator<TaskEvent> {
-  for await (const { event } of answers) {
-    if (event.case === "output") yield { output: event.value };
-    if (event.case === "exit") yield { exit: event.value };
+/** The agent's watch, begun again when it breaks; what vanished in between is reported as removed. */
+async function* watchForEver(
+  client: Client<typeof agent.AgentService>,
+  signal: AbortSignal,
+): AsyncGenerator<agent.WatchReplicasResponse> {
+  const known = new Map<string, agent.Replica>();
+  while (!signal.aborted) {
+    try {
+      yield* watchOnce(client.watchReplicas({}, { signal }), known);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (HmsError.from(error).code !== "UNAVAILABLE") throw error;
+    }
+    await delay(AGAIN_MS, undefined, { signal }).catch(() => {});
   }
 }
 
-async function* lines(answers: AsyncIterable<agent.ReadLogsResponse>): AsyncGenerator<agent.LogLine[]> {
-  for await (const { lines: some } of answers) if (some.length > 0) yield some;
+/** One watch of the agent; keeps `known` up to date. */
+async function* watchOnce(
+  messages: AsyncIterable<agent.WatchReplicasResponse>,
+  known: Map<string, agent.Replica>,
+): AsyncGenerator<agent.WatchReplicasResponse> {
+  const unseen = new Map(known);
+  for await (const message of messages) {
+    const { replica, removed, synced } = message;
+    const id = replica?.spec?.replicaId ?? "";
+    unseen.delete(id);
+    if (removed) known.delete(id);
+    else if (replica) known.set(id, replica);
+    if (synced) {
+      for (const [gone, last] of unseen) {
+        known.delete(gone);
+        yield { ...message, synced: false, replica: last, removed: true };
+      }
+    }
+    yield message;
+  }
 }

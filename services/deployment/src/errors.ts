@@ -1,6 +1,6 @@
 import { HmsError } from "@hms/kernel";
-import type { ServiceKey } from "./ports.ts";
 import type { RolloutKind } from "./rollout-state.ts";
+import type { ServiceKey } from "./service-record.ts";
 
 /** NOT_FOUND: no rollout has this id. */
 export function noSuchRollout(rolloutId: string): HmsError {
@@ -56,4 +56,26 @@ export function stopping(): HmsError {
 /** INVALID_ARGUMENT about one field. */
 export function invalidField(field: string, description: string): HmsError {
   return new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
+}
+
+const listed = (revisions: readonly { revision: number }[]) =>
+  revisions.length === 0
+    ? "None of its other revisions has served well."
+    : `Revisions that served well: ${revisions.map(({ revision }) => revision).join(", ")}.`;
+
+/** NOT_FOUND: the service has no such revision with a release. */
+export function noRevision(key: ServiceKey, revision: number, good: readonly { revision: number }[]): HmsError {
+  return new HmsError("NOT_FOUND", `"${key.service}" has no revision ${revision} to go back to. ${listed(good)}`, {
+    reason: "REVISION_NOT_FOUND",
+  });
+}
+
+/** FAILED_PRECONDITION: no earlier revision served well. */
+export function nothingToReturnTo(key: ServiceKey, good: readonly { revision: number }[]): HmsError {
+  const later = good.length > 0 ? ` ${listed(good)} Name one with --to.` : "";
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `No revision of "${key.service}" before the current one served well, so there is nothing to go back to.${later}`,
+    { reason: "NO_GOOD_REVISION" },
+  );
 }

@@ -1,58 +1,31 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { agent } from "@hms/contracts";
 
-/** One service of one environment. */
-export interface ServiceKey {
-  environment: string;
-  service: string;
-}
-
-/** What preparing a release tells: lines of the build as they come, the sealed release last. */
-export type PrepareEvent = { outputLine: string } | { release: agent.Release };
-
-/** What a watch tells: a replica as it is now, that one was forgotten, or once that all current ones have been sent. */
-export type ReplicaChange = { replica: agent.Replica; removed: boolean } | "synced";
-
-/** What a task tells: its output as it comes, how it ended last. */
-export type TaskEvent = { output: agent.OutputChunk } | { exit: agent.ExitStatus };
-
-/** Which log lines are wanted. */
-export interface LogQuery extends ServiceKey {
-  /** Empty: of all replicas. */
-  replicaId?: string;
-  /** The last N; 0: all. */
-  tail?: number;
-  /** Epoch milliseconds. */
-  sinceMs?: number;
-  follow?: boolean;
-  contains?: string;
-}
-
-/**
- * What a runtime must do: keep programs running on some target. Every method may be called again with the same request
- * and then leads to the same outcome; all reject with HmsError, UNAVAILABLE if calling again later may help.
- */
-export interface ReplicaRuntime {
-  /** Makes an immutable copy of a program, built; the same source and build give the same release. */
+/** What a deployment asks of whatever runs programs. Every call may be repeated. */
+export interface DeploymentRuntime {
+  /** Makes an immutable, built copy of a program; the last message is the release. */
   prepareRelease(
     request: MessageInitShape<typeof agent.PrepareReleaseRequestSchema>,
-    signal: AbortSignal,
-  ): AsyncIterable<PrepareEvent>;
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.PrepareReleaseResponse>;
   /** True if a release can still be run. */
-  hasRelease(release: ServiceKey & { digest: string }, signal: AbortSignal): Promise<boolean>;
-  /** Deletes the service's releases that no replica uses, but for those to keep. */
-  pruneReleases(keep: ServiceKey & { digests: readonly string[] }, signal: AbortSignal): Promise<void>;
-  /** Starts a replica and keeps it running until it is stopped; an id that runs already is left as it is. */
-  startReplica(
-    spec: MessageInitShape<typeof agent.ReplicaSpecSchema>,
-    signal: AbortSignal,
-  ): Promise<agent.Replica | undefined>;
-  /** Ends a replica and all it started; resolves when nothing is left, also if there was nothing. */
-  stopReplica(replica: { replicaId: string; deleteLogs: boolean }, signal: AbortSignal): Promise<void>;
-  /** Sends every replica, "synced", then every change; ends or throws when the connection does. */
-  watchReplicas(signal: AbortSignal): AsyncIterable<ReplicaChange>;
-  /** Runs a command to its end in a release, with a replica's environment. Leaving the iteration ends the command. */
-  runTask(task: MessageInitShape<typeof agent.RunTaskRequestSchema>, signal: AbortSignal): AsyncIterable<TaskEvent>;
-  /** Sends stored log lines, oldest first, and follows them if asked. */
-  readLogs(query: LogQuery, signal: AbortSignal): AsyncIterable<agent.LogLine[]>;
+  hasRelease(release: { environment: string; service: string; digest: string }, signal: AbortSignal): Promise<boolean>;
+  /** Deletes releases that are neither used nor to be kept. */
+  pruneReleases(request: MessageInitShape<typeof agent.PruneReleasesRequestSchema>): Promise<void>;
+  /** Starts a replica that is then kept running; answers with it. */
+  startReplica(spec: MessageInitShape<typeof agent.ReplicaSpecSchema>): Promise<agent.Replica>;
+  /** Ends a replica; answers when nothing of it is left. */
+  stopReplica(replicaId: string, options?: { deleteLogs?: boolean }): Promise<void>;
+  /** Every replica as it is, a message with `synced`, then every change; goes on over the runtime's own restarts. */
+  watchReplicas(signal: AbortSignal): AsyncIterable<agent.WatchReplicasResponse>;
+  /** Runs one command in a replica's surroundings; the last message is its exit. */
+  runTask(
+    request: MessageInitShape<typeof agent.RunTaskRequestSchema>,
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.RunTaskResponse>;
+  /** Stored log lines, oldest first. */
+  readLogs(
+    request: MessageInitShape<typeof agent.ReadLogsRequestSchema>,
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.ReadLogsResponse>;
 }

@@ -3,7 +3,6 @@ import { HmsError } from "@hms/kernel";
 import type { Manifest } from "@hms/manifest";
 import { sql, type Transaction } from "kysely";
 import { lockedBy, takenOver } from "./errors.ts";
-import type { ServiceKey } from "./ports.ts";
 import type { Transition } from "./rollout-machine.ts";
 import { hasEnded, type RolloutKind, type RolloutState } from "./rollout-state.ts";
 import {
@@ -15,7 +14,7 @@ import {
   rolloutRow,
   writeTurn,
 } from "./rollout-rows.ts";
-import type { ServiceRecord } from "./service-record.ts";
+import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readServices } from "./service-store.ts";
 import type { DeploymentTables, RolloutRequest } from "./tables.ts";
 
@@ -92,6 +91,8 @@ export class RolloutJournal {
   create(rollout: NewRollout): Promise<{ state: RolloutState; record: ServiceRecord }> {
     const { environment, service } = rollout;
     return this.#database.transaction(async (trx) => {
+      const made = await madeAlready(trx, rollout);
+      if (made) return made;
       await trx
         .insertInto("service")
         .values({ environment, name: service })
@@ -208,7 +209,8 @@ export class RolloutJournal {
       await lockService(trx, key);
       const next = at.turn + 1;
       if (Number(row.turn) === next) {
-        return { state: row.state, record: (await readServices(trx, key))[0], turn: next, events: Number(row.events) };
+        const [now] = await readServices(trx, key, row.state.revision);
+        return { state: row.state, record: now, turn: next, events: Number(row.events) };
       }
       if (Number(row.turn) !== at.turn || !(await this.#holds(trx, at))) throw takenOver(at.rolloutId);
       const [record] = await readServices(trx, key, row.state.revision);
@@ -218,7 +220,8 @@ export class RolloutJournal {
       await addEvents(trx, { ...key, rolloutId: at.rolloutId, from: Number(row.events) }, events);
       if (hasEnded(state)) await trx.deleteFrom("rollout_lock").where("rollout_id", "=", at.rolloutId).execute();
       const all = Number(row.events) + events.length;
-      return { state, record: (await readServices(trx, key))[0], turn: next, events: all };
+      const [now] = await readServices(trx, key, state.revision);
+      return { state, record: now, turn: next, events: all };
     });
   }
 
@@ -280,4 +283,18 @@ export class RolloutJournal {
       trx.selectFrom("rollout").selectAll().where("ended_at", "is", null).orderBy("position").execute(),
     );
   }
+}
+
+/** A request whose answer was lost is repeated under the same id. */
+async function madeAlready(
+  trx: Trx,
+  { environment, service, rolloutId }: NewRollout,
+): Promise<{ state: RolloutState; record: ServiceRecord } | undefined> {
+  const row = await trx
+    .selectFrom("rollout")
+    .select("state")
+    .where("rollout_id", "=", rolloutId)
+    .executeTakeFirst();
+  const [record] = row ? await readServices(trx, { environment, service }) : [];
+  return row && record ? { state: row.state, record } : undefined;
 }

@@ -1,9 +1,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Selectable, sql, type Transaction } from "kysely";
 import { noSuchRollout } from "./errors.ts";
-import type { ServiceKey } from "./ports.ts";
 import { hasEnded, type RolloutState } from "./rollout-state.ts";
-import type { ServiceRecord } from "./service-record.ts";
+import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
 
 type Trx = Transaction<DeploymentTables>;

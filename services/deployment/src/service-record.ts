@@ -1,6 +1,12 @@
 import type { Manifest } from "@hms/manifest";
 import type { ReplicaTraffic, RolloutKind, RolloutPhase } from "./rollout-state.ts";
 
+/** Names a service. */
+export interface ServiceKey {
+  environment: string;
+  service: string;
+}
+
 /** One version of a service, with all that is needed to run it again. */
 export interface RevisionRecord {
   revision: number;
@@ -33,9 +39,7 @@ export interface RunningRollout {
 }
 
 /** A service as the database has it: what is meant to be. */
-export interface ServiceRecord {
-  environment: string;
-  service: string;
+export interface ServiceRecord extends ServiceKey {
   currentRevision: number;
   /** 0: not in the mesh. */
   trafficRevision: number;

@@ -1,6 +1,5 @@
-import type { Kysely, Selectable } from "kysely";
-import type { ServiceKey } from "./ports.ts";
-import type { ReplicaRecord, RevisionRecord, RunningRollout, ServiceRecord } from "./service-record.ts";
+import { type Kysely, type Selectable, sql } from "kysely";
+import type { ReplicaRecord, RevisionRecord, RunningRollout, ServiceKey, ServiceRecord } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
 
 type Database = Kysely<DeploymentTables>;
@@ -40,15 +39,51 @@ function grouped<T extends { environment: string; service: string }>(rows: reado
   return groups;
 }
 
-/** Reads one service, or all. `also` names a revision wanted beside those in use. */
-export async function readServices(db: Database, key?: ServiceKey, also = 0): Promise<ServiceRecord[]> {
-  const { environment = "", service = "" } = key ?? {};
-  const one = key !== undefined;
+/** A page of services by environment and name, of one environment or of all (""). */
+export async function readServicePage(
+  db: Database,
+  page: { environment: string; after: ServiceKey | undefined; limit: number },
+): Promise<ServiceRecord[]> {
+  const { environment, after, limit } = page;
   const services = await db
     .selectFrom("service")
     .selectAll()
-    .$if(one, (query) => query.where("environment", "=", environment).where("name", "=", service))
+    .$if(environment !== "", (query) => query.where("environment", "=", environment))
+    .$if(after !== undefined, (query) =>
+      query.where(sql<boolean>`(environment, name) > (${after?.environment}, ${after?.service})`),
+    )
+    .orderBy("environment")
+    .orderBy("name")
+    .limit(limit)
     .execute();
+  return withParts(db, services);
+}
+
+/** The names of an environment's services, for hints; at most 1000. */
+export async function readServiceNames(db: Database, environment: string): Promise<string[]> {
+  const names = db.selectFrom("service").select("name").where("environment", "=", environment).limit(1000);
+  return (await names.execute()).map(({ name }) => name);
+}
+
+/** Reads one service, or all. `also` names a revision wanted beside those in use. */
+export async function readServices(db: Database, key?: ServiceKey, also = 0): Promise<ServiceRecord[]> {
+  const services = await db
+    .selectFrom("service")
+    .selectAll()
+    .$if(key !== undefined, (query) =>
+      query.where("environment", "=", key?.environment ?? "").where("name", "=", key?.service ?? ""),
+    )
+    .execute();
+  return withParts(db, services, { key, also });
+}
+
+async function withParts(
+  db: Database,
+  services: readonly Row<"service">[],
+  { key, also = 0 }: { key?: ServiceKey | undefined; also?: number } = {},
+): Promise<ServiceRecord[]> {
+  const { environment = "", service = "" } = key ?? {};
+  const one = key !== undefined;
   const replicas = await db
     .selectFrom("replica")
     .selectAll()

@@ -1,4 +1,4 @@
-import type { ReplicaHealth } from "./replica-health.ts";
+import type { ReplicaHealth } from "./health/replica-health.ts";
 import type { ReplicaTraffic } from "./rollout-state.ts";
 
 /** A replica as routing sees it. */

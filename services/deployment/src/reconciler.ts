@@ -1,0 +1,138 @@
+import { HmsError } from "@hms/kernel";
+import type { ServiceDatabase } from "@hms/postgres";
+import type { Logger } from "@hms/telemetry";
+import type { HealthKeeper } from "./health/health-keeper.ts";
+import type { ReplicaHealth } from "./health/replica-health.ts";
+import type { ObservedReplicas } from "./observed-replicas.ts";
+import type { ReplicaKeeper } from "./replica-keeper.ts";
+import { keyOfReplica, type ServiceBook } from "./service-book.ts";
+import { noteGone, noteProven, readServices } from "./service-store.ts";
+import type { DeploymentTables } from "./tables.ts";
+
+/** What a reconciler compares and mends. */
+export interface ReconcilerParts {
+  db: ServiceDatabase<DeploymentTables>["db"];
+  book: ServiceBook;
+  observed: ObservedReplicas;
+  health: HealthKeeper;
+  replicas: ReplicaKeeper;
+  log: Logger;
+}
+
+const SWEEP_MS = 10_000;
+/** Changes come in groups. */
+const SOON_MS = 200;
+
+/**
+ * Keeps what runs in step with what is on record: starts what is missing, ends strays of services it knows, notes what
+ * has proved itself. It acts on events and, for what events cannot tell, every 10 s.
+ */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+  #isRunning = false;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    parts.observed.onChange((id) => this.#onReport(id));
+    parts.health.onChange((id, health) => void this.#noteProven(id, health));
+  }
+
+  /** Begins; everything that runs must be known by now. */
+  open(): void {
+    this.#isOpen = true;
+    this.#schedule(0);
+  }
+
+  /** Ends; what runs goes on. */
+  close(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+  }
+
+  #onReport(id: string): void {
+    const { book, observed } = this.#parts;
+    const isMeant = book.replica(id)?.replica.phase === "running";
+    if (isMeant !== observed.isThere(id)) this.#schedule(SOON_MS);
+  }
+
+  #schedule(inMs: number): void {
+    clearTimeout(this.#timer);
+    if (this.#isOpen) this.#timer = setTimeout(() => void this.#sweep(), inMs).unref();
+  }
+
+  async #sweep(): Promise<void> {
+    if (this.#isRunning) return this.#schedule(SOON_MS);
+    this.#isRunning = true;
+    try {
+      for (const { replicas } of this.#parts.book.all()) {
+        for (const { id } of replicas) await this.#noteProven(id, this.#parts.health.of(id));
+      }
+      await Promise.all(this.#differences().map((mend) => mend()));
+    } finally {
+      this.#isRunning = false;
+      this.#schedule(SWEEP_MS);
+    }
+  }
+
+  #differences(): (() => Promise<void>)[] {
+    const { book, observed } = this.#parts;
+    const missing: string[] = [];
+    const leaving: string[] = [];
+    for (const { replicas } of book.all()) {
+      for (const { id, phase } of replicas) {
+        if (phase === "running" && !observed.isThere(id)) missing.push(id);
+        if (phase === "stopping") leaving.push(id);
+      }
+    }
+    const strays = observed.ids().filter((id) => book.get(keyOfReplica(id)) && !book.replica(id));
+    return [
+      ...missing.map((id) => () => this.#mend(id, "a replica was missing and is started", () => this.#start(id))),
+      ...strays.map((id) => () => this.#mend(id, "a replica that nobody wants is ended", () => this.#stop(id))),
+      ...leaving.map((id) => () => this.#mend(id, "a replica that was to go is ended", () => this.#finishStop(id))),
+    ];
+  }
+
+  async #mend(replicaId: string, what: string, work: () => Promise<void>): Promise<void> {
+    const { log } = this.#parts;
+    try {
+      log.info(what, { replicaId });
+      await work();
+    } catch (error) {
+      log.warn(`${what}, which failed; it is tried again`, { replicaId, error: HmsError.from(error) });
+    }
+  }
+
+  #start(id: string): Promise<void> {
+    return this.#parts.replicas.start(id);
+  }
+
+  #stop(id: string): Promise<void> {
+    return this.#parts.replicas.stop(id);
+  }
+
+  async #finishStop(id: string): Promise<void> {
+    const { db, book } = this.#parts;
+    const key = keyOfReplica(id);
+    await this.#stop(id);
+    // A rollout that stops it itself says so in its journal.
+    if (book.get(key)?.running) return;
+    await noteGone(db, key.environment, id);
+    book.put(key, (await readServices(db, key))[0]);
+  }
+
+  /** So that a restarted server need not doubt a replica that has been well all the time. */
+  async #noteProven(id: string, { state, instance }: ReplicaHealth): Promise<void> {
+    const { db, book, log } = this.#parts;
+    const replica = book.replica(id)?.replica;
+    if (state !== "ready" || replica === undefined || replica.proven === instance) return;
+    try {
+      await noteProven(db, keyOfReplica(id).environment, id, instance);
+      const now = book.replica(id)?.replica;
+      if (now) now.proven = instance;
+    } catch (error) {
+      log.debug("it was not noted that a replica is well", { replicaId: id, error });
+    }
+  }
+}

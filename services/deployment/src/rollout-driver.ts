@@ -1,0 +1,200 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { HmsError } from "@hms/kernel";
+import type { Logger } from "@hms/telemetry";
+import type { EffectParts } from "./effects/effect-scene.ts";
+import { performEffect } from "./effects/perform-effect.ts";
+import type { EventFeed } from "./event-feed.ts";
+import { EventBuffer } from "./event-buffer.ts";
+import { stopping } from "./errors.ts";
+import { type JournalPosition, LEASE_MS, type RolloutJournal } from "./rollout-journal.ts";
+import { endedEvent, rolloutEvent } from "./rollout-report.ts";
+import { grantRollout } from "./rollout-grant.ts";
+import { transition } from "./rollout-machine.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
+import { hasEnded, type RolloutInput } from "./rollout-state.ts";
+
+/** What a driver stands on. */
+export interface DriverParts {
+  journal: RolloutJournal;
+  feed: EventFeed;
+  effects: EffectParts;
+  log: Logger;
+  /** Resolves once everything that runs is known. */
+  ready: Promise<void>;
+  /** Called with what this server is about to do; tests end the server there. */
+  checkpoint?: (moment: string) => void;
+}
+
+const AGAIN_MS = 250;
+
+/** Carries one rollout on, from wherever its journal says it is, to its end. */
+export class RolloutDriver {
+  readonly #parts: DriverParts;
+  readonly #row: RolloutRow;
+  readonly #end = new AbortController();
+  readonly #buffer: EventBuffer;
+  #fence = 0;
+  #position: Pick<JournalPosition, "turn" | "events">;
+
+  constructor(parts: DriverParts, row: RolloutRow) {
+    this.#parts = parts;
+    this.#row = row;
+    this.#position = { turn: Number(row.turn), events: Number(row.events) };
+    this.#buffer = new EventBuffer((events) => this.#append(events));
+  }
+
+  get #rolloutId(): string {
+    return this.#row.rollout_id;
+  }
+
+  /** Leaves the rollout where it is; the next server carries it on. */
+  close(): void {
+    this.#end.abort(stopping());
+  }
+
+  /** Resolves when the rollout has ended, or is not ours any more. */
+  async run(): Promise<void> {
+    const heart = setInterval(() => void this.#beat(), LEASE_MS / 4).unref();
+    try {
+      await this.#parts.ready;
+      const state = await this.#takeTurn();
+      await this.#drive(state);
+    } catch (error) {
+      if (this.#end.signal.aborted) return;
+      this.#parts.log.error("a rollout cannot be carried on", { rolloutId: this.#rolloutId, error });
+    } finally {
+      clearInterval(heart);
+      this.#end.abort(stopping());
+    }
+  }
+
+  async #drive(first: JournalPosition["state"]): Promise<void> {
+    let state = first;
+    while (!hasEnded(state) && state.doing) {
+      const { effects, checkpoint } = this.#parts;
+      const effect = state.doing;
+      const { stepId } = effect;
+      checkpoint?.(`before ${effect.kind}`);
+      const input = await performEffect({
+        parts: effects,
+        state,
+        effect,
+        signal: this.#end.signal,
+        say: (message) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepProgress: { stepId, message } })),
+        output: (text) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepOutput: { stepId, text } })),
+      });
+      await this.#buffer.flush();
+      checkpoint?.(`after ${effect.kind}`);
+      state = await this.#advance(() => input);
+    }
+  }
+
+  /** Waits until no older rollout of the service is left, then takes what the journal says up. */
+  async #takeTurn(): Promise<JournalPosition["state"]> {
+    let told = "";
+    for (;;) {
+      const change = this.#parts.feed.changes.next(this.#end.signal, 1000);
+      change.catch(() => {});
+      const claim = await this.#insist(() => this.#parts.journal.claim(this.#rolloutId));
+      if (claim.granted) {
+        this.#fence = claim.fence;
+        return this.#begin(claim.awayMs);
+      }
+      const holder = claim.waitsFor;
+      if (holder && holder.rollout_id !== told) {
+        told = holder.rollout_id;
+        await this.#append([rolloutEvent(this.#rolloutId, waitingFor(holder))]);
+      }
+      if (holder) await change;
+      else await delay(claim.retryMs, undefined, { signal: this.#end.signal });
+    }
+  }
+
+  #begin(awayMs: number): Promise<JournalPosition["state"]> {
+    return this.#advance((state, record) => {
+      if (state.phase === "planned") {
+        const grant = grantRollout(state, { record, request: this.#row.request });
+        return typeof grant === "string"
+          ? { type: "refused", failure: { reason: grant, remedy: "Deploy it again." } }
+          : { type: "locked", grant };
+      }
+      const again = state.doing?.kind === "release" ? ", which runs the release command again" : "";
+      return { type: "resumed", awayMs, why: `Carried on by a restarted server${again}` };
+    });
+  }
+
+  /** Makes the next transition, in one transaction with all it means; waits while the database is away. */
+  async #advance(
+    inputFor: (state: JournalPosition["state"], record: NonNullable<JournalPosition["record"]>) => RolloutInput,
+  ): Promise<JournalPosition["state"]> {
+    const { journal, effects, feed, checkpoint } = this.#parts;
+    const at = { rolloutId: this.#rolloutId, fence: this.#fence, turn: this.#position.turn };
+    const position = await this.#insist(() =>
+      journal.turn(at, ({ state, record }) => {
+        const input = inputFor(state, record);
+        const view = { now: Date.now(), ready: effects.health.readyIds() };
+        const next = transition(state, input, view);
+        const events = next.events.map((event) => rolloutEvent(at.rolloutId, event));
+        if (hasEnded(next.state)) events.push(rolloutEvent(at.rolloutId, endedEvent(next.state, record)));
+        return { state: next.state, events };
+      }),
+    );
+    this.#position = position;
+    effects.book.put(this.#row, position.record);
+    feed.changes.notify();
+    checkpoint?.(`committed ${position.state.phase} ${position.state.doing?.kind ?? ""}`.trim());
+    return position.state;
+  }
+
+  async #append(events: JsonObject[]): Promise<void> {
+    const { journal, feed } = this.#parts;
+    const at = { environment: this.#row.environment, rolloutId: this.#rolloutId, from: this.#position.events };
+    const all = await this.#insist(() => journal.append(at, events));
+    this.#position = { ...this.#position, events: all };
+    feed.changes.notify();
+  }
+
+  /** The journal comes first: while it cannot be written the rollout waits, and traffic stays as it is. */
+  async #insist<T>(work: () => Promise<T>): Promise<T> {
+    let isTold = false;
+    for (;;) {
+      try {
+        this.#end.signal.throwIfAborted();
+        return await work();
+      } catch (cause) {
+        this.#end.signal.throwIfAborted();
+        const error = HmsError.from(cause);
+        if (!isTemporary(error)) throw error;
+        if (!isTold) this.#parts.log.warn("a rollout waits for its journal", { rolloutId: this.#rolloutId, error });
+        isTold = true;
+      }
+      await delay(AGAIN_MS, undefined, { signal: this.#end.signal });
+    }
+  }
+
+  async #beat(): Promise<void> {
+    if (this.#fence === 0) return;
+    try {
+      await this.#parts.journal.beat(this.#rolloutId, this.#fence);
+    } catch (error) {
+      // Silence is no proof of loss; a later holder's fence is.
+      if (HmsError.from(error).details.reason === "ROLLOUT_TAKEN_OVER") this.#end.abort(error);
+    }
+  }
+}
+
+function isTemporary({ code, details }: HmsError): boolean {
+  if (details.reason === "ROLLOUT_TAKEN_OVER") return false;
+  return code === "UNAVAILABLE" || code === "RESOURCE_EXHAUSTED" || code === "ABORTED" || code === "DEADLINE_EXCEEDED";
+}
+
+function waitingFor(holder: RolloutRow): JsonObject {
+  return {
+    waiting: {
+      holderRolloutId: holder.rollout_id,
+      holderKind: `ROLLOUT_KIND_${holder.kind.toUpperCase()}`,
+      holderSince: holder.started_at.toISOString(),
+    },
+  };
+}

@@ -1,0 +1,152 @@
+import { randomBytes } from "node:crypto";
+import { dirname, isAbsolute, resolve } from "node:path";
+import type { deployment } from "@hms/contracts";
+import { type CallContext, HmsError } from "@hms/kernel";
+import { type Manifest, parseManifest } from "@hms/manifest";
+import { retryWhileUnavailable } from "@hms/postgres";
+import { noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
+import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
+import { plannedRollout } from "./rollout-machine.ts";
+import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
+import { deployWarnings } from "./deploy-plan.ts";
+import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
+import type { ServiceReader } from "./service-reader.ts";
+import { checkedName } from "./service-name.ts";
+
+/** A person waits this long for the database. */
+const PATIENCE_MS = 10_000;
+
+/** A manifest as a request brings it. */
+export interface GivenManifest {
+  manifest: string;
+  manifestPath: string;
+  environment: string;
+  variables: Record<string, string>;
+}
+
+type Wish = Pick<NewRollout, "kind"> &
+  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked">> & {
+    /** The revision to lead to; default: the current one. */
+    target?: RevisionRecord;
+    manifest?: Manifest | undefined;
+    warnings?: string[];
+  };
+
+/** Turns requests into rollouts on record. */
+export class RolloutRequests {
+  readonly #journal: RolloutJournal;
+  readonly #reader: ServiceReader;
+  readonly #begin: (row: RolloutRow) => void;
+
+  /** `begin` starts to carry a rollout on. */
+  constructor(parts: { journal: RolloutJournal; reader: ServiceReader; begin: (row: RolloutRow) => void }) {
+    this.#journal = parts.journal;
+    this.#reader = parts.reader;
+    this.#begin = parts.begin;
+  }
+
+  /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */
+  readManifest(given: GivenManifest): { manifest: Manifest; key: ServiceKey; sourceDirectory: string } {
+    const { manifestPath, variables } = given;
+    if (!isAbsolute(manifestPath)) {
+      throw new HmsError("INVALID_ARGUMENT", "manifest_path must be absolute: the program is looked up beside it.");
+    }
+    const environment = checkedName("environment", given.environment || "default");
+    const resolveEnv = (name: string) => (Object.hasOwn(variables, name) ? variables[name] : undefined);
+    const manifest = parseManifest(given.manifest, { fileName: manifestPath, resolveEnv });
+    const sourceDirectory = resolve(dirname(manifestPath), manifest.run.directory);
+    return { manifest, key: { environment, service: manifest.name }, sourceDirectory };
+  }
+
+  deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
+    const { manifest, key, sourceDirectory } = this.readManifest(request);
+    const { refuseIfLocked } = request;
+    const revision = { manifest, sourceDirectory };
+    return this.#add(key, { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) }, context);
+  }
+
+  async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
+    const record = await this.#deployed(request);
+    const manifest = record.revisions.get(record.currentRevision)?.manifest;
+    const { min = 1, max = 1 } = manifest?.scaling ?? {};
+    const { replicas } = request;
+    if (replicas < 1 || replicas > max) {
+      const description = `${replicas} is outside of 1 to ${max} (scaling.max in the manifest). To end all replicas: hms-sys stop ${record.service}`;
+      throw new HmsError("INVALID_ARGUMENT", `replicas: ${description}`, {
+        fieldViolations: [{ field: "replicas", description }],
+      });
+    }
+    const few = `${replicas} is less than scaling.min, ${min}; the next deploy goes back to that.`;
+    return this.#add(record, { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [] }, context);
+  }
+
+  async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
+    return this.#add(await this.#deployed(request), { kind: "restart" }, context);
+  }
+
+  async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
+    const record = await this.#reader.existing(request);
+    const revisions = await this.#reader.revisions(record);
+    const target = rollbackTarget(record, revisions, Number(request.revision));
+    return this.#add(record, { kind: "rollback", target, manifest: target.manifest }, context);
+  }
+
+  async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
+    return this.#add(await this.#reader.existing(request), { kind: "stop" }, context);
+  }
+
+  async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
+    return this.#add(await this.#reader.existing(request), { kind: "remove" }, context);
+  }
+
+  async #deployed(request: { environment: string; service: string }): Promise<ServiceRecord> {
+    const record = await this.#reader.existing(request);
+    if (record.currentRevision === 0) throw nothingDeployed(record);
+    return record;
+  }
+
+  async #add({ environment, service }: ServiceKey, wish: Wish, { principal }: CallContext): Promise<string> {
+    const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false } = wish;
+    const rolloutId = newRolloutId();
+    const rollout: NewRollout = {
+      environment,
+      service,
+      rolloutId,
+      kind,
+      principal: principal.id,
+      version: manifest?.version ?? "",
+      request,
+      refuseIfLocked,
+      ...(revision ? { revision } : {}),
+      begin: (number, record) => {
+        const names = { rolloutId, environment, service, kind };
+        const leadsTo = target?.revision ?? number;
+        const state = plannedRollout({ ...names, revision: leadsTo, previousRevision: record.currentRevision });
+        return { state, event: rolloutEvent(rolloutId, plannedEvent(state, warnings)) };
+      },
+    };
+    await retryWhileUnavailable(() => this.#journal.create(rollout), { deadlineMs: PATIENCE_MS });
+    this.#begin(await retryWhileUnavailable(() => this.#journal.read(rolloutId), { deadlineMs: PATIENCE_MS }));
+    return rolloutId;
+  }
+}
+
+/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
+function newRolloutId(): string {
+  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
+}
+
+/** The revision to go back to: the one asked for, else the last that served well before the current one. */
+function rollbackTarget(record: ServiceRecord, revisions: readonly RevisionRecord[], asked: number): RevisionRecord {
+  const good = revisions.filter(({ revision, outcome }) => outcome === "good" && revision !== record.currentRevision);
+  if (asked === 0) {
+    const before = good.filter(({ revision }) => revision < record.currentRevision || record.currentRevision === 0);
+    const last = before.at(-1);
+    if (last === undefined) throw nothingToReturnTo(record, good);
+    return last;
+  }
+  const found = revisions.find(({ revision }) => revision === asked);
+  if (found === undefined || found.releaseDigest === "") throw noRevision(record, asked, good);
+  return found;
+}

@@ -1,0 +1,163 @@
+import { deployment } from "@hms/contracts";
+import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
+import { planDeploy } from "./deploy-plan.ts";
+import { nothingDeployed } from "./errors.ts";
+import type { EventFeed } from "./event-feed.ts";
+import { pageSize, pageToken, readPageToken } from "./page-token.ts";
+import type { DeploymentRuntime } from "./ports.ts";
+import { resourceLimits } from "./replica-spec.ts";
+import type { RolloutJournal } from "./rollout-journal.ts";
+import type { RolloutRequests } from "./rollout-requests.ts";
+import { checkedName } from "./service-name.ts";
+import type { ServiceReader } from "./service-reader.ts";
+import { rolloutSummary, type ServiceViews, shownManifest } from "./service-views.ts";
+import type { TrafficKeeper } from "./traffic-keeper.ts";
+
+/** What the handlers hand their work to. */
+export interface DeploymentParts {
+  journal: RolloutJournal;
+  feed: EventFeed;
+  reader: ServiceReader;
+  requests: RolloutRequests;
+  views: ServiceViews;
+  runtime: DeploymentRuntime;
+  traffic: TrafficKeeper;
+  /** The signal of a call that also ends when the service stops. */
+  untilEnd: (context: CallContext) => AbortSignal;
+  /** Resolves once it is known what runs. */
+  ready: Promise<void>;
+}
+
+/** The deployment's contract on its parts. */
+export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
+  const { journal, feed, requests, untilEnd } = parts;
+  async function* follow(begin: Promise<string>, context: CallContext) {
+    yield* feed.watch(await begin, untilEnd(context));
+  }
+  return implement(deployment.DeploymentService, {
+    deploy: (request, context) => follow(requests.deploy(request, context), context),
+    scale: (request, context) => follow(requests.scale(request, context), context),
+    restart: (request, context) => follow(requests.restart(request, context), context),
+    rollback: (request, context) => follow(requests.rollback(request, context), context),
+    stop: (request, context) => follow(requests.stop(request, context), context),
+    remove: (request, context) => follow(requests.remove(request, context), context),
+    watchRollout: ({ rolloutId }, context) =>
+      follow(
+        journal.read(rolloutId).then(() => rolloutId),
+        context,
+      ),
+    plan: (request) => plan(parts, request),
+    listServices: (request, context) => listServices(parts, request, context),
+    getService: (request, context) => getService(parts, request, context),
+    listRollouts: (request) => listRollouts(parts, request),
+    readLogs: (request, context) => readLogs(parts, request, untilEnd(context)),
+    runCommand: (request, context) => runCommand(parts, request, context),
+  }) as ServiceRegistration;
+}
+
+async function plan({ reader, requests }: DeploymentParts, request: deployment.PlanRequest) {
+  const { manifest, key } = requests.readManifest(request);
+  return planDeploy(manifest, await reader.find(key));
+}
+
+/** Health is a guess before it is known what runs. */
+async function known({ ready, untilEnd }: DeploymentParts, context: CallContext): Promise<void> {
+  const signal = untilEnd(context);
+  const ended = Promise.withResolvers<never>();
+  const end = () => ended.reject(HmsError.from(signal.reason));
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  try {
+    await Promise.race([ready, ended.promise]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
+
+async function listServices(parts: DeploymentParts, request: deployment.ListServicesRequest, context: CallContext) {
+  const { environment } = request;
+  if (environment !== "") checkedName("environment", environment);
+  const limit = pageSize(request.pageSize, 100, 1000);
+  const [after = "", service = ""] = readPageToken(request.pageToken) ?? [];
+  await known(parts, context);
+  const place = request.pageToken === "" ? undefined : { environment: after, service };
+  const found = await parts.reader.page({ environment, after: place, limit: limit + 1 });
+  const page = found.slice(0, limit);
+  const last = found.length > limit ? page.at(-1) : undefined;
+  return {
+    services: page.map((record) => parts.views.summary(record)),
+    nextPageToken: last ? pageToken([last.environment, last.service]) : "",
+  };
+}
+
+async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {
+  await known(parts, context);
+  const record = await parts.reader.existing(request);
+  const current = record.revisions.get(record.currentRevision);
+  return {
+    service: parts.views.summary(record),
+    replicas: parts.views.replicas(record),
+    ...(current ? { manifest: shownManifest(current.manifest), releaseDigest: current.releaseDigest } : {}),
+  };
+}
+
+async function listRollouts({ reader }: DeploymentParts, request: deployment.ListRolloutsRequest) {
+  const { environment, service } = await reader.existing(request);
+  const limit = pageSize(request.pageSize, 20, 200);
+  const [before] = readPageToken(request.pageToken) ?? [];
+  const found = await reader.rollouts({ environment, service, before: position(before), limit: limit + 1 });
+  const page = found.slice(0, limit);
+  const last = found.length > limit ? page.at(-1) : undefined;
+  const revisions = await reader.revisions({ environment, service });
+  const digests = new Map(revisions.map(({ revision, releaseDigest }) => [String(revision), releaseDigest]));
+  return {
+    rollouts: page.map((row) => rolloutSummary(row, digests.get(row.revision) ?? "")),
+    nextPageToken: last ? pageToken([last.position]) : "",
+  };
+}
+
+function position(token: string | undefined): string | undefined {
+  if (token === undefined || /^\d{1,18}$/.test(token)) return token;
+  throw new HmsError("INVALID_ARGUMENT", "page_token is not one that a list has answered with: begin without one.");
+}
+
+async function* readLogs(
+  { reader, runtime }: DeploymentParts,
+  request: deployment.ReadLogsRequest,
+  signal: AbortSignal,
+) {
+  const { environment, service } = await reader.existing(request);
+  const { replicaId, tail, since, follow, contains } = request;
+  const query = { environment, service, replicaId, tail, follow, contains, ...(since ? { since } : {}) };
+  for await (const { lines } of runtime.readLogs(query, signal)) if (lines.length > 0) yield { lines };
+}
+
+async function* runCommand(parts: DeploymentParts, request: deployment.RunCommandRequest, context: CallContext) {
+  const { reader, runtime, traffic } = parts;
+  const record = await reader.existing(request);
+  const { environment, service } = record;
+  const revision = record.revisions.get(record.currentRevision);
+  if (revision === undefined) throw nothingDeployed(record);
+  if (request.command.length === 0) {
+    throw new HmsError("INVALID_ARGUMENT", "command: say what to run, after --: hms-sys run SERVICE -- COMMAND.");
+  }
+  const { manifest, releaseDigest } = revision;
+  const task = {
+    taskId: `run-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
+    environment,
+    service,
+    releaseDigest,
+    command: `exec ${request.command.map(shellQuote).join(" ")}`,
+    env: manifest.env,
+    limits: resourceLimits(manifest),
+    mesh: await traffic.access(environment),
+  };
+  for await (const { event } of runtime.runTask(task, parts.untilEnd(context))) {
+    if (event.case !== undefined) yield { event };
+  }
+}
+
+/** One word of a shell command, whatever is in it. */
+function shellQuote(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
