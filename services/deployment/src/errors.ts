@@ -42,7 +42,9 @@ export function lockedBy(holder: { rolloutId: string; kind: RolloutKind; service
 
 /** ABORTED: another server carries this rollout on now; this one must not touch it any more. */
 export function takenOver(rolloutId: string): HmsError {
-  return new HmsError("ABORTED", `Another server carries rollout ${rolloutId} on now.`, { reason: "ROLLOUT_TAKEN_OVER" });
+  return new HmsError("ABORTED", `Another server carries rollout ${rolloutId} on now.`, {
+    reason: "ROLLOUT_TAKEN_OVER",
+  });
 }
 
 /** UNAVAILABLE: the server goes down; rollouts are carried on by the next one. */

@@ -4,13 +4,13 @@ import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { performEffect } from "./effects/perform-effect.ts";
-import type { EventFeed } from "./event-feed.ts";
-import { EventBuffer } from "./event-buffer.ts";
 import { stopping } from "./errors.ts";
-import { type JournalPosition, LEASE_MS, type RolloutJournal } from "./rollout-journal.ts";
-import { endedEvent, rolloutEvent } from "./rollout-report.ts";
+import { EventBuffer } from "./event-buffer.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { grantRollout } from "./rollout-grant.ts";
+import { type JournalPosition, LEASE_MS, type RolloutJournal } from "./rollout-journal.ts";
 import { transition } from "./rollout-machine.ts";
+import { endedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import { hasEnded, type RolloutInput } from "./rollout-state.ts";
 

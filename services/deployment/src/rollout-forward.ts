@@ -87,7 +87,12 @@ function drain(turn: Turn, leaving: RolloutReplica[]): void {
   for (const replica of leaving) replica.traffic = "draining";
   if (turn.replicas({ role: "retiring", traffic: "active" }).length === 0) draft.trafficRevision = draft.revision;
   const until = view.now + TRAFFIC_LIMIT_MS + draft.policy.drainTimeoutMs;
-  turn.begin("drain", { phase: "draining", ids: ids(leaving), until, title: `Draining ${replicaWords(draft, leaving)}` });
+  turn.begin("drain", {
+    phase: "draining",
+    ids: ids(leaving),
+    until,
+    title: `Draining ${replicaWords(draft, leaving)}`,
+  });
 }
 
 /** After a batch has proved itself: as many old ones go as new ones came, the unhealthy first; all with the last batch. */

@@ -4,7 +4,6 @@ import type { Manifest } from "@hms/manifest";
 import { sql, type Transaction } from "kysely";
 import { lockedBy, takenOver } from "./errors.ts";
 import type { Transition } from "./rollout-machine.ts";
-import { hasEnded, type RolloutKind, type RolloutState } from "./rollout-state.ts";
 import {
   addEvents,
   addRevision,
@@ -14,6 +13,7 @@ import {
   rolloutRow,
   writeTurn,
 } from "./rollout-rows.ts";
+import { hasEnded, type RolloutKind, type RolloutState } from "./rollout-state.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readServices } from "./service-store.ts";
 import type { DeploymentTables, RolloutRequest } from "./tables.ts";
@@ -290,11 +290,7 @@ async function madeAlready(
   trx: Trx,
   { environment, service, rolloutId }: NewRollout,
 ): Promise<{ state: RolloutState; record: ServiceRecord } | undefined> {
-  const row = await trx
-    .selectFrom("rollout")
-    .select("state")
-    .where("rollout_id", "=", rolloutId)
-    .executeTakeFirst();
+  const row = await trx.selectFrom("rollout").select("state").where("rollout_id", "=", rolloutId).executeTakeFirst();
   const [record] = row ? await readServices(trx, { environment, service }) : [];
   return row && record ? { state: row.state, record } : undefined;
 }

@@ -58,7 +58,13 @@ function walk(script: Script) {
   const ready = new Set(existing.slice(0, oldReady).map(({ id }) => id));
   const revision = script.revision ?? (kind === "deploy" ? 2 : 1);
   const previousRevision = old > 0 ? 1 : 0;
-  const grant = { revision, previousRevision, trafficRevision: previousRevision, policy: policy(script.policy), existing };
+  const grant = {
+    revision,
+    previousRevision,
+    trafficRevision: previousRevision,
+    policy: policy(script.policy),
+    existing,
+  };
   const done: string[] = [];
   const titles: string[] = [];
   const counts = new Map<string, number>();
@@ -76,7 +82,9 @@ function walk(script: Script) {
     const count = (counts.get(effect.kind) ?? 0) + 1;
     counts.set(effect.kind, count);
     done.push(`${effect.kind}${effect.ids.length > 0 ? ` ${effect.ids.map(short).join(" ")}` : ""}`);
-    input = failing.includes(`${effect.kind}:${count}`) ? { type: "failed", failure: failure(effect) } : success(effect);
+    input = failing.includes(`${effect.kind}:${count}`)
+      ? { type: "failed", failure: failure(effect) }
+      : success(effect);
     if (input.type === "done" && effect.kind === "verify") for (const id of effect.ids) ready.add(id);
     if (input.type === "done" && effect.kind === "stop") for (const id of effect.ids) ready.delete(id);
   }
@@ -95,7 +103,14 @@ function success({ kind }: Effect): RolloutInput {
 describe("a deploy", () => {
   test("of the first revision starts all replicas, registers them, and says what happened", () => {
     const { state, done, titles } = walk({ old: 0 });
-    expect(done).toEqual(["prepare", "start 2/1 2/2", "verify 2/1 2/2", "shift 2/1 2/2", "bake 2/1 2/2", "prove 2/1 2/2"]);
+    expect(done).toEqual([
+      "prepare",
+      "start 2/1 2/2",
+      "verify 2/1 2/2",
+      "shift 2/1 2/2",
+      "bake 2/1 2/2",
+      "prove 2/1 2/2",
+    ]);
     expect(titles).toEqual([
       "✓ Release prepared (12 files, sha256:abababab…)",
       "✓ Replicas 1 and 2 of 2 started",
@@ -195,7 +210,9 @@ describe("a deploy", () => {
   test("to more replicas uses the room, to fewer never goes below what is wanted", () => {
     expect(walk({ old: 2, policy: { wanted: 4 } }).done.slice(1, 2)).toEqual(["start 2/1 2/2 2/3"]);
     const fewer = walk({ old: 4, policy: { wanted: 2 } });
-    expect(fewer.done.filter((entry) => entry.startsWith("drain"))).toEqual(["drain 1/4", "drain 1/3 1/2 1/1"].map(sorted));
+    expect(fewer.done.filter((entry) => entry.startsWith("drain"))).toEqual(
+      ["drain 1/4", "drain 1/3 1/2 1/1"].map(sorted),
+    );
     expect(fewer.state.phase).toBe("succeeded");
   });
 });
@@ -214,7 +231,11 @@ describe("the other kinds", () => {
       "bake 1/3 1/4",
       "prove 1/1 1/2 1/3 1/4",
     ]);
-    expect(walk({ kind: "scale", policy: { wanted: 1, release: "none" } }).done).toEqual(["drain 1/2", "stop 1/2", "prove 1/1"]);
+    expect(walk({ kind: "scale", policy: { wanted: 1, release: "none" } }).done).toEqual([
+      "drain 1/2",
+      "stop 1/2",
+      "prove 1/1",
+    ]);
   });
 
   test("restart replaces every replica by one of the same revision", () => {
@@ -278,7 +299,11 @@ class Room {
     }
     const gone = kind === "stop" || kind === "remove";
     const wanted = gone ? 0 : 1 + Math.floor(this.#random() * 4);
-    const plan = policy({ wanted, surge: 1 + Math.floor(this.#random() * 3), release: kind === "deploy" ? "make" : "none" });
+    const plan = policy({
+      wanted,
+      surge: 1 + Math.floor(this.#random() * 3),
+      release: kind === "deploy" ? "make" : "none",
+    });
     this.#floor = this.#oldHealthy ? Math.min(this.#old.length, wanted) : 0;
     const previousRevision = this.#old.length > 0 ? 1 : 0;
     const revision = kind === "deploy" || kind === "rollback" ? 2 : 1;

@@ -1,7 +1,15 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { afterLock, forward, next, stopped } from "./rollout-forward.ts";
 import { backward, enterRevert, revertFailed } from "./rollout-revert.ts";
-import type { Failure, LockGrant, RolloutInput, RolloutKind, RolloutReplica, RolloutState, RolloutView } from "./rollout-state.ts";
+import type {
+  Failure,
+  LockGrant,
+  RolloutInput,
+  RolloutKind,
+  RolloutReplica,
+  RolloutState,
+  RolloutView,
+} from "./rollout-state.ts";
 import { Turn } from "./rollout-turn.ts";
 
 /** What a transition leads to. */
@@ -94,7 +102,14 @@ function keptReplicas(
   return new Set(inOrder.slice(0, grant.policy.wanted).map(({ id }) => id));
 }
 
-function freshReplicas({ rolloutId, environment, service, revision, policy, replicas }: RolloutState): RolloutReplica[] {
+function freshReplicas({
+  rolloutId,
+  environment,
+  service,
+  revision,
+  policy,
+  replicas,
+}: RolloutState): RolloutReplica[] {
   const kept = replicas.filter(({ role }) => role === "kept");
   const taken = new Set(kept.map(({ ordinal }) => ordinal));
   const fresh: RolloutReplica[] = [];

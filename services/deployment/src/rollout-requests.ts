@@ -4,15 +4,15 @@ import type { deployment } from "@hms/contracts";
 import { type CallContext, HmsError } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { deployWarnings } from "./deploy-plan.ts";
 import { noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import { deployWarnings } from "./deploy-plan.ts";
-import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
-import type { ServiceReader } from "./service-reader.ts";
 import { checkedName } from "./service-name.ts";
+import type { ServiceReader } from "./service-reader.ts";
+import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
@@ -63,7 +63,11 @@ export class RolloutRequests {
     const { manifest, key, sourceDirectory } = this.readManifest(request);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory };
-    return this.#add(key, { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) }, context);
+    return this.#add(
+      key,
+      { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) },
+      context,
+    );
   }
 
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
@@ -78,7 +82,11 @@ export class RolloutRequests {
       });
     }
     const few = `${replicas} is less than scaling.min, ${min}; the next deploy goes back to that.`;
-    return this.#add(record, { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [] }, context);
+    return this.#add(
+      record,
+      { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [] },
+      context,
+    );
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {

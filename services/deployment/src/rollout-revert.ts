@@ -9,7 +9,8 @@ const ids = (replicas: readonly RolloutReplica[]) => replicas.map(({ id }) => id
 export function enterRevert(turn: Turn, failure: Failure): void {
   const { draft } = turn;
   const moved = draft.replicas.some(
-    ({ role, traffic }) => (role === "fresh" && traffic === "active") || (role === "retiring" && traffic === "draining"),
+    ({ role, traffic }) =>
+      (role === "fresh" && traffic === "active") || (role === "retiring" && traffic === "draining"),
   );
   draft.failure = failure;
   draft.phase = "reverting";
@@ -59,7 +60,8 @@ function shiftBack(turn: Turn): void {
   draft.trafficRevision = draft.previousRevision || draft.revision;
   const until = view.now + TRAFFIC_LIMIT_MS;
   const active = draft.replicas.filter(({ traffic }) => traffic === "active");
-  const title = active.length > 0 ? "Giving traffic back to what served before" : "Taking the new replicas out of the mesh";
+  const title =
+    active.length > 0 ? "Giving traffic back to what served before" : "Taking the new replicas out of the mesh";
   turn.begin("shift", { phase: "reverting", ids: ids(active), until, title });
 }
 

@@ -106,7 +106,9 @@ export async function writeTurn(
       revision: String(state.revision),
       previous_revision: String(state.previousRevision),
       turn: String(turn),
-      ...(hasEnded(state) ? { ended_at: sql<Date>`clock_timestamp()`, failure_reason: state.failure?.reason ?? "" } : {}),
+      ...(hasEnded(state)
+        ? { ended_at: sql<Date>`clock_timestamp()`, failure_reason: state.failure?.reason ?? "" }
+        : {}),
     })
     .where("rollout_id", "=", row.rollout_id)
     .execute();

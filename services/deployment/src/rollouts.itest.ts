@@ -1,4 +1,4 @@
-import { agent, deployment, mesh } from "@hms/contracts";
+import { type agent, deployment, mesh } from "@hms/contracts";
 import { waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openSite, outcomeOf } from "./testing/test-site.ts";
@@ -75,7 +75,10 @@ describe("a deploy", () => {
   test("of a version that crashes fails with its exit code long before the deadline", async () => {
     await site.deploy({ version: "good" });
     const began = performance.now();
-    const { ended } = await site.deploy({ version: "bad", before: 'console.log("no database today"); process.exit(17);' });
+    const { ended } = await site.deploy({
+      version: "bad",
+      before: 'console.log("no database today"); process.exit(17);',
+    });
     expect(performance.now() - began).toBeLessThan(3500);
     expect(ended.failure).toMatchObject({ exit: { code: 17 }, reason: expect.stringContaining("exit code 17") });
     expect(ended.failure?.lastLogLines.at(-1)?.text).toBe("no database today");
@@ -251,7 +254,9 @@ describe("the other verbs", () => {
     expect(second.nextPageToken).toBe("");
     await outcomeOf(site.client.restart({ environment: "", service: "a" }));
     const { rollouts, nextPageToken } = await site.client.listRollouts({ environment: "", service: "a", pageSize: 1 });
-    expect(rollouts).toMatchObject([{ kind: deployment.RolloutKind.RESTART, state: RolloutState.SUCCEEDED, version: "1" }]);
+    expect(rollouts).toMatchObject([
+      { kind: deployment.RolloutKind.RESTART, state: RolloutState.SUCCEEDED, version: "1" },
+    ]);
     const rest = await site.client.listRollouts({ environment: "", service: "a", pageToken: nextPageToken });
     expect(rest.rollouts).toMatchObject([{ kind: deployment.RolloutKind.DEPLOY }]);
   });

@@ -5,9 +5,9 @@ import { type Manifest, manifestDiff } from "@hms/manifest";
 import type { HealthKeeper } from "./health/health-keeper.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import { serviceUrls } from "./replica-spec.ts";
-import type { RolloutPhase } from "./rollout-state.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import type { ReplicaRecord, ServiceRecord } from "./service-record.ts";
+import type { RolloutPhase } from "./rollout-state.ts";
+import type { ReplicaRecord, RevisionRecord, ServiceRecord } from "./service-record.ts";
 
 const { RolloutKind, RolloutState, ServiceHealth } = deployment;
 
@@ -88,7 +88,7 @@ export function shownManifest(manifest: Manifest): JsonObject {
 /** A rollout in one line. */
 export function rolloutSummary(
   row: RolloutRow,
-  releaseDigest: string,
+  revision: RevisionRecord | undefined,
 ): MessageInitShape<typeof deployment.RolloutSummarySchema> {
   return {
     rolloutId: row.rollout_id,
@@ -96,8 +96,8 @@ export function rolloutSummary(
     state: stateOf(row.phase),
     revision: BigInt(row.revision),
     previousRevision: BigInt(row.previous_revision),
-    version: row.version,
-    releaseDigest,
+    version: revision?.manifest.version ?? row.version,
+    releaseDigest: revision?.releaseDigest ?? "",
     startedAt: timestampFromDate(row.started_at),
     ...(row.ended_at ? { endedAt: timestampFromDate(row.ended_at) } : {}),
     failureReason: row.failure_reason,

@@ -109,9 +109,9 @@ async function listRollouts({ reader }: DeploymentParts, request: deployment.Lis
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   const revisions = await reader.revisions({ environment, service });
-  const digests = new Map(revisions.map(({ revision, releaseDigest }) => [String(revision), releaseDigest]));
+  const byNumber = new Map(revisions.map((revision) => [String(revision.revision), revision]));
   return {
-    rollouts: page.map((row) => rolloutSummary(row, digests.get(row.revision) ?? "")),
+    rollouts: page.map((row) => rolloutSummary(row, byNumber.get(row.revision))),
     nextPageToken: last ? pageToken([last.position]) : "",
   };
 }

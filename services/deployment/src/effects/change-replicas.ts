@@ -1,5 +1,5 @@
 import { HmsError } from "@hms/kernel";
-import { type EffectHandler, EffectFailedError } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler } from "./effect-scene.ts";
 
 /** Starts replicas; those that run already are left as they are. */
 export const startReplicas: EffectHandler = async ({ parts, effect, signal }) => {
@@ -11,7 +11,11 @@ export const startReplicas: EffectHandler = async ({ parts, effect, signal }) =>
         const { code, message } = HmsError.from(error);
         if (signal.aborted || code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED") throw error;
         const remedy = "Mend what the message says, then try again.";
-        throw new EffectFailedError({ reason: `Replica ${id} could not be started: ${message}`, remedy, replicaId: id });
+        throw new EffectFailedError({
+          reason: `Replica ${id} could not be started: ${message}`,
+          remedy,
+          replicaId: id,
+        });
       }
     }),
   );

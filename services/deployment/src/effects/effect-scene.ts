@@ -1,5 +1,5 @@
-import type { Client } from "@hms/kernel";
 import type { mesh } from "@hms/contracts";
+import type { Client } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { HealthKeeper } from "../health/health-keeper.ts";
 import type { ObservedReplicas } from "../observed-replicas.ts";

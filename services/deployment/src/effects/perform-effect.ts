@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel";
 import type { EffectKind, RolloutInput } from "../rollout-state.ts";
 import { forgetService, startReplicas, stopReplicas, unregisterService } from "./change-replicas.ts";
-import { type EffectHandler, EffectFailedError, type EffectScene } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, type EffectScene } from "./effect-scene.ts";
 import { prepareRelease } from "./prepare-release.ts";
 import { proveOutcome } from "./prove-outcome.ts";
 import { runReleaseCommand } from "./run-release-command.ts";

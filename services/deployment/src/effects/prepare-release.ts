@@ -1,5 +1,5 @@
 import { HmsError } from "@hms/kernel";
-import { type EffectHandler, EffectFailedError, type EffectScene, targetRevision } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, type EffectScene, targetRevision } from "./effect-scene.ts";
 
 /** Makes the release of a deploy, or makes sure that the one to go back to is still there. */
 export const prepareRelease: EffectHandler = async (scene) => {

@@ -1,4 +1,4 @@
-import { type EffectHandler, EffectFailedError, type EffectScene } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, type EffectScene } from "./effect-scene.ts";
 import { replicaFailure } from "./replica-failure.ts";
 
 const LOOK_MS = 100;

@@ -40,10 +40,7 @@ function remedyFor(exit: agent.ExitStatus | undefined, revision: RevisionRecord 
   return `Make sure that the program listens on 127.0.0.1 at $PORT and ${check}. If it only needs longer, raise health.start_timeout.`;
 }
 
-async function lastLines(
-  replicaId: string,
-  runtime: Pick<EffectParts["runtime"], "readLogs">,
-): Promise<JsonObject[]> {
+async function lastLines(replicaId: string, runtime: Pick<EffectParts["runtime"], "readLogs">): Promise<JsonObject[]> {
   const [environment = "", service = ""] = replicaId.split("/");
   const lines: agent.LogLine[] = [];
   try {

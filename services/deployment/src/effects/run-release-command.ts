@@ -2,7 +2,7 @@ import { type JsonObject, toJson } from "@bufbuild/protobuf";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import { resourceLimits } from "../replica-spec.ts";
-import { type EffectHandler, EffectFailedError, targetRevision } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, targetRevision } from "./effect-scene.ts";
 import { exitWords } from "./replica-failure.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { EffectScene } from "./effect-scene.ts";
-import { type EffectHandler, EffectFailedError, targetRevision } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, targetRevision } from "./effect-scene.ts";
 import { replicaFailure } from "./replica-failure.ts";
 
 const LOOK_MS = 50;

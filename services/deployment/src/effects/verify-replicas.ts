@@ -1,5 +1,5 @@
 import type { RolloutReplica } from "../rollout-state.ts";
-import { type EffectHandler, EffectFailedError, type EffectScene } from "./effect-scene.ts";
+import { EffectFailedError, type EffectHandler, type EffectScene } from "./effect-scene.ts";
 import { exitWords, replicaFailure } from "./replica-failure.ts";
 
 /** A program that ends this often while it should become healthy will not become so. */

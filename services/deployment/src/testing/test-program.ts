@@ -23,7 +23,7 @@ export class TestProgram implements Disposable {
     const folder = join(this.directory, name);
     mkdirSync(folder, { recursive: true });
     const text = `name: ${name}
-version: ${version}
+version: "${version}"
 run:
   command: exec node server.js
 routes: [{path: /${name}}]

@@ -34,7 +34,8 @@ export async function outcomeOf(events: AsyncIterable<deployment.RolloutEvent>):
   const titles: string[] = [];
   for await (const event of events) {
     all.push(event);
-    if (event.event.case === "stepFinished") titles.push(`${event.event.value.ok ? "" : "✗ "}${event.event.value.title}`);
+    if (event.event.case === "stepFinished")
+      titles.push(`${event.event.value.ok ? "" : "✗ "}${event.event.value.title}`);
     if (event.event.case === "ended") return { events: all, titles, ended: event.event.value };
   }
   throw new Error("the stream ended before the rollout");
