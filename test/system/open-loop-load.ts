@@ -58,7 +58,7 @@ export function startLoad({ url, method = "GET", body, perSecond, connections = 
       outgoing.once("error", (error) => {
         if (record.status !== 0) return;
         if (outgoing.reusedSocket && attempt === 0) {
-          send(record, 1).then(done);
+          void send(record, 1).then(done);
           return;
         }
         Object.assign(record, { endedAt: performance.now(), error: error.message });

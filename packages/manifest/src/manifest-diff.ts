@@ -60,7 +60,7 @@ interface Flattening {
 function collect(node: SchemaNode, { key, value, texts }: Flattening): void {
   // What an earlier version stored may lack a key.
   const found = value ?? defaultValue(node);
-  if (found === undefined) return;
+  if (found === undefined || found === null) return;
   if (node.kind === "object") collectKeys(node, { key, value: found, texts });
   else if (node.kind === "list") collectRoutes(key, found as Manifest["routes"], texts);
   else if (node.kind === "map") {
