@@ -52,7 +52,7 @@ export class TrafficWriter {
       this.#feed.publish(
         await retryWhileUnavailable(() => this.#changes.refresh(), {
           signal: this.#stopping,
-          withinMs: Number.POSITIVE_INFINITY,
+          deadlineMs: Number.POSITIVE_INFINITY,
         }),
       );
     } catch (error) {
@@ -61,10 +61,10 @@ export class TrafficWriter {
   }
 
   async #write(change: () => Promise<mesh.Snapshot>, context: CallContext): Promise<mesh.Snapshot> {
-    const withinMs = context.remainingMs ?? PATIENCE_MS;
+    const deadlineMs = context.remainingMs ?? PATIENCE_MS;
     try {
       const signal = AbortSignal.any([context.signal, this.#stopping]);
-      const snapshot = await retryWhileUnavailable(change, { signal, withinMs });
+      const snapshot = await retryWhileUnavailable(change, { signal, deadlineMs });
       this.#feed.publish(snapshot);
       return snapshot;
     } catch (error) {
