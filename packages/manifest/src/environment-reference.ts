@@ -3,9 +3,6 @@ import { quoted } from "./quoted.ts";
 /** Answers with the value of a name in the operator's environment, or undefined if it is not set. */
 export type ResolveEnv = (name: string) => string | undefined;
 
-/** What environment variables may be called, for editors. */
-export const ENV_NAME_PATTERN = "^(?!__proto__$|PORT$)[A-Za-z_][A-Za-z0-9_]{0,127}$";
-
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
 const ENV_REFERENCE = /^env\.([A-Za-z_][A-Za-z0-9_]*)$/;
 const SECRET_REFERENCE = /^(?:hms\.)?secrets?\./;

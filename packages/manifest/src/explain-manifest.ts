@@ -1,4 +1,4 @@
-import { HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel/errors";
 import { childrenOf, describeKey, type KeyDescription } from "./key-description.ts";
 import { manifestSchema } from "./manifest-schema.ts";
 import { nearestName } from "./nearest-name.ts";

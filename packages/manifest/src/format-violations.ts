@@ -1,4 +1,4 @@
-import type { FieldViolation } from "@hms/kernel";
+import type { FieldViolation } from "@hms/kernel/errors";
 import { visible } from "./quoted.ts";
 
 const WIDTH = 100;

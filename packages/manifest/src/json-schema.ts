@@ -59,7 +59,7 @@ function shapeOf(node: SchemaNode): JsonSchema {
 function mapShape(node: MapNode): JsonSchema {
   return {
     type: "object",
-    propertyNames: { pattern: node.namePattern },
+    propertyNames: { pattern: node.namePattern, not: { enum: Object.keys(node.reserved) } },
     additionalProperties: schemaOf(node.value),
     maxProperties: node.max,
   };

@@ -23,14 +23,15 @@ const plain = (name: string) => name.toLowerCase().replace(/[-_ ]/g, "");
 
 /** The candidate that somebody who wrote `name` most likely meant; undefined if none is within a third of its length. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
-  if (name.length === 0 || name.length > LONGEST) return undefined;
+  if (name.length > LONGEST) return undefined;
+  const wanted = plain(name);
   let best: { candidate: string; edits: number } | undefined;
   for (const candidate of candidates) {
-    const edits = distance(plain(name), plain(candidate));
-    const allowed = Math.max(1, Math.floor(Math.max(name.length, candidate.length) / 3));
-    if (edits <= allowed && edits < Math.min(name.length, candidate.length) && edits < (best?.edits ?? Infinity)) {
-      best = { candidate, edits };
-    }
+    const offered = plain(candidate);
+    const edits = distance(wanted, offered);
+    const allowed = Math.max(1, Math.floor(Math.max(wanted.length, offered.length) / 3));
+    const closer = edits < (best?.edits ?? Infinity);
+    if (closer && edits <= allowed && edits < Math.min(wanted.length, offered.length)) best = { candidate, edits };
   }
   return best?.candidate;
 }

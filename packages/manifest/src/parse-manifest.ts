@@ -1,4 +1,4 @@
-import { HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel/errors";
 import type { ResolveEnv } from "./environment-reference.ts";
 import { manifestRules } from "./manifest-rules.ts";
 import { type Manifest, manifestSchema } from "./manifest-schema.ts";
@@ -63,7 +63,7 @@ type Given = ReadonlyMap<string, Position>;
 function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {
   const { scaling, health } = read;
   const manifest = { ...read };
-  if (!problems.touches("scaling.min") && !given.has("scaling.max")) {
+  if (!problems.touches("scaling.min") && !problems.touches("scaling.max") && !given.has("scaling.max")) {
     manifest.scaling = { ...scaling, max: Math.max(scaling.min, scaling.max) };
   }
   if (!problems.touches("health.http")) manifest.health = { ...health, tcp: health.http === undefined };

@@ -1,4 +1,4 @@
-import type { FieldViolation } from "@hms/kernel";
+import type { FieldViolation } from "@hms/kernel/errors";
 
 const MOST = 100;
 

@@ -1,4 +1,3 @@
-import { ENV_NAME_PATTERN } from "./environment-reference.ts";
 import { readProgramDirectory } from "./program-directory.ts";
 import type { MapNode, ObjectNode, TextNode, WholeNode } from "./schema-node.ts";
 import { readServiceName, SERVICE_NAME_PATTERN } from "./service-name.ts";
@@ -97,17 +96,22 @@ export const portKey = {
   example: "3000",
 } as const satisfies WholeNode;
 
+const GIVEN = "is given by the platform, and another value would not reach the program. Choose another name";
+
 /** The program's environment. */
 export const envKey = {
   kind: "map",
   description:
-    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy; $${ stands for ${ itself.",
+    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy; $${ stands for ${ itself. The platform adds PORT, HMS_SERVICE, HMS_ENVIRONMENT, HMS_REPLICA and HMS_REVISION.",
   max: 256,
   nameShape: "letters, digits and underscores, no digit first",
-  namePattern: ENV_NAME_PATTERN,
+  namePattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
   reserved: {
     PORT: "is given by the platform, another one for each replica. Leave it out; the key port sets where NAME.mesh answers",
-    __proto__: "has a meaning of its own in too many languages. Choose another name",
+    ...Object.fromEntries(
+      ["SERVICE", "ENVIRONMENT", "REPLICA", "REVISION", "TASK", "LAUNCH"].map((name) => [`HMS_${name}`, GIVEN]),
+    ),
+    ["__proto__"]: "has a meaning of its own in too many languages. Choose another name",
   },
   value: {
     kind: "text",

@@ -38,7 +38,7 @@ export class YamlSource {
     this.#problems = problems;
     this.#lines = new LineCounter();
     // Duplicate keys are found while reading: the library compares every key with every other one.
-    const options = { version: "1.2", uniqueKeys: false, prettyErrors: false, logLevel: "silent" } as const;
+    const options = { version: "1.2", uniqueKeys: false, prettyErrors: false, logLevel: "error" } as const;
     this.#document = parseDocument(text, { ...options, lineCounter: this.#lines });
     const { explicit, version } = this.#document.directives.yaml;
     if (explicit && version !== "1.2") {
@@ -91,13 +91,8 @@ export class YamlSource {
     this.#aliases += 1;
     const position = this.position(alias.range?.[0] ?? 0);
     if (this.#aliases > MAX_ALIASES) {
-      if (this.#aliases === MAX_ALIASES + 1) {
-        this.#problems.add(
-          field,
-          position,
-          `A manifest may use at most ${MAX_ALIASES} YAML aliases (*name). Write the values out`,
-        );
-      }
+      const description = `A manifest may use at most ${MAX_ALIASES} YAML aliases (*name). Write the values out`;
+      this.#problems.add(field, position, description);
       return undefined;
     }
     const target = alias.resolve(this.#document);

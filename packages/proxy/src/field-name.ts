@@ -23,42 +23,66 @@ export const Field = {
 /** One of the fields above. */
 export type FieldKind = (typeof Field)[keyof typeof Field];
 
-const byName = new Map<string, FieldKind>([
-  ["host", Field.HOST],
-  ["connection", Field.CONNECTION],
-  ["content-length", Field.CONTENT_LENGTH],
-  ["transfer-encoding", Field.TRANSFER_ENCODING],
-  ["expect", Field.EXPECT],
-  ["upgrade", Field.UPGRADE],
-  ["keep-alive", Field.KEEP_ALIVE],
-  ["te", Field.HOP_BY_HOP],
-  ["trailer", Field.HOP_BY_HOP],
-  ["proxy-connection", Field.HOP_BY_HOP],
-  ["proxy-authenticate", Field.HOP_BY_HOP],
-  ["proxy-authorization", Field.PROXY_AUTHORIZATION],
-  ["x-forwarded-for", Field.X_FORWARDED_FOR],
-  ["x-forwarded-proto", Field.X_FORWARDED_PROTO],
-  ["x-forwarded-host", Field.X_FORWARDED_HOST],
-  ["x-request-id", Field.X_REQUEST_ID],
-  ["traceparent", Field.TRACEPARENT],
-  ["tracestate", Field.TRACESTATE],
-  ["date", Field.DATE],
-]);
+const TREATED: readonly [string, FieldKind][] = [
+  ["Host", Field.HOST],
+  ["Connection", Field.CONNECTION],
+  ["Content-Length", Field.CONTENT_LENGTH],
+  ["Transfer-Encoding", Field.TRANSFER_ENCODING],
+  ["Expect", Field.EXPECT],
+  ["Upgrade", Field.UPGRADE],
+  ["Keep-Alive", Field.KEEP_ALIVE],
+  ["TE", Field.HOP_BY_HOP],
+  ["Trailer", Field.HOP_BY_HOP],
+  ["Proxy-Connection", Field.HOP_BY_HOP],
+  ["Proxy-Authenticate", Field.HOP_BY_HOP],
+  ["Proxy-Authorization", Field.PROXY_AUTHORIZATION],
+  ["X-Forwarded-For", Field.X_FORWARDED_FOR],
+  ["X-Forwarded-Proto", Field.X_FORWARDED_PROTO],
+  ["X-Forwarded-Host", Field.X_FORWARDED_HOST],
+  ["X-Request-ID", Field.X_REQUEST_ID],
+  ["Traceparent", Field.TRACEPARENT],
+  ["Tracestate", Field.TRACESTATE],
+  ["Date", Field.DATE],
+];
 
-// Most names are ruled out by their length and first letter (one bit each), without a lower-case copy.
-const initials = new Uint32Array(64);
-for (const name of byName.keys())
-  initials[name.length] = (initials[name.length] ?? 0) | (1 << (name.charCodeAt(0) & 31));
-
-/** Whether a field of this length and first letter (its character code) could be one that the proxy treats. */
-export function mayBeTreated(length: number, firstCode: number): boolean {
-  return length < 64 && (((initials[length] as number) >>> (firstCode & 31)) & 1) === 1;
+/** A treated field: its lower-case letters as codes, and what it is. */
+interface Treated {
+  codes: Uint8Array;
+  kind: FieldKind;
 }
+
+// Names arrive as fresh strings or bytes; comparing letters is cheaper than hashing them for a map.
+const LONGEST = 19;
+const byLength: readonly (readonly Treated[])[] = Array.from({ length: LONGEST + 1 }, (_, length) =>
+  TREATED.filter(([name]) => name.length === length).map(([name, kind]) => ({
+    codes: Uint8Array.from(Buffer.from(name.toLowerCase())),
+    kind,
+  })),
+);
 
 /** Says what a field is, in any case of its letters. */
 export function fieldKind(name: string): FieldKind {
-  if (!mayBeTreated(name.length, name.charCodeAt(0))) return Field.OTHER;
-  return byName.get(name) ?? byName.get(name.toLowerCase()) ?? Field.OTHER;
+  const { length } = name;
+  if (length > LONGEST) return Field.OTHER;
+  for (const { codes, kind } of byLength[length] as readonly Treated[]) {
+    let i = 0;
+    // Setting bit 5 makes a letter lower-case and leaves a hyphen alone; no other character of a token becomes either.
+    while (i < length && (name.charCodeAt(i) | 32) === codes[i]) i++;
+    if (i === length) return kind;
+  }
+  return Field.OTHER;
+}
+
+/** Says what the field is whose name stands in these bytes; they are known to be a token. */
+export function fieldKindOfBytes(bytes: Uint8Array, start: number, end: number): FieldKind {
+  const length = end - start;
+  if (length > LONGEST) return Field.OTHER;
+  for (const { codes, kind } of byLength[length] as readonly Treated[]) {
+    let i = 0;
+    while (i < length && ((bytes[start + i] as number) | 32) === codes[i]) i++;
+    if (i === length) return kind;
+  }
+  return Field.OTHER;
 }
 
 /** The lower-case members of a comma-separated list. */

@@ -24,6 +24,8 @@ export class RequestHead {
   /** Two or more Host fields, which no request may have. */
   hasManyHosts = false;
   nodeFields: NodeFields = NO_FIELDS;
+  /** Whether the request id is ours. */
+  #hasOwnId = false;
   #traceparent = "";
   #tracestate = "";
   /** Fields without a meaning to the proxy, each with its line end. */
@@ -110,7 +112,10 @@ export class RequestHead {
 
   /** The caller's request id, or a new one. */
   chooseRequestId(): string {
-    if (this.requestId === "" || !isRequestId(this.requestId)) this.requestId = randomHex(32);
+    if (this.requestId === "" || !isRequestId(this.requestId)) {
+      this.requestId = randomHex(32);
+      this.#hasOwnId = true;
+    }
     return this.requestId;
   }
 
@@ -123,13 +128,22 @@ export class RequestHead {
     return (
       `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n${this.#passed}${this.#framing(method)}` +
       `x-forwarded-for: ${forwardedFor}\r\nx-forwarded-proto: ${proto}\r\nx-forwarded-host: ${forwardedHost}\r\n` +
-      `x-request-id: ${this.chooseRequestId()}\r\n${this.#trace()}\r\n`
+      `${this.#identity()}\r\n`
     );
   }
 
-  #trace(): string {
+  // A request that brings neither id gets one for both, so that each leads to the other.
+  #identity(): string {
     const continued = this.#traceparent === "" ? null : continueTrace(this.#traceparent);
-    if (continued === null) return `traceparent: ${startTrace()}\r\n`;
+    const requestId = this.chooseRequestId();
+    if (continued === null) {
+      const traceId = this.#hasOwnId ? requestId : randomHex(32);
+      return `x-request-id: ${requestId}\r\ntraceparent: ${startTrace(traceId)}\r\n`;
+    }
+    return `x-request-id: ${requestId}\r\n${this.#trace(continued)}`;
+  }
+
+  #trace(continued: string): string {
     return this.#tracestate === ""
       ? `traceparent: ${continued}\r\n`
       : `traceparent: ${continued}\r\ntracestate: ${this.#tracestate}\r\n`;

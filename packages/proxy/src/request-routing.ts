@@ -27,7 +27,7 @@ const ENVIRONMENT_HOST = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost(?::\d+)?
 
 /** The environment that a Host field selects. */
 export function environmentOfHost(host: string): string {
-  if (!host.includes(".")) return "default";
+  if (!host.includes("localhost")) return "default";
   return ENVIRONMENT_HOST.exec(host)?.[1]?.toLowerCase() ?? "default";
 }
 

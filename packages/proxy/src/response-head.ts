@@ -1,4 +1,4 @@
-import { Field, type FieldKind, fieldKind, listMembers, mayBeTreated } from "./field-name.ts";
+import { Field, type FieldKind, fieldKind, fieldKindOfBytes, listMembers } from "./field-name.ts";
 import { latin1 } from "./latin1.ts";
 
 /** A response head as far as the proxy has to know it; one object is reused for all responses of a connection. */
@@ -53,8 +53,9 @@ export function parseResponseHead(bytes: Buffer, span: { start: number; end: num
     if (nameEnd < 0) return nameEnd;
     position = skipLineEnd(bytes, skipText(bytes, nameEnd + 1, end), end);
     if (position < 0) return position;
-    if (!mayBeTreated(nameEnd - lineStart, bytes[lineStart] as number)) continue;
-    const verdict = noteField(head, latin1(bytes, lineStart, nameEnd), latin1(bytes, nameEnd + 1, position - 2));
+    const kind = fieldKindOfBytes(bytes, lineStart, nameEnd);
+    if (kind === Field.OTHER) continue;
+    const verdict = noteField(head, kind, latin1(bytes, nameEnd + 1, position - 2));
     if (verdict === FORWARD) continue;
     if (verdict === REFUSE) return MALFORMED;
     if (runStart < lineStart) head.lines += latin1(bytes, runStart, lineStart);
@@ -142,9 +143,7 @@ const FORWARD = 0;
 const DROP = 1;
 const REFUSE = 2;
 
-function noteField(head: ResponseHead, name: string, text: string): number {
-  const kind = fieldKind(name);
-  if (kind === Field.OTHER) return FORWARD;
+function noteField(head: ResponseHead, kind: FieldKind, text: string): number {
   const value = text.trim();
   switch (kind) {
     case Field.CONTENT_LENGTH:
@@ -184,14 +183,30 @@ function noteHopByHop(head: ResponseHead, kind: FieldKind, value: string): numbe
 }
 
 function noteContentLength(head: ResponseHead, value: string): number {
-  if (!/^\d{1,15}$/.test(value)) return REFUSE;
-  const length = Number(value);
+  const length = decimal(value);
+  if (length < 0) return REFUSE;
   if (head.contentLength >= 0) return head.contentLength === length ? DROP : REFUSE;
   head.contentLength = length;
   return FORWARD;
 }
 
+/** The value of 1 to 15 digits, or -1. */
+function decimal(text: string): number {
+  if (text.length === 0 || text.length > 15) return -1;
+  let value = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return value;
+}
+
 function applyConnection(head: ResponseHead): void {
+  if (head.connection === "keep-alive") {
+    head.keepAlive = true;
+    return;
+  }
   const members = listMembers(head.connection);
   if (members.includes("close")) head.keepAlive = false;
   else if (members.includes("keep-alive")) head.keepAlive = true;

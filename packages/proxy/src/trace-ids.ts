@@ -26,9 +26,9 @@ export function continueTrace(traceparent: string): string | null {
   return `00-${traceparent.slice(3, 35)}-${randomHex(16)}-${traceparent.slice(53, 55)}`;
 }
 
-/** A header that starts a trace, sampled as a root span would be by default. */
-export function startTrace(): string {
-  return `00-${randomHex(32)}-${randomHex(16)}-01`;
+/** A header that starts a trace of that id, sampled as a root span would be by default. */
+export function startTrace(traceId: string): string {
+  return `00-${traceId}-${randomHex(16)}-01`;
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._~:@/+=-]{1,128}$/;

@@ -13,4 +13,5 @@ export {
   type TestDatabaseOptions,
 } from "./test-database.ts";
 export { startTestPostgres, type TestPostgres, type TestPostgresOptions } from "./test-postgres.ts";
+export { openTestTransport, type TestTransport, testTransports } from "./test-transport.ts";
 export { type WaitOptions, waitFor } from "./wait-for.ts";

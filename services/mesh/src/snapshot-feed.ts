@@ -1,6 +1,6 @@
 import type { mesh } from "@hms/contracts";
-import type { HmsError } from "@hms/kernel";
-import { ChangeSignal } from "./change-signal.ts";
+
+import { ChangeSignal, type HmsError } from "@hms/kernel";
 
 /** The snapshot that a reader has. */
 export interface KnownSnapshot {

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
-import { type Kysely, sql, type Transaction } from "kysely";
+import type { ServiceDatabase } from "@hms/postgres";
+import { sql, type Transaction } from "kysely";
 import type { EnvironmentPlace, PlacedService, SealedContent, Traffic } from "./snapshot-content.ts";
 
 /** The tables of the mesh's schema. */
@@ -110,14 +111,14 @@ function decode(picture: Uint8Array): mesh.MeshServiceEntry {
 
 /** The mesh's rows; the only place with its SQL. */
 export class MeshStore {
-  readonly #db: Kysely<MeshTables>;
+  readonly #database: Pick<ServiceDatabase<MeshTables>, "transaction">;
 
-  constructor(db: Kysely<MeshTables>) {
-    this.#db = db;
+  constructor(database: Pick<ServiceDatabase<MeshTables>, "transaction">) {
+    this.#database = database;
   }
 
   /** Does all of the work or nothing of it. */
   change<T>(work: (transaction: TrafficTransaction) => Promise<T>): Promise<T> {
-    return this.#db.transaction().execute((trx) => work(new TrafficTransaction(trx)));
+    return this.#database.transaction((trx) => work(new TrafficTransaction(trx)));
   }
 }

@@ -1,14 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
-import { identityOf, isAlive, type ProcessIdentity, signalProcess } from "../launcher/process-identity.ts";
 import { readProcess } from "../launcher/process-table.ts";
-import { cutLog, openComponentLog } from "./component-log.ts";
-import { type ComponentNote, dropNote, readNote, writeNote } from "./component-note.ts";
+import { ComponentLife, launchLife } from "./component-life.ts";
+import { cutLog } from "./component-log.ts";
+import { dropNote, readNote, writeNote } from "./component-note.ts";
 import type { ComponentSpec } from "./component-spec.ts";
 
 const { ReplicaState } = agent;
@@ -20,29 +18,31 @@ export interface KeeperSurroundings {
   log: Logger;
 }
 
-/** An adopted process is looked at this often; a child tells of its end itself. */
-const LOOK_MS = 100;
+/** A component as the agent reports it. */
+export type ComponentReport = Pick<
+  agent.Component,
+  "name" | "state" | "pid" | "restarts" | "memoryBytes" | "lastError" | "startedAt"
+>;
+
 const LOG_CUT_MS = 60_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
-/** A process that lived this long was well: the next pause is the first one again. */
+/** A process that lived this long was well: its successor starts at once. */
 const GOOD_LIFE_MS = 10_000;
-const READY_PATIENCE_MS = 60_000;
 
 /** Keeps one of the platform's own processes running: adopts it, starts it, starts it again when it ends. */
 export class ComponentKeeper {
   readonly spec: ComponentSpec;
   readonly #around: KeeperSurroundings;
-  #identity: ProcessIdentity | undefined;
-  #startedAt = new Date(0);
+  readonly #stopping = new AbortController();
+  readonly #logTimer: NodeJS.Timeout;
+  #life: ComponentLife | undefined;
+  #replaced = Promise.withResolvers<ComponentLife>();
+  #isReady = false;
   #restarts = 0;
   #quickDeaths = 0;
   #lastError = "";
-  #state: agent.ReplicaState = ReplicaState.STARTING;
-  #wanted = false;
   #running: Promise<void> | undefined;
-  #endOfWait = new AbortController();
-  readonly #logTimer: NodeJS.Timeout;
 
   constructor(spec: ComponentSpec, around: KeeperSurroundings) {
     this.spec = spec;
@@ -50,156 +50,152 @@ export class ComponentKeeper {
     this.#logTimer = setInterval(() => cutLog(around.logFile), LOG_CUT_MS).unref();
   }
 
-  /** Begins to keep it; resolves when it is ready for the first time. */
-  async start(): Promise<void> {
-    this.#wanted = true;
-    this.#running = this.#keep();
-    this.#running.catch((error) => this.#around.log.error("a component can no longer be kept", { error }));
-    await this.#untilReady();
+  /** True if the process runs already, started by an agent before this one. */
+  get isAdoptable(): boolean {
+    return this.#adopt() !== undefined;
   }
 
-  /** @throws HmsError UNAVAILABLE if it does not become ready within 60 s. */
-  async #untilReady(): Promise<void> {
-    const until = performance.now() + READY_PATIENCE_MS;
-    while (performance.now() < until && this.#wanted) {
-      if (this.#identity && isAlive(this.#identity) && (await this.spec.isReady())) {
-        this.#state = ReplicaState.RUNNING;
-        this.#lastError = "";
-        return;
-      }
-      await delay(15);
-    }
-    throw new HmsError("UNAVAILABLE", `${this.spec.name} did not become ready; its log: ${this.#around.logFile}`);
+  /** Begins to keep it. */
+  start(): void {
+    this.#running = this.#keep();
   }
 
   async #keep(): Promise<void> {
-    while (this.#wanted) {
-      const began = performance.now();
-      try {
-        await this.#oneLife();
-      } catch (error) {
-        this.#lastError = HmsError.from(error).message;
-        this.#around.log.error(`${this.spec.name} could not be started`, { error });
+    let next = this.#adopt();
+    if (next) void this.#reseat();
+    while (!this.#stopping.signal.aborted) {
+      const life = next ?? (await this.#launch());
+      next = undefined;
+      if (life) {
+        this.#settle(life);
+        next = await Promise.race([life.ended.then(() => undefined), this.#replaced.promise]);
       }
-      if (!this.#wanted) return;
-      this.#quickDeaths = performance.now() - began < GOOD_LIFE_MS ? this.#quickDeaths + 1 : 0;
-      this.#state = ReplicaState.BACKING_OFF;
-      this.#restarts += 1;
-      const pause = this.#quickDeaths <= 1 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** this.#quickDeaths, LONGEST_PAUSE_MS);
-      this.#around.log.warn(`${this.spec.name} ended; starting it again`, { inMs: pause });
-      await delay(pause, undefined, { signal: this.#endOfWait.signal }).catch(() => {});
+      if (next) this.#replaced = Promise.withResolvers();
+      else await this.#pauseAfter(life);
     }
   }
 
-  /** From start or adoption to the end of the process. */
-  async #oneLife(): Promise<void> {
-    const found = this.#adoptable();
-    if (found) {
-      this.#identity = found.identity;
-      this.#startedAt = new Date(found.startedAt);
-      this.#restarts = found.restarts;
-      this.#around.log.info(`${this.spec.name} adopted`, { pid: found.identity.pid });
-      this.#note();
-      while (isAlive(this.#identity)) await delay(LOOK_MS);
-      return;
-    }
-    this.#state = ReplicaState.STARTING;
-    await this.spec.prepare?.();
-    await this.#spawned(this.#spawn());
-  }
-
-  #adoptable(): ComponentNote | undefined {
+  #adopt(): ComponentLife | undefined {
     const note = readNote(this.#around.noteFile);
-    if (note && isAlive(note.identity)) return note;
-    const running = this.spec.running?.();
-    if (running === undefined || !isAlive(running)) return undefined;
-    return { identity: running, startedAt: new Date().toISOString(), restarts: this.#restarts };
+    const identity = note?.identity ?? this.spec.running?.();
+    if (identity === undefined) return undefined;
+    const life = new ComponentLife(this.spec, identity, { startedAt: note ? new Date(note.startedAt) : new Date() });
+    if (!life.isAlive) return undefined;
+    this.#restarts = note?.restarts ?? 0;
+    return life;
   }
 
-  #spawn(): ChildProcess {
-    const { argv, env, cwd } = this.spec.command();
-    const [program = "", ...args] = argv;
-    const output = openComponentLog(this.#around.logFile);
+  /** An adopted process has listening sockets of which this agent has no copy: a successor takes its place. */
+  async #reseat(): Promise<void> {
+    if (!this.spec.listeners) return;
     try {
-      return spawn(program, args, { cwd, env, detached: true, stdio: ["ignore", output, output] });
-    } finally {
-      closeSync(output);
+      await this.restart();
+    } catch (error) {
+      this.#around.log.warn(`${this.spec.name} goes on as it was found`, { error });
     }
   }
 
-  async #spawned(child: ChildProcess): Promise<void> {
-    const ended = new Promise<void>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("exit", (code, signal) => {
-        this.#around.log.info(`${this.spec.name} exited`, { code, signal });
-        resolve();
-      });
-    });
-    const entry = child.pid === undefined ? undefined : readProcess(child.pid);
-    if (entry) {
-      this.#identity = identityOf(entry);
-      this.#startedAt = new Date();
-      this.#note();
+  async #launch(): Promise<ComponentLife | undefined> {
+    try {
+      return await launchLife(this.spec, this.#around.logFile);
+    } catch (error) {
+      this.#lastError = HmsError.from(error).message;
+      this.#around.log.error(`${this.spec.name} could not be started: ${this.#lastError}`, { error });
+      return undefined;
     }
-    void this.#untilReady().catch(() => {});
-    await ended;
   }
 
-  #note(): void {
-    if (!this.#identity) return;
-    const note = { identity: this.#identity, startedAt: this.#startedAt.toISOString(), restarts: this.#restarts };
+  #settle(life: ComponentLife): void {
+    const { identity, startedAt, isAdopted } = life;
+    this.#life = life;
+    this.#isReady = false;
+    this.#around.log.info(`${this.spec.name} ${isAdopted ? "adopted" : "started"}`, { process: identity.pid });
     try {
-      writeNote(this.#around.noteFile, note);
+      writeNote(this.#around.noteFile, { identity, startedAt: startedAt.toISOString(), restarts: this.#restarts });
+      life.confirm();
     } catch (error) {
       this.#around.log.error(`${this.spec.name} runs, but cannot be noted for adoption`, { error });
     }
+    life.untilReady().then(
+      () => {
+        if (this.#life !== life) return;
+        this.#isReady = true;
+        this.#lastError = "";
+      },
+      (error) => {
+        this.#lastError = HmsError.from(error).message;
+      },
+    );
   }
 
-  /** Ends it: the stop signal, the grace period, SIGKILL. Resolves when it has gone. */
+  async #pauseAfter(life: ComponentLife | undefined): Promise<void> {
+    const { signal } = this.#stopping;
+    if (signal.aborted) return;
+    this.#isReady = false;
+    const wasGood = life !== undefined && Date.now() - life.startedAt.getTime() > GOOD_LIFE_MS;
+    this.#quickDeaths = wasGood ? 0 : this.#quickDeaths + 1;
+    this.#restarts += 1;
+    const pause = this.#quickDeaths <= 1 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** this.#quickDeaths, LONGEST_PAUSE_MS);
+    this.#around.log.warn(`${this.spec.name} ended; starting it again`, { inMs: pause });
+    await delay(pause, undefined, { signal }).catch(() => {});
+  }
+
+  /** Ends it for good. Resolves when it has gone. */
   async stop(): Promise<void> {
-    this.#wanted = false;
-    this.#state = ReplicaState.STOPPING;
-    this.#endOfWait.abort();
+    this.#stopping.abort();
     clearInterval(this.#logTimer);
-    await this.#end();
+    await this.#life?.stop();
     await this.#running;
+    this.spec.listeners?.close();
     dropNote(this.#around.noteFile);
-    this.#state = ReplicaState.STOPPED;
   }
 
-  /** Ends it and waits until its successor is ready. */
+  /**
+   * Replaces the process and resolves when the new one is ready; one that hands its listening sockets on is ended only
+   * then, and finishes what it has.
+   * @throws HmsError UNAVAILABLE if the new process does not become ready.
+   */
   async restart(): Promise<void> {
     this.#quickDeaths = 0;
-    const before = this.#identity;
-    await this.#end();
-    const until = performance.now() + READY_PATIENCE_MS;
-    while (this.#identity === before && performance.now() < until) await delay(10);
-    await this.#untilReady();
+    if (this.spec.listeners) return this.#replace();
+    const before = this.#life;
+    await before?.stop();
+    while (this.#life === before && !this.#stopping.signal.aborted) await delay(10);
+    await this.#life?.untilReady();
   }
 
-  async #end(): Promise<void> {
-    const identity = this.#identity;
-    if (!identity) return;
-    signalProcess(identity, this.spec.stopSignal);
-    const until = performance.now() + this.spec.stopGraceMs;
-    while (isAlive(identity)) {
-      if (performance.now() > until) signalProcess(identity, "SIGKILL");
-      await delay(10);
+  async #replace(): Promise<void> {
+    const successor = await launchLife(this.spec, this.#around.logFile);
+    try {
+      await successor.untilReady();
+    } catch (error) {
+      await successor.stop();
+      throw error;
     }
+    const before = this.#life;
+    this.#replaced.resolve(successor);
+    while (this.#life === before) await delay(1);
+    void before?.stop();
   }
 
   /** The component as it is now. */
-  describe(): Pick<agent.Component, "name" | "state" | "pid" | "restarts" | "memoryBytes" | "lastError" | "startedAt"> {
-    const entry = this.#identity ? readProcess(this.#identity.pid) : undefined;
-    const alive = entry !== undefined && isAlive(this.#identity);
+  describe(): ComponentReport {
+    const life = this.#life?.isAlive ? this.#life : undefined;
+    const entry = life && readProcess(life.identity.pid);
     return {
       name: this.spec.name,
-      state: alive || this.#state !== ReplicaState.RUNNING ? this.#state : ReplicaState.BACKING_OFF,
-      pid: BigInt(alive ? entry.pid : 0),
-      startedAt: timestampFromDate(this.#startedAt),
-      lastError: this.#lastError,
+      state: this.#state(life !== undefined),
+      pid: BigInt(life?.identity.pid ?? 0),
+      ...(life ? { startedAt: timestampFromDate(life.startedAt) } : {}),
       restarts: this.#restarts,
-      memoryBytes: BigInt(alive ? entry.residentBytes : 0),
+      memoryBytes: BigInt(entry?.residentBytes ?? 0),
+      lastError: this.#lastError,
     };
+  }
+
+  #state(isAlive: boolean): agent.ReplicaState {
+    if (this.#stopping.signal.aborted) return isAlive ? ReplicaState.STOPPING : ReplicaState.STOPPED;
+    if (!isAlive) return this.#life ? ReplicaState.BACKING_OFF : ReplicaState.STARTING;
+    return this.#isReady ? ReplicaState.RUNNING : ReplicaState.STARTING;
   }
 }

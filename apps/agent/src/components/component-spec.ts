@@ -1,3 +1,4 @@
+import type { ListenerKeeper } from "@hms/handover";
 import type { ProcessIdentity } from "../launcher/process-identity.ts";
 
 /** How one of the platform's own processes is started. */
@@ -19,6 +20,8 @@ export interface ComponentSpec {
   stopGraceMs: number;
   /** True once it does its work. */
   isReady: () => Promise<boolean>;
+  /** Keeps its listening sockets, so that one process replaces another without a refused connection. */
+  listeners?: ListenerKeeper;
   /** A process that does this work already, though the agent's own notes do not know it. */
   running?: () => ProcessIdentity | undefined;
 }

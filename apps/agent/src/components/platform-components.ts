@@ -1,6 +1,7 @@
 import { get } from "node:http";
 import { connect } from "node:net";
 import { type InstanceNetwork, type InstancePaths, programPath } from "@hms/config";
+import { ListenerKeeper } from "@hms/handover";
 import { planEmbeddedPostgres } from "@hms/postgres";
 import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
 import { readProcess } from "../launcher/process-table.ts";
@@ -55,6 +56,7 @@ export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwor
     stopSignal: "SIGTERM",
     stopGraceMs: 35_000,
     isReady: () => answersOk(network.metricsPort),
+    listeners: new ListenerKeeper(),
   };
 }
 

@@ -1,0 +1,10 @@
+export { bootId } from "./launcher/boot-id.ts";
+export { type IsolationReport, probeIsolation } from "./launcher/isolation-probe.ts";
+export { adoptProcess, type LaunchOptions, launchProcess } from "./launcher/launch-process.ts";
+export { type ProcessEnd, readLaunchStatus } from "./launcher/launch-status.ts";
+export { LaunchedProcess } from "./launcher/launched-process.ts";
+export { shellQuote } from "./launcher/shell-quote.ts";
+export { pumpLogs } from "./logs/log-pump.ts";
+export { LogWriter } from "./logs/log-writer.ts";
+export { backOffMs, STABLE_AFTER_MS } from "./replica/back-off.ts";
+export { openReplicaKeeper, ReplicaKeeper, type ReplicaKeeperOptions } from "./replica/replica-keeper.ts";

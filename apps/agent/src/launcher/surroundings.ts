@@ -1,0 +1,92 @@
+import { dirname } from "node:path";
+import type { HostEnvironment, InstancePaths } from "@hms/config";
+import { agent } from "@hms/contracts";
+import { isOpenToAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
+import type { Sandbox } from "./launch-script.ts";
+import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
+
+/** What one launch needs of the machine. */
+export interface SandboxWish {
+  /** A number that belongs to this launch alone: a port of the installation's replica range. */
+  slot: number;
+  directory: string;
+  /** True for a build; a replica never writes where its program lies. */
+  writable?: boolean | undefined;
+  /** A directory on disk for /tmp; memory if absent. */
+  temporaryDirectory?: string | undefined;
+  /** The name server that the program shall ask. */
+  dnsAddress?: string | undefined;
+}
+
+/**
+ * Replicas get uid and gid UID_BASE + slot: above what systemd gives to containers (up to 1 879 048 191) and below the
+ * largest number that every file system holds. Two installations never share a slot, so they never share a uid.
+ */
+export const UID_BASE = 2_100_000_000;
+
+/** Makes the sandboxes of one installation on this machine. */
+export class Surroundings {
+  readonly isolation: agent.Isolation;
+  /** Where the launcher's own tools are found: the system's first, so that nothing in a home directory shadows them. */
+  readonly toolPath: string;
+  /** The PATH of every replica: the operator's, then the platform's own Node. */
+  readonly programPath: string;
+  readonly #layout: HostLayout;
+  readonly #nodeDirectory: string;
+  readonly #pathEntries: readonly string[];
+
+  constructor(isolation: agent.Isolation, paths: InstancePaths, host: HostEnvironment) {
+    this.isolation = isolation;
+    this.#layout = readHostLayout(host.home, [paths.data, paths.run, paths.config]);
+    this.#nodeDirectory = dirname(process.execPath);
+    this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
+    const system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    this.toolPath = [...new Set([...system, ...this.#pathEntries])].join(":");
+    const reachable = this.#pathEntries.filter((entry) => this.#isReachable(entry));
+    this.programPath = [...new Set([...reachable, this.#nodeDirectory])].join(":");
+  }
+
+  /** True if programs have namespaces of their own. */
+  get contained(): boolean {
+    return this.isolation !== agent.Isolation.NONE;
+  }
+
+  /** The sandbox of one launch; undefined if the machine refuses namespaces. */
+  sandbox(wish: SandboxWish): Sandbox | undefined {
+    if (!this.contained) return undefined;
+    const { slot, directory, writable = false } = wish;
+    const mounts = planMounts(this.#layout, {
+      release: { source: directory, target: directory, writable },
+      pathEntries: this.#pathEntries,
+      tools: [this.#nodeDirectory],
+      temporaryDirectory: wish.temporaryDirectory,
+      resolvConf: wish.dnsAddress ? resolvConfText(wish.dnsAddress) : undefined,
+    });
+    const ownUid = this.isolation === agent.Isolation.OWN_UID;
+    return {
+      kind: ownUid ? "own-uid" : "user-namespace",
+      uid: ownUid ? UID_BASE + slot : (process.getuid?.() ?? 0),
+      gid: ownUid ? UID_BASE + slot : (process.getgid?.() ?? 0),
+      mounts,
+      lockedFlags: lockedMountFlags,
+    };
+  }
+
+  /** False for directories behind a door that the program's user may not pass: a shell stops searching there. */
+  #isReachable(directory: string): boolean {
+    const real = this.#layout.realPath(directory);
+    if (real === undefined || !this.#layout.isDirectory(real)) return false;
+    const shown = isUnder(real, this.#layout.home);
+    return shown || this.isolation !== agent.Isolation.OWN_UID || isOpenToAll(real);
+  }
+
+  /** Where the operator's programs of that name lie, seen from outside any sandbox. */
+  get operatorPath(): readonly string[] {
+    return this.#pathEntries;
+  }
+}
+
+/** One attempt of two seconds at our own server; names without a dot are asked for as they are, before any search list. */
+function resolvConfText(dnsAddress: string): string {
+  return `nameserver ${dnsAddress}\noptions ndots:1 timeout:2\n`;
+}

@@ -1,0 +1,222 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { agent } from "@hms/contracts";
+import { describe, expect, test } from "vitest";
+import { identities, TestMachine, until } from "../../test/support/test-machine.ts";
+
+const { LogStream, ReplicaState } = agent;
+const idOf = (replica: agent.Replica) => replica.spec?.replicaId ?? "";
+
+describe.each(identities)("a replica kept by %s", (identity) => {
+  test("runs in its release with its port and nothing of the operator's environment, and stops", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("cat note.txt; env; echo end; exec sleep 1000", {
+      env: { GREETING: "it's $HOME" },
+    });
+    expect(replica.state).toBe(ReplicaState.RUNNING);
+    const lines = await until(async () => {
+      const found = await machine.output(idOf(replica));
+      return found.includes("end") && found;
+    }, "the replica's output");
+    expect(lines).toContain("hello");
+    expect(lines).toContain("GREETING=it's $HOME");
+    expect(lines).toContain(`PORT=${replica.port}`);
+    expect(lines).toContain(`HMS_REPLICA=${idOf(replica)}`);
+    expect(lines.join("\n")).not.toContain("OPERATOR_SECRET");
+    await until(() => readFileSync(`/proc/${replica.pid}/cmdline`, "latin1").startsWith("sleep"), "the last command");
+    const stopped = await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });
+    expect(stopped.replica?.state).toBe(ReplicaState.STOPPED);
+    expect(stopped.replica?.lastExit?.signal).toBe("SIGTERM");
+    expect(await machine.replica(idOf(replica))).toBeUndefined();
+    expect(readdirSync(`${machine.data}/run/replicas`)).toEqual([]);
+    expect(await machine.output(idOf(replica))).toContain("hello");
+    await machine.keeper.call("stopReplica", { replicaId: idOf(replica), deleteLogs: true });
+    expect(await machine.lines(idOf(replica))).toEqual([]);
+  });
+
+  test("is started again with growing delays and the same port, its exits in view", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("echo port $PORT; exit 5");
+    const third = await until(async () => {
+      const now = await machine.replica(idOf(replica));
+      return now && now.restarts >= 3 && now.state === ReplicaState.BACKING_OFF && now;
+    }, "the third restart");
+    expect(third.lastExit?.code).toBe(5);
+    expect(third.lastExit?.launchError).toBe("");
+    const ports = (await machine.output(idOf(replica))).filter((line) => line.startsWith("port"));
+    expect(new Set(ports)).toEqual(new Set([`port ${replica.port}`]));
+    const notes = (await machine.lines(idOf(replica))).filter((line) => line.stream === LogStream.SYSTEM);
+    const starts = notes
+      .filter(({ text }) => text.startsWith("started"))
+      .map(({ time }) => (time ? timestampMs(time) : 0));
+    const delays = starts.slice(1).map((at, index) => at - (starts[index] ?? 0));
+    expect(delays[0]).toBeGreaterThan(370);
+    expect(delays[1]).toBeGreaterThan((delays[0] ?? 0) * 1.1);
+    expect(notes.some(({ text }) => text === "exited with code 5")).toBe(true);
+  });
+
+  test("says why a command cannot be started", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("no-such-program --serve");
+    const failed = await until(async () => {
+      const now = await machine.replica(idOf(replica));
+      return now?.lastExit && now;
+    }, "the end");
+    expect(failed.lastExit?.code).toBe(127);
+    expect(failed.lastExit?.launchError).toMatch(/not found.*Nothing named "no-such-program" is on PATH/);
+  });
+
+  test("says why it does not start on a port that another program took", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("sleep 0.3; exit 1");
+    await until(async () => (await machine.replica(idOf(replica)))?.state === ReplicaState.BACKING_OFF, "the back-off");
+    const squatter = createServer().listen(replica.port, "127.0.0.1");
+    await until(
+      async () => /Port \d+.*another program/.test((await machine.replica(idOf(replica)))?.lastExit?.launchError ?? ""),
+      "the complaint",
+    );
+    squatter.close();
+    await until(async () => (await machine.replica(idOf(replica)))?.lastExit?.launchError === "", "another run");
+  });
+
+  test("gets a port of its own, even if many start at once", async () => {
+    await using machine = await TestMachine.open(identity);
+    const digest = await machine.release({ note: "n" });
+    const specs = Array.from({ length: 8 }, () => machine.spec(digest, "exec sleep 1000"));
+    const replicas = await Promise.all(specs.map((spec) => machine.startReplica(spec)));
+    expect(new Set(replicas.map(({ port }) => port)).size).toBe(8);
+    expect(replicas.every(({ state }) => state === ReplicaState.RUNNING)).toBe(true);
+    const again = await machine.startReplica(specs[0]!);
+    expect(again.pid).toBe(replicas[0]?.pid);
+    await expect(machine.startReplica({ ...specs[0], command: "other" })).rejects.toMatchObject({
+      code: "ALREADY_EXISTS",
+    });
+  });
+});
+
+describe.each(identities)("after the death of the agent of %s, the next one", (identity) => {
+  test("adopts what runs and loses no line that was written meanwhile", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.02; done");
+    await until(async () => (await machine.output(idOf(replica))).length > 3, "the first ticks");
+    await machine.keeper.crash();
+    await machine.start();
+    const adopted = await machine.replica(idOf(replica));
+    expect(adopted).toMatchObject({ pid: replica.pid, port: replica.port, adopted: true, restarts: 0 });
+    const before = (await machine.output(idOf(replica))).length;
+    await until(async () => (await machine.output(idOf(replica))).length > before + 3, "ticks after the adoption");
+    const ticks = (await machine.output(idOf(replica))).map((line) => Number(line.split(" ")[1]));
+    // A crash may swallow what the old agent had read and not yet stored, nothing else.
+    const gaps = ticks.slice(1).filter((tick, index) => tick !== (ticks[index] ?? 0) + 1);
+    expect(gaps.length).toBeLessThanOrEqual(1);
+    await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });
+  });
+
+  test("notices the end of an adopted replica and starts it again", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("exec sleep 1000");
+    await machine.keeper.crash();
+    await machine.start();
+    process.kill(Number(replica.pid), "SIGKILL");
+    const again = await until(async () => {
+      const now = await machine.replica(idOf(replica));
+      return now?.restarts === 1 && now.state === ReplicaState.RUNNING && now;
+    }, "the restart");
+    expect(again.lastExit?.signal).toBe("SIGKILL");
+    expect(again.port).toBe(replica.port);
+  });
+
+  test("knows how a replica ended while no agent was there", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("sleep 1.2; exit 42");
+    await machine.keeper.crash();
+    await until(() => !exists(replica.pid), "the replica's end");
+    await machine.start();
+    const again = await until(async () => {
+      const now = await machine.replica(idOf(replica));
+      return now?.restarts === 1 && now;
+    }, "the restart");
+    expect(again.lastExit?.code).toBe(42);
+    const texts = (await machine.lines(idOf(replica))).map((line) => line.text);
+    expect(texts).toContain("exited with code 42, while no agent was running");
+  });
+
+  test("starts everything at once with the same ports after a reboot of the machine", async () => {
+    await using machine = await TestMachine.open(identity);
+    const digest = await machine.release({ note: "n" });
+    const specs = [1, 2, 3].map(() => machine.spec(digest, "echo up; exec sleep 1000"));
+    const before = await Promise.all(specs.map((spec) => machine.startReplica(spec)));
+    await machine.keeper.crash();
+    for (const { pid } of before) process.kill(Number(pid), "SIGKILL");
+    await until(() => before.every(({ pid }) => !exists(pid)), "the end of all");
+    reboot(machine.data);
+    await machine.start();
+    for (const replica of before) {
+      const now = await machine.replica(idOf(replica));
+      expect(now).toMatchObject({ state: ReplicaState.RUNNING, port: replica.port, restarts: 0, adopted: false });
+    }
+  });
+
+  test("finishes a stop that was under way", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run('trap "" TERM; echo up; while :; do sleep 0.1; done', { stopGraceMs: 60_000n });
+    await until(async () => (await machine.output(idOf(replica))).includes("up"), "the replica's start");
+    machine.keeper.call("stopReplica", { replicaId: idOf(replica) }).catch(() => {});
+    await until(async () => (await machine.replica(idOf(replica)))?.state === ReplicaState.STOPPING, "the stop");
+    await machine.keeper.crash();
+    expect(exists(replica.pid)).toBe(true);
+    const journal = `${machine.data}/agent/replicas`;
+    expect(readdirSync(journal).some((name) => name.endsWith(".stopping.json"))).toBe(true);
+    const [name = ""] = readdirSync(journal).filter((each) => each.endsWith(".stopping.json"));
+    const text = readFileSync(`${journal}/${name}`, "utf8").replace('"60000"', '"100"');
+    writeFileSync(`${journal}/${name}`, text);
+    await machine.start();
+    expect(exists(replica.pid)).toBe(false);
+    expect(await machine.replica(idOf(replica))).toBeUndefined();
+    expect(readdirSync(journal)).toEqual([]);
+  });
+
+  test("starts what an orderly shutdown ended", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run("echo up; exec sleep 1000");
+    await machine.keeper.command("suspend");
+    expect(exists(replica.pid)).toBe(false);
+    await machine.keeper.crash();
+    await machine.start();
+    const again = await machine.replica(idOf(replica));
+    expect(again).toMatchObject({ state: ReplicaState.RUNNING, port: replica.port, restarts: 0 });
+  });
+
+  test("sets a spoilt file aside, says so, and keeps the others", async () => {
+    await using machine = await TestMachine.open(identity);
+    const [good, bad] = [await machine.run("exec sleep 1000"), await machine.run("exec sleep 1000")];
+    await machine.keeper.crash();
+    const path = `${machine.data}/agent/replicas/${idOf(bad).replaceAll("/", "~")}.json`;
+    writeFileSync(path, '{"slot": 1, "spec": {"replica');
+    await machine.start();
+    expect(machine.keeper.warnings.join()).toContain(`${path}.spoilt`);
+    expect((await machine.replica(idOf(good)))?.pid).toBe(good.pid);
+    expect(await machine.replica(idOf(bad))).toBeUndefined();
+    await until(() => !exists(bad.pid), "the end of what nobody knows");
+  });
+});
+
+function exists(pid: bigint): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+/** Makes everything on disk look as if the machine had been another run of itself. */
+function reboot(data: string): void {
+  const now = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  const other = "00000000-0000-0000-0000-000000000000";
+  const files = [
+    ...readdirSync(`${data}/run/replicas`).map((name) => `${data}/run/replicas/${name}/status`),
+    ...readdirSync(`${data}/agent/replicas`).map((name) => `${data}/agent/replicas/${name}`),
+  ];
+  for (const file of files) writeFileSync(file, readFileSync(file, "latin1").replaceAll(now, other), "latin1");
+}
