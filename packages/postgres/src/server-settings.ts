@@ -7,7 +7,7 @@ export const SOCKET_PORT = 5432;
 /** The major version of the embedded server. */
 export const POSTGRES_MAJOR = "18";
 /** An operator's own settings, beside postgresql.conf; read last, never written by us. */
-export const LOCAL_SETTINGS = "postgresql.local.conf";
+const LOCAL_SETTINGS = "postgresql.local.conf";
 
 const quoted = (value: string) => `'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 

@@ -33,7 +33,7 @@ const NAME = /^[a-z][a-z0-9_]{0,40}$/;
 const RESERVED = new Set(["public", "information_schema", "hms"]);
 
 /** The role of a service. @throws HmsError INVALID_ARGUMENT if the name cannot be a schema's. */
-export function roleOf(service: string): string {
+function roleOf(service: string): string {
   if (NAME.test(service) && !service.startsWith("pg_") && !RESERVED.has(service)) return `hms_${service}`;
   throw new HmsError(
     "INVALID_ARGUMENT",
