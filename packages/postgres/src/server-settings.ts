@@ -18,7 +18,8 @@ const quoted = (value: string) => `'${value.replaceAll("\\", "\\\\").replaceAll(
 export function serverSettings(socketFolder: string): string {
   const settings: Record<string, string> = {
     listen_addresses: "''",
-    unix_socket_directories: quoted(socketFolder),
+    // A list: the inner quotes keep a comma in the path from dividing it.
+    unix_socket_directories: quoted(`"${socketFolder.replaceAll('"', '""')}"`),
     unix_socket_permissions: "0600",
     port: String(SOCKET_PORT),
     max_connections: "60",

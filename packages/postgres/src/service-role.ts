@@ -50,6 +50,7 @@ export async function ensureServiceRole(source: ConnectionSource, service: strin
   const role = roleOf(service);
   await using admin = await openAdmin(source);
   await admin.query("SET client_min_messages = warning");
+  await admin.query("SET lock_timeout = '60s'");
   await admin.query("SELECT pg_advisory_lock($1)", [lockKey("service-roles")]);
   const [facts] = await admin.query<Facts>(FACTS, [role, service]);
   if (!facts) throw new HmsError("INTERNAL", "The database does not know the role it runs as.");
