@@ -63,7 +63,11 @@ export function nextStep(replicas: readonly PlannedReplica[], target: RolloutTar
     return { kind: "shift", ids: ids(starting), replaces: ids(oldActive.slice(0, starting.length)) };
   }
   const missing = target.wanted - active.length;
-  if (missing > 0) return { kind: "start", count: Math.min(missing, Math.max(1, target.batch)) };
+  if (missing > 0) {
+    // Where nothing serves, nothing has to be replaced gently.
+    const batch = active.length + oldActive.length === 0 ? missing : Math.max(1, target.batch);
+    return { kind: "start", count: Math.min(missing, batch) };
+  }
   const retired = [...oldActive, ...active.slice(0, surplus)];
   return retired.length > 0 ? { kind: "retire", ids: ids(retired) } : { kind: "done" };
 }
