@@ -77,9 +77,11 @@ export function initScript(options: LaunchScriptOptions): string {
     ...(options.sandbox ? mountLines(options.stateDirectory, options.sandbox) : []),
     record("init $stat"),
     "echo ready",
+    // Nobody reads on there, and a shell tells about signals of its children.
+    "exec >/dev/null 2>&1",
     // When memory runs out, programs go before the platform does.
     "{ echo 300 > /proc/self/oom_score_adj; } 2>/dev/null",
-    `${programWords(options).join(" ")} /bin/sh -s ${shellQuote(options.label)} <&6 >&7 2>&8 ${closed}`,
+    `( exec <&6 >&7 2>&8 ${closed}; exec ${programWords(options).join(" ")} /bin/sh -s ${shellQuote(options.label)} )`,
     record("exit $?"),
   ]);
 }

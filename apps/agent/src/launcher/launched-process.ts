@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Socket } from "node:net";
-import { openFifo } from "./fifo-reader.ts";
+import { Fifo } from "./fifo.ts";
 import { type LaunchStatus, type ProcessEnd, readLaunchStatus } from "./launch-status.ts";
 import { identityOf, isAlive, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { descendants, listProcesses, type ProcessEntry, readProcess } from "./process-table.ts";
@@ -8,20 +7,20 @@ import { waitUntil } from "./wait-until.ts";
 
 /** The agent's ends of a launch's FIFOs. */
 export interface LaunchPipes {
-  out: Socket;
-  err: Socket;
-  life: Socket;
+  out: Fifo;
+  err: Fifo;
+  life: Fifo;
 }
 
 /** Opens the agent's ends; do it before the launch, or before looking whether an adopted process lives. */
 export function openPipes(stateDirectory: string): LaunchPipes {
-  const [out, err, life] = ["out", "err", "life"].map((name) => openFifo(`${stateDirectory}/${name}`));
-  return { out: out as Socket, err: err as Socket, life: life as Socket };
+  const open = (name: string) => new Fifo(`${stateDirectory}/${name}`);
+  return { out: open("out"), err: open("err"), life: open("life") };
 }
 
 /** Lets go of the FIFOs; the process goes on. */
 export function closePipes(pipes: LaunchPipes): void {
-  for (const pipe of [pipes.out, pipes.err, pipes.life]) pipe.destroy();
+  for (const pipe of [pipes.out, pipes.err, pipes.life]) pipe.close();
 }
 
 /** What a running process is made of. */
@@ -55,11 +54,13 @@ export class LaunchedProcess {
     this.ended = this.#watchLife();
   }
 
-  get stdout(): Socket {
+  /** What the program writes to its standard output; waits there until it is read. */
+  get stdout(): Fifo {
     return this.#parts.pipes.out;
   }
 
-  get stderr(): Socket {
+  /** What the program writes to its standard error; waits there until it is read. */
+  get stderr(): Fifo {
     return this.#parts.pipes.err;
   }
 
@@ -136,7 +137,7 @@ export class LaunchedProcess {
   }
 
   async #watchLife(): Promise<ProcessEnd> {
-    const { life } = this.#parts.pipes;
+    const life = this.#parts.pipes.life.stream();
     const { status, contained } = this.#parts;
     const gone = () => !isAlive(status.init) && !isAlive(status.wrapper);
     life.resume();

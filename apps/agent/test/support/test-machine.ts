@@ -140,6 +140,11 @@ export class TestMachine implements AsyncDisposable {
       if (replicaId) await this.keeper.call("stopReplica", { replicaId, graceMs: 0n });
     }
     await this.keeper.crash();
+    this.remove();
+  }
+
+  /** Removes the directories. */
+  remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
 }
