@@ -216,6 +216,7 @@ export class ReplicaKeeper {
       changed: () => this.#watch.publish(replica.view),
     });
     this.#replicas.set(spec.replicaId, replica);
+    this.#measuring.reschedule();
     return replica;
   }
 

@@ -190,6 +190,9 @@ export class Replica {
       return this.#notLaunched(HmsError.from(error));
     }
     this.#note(`started: pid ${this.#pid}, port ${this.record.slot}`);
+    const { cpuLimits, limitsReason } = this.#context.machine.report;
+    if (this.record.spec.limits?.cpuMillicores && !cpuLimits)
+      this.#note(`the processor limit is not kept: ${limitsReason}`);
     await this.#save();
   }
 
