@@ -28,8 +28,6 @@ export interface LaunchedProcessParts {
   stateDirectory: string;
   status: LaunchStatus;
   pipes: LaunchPipes;
-  /** True if it has a process namespace of its own: its init's end is the end of everything it started. */
-  contained: boolean;
   /** Marks the environment of what an uncontained process starts: "HMS_LAUNCH=…". */
   marker: string;
 }
@@ -92,7 +90,7 @@ export class LaunchedProcess {
     const roots = new Set(init ? [init.pid] : []);
     const main = this.main;
     const own = main ? list.filter((entry) => entry.sessionId === main.pid).map((entry) => entry.pid) : [];
-    if (!this.#parts.contained) for (const pid of own) roots.add(pid);
+    if (!this.#parts.status.contained) for (const pid of own) roots.add(pid);
     return descendants(list, roots).filter((entry) => entry.pid !== init?.pid && !entry.zombie);
   }
 
@@ -125,7 +123,7 @@ export class LaunchedProcess {
   async kill(): Promise<void> {
     this.#killed = true;
     const { init, wrapper } = this.#parts.status;
-    if (this.#parts.contained && init) signalProcess(init, "SIGKILL");
+    if (this.#parts.status.contained && init) signalProcess(init, "SIGKILL");
     else if (!init && wrapper) signalProcess(wrapper, "SIGKILL");
     else await this.#killUncontained();
   }
@@ -138,7 +136,7 @@ export class LaunchedProcess {
 
   async #watchLife(): Promise<ProcessEnd> {
     const life = this.#parts.pipes.life.stream();
-    const { status, contained } = this.#parts;
+    const { status } = this.#parts;
     const gone = () => !isAlive(status.init) && !isAlive(status.wrapper);
     life.resume();
     await new Promise<void>((resolve) => life.once("close", () => resolve()));
@@ -146,7 +144,7 @@ export class LaunchedProcess {
     if (this.#detached) return new Promise(() => {});
     // The end of the FIFO may arrive a moment before the end of the process.
     await waitUntil(gone, Number.POSITIVE_INFINITY, LIFE_POLL_MS);
-    if (!contained) await this.#killUncontained();
+    if (!status.contained) await this.#killUncontained();
     const written = readLaunchStatus(this.stateDirectory);
     const end = written?.attempt === status.attempt ? written.end : undefined;
     return end ?? { code: -1, signal: "SIGKILL", at: new Date() };

@@ -229,7 +229,7 @@ export class ReplicaKeeper {
 
   /** What runs without a readable spec cannot be kept: nobody knows what it should be. */
   async #endStray(stateDirectory: string): Promise<void> {
-    const stray = await adoptProcess(stateDirectory, this.#machine.surroundings.contained);
+    const stray = await adoptProcess(stateDirectory);
     if (stray) this.#warn(`What runs in ${stateDirectory} belongs to no known replica and is ended.`);
     await stray?.stop(DEFAULT_GRACE_MS);
     stray?.detach();

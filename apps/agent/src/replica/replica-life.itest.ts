@@ -113,6 +113,19 @@ describe.each(identities)("after the death of the agent of %s, the next one", (i
     await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });
   });
 
+  test("finds a replica that wrote much meanwhile and never had to wait for a reader", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run(
+      "echo up; sleep 0.5; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000",
+    );
+    await until(async () => (await machine.output(idOf(replica))).includes("up"), "the replica's start");
+    await machine.keeper.crash();
+    await until(() => readFileSync(`/proc/${replica.pid}/cmdline`, "latin1").startsWith("sleep"), "the end of writing");
+    await machine.start();
+    const written = async () => (await machine.output(idOf(replica))).reduce((sum, line) => sum + line.length, 0);
+    await until(async () => (await written()) === 900_002, "all that was written");
+  });
+
   test("notices the end of an adopted replica and starts it again", async () => {
     await using machine = await TestMachine.open(identity);
     const replica = await machine.run("exec sleep 1000");

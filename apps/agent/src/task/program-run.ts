@@ -111,7 +111,7 @@ async function launchTask(machine: Machine, spec: ProgramRunSpec & TaskPlace): P
     toolPath,
     sandbox,
     controlGroups: spec.controlGroups,
-    maxProcesses: sandbox ? kernelLimits(spec.limits).maxProcesses : undefined,
+    maxProcesses: surroundings.countsProcesses ? kernelLimits(spec.limits).maxProcesses : undefined,
   });
 }
 
