@@ -11,7 +11,7 @@ const idOf = (replica: agent.Replica) => replica.spec?.replicaId ?? "";
 class SmallDisk extends TestMachine {
   static override async open(): Promise<SmallDisk> {
     const machine = new SmallDisk("root");
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=3m,mode=0700", "small", machine.data]);
+    execFileSync("/bin/mount", ["-t", "tmpfs", "-o", "size=3m,mode=0700", "small", machine.data]);
     await machine.start();
     return machine;
   }
@@ -36,7 +36,7 @@ class SmallDisk extends TestMachine {
   }
 
   override remove(): void {
-    execFileSync("umount", ["-l", this.data]);
+    execFileSync("/bin/umount", ["-l", this.data]);
     super.remove();
   }
 }

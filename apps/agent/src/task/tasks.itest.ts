@@ -1,18 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, TestMachine, until } from "../../test/support/test-machine.ts";
-
-/** How many processes of the machine have this word in their command line. */
-function running(word: string): number {
-  return readdirSync("/proc").filter((pid) => {
-    try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
-    } catch {
-      return false;
-    }
-  }).length;
-}
+import { identities, running, TestMachine, until } from "../../test/support/test-machine.ts";
 
 describe.each(identities)("a task run by %s", (identity) => {
   test("sends its output as it comes, apart, and how it ended last", async () => {
