@@ -43,3 +43,8 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     ci: Boolean(env.CI),
   };
 }
+
+/** One variable of the operator's environment, for ${env.NAME} in manifests. */
+export function hostVariable(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  return Object.hasOwn(env, name) ? env[name] : undefined;
+}

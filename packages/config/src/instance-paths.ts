@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel/errors";
 import { type HostEnvironment, hostEnvironment } from "./host-environment.ts";
 
 /** Which installation on this machine is meant. */
@@ -26,6 +26,10 @@ export interface InstancePaths {
   kernelSocket: string;
   /** The operator's token, mode 0600. */
   operatorToken: string;
+  /** The token by which the server calls the agent, mode 0600. */
+  serverToken: string;
+  /** The token by which data planes call the server, mode 0600; good for the mesh feed only. */
+  dataplaneToken: string;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -64,5 +68,7 @@ export function resolveInstance(
     agentSocket: `${run}/agent.sock`,
     kernelSocket: `${run}/kernel.sock`,
     operatorToken: `${config}/operator.token`,
+    serverToken: `${config}/server.token`,
+    dataplaneToken: `${config}/dataplane.token`,
   };
 }

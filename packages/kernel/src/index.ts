@@ -1,2 +1,26 @@
-export { type ErrorDetails, type FieldViolation, HmsError } from "./hms-error.ts";
-export { type ErrorCode, StatusCode, type StatusCodeName, statusCodeName } from "./status-code.ts";
+export { CallContext, type Metadata } from "./call-context.ts";
+export { ChangeSignal } from "./change-signal.ts";
+export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
+export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
+export * from "./errors.ts";
+export { createInProcessTransport } from "./in-process-transport.ts";
+export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
+export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
+export type {
+  AuditEvent,
+  AuditSink,
+  CallObserver,
+  Credentials,
+  IdentitySource,
+  Policy,
+  PolicyDecision,
+  PolicyQuestion,
+  RequestValidator,
+} from "./ports.ts";
+export { anonymous, componentPrincipal, type Principal } from "./principal.ts";
+export {
+  implement,
+  type MethodHandler,
+  type ServiceImplementation,
+  type ServiceRegistration,
+} from "./service-implementation.ts";

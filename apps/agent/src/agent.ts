@@ -1,0 +1,101 @@
+import { chmodSync, mkdirSync } from "node:fs";
+import { openAuditSpool } from "@hms/audit-spool";
+import { type HostEnvironment, hostEnvironment, type InstanceNetwork, type InstancePaths } from "@hms/config";
+import { componentPrincipal, Kernel } from "@hms/kernel";
+import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
+import type { Logger } from "@hms/telemetry";
+import { serveSocket } from "@hms/wire";
+import { agentService } from "./agent-service.ts";
+import { Platform } from "./components/platform.ts";
+import { dataplaneComponent, postgresComponent, serverComponent } from "./components/platform-components.ts";
+import { takeInstanceLock } from "./instance-lock.ts";
+import { probeIsolation } from "./launcher/isolation-probe.ts";
+import { allocateNetwork, requireGatewayPort } from "./network/allocate-network.ts";
+import { openReplicaKeeper } from "./replica/replica-keeper.ts";
+
+/** What an agent is started with. */
+export interface AgentOptions {
+  paths: InstancePaths;
+  /** The gateway's port from now on; undefined: as before. */
+  gatewayPort: number | undefined;
+  log: Logger;
+}
+
+/** A running agent. */
+export interface Agent {
+  /** Stops every replica and the platform, in the order that loses nothing; replicas stay wanted. */
+  shutdown(): Promise<void>;
+  /** Resolves when the agent has shut down. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Starts an agent: takes the installation, adopts or starts every replica, answers on its socket, and keeps PostgreSQL,
+ * server and data plane.
+ * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
+ */
+export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Promise<Agent> {
+  for (const folder of [paths.data, paths.run, paths.config]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o700);
+  }
+  await using stack = new AsyncDisposableStack();
+  stack.use(takeInstanceLock(paths));
+  const host = hostEnvironment();
+  const network = await allocateNetwork(paths, gatewayPort);
+  const platform = createPlatform({ paths, network, host, log });
+  if (!platform.isRunning("dataplane")) await requireGatewayPort(network);
+
+  const report = await probeIsolation(paths, host);
+  const replicas = await openReplicaKeeper({ paths, network, host, report, warn: (message) => log.warn(message) });
+  const end = Promise.withResolvers<void>();
+  let stopping: Promise<void> | undefined;
+  const shutdown = () => {
+    stopping ??= stopAll().then(end.resolve, end.reject);
+    return stopping;
+  };
+  const stopAll = async () => {
+    log.info("stopping");
+    await platform.stop("dataplane");
+    await replicas.suspend();
+    await platform.stop("server");
+    await platform.stop("postgres");
+  };
+
+  const kernel = openKernel(paths, stack);
+  kernel.register(agentService({ replicas, platform, report, shutdown: () => void stopAfterAnswer(shutdown) }));
+  stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
+  platform.start();
+  const everything = stack.move();
+  return { shutdown, ended: end.promise.then(() => everything.disposeAsync()) };
+}
+
+/** The caller gets its answer before its connection is closed. */
+async function stopAfterAnswer(shutdown: () => Promise<void>): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  await shutdown();
+}
+
+interface Surroundings {
+  paths: InstancePaths;
+  network: InstanceNetwork;
+  host: HostEnvironment;
+  log: Logger;
+}
+
+function createPlatform({ paths, network, host, log }: Surroundings): Platform {
+  const database = host.databaseUrl === undefined ? [postgresComponent(paths)] : [];
+  const specs = [dataplaneComponent(paths, network), ...database, serverComponent(paths)];
+  return new Platform(specs, paths, log);
+}
+
+function openKernel(paths: InstancePaths, stack: AsyncDisposableStack): Kernel {
+  const audit = stack.use(openAuditSpool({ directory: `${paths.data}/audit/agent` }));
+  const identity = createTokenIdentity([
+    [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
+    [ensureToken(paths.serverToken), componentPrincipal("server")],
+  ]);
+  // Made before the data plane needs it: only the agent and the server know it.
+  ensureToken(paths.dataplaneToken);
+  return new Kernel({ identity, policy: createLocalPolicy({ server: ["agent:read", "agent:run"] }), audit });
+}

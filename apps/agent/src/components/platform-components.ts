@@ -1,0 +1,83 @@
+import { get } from "node:http";
+import { connect } from "node:net";
+import { type InstanceNetwork, type InstancePaths, programPath } from "@hms/config";
+import { ListenerKeeper } from "@hms/handover";
+import { planEmbeddedPostgres } from "@hms/postgres";
+import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
+import { readProcess } from "../launcher/process-table.ts";
+import type { ComponentSpec } from "./component-spec.ts";
+
+/** What every process of the platform is told: which installation it belongs to. */
+function platformEnv(paths: InstancePaths): Record<string, string | undefined> {
+  return { ...inheritedEnv(), HMS_INSTANCE: paths.instance, HMS_DATA: paths.data };
+}
+
+/** The operator's environment as the agent got it; the platform's processes are the operator's, replicas are not. */
+function inheritedEnv(): Record<string, string | undefined> {
+  // biome-ignore lint/style/noProcessEnv: handed on whole, nothing is read from it
+  return process.env;
+}
+
+/** The embedded PostgreSQL. */
+export function postgresComponent(paths: InstancePaths): ComponentSpec {
+  const plan = planEmbeddedPostgres(paths);
+  return {
+    name: "postgres",
+    prepare: () => plan.prepare(),
+    command: () => ({ argv: plan.argv, env: plan.env, cwd: plan.cwd }),
+    stopSignal: plan.stopSignal,
+    stopGraceMs: 30_000,
+    isReady: () => plan.isReady(),
+    running: () => postmasterIdentity(plan.running()?.pid),
+  };
+}
+
+function postmasterIdentity(pid: number | undefined): ProcessIdentity | undefined {
+  const entry = pid === undefined ? undefined : readProcess(pid);
+  return entry && identityOf(entry);
+}
+
+/** The server: every service of the platform. */
+export function serverComponent(paths: InstancePaths): ComponentSpec {
+  return {
+    name: "server",
+    command: () => ({ argv: [process.execPath, programPath("server")], env: platformEnv(paths), cwd: paths.data }),
+    stopSignal: "SIGTERM",
+    stopGraceMs: 15_000,
+    isReady: () => acceptsConnections(paths.kernelSocket),
+  };
+}
+
+/** The data plane: gateway and mesh. */
+export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwork): ComponentSpec {
+  return {
+    name: "dataplane",
+    command: () => ({ argv: [process.execPath, programPath("dataplane")], env: platformEnv(paths), cwd: paths.data }),
+    stopSignal: "SIGTERM",
+    stopGraceMs: 35_000,
+    isReady: () => answersOk(network.metricsPort),
+    listeners: new ListenerKeeper(),
+  };
+}
+
+function acceptsConnections(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+function answersOk(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = get({ host: "127.0.0.1", port, path: "/healthz", timeout: 1000, agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.on("timeout", () => request.destroy());
+    request.on("error", () => resolve(false));
+  });
+}

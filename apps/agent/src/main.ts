@@ -1,0 +1,30 @@
+import { parseArgs } from "node:util";
+import { resolveInstance } from "@hms/config";
+import { HmsError } from "@hms/kernel";
+import { createLogger } from "@hms/telemetry";
+import { openAgent } from "./agent.ts";
+
+const log = createLogger("agent");
+
+process.on("uncaughtException", (error) => {
+  log.error("an error reached nobody; what runs goes on, and the next agent adopts it", { error });
+  process.exit(1);
+});
+process.on("unhandledRejection", (error) => log.error("a rejection reached nobody", { error }));
+// The terminal's Ctrl-C is for `up`, which asks for an orderly end.
+process.on("SIGINT", () => {});
+process.on("SIGHUP", () => {});
+
+try {
+  const { values } = parseArgs({
+    options: { instance: { type: "string" }, data: { type: "string" }, port: { type: "string" } },
+  });
+  const gatewayPort = values.port === undefined ? undefined : Number(values.port);
+  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, log });
+  process.once("SIGTERM", () => void agent.shutdown());
+  await agent.ended;
+  process.exit(0);
+} catch (error) {
+  log.error(HmsError.from(error).message, { error });
+  process.exit(1);
+}

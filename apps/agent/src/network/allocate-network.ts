@@ -1,0 +1,90 @@
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
+import { HmsError } from "@hms/kernel";
+import { portHolder } from "./port-holder.ts";
+
+/** How many further installations find a place of their own on one machine. */
+const PLACES = 100;
+
+/** The addresses of place n; place 0 is the default instance's. */
+function place(n: number): InstanceNetwork {
+  const base = 3000 + 10 * n;
+  return {
+    gatewayPort: base,
+    metricsPort: base + 1,
+    proxyPort: base + 2,
+    vipPrefix: `127.${88 + n}`,
+    replicaPortBase: n === 0 ? 20_000 : 10_000 + ((n * 100) % 5_000),
+  };
+}
+
+/**
+ * Decides where an installation listens: what it had before, else place 0 for the default instance, else the first free
+ * place. A gateway port that was asked for is kept from then on.
+ * @throws HmsError UNAVAILABLE naming the holder if a port that must be had is taken.
+ */
+export async function allocateNetwork(paths: InstancePaths, gatewayPort: number | undefined): Promise<InstanceNetwork> {
+  const known = readNetwork(paths);
+  const network = known ?? (paths.instance === "default" ? place(0) : await firstFreePlace());
+  if (gatewayPort !== undefined) network.gatewayPort = gatewayPort;
+  if (known === undefined || known.gatewayPort !== network.gatewayPort) {
+    await moveSidePorts(network);
+    writeNetwork(paths, network);
+  }
+  return network;
+}
+
+/** @throws HmsError UNAVAILABLE naming the holder if the gateway cannot listen. */
+export async function requireGatewayPort({ gatewayPort }: InstanceNetwork): Promise<void> {
+  if (await isFree(gatewayPort)) return;
+  const holder = portHolder(gatewayPort);
+  const who = holder ? ` by ${holder.name} (pid ${holder.pid})` : "";
+  throw new HmsError(
+    "UNAVAILABLE",
+    `Port ${gatewayPort} is taken${who}. Stop it, or choose another port: hms-sys up --port ${gatewayPort + 80}`,
+  );
+}
+
+async function firstFreePlace(): Promise<InstanceNetwork> {
+  for (let n = 1; n < PLACES; n += 1) {
+    const candidate = place(n);
+    const { gatewayPort, metricsPort, proxyPort, vipPrefix } = candidate;
+    const ports = await Promise.all([gatewayPort, metricsPort, proxyPort].map((port) => isFree(port)));
+    if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return candidate;
+  }
+  throw new HmsError(
+    "RESOURCE_EXHAUSTED",
+    `${PLACES} installations have taken the ports from 3000 to ${3000 + 10 * PLACES}. Remove one.`,
+  );
+}
+
+/** Metrics and proxy give way if somebody has their ports; only the gateway's is a promise. */
+async function moveSidePorts(network: InstanceNetwork): Promise<void> {
+  const taken = new Set([network.gatewayPort]);
+  for (const key of ["metricsPort", "proxyPort"] as const) {
+    while (taken.has(network[key]) || !(await isFree(network[key]))) network[key] += 1;
+    taken.add(network[key]);
+  }
+}
+
+/** True if nobody listens there: a listener that shares its port would let us in, so a connection is tried, too. */
+export function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** True if no other installation serves names there; addresses that this user may not bind count as free. */
+function isPrefixFree(prefix: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      socket.close();
+      resolve(error.code !== "EADDRINUSE");
+    });
+    socket.bind({ port: 53, address: `${prefix}.0.53`, exclusive: true }, () => socket.close(() => resolve(true)));
+  });
+}

@@ -1,0 +1,58 @@
+import type { Output } from "./output/output.ts";
+import type { Session } from "./session.ts";
+
+/** What the shell may complete an argument with. */
+export type Completes = "service" | "manifest" | "manifest-key" | "component";
+
+/** One positional argument. */
+export interface ArgumentSpec {
+  name: string;
+  summary: string;
+  required?: boolean;
+  variadic?: boolean;
+  completes?: Completes;
+}
+
+/** One option; flags as commander writes them: "--tail <n>". */
+export interface OptionSpec {
+  flags: string;
+  summary: string;
+  default?: string | boolean;
+}
+
+/** What a command is run with. */
+export interface Invocation {
+  args: string[];
+  /** By long flag name in camel case. */
+  options: Record<string, string | boolean | undefined>;
+  globals: GlobalOptions;
+  output: Output;
+  /** Opens the connection to the platform on first use. */
+  session(): Session;
+  /** Aborts on the first Ctrl-C. */
+  signal: AbortSignal;
+}
+
+/** Options that every command has. */
+export interface GlobalOptions {
+  output: "text" | "json";
+  quiet: boolean;
+  instance: string | undefined;
+  data: string | undefined;
+  environment: string;
+}
+
+/** A command as data; its code is loaded when it runs. */
+export interface CommandSpec {
+  name: string;
+  group: "Deploy" | "Watch" | "Platform" | "Learn";
+  summary: string;
+  args?: ArgumentSpec[];
+  options?: OptionSpec[];
+  examples?: string[];
+  /** Works without an installation. */
+  offline?: boolean;
+  /** Everything after the arguments belongs to another program. */
+  passThrough?: boolean;
+  load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;
+}

@@ -1,0 +1,31 @@
+import { HmsError } from "@hms/kernel/errors";
+import type { Invocation } from "../command-spec.ts";
+import { ExitCode } from "../exit-code.ts";
+
+const scripts: Record<string, string> = {
+  bash: `_hms_sys() {
+  local IFS=$'\\n'
+  COMPREPLY=($(hms-sys __complete "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f1))
+  [ \${#COMPREPLY[@]} -gt 0 ] || compopt -o default
+}
+complete -F _hms_sys hms-sys`,
+  zsh: `#compdef hms-sys
+_hms_sys() {
+  local -a found
+  found=("\${(@f)$(hms-sys __complete "\${(@)words[2,CURRENT]}" 2>/dev/null | sed $'s/:/\\\\\\\\:/g; s/\\t/:/')}")
+  if [[ -n "$found" ]]; then _describe 'hms-sys' found; else _files; fi
+}
+compdef _hms_sys hms-sys`,
+  fish: `complete -c hms-sys -f -a '(set -l words (commandline -opc) (commandline -ct); hms-sys __complete $words[2..-1] 2>/dev/null)'
+complete -c hms-sys -n '__fish_seen_subcommand_from deploy plan' -F`,
+};
+
+/** Prints the completion script of a shell. */
+export async function run({ args, output }: Invocation): Promise<number> {
+  const shell = args[0] ?? "";
+  const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
+  if (script === undefined)
+    throw new HmsError("INVALID_ARGUMENT", `No completion for "${shell}": choose bash, zsh or fish.`);
+  output.result(script);
+  return ExitCode.OK;
+}

@@ -1,0 +1,12 @@
+import type { Invocation } from "../command-spec.ts";
+import { followRollout } from "../follow-rollout.ts";
+import { readManifest } from "../read-manifest.ts";
+
+/** Rolls a manifest out and shows what happens. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { args, options, globals } = invocation;
+  const { manifest, manifestPath, variables } = readManifest(args[0] ?? "");
+  const refuseIfLocked = options.waitLock === false;
+  const request = { manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked };
+  return followRollout(invocation, (signal) => invocation.session().deployments.deploy(request, { signal }));
+}

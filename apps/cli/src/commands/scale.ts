@@ -1,0 +1,11 @@
+import type { Invocation } from "../command-spec.ts";
+import { followRollout } from "../follow-rollout.ts";
+import { parseCount } from "../parse-option.ts";
+
+/** Sets the number of replicas. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { args, globals } = invocation;
+  const replicas = parseCount("The number of replicas", args[1] ?? "", 1);
+  const request = { service: args[0] ?? "", environment: globals.environment, replicas };
+  return followRollout(invocation, (signal) => invocation.session().deployments.scale(request, { signal }));
+}

@@ -1,0 +1,140 @@
+import type { ChildProcess } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
+import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import { HmsError } from "@hms/kernel/errors";
+import type { Invocation } from "../command-spec.ts";
+import { ExitCode } from "../exit-code.ts";
+import { followRollout } from "../follow-rollout.ts";
+import { humanDuration } from "../output/human.ts";
+import { parseCount } from "../parse-option.ts";
+import { lastWords, logSize, runningSession, spawnAgent, waitForServices, waitUntilReady } from "../platform-start.ts";
+import { readManifest } from "../read-manifest.ts";
+import type { Session } from "../session.ts";
+
+const START_PATIENCE_MS = 120_000;
+const SERVICES_PATIENCE_MS = 10_000;
+const LONGEST_RESTART_PAUSE_MS = 10_000;
+
+/** Starts the platform, deploys what is asked for, and stays until Ctrl-C. */
+export async function run(invocation: Invocation): Promise<number> {
+  const { globals, options, output } = invocation;
+  const paths = resolveInstance(globals);
+  const running = await runningSession(globals);
+  if (running) {
+    await running.close();
+    const other = paths.instance === "default" ? "two" : `${paths.instance}-2`;
+    throw new HmsError(
+      "ABORTED",
+      `Instance "${paths.instance}" is running already (data in ${paths.data}). Stop it with \`hms-sys down\`, or start another one with \`--instance ${other}\`.`,
+    );
+  }
+  const started = performance.now();
+  const keeper = keepAgent(paths, invocation);
+  const session = await Promise.race([waitUntilReady(globals, AbortSignal.timeout(START_PATIENCE_MS)), keeper.failed]);
+  try {
+    const late = await waitForServices(session, SERVICES_PATIENCE_MS);
+    if (late.length > 0)
+      output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
+    output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
+    const code = await deployMissing({ ...invocation, session: () => session }, session);
+    showWelcome(invocation, paths);
+    if (code !== ExitCode.OK || options.detach === true) return code;
+    return await stayUntilInterrupted(invocation, session, keeper.ended);
+  } finally {
+    keeper.release();
+    await session.close();
+  }
+}
+
+interface AgentKeeper {
+  /** Rejects if the agent's first start fails. */
+  failed: Promise<never>;
+  /** Resolves when the agent has ended on purpose. */
+  ended: Promise<void>;
+  /** Stops restarting it. */
+  release(): void;
+}
+
+/** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
+function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
+  const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
+  const failure = Promise.withResolvers<never>();
+  const end = Promise.withResolvers<void>();
+  failure.promise.catch(() => {});
+  let released = false;
+  let failures = 0;
+  const start = () => {
+    const since = logSize(paths);
+    const began = Date.now();
+    const child = spawnAgent(paths, { gatewayPort });
+    child.once("exit", (code, signal) => {
+      if (code === 0) return end.resolve();
+      if (released) return;
+      const died = Date.now() - began;
+      if (signal === null && died < 20_000) failure.reject(new HmsError("UNAVAILABLE", lastWords(paths, since)));
+      failures = died < 10_000 ? failures + 1 : 0;
+      output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);
+      setTimeout(() => released || start(), Math.min(100 * 2 ** failures, LONGEST_RESTART_PAUSE_MS));
+    });
+    return child;
+  };
+  start() satisfies ChildProcess;
+  return {
+    failed: failure.promise,
+    ended: end.promise,
+    release: () => {
+      released = true;
+    },
+  };
+}
+
+async function deployMissing(invocation: Invocation, session: Session): Promise<number> {
+  const files = typeof invocation.options.deploy === "string" ? invocation.options.deploy.split(",") : [];
+  const { environment } = invocation.globals;
+  const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
+  for (const file of files) {
+    const { parsed, ...manifest } = readManifest(file);
+    if (services.some(({ name }) => name === parsed.name)) continue;
+    const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (signal) =>
+      session.deployments.deploy({ ...manifest, environment }, { signal }),
+    );
+    if (code !== ExitCode.OK) return code;
+  }
+  return ExitCode.OK;
+}
+
+function showWelcome({ output, options, globals }: Invocation, paths: InstancePaths): void {
+  const port = readNetwork(paths)?.gatewayPort;
+  const instance = globals.instance ? ` --instance ${globals.instance}` : "";
+  output.result(`Gateway: http://localhost:${port}`);
+  if (typeof options.deploy !== "string") return;
+  output.note(`
+Try next:
+  curl -X POST localhost:${port}/pay -H 'content-type: application/json' -d '{"email":"a@b.c","amount":12}'
+  ./hms-sys${instance} services
+  ./hms-sys${instance} logs receipt-svc -f
+`);
+}
+
+async function stayUntilInterrupted(
+  { signal, output }: Invocation,
+  session: Session,
+  ended: Promise<void>,
+): Promise<number> {
+  output.note("Ctrl-C stops everything; all data stays.");
+  const stop = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => stop.resolve(), { once: true });
+  process.once("SIGTERM", () => stop.resolve());
+  if (signal.aborted) stop.resolve();
+  // Timers keep the process alive; the agent's handle alone does not.
+  const alive = setInterval(() => {}, 60_000);
+  const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
+  if (reason === "asked") {
+    output.note("Stopping …");
+    await session.agent.shutdown({}, { timeoutMs: 90_000 });
+    await Promise.race([ended, pause(10_000)]);
+  }
+  clearInterval(alive);
+  output.note("Stopped.");
+  return ExitCode.OK;
+}

@@ -1,0 +1,10 @@
+import type { Invocation } from "../command-spec.ts";
+import { followRollout } from "../follow-rollout.ts";
+
+/** Follows a rollout from its beginning. */
+export async function run(invocation: Invocation): Promise<number> {
+  const rolloutId = invocation.args[0] ?? "";
+  return followRollout(invocation, (signal) =>
+    invocation.session().deployments.watchRollout({ rolloutId }, { signal }),
+  );
+}

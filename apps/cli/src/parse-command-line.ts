@@ -1,0 +1,88 @@
+import { hostEnvironment } from "@hms/config";
+import { Command, CommanderError, Option } from "commander";
+import type { CommandSpec, GlobalOptions, Invocation } from "./command-spec.ts";
+import { ExitCode } from "./exit-code.ts";
+
+const VERSION = "0.1.0";
+
+/** A command line that names a command, or the exit code of one that has been answered already (help, usage error). */
+export type ParsedLine =
+  | { command: CommandSpec; args: string[]; options: Invocation["options"]; globals: GlobalOptions }
+  | { exitCode: number };
+
+/** Options that every command takes. */
+export const globalFlags = [
+  { flags: "-o, --output <format>", summary: "text or json" },
+  { flags: "-e, --env <name>", summary: "the environment to act on; default $HMS_ENVIRONMENT, else default" },
+  { flags: "-q, --quiet", summary: "results and errors only" },
+  { flags: "--instance <name>", summary: "which installation on this machine; default $HMS_INSTANCE, else default" },
+  { flags: "--data <directory>", summary: "its data directory; default $HMS_DATA, else the XDG state folder" },
+];
+
+function addGlobals(command: Command): Command {
+  for (const { flags, summary } of globalFlags) {
+    const option = new Option(flags, summary);
+    if (flags.startsWith("-o")) option.choices(["text", "json"]);
+    command.addOption(option.hideHelp(command.parent !== null));
+  }
+  return command;
+}
+
+function addCommand(program: Command, spec: CommandSpec, chosen: (command: Command) => void): void {
+  const command = program.command(spec.name).summary(spec.summary).description(sentence(spec.summary));
+  command.helpGroup(`${spec.group}:`);
+  for (const { name, required, variadic, summary } of spec.args ?? []) {
+    const inner = variadic ? `${name}...` : name;
+    command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
+  }
+  for (const option of spec.options ?? []) command.option(option.flags, option.summary, option.default);
+  if (spec.passThrough) command.passThroughOptions();
+  if (spec.examples)
+    command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`);
+  addGlobals(command).action(() => chosen(command));
+}
+
+const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
+function globalsOf(options: Record<string, string | boolean | undefined>): GlobalOptions {
+  const host = hostEnvironment();
+  return {
+    output: options.output === "json" ? "json" : "text",
+    quiet: options.quiet === true,
+    instance: options.instance as string | undefined,
+    data: options.data as string | undefined,
+    environment: (options.env as string | undefined) ?? host.environment ?? "default",
+  };
+}
+
+/** Reads a command line by the command table; prints help and usage errors itself. */
+export async function parseCommandLine(argv: string[], table: CommandSpec[]): Promise<ParsedLine> {
+  const program = new Command("hms-sys")
+    .description("Deploy services of any language, connect them by name, and see what they do.")
+    .version(VERSION, "-V, --version", "print the version")
+    .enablePositionalOptions()
+    .showSuggestionAfterError(true)
+    .showHelpAfterError("(hms-sys --help lists the commands)")
+    .exitOverride();
+  addGlobals(program);
+  let found: ParsedLine | undefined;
+  for (const spec of table) {
+    addCommand(program, spec, (command) => {
+      const options = { ...program.opts(), ...command.opts() };
+      found = { command: spec, args: command.args, options, globals: globalsOf(options) };
+    });
+  }
+  for (const command of program.commands)
+    command.exitOverride().showHelpAfterError(`(hms-sys ${command.name()} --help says more)`);
+  try {
+    if (argv.length === 0) {
+      program.outputHelp();
+      return { exitCode: ExitCode.USAGE };
+    }
+    await program.parseAsync(argv, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) return { exitCode: error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE };
+    throw error;
+  }
+  return found ?? { exitCode: ExitCode.USAGE };
+}

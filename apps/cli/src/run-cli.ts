@@ -1,0 +1,59 @@
+import { hostEnvironment } from "@hms/config";
+import { HmsError } from "@hms/kernel/errors";
+import type { CommandSpec, GlobalOptions, Invocation } from "./command-spec.ts";
+import { commands } from "./command-table.ts";
+import { ExitCode, exitCodeOf } from "./exit-code.ts";
+import { createOutput, type Output } from "./output/output.ts";
+import { parseCommandLine } from "./parse-command-line.ts";
+import type { Session } from "./session.ts";
+
+/** Runs one command line and answers with its exit code; results go to stdout, everything else to stderr. */
+export async function runCli(argv: string[]): Promise<number> {
+  if (argv[0] === "__complete") return (await import("./complete.ts")).complete(argv.slice(1));
+  const parsed = await parseCommandLine(argv, commands);
+  if ("exitCode" in parsed) return parsed.exitCode;
+  return runCommand(parsed.command, parsed);
+}
+
+interface ParsedCommand {
+  args: string[];
+  options: Invocation["options"];
+  globals: GlobalOptions;
+}
+
+async function runCommand(command: CommandSpec, { args, options, globals }: ParsedCommand): Promise<number> {
+  const output = createOutput(globals, hostEnvironment());
+  const interruption = new AbortController();
+  const onInterrupt = () => interruption.abort(new HmsError("CANCELLED", "Interrupted."));
+  process.once("SIGINT", onInterrupt);
+  let session: Session | undefined;
+  const openSession = command.offline ? undefined : (await import("./session.ts")).openSession;
+  const invocation: Invocation = {
+    args,
+    options,
+    globals,
+    output,
+    signal: interruption.signal,
+    session: () => {
+      session ??= openSession?.(globals);
+      if (session === undefined)
+        throw new HmsError("INTERNAL", `${command.name} is marked offline, but wants the platform.`);
+      return session;
+    },
+  };
+  try {
+    const { run } = await command.load();
+    return await run(invocation);
+  } catch (error) {
+    return report(error, output);
+  } finally {
+    process.removeListener("SIGINT", onInterrupt);
+    await session?.close();
+  }
+}
+
+function report(thrown: unknown, output: Output): number {
+  const error = HmsError.from(thrown);
+  output.error(error);
+  return error.code === "INTERNAL" && error.cause !== undefined ? ExitCode.ERROR : exitCodeOf(error);
+}

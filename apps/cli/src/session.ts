@@ -1,0 +1,52 @@
+import { readFileSync } from "node:fs";
+import { type InstancePaths, resolveInstance } from "@hms/config";
+import { agent, deployment, mesh } from "@hms/contracts";
+import { type Client, createClient, HmsError } from "@hms/kernel";
+import { connectSocket } from "@hms/wire";
+import type { GlobalOptions } from "./command-spec.ts";
+
+/** The connection of one command to one installation. */
+export interface Session {
+  readonly paths: InstancePaths;
+  readonly deployments: Client<typeof deployment.DeploymentService>;
+  readonly mesh: Client<typeof mesh.MeshService>;
+  readonly agent: Client<typeof agent.AgentService>;
+  close(): Promise<void>;
+}
+
+function readToken(paths: InstancePaths): string {
+  try {
+    return readFileSync(paths.operatorToken, "utf8").trim();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EACCES") {
+      throw new HmsError(
+        "PERMISSION_DENIED",
+        `You may not read ${paths.operatorToken}: only its owner operates this installation.`,
+        { cause },
+      );
+    }
+    throw new HmsError(
+      "UNAVAILABLE",
+      `Instance "${paths.instance}" has never been started here (no ${paths.operatorToken}). Start it with: hms-sys up`,
+      { cause },
+    );
+  }
+}
+
+/** Opens the connection; nothing is sent before the first call. */
+export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): Session {
+  const paths = resolveInstance(globals);
+  const token = readToken(paths);
+  const kernel = connectSocket({ path: paths.kernelSocket, token });
+  const agentTransport = connectSocket({ path: paths.agentSocket, token });
+  return {
+    paths,
+    deployments: createClient(deployment.DeploymentService, kernel),
+    mesh: createClient(mesh.MeshService, kernel),
+    agent: createClient(agent.AgentService, agentTransport),
+    close: async () => {
+      await Promise.all([kernel.close(), agentTransport.close()]);
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import { mesh } from "@hms/contracts";
+import { DEFAULT_TRAFFIC_POLICY, type EndpointEntry, type RoutingTable, type TrafficPolicy } from "@hms/proxy";
+
+function policyOf(policy: mesh.TrafficPolicy | undefined): TrafficPolicy {
+  if (policy === undefined) return DEFAULT_TRAFFIC_POLICY;
+  return {
+    requestTimeoutMs: Number(policy.requestTimeoutMs) || DEFAULT_TRAFFIC_POLICY.requestTimeoutMs,
+    connectTimeoutMs: Number(policy.connectTimeoutMs) || DEFAULT_TRAFFIC_POLICY.connectTimeoutMs,
+    retries: policy.retries ?? DEFAULT_TRAFFIC_POLICY.retries,
+    retryPost: policy.retryPost,
+  };
+}
+
+function endpointOf(endpoint: mesh.Endpoint): EndpointEntry {
+  return {
+    id: endpoint.endpointId,
+    host: endpoint.host,
+    port: endpoint.port,
+    state: endpoint.state === mesh.EndpointState.DRAINING ? "draining" : "active",
+    weight: endpoint.weight ?? 1000,
+    revision: Number(endpoint.revision),
+  };
+}
+
+/** A snapshot's content as the proxying engine takes it. */
+export function routingTable(content: mesh.SnapshotContent): RoutingTable {
+  return {
+    environments: content.environments.map(({ name }) => ({ name })),
+    services: content.services.map((service) => ({
+      environment: service.environment,
+      name: service.name,
+      endpoints: service.endpoints.map(endpointOf),
+      routes: service.routes.map(({ path, methods }) => ({ path, methods })),
+      policy: policyOf(service.policy),
+    })),
+  };
+}

@@ -1,0 +1,1 @@
+export { type AuditSpool, openAuditSpool } from "./audit-spool.ts";

@@ -1,0 +1,3 @@
+export type { ListenAddress } from "./handover-message.ts";
+export { ListenerKeeper } from "./listener-keeper.ts";
+export { ListenerSet } from "./listener-set.ts";

@@ -1,0 +1,51 @@
+import type { ChildProcess, SendHandle } from "node:child_process";
+import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } from "./handover-message.ts";
+
+/**
+ * The parent's side: keeps a copy of every listening socket of a child, without accepting anything, and gives the copies
+ * to the child's successor. While no child is there, connections and datagrams wait in the kernel.
+ */
+export class ListenerKeeper {
+  readonly #kept = new Map<string, { where: ListenAddress; handle: RawHandle }>();
+
+  /** Serves a new child, spawned with an IPC channel; resolves when it is ready, rejects if it ends before. */
+  attach(child: ChildProcess): Promise<void> {
+    return new Promise((resolve, reject) => {
+      child.on("message", (message: HandoverMessage, handle: unknown) => {
+        if (message.kind === "hello") this.#greet(child);
+        if (message.kind === "listener" && handle) this.#keep(message, handle as RawHandle);
+        if (message.kind === "ready") resolve();
+      });
+      child.once("exit", (code, signal) => reject(new Error(`it ended before it was ready (${signal ?? code})`)));
+      child.once("error", reject);
+    });
+  }
+
+  /** Tells a child that it has been noted: if the parent dies now, the child shall go on. */
+  confirm(child: ChildProcess): void {
+    send(child, { kind: "keep" });
+  }
+
+  #greet(child: ChildProcess): void {
+    for (const { where, handle } of this.#kept.values()) send(child, { kind: "listener", ...where }, handle);
+    send(child, { kind: "start" });
+  }
+
+  #keep({ protocol, address, port }: ListenAddress, handle: RawHandle): void {
+    const where = { protocol, address, port };
+    const key = addressKey(where);
+    this.#kept.get(key)?.handle.close();
+    this.#kept.set(key, { where, handle });
+  }
+
+  /** Lets go of every socket. */
+  close(): void {
+    for (const { handle } of this.#kept.values()) handle.close();
+    this.#kept.clear();
+  }
+}
+
+function send(child: ChildProcess, message: HandoverMessage, handle?: RawHandle): void {
+  // A child that has died in between hears nothing; its end is noticed elsewhere.
+  child.send(message, handle as unknown as SendHandle, { keepOpen: true }, () => {});
+}

@@ -1,0 +1,113 @@
+import { randomBytes } from "node:crypto";
+import { HmsError } from "./hms-error.ts";
+import type { MethodEntry } from "./method-entry.ts";
+import type { Principal } from "./principal.ts";
+
+/** Names and values that travel beside a message; names are lower case. */
+export type Metadata = Readonly<Record<string, string>>;
+
+const NO_METADATA: Metadata = Object.freeze({});
+
+/** What a call context is made of. */
+export interface CallContextInit {
+  method: MethodEntry;
+  principal: Principal;
+  /** Absolute, in `performance.now()` milliseconds; undefined: none. */
+  deadlineAt?: number | undefined;
+  /** The caller's own cancellation. */
+  signal?: AbortSignal | undefined;
+  metadata?: Metadata | undefined;
+  /** True if a transport may end the call through its context. */
+  attached?: boolean;
+}
+
+/**
+ * What a handler knows of the call it answers: who asks, until when, with which trace.
+ * Signal and ids are made on first use, because most calls need neither.
+ */
+export class CallContext {
+  readonly method: MethodEntry;
+  readonly principal: Principal;
+  readonly metadata: Metadata;
+  /** Absolute, in `performance.now()` milliseconds; undefined: none. */
+  readonly deadlineAt: number | undefined;
+  #outer: AbortSignal | undefined;
+  #controller: AbortController | undefined;
+  #ended: HmsError | undefined;
+  #requestId: string | undefined;
+  readonly #attached: boolean;
+
+  constructor(init: CallContextInit) {
+    this.method = init.method;
+    this.principal = init.principal;
+    this.metadata = init.metadata ?? NO_METADATA;
+    this.deadlineAt = init.deadlineAt;
+    this.#outer = init.signal;
+    this.#attached = init.attached === true;
+  }
+
+  /** Aborts when the caller cancels, the deadline passes, or the call's connection ends; the reason is an HmsError. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      if (this.#ended) controller.abort(this.#ended);
+      else this.#followOuter(controller);
+    }
+    return this.#controller.signal;
+  }
+
+  #followOuter(controller: AbortController): void {
+    const outer = this.#outer;
+    if (outer === undefined) return;
+    const abort = () => controller.abort(HmsError.from(outer.reason));
+    if (outer.aborted) abort();
+    else outer.addEventListener("abort", abort, { once: true, signal: controller.signal });
+  }
+
+  /** True if the caller can cancel. */
+  get cancellable(): boolean {
+    return this.#attached || this.#outer !== undefined;
+  }
+
+  /**
+   * True if the kernel has to watch for the call's end: a transport that ends calls through the context answers its
+   * caller itself.
+   * @private kernel only
+   */
+  get guarded(): boolean {
+    return this.deadlineAt !== undefined || this.#outer !== undefined;
+  }
+
+  /** Milliseconds left, never negative; undefined without a deadline. */
+  get remainingMs(): number | undefined {
+    return this.deadlineAt === undefined ? undefined : Math.max(0, this.deadlineAt - performance.now());
+  }
+
+  /** The caller's x-request-id if it is a sane one (1 to 128 visible characters), else a random one. */
+  get requestId(): string {
+    if (this.#requestId === undefined) {
+      const given = this.metadata["x-request-id"];
+      this.#requestId = given && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomBytes(12).toString("hex");
+    }
+    return this.#requestId;
+  }
+
+  /**
+   * Ends the call from outside: whoever listens to the signal stops.
+   * @private kernel and transports only
+   */
+  end(error: HmsError): void {
+    this.#ended ??= error;
+    this.#controller?.abort(error);
+  }
+
+  /** @throws HmsError with the reason if the call has been cancelled or its deadline has passed. */
+  throwIfEnded(): void {
+    if (this.#ended) throw this.#ended;
+    if (this.#outer?.aborted) throw HmsError.from(this.#outer.reason);
+    if (this.deadlineAt !== undefined && performance.now() >= this.deadlineAt) {
+      throw new HmsError("DEADLINE_EXCEEDED", "The call's deadline has passed.");
+    }
+  }
+}

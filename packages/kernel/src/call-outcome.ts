@@ -1,0 +1,51 @@
+import { toJson } from "@bufbuild/protobuf";
+import { ffiOptions } from "@hms/contracts";
+import type { CallContext } from "./call-context.ts";
+import { HmsError } from "./hms-error.ts";
+import type { KernelOptions } from "./kernel.ts";
+import type { AuditEvent } from "./ports.ts";
+
+/** What is known of a call when it ends. */
+export interface CallEnd {
+  options: KernelOptions;
+  context: CallContext;
+  input: unknown;
+  resource: string;
+  /** `performance.now()` at its arrival. */
+  started: number;
+}
+
+function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): void {
+  const { method, principal, requestId } = end.context;
+  const withRequest = method.rule.auditLevel === ffiOptions.AuditLevel.REQUEST && end.input !== undefined;
+  end.options.audit.record({
+    time: new Date(),
+    principal,
+    method: method.name,
+    permission: method.rule.permission,
+    resource: end.resource,
+    outcome,
+    reason,
+    requestId,
+    ...(withRequest ? { request: toJson(method.desc.input, end.input as never) } : {}),
+  });
+}
+
+/** Records a denial and makes the error for it; denials are always audited. */
+export function refuse(end: CallEnd, reason: string): HmsError {
+  const { method, principal } = end.context;
+  record(end, "denied", reason);
+  end.options.observer?.finished(method, "PERMISSION_DENIED", performance.now() - end.started);
+  return principal.kind === "anonymous"
+    ? new HmsError("UNAUTHENTICATED", `${method.name} needs a known caller: ${reason}`)
+    : new HmsError("PERMISSION_DENIED", `${principal.id} may not ${method.rule.permission}: ${reason}`);
+}
+
+/** Tells audit and observer how a call ended, and hands its error on. */
+export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
+  const { method } = end.context;
+  const code = error === undefined ? "OK" : error.code;
+  if (method.audited) record(end, code, error?.message ?? "");
+  end.options.observer?.finished(method, code, performance.now() - end.started);
+  return error;
+}

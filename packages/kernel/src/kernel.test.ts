@@ -1,0 +1,185 @@
+import { mesh, registry } from "@hms/contracts";
+import { describe, expect, test, vi } from "vitest";
+import {
+  type AuditEvent,
+  anonymous,
+  componentPrincipal,
+  HmsError,
+  implement,
+  Kernel,
+  type KernelOptions,
+  type ServiceImplementation,
+} from "./index.ts";
+
+type Mesh = ServiceImplementation<typeof mesh.MeshService>;
+
+function meshKernel(own: Partial<Mesh>, options: Partial<KernelOptions> = {}) {
+  const events: AuditEvent[] = [];
+  const unused = () => {
+    throw new HmsError("UNIMPLEMENTED", "Not part of this test.");
+  };
+  const all = Object.fromEntries(mesh.MeshService.methods.map((method) => [method.localName, unused]));
+  const kernel = new Kernel({
+    identity: { authenticate: () => anonymous },
+    policy: {
+      decide: ({ principal }) =>
+        principal.kind === "anonymous" ? { allowed: false, reason: "nobody known" } : { allowed: true },
+    },
+    audit: { accepts: true, record: (event) => events.push(event) },
+    ...options,
+  });
+  kernel.register(implement(mesh.MeshService, { ...all, ...own } as Mesh));
+  const client = kernel.client(mesh.MeshService, componentPrincipal("test"));
+  return { kernel, client, events };
+}
+
+const service = { environment: "default", name: "receipt-svc" };
+
+describe("a call through the kernel", () => {
+  test("reaches its handler by reference and fills the answer's defaults", async () => {
+    let seen: unknown;
+    const { client } = meshKernel({
+      setService: (request) => {
+        seen = request.service;
+        return { vip: "127.88.0.1" };
+      },
+    });
+    const request = { service: { $typeName: "hms.sys.mesh.v1.MeshServiceEntry" as const } } as never;
+    const answer = await client.setService(request);
+    expect(answer).toMatchObject({ vip: "127.88.0.1", snapshotVersion: 0n });
+    expect(seen).toBe((request as { service: unknown }).service);
+  });
+
+  test("is denied to nobody known, and the denial is audited though reads are not", async () => {
+    const { kernel, events } = meshKernel({ getSnapshot: () => ({}) });
+    const client = kernel.client(mesh.MeshService, anonymous);
+    await expect(client.getSnapshot({})).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    expect(events).toMatchObject([{ outcome: "denied", permission: "mesh:read", reason: "nobody known" }]);
+  });
+
+  test("leaves an audit event with the resource if it changes something, none if it only reads", async () => {
+    const { client, events } = meshKernel({ setService: () => ({}), getSnapshot: () => ({}) });
+    await client.getSnapshot({});
+    expect(events).toEqual([]);
+    await client.setService({ service });
+    expect(events).toMatchObject([{ outcome: "OK", resource: "receipt-svc", permission: "mesh:write" }]);
+  });
+
+  test("is refused if it changes something while the audit spool is full; reads go on", async () => {
+    const audit = { accepts: false, record: vi.fn() };
+    const { client } = meshKernel({ setService: () => ({}), getSnapshot: () => ({}) }, { audit });
+    await expect(client.setService({ service })).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await expect(client.getSnapshot({})).resolves.toBeDefined();
+  });
+
+  test("is denied if the policy fails while deciding", async () => {
+    const handler = vi.fn(() => ({}));
+    const policy = {
+      decide: () => {
+        throw new Error("no policy");
+      },
+    };
+    const { client } = meshKernel({ getSnapshot: handler }, { policy });
+    await expect(client.getSnapshot({})).rejects.toBeInstanceOf(HmsError);
+    expect(handler).not.toHaveBeenCalled();
+  });
+
+  test("waits for a policy that has to think", async () => {
+    const policy = { decide: async () => ({ allowed: true }) as const };
+    const { client } = meshKernel({ getSnapshot: () => ({ version: 7n }) }, { policy });
+    await expect(client.getSnapshot({})).resolves.toMatchObject({ version: 7n });
+  });
+
+  test("ends at its deadline and tells the handler to stop", async () => {
+    let stopped: unknown;
+    const { client } = meshKernel({
+      getSnapshot: (_, context) =>
+        new Promise(() => context.signal.addEventListener("abort", () => (stopped = context.signal.reason))),
+    });
+    await expect(client.getSnapshot({}, { timeoutMs: 20 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
+    expect(stopped).toMatchObject({ code: "DEADLINE_EXCEEDED" });
+  });
+
+  test("passes deadline, principal and cancellation on to calls made for it", async () => {
+    const seen: unknown[] = [];
+    const { kernel, client } = meshKernel({
+      getSnapshot: async (_, context) => {
+        await inner.describeEnvironment({ environment: "default" }, { context });
+        return {};
+      },
+      describeEnvironment: (_, context) => {
+        seen.push(context.principal.id, (context.remainingMs ?? 0) <= 500, context.metadata["x-request-id"]);
+        return {};
+      },
+    });
+    const inner = kernel.client(mesh.MeshService, componentPrincipal("inner"));
+    await client.getSnapshot({}, { timeoutMs: 500, metadata: { "x-request-id": "r-1" } });
+    expect(seen).toEqual(["test", true, "r-1"]);
+  });
+
+  test("turns whatever a handler throws into INTERNAL without its words, and keeps the cause", async () => {
+    const { client } = meshKernel({
+      getSnapshot: () => {
+        throw new TypeError("secret detail");
+      },
+    });
+    const error: HmsError = await client.getSnapshot({}).then(
+      () => expect.unreachable(),
+      (reason) => reason,
+    );
+    expect(error).toMatchObject({ code: "INTERNAL", cause: expect.any(TypeError) });
+    expect(error.message).not.toContain("secret");
+  });
+
+  test("is UNIMPLEMENTED if no service here offers it", () => {
+    const { kernel } = meshKernel({});
+    const client = kernel.client(registry.RegistryService, componentPrincipal("test"));
+    expect(() => client.list({})).toThrow(expect.objectContaining({ code: "UNIMPLEMENTED" }));
+  });
+});
+
+describe("a stream through the kernel", () => {
+  test("arrives in order and whole", async () => {
+    const { client } = meshKernel({
+      async *watchSnapshots() {
+        yield { snapshot: { version: 1n } };
+        yield { snapshot: { version: 2n } };
+      },
+    });
+    const versions: bigint[] = [];
+    for await (const { snapshot } of client.watchSnapshots({})) versions.push(snapshot?.version ?? 0n);
+    expect(versions).toEqual([1n, 2n]);
+  });
+
+  test("tells its handler to stop when the caller leaves", async () => {
+    let left: unknown;
+    const { client } = meshKernel({
+      async *watchSnapshots(_, context) {
+        context.signal.addEventListener("abort", () => (left = context.signal.reason));
+        for (;;) yield {};
+      },
+    });
+    for await (const _ of client.watchSnapshots({})) break;
+    expect(left).toMatchObject({ code: "CANCELLED" });
+  });
+
+  test("ends when the caller cancels though the handler waits for something else", async () => {
+    const { client } = meshKernel({
+      async *watchSnapshots() {
+        yield {};
+        await new Promise(() => {});
+      },
+    });
+    const controller = new AbortController();
+    const read = async () => {
+      for await (const _ of client.watchSnapshots({}, { signal: controller.signal })) controller.abort();
+    };
+    await expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+});
+
+test("registering a service twice is refused", () => {
+  const { kernel } = meshKernel({});
+  const again = () => kernel.register(implement(mesh.MeshService, {} as Mesh));
+  expect(again).toThrow(HmsError);
+});

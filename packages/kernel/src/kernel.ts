@@ -1,0 +1,244 @@
+import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { CallContext, type Metadata } from "./call-context.ts";
+import { finishCall, refuse } from "./call-outcome.ts";
+import { type Client, createClient } from "./client.ts";
+import { guardDeadline, guardStream } from "./deadline.ts";
+import { HmsError } from "./hms-error.ts";
+import { createInProcessTransport } from "./in-process-transport.ts";
+import { type MethodEntry, methodEntry, resourceOf } from "./method-entry.ts";
+import type {
+  AuditSink,
+  CallObserver,
+  Credentials,
+  IdentitySource,
+  Policy,
+  PolicyDecision,
+  RequestValidator,
+} from "./ports.ts";
+import type { Principal } from "./principal.ts";
+import type { ServiceRegistration } from "./service-implementation.ts";
+
+/** What a kernel decides with. */
+export interface KernelOptions {
+  identity: IdentitySource;
+  policy: Policy;
+  audit: AuditSink;
+  observer?: CallObserver;
+  validator?: RequestValidator;
+}
+
+/** A call as a transport hands it in. */
+export interface IncomingCall {
+  /** Who asks: credentials to be judged, or a principal that has been. */
+  readonly caller: { readonly principal: Principal } | { readonly credentials: Credentials };
+  /** Absolute, in `performance.now()` milliseconds. */
+  readonly deadlineAt?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly metadata?: Metadata | undefined;
+  /** Is given the call's context once there is one: a transport can end the call with it and needs no signal per call. */
+  attach?(context: CallContext): void;
+}
+
+type Handler = (input: unknown, context: CallContext) => unknown;
+
+/**
+ * HMS-FFI's kernel: every function of the platform is a method of a contract registered here, and every call, from
+ * whatever transport, passes resolve → authenticate → authorize → validate → invoke → translate error.
+ */
+export class Kernel {
+  readonly options: KernelOptions;
+  readonly #methods = new Map<string, MethodEntry>();
+  readonly #byDesc = new Map<DescMethod, MethodEntry>();
+
+  constructor(options: KernelOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Makes a service callable.
+   * @throws HmsError ALREADY_EXISTS if it is registered, INTERNAL if a method has no rule.
+   */
+  register({ service, implementation }: ServiceRegistration): void {
+    for (const method of service.methods) {
+      const own = (implementation as Record<string, Handler>)[method.localName];
+      if (own === undefined) throw new HmsError("INTERNAL", `${service.typeName} does not implement ${method.name}.`);
+      const entry = methodEntry(service, method, own.bind(implementation) as MethodEntry["handler"]);
+      if (this.#methods.has(entry.name)) throw new HmsError("ALREADY_EXISTS", `${entry.name} is registered already.`);
+      this.#methods.set(entry.name, entry);
+      this.#byDesc.set(method, entry);
+    }
+  }
+
+  /** Finds a method by contract name ("hms.sys.mesh.v1.MeshService") and method name ("SetService"). */
+  find(service: string, method: string): MethodEntry | undefined {
+    return this.#methods.get(`${service}/${method}`);
+  }
+
+  /** Every registered method. */
+  methods(): Iterable<MethodEntry> {
+    return this.#methods.values();
+  }
+
+  /**
+   * Finds a method by its descriptor.
+   * @throws HmsError UNIMPLEMENTED if it is not registered here.
+   */
+  entryOf(desc: DescMethod): MethodEntry {
+    const entry = this.#byDesc.get(desc);
+    if (entry === undefined) {
+      throw new HmsError("UNIMPLEMENTED", `${desc.parent.typeName}/${desc.name} is not served here.`);
+    }
+    return entry;
+  }
+
+  /** A client whose calls stay in this process and are made as `principal`, unless a call passes a context on. */
+  client<S extends DescService>(service: S, principal: Principal): Client<S> {
+    return createClient(service, createInProcessTransport(this, principal));
+  }
+
+  /** Answers a unary call; the promise rejects with HmsError only. */
+  unary<O extends DescMessage>(entry: MethodEntry, input: unknown, call: IncomingCall): Promise<MessageShape<O>> {
+    const started = performance.now();
+    const caller = call.caller;
+    if ("principal" in caller) {
+      return this.#authorizedUnary(entry, input, { call, principal: caller.principal, started }) as Promise<
+        MessageShape<O>
+      >;
+    }
+    return this.#authenticate(caller.credentials).then((principal) =>
+      this.#authorizedUnary(entry, input, { call, principal, started }),
+    ) as Promise<MessageShape<O>>;
+  }
+
+  async #authenticate(credentials: Credentials): Promise<Principal> {
+    try {
+      return await this.options.identity.authenticate(credentials);
+    } catch (error) {
+      throw HmsError.from(error);
+    }
+  }
+
+  #authorizedUnary(entry: MethodEntry, input: unknown, arrival: Arrival): Promise<unknown> {
+    let decision: PolicyDecision | Promise<PolicyDecision>;
+    const resource = resourceOf(entry.rule, input);
+    try {
+      decision = this.#decide(entry, resource, arrival.principal);
+    } catch (error) {
+      return Promise.reject(HmsError.from(error));
+    }
+    if (decision instanceof Promise) {
+      return decision.then((settled) => this.#invokeUnary(entry, input, { ...arrival, resource, decision: settled }));
+    }
+    return this.#invokeUnary(entry, input, { ...arrival, resource, decision });
+  }
+
+  #decide(entry: MethodEntry, resource: string, principal: Principal): PolicyDecision | Promise<PolicyDecision> {
+    return this.options.policy.decide({ principal, permission: entry.rule.permission, resource, method: entry });
+  }
+
+  #invokeUnary(entry: MethodEntry, input: unknown, arrival: JudgedArrival): Promise<unknown> {
+    const context = new CallContext({
+      method: entry,
+      principal: arrival.principal,
+      deadlineAt: arrival.call.deadlineAt,
+      signal: arrival.call.signal,
+      metadata: arrival.call.metadata,
+      attached: arrival.call.attach !== undefined,
+    });
+    arrival.call.attach?.(context);
+    const end = { options: this.options, context, input, resource: arrival.resource, started: arrival.started };
+    if (!arrival.decision.allowed) return Promise.reject(refuse(end, arrival.decision.reason));
+    try {
+      this.#admit(entry, input, context);
+      const answer = (entry.handler as Handler)(input, context);
+      const settled = answer instanceof Promise ? answer : Promise.resolve(answer);
+      return guardDeadline(context, settled).then(
+        (output) => {
+          finishCall(end, undefined);
+          return complete(entry.desc.output, output);
+        },
+        (error) => {
+          throw finishCall(end, HmsError.from(error));
+        },
+      );
+    } catch (error) {
+      return Promise.reject(finishCall(end, HmsError.from(error)));
+    }
+  }
+
+  #admit(entry: MethodEntry, input: unknown, context: CallContext): void {
+    context.throwIfEnded();
+    if (entry.mutates && entry.audited && !this.options.audit.accepts) {
+      throw new HmsError(
+        "RESOURCE_EXHAUSTED",
+        "The audit spool is full, so nothing may change; reads go on. Free disk space in the data directory.",
+        { reason: "AUDIT_SPOOL_FULL" },
+      );
+    }
+    this.options.validator?.validate(entry, input);
+  }
+
+  /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
+  async *stream<O extends DescMessage>(
+    entry: MethodEntry,
+    inputs: AsyncIterable<unknown>,
+    call: IncomingCall,
+  ): AsyncGenerator<MessageShape<O>> {
+    const started = performance.now();
+    const principal =
+      "principal" in call.caller ? call.caller.principal : await this.#authenticate(call.caller.credentials);
+    const kind = entry.desc.methodKind;
+    const single = kind === "server_streaming" ? await firstOf(inputs) : undefined;
+    const resource = single === undefined ? "" : resourceOf(entry.rule, single);
+    const decision = await this.#decide(entry, resource, principal);
+    const { deadlineAt, signal, metadata } = call;
+    const attached = call.attach !== undefined;
+    const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached });
+    call.attach?.(context);
+    const end = { options: this.options, context, input: single, resource, started };
+    if (!decision.allowed) throw refuse(end, decision.reason);
+    let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
+    try {
+      this.#admit(entry, single, context);
+      const output = (entry.handler as Handler)(single ?? inputs, context);
+      if (kind === "client_streaming") {
+        yield complete(entry.desc.output, await guardDeadline(context, Promise.resolve(output))) as MessageShape<O>;
+      } else {
+        for await (const message of guardStream(context, output as AsyncIterable<unknown>)) {
+          yield complete(entry.desc.output, message) as MessageShape<O>;
+        }
+      }
+      failure = undefined;
+    } catch (error) {
+      failure = HmsError.from(error);
+      throw failure;
+    } finally {
+      if (failure) context.end(failure);
+      finishCall(end, failure);
+    }
+  }
+}
+
+interface Arrival {
+  call: IncomingCall;
+  principal: Principal;
+  started: number;
+}
+
+interface JudgedArrival extends Arrival {
+  resource: string;
+  decision: PolicyDecision;
+}
+
+/** Handlers may answer with a part of a message; callers always get a whole one. */
+function complete(desc: DescMessage, output: unknown): unknown {
+  return output !== null && typeof output === "object" && "$typeName" in output
+    ? output
+    : create(desc, output as never);
+}
+
+async function firstOf(inputs: AsyncIterable<unknown>): Promise<unknown> {
+  for await (const input of inputs) return input;
+  throw new HmsError("INVALID_ARGUMENT", "The call ended before its request arrived.");
+}

@@ -1,0 +1,70 @@
+import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
+import { ffiOptions } from "@hms/contracts";
+import { HmsError } from "./hms-error.ts";
+
+/** The rule of a method as its contract states it. */
+export interface MethodRule {
+  readonly permission: string;
+  /** Path of the request field that names the resource, as local field names; empty for none. */
+  readonly resourcePath: readonly string[];
+  readonly auditLevel: ffiOptions.AuditLevel;
+  readonly idempotency: ffiOptions.Idempotency;
+}
+
+/** One callable method: its contract, its rule, its handler. */
+export interface MethodEntry {
+  /** "hms.sys.mesh.v1.MeshService/SetService". */
+  readonly name: string;
+  readonly desc: DescMethod;
+  readonly rule: MethodRule;
+  /** True if a call may change something. */
+  readonly mutates: boolean;
+  /** True if a finished call leaves an audit event. */
+  readonly audited: boolean;
+  /** The service's handler, bound; its shape follows from the method's kind. */
+  readonly handler: (input: never, context: never) => unknown;
+}
+
+const localName = (field: string) => field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+/**
+ * Reads the rule of a method.
+ * @throws HmsError INTERNAL if the contract gives it none; the fast check finds this before a release does.
+ */
+export function methodRule(method: DescMethod): MethodRule {
+  if (!hasOption(method, ffiOptions.rule)) {
+    throw new HmsError(
+      "INTERNAL",
+      `${method.parent.typeName}/${method.name} has no (hms.ffi.v1.rule) in its contract.`,
+    );
+  }
+  const rule = getOption(method, ffiOptions.rule);
+  return {
+    permission: rule.permission,
+    resourcePath: rule.resourceField === "" ? [] : rule.resourceField.split(".").map(localName),
+    auditLevel: rule.auditLevel,
+    idempotency: rule.idempotency,
+  };
+}
+
+/** Builds the entry of one method of a service. */
+export function methodEntry(service: DescService, method: DescMethod, handler: MethodEntry["handler"]): MethodEntry {
+  const rule = methodRule(method);
+  const mutates = rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS;
+  return {
+    name: `${service.typeName}/${method.name}`,
+    desc: method,
+    rule,
+    mutates,
+    audited: rule.auditLevel !== ffiOptions.AuditLevel.NONE,
+    handler,
+  };
+}
+
+/** The value of the request's resource field, empty if the rule names none. */
+export function resourceOf(rule: MethodRule, request: unknown): string {
+  if (rule.resourcePath.length === 0) return "";
+  let value: unknown = request;
+  for (const part of rule.resourcePath) value = (value as Record<string, unknown> | undefined)?.[part];
+  return typeof value === "string" ? value : "";
+}

@@ -1,0 +1,70 @@
+import { formatDuration } from "./duration.ts";
+import type { Manifest } from "./manifest-schema.ts";
+import { routeShape } from "./route-path.ts";
+
+/** Where the value of each key that was written stands. */
+type Given = ReadonlyMap<string, { readonly line: number }>;
+
+/** What must hold between keys that are each right by themselves; asked only if all of them could be read. */
+interface Rule {
+  readonly keys: readonly string[];
+  /** The problems: the key each is about, what is wrong and what to do. */
+  readonly check: (manifest: Manifest, given: Given) => [key: string, description: string][];
+}
+
+const scalingOrder: Rule = {
+  keys: ["scaling.min", "scaling.max"],
+  check: ({ scaling: { min, max } }) =>
+    min <= max ? [] : [["scaling.min", `min (${min}) is more than max (${max}). Raise max, or lower min`]],
+};
+
+const riseFits: Rule = {
+  keys: ["health.rise", "health.interval", "health.start_timeout"],
+  check: ({ health: { rise, intervalMs, startTimeoutMs } }) => {
+    if ((rise - 1) * intervalMs < startTimeoutMs) return [];
+    const checks = `${rise} checks, one each ${formatDuration(intervalMs)}`;
+    const description = `${checks}, do not fit into start_timeout (${formatDuration(startTimeoutMs)}), so no replica could become healthy. Raise start_timeout, or lower rise or interval`;
+    return [["health.start_timeout", description]];
+  },
+};
+
+const deadlineFits: Rule = {
+  keys: ["health.start_timeout", "health.min_healthy_time", "rollout.deadline"],
+  check: ({ health, rollout }) => {
+    const neededMs = health.startTimeoutMs + health.minHealthyTimeMs;
+    if (neededMs <= rollout.deadlineMs) return [];
+    const description = `The deadline (${formatDuration(rollout.deadlineMs)}) is shorter than what one replica may take: health.start_timeout and health.min_healthy_time make ${formatDuration(neededMs)}. Write a longer rollout.deadline`;
+    return [["rollout.deadline", description]];
+  },
+};
+
+const distinctRoutes: Rule = {
+  keys: ["routes"],
+  check: ({ routes }, given) => {
+    const problems: [string, string][] = [];
+    for (const [index, route] of routes.entries()) {
+      const first = routes.findIndex((other) => overlap(other, route));
+      if (first === -1 || first === index) continue;
+      const where = `The route in line ${given.get(`routes[${first}]`)?.line}`;
+      problems.push([
+        `routes[${index}].path`,
+        `${where} takes the same requests already. Remove one, or give them different paths or methods`,
+      ]);
+    }
+    return problems;
+  },
+};
+
+type Route = Manifest["routes"][number];
+
+function overlap(one: Route, other: Route): boolean {
+  // A route that could not be read has been reported already.
+  if (typeof one.path !== "string" || typeof other.path !== "string") return false;
+  if (!Array.isArray(one.methods) || !Array.isArray(other.methods)) return false;
+  if (routeShape(one.path) !== routeShape(other.path)) return false;
+  if (one.methods.length === 0 || other.methods.length === 0) return true;
+  return one.methods.some((method) => other.methods.includes(method));
+}
+
+/** Everything that must hold between keys. */
+export const manifestRules: readonly Rule[] = [scalingOrder, riseFits, deadlineFits, distinctRoutes];

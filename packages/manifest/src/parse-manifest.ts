@@ -1,0 +1,92 @@
+import { HmsError } from "@hms/kernel/errors";
+import type { ResolveEnv } from "./environment-reference.ts";
+import { manifestRules } from "./manifest-rules.ts";
+import { type Manifest, manifestSchema } from "./manifest-schema.ts";
+import { decodeManifest } from "./manifest-text.ts";
+import { type Position, ProblemList } from "./problem-list.ts";
+import { readNode } from "./read-node.ts";
+import { YamlSource } from "./yaml-source.ts";
+
+/** How a manifest is read. */
+export interface ParseOptions {
+  /** What messages call the manifest; default "The manifest". */
+  fileName?: string;
+  /** Where `${env.NAME}` takes its values from; by default no name is set. */
+  resolveEnv?: ResolveEnv;
+}
+
+/**
+ * Reads a manifest (UTF-8, YAML 1.2, at most 64 KiB) and fills in every default.
+ * @throws HmsError INVALID_ARGUMENT, reason MANIFEST_INVALID, with all problems as fieldViolations in the order of the text.
+ */
+export function parseManifest(source: string | Uint8Array, options: ParseOptions = {}): Manifest {
+  const problems = new ProblemList();
+  const manifest = readManifest(source, options, problems);
+  if (problems.size === 0) return freeze(manifest) as Manifest;
+  const fieldViolations = problems.inOrder();
+  const count = problems.size === 1 ? "a problem" : `${problems.size} problems`;
+  const [first] = fieldViolations;
+  const where = `line ${first?.line}${first?.field ? `, ${first.field}` : ""}`;
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `${options.fileName ?? "The manifest"} has ${count}${problems.size === 1 ? "" : ", first"} in ${where}: ${first?.description}`,
+    { reason: "MANIFEST_INVALID", fieldViolations },
+  );
+}
+
+function readManifest(source: string | Uint8Array, options: ParseOptions, problems: ProblemList): unknown {
+  const text = decodeManifest(source, problems);
+  if (text === undefined) return undefined;
+  const yaml = new YamlSource(text, problems);
+  if (yaml.malformed) return undefined;
+  if (yaml.root === null) {
+    problems.add(
+      "",
+      { line: 1, column: 1 },
+      "The manifest is empty. Two keys are enough: name: receipt-svc, and run: {command: node index.js}",
+    );
+    return undefined;
+  }
+  const given = new Map<string, Position>();
+  const resolveEnv = options.resolveEnv ?? (() => undefined);
+  const manifest = readNode(
+    manifestSchema,
+    { path: "", value: yaml.root, offset: 0 },
+    { schema: manifestSchema, source: yaml, problems, resolveEnv, given },
+  );
+  return typeof manifest === "object" ? settle(manifest as Manifest, given, problems) : undefined;
+}
+
+type Given = ReadonlyMap<string, Position>;
+
+/** Fills in the defaults that depend on other keys, and asks the rules between keys. */
+function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {
+  const { scaling, health } = read;
+  const manifest = { ...read };
+  if (!problems.touches("scaling.min") && !problems.touches("scaling.max") && !given.has("scaling.max")) {
+    manifest.scaling = { ...scaling, max: Math.max(scaling.min, scaling.max) };
+  }
+  if (!problems.touches("health.http")) manifest.health = { ...health, tcp: health.http === undefined };
+  for (const { keys, check } of manifestRules) {
+    if (keys.some((key) => problems.touches(key))) continue;
+    for (const [key, description] of check(manifest, given)) {
+      problems.add(key, placeOf([key, ...keys], given), description);
+    }
+  }
+  return manifest;
+}
+
+/** Where the first of the keys that was written stands. */
+function placeOf(keys: readonly string[], given: Given): Position {
+  for (const key of keys) {
+    const position = given.get(key);
+    if (position) return position;
+  }
+  return { line: 1, column: 1 };
+}
+
+function freeze(value: unknown): unknown {
+  if (typeof value === "object" && value !== null)
+    for (const inner of Object.values(Object.freeze(value))) freeze(inner);
+  return value;
+}

@@ -1,0 +1,213 @@
+import { PROBE_PATH_PATTERN, readProbePath } from "./probe-path.ts";
+import type { AmountNode, ObjectNode } from "./schema-node.ts";
+
+const REPLICAS = 500;
+
+/** How many replicas there are. */
+export const scalingKeys = {
+  kind: "object",
+  description:
+    "How many replicas run. Nothing scales by load in this version: a service starts with min, and hms-sys scale moves it between min and max.",
+  properties: {
+    min: {
+      kind: "whole",
+      min: 1,
+      max: REPLICAS,
+      default: 1,
+      description: "The fewest replicas, and how many a deploy starts with.",
+      example: "2",
+    },
+    max: {
+      kind: "whole",
+      min: 1,
+      max: REPLICAS,
+      default: 10,
+      defaultNote: "10, or min if that is more",
+      description: "The most replicas.",
+      example: "10",
+    },
+  },
+  elsewhere: { replicas: "scaling.min", minimum: "scaling.min", maximum: "scaling.max" },
+  later: {
+    target: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
+    metric: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
+    cpu: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
+    concurrency: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
+  },
+} as const satisfies ObjectNode;
+
+/** How the platform tells a healthy replica. */
+export const healthKeys = {
+  kind: "object",
+  description:
+    "How the platform, from outside, tells whether a replica may get traffic. Without http it connects by TCP to the replica's PORT.",
+  properties: {
+    http: {
+      kind: "text",
+      description: "Ask for this path by GET; any 2xx answer is healthy.",
+      maxLength: 512,
+      shape: "a path, with or without a query",
+      pattern: PROBE_PATH_PATTERN,
+      read: readProbePath,
+      example: "/healthz",
+    },
+    tcp: {
+      kind: "flag",
+      only: true,
+      default: true,
+      defaultNote: "true without http",
+      description: "A connection that the replica accepts is healthy.",
+    },
+    interval: { kind: "duration", min: "100ms", max: "5m", default: "1s", description: "From one check to the next." },
+    timeout: {
+      kind: "duration",
+      min: "10ms",
+      max: "1m",
+      default: "2s",
+      description: "How long an answer may take before the check has failed.",
+    },
+    rise: {
+      kind: "whole",
+      min: 1,
+      max: 20,
+      default: 1,
+      description: "Checks in a row that must pass before a replica gets traffic.",
+    },
+    fall: {
+      kind: "whole",
+      min: 1,
+      max: 20,
+      default: 3,
+      description: "Checks in a row that must fail before it gets none.",
+    },
+    start_timeout: {
+      kind: "duration",
+      min: "1s",
+      max: "1h",
+      default: "30s",
+      description: "How long a new replica may take until it is healthy. After that the rollout goes back.",
+    },
+    min_healthy_time: {
+      kind: "duration",
+      min: "0s",
+      max: "1h",
+      default: "1s",
+      description: "How long a new replica must stay healthy before the rollout relies on it.",
+    },
+  },
+  exclusive: [["http", "tcp"]],
+  elsewhere: {
+    path: "health.http",
+    url: "health.http",
+    period: "health.interval",
+    retries: "health.fall",
+    threshold: "health.fall",
+    start_period: "health.start_timeout",
+    grace_period: "health.start_timeout",
+  },
+  later: {
+    grpc: "Checks are by HTTP or TCP yet. Use tcp: true",
+    exec: "Checks are by HTTP or TCP yet. Let the program answer a path and name it under http",
+    command: "Checks are by HTTP or TCP yet. Let the program answer a path and name it under http",
+    probe: "GVE probes do not exist yet. Use http or tcp",
+  },
+} as const satisfies ObjectNode;
+
+/** How a new version replaces the old one. */
+export const rolloutKeys = {
+  kind: "object",
+  description:
+    "How a new version replaces the old one. The old one serves until the new one is healthy; if that fails, it never stopped serving.",
+  properties: {
+    strategy: {
+      kind: "choice",
+      default: "rolling",
+      description: "The way of replacing.",
+      choices: { rolling: "new replicas start, become healthy and take traffic; then old ones drain and stop" },
+      later: {
+        canary: "Traffic cannot be split between versions yet. Use rolling",
+        bluegreen:
+          "Two full sets side by side come later. Use rolling with max_surge: 100%, which starts all new replicas before it stops old ones",
+        "blue-green":
+          "Two full sets side by side come later. Use rolling with max_surge: 100%, which starts all new replicas before it stops old ones",
+        recreate: "Stopping before starting loses requests and is not offered. Use rolling",
+      },
+    },
+    max_surge: {
+      kind: "share",
+      max: REPLICAS,
+      default: "25%",
+      description:
+        "How many replicas may run beyond the wanted number while versions change: a share of it, rounded up, or a number.",
+      example: "1",
+    },
+    drain_timeout: {
+      kind: "duration",
+      min: "0s",
+      max: "1h",
+      default: "30s",
+      description: "How long an old replica may finish the requests it has before it is stopped.",
+    },
+    deadline: {
+      kind: "duration",
+      min: "5s",
+      max: "24h",
+      default: "5m",
+      description:
+        "How long a rollout may take until the new version serves, build and draining not counted. After that it goes back.",
+    },
+  },
+  elsewhere: { surge: "rollout.max_surge", drain: "rollout.drain_timeout", timeout: "rollout.deadline" },
+  later: {
+    steps: "Traffic cannot be split between versions yet. Leave the key out",
+    canary: "Traffic cannot be split between versions yet. Leave the key out",
+    bake: "The old version cannot be kept warm yet. Leave the key out; hms-sys rollback starts it again",
+    max_unavailable: "A rollout never runs fewer replicas than wanted. Leave the key out",
+  },
+} as const satisfies ObjectNode;
+
+/** How long a replica may take to end. */
+export const stopGraceKey = {
+  kind: "duration",
+  min: "0s",
+  max: "1h",
+  default: "10s",
+  description: "From SIGTERM, when the program should finish and end, to SIGKILL for everything it started.",
+} as const satisfies AmountNode;
+
+/** What one replica may use. */
+export const resourceKeys = {
+  kind: "object",
+  description: "What one replica, with everything it starts, may use.",
+  properties: {
+    memory: {
+      kind: "memory",
+      min: "8Mi",
+      max: "16Ti",
+      description:
+        "The most memory: Ki, Mi, Gi, Ti count in 1024s, k, M, G, T in 1000s. Beyond it the replica is ended and started again.",
+      defaultNote: "no limit",
+      example: "256Mi",
+    },
+    cpu: {
+      kind: "cpu",
+      min: "10m",
+      max: "1024",
+      description: "The most processor time, in cores: 0.5 (or 500m) is half of one.",
+      defaultNote: "no limit",
+      example: "0.5",
+    },
+    processes: {
+      kind: "whole",
+      min: 8,
+      max: 32768,
+      default: 512,
+      description: "The most processes and threads together.",
+    },
+  },
+  elsewhere: { mem: "resources.memory", cpus: "resources.cpu", pids: "resources.processes", limits: "resources" },
+  later: {
+    gpu: "There are no limits for it yet. Leave the key out",
+    disk: "There are no limits for it yet. Leave the key out",
+  },
+} as const satisfies ObjectNode;

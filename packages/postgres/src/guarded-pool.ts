@@ -1,0 +1,80 @@
+import { HmsError } from "@hms/kernel";
+import type { PostgresPool, PostgresPoolClient } from "kysely";
+import { Client, Pool, type PoolClient, type PoolConfig } from "pg";
+import { translatePgError } from "./pg-error.ts";
+
+/** A pg pool for Kysely whose errors are HmsErrors and which never hands out a broken connection twice. */
+export interface GuardedPool extends PostgresPool {
+  /** Connections that exist now, and how many of them are in use. */
+  readonly size: { total: number; inUse: number };
+}
+
+const COMMIT = /^\s*commit\b/i;
+
+/** A commit whose answer is lost may have happened: said by its own reason, for those who must know. */
+function translate(error: unknown, sql: string): HmsError {
+  const translated = translatePgError(error);
+  if (translated.code !== "UNAVAILABLE" || !COMMIT.test(sql)) return translated;
+  return new HmsError(
+    "UNAVAILABLE",
+    "The database connection broke during a commit: the change may have been made or not. Look before you repeat it.",
+    { reason: "COMMIT_OUTCOME_UNKNOWN", cause: error },
+  );
+}
+
+function guard(client: PoolClient): PostgresPoolClient {
+  let isBroken = false;
+  const query = async (sql: string, parameters: readonly unknown[]) => {
+    try {
+      return await client.query(sql, [...parameters]);
+    } catch (error) {
+      const translated = translate(error, sql);
+      isBroken ||= translated.code === "UNAVAILABLE";
+      throw translated;
+    }
+  };
+  return {
+    query,
+    release: (destroy?: boolean) => client.release(destroy || isBroken),
+    get processID() {
+      return (client as unknown as { processID?: number }).processID;
+    },
+  } as unknown as PostgresPoolClient;
+}
+
+/**
+ * Opens a pool. `repair` is called once when the role or its password is refused, and the connection then tried again.
+ */
+export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>): GuardedPool {
+  const pool = new Pool(config);
+  const guards = new WeakMap<PoolClient, PostgresPoolClient>();
+  // An idle connection that breaks is removed by the pool; one in use fails its query. Neither may end the process.
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  const connect = async () => {
+    try {
+      return await pool.connect();
+    } catch (error) {
+      const translated = translatePgError(error);
+      if (translated.code !== "UNAUTHENTICATED") throw translated;
+      await repair();
+      return pool.connect().catch((again: unknown) => {
+        throw translatePgError(again);
+      });
+    }
+  };
+  return {
+    Client: Client as unknown as NonNullable<PostgresPool["Client"]>,
+    options: pool.options,
+    end: () => pool.end(),
+    connect: async () => {
+      const client = await connect();
+      const known = guards.get(client) ?? guard(client);
+      guards.set(client, known);
+      return known;
+    },
+    get size() {
+      return { total: pool.totalCount, inUse: pool.totalCount - pool.idleCount };
+    },
+  };
+}

@@ -1,0 +1,13 @@
+export { type Connection, openAdmin } from "./admin-connection.ts";
+export type { LockedWork, LockOptions } from "./advisory-lock.ts";
+export type { ChannelHandler } from "./channel-listener.ts";
+export { type ConnectionSource, connectionSource } from "./connection-source.ts";
+export type { DatabaseUser, DatabaseUserMode, HostIdentity } from "./database-user.ts";
+export { type EmbeddedPostgresPlan, planEmbeddedPostgres } from "./embedded-plan.ts";
+export { translatePgError } from "./pg-error.ts";
+export type { RunningPostmaster } from "./postmaster.ts";
+export { type RetryOptions, retryWhileUnavailable } from "./retry-while-unavailable.ts";
+export { rotateDatabaseKey } from "./rotate-database-key.ts";
+export { explainServerExit } from "./server-exit.ts";
+export { openServiceDatabase, type ServiceDatabase, type ServiceDatabaseOptions } from "./service-database.ts";
+export type { Isolation } from "./service-role.ts";

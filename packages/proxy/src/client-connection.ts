@@ -1,0 +1,39 @@
+import type { Socket } from "node:net";
+
+/** Who answers on a connection at the moment. */
+export interface ClientUser {
+  onClientClosed(): void;
+  onClientDrain(): void;
+}
+
+const CONNECTION = Symbol("client connection");
+
+interface MarkedSocket extends Socket {
+  [CONNECTION]?: ClientConnection;
+}
+
+/** What the proxy knows of one client's connection; a listener per connection, none per request. */
+export class ClientConnection {
+  readonly socket: Socket;
+  /** The client's address without the IPv4-in-IPv6 prefix. */
+  readonly address: string;
+  readonly scheme: "http" | "https";
+  user: ClientUser | null = null;
+  /** When the last response ended, or the connection began, in `performance.now()` time. */
+  idleSince = performance.now();
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    const address = socket.remoteAddress ?? "unknown";
+    this.address = address.startsWith("::ffff:") ? address.slice(7) : address;
+    this.scheme = "encrypted" in socket && socket.encrypted === true ? "https" : "http";
+    (socket as MarkedSocket)[CONNECTION] = this;
+    socket.on("close", () => this.user?.onClientClosed());
+    socket.on("drain", () => this.user?.onClientDrain());
+  }
+
+  /** The record of a socket that a server of the engine accepted. */
+  static of(socket: Socket): ClientConnection {
+    return (socket as MarkedSocket)[CONNECTION] ?? new ClientConnection(socket);
+  }
+}

@@ -1,0 +1,141 @@
+import type { Server } from "node:http";
+import type { ClientConnection } from "./client-connection.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { exposeMetrics } from "./exposition.ts";
+import { type FrontendContext, HttpFrontend } from "./http-frontend.ts";
+import type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
+import type { RoutingTable } from "./routing-table.ts";
+import { TableState } from "./table-state.ts";
+
+const SWEEP_MS = 100;
+const DEFAULT_GRACE_MS = 10_000;
+
+/** Builds a proxying engine without routes; it listens nowhere by itself and keeps no process alive. */
+export function createProxyEngine(options: ProxyEngineOptions = {}): ProxyEngine {
+  return new Engine(options);
+}
+
+class Engine implements ProxyEngine, FrontendContext {
+  readonly maxHeadBytes: number;
+  readonly maxRequestBodyBytes: number;
+  readonly idleBodyTimeoutMs: number;
+  readonly clients = new Set<ClientConnection>();
+  readonly gatewayHandler: GatewayRouter;
+  readonly forwardProxyHandler: ForwardProxyRouter;
+  readonly #clientIdleTimeoutMs: number;
+  readonly #tunnelGraceMs: number;
+  readonly #table: TableState;
+  readonly #servers = new Set<Server>();
+  readonly #drainListeners = new Set<(endpointId: string) => void>();
+  readonly #refusals = new Map<number, number>();
+  readonly #sweeper: NodeJS.Timeout;
+  isClosing = false;
+
+  constructor(options: ProxyEngineOptions) {
+    this.maxHeadBytes = options.maxHeadBytes ?? 32 * 1024;
+    this.maxRequestBodyBytes = options.maxRequestBodyBytes ?? Number.POSITIVE_INFINITY;
+    this.idleBodyTimeoutMs = options.idleBodyTimeoutMs ?? 60_000;
+    this.#clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
+    this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
+    this.#table = new TableState(this.maxHeadBytes);
+    this.gatewayHandler = new GatewayRouter(this.#table);
+    this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
+    this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
+  }
+
+  apply(table: RoutingTable): void {
+    this.#table.apply(table, performance.now());
+  }
+
+  serviceHandler(environment: string, service: string): ProxyHandler {
+    return new ServiceRouter(this.#table.service(environment, service));
+  }
+
+  createServer(handler: ProxyHandler): Server {
+    const { server } = new HttpFrontend(this, handler as Router);
+    this.#servers.add(server);
+    server.on("close", () => this.#servers.delete(server));
+    return server;
+  }
+
+  inFlight(endpointId: string): number {
+    return this.#table.endpoints.get(endpointId)?.inFlight ?? 0;
+  }
+
+  drainingInFlight(): Map<string, number> {
+    const draining = new Map<string, number>();
+    for (const { id, state, inFlight } of this.#table.endpoints.values()) {
+      if (state === "draining" && inFlight > 0) draining.set(id, inFlight);
+    }
+    return draining;
+  }
+
+  onDrained(listener: (endpointId: string) => void): () => void {
+    this.#drainListeners.add(listener);
+    return () => this.#drainListeners.delete(listener);
+  }
+
+  onEndpointLeft(endpoint: Endpoint): void {
+    if (endpoint.state === "active" || endpoint.inFlight > 0) return;
+    this.#table.forgetIfDone(endpoint);
+    for (const listener of this.#drainListeners) listener(endpoint.id);
+  }
+
+  countRefusal(status: number): void {
+    this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
+  }
+
+  metrics(): string {
+    return exposeMetrics({
+      services: [...this.#table.services.values(), this.forwardProxyHandler.outside],
+      refusals: this.#refusals,
+      clientConnections: this.clients.size,
+    });
+  }
+
+  async close({ graceMs = DEFAULT_GRACE_MS } = {}): Promise<void> {
+    this.isClosing = true;
+    const cut = setTimeout(() => this.#cutClients(), graceMs);
+    await Promise.all([...this.#servers].map(closeServer));
+    clearTimeout(cut);
+    clearInterval(this.#sweeper);
+    this.#cutClients();
+    for (const endpoint of this.#allEndpoints()) for (const connection of endpoint.connections) connection.destroy();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #cutClients(): void {
+    for (const { socket } of this.clients) socket.destroy();
+  }
+
+  *#allEndpoints(): Iterable<Endpoint> {
+    yield* this.#table.endpoints.values();
+    yield* this.forwardProxyHandler.outsideEndpoints();
+  }
+
+  #sweep(now: number): void {
+    for (const endpoint of this.#allEndpoints()) {
+      endpoint.closeExpired(now);
+      const cutsTunnels = endpoint.state === "draining" && now - endpoint.drainingSince > this.#tunnelGraceMs;
+      for (const connection of endpoint.connections) {
+        if (connection.deadlineAt <= now) connection.fail("timeout", "no answer in time");
+        else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
+      }
+    }
+    const idleBefore = now - this.#clientIdleTimeoutMs;
+    for (const client of this.clients) {
+      if (client.user === null && client.idleSince < idleBefore) client.socket.destroy();
+    }
+  }
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}

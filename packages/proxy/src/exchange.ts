@@ -1,0 +1,355 @@
+import type { ClientConnection, ClientUser } from "./client-connection.ts";
+import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import { RequestBody } from "./request-body.ts";
+import type { RequestHead } from "./request-head.ts";
+import type { ResponseHead } from "./response-head.ts";
+import { ResponseWriter } from "./response-writer.ts";
+import { decideRetry, isIdempotent, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import type { RouteTarget } from "./service.ts";
+import { Tunnel } from "./tunnel.ts";
+import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
+
+/** One request on its way. */
+export interface ExchangeInput {
+  context: EngineContext;
+  client: ClientConnection;
+  request: ProxyRequest;
+  /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
+  response: ProxyResponse | null;
+  target: RouteTarget;
+  /** The head for the service. */
+  forwardedHead: string;
+}
+
+const NONE_TRIED: readonly Endpoint[] = Object.freeze([]);
+const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
+/** A client that expects 100 gets it from us if the service says nothing for this long. */
+const CONTINUE_AFTER_MS = 1_000;
+
+/** Carries one request to an endpoint and its response back; tries again where that does no harm. */
+export class Exchange implements UpstreamUser, ClientUser {
+  readonly #context: EngineContext;
+  readonly #client: ClientConnection;
+  readonly #request: ProxyRequest;
+  readonly #response: ProxyResponse | null;
+  readonly #target: RouteTarget;
+  readonly #forwardedHead: string;
+  readonly #head: RequestHead;
+  readonly #writer: ResponseWriter;
+  readonly #startedAt = performance.now();
+  #body: RequestBody | null = null;
+  #endpoint: Endpoint | null = null;
+  #connection: UpstreamConnection | null = null;
+  #tried: readonly Endpoint[] = NONE_TRIED;
+  #continueTimer: NodeJS.Timeout | null = null;
+  #sentAt = 0;
+  #retries = 0;
+  #connectAttempts = 0;
+  #hasSent = false;
+  #hasEnded = false;
+  #status = 0;
+
+  constructor(input: ExchangeInput) {
+    this.#context = input.context;
+    this.#client = input.client;
+    this.#request = input.request;
+    this.#response = input.response;
+    this.#target = input.target;
+    this.#forwardedHead = input.forwardedHead;
+    this.#head = input.request.head;
+    this.#writer = new ResponseWriter(input.client.socket);
+  }
+
+  /** Begins; the client's connection is its own until it ends. */
+  begin(): void {
+    const { service } = this.#target;
+    this.#client.user = this;
+    service.inFlight++;
+    service.budget.deposit();
+    if (this.#head.hasBody) this.#beginBody();
+    this.#attempt(this.#startedAt);
+  }
+
+  #beginBody(): void {
+    const { contentLength } = this.#head;
+    this.#body = new RequestBody(this.#request, this, { contentLength, maxBytes: this.#context.maxRequestBodyBytes });
+    if (this.#head.expectsContinue) this.#continueTimer = setTimeout(() => this.#continue(), CONTINUE_AFTER_MS);
+    else this.#body.start();
+  }
+
+  #attempt(now: number): void {
+    const endpoint = this.#target.service.balancer.pick(now, this.#tried);
+    if (endpoint === null) {
+      const name = this.#target.service.name;
+      const message = `No replica of "${name}" is ready for this request; try again in a second.`;
+      this.#fail({ status: 503, message, fields: "retry-after: 1\r\n" });
+      return;
+    }
+    endpoint.inFlight++;
+    endpoint.beginTrial(now);
+    this.#endpoint = endpoint;
+    this.#hasSent = false;
+    const pooled = endpoint.takeIdle(this, now);
+    this.#connection = pooled ?? endpoint.connect(this);
+    if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
+    else if (this.#mayRepeat()) this.#send(now);
+    else this.#sendIfAlive(pooled);
+  }
+
+  #mayRepeat(): boolean {
+    return isIdempotent(this.#request.method as string) || this.#target.service.policy.retryPost;
+  }
+
+  // What may not be repeated waits for one turn of the event loop, in which the end of a stale connection is noticed.
+  #sendIfAlive(connection: UpstreamConnection): void {
+    setImmediate(() => {
+      if (this.#connection === connection && !this.#hasEnded) this.#send(performance.now());
+    });
+  }
+
+  #send(now: number): void {
+    const connection = this.#connection as UpstreamConnection;
+    connection.expectResponse(this.#request.method as string);
+    this.#sentAt = now;
+    if (this.#body === null) {
+      this.#hasSent = true;
+      connection.deadlineAt = now + this.#target.service.policy.requestTimeoutMs;
+      connection.socket.write(this.#forwardedHead, "latin1");
+      return;
+    }
+    connection.deadlineAt = now + this.#context.idleBodyTimeoutMs;
+    this.#body.attach(connection, this.#forwardedHead, this.#head.expectsContinue);
+  }
+
+  #continue(): void {
+    if (this.#continueTimer === null) return;
+    clearTimeout(this.#continueTimer);
+    this.#continueTimer = null;
+    if (this.#hasEnded || this.#writer.isStarted) return;
+    this.#client.socket.write(CONTINUE, "latin1");
+    this.#body?.start();
+  }
+
+  onBodyProgress(): void {
+    if (this.#connection) this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+  }
+
+  onBodySent(): void {
+    this.#sentAt = performance.now();
+    if (!this.#connection || this.#writer.isStarted) return;
+    this.#connection.deadlineAt = this.#sentAt + this.#target.service.policy.requestTimeoutMs;
+  }
+
+  onBodyTooLarge(): void {
+    const message = `The request's body is larger than ${this.#context.maxRequestBodyBytes} bytes.`;
+    this.#fail({ status: 413, message });
+  }
+
+  onUpstreamConnected(): void {
+    this.#endpoint?.noteReached();
+    this.#send(performance.now());
+  }
+
+  onUpstreamDrain(): void {
+    this.#body?.onDrain();
+  }
+
+  onInformational(head: ResponseHead): void {
+    if (head.status === 100) this.#continue();
+    else if (this.#request.httpVersionMinor === 1) {
+      this.#client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
+    }
+  }
+
+  onResponseHead(head: ResponseHead): void {
+    const now = performance.now();
+    const connection = this.#connection as UpstreamConnection;
+    this.#status = head.status;
+    this.#endpoint?.latency.observe(now - this.#sentAt, now);
+    if (head.status === 101) {
+      this.#upgrade(connection, head);
+      return;
+    }
+    connection.deadlineAt = now + this.#context.idleBodyTimeoutMs;
+    const isUnread = this.#continueTimer !== null;
+    this.#writer.start(head, {
+      requestId: this.#head.requestId,
+      isHead: this.#request.method === "HEAD",
+      isHttp10: this.#request.httpVersionMinor === 0,
+      keepAlive: this.#keepsAlive() && !isUnread,
+    });
+  }
+
+  #keepsAlive(): boolean {
+    return this.#response?.shouldKeepAlive === true && !this.#context.isClosing;
+  }
+
+  onResponseBody(bytes: Buffer, start: number, end: number): void {
+    this.#writer.body(bytes, start, end);
+  }
+
+  onReadEnd(): void {
+    if (this.#hasEnded || this.#connection === null) return;
+    if (!this.#writer.isStarted) return;
+    if (!this.#writer.flush()) this.#connection.pause();
+    this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+  }
+
+  onClientDrain(): void {
+    this.#connection?.resume();
+  }
+
+  onResponseEnd(): void {
+    this.#writer.end();
+    const connection = this.#connection as UpstreamConnection;
+    const endpoint = this.#leaveEndpoint();
+    const now = performance.now();
+    if (this.#body !== null && !this.#body.isComplete) connection.destroy();
+    else endpoint?.giveBack(connection, now);
+    this.#end(now);
+    if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
+    else this.#client.socket.destroySoon();
+  }
+
+  onClientClosed(): void {
+    if (this.#hasEnded) return;
+    this.#connection?.destroy();
+    this.#leaveEndpoint();
+    this.#status = this.#writer.isStarted ? this.#status : 0;
+    this.#end(performance.now());
+  }
+
+  onUpstreamFailure(failure: UpstreamFailure, reason: string): void {
+    if (this.#hasEnded) return;
+    const now = performance.now();
+    const isStale = failure === "closed" && !this.#hasSentBytes();
+    const endpoint = this.#leaveEndpoint() as Endpoint;
+    if (failure === "connect" || (failure === "timeout" && !this.#hasSentBytes())) {
+      this.#connectAttempts++;
+      this.#target.service.metrics.ejections++;
+      endpoint.eject(now);
+    }
+    if (!isStale) this.#tried = [...this.#tried, endpoint];
+    if (this.#tryAgain(failure, now)) return;
+    this.#fail(replyFor(failure, this.#target.service.name, reason));
+  }
+
+  #hasSentBytes(): boolean {
+    return this.#body?.hasSent ?? this.#hasSent;
+  }
+
+  #tryAgain(failure: UpstreamFailure, now: number): boolean {
+    const { service } = this.#target;
+    const bytesSent = this.#hasSentBytes();
+    if ((failure === "timeout" || failure === "malformed") && bytesSent) return false;
+    const decision = decideRetry(
+      {
+        method: this.#request.method as string,
+        bytesSent,
+        responseStarted: this.#writer.isStarted,
+        bodyKept: this.#body?.isKept ?? true,
+        retries: this.#retries,
+      },
+      service.policy,
+    );
+    if (decision === "give-up") return false;
+    if (decision === "reconnect" && this.#connectAttempts >= MAX_CONNECT_ATTEMPTS) return false;
+    if (decision === "retry" && !service.budget.withdraw(now)) return false;
+    if (service.balancer.pick(now, this.#tried) === null) {
+      if (decision === "reconnect") return false;
+      this.#tried = NONE_TRIED;
+    }
+    if (decision === "retry") {
+      this.#retries++;
+      service.metrics.retries++;
+    } else {
+      service.metrics.reconnects++;
+    }
+    this.#body?.detach();
+    this.#attempt(now);
+    return true;
+  }
+
+  #fail(reply: ErrorReply): void {
+    if (this.#hasEnded) return;
+    this.#connection?.destroy();
+    this.#leaveEndpoint();
+    const { socket } = this.#client;
+    const isCut = this.#writer.isStarted;
+    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null && reply.status !== 413;
+    if (!isCut) {
+      this.#status = reply.status;
+      const isHead = this.#request.method === "HEAD";
+      const isHttp10 = this.#request.httpVersionMinor === 0;
+      const { requestId } = this.#head;
+      socket.write(renderErrorReply(reply, { requestId, keepAlive, isHead, isHttp10 }), "latin1");
+    }
+    this.#end(performance.now());
+    if (isCut) socket.destroy();
+    else if (this.#response) this.#response.noteFinished(keepAlive);
+    else socket.destroySoon();
+  }
+
+  #upgrade(connection: UpstreamConnection, head: ResponseHead): void {
+    const { socket } = this.#client;
+    const endpoint = this.#endpoint as Endpoint;
+    if (this.#response !== null || this.#head.upgrade === "") {
+      this.#fail(replyFor("malformed", this.#target.service.name, "an upgrade nobody asked for"));
+      return;
+    }
+    const requestId = `x-request-id: ${this.#head.requestId}\r\n`;
+    const fields = `${head.lines}${requestId}connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
+    socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
+    this.#endpoint = null;
+    this.#connection = null;
+    this.#end(performance.now());
+    new Tunnel({ client: this.#client, connection, onEnd: () => this.#endpointLeft(endpoint) }).open();
+  }
+
+  // Bytes after a 101 go to the tunnel.
+  onTunnelData(): void {}
+  onTunnelEnd(): void {}
+
+  #leaveEndpoint(): Endpoint | null {
+    const endpoint = this.#endpoint;
+    this.#endpoint = null;
+    this.#connection = null;
+    if (endpoint !== null) this.#endpointLeft(endpoint);
+    return endpoint;
+  }
+
+  #endpointLeft(endpoint: Endpoint): void {
+    endpoint.inFlight--;
+    this.#context.onEndpointLeft(endpoint);
+  }
+
+  #end(now: number): void {
+    this.#hasEnded = true;
+    if (this.#continueTimer !== null) clearTimeout(this.#continueTimer);
+    if (this.#body !== null) this.#body.drop();
+    this.#client.user = null;
+    this.#client.idleSince = now;
+    this.#target.service.inFlight--;
+    this.#target.metrics.count(this.#status, now - this.#startedAt);
+  }
+}
+
+function replyFor(failure: UpstreamFailure, service: string, reason: string): ErrorReply {
+  switch (failure) {
+    case "timeout":
+      return { status: 504, message: `"${service}" did not answer in time.` };
+    case "connect":
+      return {
+        status: 503,
+        message: `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
+        fields: "retry-after: 1\r\n",
+      };
+    case "malformed":
+      return { status: 502, message: `"${service}" answered with something that is not HTTP: ${reason}.` };
+    default:
+      return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
+  }
+}

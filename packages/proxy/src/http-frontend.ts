@@ -1,0 +1,207 @@
+import { createServer, type Server, type ServerOptions } from "node:http";
+import type { Socket } from "node:net";
+import { ClientConnection } from "./client-connection.ts";
+import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import { ConnectExchange } from "./connect-exchange.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import { Exchange } from "./exchange.ts";
+import type { Resolution, Router } from "./request-routing.ts";
+import { randomHex } from "./trace-ids.ts";
+
+/** What servers need of the engine beyond what exchanges need. */
+export interface FrontendContext extends EngineContext {
+  readonly maxHeadBytes: number;
+  readonly clients: Set<ClientConnection>;
+  /** A request was answered without a service. */
+  countRefusal(status: number): void;
+}
+
+const HEADERS_TIMEOUT_MS = 30_000;
+
+/** Stands between a server of node:http and the exchanges: checks requests, asks the router, refuses what goes nowhere. */
+export class HttpFrontend {
+  readonly server: Server;
+  readonly #context: FrontendContext;
+  readonly #router: Router;
+
+  constructor(context: FrontendContext, router: Router) {
+    this.#context = context;
+    this.#router = router;
+    const options: ServerOptions & { optimizeEmptyRequests: boolean } = {
+      IncomingMessage: ProxyRequest as never,
+      ServerResponse: ProxyResponse as never,
+      maxHeaderSize: context.maxHeadBytes,
+      // Host, bodies and idle connections are looked after here, with answers of our own.
+      requireHostHeader: false,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: 0,
+      keepAliveTimeout: 0,
+      insecureHTTPParser: false,
+      noDelay: true,
+      optimizeEmptyRequests: true,
+      shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
+    };
+    this.server = createServer(options);
+    this.#listen();
+  }
+
+  #listen(): void {
+    const { server } = this;
+    server.on("connection", (socket) => {
+      const client = new ClientConnection(socket);
+      this.#context.clients.add(client);
+      socket.on("close", () => this.#context.clients.delete(client));
+    });
+    server.on("request", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
+    server.on("checkContinue", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
+    server.on("checkExpectation", (request, response) =>
+      this.#onExpectation(request as ProxyRequest, response as never),
+    );
+    server.on("upgrade", (request, socket, rest) => {
+      if (rest.length > 0) socket.unshift(rest);
+      this.#onUpgrade(request as ProxyRequest, socket as Socket);
+    });
+    server.on("connect", (request, socket, rest) => {
+      if (rest.length > 0) socket.unshift(rest);
+      this.#onConnect(request as ProxyRequest, socket as Socket);
+    });
+    server.on("clientError", (error, socket) => this.#onUnreadable(error, socket as Socket));
+  }
+
+  #onRequest(request: ProxyRequest, response: ProxyResponse): void {
+    if (response.socket === null) response.awaitTurn(() => this.#serve(request, response));
+    else this.#serve(request, response);
+  }
+
+  #onExpectation(request: ProxyRequest, response: ProxyResponse): void {
+    const reply = { status: 417, message: 'Only the expectation "100-continue" can be met.' };
+    if (response.socket === null) response.awaitTurn(() => this.#refuse(request, response, reply));
+    else this.#refuse(request, response, reply);
+  }
+
+  #serve(request: ProxyRequest, response: ProxyResponse): void {
+    request.head.upgrade = "";
+    const resolution = this.#resolve(request);
+    if (resolution.target === null) {
+      this.#refuse(request, response, resolution.refusal);
+      return;
+    }
+    const client = ClientConnection.of(request.socket);
+    const forwardedHead = forwardedHeadOf(request, resolution, client);
+    const { target } = resolution;
+    new Exchange({ context: this.#context, client, request, response, target, forwardedHead }).begin();
+  }
+
+  #resolve(request: ProxyRequest): Resolution {
+    const refusal = this.#findFault(request);
+    if (refusal === null) return this.#router.resolve(request);
+    return { target: null, refusal };
+  }
+
+  #findFault(request: ProxyRequest): ErrorReply | null {
+    const { head } = request;
+    if (head.hasManyHosts || (head.host === null && request.httpVersionMinor !== 0)) {
+      return { status: 400, message: "A request has exactly one Host field." };
+    }
+    if (head.transferEncoding !== "" && head.transferEncoding !== "chunked") {
+      return { status: 501, message: 'The only transfer coding that is understood is "chunked".' };
+    }
+    if (head.contentLength > this.#context.maxRequestBodyBytes) {
+      return { status: 413, message: `The request's body is larger than ${this.#context.maxRequestBodyBytes} bytes.` };
+    }
+    return null;
+  }
+
+  #refuse(request: ProxyRequest, response: ProxyResponse, reply: ErrorReply): void {
+    const { head, socket } = request;
+    this.#context.countRefusal(reply.status);
+    const keepAlive = response.shouldKeepAlive && !head.hasBody && !this.#context.isClosing;
+    const isHead = request.method === "HEAD";
+    const isHttp10 = request.httpVersionMinor === 0;
+    socket.write(renderErrorReply(reply, { requestId: head.chooseRequestId(), keepAlive, isHead, isHttp10 }), "latin1");
+    ClientConnection.of(socket).idleSince = performance.now();
+    response.noteFinished(keepAlive);
+  }
+
+  #onUpgrade(request: ProxyRequest, socket: Socket): void {
+    const client = this.#adopt(socket);
+    const resolution = this.#resolve(request);
+    if (resolution.target === null) {
+      this.#refuseRaw(socket, request.head.chooseRequestId(), resolution.refusal);
+      return;
+    }
+    const forwardedHead = forwardedHeadOf(request, resolution, client);
+    const { target } = resolution;
+    new Exchange({ context: this.#context, client, request, response: null, target, forwardedHead }).begin();
+  }
+
+  #onConnect(request: ProxyRequest, socket: Socket): void {
+    const client = this.#adopt(socket);
+    const requestId = request.head.chooseRequestId();
+    const target = this.#router.resolveConnect?.(request) ?? {
+      status: 405,
+      message: "CONNECT is for the proxy address only.",
+    };
+    if ("status" in target) this.#refuseRaw(socket, requestId, target);
+    else new ConnectExchange({ context: this.#context, client, target, requestId }).begin();
+  }
+
+  // node:http lets go of the socket of an upgrade, with its error listener.
+  #adopt(socket: Socket): ClientConnection {
+    const client = ClientConnection.of(socket);
+    socket.on("error", () => socket.destroy());
+    return client;
+  }
+
+  #refuseRaw(socket: Socket, requestId: string, reply: ErrorReply): void {
+    this.#context.countRefusal(reply.status);
+    if (socket.writable) {
+      socket.write(renderErrorReply(reply, { requestId, keepAlive: false, isHead: false }), "latin1");
+    }
+    socket.destroySoon();
+  }
+
+  #onUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+    const isBusy = ClientConnection.of(socket).user !== null;
+    if (isBusy || !socket.writable || error.code === "ECONNRESET") {
+      socket.destroy();
+      return;
+    }
+    this.#refuseRaw(socket, randomHex(32), faultOf(error.code));
+  }
+}
+
+function forwardedHeadOf(
+  request: ProxyRequest,
+  resolution: Extract<Resolution, { refusal: null }>,
+  client: ClientConnection,
+): string {
+  return request.head.forward({
+    method: request.method as string,
+    target: resolution.path,
+    host: resolution.host,
+    clientAddress: client.address,
+    scheme: client.scheme,
+    trustsOrigin: resolution.trustsOrigin,
+  });
+}
+
+// Upgrades to other versions of HTTP are ignored, as RFC 9110 §7.8 allows: the request is answered as it is.
+function isForwardedUpgrade({ head }: ProxyRequest): boolean {
+  if (head.upgrade === "" || head.hasBody) return false;
+  return !/^(?:h2c?|tls\/|http\/)/i.test(head.upgrade);
+}
+
+function faultOf(code: string | undefined): ErrorReply {
+  switch (code) {
+    case "HPE_HEADER_OVERFLOW":
+      return { status: 431, message: "The request's head is too large." };
+    case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
+      return { status: 413, message: "The request's chunk extensions are too large." };
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return { status: 408, message: "The request's head did not arrive in time." };
+    default:
+      return { status: 400, message: "This is not an HTTP/1.1 request that can be passed on safely." };
+  }
+}

@@ -1,0 +1,55 @@
+import type { Server } from "node:http";
+import type { RoutingTable } from "./routing-table.ts";
+
+/** Decides where a server's requests go; made by the engine, used with `createServer` of the same engine. */
+export interface ProxyHandler {
+  /** What it serves, for messages: "gateway", "mesh default/receipt-svc", "forward proxy". */
+  readonly label: string;
+}
+
+/** Limits and times of an engine; every field has a default. */
+export interface ProxyEngineOptions {
+  /** Largest request or response head, bytes; default 32 KiB. */
+  maxHeadBytes?: number;
+  /** Largest request body, bytes; default none. Larger ones are answered 413. */
+  maxRequestBodyBytes?: number;
+  /** A body that makes no progress for this long ends its exchange; default 60 s. */
+  idleBodyTimeoutMs?: number;
+  /** An idle client connection is closed after this long; default 120 s. */
+  clientIdleTimeoutMs?: number;
+  /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
+  tunnelGraceMs?: number;
+}
+
+/** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
+export interface ProxyEngine extends AsyncDisposable {
+  /**
+   * Replaces the routing table at once; running requests and the state of endpoints that stay are untouched.
+   * Raises INVALID_ARGUMENT, and keeps the old table, if the new one contradicts itself.
+   */
+  apply(table: RoutingTable): void;
+  /** Routes by environment (`<env>.localhost`, otherwise "default"), path and method. */
+  readonly gatewayHandler: ProxyHandler;
+  /** Sends every request to one service, whether or not the present table knows it (503 until it does). */
+  serviceHandler(environment: string, service: string): ProxyHandler;
+  /**
+   * An HTTP proxy: absolute-form and CONNECT for `<service>.mesh`, pass-through for other hosts.
+   * The environment is the user name of the proxy credentials, default "default".
+   */
+  readonly forwardProxyHandler: ProxyHandler;
+  /** An HTTP server that answers through a handler; the caller decides where it listens, and may close it alone. */
+  createServer(handler: ProxyHandler): Server;
+  /** Requests and tunnels that run on an endpoint now; 0 for unknown ones. */
+  inFlight(endpointId: string): number;
+  /** What still runs on endpoints that drain or have left the table; endpoints with nothing are left out. */
+  drainingInFlight(): Map<string, number>;
+  /** Calls back when the last request of an endpoint that drains or has left ends; answers with the unsubscriber. */
+  onDrained(listener: (endpointId: string) => void): () => void;
+  /** All metrics in Prometheus text exposition format 0.0.4. */
+  metrics(): string;
+  /**
+   * Closes every server of the engine: no new connections, `Connection: close` on running answers; resolves when all
+   * is finished. What runs after `graceMs` (default 10 s) is cut.
+   */
+  close(options?: { graceMs?: number }): Promise<void>;
+}

@@ -1,0 +1,151 @@
+import type { ProxyRequest } from "./client-messages.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { ErrorReply } from "./error-reply.ts";
+import type { ProxyHandler } from "./proxy-engine.ts";
+import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
+import { type RouteTarget, Service } from "./service.ts";
+import type { TableState } from "./table-state.ts";
+
+/** Where a request goes, or why it goes nowhere. */
+export type Resolution =
+  | { target: RouteTarget; path: string; host: string; trustsOrigin: boolean; refusal: null }
+  | { target: null; refusal: ErrorReply };
+
+/** A handler as the engine's own servers use it. */
+export interface Router extends ProxyHandler {
+  resolve(request: ProxyRequest): Resolution;
+  /** Where a CONNECT goes; absent: nowhere. */
+  resolveConnect?(request: ProxyRequest): RouteTarget | ErrorReply;
+}
+
+function refuse(status: number, message: string, fields = ""): Resolution {
+  return { target: null, refusal: { status, message, fields } };
+}
+
+const NOT_A_TARGET = "The request's target is neither a path nor an http address.";
+const ENVIRONMENT_HOST = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost(?::\d+)?$/i;
+
+/** The environment that a Host field selects. */
+export function environmentOfHost(host: string): string {
+  if (!host.includes("localhost")) return "default";
+  return ENVIRONMENT_HOST.exec(host)?.[1]?.toLowerCase() ?? "default";
+}
+
+/** Routes by environment, path and method. */
+export class GatewayRouter implements Router {
+  readonly label = "gateway";
+  readonly #table: TableState;
+
+  constructor(table: TableState) {
+    this.#table = table;
+  }
+
+  resolve(request: ProxyRequest): Resolution {
+    const parsed = parseRequestTarget(request.url as string);
+    if (parsed === null) return refuse(400, NOT_A_TARGET);
+    if (hasDotSegments(parsed.path)) return refuse(400, 'The path has "." or ".." segments; send it resolved.');
+    const host = parsed.authority ?? request.head.host ?? "";
+    const environment = environmentOfHost(host);
+    const matcher = this.#table.matcher(environment);
+    if (!matcher) return refuse(404, `There is no environment "${environment}".`);
+    const match = matcher.match(parsed.path, request.method as string);
+    if (match.kind === "found") {
+      return { target: match.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
+    }
+    if (match.kind === "no-path") return refuse(404, `No service has a route for this path in "${environment}".`);
+    return refuse(405, `This path takes ${match.allow}.`, `allow: ${match.allow}\r\n`);
+  }
+}
+
+/** Sends everything to one service. */
+export class ServiceRouter implements Router {
+  readonly label: string;
+  readonly #target: RouteTarget;
+
+  constructor(service: Service) {
+    this.label = `mesh ${service.environment}/${service.name}`;
+    this.#target = { service, metrics: service.meshRoute };
+  }
+
+  resolve(request: ProxyRequest): Resolution {
+    const parsed = parseRequestTarget(request.url as string);
+    if (parsed === null) return refuse(400, NOT_A_TARGET);
+    const host = parsed.authority ?? request.head.host ?? "";
+    return { target: this.#target, path: parsed.target, host, trustsOrigin: true, refusal: null };
+  }
+}
+
+const MESH_SUFFIX = ".mesh";
+const MAX_OUTSIDE_HOSTS = 256;
+
+/** Serves programs that find the mesh by proxy variables. */
+export class ForwardProxyRouter implements Router {
+  readonly label = "forward proxy";
+  readonly #table: TableState;
+  /** Requests to hosts outside of the mesh count together. */
+  readonly outside = new Service("", "outside");
+  readonly #outsideHosts = new Map<string, Service>();
+  readonly #maxHeadBytes: number;
+
+  constructor(table: TableState, maxHeadBytes: number) {
+    this.#table = table;
+    this.#maxHeadBytes = maxHeadBytes;
+  }
+
+  resolve(request: ProxyRequest): Resolution {
+    const parsed = parseRequestTarget(request.url as string);
+    if (parsed === null || parsed.authority === null) {
+      return refuse(400, "This is an HTTP proxy: send the whole address (http://name.mesh/path), or use CONNECT.");
+    }
+    const target = this.#targetOf(request, parsed.authority, 80);
+    if ("status" in target) return { target: null, refusal: target };
+    return { target, path: parsed.target, host: parsed.authority, trustsOrigin: true, refusal: null };
+  }
+
+  resolveConnect(request: ProxyRequest): RouteTarget | ErrorReply {
+    return this.#targetOf(request, request.url as string, null);
+  }
+
+  #targetOf(request: ProxyRequest, authority: string, defaultPort: number | null): RouteTarget | ErrorReply {
+    const split = splitAuthority(authority);
+    const port = split?.port ?? defaultPort;
+    if (!split || port === null) return { status: 400, message: "The address to reach is not host:port." };
+    if (!split.host.endsWith(MESH_SUFFIX)) {
+      return { service: this.#outsideHost(split.host, port), metrics: this.outside.meshRoute };
+    }
+    const environment = environmentOfCredentials(request.head.proxyAuthorization);
+    const name = split.host.slice(0, -MESH_SUFFIX.length);
+    const service = this.#table.knownService(environment, name);
+    if (!service) return { status: 404, message: `There is no service "${name}" in the environment "${environment}".` };
+    return { service, metrics: service.meshRoute };
+  }
+
+  #outsideHost(host: string, port: number): Service {
+    const id = `${host}:${port}`;
+    let service = this.#outsideHosts.get(id);
+    if (service) return service;
+    service = new Service("", id);
+    const entry = { id, host, port, state: "active", weight: 1, revision: 0 } as const;
+    service.useEndpoints([new Endpoint(entry, this.#maxHeadBytes)]);
+    service.policy = { ...service.policy, connectTimeoutMs: 10_000, retries: 0 };
+    this.#outsideHosts.set(id, service);
+    for (const [oldest, { inFlight }] of this.#outsideHosts) {
+      if (this.#outsideHosts.size <= MAX_OUTSIDE_HOSTS) break;
+      if (inFlight === 0) this.#outsideHosts.delete(oldest);
+    }
+    return service;
+  }
+
+  /** The endpoints outside of the mesh that have been used lately. */
+  *outsideEndpoints(): Iterable<Endpoint> {
+    for (const service of this.#outsideHosts.values()) yield* service.endpoints;
+  }
+}
+
+/** The environment of a caller: the user name of its proxy credentials, or "default". */
+export function environmentOfCredentials(authorization: string): string {
+  const encoded = /^basic\s+([A-Za-z0-9+/=]+)\s*$/i.exec(authorization)?.[1];
+  if (encoded === undefined) return "default";
+  const user = Buffer.from(encoded, "base64").toString("utf8").split(":")[0] as string;
+  return user === "" ? "default" : user;
+}

@@ -1,0 +1,66 @@
+import type { TrafficPolicy } from "./routing-table.ts";
+
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
+/** Whether repeating a request of this method does no harm (RFC 9110 §9.2.2, without TRACE). */
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method);
+}
+
+/** How a request failed, as far as repeating it is concerned. */
+export interface FailedAttempt {
+  method: string;
+  /** Whether any byte of the request was written to a connection. */
+  bytesSent: boolean;
+  /** Whether any byte of a response was passed on to the client. */
+  responseStarted: boolean;
+  /** Whether the whole body sent so far is still at hand. */
+  bodyKept: boolean;
+  /** Repetitions so far, without those that followed a failed connect. */
+  retries: number;
+}
+
+/** Attempts to connect, over several endpoints, before a request is given up. */
+export const MAX_CONNECT_ATTEMPTS = 4;
+
+/**
+ * What to do about a failed attempt: "reconnect" costs the service nothing and needs no budget, "retry" does, "give-up"
+ * means that the client has to know.
+ */
+export function decideRetry(attempt: FailedAttempt, policy: TrafficPolicy): "reconnect" | "retry" | "give-up" {
+  if (attempt.responseStarted) return "give-up";
+  if (!attempt.bytesSent) return "reconnect";
+  if (!attempt.bodyKept || attempt.retries >= policy.retries) return "give-up";
+  return isIdempotent(attempt.method) || policy.retryPost ? "retry" : "give-up";
+}
+
+/** How many retries a service may get: one for five requests, and ten a second for services with little traffic. */
+export class RetryBudget {
+  readonly #share: number;
+  readonly #minimumPerSecond: number;
+  #tokens: number;
+  #refilledAt = 0;
+
+  constructor({ share = 0.2, minimumPerSecond = 10 } = {}) {
+    this.#share = share;
+    this.#minimumPerSecond = minimumPerSecond;
+    this.#tokens = minimumPerSecond;
+  }
+
+  /** A first attempt was made. */
+  deposit(): void {
+    if (this.#tokens < 1000) this.#tokens += this.#share;
+  }
+
+  /** Whether a retry may be made now; if so it is counted. */
+  withdraw(now: number): boolean {
+    const gained = ((now - this.#refilledAt) / 1000) * this.#minimumPerSecond;
+    this.#refilledAt = now;
+    if (this.#tokens < this.#minimumPerSecond) {
+      this.#tokens = Math.min(this.#tokens + Math.max(gained, 0), this.#minimumPerSecond);
+    }
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}

@@ -1,0 +1,57 @@
+/** Whether an endpoint gets new requests (`active`) or only finishes those it has (`draining`). */
+export type EndpointState = "active" | "draining";
+
+/** One replica as traffic sees it; its id is its identity across tables. */
+export interface EndpointEntry {
+  id: string;
+  /** A literal address or a name that the system resolves. */
+  host: string;
+  port: number;
+  state: EndpointState;
+  /** Share of traffic against the service's other active endpoints; 0 gets none, equal weights share by latency. */
+  weight: number;
+  revision: number;
+}
+
+/** One public path of a service at the gateway. */
+export interface RouteEntry {
+  /** "/receipt" exactly, "/users/{id}" for one segment, "/files/*" for everything below. */
+  path: string;
+  /** Upper case; empty: all methods. HEAD is allowed where GET is. */
+  methods: readonly string[];
+}
+
+/** How requests to a service are treated. */
+export interface TrafficPolicy {
+  /** Until the response head, counted from the last byte of the request, in milliseconds. */
+  requestTimeoutMs: number;
+  /** Until the connection stands, in milliseconds. */
+  connectTimeoutMs: number;
+  /** Further attempts after the first, for requests that may be repeated. */
+  retries: number;
+  /** Repeat POST and PATCH as if they were idempotent. */
+  retryPost: boolean;
+}
+
+/** What a service gets whose entry says nothing: 30 s, 1 s, one further attempt, POST never repeated. */
+export const DEFAULT_TRAFFIC_POLICY: TrafficPolicy = {
+  requestTimeoutMs: 30_000,
+  connectTimeoutMs: 1_000,
+  retries: 1,
+  retryPost: false,
+};
+
+/** One service of the mesh, known by environment and name. */
+export interface ServiceEntry {
+  environment: string;
+  name: string;
+  endpoints: readonly EndpointEntry[];
+  routes: readonly RouteEntry[];
+  policy: TrafficPolicy;
+}
+
+/** The whole traffic picture; a new one replaces the old one at once. */
+export interface RoutingTable {
+  environments: readonly { name: string }[];
+  services: readonly ServiceEntry[];
+}

@@ -1,0 +1,48 @@
+import { Balancer } from "./balancer.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
+import { RetryBudget } from "./retry-policy.ts";
+import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
+
+/** The lasting state of one service; a new table changes its fields, never the object. */
+export class Service {
+  readonly environment: string;
+  readonly name: string;
+  readonly budget = new RetryBudget();
+  readonly metrics = new ServiceMetrics();
+  /** By route path; "" is the mesh. */
+  readonly routes = new Map<string, RouteMetrics>();
+  readonly meshRoute: RouteMetrics;
+  policy: TrafficPolicy = DEFAULT_TRAFFIC_POLICY;
+  endpoints: readonly Endpoint[] = [];
+  balancer = new Balancer<Endpoint>([]);
+  inFlight = 0;
+
+  constructor(environment: string, name: string) {
+    this.environment = environment;
+    this.name = name;
+    this.meshRoute = this.routeMetrics("");
+  }
+
+  /** The counters of a route; the same ones as long as the process lives. */
+  routeMetrics(route: string): RouteMetrics {
+    let metrics = this.routes.get(route);
+    if (!metrics) {
+      metrics = new RouteMetrics({ environment: this.environment, service: this.name, route });
+      this.routes.set(route, metrics);
+    }
+    return metrics;
+  }
+
+  /** Balances over these endpoints from now on; those that drain get nothing new. */
+  useEndpoints(endpoints: readonly Endpoint[]): void {
+    this.endpoints = endpoints;
+    this.balancer = new Balancer(endpoints.filter((endpoint) => endpoint.state === "active"));
+  }
+}
+
+/** Where a request goes and which route it counts for. */
+export interface RouteTarget {
+  service: Service;
+  metrics: RouteMetrics;
+}

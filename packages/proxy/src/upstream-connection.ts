@@ -1,0 +1,212 @@
+import { connect, type Socket } from "node:net";
+import type { ResponseHead } from "./response-head.ts";
+import { ResponseParser, type ResponseSink } from "./response-parser.ts";
+
+/** What happened to a connection in use. */
+export type UpstreamFailure =
+  /** No connection came about; no byte was sent. */
+  | "connect"
+  /** It ended before the response did. */
+  | "closed"
+  | "malformed"
+  | "timeout";
+
+/** Who uses a connection for one exchange; told everything until it releases or destroys it. */
+export interface UpstreamUser extends ResponseSink {
+  onUpstreamConnected(): void;
+  onUpstreamFailure(failure: UpstreamFailure, reason: string): void;
+  /** All bytes of one read were handed over. */
+  onReadEnd(): void;
+  onUpstreamDrain(): void;
+  /** Bytes after a 101, only valid during the call. */
+  onTunnelData(bytes: Buffer, start: number, end: number): void;
+  /** The other side of a tunnel has said its last byte. */
+  onTunnelEnd(): void;
+}
+
+/** Who keeps a connection. */
+export interface UpstreamOwner {
+  readonly host: string;
+  readonly port: number;
+  /** An idle connection can no longer be used, or a connection is gone. */
+  onConnectionGone(connection: UpstreamConnection): void;
+}
+
+// One buffer serves every connection: a read is handed on, or copied, before the next one starts.
+const readBuffer = Buffer.allocUnsafeSlow(65_536);
+
+const ignoreUser: UpstreamUser = {
+  onUpstreamConnected() {},
+  onUpstreamFailure() {},
+  onReadEnd() {},
+  onUpstreamDrain() {},
+  onTunnelData() {},
+  onTunnelEnd() {},
+  onInformational() {},
+  onResponseHead() {},
+  onResponseBody() {},
+  onResponseEnd() {},
+};
+
+/** One connection to an endpoint: a socket, a response parser, and at most one user at a time. */
+export class UpstreamConnection implements ResponseSink {
+  readonly socket: Socket;
+  readonly #owner: UpstreamOwner;
+  readonly #parser: ResponseParser;
+  #user: UpstreamUser;
+  #isPaused = false;
+  #isTunnel = false;
+  isConnected = false;
+  /** In use, from connect or take until release. */
+  isBusy = true;
+  isGone = false;
+  /** Requests sent on it so far. */
+  requests = 0;
+  /** When an idle connection is no longer safe to use, in `performance.now()` time. */
+  usableUntil = 0;
+  /** When the present user is told "timeout"; Infinity: never. */
+  deadlineAt = Number.POSITIVE_INFINITY;
+
+  constructor(owner: UpstreamOwner, user: UpstreamUser, maxHeadBytes: number) {
+    this.#owner = owner;
+    this.#user = user;
+    this.#parser = new ResponseParser(this, maxHeadBytes);
+    this.socket = connect({
+      host: owner.host,
+      port: owner.port,
+      noDelay: true,
+      onread: { buffer: readBuffer, callback: (size, bytes) => this.#onRead(bytes as Buffer, size) },
+    });
+    this.socket.on("connect", () => {
+      this.isConnected = true;
+      this.#user.onUpstreamConnected();
+    });
+    this.socket.on("drain", () => this.#user.onUpstreamDrain());
+    this.socket.on("end", () => this.#onEnd());
+    this.socket.on("error", (error: NodeJS.ErrnoException) => this.#onGone(error.code ?? error.message));
+    this.socket.on("close", () => this.#onGone("connection closed"));
+  }
+
+  /** Gives an idle connection to a user. */
+  take(user: UpstreamUser): void {
+    this.isBusy = true;
+    this.#user = user;
+  }
+
+  /** Announces a request that is about to be written. */
+  expectResponse(method: string): void {
+    this.requests++;
+    this.#parser.expect(method);
+  }
+
+  /** From now on bytes belong to a tunnel. */
+  becomeTunnel(): void {
+    this.#isTunnel = true;
+    this.deadlineAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether its bytes are no longer HTTP. */
+  get isTunnel(): boolean {
+    return this.#isTunnel;
+  }
+
+  /** The server's head of the response that runs. */
+  get head(): ResponseHead {
+    return this.#parser.head;
+  }
+
+  /** Stops reading until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Reads again. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.socket.resume();
+  }
+
+  /** Ends the use of a connection that can serve again. */
+  release(): void {
+    this.isBusy = false;
+    this.deadlineAt = Number.POSITIVE_INFINITY;
+    this.#user = ignoreUser;
+  }
+
+  /** Cuts it; its user hears nothing more. */
+  destroy(): void {
+    this.#user = ignoreUser;
+    this.socket.destroy();
+    this.#onGone("destroyed");
+  }
+
+  /** Fails the present user. */
+  fail(failure: UpstreamFailure, reason: string): void {
+    const user = this.#user;
+    this.destroy();
+    user.onUpstreamFailure(failure, reason);
+  }
+
+  #onRead(bytes: Buffer, size: number): boolean {
+    if (this.#isTunnel) {
+      this.#user.onTunnelData(bytes, 0, size);
+      return !this.#isPaused;
+    }
+    // Bytes nobody asked for: the connection cannot be trusted with another request.
+    if (this.#parser.isIdle) {
+      this.fail("malformed", "bytes before a request");
+      return true;
+    }
+    const user = this.#user;
+    const read = this.#parser.execute(bytes, 0, size);
+    if (typeof read === "string") this.fail("malformed", read);
+    else if (read < size) this.#onSurplus(bytes, read, size);
+    user.onReadEnd();
+    return !this.#isPaused;
+  }
+
+  #onSurplus(bytes: Buffer, start: number, end: number): void {
+    if (this.#isTunnel) this.#user.onTunnelData(bytes, start, end);
+    else if (!this.isGone) this.fail("malformed", "bytes after the response");
+  }
+
+  #onEnd(): void {
+    if (this.#isTunnel) {
+      this.#user.onTunnelEnd();
+      return;
+    }
+    if (this.#parser.endsWithConnection) {
+      const user = this.#user;
+      this.#parser.finish();
+      user.onReadEnd();
+    }
+    this.#onGone("connection closed by the service");
+    this.socket.destroy();
+  }
+
+  #onGone(reason: string): void {
+    if (this.isGone) return;
+    this.isGone = true;
+    const user = this.#user;
+    this.#user = ignoreUser;
+    this.#owner.onConnectionGone(this);
+    user.onUpstreamFailure(this.isConnected ? "closed" : "connect", reason);
+  }
+
+  onInformational(head: ResponseHead): void {
+    this.#user.onInformational(head);
+  }
+
+  onResponseHead(head: ResponseHead): void {
+    this.#user.onResponseHead(head);
+  }
+
+  onResponseBody(bytes: Buffer, start: number, end: number): void {
+    this.#user.onResponseBody(bytes, start, end);
+  }
+
+  onResponseEnd(): void {
+    this.#user.onResponseEnd();
+  }
+}

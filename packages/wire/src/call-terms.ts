@@ -1,0 +1,41 @@
+import { type CallOptions, HmsError, type Metadata } from "@hms/kernel";
+import { metadataFields } from "./metadata-fields.ts";
+
+/** Until when and how one call is made, from its options and the call it is made for. */
+export interface CallTerms {
+  /** Absolute, in `performance.now()` milliseconds. */
+  readonly deadlineAt: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** Encoded as fields of a Request. */
+  readonly metadata: Buffer | undefined;
+}
+
+const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined };
+
+/**
+ * Works out a call's terms: the nearer of its own deadline and the one it inherits, and the metadata it passes on.
+ * @throws HmsError INVALID_ARGUMENT if the metadata is too large
+ */
+export function callTerms(options: CallOptions | undefined): CallTerms {
+  if (options === undefined) return NO_TERMS;
+  const { context, timeoutMs, signal } = options;
+  const own = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+  const inherited = context?.deadlineAt;
+  const metadata = passedOn(options);
+  return {
+    deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
+    signal: signal ?? (context?.cancellable ? context.signal : undefined),
+    metadata: metadata && metadataFields(metadata),
+  };
+}
+
+function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
+  if (context === undefined) return metadata;
+  // The callee's audit then names the same request.
+  return { ...(metadata ?? context.metadata), "x-request-id": context.requestId };
+}
+
+/** The error of a call that takes too long. */
+export function deadlineError(): HmsError {
+  return new HmsError("DEADLINE_EXCEEDED", "The call's deadline has passed.");
+}

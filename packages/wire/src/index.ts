@@ -1,0 +1,2 @@
+export { type ServeSocketOptions, type SocketServer, serveSocket } from "./socket-server.ts";
+export { type ConnectSocketOptions, connectSocket, type SocketTransport } from "./socket-transport.ts";

@@ -1,0 +1,58 @@
+import { HmsError, type Metadata } from "@hms/kernel";
+import { FieldReader, varintBytes, writeVarint } from "./field-reader.ts";
+
+/** Tag of Request.metadata, a KeyValue. */
+const METADATA_TAG = 0x2a;
+const KEY_TAG = 0x0a;
+const VALUE_TAG = 0x12;
+
+/** The most metadata a request may carry. */
+export const MAX_METADATA_BYTES = 64 * 1024;
+
+const pairs = new FieldReader();
+
+/** Reads one KeyValue into `into`; names become lower case, a repeated name's values are joined by ", ". */
+export function readPair(bytes: Buffer, range: { from: number; to: number }, into: Record<string, string>): void {
+  let key = "";
+  let value = "";
+  pairs.reset(bytes, range.from, range.to);
+  while (pairs.next()) {
+    if (pairs.field === 1) key = bytes.toString("utf8", pairs.from, pairs.to).toLowerCase();
+    else if (pairs.field === 2) value = bytes.toString("utf8", pairs.from, pairs.to);
+  }
+  pairs.release();
+  if (key === "") return;
+  const before = into[key];
+  into[key] = before === undefined ? value : `${before}, ${value}`;
+}
+
+function pairBytes(key: string, value: string): Buffer {
+  const k = Buffer.byteLength(key);
+  const v = Buffer.byteLength(value);
+  const inner = 1 + varintBytes(k) + k + 1 + varintBytes(v) + v;
+  const bytes = Buffer.allocUnsafe(1 + varintBytes(inner) + inner);
+  bytes[0] = METADATA_TAG;
+  let at = writeVarint(bytes, 1, inner);
+  bytes[at] = KEY_TAG;
+  at = writeVarint(bytes, at + 1, k);
+  at += bytes.write(key, at);
+  bytes[at] = VALUE_TAG;
+  at = writeVarint(bytes, at + 1, v);
+  bytes.write(value, at);
+  return bytes;
+}
+
+/**
+ * Encodes metadata as fields of a Request.
+ * @throws HmsError INVALID_ARGUMENT if it is larger than 64 KiB
+ */
+export function metadataFields(metadata: Metadata): Buffer {
+  const fields = Buffer.concat(Object.entries(metadata).map(([key, value]) => pairBytes(key.toLowerCase(), value)));
+  if (fields.length > MAX_METADATA_BYTES) {
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `The call's metadata takes ${fields.length} bytes; at most ${MAX_METADATA_BYTES} can travel. Put large values into the request.`,
+    );
+  }
+  return fields;
+}

@@ -1,0 +1,60 @@
+import type { CallContext, HmsError, IncomingCall, Metadata, MethodEntry } from "@hms/kernel";
+import type { InboundMessages } from "./inbound-messages.ts";
+import type { SendCredit } from "./send-credit.ts";
+
+/** What a connection knows of whoever calls, the same object for calls with the same metadata. */
+export interface CallerFacts {
+  readonly caller: IncomingCall["caller"];
+  readonly metadata: Metadata | undefined;
+}
+
+/** One call being answered: what the kernel is told of it, and the handle that ends it. */
+export class ServerCall implements IncomingCall {
+  readonly caller: IncomingCall["caller"];
+  readonly metadata: Metadata | undefined;
+  readonly deadlineAt: number | undefined;
+  readonly stream: number;
+  readonly entry: MethodEntry;
+  /** The caller's messages, for methods that take a stream. */
+  inbound: InboundMessages | undefined;
+  /** What the peer lets us send, for methods that answer with a stream. */
+  credit: SendCredit | undefined;
+  /** True if nothing may be sent on the stream any more. */
+  finished = false;
+  #context: CallContext | undefined;
+  #ended: HmsError | undefined;
+
+  constructor(stream: number, entry: MethodEntry, facts: CallerFacts & { timeoutMs: number | undefined }) {
+    this.stream = stream;
+    this.entry = entry;
+    this.caller = facts.caller;
+    this.metadata = facts.metadata;
+    this.deadlineAt = facts.timeoutMs === undefined ? undefined : performance.now() + facts.timeoutMs;
+  }
+
+  /** True once the handler has been told to stop. */
+  get stopped(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** The kernel's side of the handle. */
+  attach(context: CallContext): void {
+    this.#context = context;
+    if (this.#ended) context.end(this.#ended);
+  }
+
+  /** Tells the handler to stop, and why. */
+  stop(error: HmsError): void {
+    this.#ended ??= error;
+    this.#context?.end(this.#ended);
+    this.inbound?.end(this.#ended);
+    this.credit?.release();
+  }
+
+  /** Tells the handler to stop; nobody waits for an answer. */
+  abandon(error: HmsError): void {
+    this.finished = true;
+    this.stop(error);
+    this.inbound?.drop();
+  }
+}

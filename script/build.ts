@@ -1,0 +1,22 @@
+import { cpSync, globSync, rmSync } from "node:fs";
+import { builtinModules } from "node:module";
+import { rolldown } from "rolldown";
+
+/** Compiles every process of the platform to JavaScript in dist/, file by file, with the data files they read. */
+const entries = globSync("apps/{agent,server,dataplane,cli}/src/main.ts");
+const data = ["services/*/migrations", "packages/manifest/*.schema.json"];
+
+const isExternal = (id: string) => builtinModules.includes(id) || id.startsWith("node:") || !/^(@hms\/|\.|\/)/.test(id);
+
+rmSync("dist", { recursive: true, force: true });
+const build = await rolldown({ input: entries, external: isExternal, platform: "node" });
+await build.write({
+  dir: "dist",
+  format: "esm",
+  preserveModules: true,
+  preserveModulesRoot: ".",
+  entryFileNames: "[name].js",
+  sourcemap: false,
+});
+await build.close();
+for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });

@@ -1,0 +1,111 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { mesh } from "@hms/contracts";
+import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
+import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
+import { stillActive, unknownVersion } from "./errors.ts";
+import type { NodeWaits } from "./node-waits.ts";
+import { checkDrainRequest, checkEnvironment, checkNodeId, checkServiceKey } from "./request-checks.ts";
+import { contentOf } from "./snapshot-content.ts";
+import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
+import { normalPicture } from "./traffic-picture.ts";
+import type { TrafficWriter } from "./traffic-writer.ts";
+
+/** What the handlers stand on. */
+export interface MeshParts {
+  writer: TrafficWriter;
+  feed: SnapshotFeed;
+  nodes: ConnectedNodes;
+  waits: NodeWaits;
+  /** Where programs without our names reach the mesh. */
+  proxyPort: number;
+  /** The signal of a call that also ends when the service stops. */
+  untilEnd: (context: CallContext) => AbortSignal;
+}
+
+function nodeMessage({ nodeId, appliedVersion, reportedAt }: ConnectedNode) {
+  const reported = reportedAt === undefined ? {} : { lastReportAt: timestampFromMs(reportedAt) };
+  return { nodeId, appliedVersion, ...reported };
+}
+
+function activeAmong(snapshot: mesh.Snapshot, endpointIds: ReadonlySet<string>): string[] {
+  const endpoints = contentOf(snapshot).services.flatMap((service) => service.endpoints);
+  const active = endpoints.filter(({ state }) => state === mesh.EndpointState.ACTIVE);
+  return active.map(({ endpointId }) => endpointId).filter((id) => endpointIds.has(id));
+}
+
+/** The methods of hms.sys.mesh.v1 over their parts. */
+export function meshRegistration(parts: MeshParts): ServiceRegistration {
+  const { writer, feed, nodes, waits, untilEnd } = parts;
+  return implement(mesh.MeshService, {
+    async *watchSnapshots({ nodeId, knownVersion, knownSha256 }, context) {
+      checkNodeId(nodeId);
+      const signal = untilEnd(context);
+      const known = { version: knownVersion, sha256: knownSha256 };
+      const newest = await feed.current(signal);
+      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n, signal);
+      try {
+        for await (const snapshot of feed.follow(known, signal)) yield { snapshot };
+      } finally {
+        leave();
+      }
+    },
+
+    async reportNode({ nodeId, appliedVersion, drainingInFlight }, context) {
+      checkNodeId(nodeId);
+      const newest = await feed.current(untilEnd(context));
+      const ours = appliedVersion <= newest.version ? appliedVersion : 0n;
+      nodes.report(nodeId, { appliedVersion: ours, inFlight: { ...drainingInFlight } });
+      return {};
+    },
+
+    async getSnapshot(_, context) {
+      const snapshot = await feed.current(untilEnd(context));
+      return {
+        version: snapshot.version,
+        content: fromBinary(mesh.SnapshotContentSchema, snapshot.content),
+        nodes: nodes.list().map(nodeMessage),
+      };
+    },
+
+    async describeEnvironment({ environment: name }, context) {
+      checkEnvironment(name);
+      const known = feed.newest && environmentOf(feed.newest, name);
+      const environment = known ?? environmentOf((await writer.ensureEnvironment(name, context)).snapshot, name);
+      return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
+    },
+
+    async setService({ service }, context) {
+      const { snapshot, vip } = await writer.setService(normalPicture(service), context);
+      return { snapshotVersion: snapshot.version, vip };
+    },
+
+    async removeService({ environment, name }, context) {
+      checkServiceKey({ environment, name });
+      const { snapshot } = await writer.removeService({ environment, name }, context);
+      return { snapshotVersion: snapshot.version };
+    },
+
+    async awaitApplied({ snapshotVersion }, context) {
+      const signal = untilEnd(context);
+      const { version } = await feed.current(signal);
+      if (snapshotVersion > version) throw unknownVersion(snapshotVersion, version);
+      return { nodes: await waits.applied(snapshotVersion, signal) };
+    },
+
+    async awaitDrained(request, context) {
+      const timeoutMs = checkDrainRequest(request);
+      const signal = untilEnd(context);
+      const newest = await feed.current(signal);
+      const endpointIds = new Set(request.endpointIds);
+      const active = activeAmong(newest, endpointIds);
+      if (active.length > 0) throw stillActive(active);
+      const wait = { version: newest.version, timeoutMs, signal };
+      return { leftInFlight: await waits.drained(endpointIds, wait) };
+    },
+  });
+}
+
+function environmentOf(snapshot: mesh.Snapshot, name: string): mesh.MeshEnvironment | undefined {
+  return contentOf(snapshot).environments.find((environment) => environment.name === name);
+}

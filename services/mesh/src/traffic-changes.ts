@@ -1,0 +1,134 @@
+import { create, equals } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { mesh } from "@hms/contracts";
+import { ENVIRONMENT_COUNT, VIP_COUNT, vipOf } from "./address-plan.ts";
+import { addressesExhausted, endpointConflict, environmentsExhausted, routeConflict } from "./errors.ts";
+import { findRouteConflict } from "./route-rules.ts";
+import { sealContent, type Traffic } from "./snapshot-content.ts";
+import type { MeshStore, ServiceKey, StoredSnapshot, TrafficTransaction } from "./store.ts";
+
+/** What a change has led to. */
+export interface Committed {
+  /** The newest snapshot: the one with the change, or the one that had it already. */
+  snapshot: mesh.Snapshot;
+}
+
+type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traffic>;
+
+function inOrder(a: mesh.MeshServiceEntry, b: mesh.MeshServiceEntry): number {
+  if (a.environment !== b.environment) return a.environment < b.environment ? -1 : 1;
+  return a.name < b.name ? -1 : 1;
+}
+
+const isFor = (key: ServiceKey) => (entry: ServiceKey) =>
+  entry.environment === key.environment && entry.name === key.name;
+
+/** @throws HmsError ALREADY_EXISTS if another service has an endpoint or a route of this picture. */
+function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
+  const own = new Set(picture.endpoints.map(({ endpointId }) => endpointId));
+  for (const service of services) {
+    if (isFor(picture)(service)) continue;
+    const shared = service.endpoints.find(({ endpointId }) => own.has(endpointId));
+    if (shared) throw endpointConflict(shared.endpointId, service);
+  }
+  const conflict = findRouteConflict(picture, services);
+  if (conflict) throw routeConflict(conflict.route, conflict.holder);
+}
+
+/**
+ * Changes traffic, each change one commit. Whatever is asked for twice changes nothing the second time: a new snapshot
+ * version comes only with another content.
+ */
+export class TrafficChanges {
+  readonly #store: MeshStore;
+  readonly #vipPrefix: string;
+  readonly #published: () => bigint;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** `published` is the newest version that data planes may have from us. */
+  constructor(store: MeshStore, vipPrefix: string, published: () => bigint) {
+    this.#store = store;
+    this.#vipPrefix = vipPrefix;
+    this.#published = published;
+  }
+
+  /** The newest snapshot; a new one if the rows no longer say what it says (first start, another address range). */
+  refresh(): Promise<Committed> {
+    return this.#edit(async (_, traffic) => traffic);
+  }
+
+  /** Makes sure that an environment exists. */
+  ensureEnvironment(name: string): Promise<Committed> {
+    return this.#edit((transaction, traffic) => withEnvironment(transaction, traffic, name));
+  }
+
+  /**
+   * Replaces a service's whole picture, in its normal form; answers with its address too.
+   * @throws HmsError ALREADY_EXISTS if another service has one of its routes or endpoints.
+   */
+  async setService(picture: mesh.MeshServiceEntry): Promise<Committed & { vip: string }> {
+    let slot = 0;
+    const committed = await this.#edit(async (transaction, before) => {
+      const standing = before.services.find((service) => isFor(picture)(service.picture));
+      if (standing && equals(mesh.MeshServiceEntrySchema, standing.picture, picture)) {
+        slot = standing.slot;
+        return before;
+      }
+      const traffic = await withEnvironment(transaction, before, picture.environment);
+      const others = traffic.services.filter((service) => !isFor(picture)(service.picture));
+      checkConflicts(
+        picture,
+        others.map((other) => other.picture),
+      );
+      slot = await transaction.placeOf(picture);
+      if (slot >= VIP_COUNT) throw addressesExhausted(this.#vipPrefix);
+      await transaction.putService(picture);
+      const services = [...others, { picture, slot }].sort((a, b) => inOrder(a.picture, b.picture));
+      return { ...traffic, services };
+    });
+    return { ...committed, vip: vipOf(this.#vipPrefix, slot) };
+  }
+
+  /** Takes a service out; without it already, nothing happens. */
+  removeService(key: ServiceKey): Promise<Committed> {
+    return this.#edit(async (transaction, traffic) => {
+      await transaction.deleteService(key);
+      return { ...traffic, services: traffic.services.filter(({ picture }) => !isFor(key)(picture)) };
+    });
+  }
+
+  /** One after the other: waiting here costs a promise, waiting for the lock a database connection. */
+  #edit(edit: Edit): Promise<Committed> {
+    const done = this.#last.then(() => this.#commit(edit));
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  #commit(edit: Edit): Promise<Committed> {
+    return this.#store.change(async (transaction) => {
+      const newest = await transaction.lockNewest();
+      const traffic = await edit(transaction, await transaction.read());
+      const sealed = sealContent(traffic, this.#vipPrefix);
+      // A database that was restored or failed over may have forgotten what we published: its numbers are not used again.
+      const published = this.#published();
+      const forgot = newest.version < published;
+      const same = newest.version > 0n && !forgot && Buffer.compare(newest.sha256, sealed.sha256) === 0;
+      if (same) return { snapshot: toMessage(newest) };
+      const version = (forgot ? published : newest.version) + 1n;
+      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })) };
+    });
+  }
+}
+
+async function withEnvironment(transaction: TrafficTransaction, traffic: Traffic, name: string): Promise<Traffic> {
+  const { environments } = traffic;
+  if (environments.some((environment) => environment.name === name)) return traffic;
+  const slot = environments.length;
+  if (slot >= ENVIRONMENT_COUNT) throw environmentsExhausted();
+  await transaction.addEnvironment({ name, slot });
+  return { ...traffic, environments: [...environments, { name, slot }] };
+}
+
+function toMessage({ version, content, sha256, createdAt }: StoredSnapshot): mesh.Snapshot {
+  return create(mesh.SnapshotSchema, { version, content, sha256, createdAt: timestampFromDate(createdAt) });
+}

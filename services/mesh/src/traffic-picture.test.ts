@@ -1,0 +1,116 @@
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { mesh } from "@hms/contracts";
+import { describe, expect, test } from "vitest";
+import { findRouteConflict } from "./route-rules.ts";
+import { normalPicture } from "./traffic-picture.ts";
+
+const { ACTIVE, DRAINING } = mesh.EndpointState;
+
+function entry(init: MessageInitShape<typeof mesh.MeshServiceEntrySchema> = {}): mesh.MeshServiceEntry {
+  return create(mesh.MeshServiceEntrySchema, { environment: "default", name: "receipt-svc", ...init });
+}
+
+const bytes = (picture: mesh.MeshServiceEntry) => toBinary(mesh.MeshServiceEntrySchema, normalPicture(picture));
+
+describe("a traffic picture", () => {
+  test("gets every default, so that data planes need none", () => {
+    const endpoints = [{ endpointId: "r1", host: "127.0.0.1", port: 20_000, state: ACTIVE }];
+    expect(normalPicture(entry({ endpoints }))).toMatchObject({
+      endpoints: [{ weight: 1000 }],
+      policy: { requestTimeoutMs: 30_000n, connectTimeoutMs: 1000n, retries: 1, retryPost: false },
+    });
+  });
+
+  test("keeps a weight and a number of retries of 0", () => {
+    const endpoints = [{ endpointId: "r1", host: "127.0.0.1", port: 20_000, state: ACTIVE, weight: 0 }];
+    expect(normalPicture(entry({ endpoints, policy: { retries: 0 } }))).toMatchObject({
+      endpoints: [{ weight: 0 }],
+      policy: { retries: 0 },
+    });
+  });
+
+  test("has the same bytes however it was written", () => {
+    const one = { endpointId: "r1", host: "127.0.0.1", port: 20_000, state: ACTIVE };
+    const two = { endpointId: "r2", host: "127.0.0.1", port: 20_001, state: DRAINING };
+    const routes = [{ path: "/a", methods: ["POST", "GET"] }, { path: "/b" }];
+    const written = entry({ endpoints: [one, two], routes, ports: [5432, 80], vip: "1.2.3.4" });
+    const otherwise = entry({
+      endpoints: [two, { ...one, weight: 1000 }],
+      routes: [{ path: "/b" }, { path: "/a", methods: ["GET", "POST", "GET"] }],
+      ports: [5432],
+      policy: { retries: 1 },
+    });
+    expect(bytes(written)).toEqual(bytes(otherwise));
+  });
+
+  test("is not changed by being read", () => {
+    const given = entry({ endpoints: [{ endpointId: "b" }, { endpointId: "a" }] });
+    expect(() => normalPicture(given)).toThrow();
+    expect(given.endpoints.map(({ endpointId }) => endpointId)).toEqual(["b", "a"]);
+  });
+
+  test("is refused with all of its problems at once", () => {
+    const bad = entry({
+      environment: "Prod!",
+      name: "",
+      ports: [0],
+      endpoints: [
+        { endpointId: "r1", host: "127.0.0.1", port: 1, state: ACTIVE },
+        { endpointId: "r1", host: "", port: 70_000, weight: -1, revision: -1n },
+      ],
+      routes: [{ path: "receipt", methods: ["get"] }, { path: "/a/{x}" }, { path: "/a/{y}", methods: ["GET"] }],
+      policy: { requestTimeoutMs: -1n, connectTimeoutMs: 99_999_999n, retries: 11 },
+    });
+    let fields: string[] = [];
+    try {
+      normalPicture(bad);
+    } catch (error) {
+      fields = (error as { details: { fieldViolations: { field: string }[] } }).details.fieldViolations.map(
+        ({ field }) => field,
+      );
+    }
+    expect(fields.sort()).toEqual(
+      [
+        "service.environment",
+        "service.name",
+        "service.ports",
+        "service.endpoints[1].endpoint_id",
+        "service.endpoints[1].host",
+        "service.endpoints[1].port",
+        "service.endpoints[1].state",
+        "service.endpoints[1].weight",
+        "service.endpoints[1].revision",
+        "service.routes[0].methods",
+        "service.routes[0].path",
+        "service.routes[2]",
+        "service.policy.request_timeout_ms",
+        "service.policy.connect_timeout_ms",
+        "service.policy.retries",
+      ].sort(),
+    );
+  });
+
+  test("is refused if there is none", () => {
+    expect(() => normalPicture(undefined)).toThrow(/service.environment: .*service.name: /s);
+  });
+});
+
+describe("routes of two services", () => {
+  const holder = entry({ name: "payment", routes: [{ path: "/pay/{id}", methods: ["GET", "POST"] }] });
+
+  test("conflict on the same pattern with a common method, and the conflict names the other service", () => {
+    const candidate = entry({ routes: [{ path: "/x" }, { path: "/pay/{ref}", methods: ["POST"] }] });
+    expect(findRouteConflict(candidate, [holder])).toMatchObject({
+      route: "POST /pay/{ref}",
+      holder: { name: "payment" },
+    });
+  });
+
+  test("do not conflict with other methods, in another environment, or with the service itself", () => {
+    const put = [{ path: "/pay/{id}", methods: ["PUT"] }];
+    expect(findRouteConflict(entry({ routes: put }), [holder])).toBeUndefined();
+    const same = [{ path: "/pay/{id}" }];
+    expect(findRouteConflict(entry({ environment: "staging", routes: same }), [holder])).toBeUndefined();
+    expect(findRouteConflict(entry({ name: "payment", routes: same }), [holder])).toBeUndefined();
+  });
+});

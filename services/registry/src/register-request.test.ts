@@ -1,0 +1,106 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { durationFromMs, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { mesh, registry } from "@hms/contracts";
+import { describe, expect, test } from "vitest";
+import { descriptorSetOf } from "./descriptor-set.ts";
+import { readRegistration } from "./register-request.ts";
+
+const meshSet = descriptorSetOf([mesh.MeshService.file]);
+const good = {
+  serviceId: "hms.sys.mesh",
+  version: "v1",
+  instanceId: "server-1",
+  address: "unix:/run/hms/kernel.sock",
+};
+
+type Init = Parameters<typeof create<typeof registry.RegisterRequestSchema>>[1];
+
+const read = (init: Init) => readRegistration(create(registry.RegisterRequestSchema, init));
+
+function fieldsOf(init: Init): string[] {
+  try {
+    read(init);
+    return [];
+  } catch (error) {
+    return (error as { details: { fieldViolations: { field: string }[] } }).details.fieldViolations.map(
+      ({ field }) => field,
+    );
+  }
+}
+
+describe("a request to register", () => {
+  test("gets its defaults", () => {
+    expect(read(good)).toMatchObject({ environment: "default", leaseMs: 30_000, metadata: {} });
+  });
+
+  test.each(["hms.cdf.debate", "greeter", "a.b_c.d2"])("may name a service %s", (serviceId) => {
+    expect(fieldsOf({ ...good, serviceId })).toEqual([]);
+  });
+
+  test.each(["", "Hms.x", "a..b", ".a", "a.", "2a", "a-b", "a".repeat(201)])(
+    "may not name a service '%s'",
+    (serviceId) => {
+      expect(fieldsOf({ ...good, serviceId })).toEqual(["service_id"]);
+    },
+  );
+
+  test.each(["", "1", "v0", "v01", "V1", "v1.2", "v1beta1"])("may not name a version '%s'", (version) => {
+    expect(fieldsOf({ ...good, version })).toEqual(["version"]);
+  });
+
+  test.each(["unix:/run/x.sock", "http://127.0.0.1:20001", "https://host.example/base"])("may say %s", (address) => {
+    expect(fieldsOf({ ...good, address })).toEqual([]);
+  });
+
+  test.each(["", "unix:relative", "127.0.0.1:1", "ftp://a", "http://u:p@host", "http://a?b"])(
+    "may not say '%s' is its address",
+    (address) => {
+      expect(fieldsOf({ ...good, address })).toEqual(["address"]);
+    },
+  );
+
+  test("asks for a lease of 5 s to 10 min", () => {
+    const leaseOf = (ms: number) => fieldsOf({ ...good, leaseDuration: durationFromMs(ms) });
+    expect([leaseOf(5000), leaseOf(600_000)]).toEqual([[], []]);
+    expect([leaseOf(4999), leaseOf(600_001), leaseOf(-1), leaseOf(0)]).toEqual(Array(4).fill(["lease_duration"]));
+  });
+
+  test("is refused with all of its problems at once", () => {
+    const metadata = { "": "x", ok: "y".repeat(2000) };
+    expect(fieldsOf({ serviceId: "?", version: "?", environment: "?", metadata, fileDescriptorSet: meshSet })).toEqual([
+      "environment",
+      "service_id",
+      "version",
+      "instance_id",
+      "address",
+      'metadata[""]',
+      'metadata["ok"]',
+      "file_descriptor_set",
+    ]);
+  });
+});
+
+describe("a contract", () => {
+  const why = (init: Init) => {
+    try {
+      return read({ ...good, ...init }).fileDescriptorSet.length;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  test("is taken if it is complete and has a service in the package", () => {
+    expect(why({ fileDescriptorSet: meshSet })).toBe(meshSet.length);
+  });
+
+  test("is refused if it is no descriptor set, lacks its imports, or belongs to another service", () => {
+    expect(why({ fileDescriptorSet: new TextEncoder().encode("garbage") })).toContain("no complete FileDescriptorSet");
+    const alone = create(FileDescriptorSetSchema, { file: [mesh.MeshService.file.proto] });
+    expect(why({ fileDescriptorSet: toBinary(FileDescriptorSetSchema, alone) })).toContain("build it with imports");
+    expect(why({ serviceId: "hms.cdf.debate", fileDescriptorSet: meshSet })).toContain(
+      "no service in the package hms.cdf.debate.v1",
+    );
+    expect(why({ serviceId: "google.protobuf", fileDescriptorSet: meshSet })).toContain("no service in the package");
+    expect(why({ fileDescriptorSet: new Uint8Array(3_000_000) })).toContain("larger than");
+  });
+});

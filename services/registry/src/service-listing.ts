@@ -1,0 +1,56 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { registry } from "@hms/contracts";
+import { keyText, type ServiceKey } from "./service-key.ts";
+
+/** One instance of a service version as the rows have it, beside its service; no instance_id: no instance. */
+export interface ListingRow {
+  environment: string;
+  service_id: string;
+  version: string;
+  metadata: Record<string, string>;
+  has_contract: boolean;
+  instance_id: string | null;
+  address: string | null;
+  lease_expires_at: Date | null;
+  available: boolean | null;
+}
+
+/** A service entry, and its key. */
+export interface Listed {
+  key: ServiceKey;
+  entry: registry.ServiceEntry;
+}
+
+function instanceOf(row: ListingRow): registry.ServiceInstance[] {
+  if (row.instance_id === null || row.lease_expires_at === null) return [];
+  const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
+  return [
+    create(registry.ServiceInstanceSchema, {
+      instanceId: row.instance_id,
+      address: row.address ?? "",
+      state: row.available ? AVAILABLE : UNAVAILABLE,
+      leaseExpiresAt: timestampFromDate(row.lease_expires_at),
+    }),
+  ];
+}
+
+/** Puts rows of the same service together; they follow each other, available instances first. */
+export function listedFrom(rows: readonly ListingRow[]): Listed[] {
+  const byKey = new Map<string, { first: ListingRow; instances: registry.ServiceInstance[] }>();
+  for (const row of rows) {
+    const text = keyText(keyOf(row));
+    const found = byKey.get(text);
+    if (found) found.instances.push(...instanceOf(row));
+    else byKey.set(text, { first: row, instances: instanceOf(row) });
+  }
+  return [...byKey.values()].map(({ first, instances }) => {
+    const { metadata, has_contract: hasContract } = first;
+    const key = keyOf(first);
+    return { key, entry: create(registry.ServiceEntrySchema, { ...key, metadata, hasContract, instances }) };
+  });
+}
+
+function keyOf({ environment, service_id, version }: ListingRow): ServiceKey {
+  return { environment, serviceId: service_id, version };
+}

@@ -1,0 +1,226 @@
+import type { ServiceDatabase } from "@hms/postgres";
+import { type RawBuilder, sql, type Transaction } from "kysely";
+import { likeOperand } from "./id-pattern.ts";
+import type { PageEnd, Question } from "./page-token.ts";
+import type { Registration } from "./register-request.ts";
+import type { ServiceKey } from "./service-key.ts";
+import { type Listed, type ListingRow, listedFrom } from "./service-listing.ts";
+
+interface KeyColumns {
+  environment: string;
+  service_id: string;
+  version: string;
+}
+
+/** The tables of the registry's schema. */
+export interface RegistryTables {
+  service: KeyColumns & { metadata: unknown };
+  instance: KeyColumns & {
+    instance_id: string;
+    address: string;
+    lease_ms: number;
+    lease_expires_at: Date;
+    lost: boolean;
+  };
+  contract: KeyColumns & { sha256: Uint8Array; file_descriptor_set: Uint8Array };
+}
+
+/** The part of a service's database that the registry uses. */
+export type RegistryDatabase = Pick<ServiceDatabase<RegistryTables>, "db" | "transaction">;
+
+/** What a page of a listing asks for. */
+export interface ListingQuery extends Question {
+  /** The entry that the page follows; undefined for the first. */
+  after: PageEnd | undefined;
+  limit: number;
+}
+
+/** What happened to leases that were due. */
+export interface ExpiredLeases {
+  /** Services whose instances have changed. */
+  changed: ServiceKey[];
+  /** Milliseconds until the next lease is due; undefined if none is. */
+  nextInMs: number | undefined;
+}
+
+type Rows<T> = Promise<T[]>;
+
+const keyOf = ({ environment, service_id, version }: KeyColumns): ServiceKey => ({
+  environment,
+  serviceId: service_id,
+  version,
+});
+
+/** The condition that names one service version in a table. */
+const isKey = (table: string, { environment, serviceId, version }: ServiceKey): RawBuilder<boolean> => {
+  const column = (name: string) => sql.ref(`${table}.${name}`);
+  return sql`${column("environment")} = ${environment} and ${column("service_id")} = ${serviceId} and ${column("version")} = ${version}`;
+};
+
+const milliseconds = (value: number) => sql`make_interval(secs => ${value}::float8 / 1000)`;
+
+/** Services with their instances, available ones first; `services` is a table or a query of services. */
+const listing = (services: RawBuilder<unknown>) => sql<ListingRow>`
+  select s.environment, s.service_id, s.version, s.metadata,
+    exists (select from contract c where (c.environment, c.service_id, c.version) = (s.environment, s.service_id, s.version)) as has_contract,
+    i.instance_id, i.address, i.lease_expires_at, i.lease_expires_at > clock_timestamp() as available
+  from ${services} s left join instance i using (environment, service_id, version)
+  order by s.service_id, s.version, available desc, i.instance_id`;
+
+/** The registry's rows; the only place with its SQL. */
+export class RegistryStore {
+  readonly #database: RegistryDatabase;
+
+  constructor(database: RegistryDatabase) {
+    this.#database = database;
+  }
+
+  async #rows<T>(query: RawBuilder<T>): Rows<T> {
+    return (await query.execute(this.#database.db)).rows;
+  }
+
+  /**
+   * Prolongs the lease of an instance that is available and registered just so: one statement, the way of every renewal.
+   * The lease's new end; undefined if there is more to change.
+   */
+  async renew(registration: Registration): Promise<Date | undefined> {
+    const { instanceId, address, leaseMs } = registration;
+    const metadata = JSON.stringify(registration.metadata);
+    const [row] = await this.#rows(sql<{ lease_expires_at: Date }>`
+      update instance i
+      set lease_expires_at = clock_timestamp() + ${milliseconds(leaseMs)}, lease_ms = ${leaseMs}
+      from service s
+      where ${isKey("i", registration)} and i.instance_id = ${instanceId} and i.address = ${address} and not i.lost
+        and ${isKey("s", registration)} and (${metadata}::jsonb = '{}' or s.metadata = ${metadata}::jsonb)
+      returning i.lease_expires_at`);
+    return row?.lease_expires_at;
+  }
+
+  /** Adds an instance, or replaces what is known of it, with its service and contract. The lease's end. */
+  register(registration: Registration, contractSha256: Uint8Array | undefined): Promise<Date> {
+    const { environment, serviceId, version, instanceId, address, leaseMs } = registration;
+    const key = sql`${environment}, ${serviceId}, ${version}`;
+    return this.#database.transaction(async (transaction) => {
+      const metadata = JSON.stringify(registration.metadata);
+      await sql`
+        insert into service (environment, service_id, version, metadata) values (${key}, ${metadata}::jsonb)
+        on conflict (environment, service_id, version) do update
+        set metadata = case when excluded.metadata = '{}' then service.metadata else excluded.metadata end
+      `.execute(transaction);
+      if (contractSha256) await putContract(transaction, registration, contractSha256);
+      const { rows } = await sql<{ lease_expires_at: Date }>`
+        insert into instance (environment, service_id, version, instance_id, address, lease_ms, lease_expires_at)
+        values (${key}, ${instanceId}, ${address}, ${leaseMs}, clock_timestamp() + ${milliseconds(leaseMs)})
+        on conflict (environment, service_id, version, instance_id) do update
+        set address = excluded.address, lease_ms = excluded.lease_ms,
+          lease_expires_at = excluded.lease_expires_at, lost = false
+        returning lease_expires_at
+      `.execute(transaction);
+      return (rows[0] as { lease_expires_at: Date }).lease_expires_at;
+    });
+  }
+
+  /** Removes an instance, and its service if it was the last; false if it was not there. */
+  unregister(key: ServiceKey, instanceId: string): Promise<boolean> {
+    return this.#database.transaction(async (transaction) => {
+      // Locked first, so that an instance that registers now is seen or waits.
+      await sql`select from service s where ${isKey("s", key)} for update`.execute(transaction);
+      const { rows } = await sql`
+        delete from instance i where ${isKey("i", key)} and i.instance_id = ${instanceId} returning 1
+      `.execute(transaction);
+      await deleteIfEmpty(transaction, key);
+      return rows.length > 0;
+    });
+  }
+
+  /** One service version with all its instances. */
+  async find(key: ServiceKey): Promise<Listed | undefined> {
+    const rows = await this.#rows(listing(sql`(select * from service where ${isKey("service", key)})`));
+    return listedFrom(rows)[0];
+  }
+
+  /** Those of these service versions that are there. */
+  async findAll(keys: readonly ServiceKey[]): Promise<Listed[]> {
+    const columns = [keys.map((k) => k.environment), keys.map((k) => k.serviceId), keys.map((k) => k.version)];
+    const [environments, serviceIds, versions] = columns.map((values) => sql`${values}::text[]`);
+    const wanted = sql`(select service.* from service
+      join unnest(${environments}, ${serviceIds}, ${versions}) as w (environment, service_id, version)
+      using (environment, service_id, version))`;
+    return listedFrom(await this.#rows(listing(wanted)));
+  }
+
+  /** A page of services in the order of id and version. */
+  async list({ environment, pattern, metadata, after, limit }: ListingQuery): Promise<Listed[]> {
+    const conditions = [sql`environment = ${environment}`];
+    if (pattern !== "*") conditions.push(sql`service_id like ${likeOperand(pattern)}`);
+    if (Object.keys(metadata).length > 0) conditions.push(sql`metadata @> ${JSON.stringify(metadata)}::jsonb`);
+    if (after) conditions.push(sql`(service_id, version) > (${after.serviceId}, ${after.version})`);
+    const page = sql`(select * from service where ${sql.join(conditions, sql` and `)}
+      order by service_id, version limit ${limit})`;
+    return listedFrom(await this.#rows(listing(page)));
+  }
+
+  /** The versions a service has, and the ids of all services of its environment. */
+  async names({ environment, serviceId }: ServiceKey): Promise<{ versions: string[]; serviceIds: string[] }> {
+    const rows = await this.#rows(sql<{ service_id: string; versions: string[] }>`
+      select service_id, array_agg(version order by version) as versions
+      from service where environment = ${environment} group by service_id`);
+    const own = rows.find((row) => row.service_id === serviceId);
+    return { versions: own?.versions ?? [], serviceIds: rows.map((row) => row.service_id) };
+  }
+
+  /** Gives every lease that nobody could renew for a while a third of its length more from now. */
+  async prolongAfterOutage(): Promise<void> {
+    await this.#rows(sql`
+      update instance set lease_expires_at = clock_timestamp() + make_interval(secs => lease_ms / 3000.0::float8)
+      where not lost and lease_expires_at < clock_timestamp() + make_interval(secs => lease_ms / 3000.0::float8)`);
+  }
+
+  /** Marks instances as lost whose leases have run out, and forgets those lost for longer than `keepLostMs`. */
+  async expire(keepLostMs: number): Promise<ExpiredLeases> {
+    const lost = await this.#rows(sql<KeyColumns>`
+      update instance set lost = true where not lost and lease_expires_at <= clock_timestamp()
+      returning environment, service_id, version`);
+    const forgotten = await this.#database.transaction((transaction) => forget(transaction, keepLostMs));
+    const [due] = await this.#rows(sql<{ next_in_ms: number | null }>`
+      select extract(epoch from least(
+        (select min(lease_expires_at) from instance where not lost),
+        (select min(lease_expires_at) from instance where lost) + ${milliseconds(keepLostMs)}
+      ) - clock_timestamp())::float8 * 1000 as next_in_ms`);
+    return { changed: [...lost, ...forgotten].map(keyOf), nextInMs: due?.next_in_ms ?? undefined };
+  }
+}
+
+async function putContract(
+  transaction: Transaction<RegistryTables>,
+  { environment, serviceId, version, fileDescriptorSet }: Registration,
+  sha256: Uint8Array,
+): Promise<void> {
+  await sql`
+    insert into contract (environment, service_id, version, sha256, file_descriptor_set)
+    values (${environment}, ${serviceId}, ${version}, ${sha256}, ${fileDescriptorSet})
+    on conflict (environment, service_id, version) do update
+    set sha256 = excluded.sha256, file_descriptor_set = excluded.file_descriptor_set, stored_at = now()
+    where contract.sha256 <> excluded.sha256
+  `.execute(transaction);
+}
+
+/** Like every change of more than one row, it locks services before their instances. */
+async function forget(transaction: Transaction<RegistryTables>, keepLostMs: number): Promise<KeyColumns[]> {
+  const old = sql`i.lost and i.lease_expires_at <= clock_timestamp() - ${milliseconds(keepLostMs)}`;
+  const ofService = sql`(i.environment, i.service_id, i.version) = (s.environment, s.service_id, s.version)`;
+  const { rows: services } = await sql<KeyColumns>`
+    select environment, service_id, version from service s
+    where exists (select from instance i where ${ofService} and ${old})
+    order by environment, service_id, version for update`.execute(transaction);
+  if (services.length === 0) return [];
+  await sql`delete from instance i where ${old}`.execute(transaction);
+  for (const service of services) await deleteIfEmpty(transaction, keyOf(service));
+  return services;
+}
+
+async function deleteIfEmpty(transaction: Transaction<RegistryTables>, key: ServiceKey): Promise<void> {
+  await sql`
+    delete from service s where ${isKey("s", key)} and not exists (select from instance i where ${isKey("i", key)})
+  `.execute(transaction);
+}

@@ -1,0 +1,64 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { registry } from "@hms/contracts";
+import { patternTest } from "./id-pattern.ts";
+import type { Selection } from "./listing-request.ts";
+import type { Patiently } from "./lookup.ts";
+import { keyText, type ServiceKey } from "./service-key.ts";
+import type { Listed } from "./service-listing.ts";
+import type { RegistryStore } from "./store.ts";
+import type { WatchHub } from "./watch-hub.ts";
+
+const PAGE = 500;
+const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;
+
+type WatchEvent = MessageInitShape<typeof registry.WatchResponseSchema>;
+
+/** What a watch stands on. */
+export interface WatchParts {
+  store: RegistryStore;
+  hub: WatchHub;
+  signal: AbortSignal;
+  patiently: Patiently;
+}
+
+async function* allServices(selection: Selection, { store, patiently }: WatchParts): AsyncGenerator<Listed> {
+  let after: ServiceKey | undefined;
+  for (;;) {
+    const query = { ...selection, metadata: {}, after, limit: PAGE };
+    const page = await patiently(() => store.list(query));
+    yield* page;
+    if (page.length < PAGE) return;
+    after = page.at(-1)?.key;
+  }
+}
+
+/**
+ * The matching services as they are, SYNCED, then each change. Who comes back after a broken watch starts anew and drops
+ * what was not sent again before SYNCED; who reads slowly gets each service's newest state only.
+ */
+export async function* watchServices(selection: Selection, parts: WatchParts): AsyncGenerator<WatchEvent> {
+  const { environment, pattern } = selection;
+  const fits = patternTest(pattern);
+  // Before the first row is read: what changes meanwhile is told again rather than missed.
+  const matches = (key: ServiceKey) => key.environment === environment && fits(key.serviceId);
+  const { subscription, leave } = parts.hub.subscribe(matches, parts.signal);
+  const shown = new Set<string>();
+  try {
+    for await (const { key, entry } of allServices(selection, parts)) {
+      shown.add(keyText(key));
+      yield { kind: CURRENT, service: entry };
+    }
+    yield { kind: SYNCED };
+    for (;;) {
+      const { key, entry } = await subscription.next(parts.signal);
+      if (entry) {
+        shown.add(keyText(key));
+        yield { kind: CURRENT, service: entry };
+      } else if (shown.delete(keyText(key))) {
+        yield { kind: REMOVED, service: key };
+      }
+    }
+  } finally {
+    leave();
+  }
+}

@@ -1,0 +1,55 @@
+import type { Platform } from "./platform.ts";
+
+/** What differs between two versions of the echo service. */
+export interface EchoVersion {
+  name?: string;
+  version: string;
+  replicas?: number;
+  /** JavaScript that runs before the server listens. */
+  before?: string;
+  /** Further manifest lines. */
+  manifest?: string;
+}
+
+/** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
+export function echoService(
+  platform: Platform,
+  { name = "echo-svc", version, replicas = 2, before = "", manifest = "" }: EchoVersion,
+): string {
+  return platform.service(
+    name,
+    `name: ${name}
+version: ${version}
+run:
+  command: exec node server.js
+routes:
+  - path: /${name}
+    methods: [GET, POST]
+scaling:
+  min: ${replicas}
+  max: 20
+health:
+  http: /healthz
+  interval: 200ms
+  min_healthy_time: 200ms
+rollout:
+  deadline: 30s
+${manifest}`,
+    {
+      "server.js": `const http = require("node:http");
+${before}
+const server = http.createServer((request, response) => {
+  if (request.url === "/healthz") return response.end("ok");
+  const chunks = [];
+  request.on("data", (chunk) => chunks.push(chunk));
+  request.on("end", () => {
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ version: ${JSON.stringify(version)}, pid: process.pid, replica: process.env.HMS_REPLICA, bytes: Buffer.concat(chunks).length }));
+  });
+});
+server.listen(Number(process.env.PORT), "127.0.0.1");
+process.on("SIGTERM", () => server.close(() => process.exit(0)));
+`,
+    },
+  );
+}

@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { InstanceNetwork } from "@hms/config";
+import { waitFor } from "@hms/testkit";
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** What a command line left behind. */
+export interface CommandResult {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** A whole installation of its own, as a user starts it. */
+export interface Platform extends AsyncDisposable {
+  readonly instance: string;
+  readonly data: string;
+  readonly network: InstanceNetwork;
+  /** Runs `hms-sys ARGS` against it. */
+  cli(...args: string[]): Promise<CommandResult>;
+  /** Runs `hms-sys ARGS -o json` and parses what it prints; throws unless it exits 0. */
+  json<T>(...args: string[]): Promise<T>;
+  /** The pid of one of the platform's own processes. */
+  pidOf(component: string): Promise<number>;
+  /** Writes a manifest and its files into a folder of their own and answers with the manifest's path. */
+  service(name: string, manifest: string, files?: Record<string, string>): string;
+  /** A URL at the gateway. */
+  url(path: string): string;
+  /** Starts it again after it has been stopped or killed. */
+  start(): Promise<void>;
+  /** Ends it as Ctrl-C does. */
+  stop(): Promise<number>;
+  /** What `up` has said so far. */
+  readonly said: string;
+  /** The process of `up`. */
+  readonly up: ChildProcess;
+}
+
+/** How an installation is started. */
+export interface PlatformOptions {
+  /** Further arguments of `up`. */
+  args?: string[];
+  env?: Record<string, string>;
+  /** Where data and keys go; default a new folder. */
+  home?: string;
+}
+
+/** Starts an installation beside all others and waits until it is ready; disposing it leaves nothing behind. */
+export async function startPlatform(options: PlatformOptions = {}): Promise<Platform> {
+  const home = options.home ?? mkdtempSync(join(tmpdir(), "hms-"));
+  const instance = `t${randomBytes(4).toString("hex")}`;
+  const data = join(home, "d");
+  const env = {
+    ...process.env,
+    XDG_CONFIG_HOME: join(home, "c"),
+    HMS_INSTANCE: instance,
+    HMS_DATA: data,
+    ...options.env,
+  };
+  let up: ChildProcess | undefined;
+  let said = "";
+
+  const cli = (...args: string[]) => runCommand([join(root, "hms-sys"), ...args], env);
+  const platform: Platform = {
+    instance,
+    data,
+    cli,
+    get network() {
+      return JSON.parse(readFileSync(join(data, "network.json"), "utf8")) as InstanceNetwork;
+    },
+    get said() {
+      return said;
+    },
+    get up() {
+      if (up === undefined) throw new Error("not started");
+      return up;
+    },
+    async json(...args) {
+      const { code, stdout, stderr } = await cli(...args, "-o", "json");
+      if (code !== 0) throw new Error(`hms-sys ${args.join(" ")} exited ${code}: ${stdout}${stderr}`);
+      return JSON.parse(stdout);
+    },
+    async pidOf(component) {
+      const status = await platform.json<{ components: { name: string; pid: string }[] }>("status");
+      return Number(status.components.find(({ name }) => name === component)?.pid ?? 0);
+    },
+    service(name, manifest, files = {}) {
+      const folder = join(home, "src", name);
+      mkdirSync(folder, { recursive: true });
+      for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
+      const path = join(folder, `${name}.hms.yml`);
+      writeFileSync(path, manifest);
+      return path;
+    },
+    url: (path) => `http://127.0.0.1:${platform.network.gatewayPort}${path}`,
+    async start() {
+      said = "";
+      up = spawn(join(root, "hms-sys"), ["up", ...(options.args ?? [])], { env, stdio: ["ignore", "pipe", "pipe"] });
+      const hear = (text: Buffer) => {
+        said += text;
+      };
+      up.stdout?.on("data", hear);
+      up.stderr?.on("data", hear);
+      await waitFor(() => said.includes("Ctrl-C stops everything") || up?.exitCode !== null, {
+        deadlineMs: 90_000,
+        describe: () => `the platform is ready; it said: ${said}`,
+      });
+      if (up.exitCode !== null) throw new Error(`up exited ${up.exitCode}: ${said}`);
+    },
+    async stop() {
+      const child = platform.up;
+      if (child.exitCode !== null) return child.exitCode;
+      const ended = new Promise<number>((done) => child.once("exit", (code) => done(code ?? -1)));
+      child.kill("SIGINT");
+      return ended;
+    },
+    async [Symbol.asyncDispose]() {
+      await platform.stop();
+      await cli("down");
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+  try {
+    await platform.start();
+  } catch (error) {
+    await platform[Symbol.asyncDispose]();
+    throw error;
+  }
+  return platform;
+}
+
+/** Runs a command to its end. */
+export function runCommand([program = "", ...args]: string[], env: NodeJS.ProcessEnv): Promise<CommandResult> {
+  return new Promise((done, reject) => {
+    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (text) => {
+      stdout += text;
+    });
+    child.stderr.on("data", (text) => {
+      stderr += text;
+    });
+    child.once("error", reject);
+    child.once("close", (code) => done({ code: code ?? -1, stdout, stderr }));
+  });
+}
