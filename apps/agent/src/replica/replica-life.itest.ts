@@ -95,6 +95,22 @@ describe.each(identities)("a replica kept by %s", (identity) => {
   });
 });
 
+describe("two callers at once", () => {
+  test("start one replica, and the impatient one of two that stop it has its way", async () => {
+    await using machine = await TestMachine.open(identities[0] ?? "nobody");
+    const digest = await machine.release({ note: "n" });
+    const spec = machine.spec(digest, 'trap "" TERM; echo up; while :; do sleep 0.05; done', { stopGraceMs: 60_000n });
+    const [one, two] = await Promise.all([machine.startReplica(spec), machine.startReplica(spec)]);
+    expect(one.pid).toBe(two.pid);
+    await until(async () => (await machine.output(idOf(one))).includes("up"), "the replica's start");
+    const patient = machine.keeper.call("stopReplica", { replicaId: idOf(one) });
+    await until(async () => (await machine.replica(idOf(one)))?.state === ReplicaState.STOPPING, "the stop");
+    await machine.keeper.call("stopReplica", { replicaId: idOf(one), graceMs: 0n });
+    expect((await patient).replica).toMatchObject({ state: ReplicaState.STOPPED, lastExit: { signal: "SIGKILL" } });
+    expect((await machine.startReplica(spec)).state).toBe(ReplicaState.RUNNING);
+  });
+});
+
 describe.each(identities)("after the death of the agent of %s, the next one", (identity) => {
   test("adopts what runs and loses no line that was written meanwhile", async () => {
     await using machine = await TestMachine.open(identity);

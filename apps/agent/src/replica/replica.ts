@@ -103,6 +103,11 @@ export class Replica {
     });
   }
 
+  /** Kills the program and everything it started, without waiting for a stop that is under way. */
+  async kill(): Promise<void> {
+    await this.#program?.process.kill();
+  }
+
   /** Ends the program until the agent starts again. */
   async suspend(): Promise<void> {
     await this.stop();
