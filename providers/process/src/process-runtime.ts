@@ -47,18 +47,8 @@ async function* watchForEver(
 ): AsyncGenerator<agent.WatchReplicasResponse> {
   const known = new Map<string, agent.Replica>();
   while (!signal.aborted) {
-    const seen = new Set<string>();
     try {
-      for await (const message of client.watchReplicas({}, { signal })) {
-        const id = message.replica?.spec?.replicaId;
-        if (id !== undefined && message.replica) {
-          seen.add(id);
-          if (message.removed) known.delete(id);
-          else known.set(id, message.replica);
-        }
-        if (message.synced) yield* vanished(known, seen, message);
-        yield message;
-      }
+      yield* watchOnce(client.watchReplicas({}, { signal }), known);
     } catch (error) {
       if (signal.aborted) return;
       if (HmsError.from(error).code !== "UNAVAILABLE") throw error;
@@ -67,14 +57,24 @@ async function* watchForEver(
   }
 }
 
-function* vanished(
+/** One watch of the agent; keeps `known` up to date. */
+async function* watchOnce(
+  messages: AsyncIterable<agent.WatchReplicasResponse>,
   known: Map<string, agent.Replica>,
-  seen: ReadonlySet<string>,
-  message: agent.WatchReplicasResponse,
-): Generator<agent.WatchReplicasResponse> {
-  for (const [id, replica] of known) {
-    if (seen.has(id)) continue;
-    known.delete(id);
-    yield { ...message, synced: false, replica, removed: true };
+): AsyncGenerator<agent.WatchReplicasResponse> {
+  const unseen = new Map(known);
+  for await (const message of messages) {
+    const { replica, removed, synced } = message;
+    const id = replica?.spec?.replicaId ?? "";
+    unseen.delete(id);
+    if (removed) known.delete(id);
+    else if (replica) known.set(id, replica);
+    if (synced) {
+      for (const [gone, last] of unseen) {
+        known.delete(gone);
+        yield { ...message, synced: false, replica: last, removed: true };
+      }
+    }
+    yield message;
   }
 }

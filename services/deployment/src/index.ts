@@ -54,7 +54,7 @@ export function createDeploymentService({ database, mesh, runtime, log }: Deploy
     while (!isClosed) {
       try {
         await reconciler.start();
-        for (const rollout of await store.runningRollouts()) runner.run(rollout);
+        for (const rollout of await store.rollouts.running()) runner.run(rollout);
         return;
       } catch (error) {
         log.warn("what runs is not known yet; trying again", { error });

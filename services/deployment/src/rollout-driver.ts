@@ -92,7 +92,7 @@ export class RolloutDriver {
     )
       return;
     await this.#report.step(RolloutState.PREPARED, "Running the release command", async (step) => {
-      const exit = await this.#runTask(command, revision, step, signal);
+      const exit = await this.#runTask({ command, revision }, step, signal);
       if (exit.code !== 0) {
         const how = exit.launchError || exit.signal || `exit code ${exit.code}`;
         throw new RolloutFailedError({
@@ -101,14 +101,13 @@ export class RolloutDriver {
           exit,
         });
       }
-      await this.#parts.store.setRollout(this.#rollout.rolloutId, { releaseCommandDone: true });
+      await this.#parts.store.rollouts.set(this.#rollout.rolloutId, { releaseCommandDone: true });
       return "Release command done";
     });
   }
 
   async #runTask(
-    command: string,
-    revision: RevisionRecord,
+    { command, revision }: { command: string; revision: RevisionRecord },
     step: StepReport,
     signal: AbortSignal,
   ): Promise<agent.ExitStatus> {

@@ -17,7 +17,7 @@ export class RolloutJournal {
 
   /** Adds the next event of a rollout; calls for one rollout come one after the other. */
   async add(rolloutId: string, event: NonNullable<EventInit>): Promise<void> {
-    const last = this.#sequences.get(rolloutId) ?? (await this.#store.lastSequence(rolloutId));
+    const last = this.#sequences.get(rolloutId) ?? (await this.#store.rollouts.lastSequence(rolloutId));
     const sequence = last + 1n;
     this.#sequences.set(rolloutId, sequence);
     const message = create(deployment.RolloutEventSchema, {
@@ -26,7 +26,7 @@ export class RolloutJournal {
       time: timestampFromDate(new Date()),
       event,
     });
-    await this.#store.addEvent(rolloutId, sequence, toJson(deployment.RolloutEventSchema, message));
+    await this.#store.rollouts.addEvent(rolloutId, sequence, toJson(deployment.RolloutEventSchema, message));
     if (event.case === "ended") this.#sequences.delete(rolloutId);
     for (const wake of this.#waiting.get(rolloutId) ?? []) wake();
   }
@@ -43,7 +43,7 @@ export class RolloutJournal {
     signal.addEventListener("abort", onNews);
     try {
       while (!signal.aborted) {
-        const found = await this.#store.events(rolloutId, after);
+        const found = await this.#store.rollouts.events(rolloutId, after);
         for (const { sequence, event } of found) {
           const message = fromJson(deployment.RolloutEventSchema, event);
           after = sequence;

@@ -25,7 +25,7 @@ export class RolloutReport {
     const { rolloutId } = this.rollout;
     if (this.rollout.state !== state) {
       this.rollout.state = state;
-      await this.#store.setRollout(rolloutId, { state });
+      await this.#store.rollouts.set(rolloutId, { state });
     }
     this.#steps += 1;
     const stepId = `${deployment.RolloutState[state as never] ?? state}-${this.#steps}`;

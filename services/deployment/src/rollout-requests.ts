@@ -62,7 +62,7 @@ export class RolloutRequests {
   }
 
   async #refuseIfLocked(key: ServiceKey): Promise<void> {
-    const [holder] = await this.#store.runningRollouts(key);
+    const [holder] = await this.#store.rollouts.running(key);
     if (holder) throw rolloutLocked(holder);
   }
 
@@ -149,7 +149,7 @@ export class RolloutRequests {
       endedAt: undefined,
       ...wish,
     };
-    await this.#store.addRollout(rollout);
+    await this.#store.rollouts.add(rollout);
     await this.#journal.add(rollout.rolloutId, {
       case: "planned",
       value: { kind: rollout.kind, service, environment, revision: rollout.revision },

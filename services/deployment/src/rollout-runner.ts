@@ -54,7 +54,7 @@ export class RolloutRunner {
   async #run(rollout: RolloutRecord): Promise<void> {
     const lock = await this.#lock(rollout);
     try {
-      const fresh = (await this.#parts.store.rollout(rollout.rolloutId)) ?? rollout;
+      const fresh = (await this.#parts.store.rollouts.get(rollout.rolloutId)) ?? rollout;
       await this.#locked(fresh);
       await this.#untilDone(fresh);
     } finally {
@@ -67,8 +67,8 @@ export class RolloutRunner {
     const { store, owner, journal } = this.#parts;
     const { rolloutId } = rollout;
     let told = false;
-    while (!(await this.#isFirst(rollout)) || !(await store.tryLock(rolloutId, owner, LEASE_MS))) {
-      const [holder] = await store.runningRollouts(rollout);
+    while (!(await this.#isFirst(rollout)) || !(await store.rollouts.tryLock(rolloutId, owner, LEASE_MS))) {
+      const [holder] = await store.rollouts.running(rollout);
       if (!told && holder && holder.rolloutId !== rolloutId) {
         told = true;
         await journal.add(rolloutId, {
@@ -78,11 +78,11 @@ export class RolloutRunner {
       }
       await delay(LOCK_LOOK_MS, undefined, { signal: this.#end.signal });
     }
-    return setInterval(() => void store.tryLock(rolloutId, owner, LEASE_MS).catch(() => {}), RENEW_MS).unref();
+    return setInterval(() => void store.rollouts.tryLock(rolloutId, owner, LEASE_MS).catch(() => {}), RENEW_MS).unref();
   }
 
   async #isFirst(rollout: RolloutRecord): Promise<boolean> {
-    const [first] = await this.#parts.store.runningRollouts(rollout);
+    const [first] = await this.#parts.store.rollouts.running(rollout);
     return first === undefined || first.rolloutId === rollout.rolloutId;
   }
 
@@ -95,7 +95,7 @@ export class RolloutRunner {
     const revision = await this.#revisionFor(rollout, previousRevision);
     const wanted = rollout.wanted >= 0 ? rollout.wanted : previousWanted;
     Object.assign(rollout, { state: RolloutState.LOCKED, previousRevision, previousWanted, revision, wanted });
-    await this.#parts.store.setRollout(rollout.rolloutId, {
+    await this.#parts.store.rollouts.set(rollout.rolloutId, {
       state: rollout.state,
       previousRevision,
       previousWanted,
@@ -223,7 +223,7 @@ export class RolloutRunner {
     }
     const failure = toJson(deployment.RolloutFailureSchema, error.failure);
     rollout.state = RolloutState.REVERTING;
-    await store.setRollout(rollout.rolloutId, { state: rollout.state, failure });
+    await store.rollouts.set(rollout.rolloutId, { state: rollout.state, failure });
     if (rollout.kind === RolloutKind.DEPLOY && rollout.revision !== 0n)
       await store.setOutcome(rollout, rollout.revision, "bad");
     for (;;) {
@@ -274,12 +274,12 @@ export class RolloutRunner {
     rollout.state = value.state;
     await report.add({ case: "ended", value });
     const failure = value.failure ? { failure: toJson(deployment.RolloutFailureSchema, value.failure) } : {};
-    await this.#parts.store.setRollout(rollout.rolloutId, { state: value.state, endedAt: new Date(), ...failure });
+    await this.#parts.store.rollouts.set(rollout.rolloutId, { state: value.state, endedAt: new Date(), ...failure });
   }
 
   /** True while a rollout of the service runs in this server. */
   async busy(key: ServiceKey): Promise<boolean> {
-    return (await this.#parts.store.runningRollouts(key)).length > 0;
+    return (await this.#parts.store.rollouts.running(key)).length > 0;
   }
 
   /** Stops where it is; the next server carries on. */

@@ -26,7 +26,7 @@ export class ServiceViews {
     const [replicas, revision, [rollout]] = await Promise.all([
       this.#store.replicas(service),
       this.#store.revision(service, service.revision),
-      this.#store.runningRollouts(service),
+      this.#store.rollouts.running(service),
     ]);
     const ready = replicas.filter(({ id, phase }) => phase === "active" && this.#health.get(id)?.isHealthy).length;
     return {

@@ -49,7 +49,7 @@ async function* watchRollout(
   { rolloutId }: deployment.WatchRolloutRequest,
   { signal }: CallContext,
 ) {
-  if ((await store.lastSequence(rolloutId)) === 0n) {
+  if ((await store.rollouts.lastSequence(rolloutId)) === 0n) {
     throw new HmsError("NOT_FOUND", `There is no rollout "${rolloutId}"; \`hms-sys history SERVICE\` lists them.`);
   }
   yield* journal.watch(rolloutId, signal);
@@ -94,7 +94,7 @@ async function listRollouts({ store, requests }: DeploymentParts, request: deplo
   const [startedAt, rolloutId] = readPageToken(request.pageToken) ?? [];
   const before =
     startedAt !== undefined && rolloutId !== undefined ? { startedAt: new Date(startedAt), rolloutId } : undefined;
-  const found = await store.rollouts(service, before, limit + 1);
+  const found = await store.rollouts.list(service, before, limit + 1);
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {

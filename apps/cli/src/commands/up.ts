@@ -132,7 +132,7 @@ async function stayUntilInterrupted(
   if (reason === "asked") {
     output.note("Stopping …");
     await session.agent.shutdown({}, { timeoutMs: 90_000 });
-    await Promise.race([ended, pause(10_000)]);
+    await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
   }
   clearInterval(alive);
   output.note("Stopped.");

@@ -17,6 +17,9 @@ export interface ExitRecord {
   last: agent.ExitStatus | undefined;
 }
 
+/** A process younger than this is not assumed to be well because the one before it was. */
+const YOUNG_MS = 10_000;
+
 /** Follows one replica: its process as the runtime reports it, its answers as probes find them. */
 export class ReplicaHealth {
   readonly id: string;
@@ -74,7 +77,7 @@ export class ReplicaHealth {
     if (ended && replica.lastExit && before !== undefined) this.#exits += 1;
     else if (before === undefined && replica.restarts > 0) this.#exits = replica.restarts;
     const runs = replica.state === agent.ReplicaState.RUNNING;
-    const isSame = before === undefined || before.pid === replica.pid;
+    const isSame = before === undefined ? ageMs(replica) > YOUNG_MS : before.pid === replica.pid;
     if (!runs || !isSame) this.#become(false, 0);
     else if (before?.state !== replica.state) this.#schedule(0);
     this.#changed();
@@ -120,6 +123,11 @@ export class ReplicaHealth {
     this.#isClosed = true;
     clearTimeout(this.#timer);
   }
+}
+
+/** How long the process has run. */
+function ageMs({ startedAt }: agent.Replica): number {
+  return startedAt ? Date.now() - timestampMs(startedAt) : 0;
 }
 
 function exitedAt(replica: agent.Replica | undefined): number {
