@@ -7,7 +7,7 @@ import type { FrameWriter } from "./frame-writer.ts";
 export const Feature = { CANCEL: 1, WINDOW: 2, PING: 4, GOAWAY: 8 } as const;
 
 /** Version of the extensions. */
-export const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 1;
 
 /** How much of one stream's messages may be on the way before the reader has taken them. */
 export const STREAM_WINDOW_BYTES = 256 * 1024;

@@ -44,7 +44,7 @@ export function connectSocket(options: ConnectSocketOptions): SocketTransport {
 }
 
 /** The transport behind `connectSocket`; its `firstStream` lets tests start near the end of the stream ids. */
-export class FrameTransport implements SocketTransport {
+class FrameTransport implements SocketTransport {
   readonly path: string;
   readonly #connector: Connector;
   readonly #fixed: Buffer;

@@ -13,7 +13,7 @@ import type { DeploymentStore } from "./store.ts";
 const { RolloutKind, RolloutState } = deployment;
 
 /** As many replicas as are wanted when the rollout's turn comes. */
-export const AS_WANTED = -1;
+const AS_WANTED = -1;
 
 /** Turns requests into rollouts on record. */
 export class RolloutRequests {

@@ -2,7 +2,7 @@ import type { ListenerKeeper } from "@hms/handover";
 import type { ProcessIdentity } from "../launcher/process-identity.ts";
 
 /** How one of the platform's own processes is started. */
-export interface ComponentCommand {
+interface ComponentCommand {
   argv: readonly string[];
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
