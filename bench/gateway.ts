@@ -8,6 +8,8 @@ import { treeCpuSeconds } from "./support/process-cpu.ts";
 import { runWrk, WRK, type WrkRun } from "./support/wrk.ts";
 
 const CONNECTIONS = 32;
+/** These are fast from their first request; what Node runs needs some thousands before it is compiled. */
+const COMPILED = ["nginx", "haproxy", "caddy"];
 const THINK_TIME = join(import.meta.dirname, "gateway", "think-time.lua");
 
 /** What saturating a contender came to, over all rounds. */
@@ -64,7 +66,7 @@ interface Effort {
 async function measureThroughput(contenders: readonly Contender[], result: BenchResult, effort: Effort): Promise<void> {
   const loads = new Map<string, Load>();
   for (const { name, port } of contenders) {
-    await runWrk({ port, connections: CONNECTIONS, seconds: 1 });
+    await runWrk({ port, connections: CONNECTIONS, seconds: COMPILED.includes(name) ? 1 : 3 });
     loads.set(name, { requests: 0, cpuSeconds: 0, requestsPerSecond: 0 });
   }
   // Rounds take turns, so that a busy moment of the machine hits all alike.
