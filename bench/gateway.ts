@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RIVALS, type RivalPlace, upstream } from "./gateway/rivals.ts";
+import { RIVALS, type Rival, type RivalPlace, upstream } from "./gateway/rivals.ts";
 import type { Bench, BenchResult } from "./support/bench.ts";
 import { type Contender, freePort, startContender, versionOf } from "./support/contender.ts";
 import { treeCpuSeconds } from "./support/process-cpu.ts";
@@ -48,13 +48,24 @@ async function startAll(folder: string, contenders: Contender[], { versions }: B
   const host = join(import.meta.dirname, "gateway", "engine-host.ts");
   const args = [host, String(port), String(upstreamPort)];
   contenders.push(await startContender({ name: "ours", port, command: process.execPath, args }));
-  for (const rival of RIVALS) {
-    const version = await rival.version();
-    versions[rival.key] = version ?? "skipped: not installed";
-    if (version === null) continue;
-    const place: RivalPlace = { folder, port: await freePort(), upstreamPort };
-    contenders.push({ ...(await startContender(rival.command(place))), name: rival.key });
+  const place = { folder, upstreamPort };
+  const started = await Promise.allSettled(RIVALS.map((rival) => startRival(rival, place, versions)));
+  for (const outcome of started) {
+    if (outcome.status === "fulfilled" && outcome.value !== null) contenders.push(outcome.value);
   }
+  for (const outcome of started) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+async function startRival(
+  rival: Rival,
+  place: Omit<RivalPlace, "port">,
+  versions: Record<string, string>,
+): Promise<Contender | null> {
+  const version = await rival.version();
+  versions[rival.key] = version ?? "skipped: not installed";
+  if (version === null) return null;
+  const contender = await startContender(rival.command({ ...place, port: await freePort() }));
+  return { ...contender, name: rival.key };
 }
 
 /** How often and how long each contender is measured. */
