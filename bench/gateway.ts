@@ -32,7 +32,7 @@ export const run: Bench = async ({ quick }) => {
     await startAll(folder, contenders, result);
     const measured = contenders.filter(({ name }) => name !== "upstream");
     await measureThroughput(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
-    await measureHalfLoad(measured, result, quick ? { rounds: 3, seconds: 2 } : { rounds: 5, seconds: 5 });
+    await measureHalfLoad(measured, result, quick ? { rounds: 5, seconds: 1 } : { rounds: 5, seconds: 5 });
   } finally {
     for (const contender of contenders.reverse()) await contender.stop();
     rmSync(folder, { recursive: true, force: true });
