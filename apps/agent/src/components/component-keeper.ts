@@ -175,7 +175,7 @@ export class ComponentKeeper {
     const before = this.#life;
     this.#replaced.resolve(successor);
     while (this.#life === before) await delay(1);
-    void before?.stop();
+    void before?.stop(this.spec.replacedSignal);
   }
 
   /** The component as it is now. */

@@ -16,6 +16,8 @@ export interface ComponentSpec {
   command: () => ComponentCommand;
   /** Asks it to end by itself. */
   stopSignal: NodeJS.Signals;
+  /** The same, when a successor has taken over already; default the stop signal. */
+  replacedSignal?: NodeJS.Signals;
   /** From the stop signal to SIGKILL. */
   stopGraceMs: number;
   /** True once it does its work. */

@@ -53,7 +53,8 @@ export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwor
   return {
     name: "dataplane",
     command: () => ({ argv: [process.execPath, programPath("dataplane")], env: platformEnv(paths), cwd: paths.data }),
-    stopSignal: "SIGTERM",
+    stopSignal: "SIGINT",
+    replacedSignal: "SIGTERM",
     stopGraceMs: 35_000,
     isReady: () => answersOk(network.metricsPort),
     listeners: new ListenerKeeper(),
