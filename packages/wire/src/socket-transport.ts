@@ -56,7 +56,7 @@ export function connectSocket(options: ConnectSocketOptions): SocketTransport {
 }
 
 /** The transport behind `connectSocket`; its `firstStream` lets tests start near the end of the stream ids. */
-class FrameTransport implements SocketTransport {
+export class FrameTransport implements SocketTransport {
   readonly path: string;
   readonly #connector: Connector;
   readonly #waitForReadyMs: number;
