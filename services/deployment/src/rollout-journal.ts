@@ -257,6 +257,14 @@ export class RolloutJournal {
     });
   }
 
+  /** True if there is a rollout of this id. */
+  has(rolloutId: string): Promise<boolean> {
+    return this.#database.transaction(async (trx) => {
+      const found = trx.selectFrom("rollout").select("rollout_id").where("rollout_id", "=", rolloutId);
+      return (await found.executeTakeFirst()) !== undefined;
+    });
+  }
+
   /** A rollout. @throws HmsError NOT_FOUND. */
   read(rolloutId: string): Promise<RolloutRow> {
     return this.#database.transaction(async (trx) => rolloutRow(trx, rolloutId));

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, HmsError } from "@hms/kernel";
+import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./deploy-plan.ts";
@@ -44,6 +44,14 @@ export class RolloutRequests {
     this.#journal = parts.journal;
     this.#reader = parts.reader;
     this.#begin = parts.begin;
+  }
+
+  /** The rollout that this very request has begun already, if its answer was lost and it is repeated. */
+  async begun({ metadata }: CallContext): Promise<string | undefined> {
+    const rolloutId = askedId(metadata);
+    if (rolloutId === undefined) return undefined;
+    const has = () => this.#journal.has(rolloutId);
+    return (await retryWhileUnavailable(has, { deadlineMs: PATIENCE_MS })) ? rolloutId : undefined;
   }
 
   /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */
@@ -114,9 +122,9 @@ export class RolloutRequests {
     return record;
   }
 
-  async #add({ environment, service }: ServiceKey, wish: Wish, { principal }: CallContext): Promise<string> {
+  async #add({ environment, service }: ServiceKey, wish: Wish, { principal, metadata }: CallContext): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false } = wish;
-    const rolloutId = newRolloutId();
+    const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
       service,
@@ -138,6 +146,19 @@ export class RolloutRequests {
     this.#begin(await retryWhileUnavailable(() => this.#journal.read(rolloutId), { deadlineMs: PATIENCE_MS }));
     return rolloutId;
   }
+}
+
+/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
+const KEY = "x-hms-idempotency-key";
+
+function askedId(metadata: Metadata): string | undefined {
+  const key = metadata[KEY];
+  if (key === undefined) return undefined;
+  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
+  );
 }
 
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */

@@ -31,21 +31,21 @@ export interface DeploymentParts {
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
   const { journal, feed, requests, untilEnd } = parts;
-  async function* follow(begin: Promise<string>, context: CallContext) {
-    yield* feed.watch(await begin, untilEnd(context));
+  async function* follow(context: CallContext, begin: () => string | Promise<string>) {
+    yield* feed.watch((await requests.begun(context)) ?? (await begin()), untilEnd(context));
+  }
+  async function* watch(rolloutId: string, context: CallContext) {
+    await journal.read(rolloutId);
+    yield* feed.watch(rolloutId, untilEnd(context));
   }
   return implement(deployment.DeploymentService, {
-    deploy: (request, context) => follow(requests.deploy(request, context), context),
-    scale: (request, context) => follow(requests.scale(request, context), context),
-    restart: (request, context) => follow(requests.restart(request, context), context),
-    rollback: (request, context) => follow(requests.rollback(request, context), context),
-    stop: (request, context) => follow(requests.stop(request, context), context),
-    remove: (request, context) => follow(requests.remove(request, context), context),
-    watchRollout: ({ rolloutId }, context) =>
-      follow(
-        journal.read(rolloutId).then(() => rolloutId),
-        context,
-      ),
+    deploy: (request, context) => follow(context, () => requests.deploy(request, context)),
+    scale: (request, context) => follow(context, () => requests.scale(request, context)),
+    restart: (request, context) => follow(context, () => requests.restart(request, context)),
+    rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
+    stop: (request, context) => follow(context, () => requests.stop(request, context)),
+    remove: (request, context) => follow(context, () => requests.remove(request, context)),
+    watchRollout: ({ rolloutId }, context) => watch(rolloutId, context),
     plan: (request) => plan(parts, request),
     listServices: (request, context) => listServices(parts, request, context),
     getService: (request, context) => getService(parts, request, context),

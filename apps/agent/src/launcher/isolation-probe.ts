@@ -79,7 +79,7 @@ async function tryIsolation(
       maxProcesses: 64,
     });
     const said: Buffer[] = [];
-    program.stderr.on("data", (chunk: Buffer) => said.push(chunk));
+    program.stderr.stream().on("data", (chunk: Buffer) => said.push(chunk));
     const end = await program.ended;
     program.detach();
     if (end.code === 0) return { isolation: wanted, reason: isRoot ? "" : USER_NAMESPACE_REASON };

@@ -1,7 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, TestMachine, until } from "../../test/support/test-machine.ts";
+import { identities, running, TestMachine, until } from "../../test/support/test-machine.ts";
 
 const { Isolation, MeshTier } = agent;
 const surroundings = [
@@ -10,17 +9,6 @@ const surroundings = [
 ];
 const noIsolation = { report: { isolation: Isolation.NONE, meshTier: MeshTier.PROXY } };
 let mark = 40_000 + (process.pid % 1000) * 10;
-
-/** How many processes of the machine have this word in their command line. */
-function running(word: string): number {
-  return readdirSync("/proc").filter((pid) => {
-    try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
-    } catch {
-      return false;
-    }
-  }).length;
-}
 
 describe.each(surroundings)("the process tree of a replica $how", ({ identity, isolated }) => {
   const open = () => TestMachine.open(identity, isolated ? {} : { options: noIsolation });

@@ -95,6 +95,22 @@ describe.each(identities)("a replica kept by %s", (identity) => {
   });
 });
 
+describe("two callers at once", () => {
+  test("start one replica, and the impatient one of two that stop it has its way", async () => {
+    await using machine = await TestMachine.open(identities[0] ?? "nobody");
+    const digest = await machine.release({ note: "n" });
+    const spec = machine.spec(digest, 'trap "" TERM; echo up; while :; do sleep 0.05; done', { stopGraceMs: 60_000n });
+    const [one, two] = await Promise.all([machine.startReplica(spec), machine.startReplica(spec)]);
+    expect(one.pid).toBe(two.pid);
+    await until(async () => (await machine.output(idOf(one))).includes("up"), "the replica's start");
+    const patient = machine.keeper.call("stopReplica", { replicaId: idOf(one) });
+    await until(async () => (await machine.replica(idOf(one)))?.state === ReplicaState.STOPPING, "the stop");
+    await machine.keeper.call("stopReplica", { replicaId: idOf(one), graceMs: 0n });
+    expect((await patient).replica).toMatchObject({ state: ReplicaState.STOPPED, lastExit: { signal: "SIGKILL" } });
+    expect((await machine.startReplica(spec)).state).toBe(ReplicaState.RUNNING);
+  });
+});
+
 describe.each(identities)("after the death of the agent of %s, the next one", (identity) => {
   test("adopts what runs and loses no line that was written meanwhile", async () => {
     await using machine = await TestMachine.open(identity);
@@ -111,6 +127,19 @@ describe.each(identities)("after the death of the agent of %s, the next one", (i
     const gaps = ticks.slice(1).filter((tick, index) => tick !== (ticks[index] ?? 0) + 1);
     expect(gaps.length).toBeLessThanOrEqual(1);
     await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });
+  });
+
+  test("finds a replica that wrote much meanwhile and never had to wait for a reader", async () => {
+    await using machine = await TestMachine.open(identity);
+    const replica = await machine.run(
+      "echo up; sleep 0.5; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000",
+    );
+    await until(async () => (await machine.output(idOf(replica))).includes("up"), "the replica's start");
+    await machine.keeper.crash();
+    await until(() => readFileSync(`/proc/${replica.pid}/cmdline`, "latin1").startsWith("sleep"), "the end of writing");
+    await machine.start();
+    const written = async () => (await machine.output(idOf(replica))).reduce((sum, line) => sum + line.length, 0);
+    await until(async () => (await written()) === 900_002, "all that was written");
   });
 
   test("notices the end of an adopted replica and starts it again", async () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -140,6 +140,11 @@ export class TestMachine implements AsyncDisposable {
       if (replicaId) await this.keeper.call("stopReplica", { replicaId, graceMs: 0n });
     }
     await this.keeper.crash();
+    this.remove();
+  }
+
+  /** Removes the directories. */
+  remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
 }
@@ -149,6 +154,17 @@ export interface TaskResult {
   out: string;
   err: string;
   exit: agent.ExitStatus | undefined;
+}
+
+/** How many processes of the machine have this word in their command line. */
+export function running(word: string): number {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
+    } catch {
+      return false;
+    }
+  }).length;
 }
 
 /** Asks until the answer is truthy; fails after the deadline. */
