@@ -128,7 +128,7 @@ export class Reconciler {
     const replica = book.replica(id)?.replica;
     if (state !== "ready" || replica === undefined || replica.proven === instance) return;
     try {
-      await noteProven(db, keyOfReplica(id).environment, id, instance);
+      await noteProven(db, { environment: keyOfReplica(id).environment, id, proven: instance });
       const now = book.replica(id)?.replica;
       if (now) now.proven = instance;
     } catch (error) {

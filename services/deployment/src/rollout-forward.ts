@@ -17,7 +17,10 @@ const ids = (replicas: readonly RolloutReplica[]) => replicas.map(({ id }) => id
 /** What follows the lock: the release first, where one is needed. */
 export function afterLock(turn: Turn): void {
   const { policy, revision, kind } = turn.draft;
-  if (policy.release === "none") return serve(turn);
+  if (policy.release === "none") {
+    serve(turn);
+    return;
+  }
   const title =
     policy.release === "make" ? "Preparing the release" : `Checking that the release of revision ${revision} is there`;
   const until = turn.view.now + (policy.release === "make" ? PREPARE_LIMIT_MS : TRAFFIC_LIMIT_MS);
@@ -49,9 +52,15 @@ function weigh(turn: Turn): void {
 export function next(turn: Turn): void {
   const { draft, view } = turn;
   const planned = turn.replicas({ role: "fresh", phase: "planned" });
-  if (planned.length > 0) return startBatch(turn, planned.slice(0, batchSize(turn)));
+  if (planned.length > 0) {
+    startBatch(turn, planned.slice(0, batchSize(turn)));
+    return;
+  }
   const rest = turn.replicas({ role: "retiring", phase: "running" });
-  if (rest.length > 0) return drain(turn, rest);
+  if (rest.length > 0) {
+    drain(turn, rest);
+    return;
+  }
   if (draft.kind === "remove") {
     draft.trafficRevision = 0;
     const title = "Taking the service out of the mesh";
@@ -99,7 +108,10 @@ function drain(turn: Turn, leaving: RolloutReplica[]): void {
 function drainBatch(turn: Turn, arrived: number): void {
   const { ready } = turn.view;
   const old = turn.replicas({ role: "retiring", phase: "running" });
-  if (old.length === 0) return next(turn);
+  if (old.length === 0) {
+    next(turn);
+    return;
+  }
   const more = turn.replicas({ role: "fresh", phase: "planned" }).length;
   const health = (replica: RolloutReplica) => (replica.traffic === "active" && ready.has(replica.id) ? 1 : 0);
   const inOrder = old.toSorted((a, b) => health(a) - health(b) || b.ordinal - a.ordinal);

@@ -1,44 +1,9 @@
+import type { JsonObject } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
-import { plannedRollout, transition } from "./rollout-machine.ts";
-import type {
-  Effect,
-  EffectResult,
-  Failure,
-  LockGrant,
-  RolloutInput,
-  RolloutKind,
-  RolloutPolicy,
-  RolloutReplica,
-  RolloutState,
-} from "./rollout-state.ts";
+import { transition } from "./rollout-machine.ts";
+import type { Effect, RolloutInput, RolloutKind, RolloutPolicy } from "./rollout-state.ts";
 import { hasEnded } from "./rollout-state.ts";
-import { plannedEndpoints } from "./traffic-endpoints.ts";
-
-const policy = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
-  wanted: 2,
-  surge: 1,
-  startTimeoutMs: 30_000,
-  minHealthyTimeMs: 1000,
-  drainTimeoutMs: 30_000,
-  stopGraceMs: 10_000,
-  deadlineMs: 300_000,
-  release: "make",
-  runsReleaseCommand: false,
-  ...change,
-});
-
-const oldReplicas = (count: number): LockGrant["existing"] =>
-  Array.from({ length: count }, (_, index) => ({
-    id: `default/a/1/${index + 1}-old`,
-    revision: 1,
-    ordinal: index + 1,
-    traffic: "active" as const,
-  }));
-
-function planned(kind: RolloutKind): RolloutState {
-  const names = { rolloutId: "r-abcdef", environment: "default", service: "a" };
-  return plannedRollout({ ...names, kind, revision: 2, previousRevision: 1 });
-}
+import { failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
 
 interface Script {
   kind?: RolloutKind;
@@ -49,6 +14,20 @@ interface Script {
   revision?: number;
   /** What happens instead of success, by the n-th effect of a kind: "verify:2". */
   failing?: string[];
+}
+
+/** What an effect leads to in this script, and what it does to the health of replicas. */
+function answer(
+  effect: Effect,
+  nth: number,
+  { failing, ready }: { failing: string[]; ready: Set<string> },
+): RolloutInput {
+  if (failing.includes(`${effect.kind}:${nth}`)) return { type: "failed", failure: failure(effect) };
+  for (const id of effect.ids) {
+    if (effect.kind === "verify") ready.add(id);
+    if (effect.kind === "stop") ready.delete(id);
+  }
+  return success(effect);
 }
 
 /** Walks a rollout through, every effect done at once; answers with what was done, in order. */
@@ -65,41 +44,29 @@ function walk(script: Script) {
     policy: policy(script.policy),
     existing,
   };
-  const done: string[] = [];
+  const effects: Effect[] = [];
   const titles: string[] = [];
-  const counts = new Map<string, number>();
   let state = planned(kind);
   let input: RolloutInput = { type: "locked", grant };
   for (let now = 0; !hasEnded(state); now += 100) {
     const next = transition(state, input, { now, ready });
     state = next.state;
-    for (const event of next.events) {
-      const { title, ok } = (event.stepFinished ?? {}) as { title?: string; ok?: boolean };
-      if (title !== undefined) titles.push(`${ok ? "✓" : "✗"} ${title}`);
-    }
-    const effect = state.doing;
-    if (!effect) break;
-    const count = (counts.get(effect.kind) ?? 0) + 1;
-    counts.set(effect.kind, count);
-    done.push(`${effect.kind}${effect.ids.length > 0 ? ` ${effect.ids.map(short).join(" ")}` : ""}`);
-    input = failing.includes(`${effect.kind}:${count}`)
-      ? { type: "failed", failure: failure(effect) }
-      : success(effect);
-    if (input.type === "done" && effect.kind === "verify") for (const id of effect.ids) ready.add(id);
-    if (input.type === "done" && effect.kind === "stop") for (const id of effect.ids) ready.delete(id);
+    titles.push(...next.events.flatMap(finishedTitle));
+    if (!state.doing) break;
+    effects.push(state.doing);
+    const nth = effects.filter((each) => each.kind === state.doing?.kind).length;
+    input = answer(state.doing, nth, { failing, ready });
   }
-  return { state, done, titles };
+  return { state, done: effects.map(inWords), titles };
 }
 
+function finishedTitle({ stepFinished }: JsonObject): string[] {
+  const { title, ok } = (stepFinished ?? {}) as { title?: string; ok?: boolean };
+  return title === undefined ? [] : [`${ok ? "✓" : "✗"} ${title}`];
+}
+
+const inWords = ({ kind, ids }: Effect) => [kind, ...ids.map(short)].join(" ");
 const short = (id: string) => id.split("/").slice(2).join("/").replace(/-.*/, "");
-const failure = ({ kind }: Effect): Failure => ({ reason: `${kind} failed.`, remedy: "" });
-
-function success({ kind }: Effect): RolloutInput {
-  const result: EffectResult = { nodes: 1 };
-  if (kind === "prepare") result.release = { digest: `sha256:${"ab".repeat(32)}`, fileCount: 12, reused: false };
-  return { type: "done", result };
-}
-
 describe("a deploy", () => {
   test("of the first revision starts all replicas, registers them, and says what happened", () => {
     const { state, done, titles } = walk({ old: 0 });
@@ -256,174 +223,4 @@ describe("the other kinds", () => {
     expect(titles[0]).toBe("✓ Release of revision 2 is there (sha256:abababab…)");
     expect(state.phase).toBe("succeeded");
   });
-});
-
-/** Small deterministic random numbers (mulberry32). */
-function randomOf(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
-/**
- * A machine room: replicas with health, a mesh that holds the last picture, and a rollout whose server is killed at any
- * moment and carried on from the JSON it had committed.
- */
-class Room {
-  readonly #random: () => number;
-  readonly #newIsGood: boolean;
-  /** Epoch of the simulation. */
-  now = 0;
-  committed: RolloutState;
-  running = new Map<string, "unproven" | "ready" | "failing">();
-  routed = new Set<string>();
-  log: string[] = [];
-  readonly #old: LockGrant["existing"];
-  readonly #oldHealthy: boolean;
-  readonly #floor: number;
-
-  constructor(seed: number) {
-    this.#random = randomOf(seed);
-    const kinds: RolloutKind[] = ["deploy", "deploy", "restart", "scale", "rollback", "stop", "remove"];
-    const kind = kinds[Math.floor(this.#random() * kinds.length)] ?? "deploy";
-    this.#old = oldReplicas(Math.floor(this.#random() * 4) + (kind === "deploy" ? 0 : 1));
-    this.#newIsGood = this.#random() < 0.6;
-    this.#oldHealthy = this.#random() < 0.8;
-    for (const { id } of this.#old) {
-      this.running.set(id, this.#oldHealthy ? "ready" : "failing");
-      this.routed.add(id);
-    }
-    const gone = kind === "stop" || kind === "remove";
-    const wanted = gone ? 0 : 1 + Math.floor(this.#random() * 4);
-    const plan = policy({
-      wanted,
-      surge: 1 + Math.floor(this.#random() * 3),
-      release: kind === "deploy" ? "make" : "none",
-    });
-    this.#floor = this.#oldHealthy ? Math.min(this.#old.length, wanted) : 0;
-    const previousRevision = this.#old.length > 0 ? 1 : 0;
-    const revision = kind === "deploy" || kind === "rollback" ? 2 : 1;
-    const grant = { revision, previousRevision, trafficRevision: previousRevision, policy: plan, existing: this.#old };
-    this.committed = planned(kind);
-    this.step({ type: "locked", grant });
-  }
-
-  get #ready(): Set<string> {
-    return new Set([...this.running].filter(([, health]) => health === "ready").map(([id]) => id));
-  }
-
-  step(input: RolloutInput): void {
-    this.now += 50;
-    const { state } = transition(this.committed, input, { now: this.now, ready: this.#ready });
-    // What is committed is JSON: nothing else survives the server.
-    this.committed = JSON.parse(JSON.stringify(state)) as RolloutState;
-    // The traffic keeper may act on it at once.
-    if (this.#random() < 0.5) this.publish();
-  }
-
-  publish(): void {
-    const replicas = this.committed.replicas.map((replica: RolloutReplica) => {
-      const health = this.running.get(replica.id);
-      return { ...replica, port: health ? 1 : 0, health: { state: health ?? ("down" as const) } };
-    });
-    const active = plannedEndpoints(replicas).filter(({ state }) => state === "active");
-    for (const { id } of active) {
-      if (this.running.get(id) === "unproven") throw new Error(`${id} gets traffic without having been ready`);
-      if (!this.#newIsGood && id.startsWith("default/a/2/")) throw new Error(`${id} is bad and gets traffic`);
-    }
-    this.routed = new Set(active.map(({ id }) => id));
-    const ready = active.filter(({ id }) => this.running.get(id) === "ready").length;
-    if (ready < this.#floor) throw new Error(`${ready} ready endpoints are left of ${this.#floor}`);
-  }
-
-  /** Does an effect as the outside would; may be killed in the middle (answers undefined) or fail. */
-  perform(effect: Effect): RolloutInput | undefined {
-    const fails = this.#random() < 0.12;
-    const killed = () => this.#random() < 0.15;
-    if (killed()) return undefined;
-    switch (effect.kind) {
-      case "start":
-        for (const id of effect.ids) {
-          if (!this.running.has(id)) this.running.set(id, "unproven");
-          if (killed()) return undefined;
-        }
-        break;
-      case "verify": {
-        const good = effect.ids.every((id) => this.#newIsGood || id.startsWith("default/a/1/"));
-        if (!good) return { type: "failed", failure: failure(effect) };
-        if (!fails) for (const id of effect.ids) this.running.set(id, "ready");
-        break;
-      }
-      case "shift":
-        this.publish();
-        break;
-      case "drain":
-        this.publish();
-        // The last healthy ones stay, whatever was planned.
-        if (effect.ids.some((id) => this.routed.has(id))) return { type: "failed", failure: failure(effect) };
-        break;
-      case "stop":
-        for (const id of effect.ids) {
-          if (this.routed.has(id)) throw new Error(`${id} is stopped while it gets traffic`);
-          if (!fails) this.running.delete(id);
-          if (killed()) return undefined;
-        }
-        break;
-      case "unregister":
-        this.routed.clear();
-        break;
-      default:
-    }
-    if (killed()) return undefined;
-    return fails ? { type: "failed", failure: failure(effect) } : success(effect);
-  }
-
-  run(): RolloutState {
-    for (let turns = 0; !hasEnded(this.committed); turns += 1) {
-      if (turns > 500) throw new Error("it never ends");
-      const effect = this.committed.doing;
-      if (!effect) throw new Error(`nothing is done in ${this.committed.phase}`);
-      if (!(effect.until > this.now)) throw new Error(`${effect.kind} has no deadline ahead`);
-      this.log.push(effect.kind);
-      const outcome = this.perform(effect);
-      this.step(outcome ?? { type: "resumed", awayMs: 1000, why: "killed" });
-    }
-    this.publish();
-    return this.committed;
-  }
-
-  /** What has to hold once it is over. */
-  check(): void {
-    const { phase, kind, replicas, policy: plan } = this.committed;
-    const wanted = replicas.filter((replica) => replica.phase === "running");
-    for (const { id } of wanted) if (!this.running.has(id)) throw new Error(`${id} is wanted and does not run`);
-    const kept = new Set(replicas.map(({ id }) => id));
-    for (const id of this.running.keys()) if (!kept.has(id)) throw new Error(`${id} runs and nobody knows of it`);
-    if (phase === "succeeded" && wanted.length !== plan.wanted) throw new Error(`${wanted.length} of ${plan.wanted}`);
-    if (phase === "rolled_back" && kind !== "remove" && wanted.length !== this.#old.length) {
-      throw new Error(`${wanted.length} replicas came back of ${this.#old.length}`);
-    }
-    if (phase === "succeeded" && !this.#newIsGood && (kind === "deploy" || kind === "rollback")) {
-      throw new Error("a bad revision succeeded");
-    }
-  }
-}
-
-test("in thousands of random rollouts with failures and crashes at any moment, no invariant breaks", () => {
-  const ends = new Map<string, number>();
-  for (let seed = 1; seed <= 3000; seed += 1) {
-    const room = new Room(seed);
-    try {
-      const { phase } = room.run();
-      room.check();
-      ends.set(phase, (ends.get(phase) ?? 0) + 1);
-    } catch (error) {
-      throw new Error(`seed ${seed}: ${(error as Error).message} after ${room.log.join(" ")}`, { cause: error });
-    }
-  }
-  for (const phase of ["succeeded", "rolled_back", "failed"]) expect(ends.get(phase)).toBeGreaterThan(20);
 });

@@ -33,20 +33,25 @@ function apply(turn: Turn, input: RolloutInput): void {
   const { draft } = turn;
   switch (input.type) {
     case "locked":
-      return takeGrant(turn, input.grant);
+      takeGrant(turn, input.grant);
+      return;
     case "refused":
       draft.failure = input.failure;
-      return turn.end("rolled_back");
+      turn.end("rolled_back");
+      return;
     case "resumed":
-      return resume(turn, input);
+      resume(turn, input);
+      return;
     case "done": {
       const kind = draft.doing?.kind;
       if (kind === undefined) return;
       const follow = draft.phase === "reverting" ? backward[kind] : forward[kind];
-      return follow?.(turn, input.result);
+      follow?.(turn, input.result);
+      return;
     }
     case "failed":
-      return fail(turn, input.failure);
+      fail(turn, input.failure);
+      return;
   }
 }
 
@@ -62,19 +67,27 @@ function fail(turn: Turn, failure: Failure): void {
   const { draft } = turn;
   const doing = draft.doing;
   if (doing === undefined) return;
-  if (draft.phase === "reverting") return revertFailed(turn, doing.kind, failure);
+  if (draft.phase === "reverting") {
+    revertFailed(turn, doing.kind, failure);
+    return;
+  }
   if (doing.kind === "stop") {
     // What asked for traffic has it; a process that does not end is no reason to go back.
     stopped(turn, false);
-    if (draft.kind !== "stop" && draft.kind !== "remove") return next(turn);
+    if (draft.kind !== "stop" && draft.kind !== "remove") {
+      next(turn);
+      return;
+    }
     draft.failure = failure;
-    return turn.end("failed");
+    turn.end("failed");
+    return;
   }
   turn.finish(doing.title, false);
   const ends = draft.kind === "stop" || draft.kind === "remove";
   if (ends && doing.kind !== "drain") {
     draft.failure = failure;
-    return turn.end("failed");
+    turn.end("failed");
+    return;
   }
   enterRevert(turn, failure);
 }

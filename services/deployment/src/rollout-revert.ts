@@ -19,9 +19,14 @@ export function enterRevert(turn: Turn, failure: Failure): void {
   const missing = missingReplicas(turn);
   if (missing.length > 0 && draft.direct) {
     failure.reason += " What served before was not healthy either, so the new replicas stay.";
-    return turn.end("failed");
+    turn.end("failed");
+    return;
   }
-  if (missing.length === 0) return moved ? shiftBack(turn) : stopNew(turn);
+  if (missing.length === 0) {
+    if (moved) shiftBack(turn);
+    else stopNew(turn);
+    return;
+  }
   draft.replicas.push(...missing);
   draft.serveBy = turn.view.now + draft.policy.deadlineMs;
   const title = `Starting ${replicaWords(draft, missing)} again`;
@@ -53,7 +58,8 @@ function shiftBack(turn: Turn): void {
   const healthy = (replicas: readonly RolloutReplica[]) => replicas.some(({ id }) => view.ready.has(id));
   if (others.length > 0 && !healthy(others) && healthy(fresh)) {
     if (draft.failure) draft.failure.reason += " What served before has no healthy replica, so the new ones stay.";
-    return turn.end("failed");
+    turn.end("failed");
+    return;
   }
   for (const replica of turn.replicas({ role: "restored", phase: "running" })) replica.traffic = "active";
   for (const replica of turn.replicas({ role: "fresh", traffic: "active" })) replica.traffic = "draining";
@@ -67,14 +73,20 @@ function shiftBack(turn: Turn): void {
 
 function stopNew(turn: Turn): void {
   const fresh = turn.replicas({ role: "fresh", phase: "running" });
-  if (fresh.length > 0) return beginStop(turn, fresh, turn.view.now);
+  if (fresh.length > 0) {
+    beginStop(turn, fresh, turn.view.now);
+    return;
+  }
   leaveMesh(turn);
 }
 
 /** Where nothing served before, nothing is in the mesh afterwards. */
 function leaveMesh(turn: Turn): void {
   const { draft, view } = turn;
-  if (draft.previousRevision !== 0 || !draft.shifted) return turn.end("rolled_back");
+  if (draft.previousRevision !== 0 || !draft.shifted) {
+    turn.end("rolled_back");
+    return;
+  }
   draft.trafficRevision = 0;
   const title = "Taking the service out of the mesh";
   turn.begin("unregister", { phase: "reverting", ids: [], until: view.now + TRAFFIC_LIMIT_MS, title });
@@ -100,7 +112,10 @@ export const backward: Partial<Record<EffectKind, (turn: Turn, result: EffectRes
     const active = turn.replicas({ traffic: "active" });
     turn.finish(active.length > 0 ? "What served before has the traffic" : "New replicas are out of the mesh");
     const leaving = turn.replicas({ role: "fresh", traffic: "draining" });
-    if (leaving.length === 0) return stopNew(turn);
+    if (leaving.length === 0) {
+      stopNew(turn);
+      return;
+    }
     const until = view.now + TRAFFIC_LIMIT_MS + draft.policy.drainTimeoutMs;
     const title = `Draining ${replicaWords(draft, leaving)}`;
     turn.begin("drain", { phase: "reverting", ids: ids(leaving), until, title });
@@ -123,7 +138,8 @@ export function revertFailed(turn: Turn, kind: EffectKind, failure: Failure): vo
   const { draft } = turn;
   if (kind === "stop") {
     stopped(turn, false);
-    return stopNew(turn);
+    stopNew(turn);
+    return;
   }
   turn.finish(draft.doing?.title ?? "", false);
   if (draft.failure) draft.failure.reason += ` Undoing it failed too: ${failure.reason}`;

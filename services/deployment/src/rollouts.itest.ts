@@ -173,7 +173,7 @@ describe("two deploys of one service at once", () => {
 
 describe("rollback", () => {
   test("brings back the last good release with its manifest and environment", async () => {
-    const manifest = 'env: {SUFFIX: "-${env.WORD}"}\n';
+    const manifest = `env: {SUFFIX: "-$\{env.WORD}"}\n`;
     await site.deploy({ version: "1", manifest }, { variables: { WORD: "old" } });
     await site.deploy({ version: "2", manifest }, { variables: { WORD: "new" } });
     await site.deploy({ version: "bad", before: "process.exit(1);" });

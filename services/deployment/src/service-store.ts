@@ -179,7 +179,10 @@ export function readRollouts(
 }
 
 /** Notes which process of a replica has passed its health checks. */
-export async function noteProven(db: Database, environment: string, id: string, proven: string): Promise<void> {
+export async function noteProven(
+  db: Database,
+  { environment, id, proven }: { environment: string; id: string; proven: string },
+): Promise<void> {
   await db
     .updateTable("replica")
     .set({ proven })

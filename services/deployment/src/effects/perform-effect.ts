@@ -40,26 +40,30 @@ export async function performEffect(scene: EffectScene): Promise<RolloutInput> {
   const { effect, signal } = scene;
   let trouble: HmsError | undefined;
   for (;;) {
-    const late = AbortSignal.timeout(Math.max(0, effect.until - Date.now()) + LAST_WORDS_MS);
-    try {
-      const result = await HANDLERS[effect.kind]({ ...scene, signal: AbortSignal.any([signal, late]) });
-      return { type: "done", result };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof EffectFailedError) return { type: "failed", failure: error.failure };
-      const known = HmsError.from(error);
-      if (known.code === "INTERNAL") scene.parts.log.error("an effect of a rollout failed", { effect, error });
-      if (!mayPass(known.code, effect.kind)) return failed(known.message);
-      if (trouble === undefined && !late.aborted) {
-        const again = effect.kind === "release" ? "it is run again" : "it is tried again";
-        scene.say(`${known.message} (${again})`);
-      }
-      if (!late.aborted) trouble = known;
-      if (Date.now() >= effect.until) {
-        return failed(`${effect.title}: it took too long.${trouble ? ` The last trouble: ${trouble.message}` : ""}`);
-      }
-    }
+    const outcome = await attempt(scene);
+    signal.throwIfAborted();
+    if (!("trouble" in outcome)) return outcome;
+    if (trouble === undefined) scene.say(troubleWords(outcome.trouble, effect.kind));
+    trouble = outcome.trouble;
+    if (Date.now() >= effect.until) return failed(`${effect.title}: it took too long. ${trouble.message}`);
     await delay(AGAIN_MS, undefined, { signal });
+  }
+}
+
+const troubleWords = ({ message }: HmsError, kind: EffectKind) =>
+  `${message} (${kind === "release" ? "the release command is run again" : "tried again"})`;
+
+async function attempt(scene: EffectScene): Promise<RolloutInput | { trouble: HmsError }> {
+  const { effect, signal, parts } = scene;
+  const late = AbortSignal.timeout(Math.max(0, effect.until - Date.now()) + LAST_WORDS_MS);
+  try {
+    const result = await HANDLERS[effect.kind]({ ...scene, signal: AbortSignal.any([signal, late]) });
+    return { type: "done", result };
+  } catch (error) {
+    if (error instanceof EffectFailedError) return { type: "failed", failure: error.failure };
+    const trouble = HmsError.from(error);
+    if (trouble.code === "INTERNAL") parts.log.error("an effect of a rollout failed", { effect, error });
+    return mayPass(trouble.code, effect.kind) ? { trouble } : failed(trouble.message);
   }
 }
 
