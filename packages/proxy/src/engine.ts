@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import { Server as NetServer } from "node:net";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
@@ -30,7 +31,8 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly #drainListeners = new Set<(endpointId: string) => void>();
   readonly #refusals = new Map<number, number>();
   readonly #sweeper: NodeJS.Timeout;
-  isClosing = false;
+  #idleGraceMs = 0;
+  #retiredAt = Number.POSITIVE_INFINITY;
 
   constructor(options: ProxyEngineOptions) {
     this.maxHeadBytes = options.maxHeadBytes ?? 32 * 1024;
@@ -94,10 +96,22 @@ class Engine implements ProxyEngine, FrontendContext {
     });
   }
 
-  async close({ graceMs = DEFAULT_GRACE_MS } = {}): Promise<void> {
-    this.isClosing = true;
+  get isClosing(): boolean {
+    return this.#retiredAt !== Number.POSITIVE_INFINITY;
+  }
+
+  retire(): void {
+    if (!this.isClosing) this.#retiredAt = performance.now();
+    this.#idleGraceMs = Number.POSITIVE_INFINITY;
+  }
+
+  async close({ graceMs = DEFAULT_GRACE_MS, idleGraceMs = 0 } = {}): Promise<void> {
+    this.retire();
+    this.#idleGraceMs = idleGraceMs;
     const cut = setTimeout(() => this.#cutClients(), graceMs);
-    await Promise.all([...this.#servers].map(closeServer));
+    const closed = Promise.all([...this.#servers].map(closeServer));
+    this.#sweep(performance.now());
+    await closed;
     clearTimeout(cut);
     clearInterval(this.#sweeper);
     this.#cutClients();
@@ -126,16 +140,19 @@ class Engine implements ProxyEngine, FrontendContext {
         else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
       }
     }
-    const idleBefore = now - this.#clientIdleTimeoutMs;
-    for (const client of this.clients) {
-      if (client.user === null && client.idleSince < idleBefore) client.socket.destroy();
+    this.#sweepClients(now);
+  }
+
+  #sweepClients(now: number): void {
+    const limit = this.isClosing ? this.#idleGraceMs : this.#clientIdleTimeoutMs;
+    for (const { user, idleSince, socket } of this.clients) {
+      const since = this.isClosing ? Math.max(idleSince, this.#retiredAt) : idleSince;
+      if (user === null && now - since >= limit) socket.destroy();
     }
   }
 }
 
+/** Stops listening; the HTTP server's own `close` would cut connections on which a request is under way. */
 function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
+  return new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()));
 }

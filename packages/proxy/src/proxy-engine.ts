@@ -47,9 +47,12 @@ export interface ProxyEngine extends AsyncDisposable {
   onDrained(listener: (endpointId: string) => void): () => void;
   /** All metrics in Prometheus text exposition format 0.0.4. */
   metrics(): string;
+  /** From now on every answer closes its connection (`Connection: close`); servers listen until they are closed. */
+  retire(): void;
   /**
    * Closes every server of the engine: no new connections, `Connection: close` on running answers; resolves when all
-   * is finished. What runs after `graceMs` (default 10 s) is cut.
+   * is finished. Idle connections are cut after `idleGraceMs` (default 0), because a request may be under way on them;
+   * what runs after `graceMs` (default 10 s) is cut.
    */
-  close(options?: { graceMs?: number }): Promise<void>;
+  close(options?: { graceMs?: number; idleGraceMs?: number }): Promise<void>;
 }
