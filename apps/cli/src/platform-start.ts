@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { type InstancePaths, programPath, resolveInstance } from "@hms/config";
-import { agent } from "@hms/contracts";
+import { agent, deployment } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
 import { openSession } from "./session.ts";
@@ -131,10 +131,25 @@ async function lookAround(session: Session): Promise<Look> {
     if (broken) return { missing: `${broken.name}: ${broken.lastError}`, isBroken: true };
     if (waiting.length > 0)
       return { missing: `waiting for ${waiting.map(({ name }) => name).join(", ")}`, isBroken: false };
-    await session.deployments.listServices({ pageSize: 1 }, { timeoutMs: 1000 });
     const { nodes } = await session.mesh.getSnapshot({}, { timeoutMs: 1000 });
     return { missing: nodes.length === 0 ? "no data plane is connected" : "", isBroken: false };
   } catch (error) {
     return { missing: HmsError.from(error).message, isBroken: false };
+  }
+}
+
+/**
+ * Waits until every service that should serve does, at most this long: a service that is broken by itself must not keep
+ * the platform from being ready. Answers with the names of those that do not.
+ */
+export async function waitForServices({ deployments }: Session, patienceMs: number): Promise<string[]> {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    const { services } = await deployments.listServices({ pageSize: 1000 });
+    const late = services.filter(
+      ({ health }) => health === deployment.ServiceHealth.DOWN || health === deployment.ServiceHealth.DEGRADED,
+    );
+    if (late.length === 0 || Date.now() > until) return late.map(({ name }) => name);
+    await pause(50);
   }
 }

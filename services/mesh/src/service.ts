@@ -43,7 +43,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
-      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n);
+      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n, signal);
       try {
         for await (const snapshot of feed.follow(known, signal)) yield { snapshot };
       } finally {

@@ -24,7 +24,7 @@ const isFor = (key: ServiceKey) => (entry: ServiceKey) =>
   entry.environment === key.environment && entry.name === key.name;
 
 /** @throws HmsError ALREADY_EXISTS if another service has an endpoint or a route of this picture. */
-export function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
+function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
   const own = new Set(picture.endpoints.map(({ endpointId }) => endpointId));
   for (const service of services) {
     if (isFor(picture)(service)) continue;

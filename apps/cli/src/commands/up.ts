@@ -7,11 +7,12 @@ import { ExitCode } from "../exit-code.ts";
 import { followRollout } from "../follow-rollout.ts";
 import { humanDuration } from "../output/human.ts";
 import { parseCount } from "../parse-option.ts";
-import { lastWords, logSize, runningSession, spawnAgent, waitUntilReady } from "../platform-start.ts";
+import { lastWords, logSize, runningSession, spawnAgent, waitForServices, waitUntilReady } from "../platform-start.ts";
 import { readManifest } from "../read-manifest.ts";
 import type { Session } from "../session.ts";
 
 const START_PATIENCE_MS = 120_000;
+const SERVICES_PATIENCE_MS = 10_000;
 const LONGEST_RESTART_PAUSE_MS = 10_000;
 
 /** Starts the platform, deploys what is asked for, and stays until Ctrl-C. */
@@ -31,6 +32,9 @@ export async function run(invocation: Invocation): Promise<number> {
   const keeper = keepAgent(paths, invocation);
   const session = await Promise.race([waitUntilReady(globals, AbortSignal.timeout(START_PATIENCE_MS)), keeper.failed]);
   try {
+    const late = await waitForServices(session, SERVICES_PATIENCE_MS);
+    if (late.length > 0)
+      output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
     const code = await deployMissing({ ...invocation, session: () => session }, session);
     showWelcome(invocation, paths);
@@ -128,7 +132,7 @@ async function stayUntilInterrupted(
   if (reason === "asked") {
     output.note("Stopping …");
     await session.agent.shutdown({}, { timeoutMs: 90_000 });
-    await Promise.race([ended, pause(10_000)]);
+    await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
   }
   clearInterval(alive);
   output.note("Stopped.");
