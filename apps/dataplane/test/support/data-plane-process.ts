@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { programPath } from "@hms/config";
 import type { ListenerKeeper } from "@hms/handover";
@@ -35,6 +35,8 @@ export interface Health {
 
 /** Starts one, without waiting for it. */
 export function spawnDataPlane(installation: Installation, { keeper, as }: StartOptions = {}): DataPlaneProcess {
+  // What the test has written there is the user's own.
+  if (as) execFileSync("chown", ["-R", `${as.uid}:${as.gid}`, installation.paths.data, installation.paths.config]);
   const stdio = ["ignore", "ignore", "pipe", ...(keeper ? (["ipc"] as const) : [])] as const;
   const child = spawn(process.execPath, [programPath("dataplane")], {
     env: installation.env,
