@@ -94,6 +94,7 @@ async function closeAll({ file, peers, stopped, stop, graceMs }: Closing): Promi
   ];
   await Promise.all([file.remove(), stopped]);
   for (const timer of timers) clearTimeout(timer);
+  peers.clear();
 }
 
 function stopping(message: string, reason: "SERVER_STOPPING" | "INTERRUPTED"): HmsError {
