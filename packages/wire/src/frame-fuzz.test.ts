@@ -1,54 +1,14 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { registry } from "@hms/contracts";
 import { expect, test } from "vitest";
 import { FieldReader, MalformedError } from "./field-reader.ts";
-import { FrameType, HEADER_BYTES, MAX_DATA_BYTES } from "./frame.ts";
+import { HEADER_BYTES, MAX_DATA_BYTES } from "./frame.ts";
 import { type Frame, FrameReader } from "./frame-reader.ts";
+import { mutatedFrames, random } from "./fuzz-frames.ts";
 import { readHello } from "./hello.ts";
-import { metadataFields } from "./metadata-fields.ts";
-import { frameBytes } from "./raw-peer.ts";
-import { RequestEnvelope, requestPrefix } from "./request-envelope.ts";
+import { RequestEnvelope } from "./request-envelope.ts";
 import { ResponseEnvelope } from "./response-envelope.ts";
 
 const BUDGET_MS = 1_500;
 const SEED = 20_261_120;
-
-/** Repeatable random numbers (xorshift32, G. Marsaglia 2003). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
-
-const lookup = toBinary(
-  registry.LookupRequestSchema,
-  create(registry.LookupRequestSchema, { serviceId: "hms.cdf.debate", environment: "prod" }),
-);
-const requestData = Buffer.concat([
-  requestPrefix("hms.ffi.v1.RegistryService", "Lookup"),
-  metadataFields({ authorization: "Bearer secret", traceparent: "00-1-2-01" }),
-  Buffer.from([0x20, 0x80, 0x94, 0xeb, 0xdc, 0x03, 0x1a, lookup.length]),
-  lookup,
-]);
-const good = Buffer.concat([
-  frameBytes(1, { type: FrameType.HELLO }, Buffer.from("0801100f18808010", "hex")),
-  frameBytes(1, { type: FrameType.REQUEST }, requestData),
-  frameBytes(3, { type: FrameType.REQUEST, flags: 2 }, requestData),
-  frameBytes(3, { type: FrameType.DATA }, Buffer.from(lookup)),
-  frameBytes(3, { type: FrameType.DATA, flags: 5 }),
-  frameBytes(1, { type: FrameType.RESPONSE }, Buffer.from("0a070805120361626312020801", "hex")),
-]);
-
-function mutated(next: (below: number) => number): Buffer {
-  const bytes = Buffer.concat(Array.from({ length: 1 + next(3) }, () => good));
-  for (let n = next(12); n > 0; n -= 1) bytes[next(bytes.length)] = next(256);
-  const cut = next(4) === 0 ? next(bytes.length) : 0;
-  return bytes.subarray(cut, next(4) === 0 ? cut + next(bytes.length - cut + 1) : bytes.length);
-}
 
 /** Everything a connection does with a frame before anybody is asked. */
 function digest(frame: Frame, envelopes: { request: RequestEnvelope; response: ResponseEnvelope }): void {
@@ -77,7 +37,7 @@ test(`bytes of any kind are read without harm (seed ${SEED})`, () => {
   let rounds = 0;
   let frames = 0;
   for (const endAt = performance.now() + BUDGET_MS; performance.now() < endAt; rounds += 1) {
-    const bytes = mutated(next);
+    const bytes = mutatedFrames(next);
     const reader = new FrameReader({
       frame: (frame) => {
         expect(frame.start).toBeGreaterThanOrEqual(HEADER_BYTES);

@@ -8,17 +8,19 @@ import { echoContract, echoKernel } from "./echo-contract.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { Stage } from "./registry-on-socket.ts";
 
+/** A program of the machine, not of the project. */
+const GO = "go";
 const INTEROP = join(import.meta.dirname, "..", "interop");
 
 /** Why the suite cannot run here; undefined if it can. Offline machines need the modules in Go's cache. */
 function missing(): string | undefined {
   try {
-    execFileSync("go", ["version"], { stdio: "ignore" });
+    execFileSync(GO, ["version"], { stdio: "ignore" });
   } catch {
     return "go is not installed";
   }
   try {
-    execFileSync("go", ["mod", "download"], { cwd: INTEROP, stdio: "ignore", timeout: 30_000 });
+    execFileSync(GO, ["mod", "download"], { cwd: INTEROP, stdio: "ignore", timeout: 30_000 });
   } catch {
     return "the Go modules are not in the cache and cannot be downloaded";
   }
@@ -35,7 +37,7 @@ describe.skipIf(why !== undefined)(`stock ttrpc (github.com/containerd/ttrpc)${w
 
   beforeAll(async () => {
     program = join(dirname(dirname(await built.socketPath())), "interop");
-    execFileSync("go", ["build", "-o", program, "."], { cwd: INTEROP, stdio: "inherit" });
+    execFileSync(GO, ["build", "-o", program, "."], { cwd: INTEROP, stdio: "inherit" });
   }, 180_000);
   afterAll(() => built.release());
   afterEach(() => stage.release());
