@@ -27,7 +27,7 @@ function program(path: string, text: string): void {
   chmodSync(path, 0o755);
 }
 
-describe.each(identities)("the surroundings of a replica kept by %s", (identity) => {
+describe.concurrent.each(identities)("the surroundings of a replica kept by %s", (identity) => {
   test("hold the operator's tool chains, though they lie in a hidden home, and nothing else of it", async () => {
     const machine = new TestMachine(identity);
     const { home } = machine;
