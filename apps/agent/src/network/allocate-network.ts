@@ -69,7 +69,7 @@ async function moveSidePorts(network: InstanceNetwork): Promise<void> {
 }
 
 /** True if nobody listens there: a listener that shares its port would let us in, so a connection is tried, too. */
-export function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
+function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));

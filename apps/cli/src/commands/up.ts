@@ -95,8 +95,8 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
   for (const file of files) {
     const { parsed, ...manifest } = readManifest(file);
     if (services.some(({ name }) => name === parsed.name)) continue;
-    const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (signal) =>
-      session.deployments.deploy({ ...manifest, environment }, { signal }),
+    const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (options) =>
+      session.deployments.deploy({ ...manifest, environment }, options),
     );
     if (code !== ExitCode.OK) return code;
   }
