@@ -30,7 +30,11 @@ test(`${ROUNDS} deploys, each with a control process killed at a random moment, 
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? "server";
     // The one killed before may still be coming back.
     let pid = 0;
-    await waitFor(async () => (pid = await platform.pidOf(victim).catch(() => 0)) > 0, {
+    const running = async () => {
+      pid = await platform.pidOf(victim).catch(() => 0);
+      return pid > 0;
+    };
+    await waitFor(running, {
       deadlineMs: 30_000,
       describe: () => `the ${victim} runs`,
     });
