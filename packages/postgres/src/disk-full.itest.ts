@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
-import { startTestPostgres, tempFolder, tempInstance } from "@hms/testkit";
+import { startTestPostgres, type TempFolder, tempFolder, tempInstance } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openServiceDatabase, planEmbeddedPostgres } from "./index.ts";
@@ -16,10 +16,11 @@ function fill(folder: string, leaveBytes: number): void {
   closeSync(file);
 }
 
-const folder = tempFolder();
+let folder: TempFolder;
 
 describe.runIf(process.getuid?.() === 0)("on a full disk", () => {
   beforeAll(() => {
+    folder = tempFolder();
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=120m,mode=755", "tmpfs", folder.path]);
   });
   afterAll(() => {

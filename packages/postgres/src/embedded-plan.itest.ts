@@ -56,6 +56,14 @@ describe("the embedded PostgreSQL", () => {
     expect(rules).toEqual([{ type: "local", auth_method: "scram-sha-256" }]);
   });
 
+  test("works in folders with blanks, commas and quotes in their names", async () => {
+    const name = `it's a "b", c`;
+    using parent = tempFolder({ [`${name}/x`]: "" });
+    await using instance = tempInstance({ parent: `${parent.path}/${name}` });
+    await using postgres = await startTestPostgres(instance.paths);
+    expect(await postgres.plan.isReady()).toBe(true);
+  });
+
   test("keeps its data, takes our new settings at each start and leaves the operator's own", async () => {
     await using instance = tempInstance();
     await remember(instance, "kept");
@@ -198,6 +206,25 @@ describe.runIf(isRoot)("the embedded PostgreSQL started by root", () => {
     expect(() => planEmbeddedPostgres(instance.paths, { ...root, mode: "dedicated-user" })).toThrow(
       new RegExp(`may not pass ${parent.path}, which is on the way to .* choose a data directory`),
     );
+  });
+
+  test("finds its libraries where dependencies are read-only and their links are missing", async () => {
+    using dependencies = tempFolder({
+      "native/pg-symlinks.json": JSON.stringify([{ source: "native/lib/a.so.5.18", target: "native/lib/a.so.5" }]),
+      "native/lib/a.so.5.18": "a library",
+    });
+    await using instance = tempInstance({ owner: { uid: 65534, gid: 65534 } });
+    const links = `${instance.paths.data}/links`;
+    const program = startNodeProgram(
+      `
+      import { findPostgresBinaries } from ${JSON.stringify(import.meta.resolve("./postgres-binaries.ts"))};
+      const { env } = findPostgresBinaries(${JSON.stringify(links)}, ${JSON.stringify(`${dependencies.path}/native`)});
+      console.log(JSON.stringify(env));
+    `,
+      { as: { uid: 65534, gid: 65534 } },
+    );
+    expect(JSON.parse(await program.output())).toEqual({ LD_LIBRARY_PATH: links });
+    expect(readFileSync(`${links}/a.so.5`, "utf8")).toBe("a library");
   });
 
   test.each([

@@ -23,10 +23,10 @@ describe("migrations", () => {
       [1, 2, 3, 4].map((n) => [`000${n}_t.sql`, `create table t${n} (id int); insert into t${n} values (${n});`]),
     );
     using several = tempFolder(files);
-    const { paths } = await sharedPostgres();
+    const { paths, databaseUrl } = await sharedPostgres();
     const program = `
       import { connectionSource, openServiceDatabase } from ${JSON.stringify(import.meta.resolve("./index.ts"))};
-      const source = connectionSource(${JSON.stringify(paths)}).withDatabase(${JSON.stringify(place.name)});
+      const source = connectionSource(...${JSON.stringify([paths, ...(databaseUrl ? [databaseUrl] : [])])}).withDatabase(${JSON.stringify(place.name)});
       await using opened = await openServiceDatabase({ source, service: "several", migrations: new URL(${JSON.stringify(several.url.href)}) });
       console.log(opened.applied.length);
     `;

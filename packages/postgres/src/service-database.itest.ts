@@ -126,9 +126,13 @@ describe("a service's database", () => {
     await using test = await openTestDatabase<Schema>({ service: "notes", migrations: folder.url });
     await using second = await openNotes(test.source);
     const heard: (string | undefined)[] = [];
-    await using _one = await test.database.listen("changed", (payload) => heard.push(payload));
+    const [one, two] = await Promise.all([
+      test.database.listen("changed", (payload) => heard.push(payload)),
+      test.database.listen("other", (payload) => heard.push(`other ${payload}`)),
+    ]);
+    await using _one = one;
     {
-      await using _two = await test.database.listen("other", (payload) => heard.push(`other ${payload}`));
+      await using _two = two;
       await second.notify("changed", "1");
       await second.notify("other");
       await waitFor(() => heard.length === 2, { describe: "both hints" });

@@ -87,4 +87,11 @@ describe("LatencyEstimate", () => {
     expect(latency.current(12_000)).toBeGreaterThan(1);
     expect(latency.current(12_000)).toBeLessThan(200);
   });
+
+  it("outlives one hiccup among many answers at once", () => {
+    const latency = new LatencyEstimate();
+    latency.observe(500, 1000);
+    for (let i = 1; i <= 50; i++) latency.observe(5, 1000 + i);
+    expect(latency.current(1050)).toBeLessThan(10);
+  });
 });

@@ -27,7 +27,7 @@ describe("balancing", () => {
         hits[position] = (hits[position] as number) + 1;
         setTimeout(() => response.end(), delayMs);
       });
-    const ports = [await replica(0, 5), await replica(1, 5), await replica(2, 50)];
+    const ports = [await replica(0, 10), await replica(1, 10), await replica(2, 100)];
     fixture.apply({ endpoints: ports.map((port) => ({ port })) });
     await lanes(8, 100, await fixture.listen());
     const [first, second, slow] = hits as [number, number, number];

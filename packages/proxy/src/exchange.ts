@@ -3,6 +3,7 @@ import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
 import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
@@ -10,7 +11,6 @@ import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
 import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
-import { atTurnEnd, type TurnMember } from "./turn-queue.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 
 /** One request on its way. */
@@ -40,7 +40,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   readonly #forwardedHead: string;
   readonly #head: RequestHead;
   readonly #writer: ResponseWriter;
-  readonly #startedAt = performance.now();
+  readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
   #endpoint: Endpoint | null = null;
   #connection: UpstreamConnection | null = null;
@@ -112,7 +112,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   onTurnEnd(): void {
     if (this.#hasEnded) return;
     if (this.#isAnswered) this.#complete();
-    else if (this.#isSending) this.#send(performance.now());
+    else if (this.#isSending) this.#send(turnNow());
   }
 
   #send(now: number): void {
@@ -140,11 +140,11 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onBodyProgress(): void {
-    if (this.#connection) this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
   }
 
   onBodySent(): void {
-    this.#sentAt = performance.now();
+    this.#sentAt = turnNow();
     if (!this.#connection || this.#writer.isStarted) return;
     this.#connection.deadlineAt = this.#sentAt + this.#target.service.policy.requestTimeoutMs;
   }
@@ -171,7 +171,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onResponseHead(head: ResponseHead): void {
-    const now = performance.now();
+    const now = turnNow();
     const connection = this.#connection as UpstreamConnection;
     this.#status = head.status;
     this.#endpoint?.latency.observe(now - this.#sentAt, now);
@@ -201,7 +201,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     // What ends the response is written with it, at the end of the turn.
     if (this.#connection === null || !this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
-    this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+    this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
   }
 
   onClientDrain(): void {
@@ -212,14 +212,14 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const connection = this.#connection as UpstreamConnection;
     const endpoint = this.#leaveEndpoint();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
-    else endpoint?.giveBack(connection, performance.now());
+    else endpoint?.giveBack(connection, turnNow());
     this.#isAnswered = true;
     atTurnEnd(this);
   }
 
   #complete(): void {
     this.#writer.end();
-    this.#end(performance.now());
+    this.#end(turnNow());
     if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
     else this.#client.socket.destroySoon();
   }
@@ -229,12 +229,12 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#connection?.destroy();
     this.#leaveEndpoint();
     this.#status = this.#writer.isStarted ? this.#status : 0;
-    this.#end(performance.now());
+    this.#end(turnNow());
   }
 
   onUpstreamFailure(failure: UpstreamFailure, reason: string): void {
     if (this.#hasEnded) return;
-    const now = performance.now();
+    const now = turnNow();
     const isStale = failure === "closed" && !this.#hasSentBytes();
     const endpoint = this.#leaveEndpoint() as Endpoint;
     if (failure === "connect") {
@@ -298,7 +298,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#leaveEndpoint();
     const { socket } = this.#client;
     const isCut = this.#writer.isStarted;
-    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null && reply.status !== 413;
+    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null;
     if (!isCut) {
       this.#status = reply.status;
       const isHead = this.#request.method === "HEAD";
@@ -306,7 +306,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       const { requestId } = this.#head;
       socket.write(renderErrorReply(reply, { requestId, keepAlive, isHead, isHttp10 }), "latin1");
     }
-    this.#end(performance.now());
+    this.#end(turnNow());
     if (isCut) socket.destroy();
     else if (this.#response) this.#response.noteFinished(keepAlive);
     else socket.destroySoon();
@@ -324,7 +324,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
     this.#endpoint = null;
     this.#connection = null;
-    this.#end(performance.now());
+    this.#end(turnNow());
     new Tunnel({ client: this.#client, connection, onEnd: () => this.#endpointLeft(endpoint) }).open();
   }
 

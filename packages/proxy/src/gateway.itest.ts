@@ -62,6 +62,31 @@ describe("the gateway", () => {
     expect(await errorOf(nobody)).toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining('"svc"') });
   });
 
+  it("reads the body of a request that it refuses, and goes on with the next one", async () => {
+    fixture.apply({ endpoints: [], routes: [] });
+    const client = await fixture.rawClient(await fixture.listen());
+    const head = "POST /none HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";
+    await client.exchange(head + "x".repeat(100_000), /HTTP\/1.1 404/);
+    await client.exchange(`${"x".repeat(100_000)}PUT /next HTTP/1.1\r\nHost: h\r\n\r\n`, /404[\s\S]*HTTP\/1.1 404/);
+  });
+
+  it("passes more fields on than node:http counts by default", async () => {
+    let count = 0;
+    const service = await fixture.service(
+      (request, response) => {
+        count = request.rawHeaders.filter((name) => name === "a").length;
+        response.end("ok");
+      },
+      (server) => {
+        server.maxHeadersCount = 0;
+      },
+    );
+    fixture.apply({ endpoints: [{ port: service }] });
+    const client = await fixture.rawClient(await fixture.listen());
+    await client.exchange(`GET / HTTP/1.1\r\n${"a:\r\n".repeat(2500)}Host: h\r\n\r\n`, /ok$/);
+    expect(count).toBe(2500);
+  });
+
   it("refuses paths that climb out of their route", async () => {
     const service = await fixture.service((request, response) => response.end(request.url));
     fixture.apply({ endpoints: [{ port: service }], routes: [{ path: "/files/*", methods: [] }] });

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import type { Server } from "node:http";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { deadPort, ProxyFixture, until } from "./proxy-fixture.ts";
@@ -104,6 +105,46 @@ describe("replacing the table", () => {
     const service = await fixture.service((_, response) => response.end("here"));
     fixture.apply({ name: "later", endpoints: [{ port: service }], routes: [] });
     expect(await (await fetch(`http://127.0.0.1:${port}/any`)).text()).toBe("here");
+  });
+});
+
+describe("replacing replicas under load", () => {
+  it("loses no request, not even a POST, over ten generations", async () => {
+    const replica = async (generation: number) => {
+      let server: Server | undefined;
+      const port = await fixture.service(
+        (request, response) => request.resume().on("end", () => setTimeout(() => response.end(`${generation}`), 1)),
+        (created) => {
+          server = created;
+        },
+      );
+      return { id: `g${generation}`, port, stop: () => (server as Server).close() };
+    };
+    let current = await replica(0);
+    fixture.apply({ endpoints: [current] });
+    const port = await fixture.listen();
+    const statuses = new Map<number, number>();
+    let isRunning = true;
+    const lane = async (method: string) => {
+      while (isRunning) {
+        const response = await fetch(`http://127.0.0.1:${port}/`, { method, body: method === "POST" ? "x" : null });
+        await response.arrayBuffer();
+        statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+      }
+    };
+    const load = Promise.all(["GET", "POST", "GET", "POST", "POST", "POST"].map(lane));
+    for (let generation = 1; generation <= 10; generation++) {
+      const next = await replica(generation);
+      fixture.apply({ endpoints: [{ ...current, state: "draining" }, next] });
+      const before = statuses.get(200) ?? 0;
+      await until(() => fixture.engine.drainingInFlight().size === 0 && (statuses.get(200) ?? 0) > before + 20);
+      current.stop();
+      fixture.apply({ endpoints: [next] });
+      current = next;
+    }
+    isRunning = false;
+    await load;
+    expect([...statuses.keys()]).toEqual([200]);
   });
 });
 

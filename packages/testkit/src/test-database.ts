@@ -38,6 +38,8 @@ export interface SharedPostgres {
   source: ConnectionSource;
   /** The installation it belongs to, for programs that find it by themselves. */
   paths: InstancePaths;
+  /** The administrator's URL if the tests run on another server than the embedded one. */
+  databaseUrl: string | undefined;
 }
 
 let known: Promise<SharedPostgres> | undefined;
@@ -55,9 +57,9 @@ async function askBroker(): Promise<SharedPostgres> {
   if (!path) throw new Error('Add globalSetup: ["packages/testkit/src/global-setup.ts"] to this vitest project.');
   const socket = connect(path);
   await once(socket, "connect");
-  const { paths, failure } = JSON.parse(await text(socket)) as BrokerAnswer;
+  const { paths, databaseUrl, failure } = JSON.parse(await text(socket)) as BrokerAnswer;
   if (!paths) throw new Error(`The test run's PostgreSQL did not start: ${failure}`);
-  return { paths, source: connectionSource(paths) };
+  return { paths, databaseUrl, source: connectionSource(paths, databaseUrl) };
 }
 
 function fingerprint(folder: URL): string {

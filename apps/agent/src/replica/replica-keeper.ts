@@ -55,6 +55,8 @@ export class ReplicaKeeper {
   readonly #replicas = new Map<string, Replica>();
   readonly #watch = new ReplicaWatch();
   readonly #measuring = new MeasureLoop(() => this.#replicas.values());
+  readonly #starting = new Map<string, Promise<Replica>>();
+  readonly #stopping = new Map<string, Promise<void>>();
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
@@ -128,11 +130,20 @@ export class ReplicaKeeper {
    */
   async startReplica(request: agent.StartReplicaRequest): Promise<agent.StartReplicaResponse> {
     const spec = checkedSpec(request.spec);
-    const known = this.#replicas.get(spec.replicaId);
+    const { replicaId } = spec;
+    for (let other = this.#starting.get(replicaId); other; other = this.#starting.get(replicaId)) {
+      await other.catch(() => {});
+    }
+    const known = this.#replicas.get(replicaId);
     if (known) return create(agent.StartReplicaResponseSchema, { replica: sameReplica(known, spec) });
+    const work = this.#startNew(spec).finally(() => this.#starting.delete(replicaId));
+    this.#starting.set(replicaId, work);
+    return create(agent.StartReplicaResponseSchema, { replica: (await work).view });
+  }
+
+  async #startNew(spec: agent.ReplicaSpec): Promise<Replica> {
     await this.#releases.directory(spec, spec.releaseDigest);
-    const slot = await this.#slots.take();
-    const record = { spec, slot, stopping: false };
+    const record = { spec, slot: await this.#slots.take(), stopping: false };
     const replica = this.#add(record, undefined);
     try {
       await this.#journal.add(record);
@@ -141,27 +152,41 @@ export class ReplicaKeeper {
       throw error;
     }
     await replica.start();
-    return create(agent.StartReplicaResponseSchema, { replica: replica.view });
+    return replica;
   }
 
-  /** Ends a replica and forgets it. Answers when nothing of it is left; a replica that is not there has been stopped. */
+  /**
+   * Ends a replica and forgets it. Answers when nothing of it is left; a replica that is not there has been stopped.
+   * Asked again with no grace while it is being ended, it is killed at once.
+   */
   async stopReplica(request: agent.StopReplicaRequest): Promise<agent.StopReplicaResponse> {
-    const { environment, service, revision } = parseReplicaId(request.replicaId);
-    const replica = this.#replicas.get(request.replicaId);
-    let view = replica?.view;
-    if (replica) {
-      await this.#journal.markStopping(request.replicaId);
-      replica.record.stopping = true;
-      await replica.stop(request.graceMs === undefined ? undefined : Number(request.graceMs));
-      view = replica.view;
-      await this.#bury(replica);
-    }
-    if (request.deleteLogs) await this.#logs.remove(request.replicaId);
-    view ??= create(agent.ReplicaSchema, {
-      spec: { replicaId: request.replicaId, environment, service, revision },
-      state: agent.ReplicaState.STOPPED,
-    });
+    const { replicaId, graceMs } = request;
+    const { environment, service, revision } = parseReplicaId(replicaId);
+    const replica = this.#replicas.get(replicaId);
+    if (replica) await this.#stopOnce(replica, graceMs === undefined ? undefined : Number(graceMs));
+    if (request.deleteLogs) await this.#logs.remove(replicaId);
+    const spec = { replicaId, environment, service, revision };
+    const view = replica?.view ?? create(agent.ReplicaSchema, { spec, state: agent.ReplicaState.STOPPED });
     return create(agent.StopReplicaResponseSchema, { replica: view });
+  }
+
+  async #stopOnce(replica: Replica, graceMs: number | undefined): Promise<void> {
+    const { replicaId } = replica.record.spec;
+    const before = this.#stopping.get(replicaId);
+    if (before) {
+      if (graceMs === 0) await replica.kill();
+      return before;
+    }
+    const work = this.#stopAndForget(replica, graceMs).finally(() => this.#stopping.delete(replicaId));
+    this.#stopping.set(replicaId, work);
+    return work;
+  }
+
+  async #stopAndForget(replica: Replica, graceMs: number | undefined): Promise<void> {
+    await this.#journal.markStopping(replica.record.spec.replicaId);
+    replica.record.stopping = true;
+    await replica.stop(graceMs);
+    await this.#bury(replica);
   }
 
   /** Sends every replica as it is now, then every change. */
@@ -187,6 +212,7 @@ export class ReplicaKeeper {
   async suspend(): Promise<void> {
     this.#measuring.stop();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
+    this.#machine.groups.close();
     await this.#closeLogs();
   }
 
@@ -216,6 +242,7 @@ export class ReplicaKeeper {
       changed: () => this.#watch.publish(replica.view),
     });
     this.#replicas.set(spec.replicaId, replica);
+    this.#measuring.reschedule();
     return replica;
   }
 
@@ -228,7 +255,7 @@ export class ReplicaKeeper {
 
   /** What runs without a readable spec cannot be kept: nobody knows what it should be. */
   async #endStray(stateDirectory: string): Promise<void> {
-    const stray = await adoptProcess(stateDirectory, this.#machine.surroundings.contained);
+    const stray = await adoptProcess(stateDirectory);
     if (stray) this.#warn(`What runs in ${stateDirectory} belongs to no known replica and is ended.`);
     await stray?.stop(DEFAULT_GRACE_MS);
     stray?.detach();

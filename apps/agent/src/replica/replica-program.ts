@@ -67,7 +67,7 @@ export async function launchReplica(
     sandbox: surroundings.sandbox({ slot, directory, dnsAddress }),
     controlGroups: group.directories,
     // Without a user of its own the limit would count the operator's processes.
-    maxProcesses: surroundings.contained ? limits.maxProcesses : undefined,
+    maxProcesses: surroundings.countsProcesses ? limits.maxProcesses : undefined,
   });
   const process = await launched.catch(async (error: unknown) => {
     await group.remove();
@@ -79,7 +79,7 @@ export async function launchReplica(
 /** Takes over a replica's program from an earlier agent; undefined if it does not run any more. */
 export async function adoptReplica(machine: Machine, replicaId: string): Promise<RunningProgram | undefined> {
   const stateDirectory = replicaStateDirectory(machine, replicaId);
-  const process = await adoptProcess(stateDirectory, machine.surroundings.contained);
+  const process = await adoptProcess(stateDirectory);
   if (!process) return undefined;
   const main = await process.waitForMain();
   return { process, group: machine.groups.adopt(main?.pid ?? 0, replicaKey(replicaId)) };

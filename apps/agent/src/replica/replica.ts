@@ -103,6 +103,11 @@ export class Replica {
     });
   }
 
+  /** Kills the program and everything it started, without waiting for a stop that is under way. */
+  async kill(): Promise<void> {
+    await this.#program?.process.kill();
+  }
+
   /** Ends the program until the agent starts again. */
   async suspend(): Promise<void> {
     await this.stop();
@@ -190,6 +195,9 @@ export class Replica {
       return this.#notLaunched(HmsError.from(error));
     }
     this.#note(`started: pid ${this.#pid}, port ${this.record.slot}`);
+    const { cpuLimits, limitsReason } = this.#context.machine.report;
+    if (this.record.spec.limits?.cpuMillicores && !cpuLimits)
+      this.#note(`the processor limit is not kept: ${limitsReason}`);
     await this.#save();
   }
 
