@@ -24,6 +24,8 @@ export default defineConfig({
           hookTimeout: 60_000,
           fileParallelism: false,
           globalSetup: ["packages/testkit/src/global-setup.ts"],
+          // An administrator's URL runs the database tests on another PostgreSQL (15 or newer) than the embedded one.
+          provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "" },
         },
       },
     ],

@@ -1,13 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { nginxUpstream, RIVALS, type RivalPlace } from "./gateway/rivals.ts";
+import { RIVALS, type Rival, type RivalPlace, upstream } from "./gateway/rivals.ts";
 import type { Bench, BenchResult } from "./support/bench.ts";
 import { type Contender, freePort, startContender, versionOf } from "./support/contender.ts";
 import { treeCpuSeconds } from "./support/process-cpu.ts";
-import { runWrk, WRK } from "./support/wrk.ts";
+import { runWrk, WRK, type WrkRun } from "./support/wrk.ts";
 
 const CONNECTIONS = 32;
+/** These are fast from their first request; what Node runs needs some thousands before it is compiled. */
+const COMPILED = ["nginx", "haproxy", "caddy"];
 const THINK_TIME = join(import.meta.dirname, "gateway", "think-time.lua");
 
 /** What saturating a contender came to, over all rounds. */
@@ -22,6 +24,7 @@ interface Load {
  * connections and the same upstream; and latency at half of our load against HAProxy's.
  */
 export const run: Bench = async ({ quick }) => {
+  if (!existsSync(WRK)) throw new Error(`${WRK} is missing, which makes the load: install the package wrk.`);
   const folder = mkdtempSync(join(tmpdir(), "hms-bench-gateway-"));
   const contenders: Contender[] = [];
   const result: BenchResult = { figures: {}, ratios: {}, versions: { node: process.version } };
@@ -29,7 +32,7 @@ export const run: Bench = async ({ quick }) => {
     await startAll(folder, contenders, result);
     const measured = contenders.filter(({ name }) => name !== "upstream");
     await measureThroughput(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
-    await measureHalfLoad(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
+    await measureHalfLoad(measured, result, quick ? { rounds: 5, seconds: 1 } : { rounds: 5, seconds: 5 });
   } finally {
     for (const contender of contenders.reverse()) await contender.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -39,19 +42,30 @@ export const run: Bench = async ({ quick }) => {
 
 async function startAll(folder: string, contenders: Contender[], { versions }: BenchResult): Promise<void> {
   const upstreamPort = await freePort();
-  contenders.push(await startContender(nginxUpstream({ folder, port: upstreamPort, upstreamPort })));
-  versions.wrk = (await versionOf(WRK, ["-v"]).catch((error) => String(error.stdout).split("\n")[0])) ?? "missing";
+  contenders.push(await startContender(upstream({ folder, port: upstreamPort, upstreamPort })));
+  versions.wrk = String(await versionOf(WRK, ["-v"]).catch((error) => String(error.stdout).split(" [")[0]));
   const port = await freePort();
   const host = join(import.meta.dirname, "gateway", "engine-host.ts");
   const args = [host, String(port), String(upstreamPort)];
   contenders.push(await startContender({ name: "ours", port, command: process.execPath, args }));
-  for (const rival of RIVALS) {
-    const version = await rival.version();
-    versions[rival.key] = version ?? "skipped: not installed";
-    if (version === null) continue;
-    const place: RivalPlace = { folder, port: await freePort(), upstreamPort };
-    contenders.push({ ...(await startContender(rival.command(place))), name: rival.key });
+  const place = { folder, upstreamPort };
+  const started = await Promise.allSettled(RIVALS.map((rival) => startRival(rival, place, versions)));
+  for (const outcome of started) {
+    if (outcome.status === "fulfilled" && outcome.value !== null) contenders.push(outcome.value);
   }
+  for (const outcome of started) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+async function startRival(
+  rival: Rival,
+  place: Omit<RivalPlace, "port">,
+  versions: Record<string, string>,
+): Promise<Contender | null> {
+  const version = await rival.version();
+  versions[rival.key] = version ?? "skipped: not installed";
+  if (version === null) return null;
+  const contender = await startContender(rival.command({ ...place, port: await freePort() }));
+  return { ...contender, name: rival.key };
 }
 
 /** How often and how long each contender is measured. */
@@ -63,7 +77,7 @@ interface Effort {
 async function measureThroughput(contenders: readonly Contender[], result: BenchResult, effort: Effort): Promise<void> {
   const loads = new Map<string, Load>();
   for (const { name, port } of contenders) {
-    await runWrk({ port, connections: CONNECTIONS, seconds: 1 });
+    await runWrk({ port, connections: CONNECTIONS, seconds: COMPILED.includes(name) ? 1 : 3 });
     loads.set(name, { requests: 0, cpuSeconds: 0, requestsPerSecond: 0 });
   }
   // Rounds take turns, so that a busy moment of the machine hits all alike.
@@ -96,14 +110,24 @@ async function measureHalfLoad(contenders: readonly Contender[], result: BenchRe
   const target = (figures.req_per_s_ours as number) / 2;
   // Each connection rests between two requests; the answer itself takes a small part of that time.
   const thinkMs = String(Math.max((CONNECTIONS * 1000) / target - 0.3, 0.1).toFixed(2));
-  for (const { name, port } of contenders.filter((contender) => ["ours", "haproxy"].includes(contender.name))) {
-    const runs = [];
-    for (let round = 0; round < effort.rounds; round++) {
-      runs.push(await runWrk({ ...effort, port, connections: CONNECTIONS, script: THINK_TIME, scriptArgs: [thinkMs] }));
+  const compared = contenders.filter(({ name }) => name === "ours" || name === "haproxy");
+  const runs = new Map<string, WrkRun[]>(compared.map(({ name }) => [name, []]));
+  for (let round = 0; round < effort.rounds; round++) {
+    for (const { name, port } of compared) {
+      const load = {
+        port,
+        connections: CONNECTIONS,
+        seconds: effort.seconds,
+        script: THINK_TIME,
+        scriptArgs: [thinkMs],
+      };
+      runs.get(name)?.push(await runWrk(load));
     }
-    figures[`half_load_req_per_s_${name}`] = Math.round(median(runs.map((wrk) => wrk.requestsPerSecond)));
-    figures[`half_load_p50_ms_${name}`] = rounded(median(runs.map((wrk) => wrk.p50Ms)));
-    figures[`half_load_p99_ms_${name}`] = rounded(median(runs.map((wrk) => wrk.p99Ms)));
+  }
+  for (const [name, list] of runs) {
+    figures[`half_load_req_per_s_${name}`] = Math.round(median(list.map((wrk) => wrk.requestsPerSecond)));
+    figures[`half_load_p50_ms_${name}`] = rounded(median(list.map((wrk) => wrk.p50Ms)));
+    figures[`half_load_p99_ms_${name}`] = rounded(median(list.map((wrk) => wrk.p99Ms)));
   }
   for (const metric of ["p50", "p99"]) {
     const theirs = figures[`half_load_${metric}_ms_haproxy`];

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { type ContenderCommand, versionOf } from "../support/contender.ts";
@@ -45,15 +45,15 @@ http {
   );
 }
 
-/** The upstream of all: nginx answering 36 bytes from its configuration. */
-export function nginxUpstream(place: RivalPlace): ContenderCommand {
-  const server = `server { listen 127.0.0.1:${place.port} backlog=1024; location / { return 200 "hello world, this is a small answer\\n"; } }`;
-  return {
-    name: "upstream",
-    port: place.port,
-    command: NGINX,
-    args: ["-p", place.folder, "-c", nginxConfig(place, server, "upstream")],
-  };
+/** The upstream of all: 36 bytes, from nginx's configuration or, where that is missing, from a small program. */
+export function upstream(place: RivalPlace): ContenderCommand {
+  const { folder, port } = place;
+  if (!existsSync(NGINX)) {
+    const host = join(import.meta.dirname, "upstream-host.ts");
+    return { name: "upstream", port, command: process.execPath, args: [host, String(port)] };
+  }
+  const server = `server { listen 127.0.0.1:${port} backlog=1024; location / { return 200 "hello world, this is a small answer\\n"; } }`;
+  return { name: "upstream", port, command: NGINX, args: ["-p", folder, "-c", nginxConfig(place, server, "upstream")] };
 }
 
 const nginx: Rival = {

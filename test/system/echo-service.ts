@@ -19,7 +19,7 @@ export function echoService(
   return platform.service(
     name,
     `name: ${name}
-version: ${version}
+version: "${version}"
 run:
   command: exec node server.js
 routes:
@@ -32,6 +32,7 @@ health:
   http: /healthz
   interval: 200ms
   min_healthy_time: 200ms
+  start_timeout: 10s
 rollout:
   deadline: 30s
 ${manifest}`,

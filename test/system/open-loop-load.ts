@@ -19,6 +19,8 @@ export interface LoadOptions {
   perSecond: number;
   /** Default 32. */
   connections?: number;
+  /** False: a request on a reused connection that turns out dead is not sent again; default true. */
+  repeat?: boolean;
 }
 
 /** A load that goes on until it is stopped: requests at fixed times, however long the answers take. */
@@ -29,10 +31,11 @@ export interface Load {
 }
 
 /**
- * Starts an open-loop load over keep-alive connections. A connection that was reused and turned out dead before any
- * byte of an answer is replaced once, as every HTTP client does (RFC 9112 §9.5); everything else counts as a failure.
+ * Starts an open-loop load over keep-alive connections. A request on a reused connection that turned out dead before
+ * any byte of an answer is sent again, as every HTTP client does (RFC 9112 §9.5); everything else counts as a failure.
  */
-export function startLoad({ url, method = "GET", body, perSecond, connections = 32 }: LoadOptions): Load {
+export function startLoad(options: LoadOptions): Load {
+  const { url, method = "GET", body, perSecond, connections = 32, repeat = true } = options;
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const records: LoadRecord[] = [];
   const running = new Set<Promise<void>>();
@@ -57,8 +60,8 @@ export function startLoad({ url, method = "GET", body, perSecond, connections = 
       });
       outgoing.once("error", (error) => {
         if (record.status !== 0) return;
-        if (outgoing.reusedSocket && attempt === 0) {
-          void send(record, 1).then(done);
+        if (repeat && outgoing.reusedSocket && attempt < connections) {
+          void send(record, attempt + 1).then(done);
           return;
         }
         Object.assign(record, { endedAt: performance.now(), error: error.message });
@@ -97,9 +100,4 @@ export function startLoad({ url, method = "GET", body, perSecond, connections = 
 /** The requests that did not end with the status 200. */
 export function failures(records: readonly LoadRecord[]): LoadRecord[] {
   return records.filter(({ status, error }) => status !== 200 || error !== "");
-}
-
-/** True if the request was under way at that moment. */
-export function inFlightAt(moment: number): (record: LoadRecord) => boolean {
-  return ({ startedAt, endedAt }) => startedAt <= moment && endedAt >= moment;
 }

@@ -1,7 +1,8 @@
+import { readFileSync } from "node:fs";
 import { waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { failures, inFlightAt, type Load, startLoad } from "./open-loop-load.ts";
+import { failures, type Load, type LoadRecord, startLoad } from "./open-loop-load.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
 let platform: Platform;
@@ -43,14 +44,25 @@ async function killUnderLoad(victims: number[], recovered: () => Promise<boolean
   });
   const killedAt = performance.now();
   for (const pid of victims) process.kill(pid, "SIGKILL");
+  while (victims.some(isAlive));
+  const diedAt = performance.now();
   await waitFor(() => answered(killedAt), { deadlineMs: 10_000, describe: () => "requests are answered again" });
   const backAfterMs =
     (records.find(({ startedAt, status: code }) => startedAt > killedAt && code === 200)?.endedAt ?? 0) - killedAt;
   await waitFor(recovered, { deadlineMs: 30_000, describe: () => "what was killed is back" });
   const all = await load.stop();
   const failed = failures(all);
-  const wasInFlight = inFlightAt(killedAt);
+  const wasInFlight = ({ startedAt, endedAt }: LoadRecord) => startedAt <= diedAt && endedAt >= killedAt;
   return { backAfterMs, failed, unexcused: failed.filter((record) => !wasInFlight(record)) };
+}
+
+/** True until the kernel has taken the process down; a zombie has no sockets any more. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
 }
 
 const healthy = async () => {
@@ -113,7 +125,7 @@ describe("under load, SIGKILL of", () => {
 
 describe("a graceful restart of the data plane", () => {
   test("loses no request", async () => {
-    load = startLoad({ url: platform.url("/echo-svc"), perSecond: 300 });
+    load = startLoad({ url: platform.url("/echo-svc"), perSecond: 300, repeat: false });
     const { records } = load;
     await waitFor(() => records.length > 100, { deadlineMs: 10_000, describe: () => "the load runs" });
     for (let turn = 0; turn < 3; turn += 1) {

@@ -1,14 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type InstancePaths, programPath } from "@hms/config";
-import { agent } from "@hms/contracts";
+import { type InstancePaths, programPath, resolveInstance } from "@hms/config";
+import { agent, deployment } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
 import { openSession } from "./session.ts";
 
 /** The agent's own log. */
-export const agentLog = (paths: InstancePaths) => `${paths.data}/logs/agent.log`;
+const agentLog = (paths: InstancePaths) => `${paths.data}/logs/agent.log`;
 
 /** How the agent is started. */
 export interface AgentOptions {
@@ -28,12 +28,6 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   closeSync(log);
   child.unref();
   return child;
-}
-
-/** What `up` knows of the agent it started. */
-export interface AgentWatch {
-  /** Rejects if the agent ends before the platform is ready. */
-  readonly failed: Promise<never>;
 }
 
 /** The agent's last words since it was started. */
@@ -66,7 +60,7 @@ export function logSize(paths: InstancePaths): number {
 }
 
 /** True if an agent answers. */
-export async function isRunning(session: Session): Promise<boolean> {
+async function isRunning(session: Session): Promise<boolean> {
   try {
     await session.agent.getStatus({}, { timeoutMs: 1000 });
     return true;
@@ -92,44 +86,70 @@ export async function runningSession(globals: {
   return undefined;
 }
 
-const ready = ({ components }: agent.GetStatusResponse) =>
-  components.length > 0 && components.every(({ state }) => state === agent.ReplicaState.RUNNING);
+/** A part that says for this long why it cannot start will not start by waiting. */
+const HOPELESS_MS = 10_000;
 
 /**
  * Waits until every part of the platform runs, the server answers and a data plane serves.
- * @throws HmsError DEADLINE_EXCEEDED with what is missing.
+ * @throws HmsError DEADLINE_EXCEEDED with what is missing, UNAVAILABLE with the reason of a part that cannot start.
  */
 export async function waitUntilReady(
   globals: { instance: string | undefined; data: string | undefined },
   signal: AbortSignal,
 ): Promise<Session> {
   let missing = "the agent does not answer";
+  let hopelessSince: number | undefined;
   while (!signal.aborted) {
     const session = await runningSession(globals);
     if (session) {
-      try {
-        missing = await missingPart(session);
-        if (missing === "") return session;
-      } catch (error) {
-        missing = HmsError.from(error).message;
-      }
+      const look = await lookAround(session);
+      if (look.missing === "") return session;
+      missing = look.missing;
+      hopelessSince = look.isBroken ? (hopelessSince ?? Date.now()) : undefined;
       await session.close();
+      if (hopelessSince !== undefined && Date.now() - hopelessSince > HOPELESS_MS)
+        throw new HmsError("UNAVAILABLE", missing);
     }
     await pause(50);
   }
-  throw new HmsError(
-    "DEADLINE_EXCEEDED",
-    `The platform did not become ready: ${missing}. Its log: ${agentLog((await import("@hms/config")).resolveInstance(globals))}`,
-  );
+  const log = agentLog(resolveInstance(globals));
+  throw new HmsError("DEADLINE_EXCEEDED", `The platform did not become ready: ${missing}. Its log: ${log}`);
 }
 
-async function missingPart(session: Session): Promise<string> {
-  const status = await session.agent.getStatus({}, { timeoutMs: 1000 });
-  if (!ready(status)) {
-    const waiting = status.components.filter(({ state }) => state !== agent.ReplicaState.RUNNING);
-    return `waiting for ${waiting.map(({ name }) => name).join(", ")}`;
+interface Look {
+  /** Empty: nothing. */
+  missing: string;
+  /** True if a part says why it cannot start. */
+  isBroken: boolean;
+}
+
+async function lookAround(session: Session): Promise<Look> {
+  try {
+    const { components } = await session.agent.getStatus({}, { timeoutMs: 1000 });
+    const waiting = components.filter(({ state }) => state !== agent.ReplicaState.RUNNING);
+    const broken = waiting.find(({ lastError }) => lastError !== "");
+    if (broken) return { missing: `${broken.name}: ${broken.lastError}`, isBroken: true };
+    if (waiting.length > 0)
+      return { missing: `waiting for ${waiting.map(({ name }) => name).join(", ")}`, isBroken: false };
+    const { nodes } = await session.mesh.getSnapshot({}, { timeoutMs: 1000 });
+    return { missing: nodes.length === 0 ? "no data plane is connected" : "", isBroken: false };
+  } catch (error) {
+    return { missing: HmsError.from(error).message, isBroken: false };
   }
-  await session.deployments.listServices({ pageSize: 1 }, { timeoutMs: 1000 });
-  const { nodes } = await session.mesh.getSnapshot({}, { timeoutMs: 1000 });
-  return nodes.length === 0 ? "no data plane is connected" : "";
+}
+
+/**
+ * Waits until every service that should serve does, at most this long: a service that is broken by itself must not keep
+ * the platform from being ready. Answers with the names of those that do not.
+ */
+export async function waitForServices({ deployments }: Session, patienceMs: number): Promise<string[]> {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    const { services } = await deployments.listServices({ pageSize: 1000 });
+    const late = services.filter(
+      ({ health }) => health === deployment.ServiceHealth.DOWN || health === deployment.ServiceHealth.DEGRADED,
+    );
+    if (late.length === 0 || Date.now() > until) return late.map(({ name }) => name);
+    await pause(50);
+  }
 }

@@ -20,6 +20,8 @@ const LOCAL = "127.0.0.1";
 const DNS_PORT = 53;
 /** What still runs when a data plane is replaced gets this long. */
 const DRAIN_MS = 30_000;
+/** Clients that send less often than this open a new connection for the next request anyway. */
+const IDLE_MS = 5_000;
 
 /** What a data plane is started with. */
 export interface DataPlaneOptions {
@@ -153,10 +155,13 @@ export class DataPlane {
     });
   }
 
-  /** Stops accepting, lets what runs finish for up to 30 s. */
-  async stop(): Promise<void> {
+  /**
+   * Stops accepting and lets what runs finish, for up to 30 s. `patient`: another process has taken over, so clients
+   * with idle connections get the time for one more request, which tells them to connect anew.
+   */
+  async stop(patient: boolean): Promise<void> {
     this.#listeners.stop();
-    await this.#engine.close({ graceMs: DRAIN_MS });
+    await this.#engine.close({ graceMs: DRAIN_MS, idleGraceMs: patient ? IDLE_MS : 0 });
     this.#feed?.close();
   }
 }

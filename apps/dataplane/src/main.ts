@@ -33,7 +33,9 @@ try {
   });
   await plane.start();
   log.info("serving", { gateway: network.gatewayPort, pid: process.pid });
-  process.once("SIGTERM", () => void plane.stop().then(() => process.exit(0)));
+  const stop = (patient: boolean) => void plane.stop(patient).then(() => process.exit(0));
+  process.once("SIGTERM", () => stop(true));
+  process.once("SIGINT", () => stop(false));
 } catch (error) {
   fail(HmsError.from(error).message, error);
 }

@@ -1,6 +1,6 @@
 import type { SendHandle } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
-import type { Server } from "node:net";
+import { Server } from "node:net";
 import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } from "./handover-message.ts";
 
 const sharesPorts = process.platform === "linux";
@@ -74,7 +74,11 @@ export class ListenerSet {
 
   /** Stops accepting; the parent's copies keep the addresses. */
   stop(): void {
-    for (const listener of this.#open) listener.close();
+    for (const listener of this.#open) {
+      // An HTTP server's own close() also cuts idle connections, with requests that are on their way.
+      if (listener instanceof Server) Server.prototype.close.call(listener);
+      else listener.close();
+    }
     for (const handle of this.#inherited.values()) handle.close();
     this.#open.clear();
     this.#inherited.clear();

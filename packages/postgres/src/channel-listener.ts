@@ -17,6 +17,7 @@ export class ChannelListener implements AsyncDisposable {
   readonly #handlers = new Map<string, Set<ChannelHandler>>();
   readonly #closed = new AbortController();
   #connection: Connection | undefined;
+  #opening: Promise<void> | undefined;
   #running: Promise<void> | undefined;
 
   constructor(config: () => ClientConfig) {
@@ -28,13 +29,11 @@ export class ChannelListener implements AsyncDisposable {
     const known = this.#handlers.get(channel) ?? new Set();
     this.#handlers.set(channel, known.add(handler));
     try {
-      if (!this.#running) {
-        const first = await this.#open();
-        this.#running = this.#stayConnected(first);
-      } else if (known.size === 1) {
-        // Without a connection the next one listens on every channel known by then.
-        await this.#connection?.query(`LISTEN ${escapeIdentifier(channel)}`);
-      }
+      const isFirst = this.#opening === undefined;
+      this.#opening ??= this.#begin();
+      await this.#opening;
+      // Without a connection the next one listens on every channel known by then.
+      if (!isFirst) await this.#connection?.query(`LISTEN ${escapeIdentifier(channel)}`);
     } catch (error) {
       this.#forget(channel, handler);
       throw error;
@@ -47,6 +46,15 @@ export class ChannelListener implements AsyncDisposable {
     const handlers = this.#handlers.get(channel);
     handlers?.delete(handler);
     if (handlers?.size === 0) this.#handlers.delete(channel);
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      this.#running = this.#stayConnected(await this.#open());
+    } catch (error) {
+      this.#opening = undefined;
+      throw error;
+    }
   }
 
   async #open(): Promise<Connection> {
@@ -92,6 +100,8 @@ export class ChannelListener implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
+    // Whoever asked to listen has been told of a failure.
+    await this.#opening?.catch(() => {});
     await this.#running;
   }
 }

@@ -4,6 +4,7 @@ import {
   existsSync,
   fsyncSync,
   lchownSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -60,6 +61,29 @@ interface Room {
   wanted: number;
 }
 
+/**
+ * Makes a folder (mode 0700) if it is not there.
+ * @throws HmsError FAILED_PRECONDITION if that is not possible, RESOURCE_EXHAUSTED if the disk is full.
+ */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    if (isFull(error)) throw diskFull(folder, { free: 0, wanted: 2 ** 20 }, error);
+    throw notWritable(folder, error);
+  }
+}
+
+const isFull = (error: unknown) => FULL.has((error as NodeJS.ErrnoException).code ?? "");
+
+function notWritable(folder: string, cause: unknown): HmsError {
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `The folder ${folder} cannot be written to (${(cause as Error).message}). Give it to the user who starts the platform, or choose another one with --data.`,
+    { reason: "NOT_WRITABLE", cause },
+  );
+}
+
 const FULL = new Set(["ENOSPC", "EDQUOT"]);
 
 /**
@@ -80,12 +104,7 @@ export function requireWritable(folder: string, atLeastBytes: number): void {
       closeSync(descriptor);
     }
   } catch (error) {
-    if (FULL.has((error as NodeJS.ErrnoException).code ?? "")) throw diskFull(folder, room, error);
-    throw new HmsError(
-      "FAILED_PRECONDITION",
-      `The folder ${folder} cannot be written to (${(error as Error).message}). Give it to the user who starts the platform, or choose another one with --data.`,
-      { reason: "NOT_WRITABLE", cause: error },
-    );
+    throw isFull(error) ? diskFull(folder, room, error) : notWritable(folder, error);
   } finally {
     rmSync(probe, { force: true });
   }

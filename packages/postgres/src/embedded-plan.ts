@@ -1,8 +1,8 @@
-import { chmodSync, existsSync, mkdirSync, renameSync } from "node:fs";
+import { chmodSync, existsSync, renameSync } from "node:fs";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
 import { Client, type ClientConfig } from "pg";
 import { connectionSource, embeddedPasswordFile, embeddedSocketFolder } from "./connection-source.ts";
-import { giveTo, giveTreeTo, replaceFile, requireMajorVersion, requireWritable } from "./database-files.ts";
+import { giveTo, giveTreeTo, makeFolder, replaceFile, requireMajorVersion, requireWritable } from "./database-files.ts";
 import { chooseDatabaseUser, type DatabaseUser, type HostIdentity, ownIdentity } from "./database-user.ts";
 import { type ClusterTools, initializeCluster, resetAdminPassword } from "./initialize-cluster.ts";
 import { findPostgresBinaries } from "./postgres-binaries.ts";
@@ -76,7 +76,7 @@ interface Places {
 
 async function prepare({ paths, cluster, socketFolder }: Places, tools: ClusterTools): Promise<void> {
   const { user } = tools;
-  for (const folder of [paths.data, paths.run, socketFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (const folder of [paths.data, paths.run, socketFolder]) makeFolder(folder);
   giveTo(socketFolder, user);
   if (user.mode === "dedicated-user") {
     for (const folder of [paths.data, paths.run]) openForPassing(folder, user);

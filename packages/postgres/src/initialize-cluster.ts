@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel";
 import { giveTo, syncFolder } from "./database-files.ts";
 import type { DatabaseUser } from "./database-user.ts";
@@ -48,11 +49,21 @@ function isAlive(pid: number): boolean {
   }
 }
 
+const REMOVAL_TRIES = 50;
+
+/** The initdb of a killed process may still be writing: what it adds while we remove is removed by the next try. */
+async function removeDraft(draft: string): Promise<void> {
+  for (let tries = 0; existsSync(draft) && tries < REMOVAL_TRIES; tries++) {
+    if (tries > 0) await delay(50);
+    rmSync(draft, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
 /** Drafts are named for the process that makes them: what a killed one left behind goes. */
-function removeAbandonedDrafts(folder: string, prefix: string): void {
+async function removeAbandonedDrafts(folder: string, prefix: string): Promise<void> {
   for (const name of readdirSync(folder).filter((entry) => entry.startsWith(prefix))) {
     const pid = Number(name.slice(prefix.length).split("-")[0]);
-    if (pid !== process.pid && !isAlive(pid)) rmSync(join(folder, name), { recursive: true, force: true });
+    if (pid !== process.pid && !isAlive(pid)) await removeDraft(join(folder, name));
   }
 }
 
@@ -64,7 +75,7 @@ function removeAbandonedDrafts(folder: string, prefix: string): void {
 export async function initializeCluster(cluster: string, password: string, tools: ClusterTools): Promise<void> {
   const folder = dirname(cluster);
   const prefix = `${basename(cluster)}.draft-`;
-  removeAbandonedDrafts(folder, prefix);
+  await removeAbandonedDrafts(folder, prefix);
   const draft = join(folder, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}`);
   const passwordFile = `${draft}-password`;
   try {

@@ -169,6 +169,8 @@ async function apply(connection: Connection, migration: Migration): Promise<void
 export async function migrate(connection: Connection, service: string, known: readonly Migration[]): Promise<string[]> {
   if (pendingMigrations(service, known, await readApplied(connection)).length === 0) return [];
   await connection.query("SET client_min_messages = warning");
+  // Another process may be migrating; one that hangs must not make us hang.
+  await connection.query("SET lock_timeout = '60s'");
   await connection.query("SELECT pg_advisory_lock($1)", [lockKey(`migrations:${service}`)]);
   try {
     await connection.query(TABLE);

@@ -59,11 +59,12 @@ const CAUSES: Cause[] = [
   },
 ];
 
+const ROUTINE = /LOG:\s+(?:starting PostgreSQL|listening on|database system (?:is|was) (?:ready|shut))/;
+
 /** Says why PostgreSQL or initdb ended, from the last lines it wrote to stderr: what, why and what to do. */
 export function explainServerExit(log: string): HmsError {
-  const lines = log.split("\n").filter((line) => line.trim() !== "");
-  const telling = lines.filter((line) => /FATAL|PANIC|error|HINT|DETAIL/.test(line)).slice(-4);
-  const quote = (telling.length > 0 ? telling : lines.slice(-4)).join("\n");
+  const lines = log.split("\n").filter((line) => line.trim() !== "" && !ROUTINE.test(line));
+  const quote = lines.slice(-4).join("\n");
   const cause = CAUSES.find(({ pattern }) => pattern.test(quote)) ?? CAUSES.find(({ pattern }) => pattern.test(log));
   if (cause) return new HmsError(cause.code, `${cause.advice} PostgreSQL said:\n${quote}`, { reason: cause.reason });
   return new HmsError("INTERNAL", `PostgreSQL ended without saying why it could not go on. Its last words:\n${quote}`, {

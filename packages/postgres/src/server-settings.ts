@@ -7,7 +7,7 @@ export const SOCKET_PORT = 5432;
 /** The major version of the embedded server. */
 export const POSTGRES_MAJOR = "18";
 /** An operator's own settings, beside postgresql.conf; read last, never written by us. */
-export const LOCAL_SETTINGS = "postgresql.local.conf";
+const LOCAL_SETTINGS = "postgresql.local.conf";
 
 const quoted = (value: string) => `'${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 
@@ -18,7 +18,8 @@ const quoted = (value: string) => `'${value.replaceAll("\\", "\\\\").replaceAll(
 export function serverSettings(socketFolder: string): string {
   const settings: Record<string, string> = {
     listen_addresses: "''",
-    unix_socket_directories: quoted(socketFolder),
+    // A list: the inner quotes keep a comma in the path from dividing it.
+    unix_socket_directories: quoted(`"${socketFolder.replaceAll('"', '""')}"`),
     unix_socket_permissions: "0600",
     port: String(SOCKET_PORT),
     max_connections: "60",

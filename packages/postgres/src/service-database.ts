@@ -96,7 +96,12 @@ async function roleSettings(options: ServiceDatabaseOptions, isolation: Isolatio
   // A shared role has no search_path of its own.
   const { password: _, ...admin } = await source.admin();
   const readPassword = async () => ((await source.admin()).password as string | undefined) ?? "";
-  return { ...admin, application_name, options: `-c search_path=${service}`, readPassword };
+  return {
+    ...admin,
+    application_name,
+    options: `${admin.options ?? ""} -c search_path=${service}`.trim(),
+    readPassword,
+  };
 }
 
 type Facts = Pick<ServiceDatabase<unknown>, "service" | "isolation" | "applied">;

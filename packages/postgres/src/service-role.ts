@@ -33,7 +33,7 @@ const NAME = /^[a-z][a-z0-9_]{0,40}$/;
 const RESERVED = new Set(["public", "information_schema", "hms"]);
 
 /** The role of a service. @throws HmsError INVALID_ARGUMENT if the name cannot be a schema's. */
-export function roleOf(service: string): string {
+function roleOf(service: string): string {
   if (NAME.test(service) && !service.startsWith("pg_") && !RESERVED.has(service)) return `hms_${service}`;
   throw new HmsError(
     "INVALID_ARGUMENT",
@@ -50,6 +50,7 @@ export async function ensureServiceRole(source: ConnectionSource, service: strin
   const role = roleOf(service);
   await using admin = await openAdmin(source);
   await admin.query("SET client_min_messages = warning");
+  await admin.query("SET lock_timeout = '60s'");
   await admin.query("SELECT pg_advisory_lock($1)", [lockKey("service-roles")]);
   const [facts] = await admin.query<Facts>(FACTS, [role, service]);
   if (!facts) throw new HmsError("INTERNAL", "The database does not know the role it runs as.");

@@ -1,4 +1,5 @@
 import { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { RequestHead } from "./request-head.ts";
 
 /**
@@ -21,11 +22,17 @@ Object.defineProperty(ProxyRequest.prototype, "headers", {
   },
 });
 
-/** The parts of a response that node:http looks at when it has finished; not in its published types. */
+/** The parts of a response that node:http works with; not, or not writable, in its published types. */
 interface ResponseEnding {
+  socket: Socket | null;
   _last: boolean;
   finished: boolean;
   _onPendingData(delta: number): void;
+}
+
+/** Where node:http notes the response whose turn it is. */
+interface AssignedSocket extends Socket {
+  _httpMessage?: ProxyResponse | null;
 }
 
 /** What a request that waits for its turn weighs, so that node:http stops reading from clients that pipeline many. */
@@ -36,21 +43,28 @@ const QUEUED_REQUEST_BYTES = 4096;
  * time on a connection, the order of pipelined ones, and reading the next request.
  */
 export class ProxyResponse extends ServerResponse<ProxyRequest> {
-  #onTurn: (() => void) | null = null;
+  #onTurn: (() => unknown) | null = null;
 
   /** Calls back, not before the caller has returned, when all earlier responses of the connection have ended. */
-  awaitTurn(callback: () => void): void {
+  awaitTurn(callback: () => unknown): void {
     this.#onTurn = callback;
     (this as unknown as ResponseEnding)._onPendingData(QUEUED_REQUEST_BYTES);
   }
 
-  override assignSocket(socket: Parameters<ServerResponse["assignSocket"]>[0]): void {
-    super.assignSocket(socket);
+  // As node:http does it, without a listener per response: ClientConnection hears of closed sockets.
+  override assignSocket(socket: Socket): void {
+    (socket as AssignedSocket)._httpMessage = this;
+    (this as unknown as ResponseEnding).socket = socket;
     const callback = this.#onTurn;
     if (callback === null) return;
     this.#onTurn = null;
     (this as unknown as ResponseEnding)._onPendingData(-QUEUED_REQUEST_BYTES);
     process.nextTick(callback);
+  }
+
+  override detachSocket(socket: Socket): void {
+    (socket as AssignedSocket)._httpMessage = null;
+    (this as unknown as ResponseEnding).socket = null;
   }
 
   /** Says that all bytes are written; the connection goes on with the next request, or is closed after them. */

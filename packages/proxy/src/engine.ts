@@ -1,15 +1,18 @@
 import type { Server } from "node:http";
+import { Server as NetServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
 import { type FrontendContext, HttpFrontend } from "./http-frontend.ts";
-import type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+import type { CloseOptions, ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import { TableState } from "./table-state.ts";
 
 const SWEEP_MS = 100;
 const DEFAULT_GRACE_MS = 10_000;
+const CLOSE_LOOK_MS = 10;
 
 /** Builds a proxying engine without routes; it listens nowhere by itself and keeps no process alive. */
 export function createProxyEngine(options: ProxyEngineOptions = {}): ProxyEngine {
@@ -94,13 +97,16 @@ class Engine implements ProxyEngine, FrontendContext {
     });
   }
 
-  async close({ graceMs = DEFAULT_GRACE_MS } = {}): Promise<void> {
+  async close({ graceMs = DEFAULT_GRACE_MS, idleGraceMs = 0 }: CloseOptions = {}): Promise<void> {
     this.isClosing = true;
-    const cut = setTimeout(() => this.#cutClients(), graceMs);
-    await Promise.all([...this.#servers].map(closeServer));
-    clearTimeout(cut);
+    for (const server of this.#servers) stopListening(server);
+    const began = Date.now();
+    while (this.clients.size > 0 && Date.now() - began < graceMs) {
+      if (Date.now() - began >= idleGraceMs) this.#cutClients((client) => client.user === null);
+      await delay(CLOSE_LOOK_MS);
+    }
     clearInterval(this.#sweeper);
-    this.#cutClients();
+    this.#cutClients(() => true);
     for (const endpoint of this.#allEndpoints()) for (const connection of endpoint.connections) connection.destroy();
   }
 
@@ -108,8 +114,8 @@ class Engine implements ProxyEngine, FrontendContext {
     return this.close();
   }
 
-  #cutClients(): void {
-    for (const { socket } of this.clients) socket.destroy();
+  #cutClients(which: (client: ClientConnection) => boolean): void {
+    for (const client of this.clients) if (which(client)) client.socket.destroy();
   }
 
   *#allEndpoints(): Iterable<Endpoint> {
@@ -122,7 +128,7 @@ class Engine implements ProxyEngine, FrontendContext {
       endpoint.closeExpired(now);
       const cutsTunnels = endpoint.state === "draining" && now - endpoint.drainingSince > this.#tunnelGraceMs;
       for (const connection of endpoint.connections) {
-        if (connection.deadlineAt <= now) connection.fail("timeout", "no answer in time");
+        if (connection.deadlineAt <= now) connection.expire();
         else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
       }
     }
@@ -133,9 +139,10 @@ class Engine implements ProxyEngine, FrontendContext {
   }
 }
 
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
+/**
+ * Ends listening and nothing else: an HTTP server's own close() also cuts idle connections, and a request that is on
+ * its way on one of them would be lost.
+ */
+function stopListening(server: Server): void {
+  NetServer.prototype.close.call(server);
 }

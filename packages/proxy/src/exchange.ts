@@ -3,11 +3,12 @@ import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
 import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
-import { decideRetry, isIdempotent, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
 import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
@@ -30,7 +31,7 @@ const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 const CONTINUE_AFTER_MS = 1_000;
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
-export class Exchange implements UpstreamUser, ClientUser {
+export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   readonly #context: EngineContext;
   readonly #client: ClientConnection;
   readonly #request: ProxyRequest;
@@ -39,7 +40,7 @@ export class Exchange implements UpstreamUser, ClientUser {
   readonly #forwardedHead: string;
   readonly #head: RequestHead;
   readonly #writer: ResponseWriter;
-  readonly #startedAt = performance.now();
+  readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
   #endpoint: Endpoint | null = null;
   #connection: UpstreamConnection | null = null;
@@ -49,6 +50,10 @@ export class Exchange implements UpstreamUser, ClientUser {
   #retries = 0;
   #connectAttempts = 0;
   #hasSent = false;
+  /** Waits for the end of the turn to be sent. */
+  #isSending = false;
+  /** The service has said all; the last bytes wait for the end of the turn. */
+  #isAnswered = false;
   #hasEnded = false;
   #status = 0;
 
@@ -92,26 +97,27 @@ export class Exchange implements UpstreamUser, ClientUser {
     endpoint.beginTrial(now);
     this.#endpoint = endpoint;
     this.#hasSent = false;
+    this.#isSending = false;
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
     if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
-    else if (this.#mayRepeat()) this.#send(now);
-    else this.#sendIfAlive(pooled);
+    else this.#sendAtTurnEnd();
   }
 
-  #mayRepeat(): boolean {
-    return isIdempotent(this.#request.method as string) || this.#target.service.policy.retryPost;
+  #sendAtTurnEnd(): void {
+    this.#isSending = true;
+    atTurnEnd(this);
   }
 
-  // What may not be repeated waits for one turn of the event loop, in which the end of a stale connection is noticed.
-  #sendIfAlive(connection: UpstreamConnection): void {
-    setImmediate(() => {
-      if (this.#connection === connection && !this.#hasEnded) this.#send(performance.now());
-    });
+  onTurnEnd(): void {
+    if (this.#hasEnded) return;
+    if (this.#isAnswered) this.#complete();
+    else if (this.#isSending) this.#send(turnNow());
   }
 
   #send(now: number): void {
     const connection = this.#connection as UpstreamConnection;
+    this.#isSending = false;
     connection.expectResponse(this.#request.method as string);
     this.#sentAt = now;
     if (this.#body === null) {
@@ -134,11 +140,11 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onBodyProgress(): void {
-    if (this.#connection) this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
   }
 
   onBodySent(): void {
-    this.#sentAt = performance.now();
+    this.#sentAt = turnNow();
     if (!this.#connection || this.#writer.isStarted) return;
     this.#connection.deadlineAt = this.#sentAt + this.#target.service.policy.requestTimeoutMs;
   }
@@ -150,7 +156,7 @@ export class Exchange implements UpstreamUser, ClientUser {
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
-    this.#send(performance.now());
+    this.#sendAtTurnEnd();
   }
 
   onUpstreamDrain(): void {
@@ -165,7 +171,7 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onResponseHead(head: ResponseHead): void {
-    const now = performance.now();
+    const now = turnNow();
     const connection = this.#connection as UpstreamConnection;
     this.#status = head.status;
     this.#endpoint?.latency.observe(now - this.#sentAt, now);
@@ -192,10 +198,10 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onReadEnd(): void {
-    if (this.#hasEnded || this.#connection === null) return;
-    if (!this.#writer.isStarted) return;
+    // What ends the response is written with it, at the end of the turn.
+    if (this.#connection === null || !this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
-    this.#connection.deadlineAt = performance.now() + this.#context.idleBodyTimeoutMs;
+    this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
   }
 
   onClientDrain(): void {
@@ -203,13 +209,17 @@ export class Exchange implements UpstreamUser, ClientUser {
   }
 
   onResponseEnd(): void {
-    this.#writer.end();
     const connection = this.#connection as UpstreamConnection;
     const endpoint = this.#leaveEndpoint();
-    const now = performance.now();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
-    else endpoint?.giveBack(connection, now);
-    this.#end(now);
+    else endpoint?.giveBack(connection, turnNow());
+    this.#isAnswered = true;
+    atTurnEnd(this);
+  }
+
+  #complete(): void {
+    this.#writer.end();
+    this.#end(turnNow());
     if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
     else this.#client.socket.destroySoon();
   }
@@ -219,22 +229,31 @@ export class Exchange implements UpstreamUser, ClientUser {
     this.#connection?.destroy();
     this.#leaveEndpoint();
     this.#status = this.#writer.isStarted ? this.#status : 0;
-    this.#end(performance.now());
+    this.#end(turnNow());
   }
 
   onUpstreamFailure(failure: UpstreamFailure, reason: string): void {
     if (this.#hasEnded) return;
-    const now = performance.now();
+    const now = turnNow();
     const isStale = failure === "closed" && !this.#hasSentBytes();
     const endpoint = this.#leaveEndpoint() as Endpoint;
-    if (failure === "connect" || (failure === "timeout" && !this.#hasSentBytes())) {
+    if (failure === "connect") {
       this.#connectAttempts++;
       this.#target.service.metrics.ejections++;
       endpoint.eject(now);
     }
+    if (failure === "timeout" && this.#waitsForClient()) {
+      this.#fail({ status: 408, message: "The request's body stopped arriving." });
+      return;
+    }
+    if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
     if (this.#tryAgain(failure, now)) return;
     this.#fail(replyFor(failure, this.#target.service.name, reason));
+  }
+
+  #waitsForClient(): boolean {
+    return this.#body !== null && !this.#body.isComplete && !this.#body.waitsForService;
   }
 
   #hasSentBytes(): boolean {
@@ -244,7 +263,7 @@ export class Exchange implements UpstreamUser, ClientUser {
   #tryAgain(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
-    if ((failure === "timeout" || failure === "malformed") && bytesSent) return false;
+    if (failure === "timeout" || failure === "malformed") return false;
     const decision = decideRetry(
       {
         method: this.#request.method as string,
@@ -279,7 +298,7 @@ export class Exchange implements UpstreamUser, ClientUser {
     this.#leaveEndpoint();
     const { socket } = this.#client;
     const isCut = this.#writer.isStarted;
-    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null && reply.status !== 413;
+    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null;
     if (!isCut) {
       this.#status = reply.status;
       const isHead = this.#request.method === "HEAD";
@@ -287,7 +306,7 @@ export class Exchange implements UpstreamUser, ClientUser {
       const { requestId } = this.#head;
       socket.write(renderErrorReply(reply, { requestId, keepAlive, isHead, isHttp10 }), "latin1");
     }
-    this.#end(performance.now());
+    this.#end(turnNow());
     if (isCut) socket.destroy();
     else if (this.#response) this.#response.noteFinished(keepAlive);
     else socket.destroySoon();
@@ -305,7 +324,7 @@ export class Exchange implements UpstreamUser, ClientUser {
     socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
     this.#endpoint = null;
     this.#connection = null;
-    this.#end(performance.now());
+    this.#end(turnNow());
     new Tunnel({ client: this.#client, connection, onEnd: () => this.#endpointLeft(endpoint) }).open();
   }
 

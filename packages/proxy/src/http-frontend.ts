@@ -43,6 +43,8 @@ export class HttpFrontend {
       shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
     };
     this.server = createServer(options);
+    // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
+    this.server.maxHeadersCount = 0;
     this.#listen();
   }
 
@@ -70,18 +72,19 @@ export class HttpFrontend {
   }
 
   #onRequest(request: ProxyRequest, response: ProxyResponse): void {
-    if (response.socket === null) response.awaitTurn(() => this.#serve(request, response));
-    else this.#serve(request, response);
+    if (response.socket !== null) this.#serve(request, response);
+    else response.awaitTurn(() => !request.socket.destroyed && this.#serve(request, response));
   }
 
   #onExpectation(request: ProxyRequest, response: ProxyResponse): void {
     const reply = { status: 417, message: 'Only the expectation "100-continue" can be met.' };
-    if (response.socket === null) response.awaitTurn(() => this.#refuse(request, response, reply));
-    else this.#refuse(request, response, reply);
+    if (response.socket !== null) this.#refuse(request, response, reply);
+    else response.awaitTurn(() => !request.socket.destroyed && this.#refuse(request, response, reply));
   }
 
   #serve(request: ProxyRequest, response: ProxyResponse): void {
     request.head.upgrade = "";
+    if (request.httpVersionMinor === 0) request.head.expectsContinue = false;
     const resolution = this.#resolve(request);
     if (resolution.target === null) {
       this.#refuse(request, response, resolution.refusal);
@@ -116,7 +119,9 @@ export class HttpFrontend {
   #refuse(request: ProxyRequest, response: ProxyResponse, reply: ErrorReply): void {
     const { head, socket } = request;
     this.#context.countRefusal(reply.status);
-    const keepAlive = response.shouldKeepAlive && !head.hasBody && !this.#context.isClosing;
+    // A body that still comes is read and dropped, so that its sender gets to read the reply.
+    const isReadable = reply.status !== 400 && reply.status !== 501 && !head.expectsContinue;
+    const keepAlive = response.shouldKeepAlive && (isReadable || !head.hasBody) && !this.#context.isClosing;
     const isHead = request.method === "HEAD";
     const isHttp10 = request.httpVersionMinor === 0;
     socket.write(renderErrorReply(reply, { requestId: head.chooseRequestId(), keepAlive, isHead, isHttp10 }), "latin1");

@@ -1,13 +1,17 @@
+/** What is left of the average, at most, when a faster answer comes: a hiccup is outlived by twenty good answers. */
+const LONGEST_MEMORY = 0.9;
+
 /**
- * Peak-sensitive moving average of response times (Finagle's Peak EWMA): a slow answer counts at once, a fast one
- * lowers the average with a half-life of about seven seconds.
+ * Peak-sensitive moving average of response times, after Finagle's Peak EWMA: a slow answer counts at once, faster ones
+ * lower the average. Unlike there, answers count and not only time, so that one pause of a busy endpoint does not make
+ * it look slow for seconds, and an endpoint that gets nothing is still forgiven by time.
  */
 export class LatencyEstimate {
   readonly #decayMs: number;
   #averageMs = 0;
   #updatedAt = 0;
 
-  /** The average falls to 1/e of a past peak in `decayMs`, default 10 s. */
+  /** Without answers the average falls to 1/e in `decayMs`, default 10 s. */
   constructor(decayMs = 10_000) {
     this.#decayMs = decayMs;
   }
@@ -22,7 +26,7 @@ export class LatencyEstimate {
     if (elapsedMs >= this.#averageMs) {
       this.#averageMs = elapsedMs;
     } else {
-      const keep = Math.exp((this.#updatedAt - now) / this.#decayMs);
+      const keep = Math.min(Math.exp((this.#updatedAt - now) / this.#decayMs), LONGEST_MEMORY);
       this.#averageMs = this.#averageMs * keep + elapsedMs * (1 - keep);
     }
     this.#updatedAt = now;

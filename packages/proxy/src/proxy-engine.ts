@@ -21,6 +21,17 @@ export interface ProxyEngineOptions {
   tunnelGraceMs?: number;
 }
 
+/** How an engine is closed. */
+export interface CloseOptions {
+  /** What still runs after this is cut; default 10 s. */
+  graceMs?: number;
+  /**
+   * Idle connections stay open this long for one more request, which is answered with `Connection: close`; default 0.
+   * A client that sends in the moment its idle connection is closed loses that request, so a replacement wants some.
+   */
+  idleGraceMs?: number;
+}
+
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
 export interface ProxyEngine extends AsyncDisposable {
   /**
@@ -51,5 +62,5 @@ export interface ProxyEngine extends AsyncDisposable {
    * Closes every server of the engine: no new connections, `Connection: close` on running answers; resolves when all
    * is finished. What runs after `graceMs` (default 10 s) is cut.
    */
-  close(options?: { graceMs?: number }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }

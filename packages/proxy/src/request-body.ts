@@ -3,7 +3,7 @@ import { latin1 } from "./latin1.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
 /** Bodies up to this size are kept until the response, so that they can be sent again. */
-export const KEPT_BODY_BYTES = 65_536;
+const KEPT_BODY_BYTES = 65_536;
 
 /** Up to here head and body are joined to one text. */
 const JOIN_BYTES = 16_000;

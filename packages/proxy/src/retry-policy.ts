@@ -34,33 +34,35 @@ export function decideRetry(attempt: FailedAttempt, policy: TrafficPolicy): "rec
   return isIdempotent(attempt.method) || policy.retryPost ? "retry" : "give-up";
 }
 
+/** What one retry costs; fractions of a retry are whole numbers of this unit. */
+const RETRY_COST = 1_000;
+const MOST_SAVED = 1_000 * RETRY_COST;
+
 /** How many retries a service may get: one for five requests, and ten a second for services with little traffic. */
 export class RetryBudget {
-  readonly #share: number;
-  readonly #minimumPerSecond: number;
-  #tokens: number;
+  readonly #gainPerRequest: number;
+  readonly #gainPerSecond: number;
+  #balance: number;
   #refilledAt = 0;
 
   constructor({ share = 0.2, minimumPerSecond = 10 } = {}) {
-    this.#share = share;
-    this.#minimumPerSecond = minimumPerSecond;
-    this.#tokens = minimumPerSecond;
+    this.#gainPerRequest = Math.round(share * RETRY_COST);
+    this.#gainPerSecond = minimumPerSecond * RETRY_COST;
+    this.#balance = this.#gainPerSecond;
   }
 
   /** A first attempt was made. */
   deposit(): void {
-    if (this.#tokens < 1000) this.#tokens += this.#share;
+    if (this.#balance < MOST_SAVED) this.#balance += this.#gainPerRequest;
   }
 
-  /** Whether a retry may be made now; if so it is counted. */
+  /** Whether a retry may be made now (in milliseconds of any clock); if so it is counted. */
   withdraw(now: number): boolean {
-    const gained = ((now - this.#refilledAt) / 1000) * this.#minimumPerSecond;
+    const gained = Math.max(((now - this.#refilledAt) / 1000) * this.#gainPerSecond, 0);
     this.#refilledAt = now;
-    if (this.#tokens < this.#minimumPerSecond) {
-      this.#tokens = Math.min(this.#tokens + Math.max(gained, 0), this.#minimumPerSecond);
-    }
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    if (this.#balance < this.#gainPerSecond) this.#balance = Math.min(this.#balance + gained, this.#gainPerSecond);
+    if (this.#balance < RETRY_COST) return false;
+    this.#balance -= RETRY_COST;
     return true;
   }
 }

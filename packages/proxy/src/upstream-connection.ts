@@ -141,6 +141,12 @@ export class UpstreamConnection implements ResponseSink {
     this.#onGone("destroyed");
   }
 
+  /** Its deadline has passed. */
+  expire(): void {
+    if (this.isConnected) this.fail("timeout", "no answer in time");
+    else this.fail("connect", "no connection in time");
+  }
+
   /** Fails the present user. */
   fail(failure: UpstreamFailure, reason: string): void {
     const user = this.#user;

@@ -10,22 +10,27 @@ declare module "vitest" {
   interface ProvidedContext {
     /** The socket that answers with the paths of the test run's PostgreSQL, and starts it when first asked. */
     hmsTestPostgresSocket: string;
+    /** An administrator's URL of a PostgreSQL to test on instead, or "". */
+    hmsTestDatabaseUrl: string;
   }
 }
 
 /**
  * For vitest's `globalSetup`: one PostgreSQL for a whole test run, started when the first test wants it and gone with
- * the run, also if that is killed.
+ * the run, also if that is killed. With HMS_TEST_DATABASE_URL (see vitest.config.ts) the tests use that server instead.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = mkdtempSync("/tmp/hms-run-");
   const instance = tempInstance();
+  const databaseUrl = project.getProvidedContext().hmsTestDatabaseUrl || undefined;
   let starting: Promise<TestPostgres> | undefined;
   const server = createServer((socket) => {
     socket.on("error", () => {});
-    starting ??= startTestPostgres(instance.paths);
+    const { paths } = instance;
+    if (databaseUrl) return socket.end(answer({ paths, databaseUrl }));
+    starting ??= startTestPostgres(paths);
     starting.then(
-      () => socket.end(answer({ paths: instance.paths })),
+      () => socket.end(answer({ paths })),
       (error: unknown) => socket.end(answer({ failure: (error as Error).message })),
     );
   });
@@ -44,6 +49,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 /** What the broker answers. */
 export interface BrokerAnswer {
   paths?: InstancePaths;
+  databaseUrl?: string;
   failure?: string;
 }
 

@@ -1,7 +1,17 @@
 export { freePort } from "./free-port.ts";
+export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";
+export { type TempFolder, tempFolder } from "./temp-folder.ts";
 export { type TempInstance, type TempInstanceOptions, tempInstance } from "./temp-instance.ts";
-export { openTestDatabase, type TestDatabase, type TestDatabaseOptions, testPostgres } from "./test-database.ts";
+export {
+  type EmptyDatabase,
+  openEmptyDatabase,
+  openTestDatabase,
+  type SharedPostgres,
+  sharedPostgres,
+  type TestDatabase,
+  type TestDatabaseOptions,
+} from "./test-database.ts";
 export { startTestPostgres, type TestPostgres, type TestPostgresOptions } from "./test-postgres.ts";
 export { openTestTransport, type TestTransport, testTransports } from "./test-transport.ts";
 export { type WaitOptions, waitFor } from "./wait-for.ts";

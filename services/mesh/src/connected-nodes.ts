@@ -1,7 +1,5 @@
 import { ChangeSignal } from "@hms/kernel";
-
-/** A data plane that reconnects within this time has never been away. */
-const RECONNECT_GRACE_MS = 3000;
+import type { NodeGraces } from "./node-graces.ts";
 
 /** What a data plane said last. */
 export interface NodeReport {
@@ -29,29 +27,40 @@ interface NodeState {
   forget: NodeJS.Timeout | undefined;
 }
 
-/** The data planes that are connected: they hold a watch open, or did so less than 3 s ago. Memory only. */
+/** The data planes that are connected: they hold a watch open, or did so within the grace. Memory only. */
 export class ConnectedNodes {
   /** Notified whenever a node comes, goes or reports. */
   readonly changes = new ChangeSignal();
   readonly #nodes = new Map<string, NodeState>();
+  readonly #reconnectMs: number;
+
+  constructor({ reconnectMs }: Pick<NodeGraces, "reconnectMs">) {
+    this.#reconnectMs = reconnectMs;
+  }
 
   /** All connected nodes, in the order of their coming. */
   list(): ConnectedNode[] {
     return [...this.#nodes.values()].filter((node) => node.joined);
   }
 
-  /** Counts one open watch of a node; the result ends it. */
-  connect(nodeId: string, appliedVersion: bigint): () => void {
+  /** Counts one open watch of a node until the signal aborts or the result is called. */
+  connect(nodeId: string, appliedVersion: bigint, signal: AbortSignal): () => void {
     const node = this.#node(nodeId);
     node.streams += 1;
     node.joined = true;
     if (node.reportedAt === undefined) node.appliedVersion = appliedVersion;
     clearTimeout(node.forget);
     this.changes.notify();
-    return () => {
+    let open = true;
+    const leave = () => {
+      if (!open) return;
+      open = false;
       node.streams -= 1;
       if (node.streams === 0) this.#forgetSoon(node);
     };
+    // A reader in this process may abort and never ask for more: then its stream never comes to its end.
+    signal.addEventListener("abort", leave, { once: true });
+    return leave;
   }
 
   /** Takes a node's report; one without a watch is kept for the grace only. */
@@ -78,7 +87,7 @@ export class ConnectedNodes {
     node.forget = setTimeout(() => {
       this.#nodes.delete(node.nodeId);
       this.changes.notify();
-    }, RECONNECT_GRACE_MS).unref();
+    }, this.#reconnectMs).unref();
   }
 
   /** Forgets everybody at once. */

@@ -2,7 +2,8 @@ import type { CallContext, ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import { ConnectedNodes } from "./connected-nodes.ts";
 import { stopping } from "./errors.ts";
-import { type ArrivalGraces, NodeWaits } from "./node-waits.ts";
+import { type NodeGraces, nodeGraces } from "./node-graces.ts";
+import { NodeWaits } from "./node-waits.ts";
 import { meshRegistration } from "./service.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { MeshStore, type MeshTables } from "./store.ts";
@@ -22,8 +23,8 @@ export interface MeshServiceOptions {
     /** The mesh proxy's port on 127.0.0.1. */
     proxyPort: number;
   };
-  /** How long waits believe that a data plane may still come. */
-  arrivalGraces?: Partial<ArrivalGraces>;
+  /** How long absent data planes are believed in. */
+  graces?: Partial<NodeGraces>;
 }
 
 /** A mesh service, ready to be registered; disposing it ends its streams and waits with UNAVAILABLE. */
@@ -38,17 +39,18 @@ export const meshMigrations = new URL("../migrations/", import.meta.url);
  * Creates the mesh service. It answers at once: what it needs from PostgreSQL it waits for, so a server may start
  * before its database does.
  */
-export function createMeshService({ database, network, arrivalGraces }: MeshServiceOptions): MeshService {
+export function createMeshService({ database, network, graces }: MeshServiceOptions): MeshService {
   const end = new AbortController();
   const feed = new SnapshotFeed();
-  const nodes = new ConnectedNodes();
+  const patience = nodeGraces(graces);
+  const nodes = new ConnectedNodes(patience);
   const changes = new TrafficChanges(new MeshStore(database), network.vipPrefix, () => feed.newest?.version ?? 0n);
   const writer = new TrafficWriter(changes, feed, end.signal);
   const registration = meshRegistration({
     writer,
     feed,
     nodes,
-    waits: new NodeWaits(nodes, arrivalGraces),
+    waits: new NodeWaits(nodes, patience),
     proxyPort: network.proxyPort,
     untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
   });

@@ -8,7 +8,7 @@ import { createMeshService, type MeshTables, meshMigrations } from "./index.ts";
 
 const { ACTIVE, DRAINING } = mesh.EndpointState;
 const network = { vipPrefix: "127.88", proxyPort: 3002 };
-const impatient = { idleMs: 50, startMs: 0 };
+const impatient = { reconnectMs: 100, idleMs: 50, startMs: 0 };
 
 type MeshClient = Client<typeof mesh.MeshService>;
 
@@ -20,7 +20,7 @@ afterEach(async () => {
 
 async function openMesh(via: (typeof testTransports)[number] = "in-process") {
   const test = stack.use(await openTestDatabase<MeshTables>({ service: "mesh", migrations: meshMigrations }));
-  const service = stack.use(createMeshService({ database: test.database, network, arrivalGraces: impatient }));
+  const service = stack.use(createMeshService({ database: test.database, network, graces: impatient }));
   const transport = stack.use(await openTestTransport([service.registration], via));
   return { test, service, client: transport.client(mesh.MeshService) };
 }
@@ -137,7 +137,7 @@ describe.each(testTransports)("the mesh, called %s", (via) => {
     });
     await expect(client.setService(picture("Not-a-name", { ports: [0] }))).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      details: { fieldViolations: [{ field: "name" }, { field: "service.ports" }] },
+      details: { fieldViolations: [{ field: "service.name" }, { field: "service.ports" }] },
     });
     await expect(client.setService({})).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(client.describeEnvironment({ environment: "../x" })).rejects.toMatchObject({
@@ -190,6 +190,20 @@ describe.each(testTransports)("the mesh, called %s", (via) => {
     });
     await two.apply(snapshotVersion);
     expect(await applied).toMatchObject({ nodes: 2 });
+  });
+
+  test("forgets a data plane that has gone", async () => {
+    const { client } = await openMesh(via);
+    using staying = openNode(client, "staying");
+    {
+      using leaving = openNode(client, "leaving");
+      await Promise.all([staying.next(), leaving.next()]);
+      expect((await client.getSnapshot({})).nodes).toHaveLength(2);
+    }
+    const { snapshotVersion } = await client.setService(picture("a"));
+    await staying.apply(snapshotVersion);
+    expect(await client.awaitApplied({ snapshotVersion })).toMatchObject({ nodes: 1 });
+    expect((await client.getSnapshot({})).nodes).toMatchObject([{ nodeId: "staying" }]);
   });
 
   test("waits for no version that does not exist, nor for data planes that are not there", async () => {
@@ -250,6 +264,21 @@ describe.each(testTransports)("the mesh, called %s", (via) => {
   });
 });
 
+test("two servers at once, as during an upgrade, lose no change and give no version or address twice", async () => {
+  const { test: own, client } = await openMesh();
+  await using service = createMeshService({ database: own.database, network, graces: impatient });
+  await using transport = await openTestTransport([service.registration], "in-process");
+  const clients = [client, transport.client(mesh.MeshService)];
+  const names = Array.from({ length: 40 }, (_, index) => `svc-${index}`);
+  const sets = await Promise.all(names.map((name, index) => clients[index % 2]?.setService(picture(name))));
+  expect(new Set(sets.map((set) => set?.snapshotVersion)).size).toBe(40);
+  expect(new Set(sets.map((set) => set?.vip)).size).toBe(40);
+  const last = await client.removeService({ environment: "default", name: "svc-0" });
+  const { version, content } = await client.getSnapshot({});
+  expect(version).toBe(last.snapshotVersion);
+  expect(content?.services).toHaveLength(39);
+});
+
 test("a database that forgot its last commits does not make versions go back", async () => {
   const { test: own, client } = await openMesh();
   await client.setService(picture("a"));
@@ -278,7 +307,7 @@ describe("a mesh service that starts again", () => {
       service: "mesh",
       migrations: meshMigrations,
     });
-    await using service = createMeshService({ database, network, arrivalGraces: impatient });
+    await using service = createMeshService({ database, network, graces: impatient });
     await using transport = await openTestTransport([service.registration], "in-process");
     const again = transport.client(mesh.MeshService);
     expect(await again.getSnapshot({})).toEqual(before);

@@ -1,18 +1,9 @@
 import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
 import { nodesBehind } from "./errors.ts";
-
-/** How long a wait believes that a data plane may still come. */
-export interface ArrivalGraces {
-  /** From the moment of the question; default 1000. */
-  idleMs: number;
-  /** From the server's start, because those of its predecessor are still reconnecting; default 5000. */
-  startMs: number;
-}
-
-const DEFAULT_GRACES: ArrivalGraces = { idleMs: 1000, startMs: 5000 };
+import type { NodeGraces } from "./node-graces.ts";
 
 /** What nodes say of endpoints that drain. */
-export interface DrainState {
+interface DrainState {
   /** Nodes that have not reported since they serve the version in which the endpoints drain. */
   behind: string[];
   /** Requests still running, by endpoint, over all nodes. */
@@ -20,11 +11,7 @@ export interface DrainState {
 }
 
 /** Sums up what still runs on endpoints that drain from a version on. */
-export function drainState(
-  nodes: readonly ConnectedNode[],
-  endpointIds: Iterable<string>,
-  version: bigint,
-): DrainState {
+function drainState(nodes: readonly ConnectedNode[], endpointIds: Iterable<string>, version: bigint): DrainState {
   const behind = nodes.filter((node) => node.reportedAt === undefined || node.appliedVersion < version);
   const left: Record<string, number> = {};
   for (const id of endpointIds) {
@@ -40,17 +27,17 @@ export function drainState(
 /** Waits for what connected data planes do; by events, never by asking again. */
 export class NodeWaits {
   readonly #nodes: ConnectedNodes;
-  readonly #graces: ArrivalGraces;
+  readonly #graces: NodeGraces;
   readonly #startedAt = performance.now();
 
-  constructor(nodes: ConnectedNodes, graces: Partial<ArrivalGraces> = {}) {
+  constructor(nodes: ConnectedNodes, graces: NodeGraces) {
     this.#nodes = nodes;
-    this.#graces = { ...DEFAULT_GRACES, ...graces };
+    this.#graces = graces;
   }
 
   /**
-   * How many nodes serve the version, as soon as all connected ones do; 0 if none is connected nor comes within 1 s
-   * (5 s from the server's start).
+   * How many nodes serve the version, as soon as all connected ones do; 0 if none is connected nor comes within the
+   * grace.
    * @throws the signal's reason once it aborts.
    */
   async applied(version: bigint, signal: AbortSignal): Promise<number> {

@@ -28,9 +28,6 @@ function nodeMessage({ nodeId, appliedVersion, reportedAt }: ConnectedNode) {
   return { nodeId, appliedVersion, ...reported };
 }
 
-const serviceOf = (snapshot: mesh.Snapshot, { environment, name }: { environment: string; name: string }) =>
-  contentOf(snapshot).services.find((service) => service.environment === environment && service.name === name);
-
 function activeAmong(snapshot: mesh.Snapshot, endpointIds: ReadonlySet<string>): string[] {
   const endpoints = contentOf(snapshot).services.flatMap((service) => service.endpoints);
   const active = endpoints.filter(({ state }) => state === mesh.EndpointState.ACTIVE);
@@ -46,7 +43,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
-      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n);
+      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n, signal);
       try {
         for await (const snapshot of feed.follow(known, signal)) yield { snapshot };
       } finally {
@@ -74,19 +71,18 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
     async describeEnvironment({ environment: name }, context) {
       checkEnvironment(name);
       const known = feed.newest && environmentOf(feed.newest, name);
-      const environment = known ?? environmentOf(await writer.ensureEnvironment(name, context), name);
+      const environment = known ?? environmentOf((await writer.ensureEnvironment(name, context)).snapshot, name);
       return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
     },
 
     async setService({ service }, context) {
-      const picture = normalPicture(service);
-      const snapshot = await writer.setService(picture, context);
-      return { snapshotVersion: snapshot.version, vip: serviceOf(snapshot, picture)?.vip ?? "" };
+      const { snapshot, vip } = await writer.setService(normalPicture(service), context);
+      return { snapshotVersion: snapshot.version, vip };
     },
 
     async removeService({ environment, name }, context) {
       checkServiceKey({ environment, name });
-      const snapshot = await writer.removeService({ environment, name }, context);
+      const { snapshot } = await writer.removeService({ environment, name }, context);
       return { snapshotVersion: snapshot.version };
     },
 

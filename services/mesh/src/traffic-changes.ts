@@ -1,11 +1,17 @@
 import { create, equals } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
-import { ENVIRONMENT_COUNT, VIP_COUNT } from "./address-plan.ts";
+import { ENVIRONMENT_COUNT, VIP_COUNT, vipOf } from "./address-plan.ts";
 import { addressesExhausted, endpointConflict, environmentsExhausted, routeConflict } from "./errors.ts";
 import { findRouteConflict } from "./route-rules.ts";
 import { sealContent, type Traffic } from "./snapshot-content.ts";
 import type { MeshStore, ServiceKey, StoredSnapshot, TrafficTransaction } from "./store.ts";
+
+/** What a change has led to. */
+export interface Committed {
+  /** The newest snapshot: the one with the change, or the one that had it already. */
+  snapshot: mesh.Snapshot;
+}
 
 type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traffic>;
 
@@ -18,7 +24,7 @@ const isFor = (key: ServiceKey) => (entry: ServiceKey) =>
   entry.environment === key.environment && entry.name === key.name;
 
 /** @throws HmsError ALREADY_EXISTS if another service has an endpoint or a route of this picture. */
-export function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
+function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
   const own = new Set(picture.endpoints.map(({ endpointId }) => endpointId));
   for (const service of services) {
     if (isFor(picture)(service)) continue;
@@ -47,39 +53,44 @@ export class TrafficChanges {
   }
 
   /** The newest snapshot; a new one if the rows no longer say what it says (first start, another address range). */
-  refresh(): Promise<mesh.Snapshot> {
+  refresh(): Promise<Committed> {
     return this.#edit(async (_, traffic) => traffic);
   }
 
   /** Makes sure that an environment exists. */
-  ensureEnvironment(name: string): Promise<mesh.Snapshot> {
+  ensureEnvironment(name: string): Promise<Committed> {
     return this.#edit((transaction, traffic) => withEnvironment(transaction, traffic, name));
   }
 
   /**
-   * Replaces a service's whole picture, in its normal form.
+   * Replaces a service's whole picture, in its normal form; answers with its address too.
    * @throws HmsError ALREADY_EXISTS if another service has one of its routes or endpoints.
    */
-  setService(picture: mesh.MeshServiceEntry): Promise<mesh.Snapshot> {
-    return this.#edit(async (transaction, before) => {
+  async setService(picture: mesh.MeshServiceEntry): Promise<Committed & { vip: string }> {
+    let slot = 0;
+    const committed = await this.#edit(async (transaction, before) => {
       const standing = before.services.find((service) => isFor(picture)(service.picture));
-      if (standing && equals(mesh.MeshServiceEntrySchema, standing.picture, picture)) return before;
+      if (standing && equals(mesh.MeshServiceEntrySchema, standing.picture, picture)) {
+        slot = standing.slot;
+        return before;
+      }
       const traffic = await withEnvironment(transaction, before, picture.environment);
       const others = traffic.services.filter((service) => !isFor(picture)(service.picture));
       checkConflicts(
         picture,
         others.map((other) => other.picture),
       );
-      const slot = await transaction.placeOf(picture);
+      slot = await transaction.placeOf(picture);
       if (slot >= VIP_COUNT) throw addressesExhausted(this.#vipPrefix);
       await transaction.putService(picture);
       const services = [...others, { picture, slot }].sort((a, b) => inOrder(a.picture, b.picture));
       return { ...traffic, services };
     });
+    return { ...committed, vip: vipOf(this.#vipPrefix, slot) };
   }
 
   /** Takes a service out; without it already, nothing happens. */
-  removeService(key: ServiceKey): Promise<mesh.Snapshot> {
+  removeService(key: ServiceKey): Promise<Committed> {
     return this.#edit(async (transaction, traffic) => {
       await transaction.deleteService(key);
       return { ...traffic, services: traffic.services.filter(({ picture }) => !isFor(key)(picture)) };
@@ -87,13 +98,13 @@ export class TrafficChanges {
   }
 
   /** One after the other: waiting here costs a promise, waiting for the lock a database connection. */
-  #edit(edit: Edit): Promise<mesh.Snapshot> {
+  #edit(edit: Edit): Promise<Committed> {
     const done = this.#last.then(() => this.#commit(edit));
     this.#last = done.catch(() => {});
     return done;
   }
 
-  #commit(edit: Edit): Promise<mesh.Snapshot> {
+  #commit(edit: Edit): Promise<Committed> {
     return this.#store.change(async (transaction) => {
       const newest = await transaction.lockNewest();
       const traffic = await edit(transaction, await transaction.read());
@@ -102,9 +113,9 @@ export class TrafficChanges {
       const published = this.#published();
       const forgot = newest.version < published;
       const same = newest.version > 0n && !forgot && Buffer.compare(newest.sha256, sealed.sha256) === 0;
-      if (same) return toMessage(newest);
+      if (same) return { snapshot: toMessage(newest) };
       const version = (forgot ? published : newest.version) + 1n;
-      return toMessage(await transaction.saveNewest({ ...sealed, version }));
+      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })) };
     });
   }
 }

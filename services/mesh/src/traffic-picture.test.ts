@@ -71,8 +71,8 @@ describe("a traffic picture", () => {
     }
     expect(fields.sort()).toEqual(
       [
-        "environment",
-        "name",
+        "service.environment",
+        "service.name",
         "service.ports",
         "service.endpoints[1].endpoint_id",
         "service.endpoints[1].host",
@@ -91,7 +91,7 @@ describe("a traffic picture", () => {
   });
 
   test("is refused if there is none", () => {
-    expect(() => normalPicture(undefined)).toThrow(/environment: .*name: /s);
+    expect(() => normalPicture(undefined)).toThrow(/service.environment: .*service.name: /s);
   });
 });
 

@@ -17,12 +17,9 @@ function normalPorts(ports: readonly number[], report: FieldReport): number[] {
   return [...new Set(ports)].filter((port) => port !== HTTP_PORT).sort((a, b) => a - b);
 }
 
-/** Checks the two names that identify a service. */
-export function checkNames(names: { environment: string; name?: string }, report: FieldReport): void {
-  const environment = dnsLabelProblem(names.environment);
-  if (environment) report("environment", environment);
-  const name = names.name === undefined ? undefined : dnsLabelProblem(names.name);
-  if (name) report("name", name);
+function checkName(name: string, field: string, report: FieldReport): void {
+  const problem = dnsLabelProblem(name);
+  if (problem) report(field, problem);
 }
 
 /**
@@ -33,7 +30,8 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
   const violations: FieldViolation[] = [];
   const report: FieldReport = (field, description) => violations.push({ field, description });
   const { environment = "", name = "", ports = [], endpoints = [], routes = [], policy } = given ?? {};
-  checkNames({ environment, name }, report);
+  checkName(environment, "service.environment", report);
+  checkName(name, "service.name", report);
   const picture = create(mesh.MeshServiceEntrySchema, {
     environment,
     name,

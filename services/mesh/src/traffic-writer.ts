@@ -3,7 +3,7 @@ import { type CallContext, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { SnapshotFeed } from "./snapshot-feed.ts";
 import type { ServiceKey } from "./store.ts";
-import type { TrafficChanges } from "./traffic-changes.ts";
+import type { Committed, TrafficChanges } from "./traffic-changes.ts";
 
 /** How long a change without a deadline waits for PostgreSQL. */
 const PATIENCE_MS = 10_000;
@@ -25,17 +25,17 @@ export class TrafficWriter {
   }
 
   /** Sets a service's picture. */
-  setService(picture: mesh.MeshServiceEntry, context: CallContext): Promise<mesh.Snapshot> {
+  setService(picture: mesh.MeshServiceEntry, context: CallContext): Promise<Committed & { vip: string }> {
     return this.#write(() => this.#changes.setService(picture), context);
   }
 
   /** Takes a service out. */
-  removeService(key: ServiceKey, context: CallContext): Promise<mesh.Snapshot> {
+  removeService(key: ServiceKey, context: CallContext): Promise<Committed> {
     return this.#write(() => this.#changes.removeService(key), context);
   }
 
   /** Makes sure that an environment exists. */
-  ensureEnvironment(name: string, context: CallContext): Promise<mesh.Snapshot> {
+  ensureEnvironment(name: string, context: CallContext): Promise<Committed> {
     return this.#write(() => this.#changes.ensureEnvironment(name), context);
   }
 
@@ -54,24 +54,21 @@ export class TrafficWriter {
 
   async #refreshUntilDone(): Promise<void> {
     try {
-      this.#feed.publish(
-        await retryWhileUnavailable(() => this.#changes.refresh(), {
-          signal: this.#stopping,
-          deadlineMs: Number.POSITIVE_INFINITY,
-        }),
-      );
+      const retry = { signal: this.#stopping, deadlineMs: Number.POSITIVE_INFINITY };
+      const { snapshot } = await retryWhileUnavailable(() => this.#changes.refresh(), retry);
+      this.#feed.publish(snapshot);
     } catch (error) {
       if (!this.#stopping.aborted) this.#feed.fail(HmsError.from(error));
     }
   }
 
-  async #write(change: () => Promise<mesh.Snapshot>, context: CallContext): Promise<mesh.Snapshot> {
+  async #write<T extends Committed>(change: () => Promise<T>, context: CallContext): Promise<T> {
     const signal = AbortSignal.any([context.signal, this.#stopping]);
     try {
       const deadlineMs = context.remainingMs ?? PATIENCE_MS;
-      const snapshot = await retryWhileUnavailable(change, { signal, deadlineMs });
-      this.#feed.publish(snapshot);
-      return snapshot;
+      const committed = await retryWhileUnavailable(change, { signal, deadlineMs });
+      this.#feed.publish(committed.snapshot);
+      return committed;
     } catch (error) {
       const failure = HmsError.from(signal.aborted ? signal.reason : error);
       // A commit whose answer was lost has happened: what it led to is published when PostgreSQL is back.

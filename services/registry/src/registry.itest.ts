@@ -190,9 +190,11 @@ describe.each(testTransports)("the registry, called %s", (via) => {
     await client.unregister(instance("a.y"));
     expect(await watch.next()).toEqual({ kind: REMOVED, id: "a.y", states: [] });
   });
+});
 
-  test("tells a watch when a lease runs out, and when the instance is back", async () => {
-    const { client } = await openRegistry(via);
+describe("leases", () => {
+  test("that run out are told to watches, and so is the instance's return", async () => {
+    const { client } = await openRegistry();
     using watch = openWatch(client);
     expect(await watch.next()).toMatchObject({ kind: SYNCED });
     await client.register({ ...instance("a"), leaseDuration: durationFromMs(5000) });
@@ -209,9 +211,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
     await client.register(instance("a"));
     expect(await watch.next()).toEqual({ kind: CURRENT, id: "a", states: [AVAILABLE] });
   });
-});
 
-describe("leases", () => {
   test("survive a restart: who could not renew meanwhile gets a third of the lease more", async () => {
     const opened = await openRegistry();
     const { own, service, client } = opened;

@@ -36,7 +36,7 @@ function fixture() {
 
 test("a slow watch gets only the newest state of each service, in the order of their first change", async () => {
   const { hub, change } = fixture();
-  const { subscription, leave } = hub.subscribe(() => true);
+  const { subscription, leave } = hub.subscribe(() => true, never);
   for (const serviceId of ["a", "b", "a", "a"]) {
     change(serviceId);
     await hub.settled();
@@ -50,7 +50,7 @@ test("a slow watch gets only the newest state of each service, in the order of t
 
 test("changes during a reading are read once more, together, for all watches", async () => {
   const { hub, change, hold, readings } = fixture();
-  const [one, two] = [hub.subscribe(() => true), hub.subscribe(() => true)];
+  const [one, two] = [hub.subscribe(() => true, never), hub.subscribe(() => true, never)];
   const release = hold();
   change("a");
   for (let index = 0; index < 10; index += 1) change("b");
@@ -69,7 +69,7 @@ test("a watch hears of its own services only, and nothing is read without a watc
   change("a");
   await hub.settled();
   expect(readings).toEqual([]);
-  const { subscription, leave } = hub.subscribe(({ serviceId }) => serviceId === "b");
+  const { subscription, leave } = hub.subscribe(({ serviceId }) => serviceId === "b", never);
   change("a");
   change("b");
   await hub.settled();
@@ -81,7 +81,7 @@ test("a watch hears of its own services only, and nothing is read without a watc
 
 test("a service that has gone is a change without an entry", async () => {
   const { hub, counts, change } = fixture();
-  const { subscription } = hub.subscribe(() => true);
+  const { subscription } = hub.subscribe(() => true, never);
   change("a");
   counts.delete("a");
   hub.touch([keyOf("a")]);
@@ -93,7 +93,7 @@ test("a watch that may have missed something ends with the reason", async () => 
   const hub = new WatchHub(async () => {
     throw new HmsError("INTERNAL", "cannot read");
   });
-  const { subscription } = hub.subscribe(() => true);
+  const { subscription } = hub.subscribe(() => true, never);
   const waiting = subscription.next(never);
   hub.touch([keyOf("a")]);
   await expect(waiting).rejects.toMatchObject({ message: "cannot read" });

@@ -65,11 +65,17 @@ export class WatchHub {
     this.#read = read;
   }
 
-  /** Begins a watch; the caller ends it with `leave`. */
-  subscribe(matches: (key: ServiceKey) => boolean): { subscription: Subscription; leave: () => void } {
+  /** Begins a watch that ends when the signal aborts or `leave` is called. */
+  subscribe(
+    matches: (key: ServiceKey) => boolean,
+    signal: AbortSignal,
+  ): { subscription: Subscription; leave: () => void } {
     const subscription = new Subscription(matches);
     this.#subscriptions.add(subscription);
-    return { subscription, leave: () => this.#subscriptions.delete(subscription) };
+    const leave = () => void this.#subscriptions.delete(subscription);
+    // A reader in this process may abort and never ask for more: then its stream never comes to its end.
+    signal.addEventListener("abort", leave, { once: true });
+    return { subscription, leave };
   }
 
   /** Says that these have changed. */

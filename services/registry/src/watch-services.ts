@@ -40,7 +40,8 @@ export async function* watchServices(selection: Selection, parts: WatchParts): A
   const { environment, pattern } = selection;
   const fits = patternTest(pattern);
   // Before the first row is read: what changes meanwhile is told again rather than missed.
-  const { subscription, leave } = parts.hub.subscribe((key) => key.environment === environment && fits(key.serviceId));
+  const matches = (key: ServiceKey) => key.environment === environment && fits(key.serviceId);
+  const { subscription, leave } = parts.hub.subscribe(matches, parts.signal);
   const shown = new Set<string>();
   try {
     for await (const { key, entry } of allServices(selection, parts)) {

@@ -76,8 +76,8 @@ export class ComponentLife {
   }
 
   /** Asks it to end; after the grace period it is killed. Resolves when it has gone. */
-  async stop(): Promise<void> {
-    signalProcess(this.identity, this.#spec.stopSignal);
+  async stop(signal = this.#spec.stopSignal): Promise<void> {
+    signalProcess(this.identity, signal);
     const late = setTimeout(() => signalProcess(this.identity, "SIGKILL"), this.#spec.stopGraceMs);
     await this.ended;
     clearTimeout(late);

@@ -12,5 +12,5 @@ export function bootId(): string {
 
 function readBootId(): string {
   if (platform() === "linux") return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return execFileSync("sysctl", ["-n", "kern.bootsessionuuid"], { encoding: "utf8" }).trim();
+  return execFileSync("/usr/sbin/sysctl", ["-n", "kern.bootsessionuuid"], { encoding: "utf8" }).trim();
 }

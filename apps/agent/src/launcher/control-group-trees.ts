@@ -123,7 +123,7 @@ function pair(
 function enable(directory: string): string[] {
   const file = `${directory}/cgroup.subtree_control`;
   for (const controller of words(`${directory}/cgroup.controllers`)) {
-    if (!["memory", "cpu", "pids"].includes(controller)) continue;
+    if (!["memory", "cpu", "pids"].includes(controller) || words(file).includes(controller)) continue;
     try {
       writeFileSync(file, `+${controller}`);
     } catch {

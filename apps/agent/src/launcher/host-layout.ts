@@ -1,5 +1,6 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
+import { dirname } from "node:path";
 import { type HostLayout, isUnder } from "./mount-plan.ts";
 
 /** Looks at the machine itself. `own` are the installation's directories, hidden from every replica. */
@@ -35,6 +36,14 @@ function kindOf(path: string): "directory" | "file" | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) return undefined;
   return found.isDirectory() ? "directory" : "file";
+}
+
+/** True if every user may enter the directory and all above it. */
+export function isOpenToAll(directory: string): boolean {
+  for (let path = directory; path !== "/"; path = dirname(path)) {
+    if (((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o001) === 0) return false;
+  }
+  return true;
 }
 
 /** Options of a mount that a user namespace may add to but not drop. */

@@ -41,15 +41,14 @@ const markerOf = (stateDirectory: string) => `HMS_LAUNCH=${stateDirectory}`;
  * @throws HmsError ALREADY_EXISTS if it runs already, FAILED_PRECONDITION if its surroundings cannot be arranged.
  */
 export async function launchProcess(options: LaunchOptions): Promise<LaunchedProcess> {
-  const { stateDirectory, sandbox } = options;
+  const { stateDirectory } = options;
   await prepareStateDirectory(stateDirectory);
   const pipes = openPipes(stateDirectory);
-  const contained = sandbox !== undefined;
   try {
     await runLauncher(options);
     const status = readLaunchStatus(stateDirectory);
     if (!status) throw launchFailure(options, "the status file is not readable");
-    return new LaunchedProcess({ stateDirectory, status, pipes, contained, marker: markerOf(stateDirectory) });
+    return new LaunchedProcess({ stateDirectory, status, pipes, marker: markerOf(stateDirectory) });
   } catch (error) {
     closePipes(pipes);
     throw error;
@@ -131,7 +130,7 @@ function launchFailure(options: LaunchOptions, why: string): HmsError {
  * Takes over a program that an earlier agent launched; undefined if it does not run any more (readLaunchStatus tells
  * how it ended). A launch that was cut short by the agent's death is ended first.
  */
-export async function adoptProcess(stateDirectory: string, contained: boolean): Promise<LaunchedProcess | undefined> {
+export async function adoptProcess(stateDirectory: string): Promise<LaunchedProcess | undefined> {
   if (!readLaunchStatus(stateDirectory)) return undefined;
   // First the FIFOs, then the look: an end in between is not missed.
   const pipes = openPipes(stateDirectory);
@@ -144,8 +143,8 @@ export async function adoptProcess(stateDirectory: string, contained: boolean): 
   if (!whole && status?.wrapper) signalProcess(status.wrapper, "SIGKILL");
   if (!status || !whole || !(isAlive(status.init) || isAlive(status.wrapper))) {
     closePipes(pipes);
-    if (!contained) await killMarked(markerOf(stateDirectory));
+    if (!status?.contained) await killMarked(markerOf(stateDirectory));
     return undefined;
   }
-  return new LaunchedProcess({ stateDirectory, status, pipes, contained, marker: markerOf(stateDirectory) });
+  return new LaunchedProcess({ stateDirectory, status, pipes, marker: markerOf(stateDirectory) });
 }

@@ -41,6 +41,12 @@ const whole = (name: string, lines: readonly string[]) =>
 const READ_STAT = '{ IFS= read -r stat < /proc/self/stat; } 2>/dev/null || stat="$$ () ?"';
 
 /**
+ * A pipe holds 64 KiB, which a busy program fills in a second while no agent reads; with F_SETPIPE_SZ it holds 1 MiB.
+ * No shell can ask for that. Where there is no Perl, or the user's pipes hold too much already, it stays as it is.
+ */
+const WIDEN_PIPES = "for (7, 8) { if (open(my $pipe, qq(+<&=$_))) { fcntl($pipe, 1031, 1048576) } }";
+
+/**
  * The first shell, on the machine's side: takes the replica's lock, says who it is, enters the control groups
  * and becomes `unshare`. Descriptors: 3 the next script, 4 status, 5 lock, 6 the program's script, 7 out, 8 err, 9 life.
  */
@@ -51,10 +57,11 @@ export function wrapperScript(options: LaunchScriptOptions): string {
     "exec 2>&1",
     `exec 7<>${at("out")} 8<>${at("err")} 9<>${at("life")} 5<>${at("status")}`,
     `if command -v flock >/dev/null; then flock -n 5 || exit ${ALREADY_RUNNING}; fi`,
+    `{ perl -e ${shellQuote(WIDEN_PIPES)}; } 2>/dev/null`,
     `printf '%-${RECORD_BYTES * STATUS_RECORDS}s' '' >&5`,
     `exec 4<>${at("status")}`,
     READ_STAT,
-    record(`wrapper ${options.attempt} ${bootId()} $stat`),
+    record(`wrapper ${options.attempt} ${options.sandbox ? "contained" : "loose"} ${bootId()} $stat`),
     ...options.controlGroups.map((group) => `echo 0 > ${shellQuote(`${group}/cgroup.procs`)} || exit 125`),
     `exec ${[...unshareWords(options.sandbox), shell].join(" ")}`,
   ]);
@@ -77,9 +84,11 @@ export function initScript(options: LaunchScriptOptions): string {
     ...(options.sandbox ? mountLines(options.stateDirectory, options.sandbox) : []),
     record("init $stat"),
     "echo ready",
+    // Nobody reads on there, and a shell tells about signals of its children.
+    "exec >/dev/null 2>&1",
     // When memory runs out, programs go before the platform does.
     "{ echo 300 > /proc/self/oom_score_adj; } 2>/dev/null",
-    `${programWords(options).join(" ")} /bin/sh -s ${shellQuote(options.label)} <&6 >&7 2>&8 ${closed}`,
+    `( exec <&6 >&7 2>&8 ${closed}; exec ${programWords(options).join(" ")} /bin/sh -s ${shellQuote(options.label)} )`,
     record("exit $?"),
   ]);
 }
@@ -140,7 +149,7 @@ function mountLines(stateDirectory: string, sandbox: Sandbox): string[] {
     ...(targets.length > 0 ? [`try mkdir -p ${shellQuote(...targets)}`] : []),
     ...visible.flatMap((each) => bindLines(each, slot(each.source), sandbox.lockedFlags(each.source))),
     ...resolvConfLines(resolvConf, masks),
-    ...[...open].map((path) => `try mount -o remount,ro,mode=0755,size=64k ${shellQuote(path)}`),
+    ...[...open].map((path) => `try mount -c -o remount,bind,ro ${shellQuote(path)}`),
     "try mount -t proc -o nosuid,nodev,noexec proc /proc",
     "try mount -t devpts -o newinstance,nosuid,noexec,ptmxmode=0666,mode=0620 devpts /dev/pts",
     "try cd /",

@@ -17,6 +17,8 @@ export interface ProcessEnd {
 /** What a launch wrote down about itself; it outlives the agent. */
 export interface LaunchStatus {
   attempt: number;
+  /** True if it has a process namespace of its own. */
+  contained: boolean;
   /** The shell that became `unshare`, or that runs the program itself. */
   wrapper: ProcessIdentity | undefined;
   /** The program's parent; undefined until everything is arranged. */
@@ -37,12 +39,13 @@ export function readLaunchStatus(stateDirectory: string): LaunchStatus | undefin
   }
   const lines = [0, 1, 2].map((index) => text.slice(index * RECORD_BYTES, (index + 1) * RECORD_BYTES).trim());
   const [first = "", second = "", third = ""] = lines;
-  const wrapper = /^wrapper (\d+) (\S+) (.*)$/.exec(first);
-  if (!wrapper?.[3] || wrapper[2] !== bootId()) return undefined;
+  const wrapper = /^wrapper (\d+) (\S+) (\S+) (.*)$/.exec(first);
+  if (!wrapper?.[4] || wrapper[3] !== bootId()) return undefined;
   const exit = /^exit (\d+)$/.exec(third)?.[1];
   return {
     attempt: Number(wrapper[1]),
-    wrapper: identityIn(wrapper[3]),
+    contained: wrapper[2] === "contained",
+    wrapper: identityIn(wrapper[4]),
     init: second.startsWith("init ") ? identityIn(second.slice("init ".length)) : undefined,
     end: exit === undefined ? undefined : processEnd(Number(exit), writtenAt),
   };

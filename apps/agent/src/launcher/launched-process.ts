@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Socket } from "node:net";
-import { openFifo } from "./fifo-reader.ts";
+import { Fifo } from "./fifo.ts";
 import { type LaunchStatus, type ProcessEnd, readLaunchStatus } from "./launch-status.ts";
 import { identityOf, isAlive, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { descendants, listProcesses, type ProcessEntry, readProcess } from "./process-table.ts";
@@ -8,20 +7,20 @@ import { waitUntil } from "./wait-until.ts";
 
 /** The agent's ends of a launch's FIFOs. */
 export interface LaunchPipes {
-  out: Socket;
-  err: Socket;
-  life: Socket;
+  out: Fifo;
+  err: Fifo;
+  life: Fifo;
 }
 
 /** Opens the agent's ends; do it before the launch, or before looking whether an adopted process lives. */
 export function openPipes(stateDirectory: string): LaunchPipes {
-  const [out, err, life] = ["out", "err", "life"].map((name) => openFifo(`${stateDirectory}/${name}`));
-  return { out: out as Socket, err: err as Socket, life: life as Socket };
+  const open = (name: string) => new Fifo(`${stateDirectory}/${name}`);
+  return { out: open("out"), err: open("err"), life: open("life") };
 }
 
 /** Lets go of the FIFOs; the process goes on. */
 export function closePipes(pipes: LaunchPipes): void {
-  for (const pipe of [pipes.out, pipes.err, pipes.life]) pipe.destroy();
+  for (const pipe of [pipes.out, pipes.err, pipes.life]) pipe.close();
 }
 
 /** What a running process is made of. */
@@ -29,8 +28,6 @@ export interface LaunchedProcessParts {
   stateDirectory: string;
   status: LaunchStatus;
   pipes: LaunchPipes;
-  /** True if it has a process namespace of its own: its init's end is the end of everything it started. */
-  contained: boolean;
   /** Marks the environment of what an uncontained process starts: "HMS_LAUNCH=…". */
   marker: string;
 }
@@ -55,11 +52,13 @@ export class LaunchedProcess {
     this.ended = this.#watchLife();
   }
 
-  get stdout(): Socket {
+  /** What the program writes to its standard output; waits there until it is read. */
+  get stdout(): Fifo {
     return this.#parts.pipes.out;
   }
 
-  get stderr(): Socket {
+  /** What the program writes to its standard error; waits there until it is read. */
+  get stderr(): Fifo {
     return this.#parts.pipes.err;
   }
 
@@ -91,7 +90,7 @@ export class LaunchedProcess {
     const roots = new Set(init ? [init.pid] : []);
     const main = this.main;
     const own = main ? list.filter((entry) => entry.sessionId === main.pid).map((entry) => entry.pid) : [];
-    if (!this.#parts.contained) for (const pid of own) roots.add(pid);
+    if (!this.#parts.status.contained) for (const pid of own) roots.add(pid);
     return descendants(list, roots).filter((entry) => entry.pid !== init?.pid && !entry.zombie);
   }
 
@@ -124,7 +123,7 @@ export class LaunchedProcess {
   async kill(): Promise<void> {
     this.#killed = true;
     const { init, wrapper } = this.#parts.status;
-    if (this.#parts.contained && init) signalProcess(init, "SIGKILL");
+    if (this.#parts.status.contained && init) signalProcess(init, "SIGKILL");
     else if (!init && wrapper) signalProcess(wrapper, "SIGKILL");
     else await this.#killUncontained();
   }
@@ -136,8 +135,8 @@ export class LaunchedProcess {
   }
 
   async #watchLife(): Promise<ProcessEnd> {
-    const { life } = this.#parts.pipes;
-    const { status, contained } = this.#parts;
+    const life = this.#parts.pipes.life.stream();
+    const { status } = this.#parts;
     const gone = () => !isAlive(status.init) && !isAlive(status.wrapper);
     life.resume();
     await new Promise<void>((resolve) => life.once("close", () => resolve()));
@@ -145,7 +144,7 @@ export class LaunchedProcess {
     if (this.#detached) return new Promise(() => {});
     // The end of the FIFO may arrive a moment before the end of the process.
     await waitUntil(gone, Number.POSITIVE_INFINITY, LIFE_POLL_MS);
-    if (!contained) await this.#killUncontained();
+    if (!status.contained) await this.#killUncontained();
     const written = readLaunchStatus(this.stateDirectory);
     const end = written?.attempt === status.attempt ? written.end : undefined;
     return end ?? { code: -1, signal: "SIGKILL", at: new Date() };

@@ -1,5 +1,6 @@
 import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { type ControlGroups, openControlGroups } from "./control-groups.ts";
+import { closeInheritedDescriptors } from "./inherited-descriptors.ts";
 import { controlGroupName, type IsolationReport } from "./isolation-probe.ts";
 import { Surroundings } from "./surroundings.ts";
 
@@ -20,6 +21,7 @@ export function createMachine(options: {
   report: IsolationReport;
 }): Machine {
   const { paths, network, host, report } = options;
+  closeInheritedDescriptors();
   return {
     paths,
     network,

@@ -23,7 +23,7 @@ export interface MountPlan {
 }
 
 /** A private, writable directory; in memory unless it has a source. */
-export interface PrivateDirectory {
+interface PrivateDirectory {
   path: string;
   /** A directory on disk to use instead of memory. */
   source?: string | undefined;
@@ -50,8 +50,8 @@ export interface MountWishes {
   release: VisibleDirectory;
   /** The operator's PATH entries, in order. */
   pathEntries: readonly string[];
-  /** More directories to keep in sight, read-only. */
-  tools: readonly string[];
+  /** The directory of the platform's Node, and where it shall be seen. */
+  node: { source: string; target: string };
   /** A directory on disk for /tmp; memory if absent. */
   temporaryDirectory?: string | undefined;
   /** The text of the replica's own resolv.conf, if names go by DNS. */
@@ -103,12 +103,14 @@ export function planMounts(host: HostLayout, wishes: MountWishes): MountPlan {
 
 function visibleTools(host: HostLayout, wishes: MountWishes, isHidden: (path: string) => boolean): VisibleDirectory[] {
   const entries = wishes.pathEntries.filter(isAbsolute).map((entry) => programRoot(normalize(entry), host.home));
-  return [...entries, ...wishes.tools].flatMap((wish) => {
+  const node = { ...wishes.node, writable: false };
+  const tools = entries.flatMap((wish) => {
     const source = host.realPath(wish);
     if (source === undefined || !host.isDirectory(source) || isMoreThanTools(source, host)) return [];
     const targets = new Set([wish.replace(/(?<=.)\/+$/, ""), source]);
     return [...targets].filter(isHidden).map((target) => ({ source, target, writable: false }));
   });
+  return isHidden(node.target) ? [...tools, node] : tools;
 }
 
 /** A directory named bin belongs to a tool chain whose other parts lie beside it; the home directory and ~/.local do not. */

@@ -28,7 +28,7 @@ let pageBytesKnown: number | undefined;
 function pageBytes(): number {
   if (pageBytesKnown === undefined) {
     try {
-      pageBytesKnown = Number(execFileSync("getconf", ["PAGESIZE"], { encoding: "utf8" })) || 4096;
+      pageBytesKnown = Number(execFileSync("/usr/bin/getconf", ["PAGESIZE"], { encoding: "utf8" })) || 4096;
     } catch {
       pageBytesKnown = 4096;
     }
@@ -88,7 +88,7 @@ export function parsePsLine(line: string): ProcessEntry | undefined {
 export function listByPs(selection: readonly string[]): ProcessEntry[] {
   const columns = "pid=,ppid=,pgid=,rss=,stat=,time=,lstart=";
   try {
-    const text = execFileSync("ps", [...selection, "-o", columns], { encoding: "utf8", maxBuffer: 64 << 20 });
+    const text = execFileSync("/bin/ps", [...selection, "-o", columns], { encoding: "utf8", maxBuffer: 64 << 20 });
     return text.split("\n").flatMap((line) => parsePsLine(line) ?? []);
   } catch {
     // ps exits 1 if nothing matches.

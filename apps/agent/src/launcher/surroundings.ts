@@ -1,9 +1,10 @@
+import { release } from "node:os";
 import { dirname } from "node:path";
 import type { HostEnvironment, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
-import { lockedMountFlags, readHostLayout } from "./host-layout.ts";
+import { isOpenToAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
 import type { Sandbox } from "./launch-script.ts";
-import { type HostLayout, planMounts } from "./mount-plan.ts";
+import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
 
 /** What one launch needs of the machine. */
 export interface SandboxWish {
@@ -24,6 +25,9 @@ export interface SandboxWish {
  */
 export const UID_BASE = 2_100_000_000;
 
+/** Where replicas see the platform's Node if it lies where their users may not go. */
+const NODE_WHERE_HIDDEN = "/tmp/.hms-node";
+
 /** Makes the sandboxes of one installation on this machine. */
 export class Surroundings {
   readonly isolation: agent.Isolation;
@@ -32,22 +36,34 @@ export class Surroundings {
   /** The PATH of every replica: the operator's, then the platform's own Node. */
   readonly programPath: string;
   readonly #layout: HostLayout;
-  readonly #nodeDirectory: string;
+  readonly #node: { source: string; target: string };
   readonly #pathEntries: readonly string[];
 
   constructor(isolation: agent.Isolation, paths: InstancePaths, host: HostEnvironment) {
     this.isolation = isolation;
     this.#layout = readHostLayout(host.home, [paths.data, paths.run, paths.config]);
-    this.#nodeDirectory = dirname(process.execPath);
+    const source = dirname(process.execPath);
+    this.#node = { source, target: this.#isShown(source) ? source : NODE_WHERE_HIDDEN };
     this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
     const system = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     this.toolPath = [...new Set([...system, ...this.#pathEntries])].join(":");
-    this.programPath = [...new Set([...this.#pathEntries, this.#nodeDirectory])].join(":");
+    const reachable = this.#pathEntries.filter((entry) => this.#isReachable(entry));
+    this.programPath = [...new Set([...reachable, this.#node.target])].join(":");
   }
 
   /** True if programs have namespaces of their own. */
   get contained(): boolean {
     return this.isolation !== agent.Isolation.NONE;
+  }
+
+  /**
+   * True if the kernel counts a program's processes apart from the operator's: for a uid of its own always, in a user
+   * namespace since Linux 5.14.
+   */
+  get countsProcesses(): boolean {
+    if (this.isolation === agent.Isolation.OWN_UID) return true;
+    const [major = 0, minor = 0] = release().split(".").map(Number);
+    return this.contained && (major > 5 || (major === 5 && minor >= 14));
   }
 
   /** The sandbox of one launch; undefined if the machine refuses namespaces. */
@@ -57,7 +73,7 @@ export class Surroundings {
     const mounts = planMounts(this.#layout, {
       release: { source: directory, target: directory, writable },
       pathEntries: this.#pathEntries,
-      tools: [this.#nodeDirectory],
+      node: this.#node,
       temporaryDirectory: wish.temporaryDirectory,
       resolvConf: wish.dnsAddress ? resolvConfText(wish.dnsAddress) : undefined,
     });
@@ -69,6 +85,18 @@ export class Surroundings {
       mounts,
       lockedFlags: lockedMountFlags,
     };
+  }
+
+  /** False for directories behind a door that the program's user may not pass: a shell stops searching there. */
+  #isReachable(directory: string): boolean {
+    const real = this.#layout.realPath(directory);
+    if (real === undefined || !this.#layout.isDirectory(real)) return false;
+    return this.#isShown(real);
+  }
+
+  #isShown(directory: string): boolean {
+    const boundBack = isUnder(directory, this.#layout.home);
+    return boundBack || this.isolation !== agent.Isolation.OWN_UID || isOpenToAll(directory);
   }
 
   /** Where the operator's programs of that name lie, seen from outside any sandbox. */

@@ -1,7 +1,7 @@
-import type { Readable } from "node:stream";
+import type { Socket } from "node:net";
 import { agent } from "@hms/contracts";
-import { LineSplitter } from "./line-splitter.ts";
-import type { LogRecord } from "./log-record.ts";
+import type { Fifo } from "../launcher/fifo.ts";
+import { type LinePiece, LineSplitter } from "./line-splitter.ts";
 import type { LogWriter } from "./log-writer.ts";
 import { ReadBudget, type ReadRate } from "./read-budget.ts";
 
@@ -13,31 +13,41 @@ export interface LogPump {
   lastErrorLine(): string;
 }
 
+const SHOWN_BYTES = 1000;
+
 /** Starts moving lines, at the pace of the disk and of the budget; a program that writes faster is made to wait. */
 export function pumpLogs(
-  streams: { stdout: Readable; stderr: Readable },
+  streams: { stdout: Fifo; stderr: Fifo },
   writer: LogWriter,
   rate: Partial<ReadRate> = {},
 ): LogPump {
   const budget = new ReadBudget(rate);
   let lastError = "";
-  const pump = async (source: Readable, stream: agent.LogStream) => {
+  const pump = (source: Fifo, stream: agent.LogStream) => {
     const splitter = new LineSplitter();
-    const store = async (pieces: ReturnType<LineSplitter["push"]>) => {
+    const store = (pieces: readonly LinePiece[]) => {
       const timeMs = Date.now();
-      if (stream === agent.LogStream.STDERR) lastError = pieces.at(-1)?.text.toString() ?? lastError;
-      await writer.append(pieces.map((piece): LogRecord => ({ ...piece, timeMs, stream })));
+      const last = stream === agent.LogStream.STDERR ? pieces.at(-1) : undefined;
+      if (last) lastError = last.text.toString("utf8", 0, SHOWN_BYTES);
+      return writer.append(pieces.map(({ text, continues }) => ({ text, continues, timeMs, stream })));
     };
-    try {
-      for await (const chunk of source as AsyncIterable<Buffer>) {
-        const pieces = splitter.push(chunk);
-        await store(pieces);
-        await budget.spend(chunk.length, pieces.length);
-      }
-    } catch {
-      // Cut off: the program goes on, and whoever adopts it reads on.
-    }
-    await store(splitter.flush());
+    const take = async (chunk: Buffer, socket: () => Socket) => {
+      const pieces = splitter.push(chunk);
+      // The chunk is copied before the first wait.
+      const stored = store(pieces);
+      const [bytes, lines] = [chunk.length, pieces.length];
+      await stored;
+      await budget.spend(bytes, lines);
+      socket().resume();
+    };
+    const socket: Socket = source.each((chunk) => {
+      void take(chunk, () => socket);
+      return false;
+    });
+    return new Promise<void>((resolve) => {
+      // After its end, or cut off: then whoever adopts the program reads on.
+      socket.once("close", () => resolve(store(splitter.flush())));
+    });
   };
   const { STDOUT, STDERR } = agent.LogStream;
   const both = Promise.all([pump(streams.stdout, STDOUT), pump(streams.stderr, STDERR)]);

@@ -16,21 +16,45 @@ const LETTERS = new Map<agent.LogStream, string>([
   [LogStream.SYSTEM, "s"],
 ]);
 const STREAMS = new Map([...LETTERS].map(([stream, letter]) => [letter, stream]));
-const NEWLINE = Buffer.from("\n");
+const NEWLINE = 0x0a;
 const SPACE = 0x20;
 const TIME_DIGITS = 13;
 /** "1732134000123 o " before the text. */
 const HEAD_BYTES = TIME_DIGITS + 3;
 
+/** Records as they are stored. */
+export interface EncodedRecords {
+  data: Buffer;
+  lines: number;
+  /** Bytes of text. */
+  bytes: number;
+  /** Gives the memory back; call it when the data has been written. */
+  release(): void;
+}
+
+/** Holds what one read of 64 KiB usually becomes. */
+const POOLED_BYTES = 192 * 1024;
+const POOL_SIZE = 4;
+const pool: Buffer[] = [];
+
 /** Writes records as lines: milliseconds, a letter for the stream (a capital if the line goes on), the text. */
-export function encodeRecords(records: readonly LogRecord[]): Buffer {
-  return Buffer.concat(
-    records.flatMap(({ timeMs, stream, text, continues }) => {
-      const letter = LETTERS.get(stream) ?? "s";
-      const head = `${String(timeMs).padStart(TIME_DIGITS, "0")} ${continues ? letter.toUpperCase() : letter} `;
-      return [Buffer.from(head, "latin1"), text, NEWLINE];
-    }),
-  );
+export function encodeRecords(records: readonly LogRecord[]): EncodedRecords {
+  const bytes = records.reduce((sum, { text }) => sum + text.length, 0);
+  const total = bytes + records.length * (HEAD_BYTES + 1);
+  const memory =
+    total > POOLED_BYTES ? Buffer.allocUnsafeSlow(total) : (pool.pop() ?? Buffer.allocUnsafeSlow(POOLED_BYTES));
+  let at = 0;
+  for (const { timeMs, stream, text, continues } of records) {
+    const letter = LETTERS.get(stream) ?? "s";
+    const head = `${String(timeMs).padStart(TIME_DIGITS, "0")} ${continues ? letter.toUpperCase() : letter} `;
+    at += memory.write(head, at, "latin1");
+    at += text.copy(memory, at);
+    memory[at++] = NEWLINE;
+  }
+  const release = () => {
+    if (total <= POOLED_BYTES && pool.length < POOL_SIZE) pool.push(memory);
+  };
+  return { data: memory.subarray(0, total), lines: records.length, bytes, release };
 }
 
 /** Reads one stored line without its newline; undefined if it was cut by a crash or is none of ours. */

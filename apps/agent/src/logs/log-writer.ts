@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { agent } from "@hms/contracts";
 import { logFileNumbers, logFilePath } from "./log-files.ts";
-import { encodeRecords, type LogRecord } from "./log-record.ts";
+import { type EncodedRecords, encodeRecords, type LogRecord } from "./log-record.ts";
 
 /** How much one log keeps. */
 export interface LogRetention {
@@ -35,7 +35,10 @@ export class LogWriter {
 
   /** Resolves when the records are in the file, or counted as lost. */
   append(records: readonly LogRecord[]): Promise<void> {
-    if (records.length > 0) this.#tail = this.#tail.then(() => this.#write(records));
+    if (records.length > 0) {
+      const encoded = encodeRecords(records);
+      this.#tail = this.#tail.then(() => this.#write(encoded)).finally(() => encoded.release());
+    }
     return this.#tail;
   }
 
@@ -53,19 +56,19 @@ export class LogWriter {
     await this.#tail;
   }
 
-  async #write(records: readonly LogRecord[]): Promise<void> {
+  async #write(records: EncodedRecords | undefined): Promise<void> {
     try {
       if (this.#lost.lines > 0) await this.#tellLoss();
-      if (records.length > 0) await this.#put(encodeRecords(records));
+      if (records) await this.#put(records.data);
     } catch (error) {
       this.#lose(records, error as NodeJS.ErrnoException);
     }
     this.#onAppend();
   }
 
-  #lose(records: readonly LogRecord[], error: NodeJS.ErrnoException): void {
-    this.#lost.lines += records.length;
-    for (const { text } of records) this.#lost.bytes += text.length;
+  #lose(records: EncodedRecords | undefined, error: NodeJS.ErrnoException): void {
+    this.#lost.lines += records?.lines ?? 0;
+    this.#lost.bytes += records?.bytes ?? 0;
     if (!error.message.startsWith("still waiting")) {
       this.#lost.reason = error.code ?? error.message;
       this.#retryAt = performance.now() + RETRY_MS;
@@ -77,7 +80,7 @@ export class LogWriter {
   }
 
   #retryTelling(): void {
-    this.#tail = this.#tail.then(() => (this.#lost.lines > 0 ? this.#write([]) : undefined));
+    this.#tail = this.#tail.then(() => (this.#lost.lines > 0 ? this.#write(undefined) : undefined));
   }
 
   async #tellLoss(): Promise<void> {
@@ -87,17 +90,17 @@ export class LogWriter {
     const why = reason === "ENOSPC" ? "the disk was full" : reason;
     const text = Buffer.from(`${lines} lines (${bytes} bytes) of output were not stored: ${why}`);
     const record = { timeMs: Date.now(), stream: agent.LogStream.SYSTEM, text, continues: false };
-    await this.#put(encodeRecords([record]));
+    await this.#put(encodeRecords([record]).data);
     this.#lost = { lines: 0, bytes: 0, reason: "" };
   }
 
   async #put(data: Buffer): Promise<void> {
     const file = await this.#openFile();
-    const start = this.#torn ? Buffer.concat([Buffer.from("\n"), data]) : data;
     try {
-      await file.handle.appendFile(start);
-      file.bytes += start.length;
+      if (this.#torn) await file.handle.appendFile("\n");
       this.#torn = false;
+      await file.handle.appendFile(data);
+      file.bytes += data.length;
     } catch (error) {
       this.#torn = true;
       await this.#closeFile();

@@ -26,7 +26,7 @@ export interface SourceTree {
 }
 
 /** The most that a release may hold. */
-export const LARGEST_RELEASE = { files: 200_000, bytes: 2 * 1024 ** 3 };
+const LARGEST_RELEASE = { files: 200_000, bytes: 2 * 1024 ** 3 };
 /** A link may leave the directory only to what every program sees. */
 const SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/etc", "/nix", "/dev", "/proc"];
 const READ_WHOLE_BYTES = 1024 * 1024;

@@ -58,9 +58,9 @@ function interpreterOf(path: string): string | undefined {
   const head = Buffer.alloc(256);
   const file = openSync(path, "r");
   try {
-    readSync(file, head, 0, head.length, 0);
+    const bytes = readSync(file, head, 0, head.length, 0);
+    return /^#!\s*(\S+)/.exec(head.toString("latin1", 0, bytes))?.[1];
   } finally {
     closeSync(file);
   }
-  return /^#!\s*(\S+)/.exec(head.toString("latin1"))?.[1];
 }

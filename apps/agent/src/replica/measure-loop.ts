@@ -11,6 +11,7 @@ export class MeasureLoop {
   #timer: NodeJS.Timeout | undefined;
   #stopped = true;
   #fullRoundAt = 0;
+  #measuring = false;
 
   constructor(replicas: () => Iterable<Replica>) {
     this.#replicas = replicas;
@@ -23,6 +24,12 @@ export class MeasureLoop {
     this.#next();
   }
 
+  /** Looks again when to measure next; call it when a replica was added. */
+  reschedule(): void {
+    clearTimeout(this.#timer);
+    if (!this.#measuring) this.#next();
+  }
+
   /** Ends. */
   stop(): void {
     this.#stopped = true;
@@ -33,8 +40,16 @@ export class MeasureLoop {
     if (this.#stopped) return;
     const limited = [...this.#replicas()].some((replica) => replica.measuredMemoryLimit > 0);
     const delay = limited ? EVERY_MS_WITH_MEASURED_LIMITS : Math.max(0, this.#fullRoundAt - performance.now());
-    this.#timer = setTimeout(() => void this.#round().finally(() => this.#next()), Math.min(EVERY_MS, delay));
+    this.#timer = setTimeout(() => void this.#measure(), Math.min(EVERY_MS, delay));
     this.#timer.unref();
+  }
+
+  async #measure(): Promise<void> {
+    this.#measuring = true;
+    await this.#round().finally(() => {
+      this.#measuring = false;
+      this.#next();
+    });
   }
 
   async #round(): Promise<void> {

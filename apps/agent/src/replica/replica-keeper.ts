@@ -1,8 +1,10 @@
+import { rm } from "node:fs/promises";
 import { create, equals } from "@bufbuild/protobuf";
 import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { IsolationReport } from "../launcher/isolation-probe.ts";
+import { adoptProcess } from "../launcher/launch-process.ts";
 import { createMachine, type Machine } from "../launcher/machine.ts";
 import { LogStore } from "../logs/log-store.ts";
 import type { LogRetention } from "../logs/log-writer.ts";
@@ -12,9 +14,10 @@ import { prepareRelease } from "../release/prepare-release.ts";
 import { ReleaseStore } from "../release/release-store.ts";
 import { cleanTasks, runTask } from "../task/run-task.ts";
 import { MeasureLoop } from "./measure-loop.ts";
-import { Replica } from "./replica.ts";
+import { DEFAULT_GRACE_MS, Replica } from "./replica.ts";
 import { ReplicaJournal, type ReplicaLife, type ReplicaRecord } from "./replica-journal.ts";
 import { checkCommand, checkEnv, checkName, digestHex, parseReplicaId, replicaKey } from "./replica-name.ts";
+import { strayStateDirectories } from "./replica-program.ts";
 import { ReplicaWatch } from "./replica-watch.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
 
@@ -52,6 +55,8 @@ export class ReplicaKeeper {
   readonly #replicas = new Map<string, Replica>();
   readonly #watch = new ReplicaWatch();
   readonly #measuring = new MeasureLoop(() => this.#replicas.values());
+  readonly #starting = new Map<string, Promise<Replica>>();
+  readonly #stopping = new Map<string, Promise<void>>();
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
@@ -79,6 +84,9 @@ export class ReplicaKeeper {
     this.#machine.groups.removeExcept(new Set([...this.#replicas.keys()].map(replicaKey)));
     await Promise.all([...this.#replicas.values()].map((replica) => this.#resume(replica)));
     this.#measuring.start();
+    for (const stateDirectory of await strayStateDirectories(this.#machine, this.#replicas)) {
+      void this.#endStray(stateDirectory);
+    }
   }
 
   /** Makes an immutable copy of a service's directory and builds it; the last message is the release. */
@@ -122,11 +130,20 @@ export class ReplicaKeeper {
    */
   async startReplica(request: agent.StartReplicaRequest): Promise<agent.StartReplicaResponse> {
     const spec = checkedSpec(request.spec);
-    const known = this.#replicas.get(spec.replicaId);
+    const { replicaId } = spec;
+    for (let other = this.#starting.get(replicaId); other; other = this.#starting.get(replicaId)) {
+      await other.catch(() => {});
+    }
+    const known = this.#replicas.get(replicaId);
     if (known) return create(agent.StartReplicaResponseSchema, { replica: sameReplica(known, spec) });
+    const work = this.#startNew(spec).finally(() => this.#starting.delete(replicaId));
+    this.#starting.set(replicaId, work);
+    return create(agent.StartReplicaResponseSchema, { replica: (await work).view });
+  }
+
+  async #startNew(spec: agent.ReplicaSpec): Promise<Replica> {
     await this.#releases.directory(spec, spec.releaseDigest);
-    const slot = await this.#slots.take();
-    const record = { spec, slot, stopping: false };
+    const record = { spec, slot: await this.#slots.take(), stopping: false };
     const replica = this.#add(record, undefined);
     try {
       await this.#journal.add(record);
@@ -135,27 +152,41 @@ export class ReplicaKeeper {
       throw error;
     }
     await replica.start();
-    return create(agent.StartReplicaResponseSchema, { replica: replica.view });
+    return replica;
   }
 
-  /** Ends a replica and forgets it. Answers when nothing of it is left; a replica that is not there has been stopped. */
+  /**
+   * Ends a replica and forgets it. Answers when nothing of it is left; a replica that is not there has been stopped.
+   * Asked again with no grace while it is being ended, it is killed at once.
+   */
   async stopReplica(request: agent.StopReplicaRequest): Promise<agent.StopReplicaResponse> {
-    const { environment, service, revision } = parseReplicaId(request.replicaId);
-    const replica = this.#replicas.get(request.replicaId);
-    let view = replica?.view;
-    if (replica) {
-      await this.#journal.markStopping(request.replicaId);
-      replica.record.stopping = true;
-      await replica.stop(request.graceMs === undefined ? undefined : Number(request.graceMs));
-      view = replica.view;
-      await this.#bury(replica);
-    }
-    if (request.deleteLogs) await this.#logs.remove(request.replicaId);
-    view ??= create(agent.ReplicaSchema, {
-      spec: { replicaId: request.replicaId, environment, service, revision },
-      state: agent.ReplicaState.STOPPED,
-    });
+    const { replicaId, graceMs } = request;
+    const { environment, service, revision } = parseReplicaId(replicaId);
+    const replica = this.#replicas.get(replicaId);
+    if (replica) await this.#stopOnce(replica, graceMs === undefined ? undefined : Number(graceMs));
+    if (request.deleteLogs) await this.#logs.remove(replicaId);
+    const spec = { replicaId, environment, service, revision };
+    const view = replica?.view ?? create(agent.ReplicaSchema, { spec, state: agent.ReplicaState.STOPPED });
     return create(agent.StopReplicaResponseSchema, { replica: view });
+  }
+
+  async #stopOnce(replica: Replica, graceMs: number | undefined): Promise<void> {
+    const { replicaId } = replica.record.spec;
+    const before = this.#stopping.get(replicaId);
+    if (before) {
+      if (graceMs === 0) await replica.kill();
+      return before;
+    }
+    const work = this.#stopAndForget(replica, graceMs).finally(() => this.#stopping.delete(replicaId));
+    this.#stopping.set(replicaId, work);
+    return work;
+  }
+
+  async #stopAndForget(replica: Replica, graceMs: number | undefined): Promise<void> {
+    await this.#journal.markStopping(replica.record.spec.replicaId);
+    replica.record.stopping = true;
+    await replica.stop(graceMs);
+    await this.#bury(replica);
   }
 
   /** Sends every replica as it is now, then every change. */
@@ -181,6 +212,7 @@ export class ReplicaKeeper {
   async suspend(): Promise<void> {
     this.#measuring.stop();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
+    this.#machine.groups.close();
     await this.#closeLogs();
   }
 
@@ -210,6 +242,7 @@ export class ReplicaKeeper {
       changed: () => this.#watch.publish(replica.view),
     });
     this.#replicas.set(spec.replicaId, replica);
+    this.#measuring.reschedule();
     return replica;
   }
 
@@ -218,6 +251,15 @@ export class ReplicaKeeper {
     if (!replica.record.stopping) return;
     await replica.stop();
     await this.#bury(replica);
+  }
+
+  /** What runs without a readable spec cannot be kept: nobody knows what it should be. */
+  async #endStray(stateDirectory: string): Promise<void> {
+    const stray = await adoptProcess(stateDirectory);
+    if (stray) this.#warn(`What runs in ${stateDirectory} belongs to no known replica and is ended.`);
+    await stray?.stop(DEFAULT_GRACE_MS);
+    stray?.detach();
+    await rm(stateDirectory, { recursive: true, force: true });
   }
 
   async #bury(replica: Replica): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { ControlGroup } from "../launcher/control-groups.ts";
@@ -19,6 +19,14 @@ export interface RunningProgram {
 /** Where the FIFOs and the status file of a replica lie. */
 export function replicaStateDirectory(machine: Machine, replicaId: string): string {
   return `${machine.paths.run}/replicas/${replicaKey(replicaId)}`;
+}
+
+/** The state directories that belong to no known replica. */
+export async function strayStateDirectories(machine: Machine, known: ReadonlyMap<string, unknown>): Promise<string[]> {
+  const root = `${machine.paths.run}/replicas`;
+  const keys = new Set([...known.keys()].map(replicaKey));
+  const names = await readdir(root).catch(() => []);
+  return names.filter((name) => !keys.has(name)).map((name) => `${root}/${name}`);
 }
 
 /** Starts a replica's program in its release. @throws HmsError if it cannot be launched. */
@@ -59,7 +67,7 @@ export async function launchReplica(
     sandbox: surroundings.sandbox({ slot, directory, dnsAddress }),
     controlGroups: group.directories,
     // Without a user of its own the limit would count the operator's processes.
-    maxProcesses: surroundings.contained ? limits.maxProcesses : undefined,
+    maxProcesses: surroundings.countsProcesses ? limits.maxProcesses : undefined,
   });
   const process = await launched.catch(async (error: unknown) => {
     await group.remove();
@@ -71,7 +79,7 @@ export async function launchReplica(
 /** Takes over a replica's program from an earlier agent; undefined if it does not run any more. */
 export async function adoptReplica(machine: Machine, replicaId: string): Promise<RunningProgram | undefined> {
   const stateDirectory = replicaStateDirectory(machine, replicaId);
-  const process = await adoptProcess(stateDirectory, machine.surroundings.contained);
+  const process = await adoptProcess(stateDirectory);
   if (!process) return undefined;
   const main = await process.waitForMain();
   return { process, group: machine.groups.adopt(main?.pid ?? 0, replicaKey(replicaId)) };

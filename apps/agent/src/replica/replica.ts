@@ -28,7 +28,8 @@ export interface ReplicaContext {
 }
 
 const { ReplicaState } = agent;
-const DEFAULT_GRACE_MS = 10_000;
+/** From SIGTERM to SIGKILL if the spec does not say. */
+export const DEFAULT_GRACE_MS = 10_000;
 /** The FIFO of an ended program holds 64 KiB: reading them takes a moment, unless the disk hangs. */
 const DRAIN_DEADLINE_MS = 5000;
 
@@ -100,6 +101,11 @@ export class Replica {
       }
       this.#become(ReplicaState.STOPPED);
     });
+  }
+
+  /** Kills the program and everything it started, without waiting for a stop that is under way. */
+  async kill(): Promise<void> {
+    await this.#program?.process.kill();
   }
 
   /** Ends the program until the agent starts again. */
@@ -189,6 +195,9 @@ export class Replica {
       return this.#notLaunched(HmsError.from(error));
     }
     this.#note(`started: pid ${this.#pid}, port ${this.record.slot}`);
+    const { cpuLimits, limitsReason } = this.#context.machine.report;
+    if (this.record.spec.limits?.cpuMillicores && !cpuLimits)
+      this.#note(`the processor limit is not kept: ${limitsReason}`);
     await this.#save();
   }
 

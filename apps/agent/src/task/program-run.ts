@@ -111,7 +111,7 @@ async function launchTask(machine: Machine, spec: ProgramRunSpec & TaskPlace): P
     toolPath,
     sandbox,
     controlGroups: spec.controlGroups,
-    maxProcesses: sandbox ? kernelLimits(spec.limits).maxProcesses : undefined,
+    maxProcesses: surroundings.countsProcesses ? kernelLimits(spec.limits).maxProcesses : undefined,
   });
 }
 
@@ -138,10 +138,13 @@ async function* mergedOutput(
   signal: AbortSignal,
 ): AsyncGenerator<{ stream: agent.LogStream; data: Buffer }> {
   const waiting: { source: Readable; stream: agent.LogStream; data: Buffer }[] = [];
-  const streams = new Set<Readable>([process.stdout, process.stderr]);
+  const sources: [Readable, agent.LogStream][] = [
+    [process.stdout.stream(), agent.LogStream.STDOUT],
+    [process.stderr.stream(), agent.LogStream.STDERR],
+  ];
+  const streams = new Set(sources.map(([source]) => source));
   let wake = () => {};
-  for (const source of streams) {
-    const stream = source === process.stdout ? agent.LogStream.STDOUT : agent.LogStream.STDERR;
+  for (const [source, stream] of sources) {
     source.on("data", (data: Buffer) => {
       source.pause();
       waiting.push({ source, stream, data });

@@ -50,7 +50,7 @@ export async function cleanTasks(machine: Machine): Promise<void> {
   const names = await readdir(root).catch(() => []);
   await Promise.all(
     names.map(async (name) => {
-      const task = await adoptProcess(`${root}/${name}`, machine.surroundings.contained).catch(() => undefined);
+      const task = await adoptProcess(`${root}/${name}`).catch(() => undefined);
       await task?.stop(0);
       task?.detach();
       await rm(`${root}/${name}`, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,6 +13,8 @@ export const asRoot = process.getuid?.() === 0;
 
 type SpecInit = Exclude<MessageInitShape<typeof agent.ReplicaSpecSchema>, { $typeName: string }>;
 let lastName = 0;
+let machines = 0;
+const firstRange = Math.floor(Math.random() * 35_000);
 
 /** Directories, keepers and replicas of one test, removed at its end. */
 export class TestMachine implements AsyncDisposable {
@@ -20,12 +22,15 @@ export class TestMachine implements AsyncDisposable {
   readonly home: string;
   readonly data: string;
   readonly identity: Identity;
-  readonly portBase = 20_000 + Math.floor(Math.random() * 7) * 5000;
+  /** Tests run side by side, and each uses a few ports only. */
+  readonly portBase = 20_000 + ((firstRange + machines++ * 40) % 35_000);
   keeper!: KeeperClient;
 
   constructor(identity: Identity) {
     this.identity = identity;
-    this.root = mkdtempSync(`${tmpdir()}/hms-agent-`);
+    // Outside /tmp, where everything is hidden by the private /tmp already.
+    this.root = mkdtempSync(`${asRoot ? "/var/lib" : tmpdir()}/hms-agent-`);
+    chmodSync(this.root, 0o755);
     this.home = `${this.root}/home`;
     this.data = `${this.root}/data`;
     for (const directory of [this.home, this.data]) mkdirSync(directory, { mode: 0o700 });
@@ -137,7 +142,13 @@ export class TestMachine implements AsyncDisposable {
       if (synced) break;
       if (replicaId) await this.keeper.call("stopReplica", { replicaId, graceMs: 0n });
     }
+    await this.keeper.command("suspend");
     await this.keeper.crash();
+    this.remove();
+  }
+
+  /** Removes the directories. */
+  remove(): void {
     rmSync(this.root, { recursive: true, force: true });
   }
 }
@@ -147,6 +158,22 @@ export interface TaskResult {
   out: string;
   err: string;
   exit: agent.ExitStatus | undefined;
+}
+
+/** A duration for sleep that no other test uses: its processes can be counted. */
+export function uniqueSeconds(): string {
+  return `${100_000 + (process.pid % 10_000)}.${++lastName}`;
+}
+
+/** How many processes of the machine have this word in their command line. */
+export function running(word: string): number {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(word);
+    } catch {
+      return false;
+    }
+  }).length;
 }
 
 /** Asks until the answer is truthy; fails after the deadline. */

@@ -5,7 +5,8 @@ import { ExitCode } from "../exit-code.ts";
 
 /** Runs one command in a service's surroundings and answers with its exit code; 128 + n for signal n is 1 here. */
 export async function run({ args, globals, session, output, signal }: Invocation): Promise<number> {
-  const [service = "", ...command] = args;
+  const [service = "", ...rest] = args;
+  const command = rest[0] === "--" ? rest.slice(1) : rest;
   const request = { service, environment: globals.environment, command };
   for await (const { event } of session().deployments.runCommand(request, { signal })) {
     if (event.case === "output") show(event.value, output);

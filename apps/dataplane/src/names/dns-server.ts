@@ -18,11 +18,7 @@ const IDLE_MS = 10_000;
 const LONGEST_QUERY = 4096;
 
 /** Answers one DNS message; undefined for what deserves no answer. */
-export async function answerQuery(
-  packet: Buffer,
-  source: NameSource,
-  protocol: "udp" | "tcp",
-): Promise<Buffer | undefined> {
+async function answerQuery(packet: Buffer, source: NameSource, protocol: "udp" | "tcp"): Promise<Buffer | undefined> {
   const read = readQuery(packet);
   if (read === undefined) return undefined;
   const { query, question } = read;

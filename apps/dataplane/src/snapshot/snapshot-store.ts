@@ -10,7 +10,7 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 
 const NAME = /^snapshot\.(\d{16})$/;
@@ -73,6 +73,3 @@ export function checkedContent(snapshot: mesh.Snapshot): mesh.SnapshotContent {
   if (!sum.equals(snapshot.sha256)) throw new Error("its checksum is wrong");
   return fromBinary(mesh.SnapshotContentSchema, snapshot.content);
 }
-
-/** The content of a data plane that has never been told anything. */
-export const emptyContent = create(mesh.SnapshotContentSchema);

@@ -145,6 +145,8 @@ export type RegisterRequest = Message<"hms.ffi.v1.RegisterRequest"> & {
   address: string;
 
   /**
+   * Labels of the service; empty keeps what is stored.
+   *
    * @generated from field: map<string, string> metadata = 6;
    */
   metadata: { [key: string]: string };
@@ -489,7 +491,8 @@ export const WatchEventKindSchema: GenEnum<WatchEventKind> = /*@__PURE__*/
  */
 export const RegistryService: GenService<{
   /**
-   * Adds or renews one instance of a service version. A breaking contract change within a version is refused.
+   * Adds or renews one instance of a service version. A breaking contract change within a version is refused. Contracts
+   * belong to an environment, so that one may be ahead of another, and are kept when the last instance goes.
    *
    * @generated from rpc hms.ffi.v1.RegistryService.Register
    */
@@ -509,7 +512,8 @@ export const RegistryService: GenService<{
     output: typeof UnregisterResponseSchema;
   },
   /**
-   * Finds the available instances of one service version.
+   * Finds the available instances of one service version; NOT_FOUND with the nearest names, UNAVAILABLE if all its
+   * instances are lost.
    *
    * @generated from rpc hms.ffi.v1.RegistryService.Lookup
    */
@@ -529,7 +533,9 @@ export const RegistryService: GenService<{
     output: typeof ListResponseSchema;
   },
   /**
-   * Sends the current state of the matching services, then every change.
+   * Sends the matching services as they are, SYNCED, then each change; a slow reader gets the newest state of each
+   * service only, and a mere renewal is no change. A watch that broke starts anew: what it does not send again before
+   * SYNCED has gone.
    *
    * @generated from rpc hms.ffi.v1.RegistryService.Watch
    */

@@ -1,0 +1,1 @@
+export { createProcessRuntime } from "./process-runtime.ts";

@@ -1,0 +1,29 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { agent } from "@hms/contracts";
+
+/** What a deployment asks of whatever runs programs. Every call may be repeated. */
+export interface DeploymentRuntime {
+  /** Makes an immutable, built copy of a program; the last message is the release. */
+  prepareRelease(
+    request: MessageInitShape<typeof agent.PrepareReleaseRequestSchema>,
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.PrepareReleaseResponse>;
+  /** Deletes releases that are neither used nor to be kept. */
+  pruneReleases(request: MessageInitShape<typeof agent.PruneReleasesRequestSchema>): Promise<void>;
+  /** Starts a replica that is then kept running; answers with it. */
+  startReplica(spec: MessageInitShape<typeof agent.ReplicaSpecSchema>): Promise<agent.Replica>;
+  /** Ends a replica; answers when nothing of it is left. */
+  stopReplica(replicaId: string, options?: { deleteLogs?: boolean }): Promise<void>;
+  /** Every replica as it is, a message with `synced`, then every change; goes on over the runtime's own restarts. */
+  watchReplicas(signal: AbortSignal): AsyncIterable<agent.WatchReplicasResponse>;
+  /** Runs one command in a replica's surroundings; the last message is its exit. */
+  runTask(
+    request: MessageInitShape<typeof agent.RunTaskRequestSchema>,
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.RunTaskResponse>;
+  /** Stored log lines, oldest first. */
+  readLogs(
+    request: MessageInitShape<typeof agent.ReadLogsRequestSchema>,
+    signal?: AbortSignal,
+  ): AsyncIterable<agent.ReadLogsResponse>;
+}

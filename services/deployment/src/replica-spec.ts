@@ -1,0 +1,66 @@
+import { randomBytes } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { agent, mesh } from "@hms/contracts";
+import type { Manifest } from "@hms/manifest";
+import type { HealthRule } from "./health/replica-health.ts";
+import type { RevisionRecord, ServiceKey } from "./records.ts";
+
+/** A replica id that was never given before: environment/service/revision/suffix. */
+export function newReplicaId({ environment, service }: ServiceKey, revision: bigint): string {
+  return `${environment}/${service}/${revision}/${randomBytes(4).toString("hex")}`;
+}
+
+/** How the programs of an environment reach the mesh. */
+export type MeshAccess = Pick<agent.MeshAccess, "dnsAddress" | "proxyUrl">;
+
+/** What the runtime needs to run a replica of a revision. */
+export function replicaSpec(
+  replicaId: string,
+  revision: RevisionRecord,
+  access: MeshAccess,
+): MessageInitShape<typeof agent.ReplicaSpecSchema> {
+  const { environment, service, manifest, releaseDigest } = revision;
+  return {
+    replicaId,
+    environment,
+    service,
+    revision: revision.revision,
+    releaseDigest,
+    command: manifest.run.command,
+    env: manifest.env,
+    limits: resourceLimits(manifest),
+    stopGraceMs: BigInt(manifest.stopGraceMs),
+    mesh: access,
+  };
+}
+
+/** The limits of a manifest's replicas. */
+export function resourceLimits({ resources }: Manifest): MessageInitShape<typeof agent.ResourceLimitsSchema> {
+  return {
+    memoryBytes: BigInt(resources.memoryBytes ?? 0),
+    cpuMillicores: resources.cpuMillicores ?? 0,
+    maxProcesses: resources.processes,
+  };
+}
+
+/** How a manifest's replicas are looked at. */
+export function healthRule({ health }: Manifest): HealthRule {
+  const { intervalMs, timeoutMs, rise, fall } = health;
+  return { http: health.http, intervalMs, timeoutMs, rise, fall };
+}
+
+/** How requests to a manifest's service are treated. */
+export function trafficPolicy({ mesh: rules }: Manifest): MessageInitShape<typeof mesh.TrafficPolicySchema> {
+  return {
+    requestTimeoutMs: BigInt(rules.requestTimeoutMs),
+    connectTimeoutMs: BigInt(rules.connectTimeoutMs),
+    retries: rules.retry.attempts,
+    retryPost: rules.retry.post,
+  };
+}
+
+/** Where other programs find a service: one URL for each route, or its name alone. */
+export function serviceUrls(manifest: Manifest): string[] {
+  const paths = manifest.routes.length > 0 ? manifest.routes.map(({ path }) => path) : [""];
+  return paths.map((path) => `http://${manifest.name}.mesh${path}`);
+}
