@@ -129,11 +129,11 @@ describe.concurrent.each(identities)("after the death of the agent of %s, the ne
 
   test("finds a replica that wrote much meanwhile and never had to wait for a reader", async () => {
     await using machine = await TestMachine.open(identity);
-    const replica = await machine.run(
-      "echo up; sleep 0.5; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000",
-    );
+    const wait = "trap 'go=1' USR1; echo up; while [ -z \"$go\" ]; do sleep 0.02; done";
+    const replica = await machine.run(`${wait}; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000`);
     await until(async () => (await machine.output(idOf(replica))).includes("up"), "the replica's start");
     await machine.keeper.crash();
+    process.kill(Number(replica.pid), "SIGUSR1");
     await until(() => readFileSync(`/proc/${replica.pid}/cmdline`, "latin1").startsWith("sleep"), "the end of writing");
     await machine.start();
     const written = async () => (await machine.output(idOf(replica))).reduce((sum, line) => sum + line.length, 0);
