@@ -28,7 +28,16 @@ test(`${ROUNDS} deploys, each with a control process killed at a random moment, 
   const load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: "{}", perSecond: 100, repeat: false });
   for (let round = 1; round <= ROUNDS; round += 1) {
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? "server";
-    const pid = await platform.pidOf(victim);
+    // The one killed before may still be coming back.
+    let pid = 0;
+    const running = async () => {
+      pid = await platform.pidOf(victim).catch(() => 0);
+      return pid > 0;
+    };
+    await waitFor(running, {
+      deadlineMs: 30_000,
+      describe: () => `the ${victim} runs`,
+    });
     const deploy = platform.cli("deploy", echoService(platform, { version: `${round}` }));
     const killAt = performance.now() + random() * 2500;
     await waitFor(() => performance.now() >= killAt, { deadlineMs: 5000, describe: () => "the moment has come" });

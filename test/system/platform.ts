@@ -8,6 +8,9 @@ import { waitFor } from "@hms/testkit";
 
 const root = resolve(import.meta.dirname, "../..");
 
+/** The command line of this checkout. */
+export const hmsSys = join(root, "hms-sys");
+
 /** What a command line left behind. */
 export interface CommandResult {
   code: number;
@@ -20,6 +23,8 @@ export interface Platform extends AsyncDisposable {
   readonly instance: string;
   readonly data: string;
   readonly network: InstanceNetwork;
+  /** What a command of this installation needs in its environment. */
+  readonly env: NodeJS.ProcessEnv;
   /** Runs `hms-sys ARGS` against it. */
   cli(...args: string[]): Promise<CommandResult>;
   /** Runs `hms-sys ARGS -o json` and parses what it prints; throws unless it exits 0. */
@@ -64,10 +69,11 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   let up: ChildProcess | undefined;
   let said = "";
 
-  const cli = (...args: string[]) => runCommand([join(root, "hms-sys"), ...args], env);
+  const cli = (...args: string[]) => runCommand([hmsSys, ...args], env);
   const platform: Platform = {
     instance,
     data,
+    env,
     cli,
     get network() {
       return JSON.parse(readFileSync(join(data, "network.json"), "utf8")) as InstanceNetwork;
@@ -99,7 +105,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     url: (path) => `http://127.0.0.1:${platform.network.gatewayPort}${path}`,
     async start() {
       said = "";
-      up = spawn(join(root, "hms-sys"), ["up", ...(options.args ?? [])], { env, stdio: ["ignore", "pipe", "pipe"] });
+      up = spawn(hmsSys, ["up", ...(options.args ?? [])], { env, stdio: ["ignore", "pipe", "pipe"] });
       const hear = (text: Buffer) => {
         said += text;
       };

@@ -39,7 +39,7 @@ export async function followRollout(
       if (options.detach === true && event.event.case !== "planned") break;
     }
     view.close();
-    output.result(progress.rolloutId);
+    if (!output.json) output.result(progress.rolloutId);
     output.note(`It goes on; follow it with: hms-sys watch ${progress.rolloutId}`);
     return ExitCode.OK;
   } catch (error) {

@@ -13,6 +13,7 @@ import type { Session } from "../session.ts";
 
 const START_PATIENCE_MS = 120_000;
 const SERVICES_PATIENCE_MS = 10_000;
+const STOP_PATIENCE_MS = 60_000;
 const LONGEST_RESTART_PAUSE_MS = 10_000;
 
 /** Starts the platform, deploys what is asked for, and stays until Ctrl-C. */
@@ -30,15 +31,19 @@ export async function run(invocation: Invocation): Promise<number> {
   }
   const started = performance.now();
   const keeper = keepAgent(paths, invocation);
-  const session = await Promise.race([waitUntilReady(globals, AbortSignal.timeout(START_PATIENCE_MS)), keeper.failed]);
+  const session = await Promise.race([
+    waitUntilReady(globals, AbortSignal.any([keeper.givenUp, AbortSignal.timeout(START_PATIENCE_MS)])),
+    keeper.failed,
+  ]);
+  keeper.confirm();
   try {
     const late = await waitForServices(session, SERVICES_PATIENCE_MS);
     if (late.length > 0)
       output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
     const code = await deployMissing({ ...invocation, session: () => session }, session);
-    showWelcome(invocation, paths);
-    if (code !== ExitCode.OK || options.detach === true) return code;
+    if (!invocation.signal.aborted) showWelcome(invocation, paths);
+    if (!invocation.signal.aborted && (code !== ExitCode.OK || options.detach === true)) return code;
     return await stayUntilInterrupted(invocation, session, keeper.ended);
   } finally {
     keeper.release();
@@ -49,6 +54,10 @@ export async function run(invocation: Invocation): Promise<number> {
 interface AgentKeeper {
   /** Rejects if the agent's first start fails. */
   failed: Promise<never>;
+  /** Aborted then. */
+  givenUp: AbortSignal;
+  /** Says that the first start went well: from now on every agent that dies has a successor. */
+  confirm(): void;
   /** Resolves when the agent has ended on purpose. */
   ended: Promise<void>;
   /** Stops restarting it. */
@@ -61,6 +70,8 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<void>();
   failure.promise.catch(() => {});
+  const givenUp = new AbortController();
+  let isFirstStart = true;
   let released = false;
   let failures = 0;
   const start = () => {
@@ -70,9 +81,11 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve();
       if (released) return;
-      const died = Date.now() - began;
-      if (signal === null && died < 20_000) failure.reject(new HmsError("UNAVAILABLE", lastWords(paths, since)));
-      failures = died < 10_000 ? failures + 1 : 0;
+      if (isFirstStart && signal === null) {
+        givenUp.abort();
+        return failure.reject(firstStartError(code, lastWords(paths, since)));
+      }
+      failures = Date.now() - began < 10_000 ? failures + 1 : 0;
       output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);
       setTimeout(() => released || start(), Math.min(100 * 2 ** failures, LONGEST_RESTART_PAUSE_MS));
     });
@@ -82,10 +95,18 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
   return {
     failed: failure.promise,
     ended: end.promise,
+    givenUp: givenUp.signal,
+    confirm: () => {
+      isFirstStart = false;
+    },
     release: () => {
       released = true;
     },
   };
+}
+
+function firstStartError(code: number | null, words: string): HmsError {
+  return new HmsError(code === ExitCode.LOCKED ? "ABORTED" : "UNAVAILABLE", words);
 }
 
 async function deployMissing(invocation: Invocation, session: Session): Promise<number> {
@@ -94,6 +115,7 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
   const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
   for (const file of files) {
     const { parsed, ...manifest } = readManifest(file);
+    if (invocation.signal.aborted) return ExitCode.INTERRUPTED;
     if (services.some(({ name }) => name === parsed.name)) continue;
     const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (options) =>
       session.deployments.deploy({ ...manifest, environment }, options),
@@ -106,7 +128,9 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
 function showWelcome({ output, options, globals }: Invocation, paths: InstancePaths): void {
   const port = readNetwork(paths)?.gatewayPort;
   const instance = globals.instance ? ` --instance ${globals.instance}` : "";
-  output.result(`Gateway: http://localhost:${port}`);
+  const gateway = `http://localhost:${port}`;
+  if (output.json) output.jsonLine({ gateway });
+  else output.result(`Gateway: ${gateway}`);
   if (typeof options.deploy !== "string") return;
   output.note(`
 Try next:
@@ -128,13 +152,30 @@ async function stayUntilInterrupted(
   if (signal.aborted) stop.resolve();
   // Timers keep the process alive; the agent's handle alone does not.
   const alive = setInterval(() => {}, 60_000);
-  const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
-  if (reason === "asked") {
-    output.note("Stopping …");
-    await session.agent.shutdown({}, { timeoutMs: 90_000 });
-    await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
+  try {
+    const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
+    if (reason === "asked") {
+      output.note("Stopping …");
+      await shutDown(session);
+      await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
+    }
+  } finally {
+    clearInterval(alive);
   }
-  clearInterval(alive);
   output.note("Stopped.");
   return ExitCode.OK;
+}
+
+/** Asks the agent to stop everything; one that has just died is waited for, because only it knows what runs. */
+async function shutDown({ agent }: Session): Promise<void> {
+  const until = Date.now() + STOP_PATIENCE_MS;
+  for (;;) {
+    try {
+      await agent.shutdown({}, { timeoutMs: STOP_PATIENCE_MS });
+      return;
+    } catch (error) {
+      if (HmsError.from(error).code !== "UNAVAILABLE" || Date.now() > until) throw error;
+      await pause(100);
+    }
+  }
 }
