@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +56,8 @@ describe("a gateway port that somebody has", () => {
 test("Ctrl-C while `up` deploys ends everything that it has started", async () => {
   const { env, home } = freshEnvironment("early");
   const processes = collectProcesses(home);
-  const file = join(home, "slow.hms.yml");
+  mkdirSync(join(home, "src"));
+  const file = join(home, "src", "slow.hms.yml");
   writeFileSync(file, 'name: slow-svc\nversion: "1"\nrun:\n  command: exec sleep 1000\n');
   const child = spawn(hmsSys, ["up", "--deploy", file], { env, stdio: ["ignore", "ignore", "pipe"] });
   child.stderr.on("data", (text) => {

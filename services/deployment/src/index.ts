@@ -37,6 +37,8 @@ export interface DeploymentService extends AsyncDisposable {
 
 const CALLER_PATIENCE_MS = 10_000;
 const START_AGAIN_MS = 500;
+/** A rollout that nobody drives, because the database failed at the wrong moment, is found this soon. */
+const RESUME_MS = 5_000;
 
 /** Creates the deployment service, follows what runs, and carries on rollouts that have not ended. */
 export function createDeploymentService({ database, mesh, runtime, log }: DeploymentServiceOptions): DeploymentService {
@@ -63,6 +65,15 @@ export function createDeploymentService({ database, mesh, runtime, log }: Deploy
     }
   };
   const began = begin();
+  const resume = async () => {
+    const newest = Date.now() - RESUME_MS;
+    for (const rollout of await patient.rollouts.running()) {
+      if (rollout.startedAt.getTime() < newest && !isClosed) runner.run(rollout);
+    }
+  };
+  const resuming = setInterval(() => {
+    resume().catch((error) => log.warn("it is not known which rollouts run; it is looked up again", { error }));
+  }, RESUME_MS);
   return {
     registration: deploymentRegistration({
       store: patient,
@@ -74,6 +85,7 @@ export function createDeploymentService({ database, mesh, runtime, log }: Deploy
     }),
     async [Symbol.asyncDispose]() {
       isClosed = true;
+      clearInterval(resuming);
       reconciler.close();
       await runner.close();
       health.close();

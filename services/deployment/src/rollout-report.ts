@@ -1,4 +1,5 @@
 import { deployment } from "@hms/contracts";
+import { HmsError } from "@hms/kernel";
 import type { RolloutRecord } from "./records.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { DeploymentStore } from "./store.ts";
@@ -43,7 +44,8 @@ export class RolloutReport {
       });
       await finish(true, done);
     } catch (error) {
-      await finish(false, title);
+      // A server that stops has not failed at the step: the next one does it.
+      if (HmsError.from(error).code !== "CANCELLED") await finish(false, title);
       throw error;
     }
   }

@@ -117,10 +117,12 @@ export class RolloutRunner {
         if (rollout.state !== RolloutState.REVERTING) return await this.#forward(report);
         return await this.#revert(report, undefined);
       } catch (error) {
+        // A server that stops leaves the rollout where it is; what its end broke is no failure of the rollout.
+        this.#end.signal.throwIfAborted();
         if (error instanceof RolloutFailedError && rollout.state !== RolloutState.REVERTING) {
           return await this.#fail(report, error);
         }
-        if (HmsError.from(error).code !== "UNAVAILABLE" && HmsError.from(error).code !== "ABORTED") {
+        if (!isPassing(error)) {
           return await this.#fail(
             report,
             new RolloutFailedError({ reason: HmsError.from(error).message, remedy: "Look into logs/server.log." }),
@@ -230,7 +232,8 @@ export class RolloutRunner {
       try {
         return await this.#revert(report, error.failure);
       } catch (second) {
-        if (HmsError.from(second).code !== "UNAVAILABLE") return await this.#notRestored(report, error.failure, second);
+        this.#end.signal.throwIfAborted();
+        if (!isPassing(second)) return await this.#notRestored(report, error.failure, second);
         await delay(AGAIN_MS, undefined, { signal: this.#end.signal });
       }
     }
@@ -287,6 +290,12 @@ export class RolloutRunner {
     this.#end.abort(new HmsError("CANCELLED", "The server stops."));
     await Promise.allSettled(this.#running.values());
   }
+}
+
+/** What is away comes back, and a disk that is full gets room again: neither says anything of the rollout. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof RolloutFailedError) return false;
+  return ["UNAVAILABLE", "ABORTED", "RESOURCE_EXHAUSTED"].includes(HmsError.from(error).code);
 }
 
 function recordedFailure(rollout: RolloutRecord): deployment.RolloutFailure {

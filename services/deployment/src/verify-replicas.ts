@@ -1,4 +1,5 @@
 import type { agent } from "@hms/contracts";
+import { HmsError } from "@hms/kernel";
 import { manifestDiff } from "@hms/manifest";
 import { RolloutFailedError } from "./errors.ts";
 import type { HealthMonitor } from "./health/health-monitor.ts";
@@ -49,7 +50,7 @@ export async function verifyReplicas(ids: readonly string[], parts: VerifyParts,
   try {
     await health.until(look, signal);
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!signal.aborted || HmsError.from(error).code === "CANCELLED") throw error;
     const id = ids.find((each) => !health.get(each)?.isHealthy) ?? ids[0] ?? "";
     verdict = {
       id,

@@ -42,8 +42,8 @@ export class SnapshotFeed {
     while (!signal.aborted) {
       try {
         for await (const { snapshot } of client.watchSnapshots({ nodeId, knownVersion: this.#applied }, { signal })) {
+          if (snapshot && !(await this.#take(snapshot))) break;
           pause = FIRST_PAUSE_MS;
-          if (snapshot) await this.#take(snapshot);
         }
       } catch (error) {
         if (!signal.aborted && HmsError.from(error).code !== "UNAVAILABLE")
@@ -54,16 +54,19 @@ export class SnapshotFeed {
     }
   }
 
-  async #take(snapshot: mesh.Snapshot): Promise<void> {
+  /** False if it could not be served: the server is asked for it again, because it may be the last for long. */
+  async #take(snapshot: mesh.Snapshot): Promise<boolean> {
     try {
       await this.#options.apply(snapshot);
       this.#applied = snapshot.version;
       await this.#report();
+      return true;
     } catch (error) {
       this.#options.log.error("a snapshot was refused; the one before is served", {
         version: String(snapshot.version),
         error,
       });
+      return false;
     }
   }
 

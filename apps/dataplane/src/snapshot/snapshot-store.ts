@@ -38,16 +38,21 @@ export class SnapshotStore {
     return { snapshot: undefined, spoilt };
   }
 
-  /** Keeps a snapshot as the newest generation, on disk before this returns. */
+  /**
+   * Keeps a snapshot as the newest generation, on disk before this returns. While one data plane replaces another, both
+   * keep theirs here at the same time.
+   */
   save(snapshot: mesh.Snapshot): void {
     const newest = Number(NAME.exec(this.#files()[0] ?? "")?.[1] ?? 0);
     const file = `${this.#folder}/snapshot.${String(newest + 1).padStart(16, "0")}`;
-    const handle = openSync(`${file}.new`, "w", 0o600);
-    writeSync(handle, toBinary(mesh.SnapshotSchema, snapshot));
-    fsyncSync(handle);
-    closeSync(handle);
-    renameSync(`${file}.new`, file);
-    for (const old of this.#files().slice(KEPT)) rmSync(`${this.#folder}/${old}`);
+    const draft = `${file}.new.${process.pid}`;
+    try {
+      writeWhole(draft, toBinary(mesh.SnapshotSchema, snapshot));
+      renameSync(draft, file);
+    } finally {
+      rmSync(draft, { force: true });
+    }
+    for (const old of this.#files().slice(KEPT)) rmSync(`${this.#folder}/${old}`, { force: true });
   }
 
   #files(): string[] {
@@ -55,6 +60,16 @@ export class SnapshotStore {
       .filter((name) => NAME.test(name))
       .sort()
       .reverse();
+  }
+}
+
+function writeWhole(file: string, bytes: Uint8Array): void {
+  const handle = openSync(file, "w", 0o600);
+  try {
+    for (let written = 0; written < bytes.length; ) written += writeSync(handle, bytes, written);
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
   }
 }
 
