@@ -7,6 +7,7 @@ import { registry } from "@hms/contracts";
 import { componentPrincipal } from "@hms/kernel";
 import type { LoadOrder, LoadResult } from "./call/client.ts";
 import { pipelineKernel, REQUEST } from "./call/workload.ts";
+import type { BenchOptions, BenchResult } from "./support/bench.ts";
 
 const NAMES = ["hms", "grpc_js", "connect_node"] as const;
 type Name = (typeof NAMES)[number];
@@ -23,16 +24,16 @@ interface Round extends LoadResult {
   serverCpuUs: number;
 }
 
-async function start(script: string, args: string[]): Promise<ChildProcess> {
-  const child = fork(new URL(script, import.meta.url), args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+async function start(script: URL, args: string[]): Promise<ChildProcess> {
+  const child = fork(script, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   await once(child, "message");
   return child;
 }
 
 async function startPair(name: Name, folder: string): Promise<Pair> {
   const path = join(folder, `${name}.sock`);
-  const server = await start("./call/server.ts", [name, path]);
-  const client = await start("./call/client.ts", [name, path]);
+  const server = await start(new URL("./call/server.ts", import.meta.url), [name, path]);
+  const client = await start(new URL("./call/client.ts", import.meta.url), [name, path]);
   return { name, server, client };
 }
 
@@ -87,7 +88,7 @@ async function versionOf(name: string): Promise<string> {
  * The same small call over a unix socket, 64 in flight, server and client in processes of their own: ours with the whole
  * pipeline (token, policy, audit, observer), the rivals bare. Rounds alternate, and the median round counts.
  */
-export async function run({ quick }: { quick: boolean }) {
+export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const folder = await mkdtemp(join(tmpdir(), "hms-bench-"));
   const pairs: Pair[] = [];
   try {
@@ -120,7 +121,7 @@ async function versions(): Promise<Record<string, string>> {
   };
 }
 
-function report(rounds: Map<Name, Round[]>, alone: number, used: Record<string, string>) {
+function report(rounds: Map<Name, Round[]>, alone: number, used: Record<string, string>): BenchResult {
   const figures: Record<string, number> = { in_process_us: rounded(alone) };
   const ratios: Record<string, number> = {};
   const ours = summary(rounds.get("hms") ?? []);

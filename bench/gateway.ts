@@ -1,13 +1,15 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RIVALS, type RivalPlace, upstream } from "./gateway/rivals.ts";
+import { RIVALS, type Rival, type RivalPlace, upstream } from "./gateway/rivals.ts";
 import type { Bench, BenchResult } from "./support/bench.ts";
 import { type Contender, freePort, startContender, versionOf } from "./support/contender.ts";
 import { treeCpuSeconds } from "./support/process-cpu.ts";
 import { runWrk, WRK, type WrkRun } from "./support/wrk.ts";
 
 const CONNECTIONS = 32;
+/** These are fast from their first request; what Node runs needs some thousands before it is compiled. */
+const COMPILED = ["nginx", "haproxy", "caddy"];
 const THINK_TIME = join(import.meta.dirname, "gateway", "think-time.lua");
 
 /** What saturating a contender came to, over all rounds. */
@@ -30,7 +32,7 @@ export const run: Bench = async ({ quick }) => {
     await startAll(folder, contenders, result);
     const measured = contenders.filter(({ name }) => name !== "upstream");
     await measureThroughput(measured, result, quick ? { rounds: 2, seconds: 2 } : { rounds: 5, seconds: 5 });
-    await measureHalfLoad(measured, result, quick ? { rounds: 3, seconds: 2 } : { rounds: 5, seconds: 5 });
+    await measureHalfLoad(measured, result, quick ? { rounds: 5, seconds: 1 } : { rounds: 5, seconds: 5 });
   } finally {
     for (const contender of contenders.reverse()) await contender.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -46,13 +48,24 @@ async function startAll(folder: string, contenders: Contender[], { versions }: B
   const host = join(import.meta.dirname, "gateway", "engine-host.ts");
   const args = [host, String(port), String(upstreamPort)];
   contenders.push(await startContender({ name: "ours", port, command: process.execPath, args }));
-  for (const rival of RIVALS) {
-    const version = await rival.version();
-    versions[rival.key] = version ?? "skipped: not installed";
-    if (version === null) continue;
-    const place: RivalPlace = { folder, port: await freePort(), upstreamPort };
-    contenders.push({ ...(await startContender(rival.command(place))), name: rival.key });
+  const place = { folder, upstreamPort };
+  const started = await Promise.allSettled(RIVALS.map((rival) => startRival(rival, place, versions)));
+  for (const outcome of started) {
+    if (outcome.status === "fulfilled" && outcome.value !== null) contenders.push(outcome.value);
   }
+  for (const outcome of started) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+async function startRival(
+  rival: Rival,
+  place: Omit<RivalPlace, "port">,
+  versions: Record<string, string>,
+): Promise<Contender | null> {
+  const version = await rival.version();
+  versions[rival.key] = version ?? "skipped: not installed";
+  if (version === null) return null;
+  const contender = await startContender(rival.command({ ...place, port: await freePort() }));
+  return { ...contender, name: rival.key };
 }
 
 /** How often and how long each contender is measured. */
@@ -64,7 +77,7 @@ interface Effort {
 async function measureThroughput(contenders: readonly Contender[], result: BenchResult, effort: Effort): Promise<void> {
   const loads = new Map<string, Load>();
   for (const { name, port } of contenders) {
-    await runWrk({ port, connections: CONNECTIONS, seconds: 1 });
+    await runWrk({ port, connections: CONNECTIONS, seconds: COMPILED.includes(name) ? 1 : 3 });
     loads.set(name, { requests: 0, cpuSeconds: 0, requestsPerSecond: 0 });
   }
   // Rounds take turns, so that a busy moment of the machine hits all alike.

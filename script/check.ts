@@ -5,7 +5,7 @@ const parts = [
   { name: "contracts", command: "buf lint", repair: "edit proto/ as told" },
   { name: "style", command: "biome ci --error-on-warnings .", repair: "npm run fix" },
   { name: "types", command: "tsc -b", repair: "edit as told" },
-  { name: "dead code", command: "knip --no-progress", repair: "remove what nothing uses" },
+  { name: "dead code", command: "knip --no-progress --no-config-hints", repair: "remove what nothing uses" },
   { name: "unit tests", command: "vitest run --project unit --reporter=dot", repair: "edit as told" },
 ];
 
@@ -20,7 +20,7 @@ interface Outcome {
 function run(part: (typeof parts)[number]): Promise<Outcome> {
   const started = Date.now();
   return new Promise((resolve) => {
-    const child = spawn(part.command, { shell: true });
+    const child = spawn(part.command, { shell: true, env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" } });
     let output = "";
     child.stdout.on("data", (data) => {
       output += data;

@@ -1,5 +1,5 @@
 /** How a bench is asked to run. */
-interface BenchOptions {
+export interface BenchOptions {
   /** Ends within 50 s, with less certain figures. */
   quick: boolean;
 }

@@ -1,11 +1,18 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { toJson } from "@bufbuild/protobuf";
 import { deployment } from "@hms/contracts";
+import type { CallOptions } from "@hms/kernel";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
 import { renderFailure } from "./output/render-failure.ts";
 import { createRolloutView } from "./output/rollout-view.ts";
 import { parseDuration } from "./parse-option.ts";
+
+/** A server that restarts is away for a second or two; a database that recovers takes longer. */
+const AWAY_PATIENCE_MS = 60_000;
+const AGAIN_MS = 200;
 
 const json = (event: deployment.RolloutEvent) => toJson(deployment.RolloutEventSchema, event);
 
@@ -15,7 +22,7 @@ const json = (event: deployment.RolloutEvent) => toJson(deployment.RolloutEventS
  */
 export async function followRollout(
   invocation: Invocation,
-  start: (signal: AbortSignal) => AsyncIterable<deployment.RolloutEvent>,
+  start: (options: CallOptions) => AsyncIterable<deployment.RolloutEvent>,
 ): Promise<number> {
   const { options, output } = invocation;
   const view = createRolloutView(output, json);
@@ -51,10 +58,12 @@ interface Progress {
 /** The events of a rollout, each once, over restarts of the server. */
 async function* resumed(
   invocation: Invocation,
-  start: (signal: AbortSignal) => AsyncIterable<deployment.RolloutEvent>,
+  start: (options: CallOptions) => AsyncIterable<deployment.RolloutEvent>,
   { progress, signal }: { progress: Progress; signal: AbortSignal },
 ): AsyncGenerator<deployment.RolloutEvent> {
-  let events = start(signal);
+  const options: CallOptions = { signal, metadata: { "x-hms-idempotency-key": newRolloutId() } };
+  const patientUntil = Date.now() + AWAY_PATIENCE_MS;
+  let events = start(options);
   for (;;) {
     try {
       for await (const event of unseen(events, progress)) {
@@ -63,10 +72,11 @@ async function* resumed(
       }
       throw new HmsError("UNAVAILABLE", "The server ended the stream before the rollout ended.");
     } catch (error) {
-      if (!isServerAway(error) || progress.rolloutId === "" || signal.aborted) throw error;
+      if (!isServerAway(error) || signal.aborted || Date.now() > patientUntil) throw error;
     }
-    invocation.output.note("… the server is away; waiting for it");
-    events = watchAgain(invocation, progress.rolloutId, signal);
+    await pause(AGAIN_MS, undefined, { signal });
+    events =
+      progress.rolloutId === "" ? start(options) : invocation.session().deployments.watchRollout(progress, options);
   }
 }
 
@@ -84,14 +94,9 @@ async function* unseen(
 
 const isServerAway = (error: unknown) => error instanceof HmsError && error.code === "UNAVAILABLE";
 
-async function* watchAgain(
-  invocation: Invocation,
-  rolloutId: string,
-  signal: AbortSignal,
-): AsyncGenerator<deployment.RolloutEvent> {
-  const { setTimeout: pause } = await import("node:timers/promises");
-  await pause(300, undefined, { signal });
-  yield* invocation.session().deployments.watchRollout({ rolloutId }, { signal });
+/** A key of one rollout: the request can be repeated when its answer was lost, and begins no second one. */
+function newRolloutId(): string {
+  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
 }
 
 function showEnd(ended: deployment.RolloutEnded, { output }: Invocation): number {

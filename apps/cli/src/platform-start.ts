@@ -8,7 +8,7 @@ import type { Session } from "./session.ts";
 import { openSession } from "./session.ts";
 
 /** The agent's own log. */
-export const agentLog = (paths: InstancePaths) => `${paths.data}/logs/agent.log`;
+const agentLog = (paths: InstancePaths) => `${paths.data}/logs/agent.log`;
 
 /** How the agent is started. */
 export interface AgentOptions {
@@ -60,7 +60,7 @@ export function logSize(paths: InstancePaths): number {
 }
 
 /** True if an agent answers. */
-export async function isRunning(session: Session): Promise<boolean> {
+async function isRunning(session: Session): Promise<boolean> {
   try {
     await session.agent.getStatus({}, { timeoutMs: 1000 });
     return true;

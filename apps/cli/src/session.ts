@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type InstancePaths, resolveInstance } from "@hms/config";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { type Client, createClient, HmsError } from "@hms/kernel";
@@ -13,6 +13,8 @@ export interface Session {
   readonly agent: Client<typeof agent.AgentService>;
   close(): Promise<void>;
 }
+
+const SERVER_PATIENCE_MS = 10_000;
 
 function readToken(paths: InstancePaths): string {
   try {
@@ -38,7 +40,9 @@ function readToken(paths: InstancePaths): string {
 export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): Session {
   const paths = resolveInstance(globals);
   const token = readToken(paths);
-  const kernel = connectSocket({ path: paths.kernelSocket, token });
+  // A server that restarts is waited for; where no agent is, nothing will come.
+  const waitForReadyMs = existsSync(paths.agentSocket) ? SERVER_PATIENCE_MS : 0;
+  const kernel = connectSocket({ path: paths.kernelSocket, token, waitForReadyMs });
   const agentTransport = connectSocket({ path: paths.agentSocket, token });
   return {
     paths,

@@ -1,13 +1,18 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
-import { agent, mesh } from "@hms/contracts";
+import { agent, deployment as deploymentContract, mesh, registry as registryContract } from "@hms/contracts";
 import { componentPrincipal, createClient, Kernel } from "@hms/kernel";
 import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
 import { type ConnectionSource, connectionSource, openServiceDatabase } from "@hms/postgres";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createDeploymentService, type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
 import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
-import { createRegistryService, type RegistryTables, registryMigrations } from "@hms/service-registry";
+import {
+  announceServices,
+  createRegistryService,
+  type RegistryTables,
+  registryMigrations,
+} from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { connectSocket, serveSocket } from "@hms/wire";
 
@@ -48,6 +53,15 @@ export async function openServer({ paths, network, databaseUrl, log }: ServerOpt
   kernel.register(deployment.registration);
 
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
+  stack.use(
+    announceServices({
+      registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),
+      services: [registryContract.RegistryService, mesh.MeshService, deploymentContract.DeploymentService],
+      address: `unix:${paths.kernelSocket}`,
+      instanceId: "server",
+      onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
+    }),
+  );
   return stack.move();
 }
 
@@ -68,6 +82,7 @@ function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logg
   const policy = createLocalPolicy({
     dataplane: ["mesh:read", "mesh:report"],
     "hms.sys.deployment": ["mesh:read", "mesh:write"],
+    server: ["registry:register"],
   });
   return new Kernel({ identity, policy, audit });
 }

@@ -186,7 +186,7 @@ function mutate(text: string, random: () => number): string {
 it("reads or refuses every random change of a manifest, and never fails otherwise", () => {
   expect(problemsOf(WHOLE, { resolveEnv: () => "x" })).toEqual([]);
   let refused = 0;
-  for (let seed = 1; seed <= 1000; seed += 1) {
+  for (let seed = 1; seed <= 300; seed += 1) {
     const source = mutate(WHOLE, randomFrom(seed));
     const problems = problemsOf(source, { resolveEnv: (name) => (name === "A" ? "x" : undefined) });
     refused += problems.length > 0 ? 1 : 0;
@@ -195,7 +195,7 @@ it("reads or refuses every random change of a manifest, and never fails otherwis
       expect(line >= 1 && line <= lines && column >= 1, `seed ${seed}: ${line}:${column} of ${lines} lines`).toBe(true);
     }
   }
-  expect(refused).toBeGreaterThan(300);
+  expect(refused).toBeGreaterThan(90);
 });
 
 it("reads the same text to the same manifest", () => {

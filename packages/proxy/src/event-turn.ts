@@ -33,7 +33,7 @@ export function turnNow(): number {
 
 /**
  * Calls back once everything that has arrived in this turn of the event loop is read. Writes that are made together
- * find their receivers awake: under load this saves an eighth of the proxy's CPU time, and a pooled connection whose
+ * find their receivers awake: under load the proxy serves an eighth more requests per CPU-second, and a pooled connection whose
  * end has arrived is known to be dead before anything is written to it.
  */
 export function atTurnEnd(member: TurnMember): void {

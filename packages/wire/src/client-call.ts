@@ -1,6 +1,7 @@
-import { type DescMethod, fromBinary } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { HmsError } from "@hms/kernel";
 import type { InboundMessages } from "./inbound-messages.ts";
+import { decodeAnswer } from "./message-codec.ts";
 import { SendCredit } from "./send-credit.ts";
 
 /** A call that waits for its answer. */
@@ -19,19 +20,6 @@ export interface ClientCall {
   fail(error: HmsError): void;
   /** The peer takes more. */
   grant(bytes: number): void;
-}
-
-/** Decodes a message of a method's answer. @throws HmsError INTERNAL if the peer's contract differs */
-export function decodeAnswer(method: DescMethod, payload: Uint8Array): unknown {
-  try {
-    return fromBinary(method.output, payload);
-  } catch (cause) {
-    throw new HmsError(
-      "INTERNAL",
-      `The answer of ${method.parent.typeName}/${method.name} is no ${method.output.typeName}: the two sides have different versions. Update the older one.`,
-      { cause },
-    );
-  }
 }
 
 const wrongKind = (method: DescMethod) =>
@@ -86,18 +74,19 @@ export interface UnaryWaiter {
 export class StreamCall implements ClientCall {
   readonly stream: number;
   readonly deadlineAt: number | undefined;
-  settled: (() => void) | undefined;
   readonly inbound: InboundMessages;
-  readonly credit = new SendCredit();
+  readonly credit: SendCredit;
+  settled: (() => void) | undefined;
   /** True once nothing more comes and nothing may be sent. */
   finished = false;
   readonly #method: DescMethod;
 
-  constructor(stream: number, method: DescMethod, rest: { inbound: InboundMessages; deadlineAt: number | undefined }) {
+  constructor(stream: number, method: DescMethod, flow: StreamFlow) {
     this.stream = stream;
     this.#method = method;
-    this.inbound = rest.inbound;
-    this.deadlineAt = rest.deadlineAt;
+    this.inbound = flow.inbound;
+    this.credit = new SendCredit(flow.window);
+    this.deadlineAt = flow.deadlineAt;
   }
 
   answer(payload: Uint8Array): void {
@@ -111,12 +100,14 @@ export class StreamCall implements ClientCall {
   }
 
   end(): void {
-    this.finished = true;
-    this.inbound.end();
-    this.credit.release();
+    this.#finish(undefined);
   }
 
   fail(error: HmsError): void {
+    this.#finish(error);
+  }
+
+  #finish(error: HmsError | undefined): void {
     this.finished = true;
     this.inbound.end(error);
     this.credit.release();
@@ -125,4 +116,12 @@ export class StreamCall implements ClientCall {
   grant(bytes: number): void {
     this.credit.add(bytes);
   }
+}
+
+/** What a stream is read into, and what it may send. */
+export interface StreamFlow {
+  readonly inbound: InboundMessages;
+  /** The peer's window, if it is known and there is one. */
+  readonly window: number | undefined;
+  readonly deadlineAt: number | undefined;
 }

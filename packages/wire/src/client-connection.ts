@@ -1,16 +1,17 @@
 import type { Socket } from "node:net";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { HmsError } from "@hms/kernel";
-import type { CallTerms } from "./call-terms.ts";
-import { deadlineError } from "./call-terms.ts";
+import { type CallTerms, deadlineError } from "./call-terms.ts";
 import { type ClientCall, StreamCall, UnaryCall } from "./client-call.ts";
 import { readGoaway, readWindow, writeCancel, writeData, writeEnd, writePing, writeWindow } from "./control-frames.ts";
 import { DeadlineSweep } from "./deadline-sweep.ts";
 import { FrameFlag, FrameType, HEADER_BYTES, LAST_STREAM_ID, MAX_DATA_BYTES } from "./frame.ts";
-import { type Frame, FrameReader, type FrameSink } from "./frame-reader.ts";
-import { FrameWriter } from "./frame-writer.ts";
+import { FramePort, type PortOwner } from "./frame-port.ts";
+import type { Frame } from "./frame-reader.ts";
 import { Feature, type Hello, ourHello, readHello, writeHello } from "./hello.ts";
 import { InboundMessages } from "./inbound-messages.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import { PeerFeatures } from "./peer-features.ts";
 import { writeRequest } from "./request-envelope.ts";
 import { ResponseEnvelope } from "./response-envelope.ts";
 
@@ -19,6 +20,7 @@ import { ResponseEnvelope } from "./response-envelope.ts";
  * skip types they do not know.
  */
 const HELLO_STREAM = 1;
+const NOTHING = new Uint8Array(0);
 
 /** A call about to be made. */
 export interface NewCall {
@@ -30,35 +32,56 @@ export interface NewCall {
   readonly payload: Uint8Array | undefined;
 }
 
+/** How a connection behaves. */
+export interface ClientConnectionOptions {
+  /** Is called once when new calls can no longer start here. */
+  readonly onUnusable: () => void;
+  /** Default 1. */
+  readonly firstStream?: number | undefined;
+  /** Default: the peer is not asked for signs of life. */
+  readonly keepAliveMs?: number | undefined;
+}
+
 /** One connection to a server, with the calls that wait for it. */
-export class ClientConnection implements FrameSink {
-  readonly #socket: Socket;
-  readonly #writer: FrameWriter;
-  readonly #reader = new FrameReader(this);
+export class ClientConnection implements PortOwner {
+  readonly #port: FramePort;
+  readonly #options: ClientConnectionOptions;
   readonly #envelope = new ResponseEnvelope();
   readonly #calls = new Map<number, ClientCall>();
   readonly #sweep: DeadlineSweep;
-  readonly #onUnusable: () => void;
-  /** Undefined until the peer's first frame; null for a peer without extensions. */
-  #peer: Hello | null | undefined;
-  #cancelLater: number[] = [];
+  readonly #keepAlive: KeepAlive | undefined;
+  readonly #peer = new PeerFeatures();
+  /** Streams given up before it was clear whether the peer understands CANCEL. */
+  #cancelled: number[] = [];
   #nextStream: number;
-  #pauses = 0;
   #usable = true;
   #reason: HmsError | undefined;
 
-  constructor(socket: Socket, options: { onUnusable: () => void; firstStream?: number | undefined }) {
-    this.#socket = socket;
-    this.#onUnusable = options.onUnusable;
+  constructor(socket: Socket, options: ClientConnectionOptions) {
+    this.#options = options;
     this.#nextStream = options.firstStream ?? 1;
-    this.#writer = new FrameWriter(socket);
-    this.#sweep = new DeadlineSweep(this.#calls, (call) => this.#giveUp(call, deadlineError()));
-    socket.unref();
-    socket.on("data", (chunk: Buffer) => this.#reader.push(chunk));
-    socket.on("end", () => socket.destroy());
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => this.#ended());
-    writeHello(this.#writer, HELLO_STREAM, ourHello(0));
+    this.#port = new FramePort(socket, this);
+    this.#port.keepAlive(false);
+    this.#sweep = new DeadlineSweep(this.#calls, (call) => this.giveUp(call, deadlineError()));
+    if (options.keepAliveMs) this.#keepAlive = this.#watchPeer(options.keepAliveMs);
+    writeHello(this.#port.writer, HELLO_STREAM, ourHello(0));
+  }
+
+  #watchPeer(intervalMs: number): KeepAlive {
+    const port = this.#port;
+    return new KeepAlive(intervalMs, {
+      get chunks() {
+        return port.chunks;
+      },
+      ping: () => {
+        if (this.#peer.has(Feature.PING)) writePing(port.writer);
+      },
+      dead: () => {
+        if (!this.#peer.has(Feature.PING)) return;
+        this.#reason = lost(`The server has given no sign of life for ${2 * intervalMs} ms`);
+        port.destroy();
+      },
+    });
   }
 
   /** True if new calls can start here. */
@@ -69,7 +92,7 @@ export class ClientConnection implements FrameSink {
   /** Makes a unary call. */
   unary(call: NewCall): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const stream = this.#take();
+      const stream = this.#takeStream();
       const { deadlineAt } = call.terms;
       this.#send(new UnaryCall(stream, call.method, { deadlineAt, resolve, reject }), call, 0);
     });
@@ -77,43 +100,50 @@ export class ClientConnection implements FrameSink {
 
   /** Opens a stream; messages come in by its `inbound`, and `leave` must be called in the end. */
   open(call: NewCall): StreamCall {
-    const stream = this.#take();
+    const stream = this.#takeStream();
     const inbound = new InboundMessages({
-      taken: (bytes) => this.#grant(stream, bytes),
-      overfull: (full) => this.#pause(full),
+      taken: (bytes) => {
+        if (this.#peer.has(Feature.WINDOW) && this.#calls.has(stream)) writeWindow(this.#port.writer, stream, bytes);
+      },
+      overfull: (full) => this.#port.pause(full),
     });
-    const opened = new StreamCall(stream, call.method, { inbound, deadlineAt: call.terms.deadlineAt });
-    if (this.#has(Feature.WINDOW)) opened.credit.limit(this.#peer?.streamWindow ?? 0);
+    const flow = { inbound, window: this.#peer.streamWindow, deadlineAt: call.terms.deadlineAt };
+    const opened = new StreamCall(stream, call.method, flow);
     this.#send(opened, call, call.payload === undefined ? FrameFlag.REMOTE_OPEN : FrameFlag.REMOTE_CLOSED);
     return opened;
   }
 
-  #take(): number {
+  #takeStream(): number {
     const stream = this.#nextStream;
     this.#nextStream += 2;
     if (this.#nextStream > LAST_STREAM_ID) this.#retire();
-    if (this.#calls.size === 0) this.#socket.ref();
+    if (this.#calls.size === 0) this.#busy();
     return stream;
+  }
+
+  #busy(): void {
+    this.#port.keepAlive(true);
+    this.#keepAlive?.start();
+  }
+
+  #idle(): void {
+    this.#port.keepAlive(false);
+    this.#keepAlive?.stop();
+    if (!this.#usable) this.#port.end();
   }
 
   #send(call: ClientCall, { prefix, terms, payload }: NewCall, flags: number): void {
     const { deadlineAt, signal, metadata } = terms;
-    this.#calls.set(call.stream, call);
+    const { stream } = call;
+    this.#calls.set(stream, call);
     const timeoutMs = deadlineAt === undefined ? undefined : deadlineAt - performance.now();
-    writeRequest(this.#writer, {
-      stream: call.stream,
-      flags,
-      prefix,
-      metadata,
-      timeoutMs,
-      payload: payload ?? NOTHING,
-    });
+    writeRequest(this.#port.writer, { stream, flags, prefix, metadata, timeoutMs, payload: payload ?? NOTHING });
     if (deadlineAt !== undefined) this.#sweep.watch(deadlineAt);
     if (signal !== undefined) this.#follow(call, signal);
   }
 
   #follow(call: ClientCall, signal: AbortSignal): void {
-    const stop = () => this.#giveUp(call, HmsError.from(signal.reason));
+    const stop = () => this.giveUp(call, HmsError.from(signal.reason));
     if (signal.aborted) {
       stop();
       return;
@@ -122,54 +152,11 @@ export class ClientConnection implements FrameSink {
     call.settled = () => signal.removeEventListener("abort", stop);
   }
 
-  /** Ends a call from this side and tells the server. */
-  #giveUp(call: ClientCall, error: HmsError): void {
+  /** Ends a call from this side and tells the server; nothing happens if it has ended. */
+  giveUp(call: ClientCall, error: HmsError): void {
     if (!this.#forget(call)) return;
     call.fail(error);
     this.#cancel(call.stream);
-  }
-
-  #forget(call: ClientCall): boolean {
-    if (!this.#calls.delete(call.stream)) return false;
-    call.settled?.();
-    if (this.#calls.size === 0) this.#idle();
-    return true;
-  }
-
-  #idle(): void {
-    this.#socket.unref();
-    if (!this.#usable) this.#writer.end();
-  }
-
-  #cancel(stream: number): void {
-    if (this.#peer === undefined) this.#cancelLater.push(stream);
-    else if (this.#has(Feature.CANCEL)) writeCancel(this.#writer, stream);
-  }
-
-  #has(feature: number): boolean {
-    return this.#peer != null && (this.#peer.features & feature) !== 0;
-  }
-
-  /** Sends one more message of a stream, when the peer wants it. */
-  async sendMessage(call: StreamCall, payload: Uint8Array): Promise<void> {
-    while (!call.finished) {
-      const wait = call.credit.ready() ?? this.#writer.drained();
-      if (wait === undefined) break;
-      await wait;
-    }
-    if (call.finished) return;
-    call.credit.spend(HEADER_BYTES + payload.length);
-    writeData(this.#writer, call.stream, payload);
-  }
-
-  /** Says that no more messages follow. */
-  sendEnd(call: StreamCall): void {
-    if (!call.finished) writeEnd(this.#writer, call.stream);
-  }
-
-  /** Ends a stream with an error of this side. */
-  breakOff(call: StreamCall, error: HmsError): void {
-    this.#giveUp(call, error);
   }
 
   /** Takes leave of a stream: a running one is cancelled. */
@@ -181,14 +168,34 @@ export class ClientConnection implements FrameSink {
     call.inbound.drop();
   }
 
-  #grant(stream: number, bytes: number): void {
-    if (this.#has(Feature.WINDOW) && this.#calls.has(stream)) writeWindow(this.#writer, stream, bytes);
+  #forget(call: ClientCall): boolean {
+    if (!this.#calls.delete(call.stream)) return false;
+    call.settled?.();
+    if (this.#calls.size === 0) this.#idle();
+    return true;
   }
 
-  #pause(pause: boolean): void {
-    this.#pauses += pause ? 1 : -1;
-    if (this.#pauses > 0) this.#socket.pause();
-    else this.#socket.resume();
+  #cancel(stream: number): void {
+    if (!this.#peer.known) this.#cancelled.push(stream);
+    else if (this.#peer.has(Feature.CANCEL)) writeCancel(this.#port.writer, stream);
+  }
+
+  /** Sends one more message of a stream, when the peer wants it; false if the call has ended. */
+  async sendMessage(call: StreamCall, payload: Uint8Array): Promise<boolean> {
+    while (!call.finished) {
+      const wait = call.credit.ready() ?? this.#port.writer.drained();
+      if (wait === undefined) break;
+      await wait;
+    }
+    if (call.finished) return false;
+    call.credit.spend(HEADER_BYTES + payload.length);
+    writeData(this.#port.writer, call.stream, payload);
+    return true;
+  }
+
+  /** Says that no more messages follow. */
+  sendEnd(call: StreamCall): void {
+    if (!call.finished) writeEnd(this.#port.writer, call.stream);
   }
 
   frame(frame: Frame): void {
@@ -196,46 +203,35 @@ export class ClientConnection implements FrameSink {
       this.#hello(frame);
       return;
     }
-    if (this.#peer === undefined) this.#meet(null);
+    if (!this.#peer.known) this.#meet("stock");
     const call = this.#calls.get(frame.stream);
-    switch (frame.type) {
-      case FrameType.RESPONSE:
-        if (call !== undefined) this.#response(call, frame);
-        break;
-      case FrameType.DATA:
-        if (call !== undefined) this.#data(call, frame);
-        break;
-      case FrameType.WINDOW:
-        call?.grant(readWindow(frame));
-        break;
-      case FrameType.PING:
-        if ((frame.flags & FrameFlag.PONG) === 0) writePing(this.#writer, frame);
-        break;
-      case FrameType.GOAWAY:
-        this.#goaway(frame);
-        break;
-      default:
-        break;
+    if (call !== undefined) this.#callFrame(call, frame);
+    else if (frame.type === FrameType.GOAWAY) this.#goaway(frame);
+    else if (frame.type === FrameType.PING && (frame.flags & FrameFlag.PONG) === 0) {
+      writePing(this.#port.writer, frame);
     }
+  }
+
+  #callFrame(call: ClientCall, frame: Frame): void {
+    if (frame.type === FrameType.RESPONSE) this.#response(call, frame);
+    else if (frame.type === FrameType.DATA) this.#data(call, frame);
+    else if (frame.type === FrameType.WINDOW) call.grant(readWindow(frame));
   }
 
   oversized(frame: Frame, length: number): void {
     const call = this.#calls.get(frame.stream);
     if (call === undefined) return;
-    const error = new HmsError(
-      "RESOURCE_EXHAUSTED",
-      `The answer has ${length} bytes; a frame carries at most ${MAX_DATA_BYTES}. Ask for less.`,
-    );
-    this.#giveUp(call, error);
+    const why = `The answer has ${length} bytes; a frame carries at most ${MAX_DATA_BYTES}. Ask for less.`;
+    this.giveUp(call, new HmsError("RESOURCE_EXHAUSTED", why, { reason: "MESSAGE_TOO_LARGE" }));
   }
 
   garbage(): void {
-    this.#reason = new HmsError("UNAVAILABLE", "What answers at the socket does not speak frames.");
-    this.#socket.destroy();
+    this.#reason = lost("What answers at the socket does not speak frames");
+    this.#port.destroy();
   }
 
   #hello(frame: Frame): void {
-    if (this.#peer !== undefined) return;
+    if (this.#peer.known) return;
     try {
       this.#meet(readHello(frame));
     } catch {
@@ -243,13 +239,12 @@ export class ClientConnection implements FrameSink {
     }
   }
 
-  #meet(peer: Hello | null): void {
-    this.#peer = peer;
-    const cancelled = this.#cancelLater;
-    this.#cancelLater = [];
-    for (const stream of cancelled) this.#cancel(stream);
-    if (!this.#has(Feature.WINDOW)) return;
-    for (const call of this.#calls.values()) if (call instanceof StreamCall) call.credit.limit(peer?.streamWindow ?? 0);
+  #meet(peer: Hello | "stock"): void {
+    this.#peer.meet(peer);
+    for (const stream of this.#cancelled.splice(0)) this.#cancel(stream);
+    const window = this.#peer.streamWindow;
+    if (window === undefined) return;
+    for (const call of this.#calls.values()) if (call instanceof StreamCall) call.credit.limit(window);
   }
 
   #response(call: ClientCall, frame: Frame): void {
@@ -277,7 +272,7 @@ export class ClientConnection implements FrameSink {
     this.#reason = error;
     this.#retire();
     const refused = new HmsError("UNAVAILABLE", error?.message ?? "The server is stopping; try again.", {
-      reason: "NOT_SENT",
+      reason: "SERVER_STOPPING",
     });
     for (const call of [...this.#calls.values()]) {
       if (call.stream > lastStream && this.#forget(call)) call.fail(refused);
@@ -289,30 +284,26 @@ export class ClientConnection implements FrameSink {
   #retire(): void {
     if (!this.#usable) return;
     this.#usable = false;
-    this.#onUnusable();
+    this.#options.onUnusable();
   }
 
   /** Ends the connection and every call on it with an error. */
   close(error: HmsError): void {
     this.#reason = error;
     this.#retire();
-    for (const call of [...this.#calls.values()]) this.#giveUp(call, error);
-    this.#writer.end();
-    this.#socket.destroySoon();
+    for (const call of [...this.#calls.values()]) this.giveUp(call, error);
+    this.#port.finish();
   }
 
-  #ended(): void {
+  ended(): void {
     this.#retire();
     this.#sweep.stop();
-    this.#reader.stop();
-    this.#writer.close();
-    const error =
-      this.#reason ??
-      new HmsError("UNAVAILABLE", "The connection to the server broke; whether the call took effect is unknown.", {
-        reason: "CONNECTION_LOST",
-      });
+    this.#keepAlive?.stop();
+    const error = this.#reason ?? lost("The connection to the server broke; whether the call took effect is unknown");
     for (const call of [...this.#calls.values()]) if (this.#forget(call)) call.fail(error);
   }
 }
 
-const NOTHING = new Uint8Array(0);
+function lost(why: string): HmsError {
+  return new HmsError("UNAVAILABLE", `${why}.`, { reason: "CONNECTION_LOST" });
+}

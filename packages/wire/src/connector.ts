@@ -16,6 +16,7 @@ export interface ConnectorOptions {
   readonly waitForReadyMs: number;
   /** The first stream id of each connection; default 1. */
   readonly firstStream?: number | undefined;
+  readonly keepAliveMs?: number | undefined;
 }
 
 /** Keeps one usable connection to a server: opens it when it is needed, and anew when it has become unusable. */
@@ -68,8 +69,10 @@ export class Connector {
 
   async #open(): Promise<ClientConnection> {
     const socket = await openSocket(this.#options.path, this.#closed.signal);
+    const { firstStream, keepAliveMs } = this.#options;
     const connection: ClientConnection = new ClientConnection(socket, {
-      firstStream: this.#options.firstStream,
+      firstStream,
+      keepAliveMs,
       onUnusable: () => {
         if (this.current === connection) this.current = undefined;
       },

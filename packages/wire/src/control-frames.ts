@@ -53,11 +53,14 @@ export function writeGoaway(writer: FrameWriter, lastStream: number, error: HmsE
   writer.finish(statusBytes(error));
 }
 
-/** Reads a GOAWAY. @throws if malformed */
+/** Reads a GOAWAY; what of it is malformed is left out. */
 export function readGoaway(frame: Frame): { lastStream: number; error: HmsError | undefined } {
   if (frame.end - frame.start < 4) return { lastStream: 0, error: undefined };
-  return {
-    lastStream: readU32(frame.bytes, frame.start),
-    error: readStatus(frame.bytes.subarray(frame.start + 4, frame.end)),
-  };
+  const lastStream = readU32(frame.bytes, frame.start);
+  try {
+    return { lastStream, error: readStatus(frame.bytes.subarray(frame.start + 4, frame.end)) };
+  } catch {
+    // The reason is for people only.
+    return { lastStream, error: undefined };
+  }
 }

@@ -35,8 +35,12 @@ export class FrameWriter {
     this.#scheduled = false;
     this.#flush();
   };
-  readonly #written = () => {
-    if (this.#writing) this.#afterWrite();
+  readonly #written = (error?: Error | null) => {
+    if (error) this.close();
+    else if (this.#writing) this.#afterWrite();
+  };
+  readonly #release = () => {
+    for (const resume of this.#waiting.splice(0)) resume();
   };
 
   constructor(socket: Socket) {
@@ -125,7 +129,8 @@ export class FrameWriter {
     // The system has copied everything, so the block is free again.
     if (this.block.length === BLOCK_BYTES && spare.length < SPARE_BLOCKS) spare.push(this.block);
     this.#forget();
-    this.#release();
+    // Not at once: a sender that never runs dry must let the other connections have their turn.
+    if (this.#waiting.length > 0) setImmediate(this.#release);
   }
 
   #hand(): void {
@@ -155,13 +160,6 @@ export class FrameWriter {
     this.#flush();
   }
 
-  #release(): void {
-    const waiting = this.#waiting;
-    if (waiting.length === 0) return;
-    this.#waiting = [];
-    for (const resume of waiting) resume();
-  }
-
   /** Sends what has been written, then says goodbye. */
   end(): void {
     if (this.#closed) return;
@@ -176,6 +174,7 @@ export class FrameWriter {
     this.#aside = [];
     this.#asideBytes = 0;
     this.#forget();
-    this.#release();
+    // Not at once: a sender that never runs dry must let the other connections have their turn.
+    if (this.#waiting.length > 0) setImmediate(this.#release);
   }
 }

@@ -1,5 +1,5 @@
 import { FieldReader, varintBytes, writeVarint } from "./field-reader.ts";
-import { FrameType, MAX_DATA_BYTES } from "./frame.ts";
+import { FrameType } from "./frame.ts";
 import type { Frame } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 
@@ -7,7 +7,7 @@ import type { FrameWriter } from "./frame-writer.ts";
 export const Feature = { CANCEL: 1, WINDOW: 2, PING: 4, GOAWAY: 8 } as const;
 
 /** Version of the extensions. */
-export const PROTOCOL_VERSION = 1;
+const PROTOCOL_VERSION = 1;
 
 /** How much of one stream's messages may be on the way before the reader has taken them. */
 export const STREAM_WINDOW_BYTES = 256 * 1024;
@@ -17,11 +17,9 @@ export interface Hello {
   version: number;
   /** Bits of `Feature`. */
   features: number;
-  /** The most data it takes in one frame. */
-  maxData: number;
-  /** Bytes it takes on a stream before it grants more. */
+  /** Bytes it takes on a stream before it grants more; 0: 256 KiB. */
   streamWindow: number;
-  /** Streams it serves at once on one connection. */
+  /** Streams it serves at once on one connection; 0 from a client, which serves none. */
   maxStreams: number;
 }
 
@@ -30,13 +28,12 @@ export function ourHello(maxStreams: number): Hello {
   return {
     version: PROTOCOL_VERSION,
     features: Feature.CANCEL | Feature.WINDOW | Feature.PING | Feature.GOAWAY,
-    maxData: MAX_DATA_BYTES,
     streamWindow: STREAM_WINDOW_BYTES,
     maxStreams,
   };
 }
 
-const TAGS = { version: 0x08, features: 0x10, maxData: 0x18, streamWindow: 0x20, maxStreams: 0x28 } as const;
+const TAGS = { version: 0x08, features: 0x10, streamWindow: 0x18, maxStreams: 0x20 } as const;
 const NAMES = Object.keys(TAGS) as (keyof Hello)[];
 
 /** Writes a HELLO frame. */
@@ -54,12 +51,11 @@ const NOTHING = new Uint8Array(0);
 
 /** Reads a HELLO; fields that are missing have their defaults, unknown ones are skipped. @throws if malformed */
 export function readHello(frame: Frame): Hello {
-  const hello: Hello = { version: 1, features: 0, maxData: MAX_DATA_BYTES, streamWindow: 0, maxStreams: 0 };
+  const hello: Hello = { version: 1, features: 0, streamWindow: 0, maxStreams: 0 };
   const fields = new FieldReader().reset(frame.bytes, frame.start, frame.end);
   while (fields.next()) {
     const name = NAMES[fields.field - 1];
     if (name !== undefined) hello[name] = fields.value;
   }
-  hello.maxData = Math.min(Math.max(hello.maxData, 1), MAX_DATA_BYTES);
   return hello;
 }

@@ -10,7 +10,7 @@ const COMPACT_AFTER = 1024;
 
 /** What a queue of messages tells its connection. */
 export interface InboundOwner {
-  /** The reader has taken so many bytes, frame headers included. */
+  /** The reader has taken so many bytes, frame headers included; told in portions of half a window. */
   taken(bytes: number): void;
   /** The queue has become overfull, or has stopped being so. */
   overfull(full: boolean): void;
@@ -22,6 +22,7 @@ export class InboundMessages {
   #messages: (Uint8Array | undefined)[] = [];
   #next = 0;
   #bytes = 0;
+  #taken = 0;
   #full = false;
   #ended = false;
   #error: HmsError | undefined;
@@ -81,7 +82,11 @@ export class InboundMessages {
     const bytes = message.length + HEADER_BYTES;
     this.#bytes -= bytes;
     if (this.#full && this.#bytes <= STREAM_WINDOW_BYTES) this.#setFull(false);
-    if (!this.#ended) this.#owner.taken(bytes);
+    this.#taken += bytes;
+    if (!this.#ended && this.#taken >= STREAM_WINDOW_BYTES / 2) {
+      this.#owner.taken(this.#taken);
+      this.#taken = 0;
+    }
     return message;
   }
 

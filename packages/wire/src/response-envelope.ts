@@ -1,4 +1,4 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { status } from "@hms/contracts";
 import { errorFromStatus, errorToStatus, type HmsError } from "@hms/kernel";
 import { FieldReader, varintBytes, writeVarint } from "./field-reader.ts";
@@ -33,15 +33,17 @@ export function writeFailure(writer: FrameWriter, stream: number, error: HmsErro
   writer.finish(bytes);
 }
 
-/** An error as google.rpc.Status; details are left out if they would not fit into a frame. */
+/** An error as google.rpc.Status; details are left out if they cannot be encoded or would not fit into a frame. */
 export function statusBytes(error: HmsError): Uint8Array {
-  const whole = errorToStatus(error);
-  if (whole.message.length > MAX_MESSAGE_CHARACTERS) {
-    whole.message = `${whole.message.slice(0, MAX_MESSAGE_CHARACTERS)} …`;
+  const { message } = error;
+  const shown = message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)} …` : message;
+  try {
+    const bytes = toBinary(status.StatusSchema, { ...errorToStatus(error), message: shown });
+    if (bytes.length <= MAX_STATUS_BYTES) return bytes;
+  } catch {
+    // Details that are not what their types say must not keep the error itself from its caller.
   }
-  const bytes = toBinary(status.StatusSchema, whole);
-  if (bytes.length <= MAX_STATUS_BYTES) return bytes;
-  return toBinary(status.StatusSchema, { ...whole, details: [] });
+  return toBinary(status.StatusSchema, create(status.StatusSchema, { code: error.statusCode, message: shown }));
 }
 
 /** The error in the bytes of a google.rpc.Status; undefined for code 0. */

@@ -1,12 +1,17 @@
 /** How much a sender may still send on a stream: unlimited until the peer has set a window. */
 export class SendCredit {
-  #left = Number.POSITIVE_INFINITY;
+  #left: number;
   #used = 0;
   #wake: (() => void) | undefined;
 
-  /** Sets the window the peer opens a stream with; what has been sent already counts. */
-  limit(bytes: number): void {
-    if (this.#left === Number.POSITIVE_INFINITY) this.#left = bytes - this.#used;
+  /** Starts with the peer's window; undefined: none. */
+  constructor(window?: number) {
+    this.#left = window ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Sets the window that was not known at the start; what has been sent already counts. */
+  limit(window: number): void {
+    if (this.#left === Number.POSITIVE_INFINITY) this.#left = window - this.#used;
   }
 
   /** Counts a frame; one may overdraw, so that a message larger than the window can travel. */

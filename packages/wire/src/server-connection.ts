@@ -1,23 +1,24 @@
 import type { Socket } from "node:net";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import { HmsError, type Kernel } from "@hms/kernel";
 import { CallerReader } from "./caller-facts.ts";
-import { readWindow, writeData, writeEnd, writeGoaway, writePing, writeWindow } from "./control-frames.ts";
-import { FrameFlag, FrameType, HEADER_BYTES, MAX_DATA_BYTES } from "./frame.ts";
-import { type Frame, FrameReader, type FrameSink } from "./frame-reader.ts";
-import { FrameWriter } from "./frame-writer.ts";
-import { Feature, type Hello, ourHello, readHello, STREAM_WINDOW_BYTES, writeHello } from "./hello.ts";
+import { readWindow, writeGoaway, writePing, writeWindow } from "./control-frames.ts";
+import { MalformedError } from "./field-reader.ts";
+import { FrameFlag, FrameType, MAX_DATA_BYTES } from "./frame.ts";
+import { FramePort, type PortOwner } from "./frame-port.ts";
+import type { Frame } from "./frame-reader.ts";
+import { Feature, ourHello, readHello, writeHello } from "./hello.ts";
 import { InboundMessages } from "./inbound-messages.ts";
+import { decodeRequest, encodeAnswer } from "./message-codec.ts";
 import type { MethodLookup } from "./method-lookup.ts";
+import { PeerFeatures } from "./peer-features.ts";
 import { RequestEnvelope } from "./request-envelope.ts";
 import { readStatus, writeAnswer, writeFailure } from "./response-envelope.ts";
 import { SendCredit } from "./send-credit.ts";
 import { ServerCall } from "./server-call.ts";
+import { runStream } from "./server-stream.ts";
 
 /** Answers that wait for a peer that does not read: above this, nothing more is read from it either. */
 const MAX_BACKLOG_BYTES = 4 * MAX_DATA_BYTES;
-
-const NOT_FRAMES = "This socket speaks HMS-SYS frames (ttrpc 1.2), not HTTP: use hms-sys or an SDK.\n";
 
 /** What all connections of a server share. */
 export interface ServerShare {
@@ -28,60 +29,25 @@ export interface ServerShare {
 }
 
 /** One peer of a socket server: reads its requests, runs them through the kernel, writes the answers. */
-export class ServerConnection implements FrameSink {
-  readonly #socket: Socket;
+export class ServerConnection implements PortOwner {
+  readonly #port: FramePort;
   readonly #share: ServerShare;
-  readonly #writer: FrameWriter;
-  readonly #reader = new FrameReader(this);
   readonly #envelope = new RequestEnvelope();
   readonly #callers = new CallerReader();
   readonly #calls = new Map<number, ServerCall>();
-  #peer: Hello | undefined;
+  readonly #peer = new PeerFeatures();
   #lastStream = 0;
-  #pauses = 0;
-  #started = false;
-  #closed = false;
+  #waiting = false;
   #draining: HmsError | undefined;
 
   constructor(socket: Socket, share: ServerShare) {
-    this.#socket = socket;
     this.#share = share;
-    this.#writer = new FrameWriter(socket);
-    socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    // A peer that has said goodbye reads no answers: its calls end.
-    socket.on("end", () => socket.destroy());
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => this.#ended());
+    this.#port = new FramePort(socket, this);
   }
 
-  /** Calls that have not ended. */
-  get running(): number {
-    return this.#calls.size;
-  }
-
-  #read(chunk: Buffer): void {
-    if (!this.#started) {
-      this.#started = true;
-      if (chunk[0] !== 0) {
-        this.#reader.stop();
-        this.#socket.end(NOT_FRAMES);
-        return;
-      }
-    }
-    this.#reader.push(chunk);
-    if (this.#writer.backlog > MAX_BACKLOG_BYTES) void this.#waitForReader();
-  }
-
-  async #waitForReader(): Promise<void> {
-    this.#pause(true);
-    await this.#writer.drained();
-    this.#pause(false);
-  }
-
-  #pause(pause: boolean): void {
-    this.#pauses += pause ? 1 : -1;
-    if (this.#pauses > 0) this.#socket.pause();
-    else this.#socket.resume();
+  /** Reads what was taken from the socket before this connection was made. */
+  take(chunk: Buffer): void {
+    this.#port.take(chunk);
   }
 
   frame(frame: Frame): void {
@@ -96,46 +62,56 @@ export class ServerConnection implements FrameSink {
         this.#hello(frame);
         break;
       case FrameType.CANCEL:
-        this.#cancel(frame);
+        this.#calls.get(frame.stream)?.abandon(reasonOf(frame));
         break;
       case FrameType.WINDOW:
         this.#calls.get(frame.stream)?.credit?.add(readWindow(frame));
         break;
       case FrameType.PING:
-        if ((frame.flags & FrameFlag.PONG) === 0) writePing(this.#writer, frame);
+        if ((frame.flags & FrameFlag.PONG) === 0) writePing(this.#port.writer, frame);
         break;
       default:
         // Types of later versions are skipped, as stock peers do.
         break;
     }
+    if (!this.#waiting && this.#port.writer.backlog > MAX_BACKLOG_BYTES) void this.#waitForReader();
+  }
+
+  async #waitForReader(): Promise<void> {
+    this.#waiting = true;
+    this.#port.pause(true);
+    await this.#port.writer.drained();
+    this.#waiting = false;
+    this.#port.pause(false);
   }
 
   oversized(frame: Frame, length: number): void {
     const error = new HmsError(
       "RESOURCE_EXHAUSTED",
-      `The message has ${length} bytes; a frame carries at most ${MAX_DATA_BYTES}. Send less, or in parts.`,
+      `The frame has ${length} bytes of data; at most ${MAX_DATA_BYTES} can travel. Send less, or in parts.`,
+      { reason: "MESSAGE_TOO_LARGE" },
     );
-    if (frame.type === FrameType.REQUEST && this.#opens(frame.stream)) writeFailure(this.#writer, frame.stream, error);
+    if (frame.type === FrameType.REQUEST && this.#opens(frame.stream)) this.#fail(frame.stream, error);
     if (frame.type === FrameType.DATA) this.#failCall(frame.stream, error);
   }
 
   garbage(): void {
-    this.#fail(new HmsError("INVALID_ARGUMENT", "What arrived is not a frame: its length is beyond any limit."));
+    this.#break("What arrived is not a frame: its length is beyond any limit.");
   }
 
   #hello(frame: Frame): void {
-    if (this.#peer !== undefined) return;
+    if (this.#peer.known) return;
     try {
-      this.#peer = readHello(frame);
+      this.#peer.meet(readHello(frame));
     } catch {
-      this.#fail(new HmsError("INVALID_ARGUMENT", "The HELLO is malformed."));
+      this.#break("The HELLO is malformed.");
       return;
     }
-    writeHello(this.#writer, frame.stream, ourHello(this.#share.maxStreams));
+    writeHello(this.#port.writer, frame.stream, ourHello(this.#share.maxStreams));
   }
 
-  #has(feature: number): boolean {
-    return this.#peer !== undefined && (this.#peer.features & feature) !== 0;
+  #fail(stream: number, error: HmsError): void {
+    writeFailure(this.#port.writer, stream, error);
   }
 
   /** Checks and notes the id of a new stream; a wrong one is answered as ttrpc does. */
@@ -146,7 +122,7 @@ export class ServerConnection implements FrameSink {
     }
     const why =
       stream % 2 === 1 ? "Stream ids must increase and are never used again" : "Stream ids of clients must be odd";
-    writeFailure(this.#writer, stream, new HmsError("INVALID_ARGUMENT", `${why} (${stream}).`));
+    this.#fail(stream, new HmsError("INVALID_ARGUMENT", `${why} (${stream}).`));
     return false;
   }
 
@@ -157,8 +133,8 @@ export class ServerConnection implements FrameSink {
       this.#envelope.read(frame);
       this.#start(frame);
     } catch (error) {
-      const known = error instanceof HmsError ? error : malformed("request", error);
-      writeFailure(this.#writer, frame.stream, known);
+      this.#calls.delete(frame.stream);
+      this.#fail(frame.stream, error instanceof MalformedError ? malformed(error) : HmsError.from(error));
     }
     this.#envelope.release();
   }
@@ -176,98 +152,63 @@ export class ServerConnection implements FrameSink {
 
   #start(frame: Frame): void {
     const envelope = this.#envelope;
-    const entry = this.#share.methods.find(envelope);
-    if (entry === undefined) {
-      throw new HmsError("UNIMPLEMENTED", `${this.#share.methods.nameOf(envelope)} is not served here.`);
-    }
+    const { kernel, methods } = this.#share;
+    const entry = methods.find(envelope);
+    if (entry === undefined) throw new HmsError("UNIMPLEMENTED", `${methods.nameOf(envelope)} is not served here.`);
     const { caller, metadata } = this.#callers.read(envelope);
     const call = new ServerCall(frame.stream, entry, { caller, metadata, timeoutMs: envelope.timeoutMs });
     const payload = frame.bytes.subarray(envelope.payloadFrom, envelope.payloadTo);
-    if (entry.desc.methodKind === "unary") {
-      const input = decode(entry, payload);
-      this.#calls.set(call.stream, call);
-      this.#share.kernel.unary(entry, input, call).then(
-        (output) => this.#answer(call, output),
-        (error) => this.#failed(call, error),
-      );
+    if (entry.desc.methodKind !== "unary") {
+      this.#startStream(call, { payload, open: (frame.flags & FrameFlag.REMOTE_OPEN) !== 0 });
       return;
     }
+    const input = decodeRequest(entry.desc, payload);
     this.#calls.set(call.stream, call);
-    call.credit = new SendCredit();
-    if (this.#has(Feature.WINDOW)) call.credit.limit(this.#peer?.streamWindow ?? STREAM_WINDOW_BYTES);
-    const open = (frame.flags & FrameFlag.REMOTE_OPEN) !== 0;
-    void this.#runStream(call, this.#inputs(call, { payload, open }));
+    kernel.unary(entry, input, call).then(
+      (output) => this.#answer(call, output),
+      (error) => this.#refuse(call, error),
+    );
   }
 
   #answer(call: ServerCall, output: unknown): void {
-    this.#calls.delete(call.stream);
-    if (!call.finished) {
-      try {
-        writeAnswer(this.#writer, call.stream, encode(call.entry, output));
-      } catch (error) {
-        writeFailure(this.#writer, call.stream, HmsError.from(error));
-      }
+    if (call.finished) {
+      this.#over(call);
+      return;
     }
-    this.#endIfDrained();
+    try {
+      writeAnswer(this.#port.writer, call.stream, encodeAnswer(call.entry.desc, output));
+      this.#over(call);
+    } catch (error) {
+      this.#refuse(call, error);
+    }
   }
 
-  #failed(call: ServerCall, error: unknown): void {
-    this.#calls.delete(call.stream);
-    if (!call.finished) writeFailure(this.#writer, call.stream, HmsError.from(error));
+  #refuse(call: ServerCall, error: unknown): void {
+    if (!call.finished) this.#fail(call.stream, HmsError.from(error));
+    this.#over(call);
+  }
+
+  #over(call: ServerCall): void {
     call.finished = true;
+    this.#calls.delete(call.stream);
     this.#endIfDrained();
   }
 
-  #inputs(call: ServerCall, first: { payload: Uint8Array; open: boolean }): AsyncIterable<unknown> {
+  #startStream(call: ServerCall, first: { payload: Uint8Array; open: boolean }): void {
     const inbound = new InboundMessages({
-      taken: (bytes) => this.#grant(call, bytes),
-      overfull: (full) => this.#pause(full),
+      taken: (bytes) => {
+        if (this.#peer.has(Feature.WINDOW) && !call.finished) writeWindow(this.#port.writer, call.stream, bytes);
+      },
+      overfull: (full) => this.#port.pause(full),
     });
     call.inbound = inbound;
+    call.credit = new SendCredit(this.#peer.streamWindow);
     // An empty message takes no bytes, so only a method that must have one can tell it from none.
     const single = call.entry.desc.methodKind === "server_streaming" && !first.open;
     if (single || first.payload.length > 0) inbound.push(first.payload);
     if (!first.open) inbound.end();
-    return decodeEach(call.entry, inbound);
-  }
-
-  #grant(call: ServerCall, bytes: number): void {
-    if (this.#has(Feature.WINDOW) && !call.finished) writeWindow(this.#writer, call.stream, bytes);
-  }
-
-  async #runStream(call: ServerCall, inputs: AsyncIterable<unknown>): Promise<void> {
-    const { entry } = call;
-    const answersOnce = entry.desc.methodKind === "client_streaming";
-    try {
-      for await (const message of this.#share.kernel.stream(entry, inputs, call)) {
-        const payload = encode(entry, message);
-        if (answersOnce) {
-          if (!call.finished) writeAnswer(this.#writer, call.stream, payload);
-          call.finished = true;
-          continue;
-        }
-        await this.#turn(call);
-        if (call.finished) break;
-        call.credit?.spend(HEADER_BYTES + payload.length);
-        writeData(this.#writer, call.stream, payload);
-      }
-      this.#calls.delete(call.stream);
-      if (!call.finished) writeEnd(this.#writer, call.stream);
-      call.abandon(new HmsError("CANCELLED", "The call has ended."));
-      this.#endIfDrained();
-    } catch (error) {
-      this.#failed(call, error);
-      call.inbound?.drop();
-    }
-  }
-
-  /** Waits until the peer wants more of this stream and has taken what the connection holds. */
-  async #turn(call: ServerCall): Promise<void> {
-    while (!call.finished && !call.stopped) {
-      const wait = call.credit?.ready() ?? this.#writer.drained();
-      if (wait === undefined) return;
-      await wait;
-    }
+    this.#calls.set(call.stream, call);
+    void runStream(this.#share.kernel, this.#port.writer, call).then(() => this.#over(call));
   }
 
   #data(frame: Frame): void {
@@ -275,8 +216,7 @@ export class ServerConnection implements FrameSink {
     if (inbound === undefined) {
       // A stream that has ended here may still have messages on the way; one that never was is the peer's mistake.
       if (frame.stream > this.#lastStream || frame.stream % 2 === 0) {
-        const error = new HmsError("INVALID_ARGUMENT", `Stream ${frame.stream} is not open.`);
-        writeFailure(this.#writer, frame.stream, error);
+        this.#fail(frame.stream, new HmsError("INVALID_ARGUMENT", `Stream ${frame.stream} is not open.`));
       }
       return;
     }
@@ -284,30 +224,18 @@ export class ServerConnection implements FrameSink {
     if ((frame.flags & FrameFlag.REMOTE_CLOSED) !== 0) inbound.end();
   }
 
-  #cancel(frame: Frame): void {
-    const call = this.#calls.get(frame.stream);
-    if (call === undefined) return;
-    let error: HmsError | undefined;
-    try {
-      error = readStatus(frame.bytes.subarray(frame.start, frame.end));
-    } catch {
-      // The reason is for people only; the wish to cancel is clear without it.
-    }
-    call.abandon(error ?? new HmsError("CANCELLED", "The caller cancelled the call."));
-  }
-
   #failCall(stream: number, error: HmsError): void {
     const call = this.#calls.get(stream);
     if (call === undefined || call.finished) return;
-    writeFailure(this.#writer, stream, error);
+    this.#fail(stream, error);
     call.abandon(error);
   }
 
   /** Refuses new calls, ends reading streams, lets the others finish, then says goodbye. */
   drain(error: HmsError): void {
-    if (this.#closed || this.#draining) return;
+    if (this.#draining) return;
     this.#draining = error;
-    if (this.#has(Feature.GOAWAY)) writeGoaway(this.#writer, this.#lastStream, error);
+    if (this.#peer.has(Feature.GOAWAY)) writeGoaway(this.#port.writer, this.#lastStream, error);
     for (const call of this.#calls.values()) {
       // A watch never ends by itself, and whoever watches has to come back anyway.
       if (call.entry.desc.methodKind !== "unary" && !call.entry.mutates) call.stop(error);
@@ -315,65 +243,43 @@ export class ServerConnection implements FrameSink {
     this.#endIfDrained();
   }
 
+  #endIfDrained(): void {
+    if (this.#draining && this.#calls.size === 0) this.#port.end();
+  }
+
   /** Ends every call with an error and the connection after it. */
   abort(error: HmsError): void {
-    if (this.#closed) return;
     for (const call of this.#calls.values()) this.#failCall(call.stream, error);
-    this.#reader.stop();
-    this.#writer.end();
-    this.#socket.destroySoon();
+    this.#port.finish();
+  }
+
+  #break(why: string): void {
+    const error = new HmsError("INVALID_ARGUMENT", why);
+    if (this.#peer.has(Feature.GOAWAY)) writeGoaway(this.#port.writer, this.#lastStream, error);
+    this.abort(error);
   }
 
   /** Drops the connection at once. */
   destroy(): void {
-    this.#socket.destroy();
+    this.#port.destroy();
   }
 
-  #fail(error: HmsError): void {
-    if (this.#has(Feature.GOAWAY)) writeGoaway(this.#writer, this.#lastStream, error);
-    this.abort(error);
-  }
-
-  #endIfDrained(): void {
-    if (this.#draining && this.#calls.size === 0) this.#writer.end();
-  }
-
-  #ended(): void {
-    this.#closed = true;
-    this.#reader.stop();
-    this.#writer.close();
+  ended(): void {
     const error = new HmsError("CANCELLED", "The caller's connection has ended.");
     for (const call of this.#calls.values()) call.abandon(error);
   }
 }
 
-function malformed(what: string, cause: unknown): HmsError {
-  const why = cause instanceof Error ? cause.message : "unknown";
-  return new HmsError("INVALID_ARGUMENT", `The ${what} cannot be read: ${why}.`, { cause });
+function malformed(cause: MalformedError): HmsError {
+  return new HmsError("INVALID_ARGUMENT", `The request cannot be read: ${cause.message}.`, { cause });
 }
 
-function decode(entry: MethodEntry, payload: Uint8Array): unknown {
+function reasonOf(frame: Frame): HmsError {
+  let error: HmsError | undefined;
   try {
-    return fromBinary(entry.desc.input, payload);
-  } catch (error) {
-    throw malformed(`${entry.desc.input.typeName} of ${entry.name}`, error);
+    error = readStatus(frame.bytes.subarray(frame.start, frame.end));
+  } catch {
+    // The reason is for people only; the wish to cancel is clear without it.
   }
-}
-
-async function* decodeEach(entry: MethodEntry, inbound: InboundMessages): AsyncGenerator<unknown> {
-  for (;;) {
-    const message = await inbound.take();
-    if (message === undefined) return;
-    yield decode(entry, message);
-  }
-}
-
-function encode(entry: MethodEntry, output: unknown): Uint8Array {
-  const payload = toBinary(entry.desc.output, output as never);
-  // The envelope of a response takes up to five bytes of the frame.
-  if (payload.length <= MAX_DATA_BYTES - 8) return payload;
-  throw new HmsError(
-    "RESOURCE_EXHAUSTED",
-    `The answer of ${entry.name} has ${payload.length} bytes; at most ${MAX_DATA_BYTES} can travel in one message. Ask for less.`,
-  );
+  return error ?? new HmsError("CANCELLED", "The caller cancelled the call.");
 }

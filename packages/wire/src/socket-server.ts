@@ -1,8 +1,8 @@
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { HmsError, type Kernel } from "@hms/kernel";
 import { MethodLookup } from "./method-lookup.ts";
-import { ServerConnection } from "./server-connection.ts";
 import { listenOnFile, type SocketFile } from "./socket-file.ts";
+import { SocketPeer } from "./socket-peer.ts";
 
 const DEFAULT_MAX_STREAMS = 1024;
 const DEFAULT_MAX_CONNECTIONS = 4096;
@@ -38,14 +38,14 @@ export interface SocketServer extends AsyncDisposable {
  * FAILED_PRECONDITION if the socket cannot be made there
  */
 export async function serveSocket(kernel: Kernel, options: ServeSocketOptions): Promise<SocketServer> {
-  const peers = new Set<ServerConnection>();
+  const peers = new Set<SocketPeer>();
   const share = {
     kernel,
     methods: new MethodLookup(kernel),
     maxStreams: options.maxStreams ?? DEFAULT_MAX_STREAMS,
   };
-  const server = createServer({ noDelay: false }, (socket: Socket) => {
-    const peer = new ServerConnection(socket, share);
+  const server = createServer((socket) => {
+    const peer = new SocketPeer(socket, share);
     peers.add(peer);
     socket.once("close", () => peers.delete(peer));
   });
@@ -72,30 +72,33 @@ export async function serveSocket(kernel: Kernel, options: ServeSocketOptions): 
 
 interface Closing {
   file: SocketFile;
-  peers: Set<ServerConnection>;
+  peers: Set<SocketPeer>;
   stopped: Promise<void>;
   stop: () => void;
   graceMs: number;
 }
 
 async function closeAll({ file, peers, stopped, stop, graceMs }: Closing): Promise<void> {
-  await file.remove();
   stop();
-  const leaving = new HmsError("UNAVAILABLE", "The server is stopping; try again when it is back.", {
-    reason: "SERVER_STOPPING",
-  });
-  for (const peer of peers) peer.drain(leaving);
+  for (const peer of peers)
+    peer.drain(stopping("The server is stopping; try again when it is back.", "SERVER_STOPPING"));
+  const interrupted = stopping("The server stopped while the call was running.", "INTERRUPTED");
   const timers = [
     setTimeout(() => {
-      for (const peer of peers) peer.abort(leaving);
+      for (const peer of peers) peer.abort(interrupted);
     }, graceMs),
     // A peer that does not even take its last answers is cut off.
     setTimeout(() => {
       for (const peer of peers) peer.destroy();
     }, graceMs + LAST_ANSWERS_MS),
   ];
-  await stopped;
+  await Promise.all([file.remove(), stopped]);
   for (const timer of timers) clearTimeout(timer);
+  peers.clear();
+}
+
+function stopping(message: string, reason: "SERVER_STOPPING" | "INTERRUPTED"): HmsError {
+  return new HmsError("UNAVAILABLE", message, { reason });
 }
 
 const LAST_ANSWERS_MS = 250;

@@ -1,12 +1,16 @@
-import { create, type DescMessage, type DescMethod, toBinary } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
+import { ffiOptions } from "@hms/contracts";
 import { type CallOptions, HmsError, type Metadata, type Transport } from "@hms/kernel";
-import { type CallTerms, callTerms } from "./call-terms.ts";
-import { decodeAnswer, type StreamCall } from "./client-call.ts";
-import type { ClientConnection } from "./client-connection.ts";
+import { callTerms } from "./call-terms.ts";
+import type { StreamCall } from "./client-call.ts";
+import type { ClientConnection, NewCall } from "./client-connection.ts";
 import { Connector, type ConnectorOptions } from "./connector.ts";
-import { MAX_DATA_BYTES } from "./frame.ts";
+import { decodeAnswer, encodeRequest } from "./message-codec.ts";
 import { metadataFields } from "./metadata-fields.ts";
 import { requestPrefix } from "./request-envelope.ts";
+
+/** A server that keeps dying on a call gets it this often. */
+const ATTEMPTS = 3;
 
 /** How a socket transport is set up. */
 export interface ConnectSocketOptions {
@@ -16,8 +20,16 @@ export interface ConnectSocketOptions {
   readonly token?: string | undefined;
   /** Goes with every call. */
   readonly metadata?: Metadata;
-  /** How long a call waits for a server that is away before it fails with UNAVAILABLE; default 0: not at all. */
+  /**
+   * How long a call waits for a server that is away before it fails with UNAVAILABLE; default 0: not at all. Unary calls
+   * that a restart of the server interrupts are made again in this time, if their rule allows it.
+   */
   readonly waitForReadyMs?: number;
+  /**
+   * Ends a connection whose server has given no sign of life for twice this long while calls wait; default 0: never,
+   * because a process that dies closes its socket, and one that is merely slow should be left to the calls' deadlines.
+   */
+  readonly keepAliveMs?: number;
 }
 
 /** Calls by unix socket: connects on the first call, and again after the connection was lost. */
@@ -47,14 +59,16 @@ export function connectSocket(options: ConnectSocketOptions): SocketTransport {
 export class FrameTransport implements SocketTransport {
   readonly path: string;
   readonly #connector: Connector;
+  readonly #waitForReadyMs: number;
   readonly #fixed: Buffer;
   readonly #prefixes = new Map<DescMethod, Buffer>();
 
   constructor(options: ConnectSocketOptions & Pick<ConnectorOptions, "firstStream">) {
-    const { path, token, metadata, waitForReadyMs = 0, firstStream } = options;
+    const { path, token, metadata, waitForReadyMs = 0, firstStream, keepAliveMs } = options;
     this.path = path;
+    this.#waitForReadyMs = waitForReadyMs;
     this.#fixed = metadataFields({ ...metadata, ...(token ? { authorization: `Bearer ${token}` } : {}) });
-    this.#connector = new Connector({ path, waitForReadyMs, firstStream });
+    this.#connector = new Connector({ path, waitForReadyMs, firstStream, keepAliveMs });
   }
 
   get connected(): boolean {
@@ -74,30 +88,45 @@ export class FrameTransport implements SocketTransport {
   }
 
   unary<I extends DescMessage, O extends DescMessage>(method: Unary<I, O>, input: unknown, options?: CallOptions) {
-    let call: NewUnary;
+    let call: NewCall;
     try {
       const terms = callTerms(options);
-      call = { method, prefix: this.#prefix(method), terms, payload: encode(method, input) };
+      call = { method, prefix: this.#prefix(method), terms, payload: encodeRequest(method, input) };
     } catch (error) {
       return Promise.reject(HmsError.from(error));
     }
+    if (call.terms.signal?.aborted) return Promise.reject(HmsError.from(call.terms.signal.reason));
+    if (this.#waitForReadyMs > 0) return this.#patientUnary(call) as never;
     const open = this.#connector.current;
-    const answer = open?.usable && !call.terms.signal?.aborted ? open.unary(call) : this.#unaryLater(call);
-    return answer as never;
+    return (open?.usable ? open.unary(call) : this.#unaryLater(call)) as never;
   }
 
-  async #unaryLater(call: NewUnary): Promise<unknown> {
+  async #unaryLater(call: NewCall): Promise<unknown> {
     const connection = await this.#connector.get(call.terms);
     return connection.unary(call);
+  }
+
+  /** A call that outlives a server's restart, where repeating it does no harm. */
+  async #patientUnary(call: NewCall): Promise<unknown> {
+    const giveUpAt = performance.now() + this.#waitForReadyMs;
+    for (let attempt = 1; ; attempt += 1) {
+      const connection = await this.#connector.get(call.terms, giveUpAt - performance.now());
+      try {
+        return await connection.unary(call);
+      } catch (error) {
+        if (attempt === ATTEMPTS || performance.now() >= giveUpAt || !repeatable(call.method, error)) throw error;
+      }
+    }
   }
 
   async *stream(method: DescMethod, inputs: AsyncIterable<unknown>, options?: CallOptions): AsyncGenerator<never> {
     const terms = callTerms(options);
     const single = method.methodKind === "server_streaming";
-    const payload = single ? encode(method, await firstOf(inputs)) : undefined;
+    const payload = single ? encodeRequest(method, await firstOf(inputs)) : undefined;
     const connection = await this.#connector.get(terms);
     const call = connection.open({ method, prefix: this.#prefix(method), terms, payload });
-    if (!single) void pump({ connection, call, method }, inputs);
+    const source = single ? undefined : inputs[Symbol.asyncIterator]();
+    if (source) void pump({ connection, call, method }, source);
     try {
       for (;;) {
         const message = await call.inbound.take();
@@ -106,6 +135,8 @@ export class FrameTransport implements SocketTransport {
       }
     } finally {
       connection.leave(call);
+      // Not awaited: a source that waits for something else would hold the caller up.
+      source?.return?.()?.catch(() => {});
     }
   }
 
@@ -121,32 +152,17 @@ export class FrameTransport implements SocketTransport {
 
 type Unary<I, O> = Parameters<Transport["unary"]>[0] & { input: I; output: O };
 
-interface NewUnary {
-  method: DescMethod;
-  prefix: Buffer;
-  terms: CallTerms;
-  payload: Uint8Array;
-}
-
-/** The envelope of a request needs some of the frame too. */
-const ENVELOPE_BYTES = 128 * 1024;
-
-function encode(method: DescMethod, input: unknown): Uint8Array {
-  const desc = method.input;
-  let payload: Uint8Array;
-  try {
-    const whole = "$typeName" in (input as object) ? input : create(desc, input as never);
-    payload = toBinary(desc, whole as never);
-  } catch (cause) {
-    throw new HmsError("INVALID_ARGUMENT", `The request is no ${desc.typeName}: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  if (payload.length <= MAX_DATA_BYTES - ENVELOPE_BYTES) return payload;
-  throw new HmsError(
-    "RESOURCE_EXHAUSTED",
-    `The request has ${payload.length} bytes; at most ${MAX_DATA_BYTES - ENVELOPE_BYTES} can travel in one message. Send less.`,
-  );
+/**
+ * True if a call may be made again: it never reached a handler, or doing it twice is the same as doing it once.
+ */
+function repeatable(method: DescMethod, error: unknown): boolean {
+  if (!(error instanceof HmsError) || error.code !== "UNAVAILABLE") return false;
+  const { reason } = error.details;
+  if (reason === "SERVER_STOPPING") return true;
+  if (reason !== "CONNECTION_LOST" && reason !== "INTERRUPTED") return false;
+  const { NO_SIDE_EFFECTS, IDEMPOTENT } = ffiOptions.Idempotency;
+  const stated = hasOption(method, ffiOptions.rule) ? getOption(method, ffiOptions.rule).idempotency : undefined;
+  return stated === NO_SIDE_EFFECTS || stated === IDEMPOTENT;
 }
 
 async function firstOf(inputs: AsyncIterable<unknown>): Promise<unknown> {
@@ -160,15 +176,16 @@ interface Outgoing {
   method: DescMethod;
 }
 
-/** Sends a stream's messages; if they fail, so does the call. */
-async function pump({ connection, call, method }: Outgoing, inputs: AsyncIterable<unknown>): Promise<void> {
+/** Sends a stream's messages; if they fail, so does the call. Never rejects. */
+async function pump({ connection, call, method }: Outgoing, inputs: AsyncIterator<unknown>): Promise<void> {
   try {
-    for await (const input of inputs) {
-      if (call.finished) return;
-      await connection.sendMessage(call, encode(method, input));
+    for (;;) {
+      const next = await inputs.next();
+      if (next.done) break;
+      if (!(await connection.sendMessage(call, encodeRequest(method, next.value)))) return;
     }
     connection.sendEnd(call);
   } catch (error) {
-    connection.breakOff(call, HmsError.from(error));
+    connection.giveUp(call, HmsError.from(error));
   }
 }

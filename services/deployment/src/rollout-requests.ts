@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { deployment } from "@hms/contracts";
-import { type CallContext, HmsError } from "@hms/kernel";
+import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { rolloutLocked, serviceNotFound } from "./errors.ts";
 import type { RolloutRecord, ServiceKey, ServiceRecord } from "./records.ts";
@@ -13,7 +13,7 @@ import type { DeploymentStore } from "./store.ts";
 const { RolloutKind, RolloutState } = deployment;
 
 /** As many replicas as are wanted when the rollout's turn comes. */
-export const AS_WANTED = -1;
+const AS_WANTED = -1;
 
 /** Turns requests into rollouts on record. */
 export class RolloutRequests {
@@ -130,10 +130,10 @@ export class RolloutRequests {
     { environment, service }: ServiceKey,
     wish: Pick<RolloutRecord, "kind" | "wanted"> &
       Partial<Pick<RolloutRecord, "manifest" | "sourceDirectory" | "revision">>,
-    { principal }: CallContext,
+    { principal, metadata }: CallContext,
   ): Promise<string> {
     const rollout: RolloutRecord = {
-      rolloutId: `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`,
+      rolloutId: askedId(metadata) ?? newRolloutId(),
       environment,
       service,
       state: RolloutState.PLANNED,
@@ -149,6 +149,7 @@ export class RolloutRequests {
       endedAt: undefined,
       ...wish,
     };
+    if (await this.#store.rollouts.get(rollout.rolloutId)) return rollout.rolloutId;
     await this.#store.rollouts.add(rollout);
     await this.#journal.add(rollout.rolloutId, {
       case: "planned",
@@ -157,4 +158,22 @@ export class RolloutRequests {
     this.#runner.run(rollout);
     return rollout.rolloutId;
   }
+}
+
+/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
+const KEY = "x-hms-idempotency-key";
+
+function askedId(metadata: Metadata): string | undefined {
+  const key = metadata[KEY];
+  if (key === undefined) return undefined;
+  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
+  );
+}
+
+/** Rollouts sort by their ids as they began. */
+function newRolloutId(): string {
+  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
 }

@@ -59,6 +59,8 @@ export class RolloutRunner {
       await this.#untilDone(fresh);
     } finally {
       clearInterval(lock);
+      // The next server need not wait for the lease of one that stopped in good order.
+      if (this.#end.signal.aborted) await this.#parts.store.rollouts.unlock(rollout.rolloutId, this.#parts.owner);
     }
   }
 

@@ -127,6 +127,18 @@ export class RolloutStore {
     }
   }
 
+  /** Gives a rollout's lock back; nothing happens if another server has it. */
+  async unlock(rolloutId: string, owner: string): Promise<void> {
+    await this.#run((db) =>
+      db
+        .updateTable("rollout")
+        .set({ owner: null, lease_until: null })
+        .where("rollout_id", "=", rolloutId)
+        .where("owner", "=", owner)
+        .execute(),
+    );
+  }
+
   async addEvent(rolloutId: string, sequence: bigint, event: JsonValue): Promise<void> {
     const values = { rollout_id: rolloutId, sequence: String(sequence), event: JSON.stringify(event) };
     await this.#run((db) =>

@@ -5,7 +5,7 @@ import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import { readProcess } from "../launcher/process-table.ts";
 import { ComponentLife, launchLife } from "./component-life.ts";
-import { cutLog } from "./component-log.ts";
+import { cutLog, lastWords } from "./component-log.ts";
 import { dropNote, readNote, writeNote } from "./component-note.ts";
 import type { ComponentSpec } from "./component-spec.ts";
 
@@ -123,7 +123,8 @@ export class ComponentKeeper {
         this.#lastError = "";
       },
       (error) => {
-        this.#lastError = HmsError.from(error).message;
+        const explained = life.isAlive ? undefined : this.spec.explainEnd?.(lastWords(this.#around.logFile));
+        this.#lastError = explained ?? `${HmsError.from(error).message} Its log: ${this.#around.logFile}`;
       },
     );
   }

@@ -1,4 +1,4 @@
-import { copyFileSync, openSync, statSync, truncateSync } from "node:fs";
+import { closeSync, copyFileSync, openSync, readSync, statSync, truncateSync } from "node:fs";
 
 /** A log is cut at this size; what was in it is kept once, as FILE.1. */
 const LIMIT_BYTES = 10 * 1024 * 1024;
@@ -17,5 +17,18 @@ export function cutLog(file: string): void {
     truncateSync(file, 0);
   } catch {
     // Not there yet, or the disk is full: the next turn tries again.
+  }
+}
+
+/** The last 4 KiB of a log, empty if it cannot be read. */
+export function lastWords(file: string): string {
+  try {
+    const tail = Buffer.alloc(Math.min(4096, statSync(file).size));
+    const handle = openSync(file, "r");
+    readSync(handle, tail, 0, tail.length, statSync(file).size - tail.length);
+    closeSync(handle);
+    return tail.toString();
+  } catch {
+    return "";
   }
 }

@@ -2,7 +2,7 @@ import type { ListenerKeeper } from "@hms/handover";
 import type { ProcessIdentity } from "../launcher/process-identity.ts";
 
 /** How one of the platform's own processes is started. */
-export interface ComponentCommand {
+interface ComponentCommand {
   argv: readonly string[];
   env: Readonly<Record<string, string | undefined>>;
   cwd: string;
@@ -20,6 +20,8 @@ export interface ComponentSpec {
   replacedSignal?: NodeJS.Signals;
   /** From the stop signal to SIGKILL. */
   stopGraceMs: number;
+  /** Why it ended, from the last words of its log; default: the log's place. */
+  explainEnd?: (lastWords: string) => string;
   /** True once it does its work. */
   isReady: () => Promise<boolean>;
   /** Keeps its listening sockets, so that one process replaces another without a refused connection. */

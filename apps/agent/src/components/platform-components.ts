@@ -2,7 +2,7 @@ import { get } from "node:http";
 import { connect } from "node:net";
 import { type InstanceNetwork, type InstancePaths, programPath } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
-import { planEmbeddedPostgres } from "@hms/postgres";
+import { explainServerExit, planEmbeddedPostgres } from "@hms/postgres";
 import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
 import { readProcess } from "../launcher/process-table.ts";
 import type { ComponentSpec } from "./component-spec.ts";
@@ -27,6 +27,7 @@ export function postgresComponent(paths: InstancePaths): ComponentSpec {
     command: () => ({ argv: plan.argv, env: plan.env, cwd: plan.cwd }),
     stopSignal: plan.stopSignal,
     stopGraceMs: 30_000,
+    explainEnd: (lastWords) => explainServerExit(lastWords).message,
     isReady: () => plan.isReady(),
     running: () => postmasterIdentity(plan.running()?.pid),
   };

@@ -1,9 +1,9 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
+import { portHolder } from "@hms/handover";
 import { HmsError } from "@hms/kernel";
 import { claimOnMachine, releaseClaim } from "./machine-claim.ts";
-import { portHolder } from "./port-holder.ts";
 
 /** How many further installations find a place of their own on one machine. */
 const PLACES = 100;
@@ -81,7 +81,7 @@ async function moveSidePorts(network: InstanceNetwork): Promise<void> {
 }
 
 /** True if nobody listens there: a listener that shares its port would let us in, so a connection is tried, too. */
-export function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
+function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", () => resolve(false));

@@ -2,13 +2,13 @@ import { readdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, running, TestMachine, until } from "../../test/support/test-machine.ts";
+import { identities, running, TestMachine, uniqueSeconds, until } from "../../test/support/test-machine.ts";
 
 describe.each(identities)("an agent of %s that is killed at any moment", (identity) => {
   test("leaves each replica running once or not at all, never twice", { timeout: 60_000 }, async () => {
     await using machine = await TestMachine.open(identity);
     const digest = await machine.release({ note: "n" });
-    const seconds = String(80_000 + (process.pid % 10_000));
+    const seconds = uniqueSeconds();
     const asked = new Set<string>();
     for (let round = 0; round < 8; round++) {
       const specs = [1, 2, 3].map(() => machine.spec(digest, `exec sleep ${seconds}`));

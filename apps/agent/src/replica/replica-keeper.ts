@@ -212,6 +212,7 @@ export class ReplicaKeeper {
   async suspend(): Promise<void> {
     this.#measuring.stop();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
+    this.#machine.groups.close();
     await this.#closeLogs();
   }
 

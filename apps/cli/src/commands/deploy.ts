@@ -8,5 +8,5 @@ export async function run(invocation: Invocation): Promise<number> {
   const { manifest, manifestPath, variables } = readManifest(args[0] ?? "");
   const refuseIfLocked = options.waitLock === false;
   const request = { manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked };
-  return followRollout(invocation, (signal) => invocation.session().deployments.deploy(request, { signal }));
+  return followRollout(invocation, (options) => invocation.session().deployments.deploy(request, options));
 }

@@ -7,7 +7,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const service = invocation.args[0] ?? "";
   if (invocation.options.yes !== true) await confirm(service, invocation.signal);
   const request = { service, environment: invocation.globals.environment };
-  return followRollout(invocation, (signal) => invocation.session().deployments.remove(request, { signal }));
+  return followRollout(invocation, (options) => invocation.session().deployments.remove(request, options));
 }
 
 async function confirm(service: string, signal: AbortSignal): Promise<void> {

@@ -7,5 +7,5 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args, options, globals } = invocation;
   const revision = typeof options.to === "string" ? BigInt(parseCount("--to", options.to, 1)) : 0n;
   const request = { service: args[0] ?? "", environment: globals.environment, revision };
-  return followRollout(invocation, (signal) => invocation.session().deployments.rollback(request, { signal }));
+  return followRollout(invocation, (options) => invocation.session().deployments.rollback(request, options));
 }

@@ -7,5 +7,5 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args, globals } = invocation;
   const replicas = parseCount("The number of replicas", args[1] ?? "", 1);
   const request = { service: args[0] ?? "", environment: globals.environment, replicas };
-  return followRollout(invocation, (signal) => invocation.session().deployments.scale(request, { signal }));
+  return followRollout(invocation, (options) => invocation.session().deployments.scale(request, options));
 }

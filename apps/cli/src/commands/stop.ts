@@ -4,5 +4,5 @@ import { followRollout } from "../follow-rollout.ts";
 /** Ends every replica; the service stays. */
 export async function run(invocation: Invocation): Promise<number> {
   const request = { service: invocation.args[0] ?? "", environment: invocation.globals.environment };
-  return followRollout(invocation, (signal) => invocation.session().deployments.stop(request, { signal }));
+  return followRollout(invocation, (options) => invocation.session().deployments.stop(request, options));
 }

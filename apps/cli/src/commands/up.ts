@@ -13,6 +13,7 @@ import type { Session } from "../session.ts";
 
 const START_PATIENCE_MS = 120_000;
 const SERVICES_PATIENCE_MS = 10_000;
+const STOP_PATIENCE_MS = 60_000;
 const LONGEST_RESTART_PAUSE_MS = 10_000;
 
 /** Starts the platform, deploys what is asked for, and stays until Ctrl-C. */
@@ -116,8 +117,8 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
     const { parsed, ...manifest } = readManifest(file);
     if (invocation.signal.aborted) return ExitCode.INTERRUPTED;
     if (services.some(({ name }) => name === parsed.name)) continue;
-    const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (signal) =>
-      session.deployments.deploy({ ...manifest, environment }, { signal }),
+    const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (options) =>
+      session.deployments.deploy({ ...manifest, environment }, options),
     );
     if (code !== ExitCode.OK) return code;
   }
@@ -151,13 +152,30 @@ async function stayUntilInterrupted(
   if (signal.aborted) stop.resolve();
   // Timers keep the process alive; the agent's handle alone does not.
   const alive = setInterval(() => {}, 60_000);
-  const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
-  if (reason === "asked") {
-    output.note("Stopping …");
-    await session.agent.shutdown({}, { timeoutMs: 90_000 });
-    await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
+  try {
+    const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
+    if (reason === "asked") {
+      output.note("Stopping …");
+      await shutDown(session);
+      await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
+    }
+  } finally {
+    clearInterval(alive);
   }
-  clearInterval(alive);
   output.note("Stopped.");
   return ExitCode.OK;
+}
+
+/** Asks the agent to stop everything; one that has just died is waited for, because only it knows what runs. */
+async function shutDown({ agent }: Session): Promise<void> {
+  const until = Date.now() + STOP_PATIENCE_MS;
+  for (;;) {
+    try {
+      await agent.shutdown({}, { timeoutMs: STOP_PATIENCE_MS });
+      return;
+    } catch (error) {
+      if (HmsError.from(error).code !== "UNAVAILABLE" || Date.now() > until) throw error;
+      await pause(100);
+    }
+  }
 }
