@@ -35,6 +35,8 @@ export class Reconciler {
     await new Promise<void>((resolve) => void this.#watch(resolve));
     await this.#mend();
     this.#unsubscribe = this.#parts.health.onChange((id) => this.#onHealth(id));
+    // What changed before anybody listened has to reach the mesh, too: an earlier picture may say that nothing runs.
+    for (const id of this.#parts.health.followedIds()) this.#onHealth(id);
     this.#sweep = setInterval(
       () => void this.#mend().catch((error) => this.#parts.log.warn("the sweep failed; it comes again", { error })),
       SWEEP_MS,

@@ -32,6 +32,11 @@ export class HealthMonitor {
     return [...this.#reported.keys()];
   }
 
+  /** Ids of everything that is followed. */
+  followedIds(): string[] {
+    return [...this.#replicas.keys()];
+  }
+
   get(id: string): ReplicaHealth | undefined {
     return this.#replicas.get(id);
   }
