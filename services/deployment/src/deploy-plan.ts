@@ -42,11 +42,13 @@ function steps(
   const { run, health, rollout } = manifest;
   const check = health.http === undefined ? "accepts connections" : `answers 2xx to GET ${health.http}`;
   return [
-    `copy the program from ${run.directory}${run.build === undefined ? "" : ` and run: ${run.build}`}`,
+    `copy the program from ${run.directory === "." ? "the manifest's folder" : run.directory}${run.build === undefined ? "" : ` and run: ${run.build}`}`,
     ...(run.release === undefined ? [] : [`run once, before traffic shifts: ${run.release}`]),
-    `start ${batch} of ${wanted} replicas at a time and wait until each ${check}`,
+    `start ${current ? `${batch} of ${wanted} replicas at a time` : replicaCount(wanted)} and wait until each ${check}`,
     ...(current
       ? [`shift traffic, drain as many old replicas for at most ${rollout.drainTimeoutMs / 1000} s, stop them`]
       : ["give them traffic"]),
   ];
 }
+
+const replicaCount = (count: number) => (count === 1 ? "1 replica" : `${count} replicas`);
