@@ -1,9 +1,9 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
+import { portHolder } from "@hms/handover";
 import { HmsError } from "@hms/kernel";
 import { claimOnMachine, releaseClaim } from "./machine-claim.ts";
-import { portHolder } from "./port-holder.ts";
 
 /** How many further installations find a place of their own on one machine. */
 const PLACES = 100;
