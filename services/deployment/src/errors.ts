@@ -56,7 +56,7 @@ export function stopping(): HmsError {
 }
 
 /** INVALID_ARGUMENT about one field. */
-export function invalidField(field: string, description: string): HmsError {
+function invalidField(field: string, description: string): HmsError {
   return new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
 }
 
