@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { InstanceNetwork } from "@hms/config";
@@ -52,11 +52,17 @@ export interface PlatformOptions {
   env?: Record<string, string>;
   /** Where data and keys go; default a new folder. */
   home?: string;
+  /** Runs it and every command as this user, who then owns `home`; default the one who runs the test. */
+  user?: { uid: number; gid: number };
+  /** The `hms-sys` that is run; default the checkout's. */
+  program?: string;
 }
 
 /** Starts an installation beside all others and waits until it is ready; disposing it leaves nothing behind. */
 export async function startPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "hms-"));
+  const { user, program = hmsSys } = options;
+  if (user) chownSync(home, user.uid, user.gid);
   const instance = `t${randomBytes(4).toString("hex")}`;
   const data = join(home, "d");
   const env = {
@@ -69,7 +75,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   let up: ChildProcess | undefined;
   let said = "";
 
-  const cli = (...args: string[]) => runCommand([hmsSys, ...args], env);
+  const cli = (...args: string[]) => runCommand([program, ...args], env, user);
   const platform: Platform = {
     instance,
     data,
@@ -105,7 +111,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     url: (path) => `http://127.0.0.1:${platform.network.gatewayPort}${path}`,
     async start() {
       said = "";
-      up = spawn(hmsSys, ["up", ...(options.args ?? [])], { env, stdio: ["ignore", "pipe", "pipe"] });
+      up = spawn(program, ["up", ...(options.args ?? [])], { ...user, env, stdio: ["ignore", "pipe", "pipe"] });
       const hear = (text: Buffer) => {
         said += text;
       };
@@ -119,7 +125,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     },
     async stop() {
       const child = platform.up;
-      if (child.exitCode !== null) return child.exitCode;
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? -1;
       const ended = new Promise<number>((done) => child.once("exit", (code) => done(code ?? -1)));
       child.kill("SIGINT");
       return ended;
@@ -140,9 +146,13 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
 }
 
 /** Runs a command to its end. */
-export function runCommand([program = "", ...args]: string[], env: NodeJS.ProcessEnv): Promise<CommandResult> {
+export function runCommand(
+  [program = "", ...args]: string[],
+  env: NodeJS.ProcessEnv,
+  options: Pick<SpawnOptions, "uid" | "gid" | "cwd"> = {},
+): Promise<CommandResult> {
   return new Promise((done, reject) => {
-    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { ...options, env, stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (text) => {
