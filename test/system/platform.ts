@@ -125,7 +125,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     },
     async stop() {
       const child = platform.up;
-      if (child.exitCode !== null) return child.exitCode;
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? -1;
       const ended = new Promise<number>((done) => child.once("exit", (code) => done(code ?? -1)));
       child.kill("SIGINT");
       return ended;

@@ -137,20 +137,20 @@ export class ListenerSet {
     this.#open.clear();
     for (const { handle } of this.#inherited.values()) handle.close();
     this.#inherited.clear();
-    const alone: Server[] = [];
-    const closing: Promise<void>[] = [];
-    for (const { listener, isKept } of all) {
-      if (!(listener instanceof Server)) closing.push(stopUdp(listener, isKept));
-      else if (isKept) Server.prototype.close.call(listener);
-      else alone.push(listener);
-    }
-    await Promise.all([...closing, closeBesideSibling(alone)]);
+    await Promise.all(all.map(stopListening));
   }
 }
 
-async function stopUdp(socket: UdpSocket, isKept: boolean): Promise<void> {
-  if (isKept) rawUdpHandle(socket)?.recvStop();
-  else await closeUdpWhenEmpty(socket);
+async function stopListening({ listener, isKept }: OpenListener): Promise<void> {
+  if (listener instanceof Server) {
+    // An HTTP server's own `close` would also cut connections that wait for their next request.
+    if (isKept) Server.prototype.close.call(listener);
+    else await closeBesideSibling(listener);
+  } else if (isKept) {
+    rawUdpHandle(listener)?.recvStop();
+  } else {
+    await closeUdpWhenEmpty(listener);
+  }
 }
 
 function opened(listener: Server | UdpSocket, open: (done: () => void) => void): Promise<void> {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { basename } from "node:path";
 import { hexAddress, hexPort, readSocketTable } from "./socket-table.ts";
 
 /** A process that has a port. */
@@ -37,9 +38,15 @@ function findHolder(inodes: ReadonlySet<string>): PortHolder | undefined {
 function holderIf(pid: string, inodes: ReadonlySet<string>): PortHolder | undefined {
   try {
     const holds = readdirSync(`/proc/${pid}/fd`).some((fd) => inodes.has(readlinkSync(`/proc/${pid}/fd/${fd}`)));
-    return holds ? { pid: Number(pid), name: readFileSync(`/proc/${pid}/comm`, "utf8").trim() } : undefined;
+    return holds ? { pid: Number(pid), name: nameOf(pid) } : undefined;
   } catch {
     // It ended meanwhile, or belongs to somebody else.
     return undefined;
   }
+}
+
+/** What people know it by: the kernel's own name of a process is that of its first thread, "MainThread" for Node. */
+function nameOf(pid: string): string {
+  const [program = ""] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  return basename(program) || readFileSync(`/proc/${pid}/comm`, "utf8").trim();
 }

@@ -1,5 +1,5 @@
 import type { Socket as UdpSocket } from "node:dgram";
-import type { Server } from "node:net";
+import type { Server, Socket as TcpSocket } from "node:net";
 import type { RawHandle } from "./handover-message.ts";
 
 /** What Node's TCP handle can do beyond its object; no public name exists for it. */
@@ -7,6 +7,8 @@ export interface RawTcpHandle extends RawHandle {
   readonly fd: number;
   /** Sets the length of the accept queue, also of a socket that listens already. */
   listen(backlog: number): number;
+  /** Answers 0 if the socket is connected, at this very moment. */
+  getpeername(out: object): number;
 }
 
 /** The same for UDP. */
@@ -16,8 +18,8 @@ export interface RawUdpHandle extends RawHandle {
   recvStop(): number;
 }
 
-/** The handle of a server that listens; undefined once it is closed. */
-export function rawTcpHandle(server: Server): RawTcpHandle | undefined {
+/** The handle of a server that listens, or of a connection; undefined once it is closed. */
+export function rawTcpHandle(server: Server | TcpSocket): RawTcpHandle | undefined {
   return (server as unknown as { _handle?: RawTcpHandle })._handle ?? undefined;
 }
 

@@ -11,6 +11,7 @@ const AGAIN_MS = 100;
 export function createProcessRuntime(client: Client<typeof agent.AgentService>): DeploymentRuntime {
   return {
     prepareRelease: (request, signal) => client.prepareRelease(request, { signal }),
+    hasRelease: (release, signal) => hasRelease(client, release, signal),
     pruneReleases: async (request) => {
       await whilePatient(() => client.pruneReleases(request));
     },
@@ -26,6 +27,24 @@ export function createProcessRuntime(client: Client<typeof agent.AgentService>):
     runTask: (request, signal) => client.runTask(request, { signal }),
     readLogs: (request, signal) => client.readLogs(request, { signal }),
   };
+}
+
+/** Running nothing in the release tells whether it is there; the agent's contract has no question of its own for it. */
+async function hasRelease(
+  client: Client<typeof agent.AgentService>,
+  { environment, service, digest }: { environment: string; service: string; digest: string },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const task = { taskId: `check-${digest.slice(7, 19)}`, environment, service, releaseDigest: digest, command: ":" };
+  try {
+    for await (const { event } of client.runTask(task, { signal })) {
+      if (event.case === "exit") return event.value.launchError === "";
+    }
+    throw new HmsError("UNAVAILABLE", "The agent did not say whether the release is there.");
+  } catch (error) {
+    if (HmsError.from(error).details.reason === "RELEASE_MISSING") return false;
+    throw error;
+  }
 }
 
 async function whilePatient<T>(call: () => Promise<T>): Promise<T> {

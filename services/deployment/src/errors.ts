@@ -1,31 +1,83 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { deployment } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import type { RolloutKind } from "./rollout-state.ts";
+import type { ServiceKey } from "./service-record.ts";
 
-/** NOT_FOUND with the nearest name that exists. */
-export function serviceNotFound(environment: string, name: string, nearest: string | undefined): HmsError {
-  const hint = nearest === undefined ? "`hms-sys services` lists what there is." : `Did you mean ${nearest}?`;
-  return new HmsError("NOT_FOUND", `There is no service "${name}" in the environment "${environment}". ${hint}`, {
-    reason: "SERVICE_NOT_FOUND",
-  });
-}
-
-/** ABORTED: another rollout of the service runs. */
-export function rolloutLocked(holder: { rolloutId: string; startedAt: Date }): HmsError {
-  const since = holder.startedAt.toISOString();
+/** NOT_FOUND: no rollout has this id. */
+export function noSuchRollout(rolloutId: string): HmsError {
   return new HmsError(
-    "ABORTED",
-    `Rollout ${holder.rolloutId} of this service runs since ${since}. Wait for it (leave --no-wait-lock out), or watch it: hms-sys watch ${holder.rolloutId}`,
-    { reason: "ROLLOUT_LOCKED", metadata: { holder: holder.rolloutId, since } },
+    "NOT_FOUND",
+    `There is no rollout "${rolloutId.slice(0, 80)}". List a service's rollouts with hms-sys history SERVICE.`,
+    { reason: "ROLLOUT_NOT_FOUND" },
   );
 }
 
-/** What ends a rollout without success; carries what a person needs to mend it. */
-export class RolloutFailedError extends Error {
-  readonly failure: deployment.RolloutFailure;
+/** NOT_FOUND: the environment has no service of this name; the nearest one is named. */
+export function noSuchService({ environment, service }: ServiceKey, nearest: string | undefined): HmsError {
+  const hint = nearest ? ` Did you mean "${nearest}"?` : " List the services with hms-sys services.";
+  return new HmsError("NOT_FOUND", `There is no service "${service}" in the environment "${environment}".${hint}`, {
+    reason: "SERVICE_NOT_FOUND",
+    metadata: { service, environment, ...(nearest ? { nearest } : {}) },
+  });
+}
 
-  constructor(failure: MessageInitShape<typeof deployment.RolloutFailureSchema>) {
-    super(failure.reason ?? "The rollout failed.");
-    this.failure = create(deployment.RolloutFailureSchema, failure);
-  }
+/** FAILED_PRECONDITION: the service exists, but nothing of it has ever served. */
+export function nothingDeployed({ environment, service }: ServiceKey): HmsError {
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `No revision of "${service}" has been rolled out in the environment "${environment}" yet. Deploy one first.`,
+    { reason: "NOTHING_DEPLOYED" },
+  );
+}
+
+/** ABORTED: another rollout of the service runs and the caller does not want to wait. */
+export function lockedBy(holder: { rolloutId: string; kind: RolloutKind; service: string; since: Date }): HmsError {
+  const since = holder.since.toISOString();
+  return new HmsError(
+    "ABORTED",
+    `Rollout ${holder.rolloutId} (${holder.kind}) of "${holder.service}" runs since ${since}. ` +
+      `Wait for it (hms-sys watch ${holder.rolloutId}), then try again.`,
+    { reason: "ROLLOUT_LOCKED", metadata: { holder: holder.rolloutId, kind: holder.kind, since } },
+  );
+}
+
+/** ABORTED: another server carries this rollout on now; this one must not touch it any more. */
+export function takenOver(rolloutId: string): HmsError {
+  return new HmsError("ABORTED", `Another server carries rollout ${rolloutId} on now.`, {
+    reason: "ROLLOUT_TAKEN_OVER",
+  });
+}
+
+/** UNAVAILABLE: the server goes down; rollouts are carried on by the next one. */
+export function stopping(): HmsError {
+  return new HmsError("UNAVAILABLE", "The server is stopping. Call again when it is back; rollouts go on then.", {
+    reason: "STOPPING",
+    retryAfterMs: 500,
+  });
+}
+
+/** INVALID_ARGUMENT about one field. */
+export function invalidField(field: string, description: string): HmsError {
+  return new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
+}
+
+const listed = (revisions: readonly { revision: number }[]) =>
+  revisions.length === 0
+    ? "None of its other revisions has served well."
+    : `Revisions that served well: ${revisions.map(({ revision }) => revision).join(", ")}.`;
+
+/** NOT_FOUND: the service has no such revision with a release. */
+export function noRevision(key: ServiceKey, revision: number, good: readonly { revision: number }[]): HmsError {
+  return new HmsError("NOT_FOUND", `"${key.service}" has no revision ${revision} to go back to. ${listed(good)}`, {
+    reason: "REVISION_NOT_FOUND",
+  });
+}
+
+/** FAILED_PRECONDITION: no earlier revision served well. */
+export function nothingToReturnTo(key: ServiceKey, good: readonly { revision: number }[]): HmsError {
+  const later = good.length > 0 ? ` ${listed(good)} Name one with --to.` : "";
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `No revision of "${key.service}" before the current one served well, so there is nothing to go back to.${later}`,
+    { reason: "NO_GOOD_REVISION" },
+  );
 }

@@ -1,20 +1,29 @@
-import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import type { Client, ServiceRegistration } from "@hms/kernel";
+import type { CallContext, Client, ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
-import { HealthMonitor } from "./health/health-monitor.ts";
+import type { EffectParts } from "./effects/effect-scene.ts";
+import { stopping } from "./errors.ts";
+import { EventFeed } from "./event-feed.ts";
+import { HealthKeeper } from "./health/health-keeper.ts";
+import { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
+import { ReplicaKeeper } from "./replica-keeper.ts";
+import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
-import { RolloutRunner } from "./rollout-runner.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
+import { serverCarrier } from "./server-carrier.ts";
 import { deploymentRegistration } from "./service.ts";
+import { ServiceBook } from "./service-book.ts";
+import { ServiceReader } from "./service-reader.ts";
+import { readServices, replicaIds } from "./service-store.ts";
 import { ServiceViews } from "./service-views.ts";
-import { DeploymentStore } from "./store.ts";
 import type { DeploymentTables } from "./tables.ts";
-import { Traffic } from "./traffic.ts";
+import { TrafficKeeper } from "./traffic-keeper.ts";
 
 export type { DeploymentTables } from "./tables.ts";
 
@@ -25,59 +34,124 @@ export const deploymentMigrations = new URL("../migrations/", import.meta.url);
 export interface DeploymentServiceOptions {
   /** The service's own schema, with the migrations of `deploymentMigrations` applied. */
   database: ServiceDatabase<DeploymentTables>;
+  /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
   log: Logger;
+  /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
+  checkpoint?: (moment: string) => void;
 }
 
-/** A deployment service; disposing it stops where it is, and the next one carries on. */
+/** A deployment service; disposing it leaves rollouts where they are, and the next one carries them on. */
 export interface DeploymentService extends AsyncDisposable {
   readonly registration: ServiceRegistration;
+  /** Resolves once it is known what runs; rollouts begin then. */
+  readonly ready: Promise<void>;
 }
 
-const CALLER_PATIENCE_MS = 10_000;
-const START_AGAIN_MS = 500;
+const AGAIN_MS = 500;
 
-/** Creates the deployment service, follows what runs, and carries on rollouts that have not ended. */
-export function createDeploymentService({ database, mesh, runtime, log }: DeploymentServiceOptions): DeploymentService {
-  const store = new DeploymentStore(database);
-  const patient = store.withPatience(CALLER_PATIENCE_MS);
-  const health = new HealthMonitor();
-  const journal = new RolloutJournal(store);
-  const traffic = new Traffic({ store, mesh, health, log });
-  const owner = `${process.pid}-${randomBytes(4).toString("hex")}`;
-  const runner = new RolloutRunner({ store, runtime, traffic, health, journal, log, owner });
-  const reconciler = new Reconciler({ store, runtime, traffic, health, log });
-  const requests = new RolloutRequests({ store: patient, journal, runner });
-  let isClosed = false;
-  const begin = async () => {
-    while (!isClosed) {
-      try {
-        await reconciler.start();
-        for (const rollout of await store.rollouts.running()) runner.run(rollout);
-        return;
-      } catch (error) {
-        log.warn("what runs is not known yet; trying again", { error });
-        await delay(START_AGAIN_MS);
-      }
-    }
+/**
+ * Creates the deployment service, follows what runs, keeps it in step with what is on record, and carries on rollouts
+ * that have not ended. It answers at once; what needs the database or the runtime waits for them.
+ */
+export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
+  const { database, runtime, log } = options;
+  const end = new AbortController();
+  const parts = compose(options);
+  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
+  const synced = Promise.withResolvers<void>();
+  const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
+  const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
+
+  const carryOn = (row: RolloutRow) => {
+    const id = row.rollout_id;
+    if (end.signal.aborted || drivers.has(id)) return;
+    const { checkpoint } = options;
+    const driver = new RolloutDriver({ ...parts, ready, log, ...(checkpoint ? { checkpoint } : {}) }, row);
+    const running = driver.run().then(async () => {
+      drivers.delete(id);
+      feed.changes.notify();
+      if (!end.signal.aborted) await pruneReleases({ db: database.db, runtime, log }, row);
+    });
+    drivers.set(id, { driver, running });
   };
-  const began = begin();
+  const load = async () => {
+    for (const record of await readServices(database.db)) book.put(record, record);
+    return journal.running();
+  };
+  const begin = async () => {
+    const rollouts = await untilItWorks(load, { signal: end.signal, log });
+    await synced.promise;
+    reconciler.open();
+    traffic.open();
+    return rollouts;
+  };
+  const begun = begin();
+  const ready = begun.then(() => {});
+  ready.catch(() => {});
+  begun.then((rollouts) => rollouts.forEach(carryOn)).catch(() => {});
+
+  const reader = new ServiceReader(database.db);
   return {
+    ready,
     registration: deploymentRegistration({
-      store: patient,
       journal,
-      requests,
-      views: new ServiceViews(patient, health),
+      feed,
+      reader,
+      requests: new RolloutRequests({ journal, reader, begin: carryOn }),
+      views: new ServiceViews(observed, health),
       runtime,
       traffic,
+      untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
+      ready,
     }),
     async [Symbol.asyncDispose]() {
-      isClosed = true;
+      end.abort(stopping());
       reconciler.close();
-      await runner.close();
+      traffic.close();
       health.close();
-      await Promise.race([began, delay(1000)]);
+      const open = [...drivers.values()];
+      for (const { driver } of open) driver.close();
+      await Promise.allSettled([following, ...open.map(({ running }) => running)]);
     },
   };
+}
+
+function compose({ database, mesh, runtime, log }: DeploymentServiceOptions) {
+  const book = new ServiceBook();
+  const observed = new ObservedReplicas();
+  const health = new HealthKeeper(book, observed);
+  const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
+  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic });
+  const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
+  const journal = new RolloutJournal(database, serverCarrier());
+  const effects: EffectParts = {
+    book,
+    observed,
+    health,
+    traffic,
+    replicas,
+    runtime,
+    mesh,
+    log,
+    replicaIds: (key) => replicaIds(database.db, key),
+  };
+  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects };
+}
+
+async function untilItWorks<T>(
+  work: () => Promise<T>,
+  { signal, log }: { signal: AbortSignal; log: Logger },
+): Promise<T> {
+  for (;;) {
+    try {
+      signal.throwIfAborted();
+      return await work();
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn("what is on record cannot be read yet; trying again", { error });
+    }
+    await delay(AGAIN_MS, undefined, { signal });
+  }
 }

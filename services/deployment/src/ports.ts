@@ -8,6 +8,8 @@ export interface DeploymentRuntime {
     request: MessageInitShape<typeof agent.PrepareReleaseRequestSchema>,
     signal?: AbortSignal,
   ): AsyncIterable<agent.PrepareReleaseResponse>;
+  /** True if a release can still be run. */
+  hasRelease(release: { environment: string; service: string; digest: string }, signal: AbortSignal): Promise<boolean>;
   /** Deletes releases that are neither used nor to be kept. */
   pruneReleases(request: MessageInitShape<typeof agent.PruneReleasesRequestSchema>): Promise<void>;
   /** Starts a replica that is then kept running; answers with it. */

@@ -1,117 +1,138 @@
 import { HmsError } from "@hms/kernel";
+import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
-import type { HealthMonitor } from "./health/health-monitor.ts";
-import type { DeploymentRuntime } from "./ports.ts";
-import type { ReplicaRecord } from "./records.ts";
-import { healthRule, replicaSpec } from "./replica-spec.ts";
-import type { DeploymentStore } from "./store.ts";
-import type { Traffic } from "./traffic.ts";
+import type { HealthKeeper } from "./health/health-keeper.ts";
+import type { ReplicaHealth } from "./health/replica-health.ts";
+import type { ObservedReplicas } from "./observed-replicas.ts";
+import type { ReplicaKeeper } from "./replica-keeper.ts";
+import { keyOfReplica, type ServiceBook } from "./service-book.ts";
+import { noteGone, noteProven, readServices } from "./service-store.ts";
+import type { DeploymentTables } from "./tables.ts";
 
 /** What a reconciler compares and mends. */
 export interface ReconcilerParts {
-  store: DeploymentStore;
-  runtime: DeploymentRuntime;
-  traffic: Traffic;
-  health: HealthMonitor;
+  db: ServiceDatabase<DeploymentTables>["db"];
+  book: ServiceBook;
+  observed: ObservedReplicas;
+  health: HealthKeeper;
+  replicas: ReplicaKeeper;
   log: Logger;
 }
 
 const SWEEP_MS = 10_000;
+/** Changes come in groups. */
+const SOON_MS = 200;
 
-/** Keeps what runs in step with what is on record: starts what is missing, ends what nobody wants, follows health. */
+/**
+ * Keeps what runs in step with what is on record: starts what is missing, ends strays of services it knows, notes what
+ * has proved itself. It acts on events and, for what events cannot tell, every 10 s.
+ */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  readonly #end = new AbortController();
-  #sweep: NodeJS.Timeout | undefined;
-  #unsubscribe = () => {};
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+  #isRunning = false;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
+    parts.observed.onChange((id) => this.#onReport(id));
+    parts.health.onChange((id, health) => void this.#noteProven(id, health));
   }
 
-  /** Resolves once everything that the runtime has is known and followed. */
-  async start(): Promise<void> {
-    await this.#followAll(true);
-    await new Promise<void>((resolve) => void this.#watch(resolve));
-    await this.#mend();
-    this.#unsubscribe = this.#parts.health.onChange((id) => this.#onHealth(id));
-    // What changed before anybody listened has to reach the mesh, too: an earlier picture may say that nothing runs.
-    for (const id of this.#parts.health.followedIds()) this.#onHealth(id);
-    this.#sweep = setInterval(
-      () => void this.#mend().catch((error) => this.#parts.log.warn("the sweep failed; it comes again", { error })),
-      SWEEP_MS,
-    );
+  /** Begins; everything that runs must be known by now. */
+  open(): void {
+    this.#isOpen = true;
+    this.#schedule(0);
   }
 
-  async #followAll(assumed: boolean): Promise<ReplicaRecord[]> {
-    const { store, health } = this.#parts;
-    const replicas = await store.replicas();
-    for (const replica of replicas) {
-      if (health.get(replica.id)) continue;
-      const revision = await store.revision(replica, replica.revision);
-      if (revision) health.follow(replica.id, healthRule(revision.manifest), assumed && replica.phase === "active");
-    }
-    return replicas;
-  }
-
-  async #watch(synced: () => void): Promise<void> {
-    const { runtime, health, log } = this.#parts;
-    try {
-      for await (const message of runtime.watchReplicas(this.#end.signal)) {
-        if (message.replica) health.observe(message.replica, message.removed);
-        if (message.synced) synced();
-      }
-    } catch (error) {
-      if (!this.#end.signal.aborted) log.error("replicas are not watched any more", { error });
-    }
-  }
-
-  #onHealth(id: string): void {
-    const [environment = "", service = ""] = id.split("/");
-    this.#parts.traffic.refresh({ environment, service });
-  }
-
-  /** Starts what is on record and does not run, ends what runs and is on no record. */
-  async #mend(): Promise<void> {
-    const { runtime, health, log } = this.#parts;
-    const replicas = await this.#followAll(false);
-    const wanted = new Set(replicas.map(({ id }) => id));
-    const present = new Set(health.reportedIds());
-    for (const replica of replicas) {
-      if (!present.has(replica.id) && replica.phase === "active") await this.#startAgain(replica);
-    }
-    for (const id of present) {
-      if (wanted.has(id) || (await this.#isOnRecord(id))) continue;
-      log.warn("a replica that nobody wants is ended", { replicaId: id });
-      await runtime.stopReplica(id);
-    }
-  }
-
-  /** A rollout may have recorded it since the list was read. */
-  async #isOnRecord(id: string): Promise<boolean> {
-    return (await this.#parts.store.replicas()).some((replica) => replica.id === id);
-  }
-
-  async #startAgain(replica: ReplicaRecord): Promise<void> {
-    const { store, runtime, traffic, health, log } = this.#parts;
-    const revision = await store.revision(replica, replica.revision);
-    if (revision === undefined) return;
-    try {
-      const access = await traffic.access(replica.environment);
-      health.get(replica.id)?.observe(await runtime.startReplica(replicaSpec(replica.id, revision, access)));
-      log.info("a replica that was missing is started again", { replicaId: replica.id });
-    } catch (error) {
-      log.warn("a replica that is missing could not be started; it is tried again", {
-        replicaId: replica.id,
-        error: HmsError.from(error),
-      });
-    }
-  }
-
-  /** Stops comparing; what runs goes on. */
+  /** Ends; what runs goes on. */
   close(): void {
-    this.#end.abort(new HmsError("CANCELLED", "The server stops."));
-    clearInterval(this.#sweep);
-    this.#unsubscribe();
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+  }
+
+  #onReport(id: string): void {
+    const { book, observed } = this.#parts;
+    const isMeant = book.replica(id)?.replica.phase === "running";
+    if (isMeant !== observed.isThere(id)) this.#schedule(SOON_MS);
+  }
+
+  #schedule(inMs: number): void {
+    clearTimeout(this.#timer);
+    if (this.#isOpen) this.#timer = setTimeout(() => void this.#sweep(), inMs).unref();
+  }
+
+  async #sweep(): Promise<void> {
+    if (this.#isRunning) return this.#schedule(SOON_MS);
+    this.#isRunning = true;
+    try {
+      for (const { replicas } of this.#parts.book.all()) {
+        for (const { id } of replicas) await this.#noteProven(id, this.#parts.health.of(id));
+      }
+      await Promise.all(this.#differences().map((mend) => mend()));
+    } finally {
+      this.#isRunning = false;
+      this.#schedule(SWEEP_MS);
+    }
+  }
+
+  #differences(): (() => Promise<void>)[] {
+    const { book, observed } = this.#parts;
+    const missing: string[] = [];
+    const leaving: string[] = [];
+    for (const { replicas } of book.all()) {
+      for (const { id, phase } of replicas) {
+        if (phase === "running" && !observed.isThere(id)) missing.push(id);
+        if (phase === "stopping") leaving.push(id);
+      }
+    }
+    const strays = observed.ids().filter((id) => book.get(keyOfReplica(id)) && !book.replica(id));
+    return [
+      ...missing.map((id) => () => this.#mend(id, "a replica was missing and is started", () => this.#start(id))),
+      ...strays.map((id) => () => this.#mend(id, "a replica that nobody wants is ended", () => this.#stop(id))),
+      ...leaving.map((id) => () => this.#mend(id, "a replica that was to go is ended", () => this.#finishStop(id))),
+    ];
+  }
+
+  async #mend(replicaId: string, what: string, work: () => Promise<void>): Promise<void> {
+    const { log } = this.#parts;
+    try {
+      log.info(what, { replicaId });
+      await work();
+    } catch (error) {
+      log.warn(`${what}, which failed; it is tried again`, { replicaId, error: HmsError.from(error) });
+    }
+  }
+
+  #start(id: string): Promise<void> {
+    return this.#parts.replicas.start(id);
+  }
+
+  #stop(id: string): Promise<void> {
+    return this.#parts.replicas.stop(id);
+  }
+
+  async #finishStop(id: string): Promise<void> {
+    const { db, book } = this.#parts;
+    const key = keyOfReplica(id);
+    await this.#stop(id);
+    // A rollout that stops it itself says so in its journal.
+    if (book.get(key)?.running) return;
+    await noteGone(db, key.environment, id);
+    book.put(key, (await readServices(db, key))[0]);
+  }
+
+  /** So that a restarted server need not doubt a replica that has been well all the time. */
+  async #noteProven(id: string, { state, instance }: ReplicaHealth): Promise<void> {
+    const { db, book, log } = this.#parts;
+    const replica = book.replica(id)?.replica;
+    if (state !== "ready" || replica === undefined || replica.proven === instance) return;
+    try {
+      await noteProven(db, { environment: keyOfReplica(id).environment, id, proven: instance });
+      const now = book.replica(id)?.replica;
+      if (now) now.proven = instance;
+    } catch (error) {
+      log.debug("it was not noted that a replica is well", { replicaId: id, error });
+    }
   }
 }

@@ -1,13 +1,16 @@
-import { randomBytes } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { agent, mesh } from "@hms/contracts";
 import type { Manifest } from "@hms/manifest";
-import type { HealthRule } from "./health/replica-health.ts";
-import type { RevisionRecord, ServiceKey } from "./records.ts";
+import type { RevisionRecord, ServiceKey } from "./service-record.ts";
 
-/** A replica id that was never given before: environment/service/revision/suffix. */
-export function newReplicaId({ environment, service }: ServiceKey, revision: bigint): string {
-  return `${environment}/${service}/${revision}/${randomBytes(4).toString("hex")}`;
+/** How a replica is looked at; from the manifest. */
+export interface HealthRule {
+  /** A path: any 2xx or 3xx is well. Undefined: a connection is. */
+  http: string | undefined;
+  intervalMs: number;
+  timeoutMs: number;
+  rise: number;
+  fall: number;
 }
 
 /** How the programs of an environment reach the mesh. */
@@ -15,16 +18,15 @@ export type MeshAccess = Pick<agent.MeshAccess, "dnsAddress" | "proxyUrl">;
 
 /** What the runtime needs to run a replica of a revision. */
 export function replicaSpec(
-  replicaId: string,
-  revision: RevisionRecord,
+  { environment, service, id }: ServiceKey & { id: string },
+  { revision, manifest, releaseDigest }: RevisionRecord,
   access: MeshAccess,
 ): MessageInitShape<typeof agent.ReplicaSpecSchema> {
-  const { environment, service, manifest, releaseDigest } = revision;
   return {
-    replicaId,
+    replicaId: id,
     environment,
     service,
-    revision: revision.revision,
+    revision: BigInt(revision),
     releaseDigest,
     command: manifest.run.command,
     env: manifest.env,
@@ -62,5 +64,5 @@ export function trafficPolicy({ mesh: rules }: Manifest): MessageInitShape<typeo
 /** Where other programs find a service: one URL for each route, or its name alone. */
 export function serviceUrls(manifest: Manifest): string[] {
   const paths = manifest.routes.length > 0 ? manifest.routes.map(({ path }) => path) : [""];
-  return paths.map((path) => `http://${manifest.name}.mesh${path}`);
+  return [...new Set(paths.map((path) => `http://${manifest.name}.mesh${path}`))];
 }

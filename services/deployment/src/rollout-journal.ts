@@ -1,63 +1,304 @@
-import { create, fromJson, type MessageInitShape, toJson } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { deployment } from "@hms/contracts";
-import type { DeploymentStore } from "./store.ts";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { HmsError } from "@hms/kernel";
+import type { Manifest } from "@hms/manifest";
+import { sql, type Transaction } from "kysely";
+import { lockedBy, takenOver } from "./errors.ts";
+import type { Transition } from "./rollout-machine.ts";
+import {
+  addEvents,
+  addRevision,
+  lockService,
+  oldestRunning,
+  type RolloutRow,
+  rolloutRow,
+  writeTurn,
+} from "./rollout-rows.ts";
+import { hasEnded, type RolloutKind, type RolloutState } from "./rollout-state.ts";
+import type { ServiceKey, ServiceRecord } from "./service-record.ts";
+import { readServices } from "./service-store.ts";
+import type { DeploymentTables, RolloutRequest } from "./tables.ts";
 
-type EventInit = MessageInitShape<typeof deployment.RolloutEventSchema>["event"];
+type Trx = Transaction<DeploymentTables>;
 
-/** The events of rollouts: on disk before anybody sees them, each once, to be read at any time. */
+/** The database as the journal uses it. */
+export interface JournalDatabase {
+  transaction<T>(work: (transaction: Trx) => Promise<T>): Promise<T>;
+}
+
+/** Which server carries a rollout on, and whether others still do. */
+export interface Carrier {
+  /** Unique among the servers of all times. */
+  readonly holder: string;
+  /** True if the server of that name is known not to exist any more. */
+  isGone(holder: string): boolean;
+}
+
+/** A rollout to be written down. */
+export interface NewRollout extends ServiceKey {
+  rolloutId: string;
+  kind: RolloutKind;
+  principal: string;
+  version: string;
+  request: RolloutRequest;
+  /** For a deploy: the revision to make. */
+  revision?: { manifest: Manifest; sourceDirectory: string };
+  /** True: throw instead of waiting behind another rollout. */
+  refuseIfLocked: boolean;
+  /** The state and the first event, once the revision's number is known. */
+  begin(revision: number, record: ServiceRecord): { state: RolloutState; event: JsonObject };
+}
+
+/** What a turn is made of: the rollout and its service as they are, locked against everybody else. */
+export interface TurnScene {
+  row: RolloutRow;
+  state: RolloutState;
+  record: ServiceRecord;
+}
+
+/** Where a rollout's journal is. */
+export interface JournalPosition {
+  state: RolloutState;
+  /** The service as it is now; undefined if it has been forgotten. */
+  record: ServiceRecord | undefined;
+  /** Transitions so far. */
+  turn: number;
+  /** Events so far. */
+  events: number;
+}
+
+/** The outcome of asking for the right to carry a rollout on. */
+export type Claim =
+  | { granted: true; fence: number; awayMs: number }
+  | { granted: false; retryMs: number; waitsFor: RolloutRow | undefined };
+
+/** A server that has not been heard of for this long has lost its rollouts. */
+export const LEASE_MS = 10_000;
+
+/** Rollouts in PostgreSQL: every change is one transaction, and each is made once. */
 export class RolloutJournal {
-  readonly #store: DeploymentStore;
-  readonly #sequences = new Map<string, bigint>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #database: JournalDatabase;
+  readonly #carrier: Carrier;
 
-  constructor(store: DeploymentStore) {
-    this.#store = store;
+  constructor(database: JournalDatabase, carrier: Carrier) {
+    this.#database = database;
+    this.#carrier = carrier;
   }
 
-  /** Adds the next event of a rollout; calls for one rollout come one after the other. */
-  async add(rolloutId: string, event: NonNullable<EventInit>): Promise<void> {
-    const last = this.#sequences.get(rolloutId) ?? (await this.#store.rollouts.lastSequence(rolloutId));
-    const sequence = last + 1n;
-    this.#sequences.set(rolloutId, sequence);
-    const message = create(deployment.RolloutEventSchema, {
-      rolloutId,
-      sequence,
-      time: timestampFromDate(new Date()),
-      event,
-    });
-    await this.#store.rollouts.addEvent(rolloutId, sequence, toJson(deployment.RolloutEventSchema, message));
-    if (event.case === "ended") this.#sequences.delete(rolloutId);
-    for (const wake of this.#waiting.get(rolloutId) ?? []) wake();
-  }
-
-  /** A rollout's events from its first to its last; waits for those that have not happened. */
-  async *watch(rolloutId: string, signal: AbortSignal): AsyncGenerator<deployment.RolloutEvent> {
-    let after = 0n;
-    const wakers = this.#waiting.get(rolloutId) ?? new Set();
-    this.#waiting.set(rolloutId, wakers);
-    let wake = () => {};
-    let news = new Promise<void>((resolve) => (wake = resolve));
-    const onNews = () => wake();
-    wakers.add(onNews);
-    signal.addEventListener("abort", onNews);
-    try {
-      while (!signal.aborted) {
-        const found = await this.#store.rollouts.events(rolloutId, after);
-        for (const { sequence, event } of found) {
-          const message = fromJson(deployment.RolloutEventSchema, event);
-          after = sequence;
-          yield message;
-          if (message.event.case === "ended") return;
-        }
-        if (found.length > 0) continue;
-        await news;
-        news = new Promise<void>((resolve) => (wake = resolve));
+  /**
+   * Writes a rollout down, behind those of the same service that have not ended.
+   * @throws HmsError ABORTED if there is one and the request does not wait.
+   */
+  create(rollout: NewRollout): Promise<{ state: RolloutState; record: ServiceRecord }> {
+    const { environment, service } = rollout;
+    return this.#database.transaction(async (trx) => {
+      const made = await madeAlready(trx, rollout);
+      if (made) return made;
+      await trx
+        .insertInto("service")
+        .values({ environment, name: service })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      await lockService(trx, rollout);
+      const [record] = await readServices(trx, { environment, service });
+      if (record === undefined) throw new HmsError("INTERNAL", "The service's row is gone.");
+      const holder = await oldestRunning(trx, rollout);
+      if (holder && rollout.refuseIfLocked) {
+        throw lockedBy({ rolloutId: holder.rollout_id, kind: holder.kind, service, since: holder.started_at });
       }
-    } finally {
-      signal.removeEventListener("abort", onNews);
-      wakers.delete(onNews);
-      if (wakers.size === 0) this.#waiting.delete(rolloutId);
-    }
+      const revision = rollout.revision ? await addRevision(trx, rollout, rollout.revision) : record.currentRevision;
+      const { state, event } = rollout.begin(revision, record);
+      await this.#insert(trx, rollout, state);
+      await addEvents(trx, { environment, rolloutId: rollout.rolloutId, from: 0 }, [event]);
+      const [fresh = record] = await readServices(trx, { environment, service });
+      return { state, record: fresh };
+    });
   }
+
+  async #insert(trx: Trx, rollout: NewRollout, state: RolloutState): Promise<void> {
+    const { environment, service, rolloutId, kind, principal, version, request } = rollout;
+    await trx
+      .insertInto("rollout")
+      .values({
+        environment,
+        service,
+        rollout_id: rolloutId,
+        kind,
+        phase: state.phase,
+        revision: String(state.revision),
+        previous_revision: String(state.previousRevision),
+        version,
+        principal,
+        request: JSON.stringify(request),
+        state: JSON.stringify(state),
+      })
+      .execute();
+  }
+
+  /** Asks for the right to carry a rollout on; takes it over from a server that is gone or silent. */
+  claim(rolloutId: string): Promise<Claim> {
+    return this.#database.transaction(async (trx) => {
+      const row = await rolloutRow(trx, rolloutId);
+      await lockService(trx, row);
+      const oldest = await oldestRunning(trx, row);
+      if (oldest && oldest.rollout_id !== rolloutId) return { granted: false, retryMs: 500, waitsFor: oldest };
+      return this.#claimLock(trx, row);
+    });
+  }
+
+  async #claimLock(trx: Trx, { environment, service, rollout_id }: RolloutRow): Promise<Claim> {
+    const { holder } = this.#carrier;
+    const leased_until = sql<Date>`clock_timestamp() + ${LEASE_MS} * interval '1 millisecond'`;
+    const own = { rollout_id, holder, leased_until, beat_at: sql<Date>`clock_timestamp()` };
+    const lock = await trx
+      .selectFrom("rollout_lock")
+      .selectAll()
+      .select(sql<number>`(extract(epoch from clock_timestamp() - beat_at) * 1000)::float8`.as("silent_ms"))
+      .select(sql<number>`(extract(epoch from leased_until - clock_timestamp()) * 1000)::float8`.as("left_ms"))
+      .where("environment", "=", environment)
+      .where("service", "=", service)
+      .executeTakeFirst();
+    if (lock === undefined) {
+      await trx
+        .insertInto("rollout_lock")
+        .values({ environment, service, ...own })
+        .execute();
+      return { granted: true, fence: 1, awayMs: 0 };
+    }
+    const same = lock.rollout_id === rollout_id;
+    const free = lock.left_ms <= 0 || lock.holder === holder || this.#carrier.isGone(lock.holder);
+    if (!free) return { granted: false, retryMs: Math.max(50, Math.min(lock.left_ms, 1000)), waitsFor: undefined };
+    const fence = Number(lock.fence) + 1;
+    await trx
+      .updateTable("rollout_lock")
+      .set({ ...own, fence: String(fence) })
+      .where("environment", "=", environment)
+      .where("service", "=", service)
+      .execute();
+    return { granted: true, fence, awayMs: same ? Math.max(0, lock.silent_ms) : 0 };
+  }
+
+  /** Says that the rollout is still being carried on. @throws HmsError ABORTED if another server does that now. */
+  async beat(rolloutId: string, fence: number): Promise<void> {
+    await this.#database.transaction(async (trx) => {
+      const updated = await trx
+        .updateTable("rollout_lock")
+        .set({
+          beat_at: sql<Date>`clock_timestamp()`,
+          leased_until: sql<Date>`clock_timestamp() + ${LEASE_MS} * interval '1 millisecond'`,
+        })
+        .where("rollout_id", "=", rolloutId)
+        .where("holder", "=", this.#carrier.holder)
+        .where("fence", "=", String(fence))
+        .executeTakeFirst();
+      if (updated.numUpdatedRows === 0n) throw takenOver(rolloutId);
+    });
+  }
+
+  /**
+   * Makes the rollout's next transition, once: if its commit had come through although the answer was lost, a second
+   * call finds it made and answers with what it led to.
+   * @throws HmsError ABORTED if another server carries the rollout on now.
+   */
+  turn(
+    at: { rolloutId: string; fence: number; turn: number },
+    decide: (scene: TurnScene) => Transition,
+  ): Promise<JournalPosition> {
+    return this.#database.transaction(async (trx) => {
+      const row = await rolloutRow(trx, at.rolloutId);
+      const key = { environment: row.environment, service: row.service };
+      await lockService(trx, key);
+      const next = at.turn + 1;
+      if (Number(row.turn) === next) {
+        const [now] = await readServices(trx, key, row.state.revision);
+        return { state: row.state, record: now, turn: next, events: Number(row.events) };
+      }
+      if (Number(row.turn) !== at.turn || !(await this.#holds(trx, at))) throw takenOver(at.rolloutId);
+      const [record] = await readServices(trx, key, row.state.revision);
+      if (record === undefined) throw takenOver(at.rolloutId);
+      const { state, events } = decide({ row, state: row.state, record });
+      await writeTurn(trx, { row, record, state, turn: next });
+      await addEvents(trx, { ...key, rolloutId: at.rolloutId, from: Number(row.events) }, events);
+      if (hasEnded(state)) await trx.deleteFrom("rollout_lock").where("rollout_id", "=", at.rolloutId).execute();
+      const all = Number(row.events) + events.length;
+      const [now] = await readServices(trx, key, state.revision);
+      return { state, record: now, turn: next, events: all };
+    });
+  }
+
+  async #holds(trx: Trx, { rolloutId, fence }: { rolloutId: string; fence: number }): Promise<boolean> {
+    const lock = await trx
+      .selectFrom("rollout_lock")
+      .select("holder")
+      .where("rollout_id", "=", rolloutId)
+      .where("holder", "=", this.#carrier.holder)
+      .where("fence", "=", String(fence))
+      .forUpdate()
+      .executeTakeFirst();
+    return lock !== undefined;
+  }
+
+  /**
+   * Adds events between two transitions, once: `from` is how many there are, so a repetition after a lost answer adds
+   * nothing. Answers with how many there are then.
+   */
+  append(at: { environment: string; rolloutId: string; from: number }, events: readonly JsonObject[]): Promise<number> {
+    return this.#database.transaction(async (trx) => {
+      const row = await trx
+        .selectFrom("rollout")
+        .select("events")
+        .where("rollout_id", "=", at.rolloutId)
+        .forUpdate()
+        .executeTakeFirst();
+      const to = at.from + events.length;
+      if (row && Number(row.events) === to) return to;
+      if (row === undefined || Number(row.events) !== at.from) throw takenOver(at.rolloutId);
+      await addEvents(trx, at, events);
+      return to;
+    });
+  }
+
+  /** True if there is a rollout of this id. */
+  has(rolloutId: string): Promise<boolean> {
+    return this.#database.transaction(async (trx) => {
+      const found = trx.selectFrom("rollout").select("rollout_id").where("rollout_id", "=", rolloutId);
+      return (await found.executeTakeFirst()) !== undefined;
+    });
+  }
+
+  /** A rollout. @throws HmsError NOT_FOUND. */
+  read(rolloutId: string): Promise<RolloutRow> {
+    return this.#database.transaction(async (trx) => rolloutRow(trx, rolloutId));
+  }
+
+  /** The events after a sequence, at most 500. */
+  readEvents(rolloutId: string, after: number): Promise<{ sequence: number; event: JsonObject }[]> {
+    return this.#database.transaction(async (trx) => {
+      const rows = await trx
+        .selectFrom("rollout_event")
+        .select(["sequence", "event"])
+        .where("rollout_id", "=", rolloutId)
+        .where("sequence", ">", String(after))
+        .orderBy("sequence")
+        .limit(500)
+        .execute();
+      return rows.map(({ sequence, event }) => ({ sequence: Number(sequence), event }));
+    });
+  }
+
+  /** The rollouts that have not ended, oldest first. */
+  running(): Promise<RolloutRow[]> {
+    return this.#database.transaction((trx) =>
+      trx.selectFrom("rollout").selectAll().where("ended_at", "is", null).orderBy("position").execute(),
+    );
+  }
+}
+
+/** A request whose answer was lost is repeated under the same id. */
+async function madeAlready(
+  trx: Trx,
+  { environment, service, rolloutId }: NewRollout,
+): Promise<{ state: RolloutState; record: ServiceRecord } | undefined> {
+  const row = await trx.selectFrom("rollout").select("state").where("rollout_id", "=", rolloutId).executeTakeFirst();
+  const [record] = row ? await readServices(trx, { environment, service }) : [];
+  return row && record ? { state: row.state, record } : undefined;
 }

@@ -1,61 +1,49 @@
-import { deployment } from "@hms/contracts";
-import type { RolloutRecord } from "./records.ts";
-import type { RolloutJournal } from "./rollout-journal.ts";
-import type { DeploymentStore } from "./store.ts";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { manifestDiff } from "@hms/manifest";
+import { serviceUrls } from "./replica-spec.ts";
+import type { RolloutKind, RolloutState } from "./rollout-state.ts";
+import { stateName } from "./rollout-turn.ts";
+import type { ServiceRecord } from "./service-record.ts";
 
-/** Says what a rollout does while it does it: state and events, on disk before the work begins. */
-export class RolloutReport {
-  readonly rollout: RolloutRecord;
-  readonly #journal: RolloutJournal;
-  readonly #store: DeploymentStore;
-  #steps = 0;
-
-  constructor(rollout: RolloutRecord, journal: RolloutJournal, store: DeploymentStore) {
-    this.rollout = rollout;
-    this.#journal = journal;
-    this.#store = store;
-  }
-
-  /** Does one step of a rollout; the work answers with what happened, as a person would say it. */
-  async step(
-    state: deployment.RolloutState,
-    title: string,
-    work: (step: StepReport) => Promise<string>,
-  ): Promise<void> {
-    const { rolloutId } = this.rollout;
-    if (this.rollout.state !== state) {
-      this.rollout.state = state;
-      await this.#store.rollouts.set(rolloutId, { state });
-    }
-    this.#steps += 1;
-    const stepId = `${deployment.RolloutState[state as never] ?? state}-${this.#steps}`;
-    const began = performance.now();
-    await this.add({ case: "stepStarted", value: { stepId, state, title } });
-    const finish = (ok: boolean, words: string) =>
-      this.add({
-        case: "stepFinished",
-        value: { stepId, ok, title: words, durationMs: BigInt(Math.round(performance.now() - began)) },
-      });
-    try {
-      const done = await work({
-        progress: (message) => this.add({ case: "stepProgress", value: { stepId, message } }),
-        output: (text) => this.add({ case: "stepOutput", value: { stepId, text } }),
-      });
-      await finish(true, done);
-    } catch (error) {
-      await finish(false, title);
-      throw error;
-    }
-  }
-
-  /** Adds an event. */
-  add(event: Parameters<RolloutJournal["add"]>[1]): Promise<void> {
-    return this.#journal.add(this.rollout.rolloutId, event);
-  }
+/** An event of a rollout in protobuf's JSON form, with the time of now; its sequence follows from its place. */
+export function rolloutEvent(rolloutId: string, event: JsonObject): JsonObject {
+  return { rolloutId, time: new Date().toISOString(), ...event };
 }
 
-/** What a running step may say. */
-export interface StepReport {
-  progress(message: string): Promise<void>;
-  output(text: string): Promise<void>;
+/** The first event of a rollout. */
+export function plannedEvent(
+  { kind, environment, service, revision }: Pick<RolloutState, "kind" | "environment" | "service" | "revision">,
+  warnings: string[],
+): JsonObject {
+  const planned = { kind: kindName(kind), service, environment, revision: String(revision), warnings };
+  return { planned };
+}
+
+/** A kind as protobuf's JSON form writes it. */
+export function kindName(kind: RolloutKind): string {
+  return `ROLLOUT_KIND_${kind.toUpperCase()}`;
+}
+
+/** The last event of a rollout: what serves now, and why it is not what was asked for. */
+export function endedEvent(state: RolloutState, record: ServiceRecord): JsonObject {
+  const { phase, revision, previousRevision, failure, policy } = state;
+  const succeeded = phase === "succeeded";
+  const serving = succeeded ? revision : previousRevision;
+  const manifest = record.revisions.get(serving)?.manifest;
+  const serves = manifest !== undefined && (succeeded ? policy.wanted > 0 : record.wanted > 0);
+  const ended: JsonObject = {
+    state: stateName(phase),
+    revision: String(serving),
+    serviceUrls: serves ? serviceUrls(manifest) : [],
+  };
+  if (failure) ended.failure = { ...failure, changes: changesOf(state, record) } as JsonObject;
+  return { ended };
+}
+
+/** What differs between the revision that did not make it and the one that serves. */
+function changesOf({ revision, previousRevision }: RolloutState, { revisions }: ServiceRecord): JsonObject[] {
+  const before = revisions.get(previousRevision)?.manifest;
+  const after = revisions.get(revision)?.manifest;
+  if (before === undefined || after === undefined || revision === previousRevision) return [];
+  return manifestDiff(before, after).map(({ key, before: from, after: to }) => ({ key, before: from, after: to }));
 }

@@ -1,162 +1,150 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
-import { deployment } from "@hms/contracts";
+import type { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
-import { rolloutLocked, serviceNotFound } from "./errors.ts";
-import type { RolloutRecord, ServiceKey, ServiceRecord } from "./records.ts";
-import type { RolloutJournal } from "./rollout-journal.ts";
-import type { RolloutRunner } from "./rollout-runner.ts";
-import { checkedName, nearestName } from "./service-name.ts";
-import type { DeploymentStore } from "./store.ts";
+import { retryWhileUnavailable } from "@hms/postgres";
+import { deployWarnings } from "./deploy-plan.ts";
+import { noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
+import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
+import { plannedRollout } from "./rollout-machine.ts";
+import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
+import { checkedName } from "./service-name.ts";
+import type { ServiceReader } from "./service-reader.ts";
+import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
 
-const { RolloutKind, RolloutState } = deployment;
+/** A person waits this long for the database. */
+const PATIENCE_MS = 10_000;
 
-/** As many replicas as are wanted when the rollout's turn comes. */
-const AS_WANTED = -1;
+/** A manifest as a request brings it. */
+export interface GivenManifest {
+  manifest: string;
+  manifestPath: string;
+  environment: string;
+  variables: Record<string, string>;
+}
+
+type Wish = Pick<NewRollout, "kind"> &
+  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked">> & {
+    /** The revision to lead to; default: the current one. */
+    target?: RevisionRecord;
+    manifest?: Manifest | undefined;
+    warnings?: string[];
+  };
 
 /** Turns requests into rollouts on record. */
 export class RolloutRequests {
-  readonly #store: DeploymentStore;
   readonly #journal: RolloutJournal;
-  readonly #runner: RolloutRunner;
+  readonly #reader: ServiceReader;
+  readonly #begin: (row: RolloutRow) => void;
 
-  constructor(parts: { store: DeploymentStore; journal: RolloutJournal; runner: RolloutRunner }) {
-    this.#store = parts.store;
+  /** `begin` starts to carry a rollout on. */
+  constructor(parts: { journal: RolloutJournal; reader: ServiceReader; begin: (row: RolloutRow) => void }) {
     this.#journal = parts.journal;
-    this.#runner = parts.runner;
+    this.#reader = parts.reader;
+    this.#begin = parts.begin;
   }
 
-  /** The manifest of a request and where its program lies. */
-  readManifest(request: {
-    manifest: string;
-    manifestPath: string;
-    environment: string;
-    variables: Record<string, string>;
-  }): {
-    manifest: Manifest;
-    key: ServiceKey;
-    sourceDirectory: string;
-  } {
-    if (!isAbsolute(request.manifestPath))
+  /** The rollout that this very request has begun already, if its answer was lost and it is repeated. */
+  async begun({ metadata }: CallContext): Promise<string | undefined> {
+    const rolloutId = askedId(metadata);
+    if (rolloutId === undefined) return undefined;
+    const has = () => this.#journal.has(rolloutId);
+    return (await retryWhileUnavailable(has, { deadlineMs: PATIENCE_MS })) ? rolloutId : undefined;
+  }
+
+  /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */
+  readManifest(given: GivenManifest): { manifest: Manifest; key: ServiceKey; sourceDirectory: string } {
+    const { manifestPath, variables } = given;
+    if (!isAbsolute(manifestPath)) {
       throw new HmsError("INVALID_ARGUMENT", "manifest_path must be absolute: the program is looked up beside it.");
-    const environment = checkedName("environment", request.environment || "default");
-    const resolveEnv = (name: string) => (Object.hasOwn(request.variables, name) ? request.variables[name] : undefined);
-    const manifest = parseManifest(request.manifest, { fileName: request.manifestPath, resolveEnv });
-    const sourceDirectory = resolve(dirname(request.manifestPath), manifest.run.directory);
+    }
+    const environment = checkedName("environment", given.environment || "default");
+    const resolveEnv = (name: string) => (Object.hasOwn(variables, name) ? variables[name] : undefined);
+    const manifest = parseManifest(given.manifest, { fileName: manifestPath, resolveEnv });
+    const sourceDirectory = resolve(dirname(manifestPath), manifest.run.directory);
     return { manifest, key: { environment, service: manifest.name }, sourceDirectory };
   }
 
-  /** The replicas that a deploy would lead to: what was scaled to is kept within the new bounds. */
-  wantedAfter(manifest: Manifest, service: ServiceRecord | undefined): number {
-    const { min, max } = manifest.scaling;
-    return service === undefined || service.wanted === 0 ? min : Math.min(max, Math.max(min, service.wanted));
-  }
-
-  async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
+  deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
     const { manifest, key, sourceDirectory } = this.readManifest(request);
-    await this.#store.ensureService(key);
-    if (request.refuseIfLocked) await this.#refuseIfLocked(key);
-    const wanted = this.wantedAfter(manifest, await this.#store.service(key));
-    return this.#begin(key, { kind: RolloutKind.DEPLOY, wanted, manifest, sourceDirectory }, context);
-  }
-
-  async #refuseIfLocked(key: ServiceKey): Promise<void> {
-    const [holder] = await this.#store.rollouts.running(key);
-    if (holder) throw rolloutLocked(holder);
-  }
-
-  async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
-    const service = await this.existing(request);
-    const revision = await this.#store.revision(service, service.revision);
-    const max = revision?.manifest.scaling.max ?? 1;
-    if (request.replicas < 1 || request.replicas > max) {
-      throw new HmsError(
-        "INVALID_ARGUMENT",
-        `${request.replicas} replicas are outside of 1 to ${max} (scaling.max in the manifest). To end all: hms-sys stop ${service.service}`,
-      );
-    }
-    return this.#begin(service, { kind: RolloutKind.SCALE, wanted: request.replicas }, context);
-  }
-
-  async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
-    const service = await this.existing(request);
-    const revision = await this.#store.revision(service, service.revision);
-    const wanted = service.wanted > 0 ? AS_WANTED : (revision?.manifest.scaling.min ?? 1);
-    return this.#begin(service, { kind: RolloutKind.RESTART, wanted }, context);
-  }
-
-  async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
-    const service = await this.existing(request);
-    const revision = request.revision === 0n ? await this.#lastGood(service) : request.revision;
-    const record = await this.#store.revision(service, revision);
-    if (record === undefined)
-      throw new HmsError(
-        "NOT_FOUND",
-        `${service.service} has no revision ${revision}; \`hms-sys history ${service.service}\` lists them.`,
-      );
-    const wanted = this.wantedAfter(record.manifest, service);
-    return this.#begin(service, { kind: RolloutKind.ROLLBACK, wanted, revision }, context);
-  }
-
-  async #lastGood(service: ServiceRecord): Promise<bigint> {
-    const good = await this.#store.goodRevisions(service, service.revision, 50);
-    const before = good.find(({ revision }) => revision < service.revision) ?? good[0];
-    if (before) return before.revision;
-    throw new HmsError(
-      "FAILED_PRECONDITION",
-      `No other revision of ${service.service} ever served well, so there is nothing to return to.`,
+    const { refuseIfLocked } = request;
+    const revision = { manifest, sourceDirectory };
+    return this.#add(
+      key,
+      { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) },
+      context,
     );
   }
 
+  async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
+    const record = await this.#deployed(request);
+    const manifest = record.revisions.get(record.currentRevision)?.manifest;
+    const { min = 1, max = 1 } = manifest?.scaling ?? {};
+    const { replicas } = request;
+    if (replicas < 1 || replicas > max) {
+      const description = `${replicas} is outside of 1 to ${max} (scaling.max in the manifest). To end all replicas: hms-sys stop ${record.service}`;
+      throw new HmsError("INVALID_ARGUMENT", `replicas: ${description}`, {
+        fieldViolations: [{ field: "replicas", description }],
+      });
+    }
+    const few = `${replicas} is less than scaling.min, ${min}; the next deploy goes back to that.`;
+    return this.#add(
+      record,
+      { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [] },
+      context,
+    );
+  }
+
+  async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
+    return this.#add(await this.#deployed(request), { kind: "restart" }, context);
+  }
+
+  async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
+    const record = await this.#reader.existing(request);
+    const revisions = await this.#reader.revisions(record);
+    const target = rollbackTarget(record, revisions, Number(request.revision));
+    return this.#add(record, { kind: "rollback", target, manifest: target.manifest }, context);
+  }
+
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
-    return this.#begin(await this.existing(request), { kind: RolloutKind.STOP, wanted: 0 }, context);
+    return this.#add(await this.#reader.existing(request), { kind: "stop" }, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
-    return this.#begin(await this.existing(request), { kind: RolloutKind.REMOVE, wanted: 0 }, context);
+    return this.#add(await this.#reader.existing(request), { kind: "remove" }, context);
   }
 
-  /** @throws HmsError NOT_FOUND with the nearest name. */
-  async existing(request: { environment: string; service: string }): Promise<ServiceRecord> {
-    const environment = checkedName("environment", request.environment || "default");
-    const name = checkedName("service", request.service);
-    const service = await this.#store.service({ environment, service: name });
-    if (service) return service;
-    throw serviceNotFound(environment, name, nearestName(name, await this.#store.serviceNames(environment)));
+  async #deployed(request: { environment: string; service: string }): Promise<ServiceRecord> {
+    const record = await this.#reader.existing(request);
+    if (record.currentRevision === 0) throw nothingDeployed(record);
+    return record;
   }
 
-  async #begin(
-    { environment, service }: ServiceKey,
-    wish: Pick<RolloutRecord, "kind" | "wanted"> &
-      Partial<Pick<RolloutRecord, "manifest" | "sourceDirectory" | "revision">>,
-    { principal, metadata }: CallContext,
-  ): Promise<string> {
-    const rollout: RolloutRecord = {
-      rolloutId: askedId(metadata) ?? newRolloutId(),
+  async #add({ environment, service }: ServiceKey, wish: Wish, { principal, metadata }: CallContext): Promise<string> {
+    const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false } = wish;
+    const rolloutId = askedId(metadata) ?? newRolloutId();
+    const rollout: NewRollout = {
       environment,
       service,
-      state: RolloutState.PLANNED,
-      revision: 0n,
-      previousRevision: 0n,
-      previousWanted: 0,
+      rolloutId,
+      kind,
       principal: principal.id,
-      manifest: undefined,
-      sourceDirectory: undefined,
-      releaseCommandDone: false,
-      failureReason: "",
-      startedAt: new Date(),
-      endedAt: undefined,
-      ...wish,
+      version: manifest?.version ?? "",
+      request,
+      refuseIfLocked,
+      ...(revision ? { revision } : {}),
+      begin: (number, record) => {
+        const names = { rolloutId, environment, service, kind };
+        const leadsTo = target?.revision ?? number;
+        const state = plannedRollout({ ...names, revision: leadsTo, previousRevision: record.currentRevision });
+        return { state, event: rolloutEvent(rolloutId, plannedEvent(state, warnings)) };
+      },
     };
-    if (await this.#store.rollouts.get(rollout.rolloutId)) return rollout.rolloutId;
-    await this.#store.rollouts.add(rollout);
-    await this.#journal.add(rollout.rolloutId, {
-      case: "planned",
-      value: { kind: rollout.kind, service, environment, revision: rollout.revision },
-    });
-    this.#runner.run(rollout);
-    return rollout.rolloutId;
+    await retryWhileUnavailable(() => this.#journal.create(rollout), { deadlineMs: PATIENCE_MS });
+    this.#begin(await retryWhileUnavailable(() => this.#journal.read(rolloutId), { deadlineMs: PATIENCE_MS }));
+    return rolloutId;
   }
 }
 
@@ -173,7 +161,21 @@ function askedId(metadata: Metadata): string | undefined {
   );
 }
 
-/** Rollouts sort by their ids as they began. */
+/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
 function newRolloutId(): string {
   return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
+}
+
+/** The revision to go back to: the one asked for, else the last that served well before the current one. */
+function rollbackTarget(record: ServiceRecord, revisions: readonly RevisionRecord[], asked: number): RevisionRecord {
+  const good = revisions.filter(({ revision, outcome }) => outcome === "good" && revision !== record.currentRevision);
+  if (asked === 0) {
+    const before = good.filter(({ revision }) => revision < record.currentRevision || record.currentRevision === 0);
+    const last = before.at(-1);
+    if (last === undefined) throw nothingToReturnTo(record, good);
+    return last;
+  }
+  const found = revisions.find(({ revision }) => revision === asked);
+  if (found === undefined || found.releaseDigest === "") throw noRevision(record, asked, good);
+  return found;
 }

@@ -1,89 +1,106 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { deployment } from "@hms/contracts";
-import type { HealthMonitor } from "./health/health-monitor.ts";
-import type { ReplicaRecord, RolloutRecord, ServiceRecord } from "./records.ts";
+import { clone, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { agent, deployment } from "@hms/contracts";
+import { type Manifest, manifestDiff } from "@hms/manifest";
+import type { HealthKeeper } from "./health/health-keeper.ts";
+import type { ObservedReplicas } from "./observed-replicas.ts";
 import { serviceUrls } from "./replica-spec.ts";
-import type { DeploymentStore } from "./store.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
+import type { RolloutPhase } from "./rollout-state.ts";
+import type { ReplicaRecord, RevisionRecord, ServiceRecord } from "./service-record.ts";
 
-const { ServiceHealth } = deployment;
-
-type SummaryInit = MessageInitShape<typeof deployment.ServiceSummarySchema>;
-type ReplicaInit = MessageInitShape<typeof deployment.ReplicaStatusSchema>;
+const { RolloutKind, RolloutState, ServiceHealth } = deployment;
 
 /** Shows services as people and programs see them. */
 export class ServiceViews {
-  readonly #store: DeploymentStore;
-  readonly #health: HealthMonitor;
+  readonly #observed: ObservedReplicas;
+  readonly #health: HealthKeeper;
 
-  constructor(store: DeploymentStore, health: HealthMonitor) {
-    this.#store = store;
+  constructor(observed: ObservedReplicas, health: HealthKeeper) {
+    this.#observed = observed;
     this.#health = health;
   }
 
   /** A service in one line. */
-  async summary(service: ServiceRecord): Promise<SummaryInit> {
-    const [replicas, revision, [rollout]] = await Promise.all([
-      this.#store.replicas(service),
-      this.#store.revision(service, service.revision),
-      this.#store.rollouts.running(service),
-    ]);
-    const ready = replicas.filter(({ id, phase }) => phase === "active" && this.#health.get(id)?.isHealthy).length;
+  summary(record: ServiceRecord): MessageInitShape<typeof deployment.ServiceSummarySchema> {
+    const { environment, service, currentRevision, wanted, running, deployedAt } = record;
+    const manifest = record.revisions.get(currentRevision)?.manifest;
+    const ready = record.replicas.filter((replica) => this.#isReady(replica)).length;
     return {
-      environment: service.environment,
-      name: service.service,
-      revision: service.revision,
-      version: revision?.manifest.version ?? "",
-      health: healthOf(ready, service.wanted),
+      environment,
+      name: service,
+      revision: BigInt(currentRevision),
+      version: manifest?.version ?? "",
+      health: healthOf(ready, record),
       replicasReady: ready,
-      replicasWanted: service.wanted,
-      urls: revision ? serviceUrls(revision.manifest) : [],
-      ...(service.deployedAt ? { deployedAt: timestampFromDate(service.deployedAt) } : {}),
-      ...(rollout ? { rolloutId: rollout.rolloutId, rolloutState: rollout.state } : {}),
+      replicasWanted: wanted,
+      urls: manifest ? serviceUrls(manifest) : [],
+      ...(deployedAt ? { deployedAt: timestampFromDate(deployedAt) } : {}),
+      ...(running ? { rolloutId: running.rolloutId, rolloutState: stateOf(running.phase) } : {}),
     };
+  }
+
+  #isReady({ id, traffic }: ReplicaRecord): boolean {
+    return traffic === "active" && this.#health.of(id).state === "ready";
   }
 
   /** A service's replicas with their health. */
-  async replicas(service: ServiceRecord): Promise<ReplicaInit[]> {
-    return (await this.#store.replicas(service)).map((replica) => this.#replica(replica));
-  }
-
-  #replica({ id, phase }: ReplicaRecord): ReplicaInit {
-    const health = this.#health.get(id);
-    const at = health?.lastProbe.at;
-    return {
-      replica: health?.replica ?? { spec: { replicaId: id } },
-      ready: phase === "active" && (health?.isHealthy ?? false),
-      lastProbe: health?.lastProbe.answer ?? "",
-      ...(at ? { lastProbeAt: timestampFromDate(at) } : {}),
-    };
+  replicas(record: ServiceRecord): MessageInitShape<typeof deployment.ReplicaStatusSchema>[] {
+    return record.replicas.map((replica) => {
+      const { lastProbe, lastProbeAt } = this.#health.of(replica.id);
+      return {
+        replica: withoutEnvironment(this.#observed.get(replica.id), replica.id),
+        ready: this.#isReady(replica),
+        lastProbe,
+        ...(lastProbeAt > 0 ? { lastProbeAt: timestampFromMs(lastProbeAt) } : {}),
+      };
+    });
   }
 }
 
-function healthOf(ready: number, wanted: number): deployment.ServiceHealth {
-  if (wanted === 0) return ServiceHealth.STOPPED;
+/** Variables may be secrets; who wants them looks into the manifest, where those are masked. */
+function withoutEnvironment(replica: agent.Replica | undefined, replicaId: string) {
+  if (replica === undefined) return { spec: { replicaId } };
+  const shown = clone(agent.ReplicaSchema, replica);
+  if (shown.spec) shown.spec.env = {};
+  return shown;
+}
+
+function healthOf(ready: number, { wanted, currentRevision, running }: ServiceRecord): deployment.ServiceHealth {
+  if (wanted === 0) return currentRevision === 0 || running ? ServiceHealth.DOWN : ServiceHealth.STOPPED;
   if (ready === 0) return ServiceHealth.DOWN;
   return ready < wanted ? ServiceHealth.DEGRADED : ServiceHealth.HEALTHY;
 }
 
+function stateOf(phase: RolloutPhase): deployment.RolloutState {
+  return RolloutState[phase.toUpperCase() as keyof typeof RolloutState];
+}
+
+/** A manifest as it may be shown: values of variables that smell of secrets are masked. */
+export function shownManifest(manifest: Manifest): JsonObject {
+  const env: Record<string, string> = { ...manifest.env };
+  for (const { key, after } of manifestDiff(undefined, manifest)) {
+    if (key.startsWith("env.") && after === "***") env[key.slice("env.".length)] = after;
+  }
+  return JSON.parse(JSON.stringify({ ...manifest, env })) as JsonObject;
+}
+
 /** A rollout in one line. */
-export async function rolloutSummary(
-  rollout: RolloutRecord,
-  store: DeploymentStore,
-): Promise<MessageInitShape<typeof deployment.RolloutSummarySchema>> {
-  const revision = rollout.revision === 0n ? undefined : await store.revision(rollout, rollout.revision);
-  const { rolloutId, kind, state, previousRevision, principal, startedAt, endedAt } = rollout;
+export function rolloutSummary(
+  row: RolloutRow,
+  revision: RevisionRecord | undefined,
+): MessageInitShape<typeof deployment.RolloutSummarySchema> {
   return {
-    rolloutId,
-    kind,
-    state,
-    revision: rollout.revision,
-    previousRevision,
-    version: revision?.manifest.version ?? rollout.manifest?.version ?? "",
+    rolloutId: row.rollout_id,
+    kind: RolloutKind[row.kind.toUpperCase() as keyof typeof RolloutKind],
+    state: stateOf(row.phase),
+    revision: BigInt(row.revision),
+    previousRevision: BigInt(row.previous_revision),
+    version: revision?.manifest.version ?? row.version,
     releaseDigest: revision?.releaseDigest ?? "",
-    startedAt: timestampFromDate(startedAt),
-    ...(endedAt ? { endedAt: timestampFromDate(endedAt) } : {}),
-    failureReason: rollout.failureReason,
-    principal,
+    startedAt: timestampFromDate(row.started_at),
+    ...(row.ended_at ? { endedAt: timestampFromDate(row.ended_at) } : {}),
+    failureReason: row.failure_reason,
+    principal: row.principal,
   };
 }

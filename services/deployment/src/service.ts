@@ -1,146 +1,158 @@
 import { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { planDeploy } from "./deploy-plan.ts";
+import { nothingDeployed } from "./errors.ts";
+import type { EventFeed } from "./event-feed.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
 import { checkedName } from "./service-name.ts";
-import { rolloutSummary, type ServiceViews } from "./service-views.ts";
-import type { DeploymentStore } from "./store.ts";
-import type { Traffic } from "./traffic.ts";
+import type { ServiceReader } from "./service-reader.ts";
+import { rolloutSummary, type ServiceViews, shownManifest } from "./service-views.ts";
+import type { TrafficKeeper } from "./traffic-keeper.ts";
 
 /** What the handlers hand their work to. */
 export interface DeploymentParts {
-  store: DeploymentStore;
   journal: RolloutJournal;
+  feed: EventFeed;
+  reader: ServiceReader;
   requests: RolloutRequests;
   views: ServiceViews;
   runtime: DeploymentRuntime;
-  traffic: Traffic;
+  traffic: TrafficKeeper;
+  /** The signal of a call that also ends when the service stops. */
+  untilEnd: (context: CallContext) => AbortSignal;
+  /** Resolves once it is known what runs. */
+  ready: Promise<void>;
 }
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, requests } = parts;
-  async function* follow(begin: Promise<string>, { signal }: CallContext) {
-    yield* journal.watch(await begin, signal);
+  const { journal, feed, requests, untilEnd } = parts;
+  async function* follow(context: CallContext, begin: () => string | Promise<string>) {
+    yield* feed.watch((await requests.begun(context)) ?? (await begin()), untilEnd(context));
+  }
+  async function* watch(rolloutId: string, context: CallContext) {
+    await journal.read(rolloutId);
+    yield* feed.watch(rolloutId, untilEnd(context));
   }
   return implement(deployment.DeploymentService, {
-    deploy: (request, context) => follow(requests.deploy(request, context), context),
-    scale: (request, context) => follow(requests.scale(request, context), context),
-    restart: (request, context) => follow(requests.restart(request, context), context),
-    rollback: (request, context) => follow(requests.rollback(request, context), context),
-    stop: (request, context) => follow(requests.stop(request, context), context),
-    remove: (request, context) => follow(requests.remove(request, context), context),
-    watchRollout: (request, context) => watchRollout(parts, request, context),
+    deploy: (request, context) => follow(context, () => requests.deploy(request, context)),
+    scale: (request, context) => follow(context, () => requests.scale(request, context)),
+    restart: (request, context) => follow(context, () => requests.restart(request, context)),
+    rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
+    stop: (request, context) => follow(context, () => requests.stop(request, context)),
+    remove: (request, context) => follow(context, () => requests.remove(request, context)),
+    watchRollout: ({ rolloutId }, context) => watch(rolloutId, context),
     plan: (request) => plan(parts, request),
-    listServices: (request) => listServices(parts, request),
-    getService: (request) => getService(parts, request),
+    listServices: (request, context) => listServices(parts, request, context),
+    getService: (request, context) => getService(parts, request, context),
     listRollouts: (request) => listRollouts(parts, request),
-    readLogs: (request, context) => readLogs(parts, request, context),
+    readLogs: (request, context) => readLogs(parts, request, untilEnd(context)),
     runCommand: (request, context) => runCommand(parts, request, context),
   }) as ServiceRegistration;
 }
 
-async function* watchRollout(
-  { store, journal }: DeploymentParts,
-  { rolloutId }: deployment.WatchRolloutRequest,
-  { signal }: CallContext,
-) {
-  if ((await store.rollouts.lastSequence(rolloutId)) === 0n) {
-    throw new HmsError("NOT_FOUND", `There is no rollout "${rolloutId}"; \`hms-sys history SERVICE\` lists them.`);
-  }
-  yield* journal.watch(rolloutId, signal);
-}
-
-async function plan({ store, requests }: DeploymentParts, request: deployment.PlanRequest) {
+async function plan({ reader, requests }: DeploymentParts, request: deployment.PlanRequest) {
   const { manifest, key } = requests.readManifest(request);
-  const service = await store.service(key);
-  const current = service && service.revision !== 0n ? await store.revision(key, service.revision) : undefined;
-  return planDeploy(manifest, current, requests.wantedAfter(manifest, service));
+  return planDeploy(manifest, await reader.find(key));
 }
 
-async function listServices({ store, views }: DeploymentParts, request: deployment.ListServicesRequest) {
-  if (request.environment !== "") checkedName("environment", request.environment);
+/** Health is a guess before it is known what runs. */
+async function known({ ready, untilEnd }: DeploymentParts, context: CallContext): Promise<void> {
+  const signal = untilEnd(context);
+  const ended = Promise.withResolvers<never>();
+  const end = () => ended.reject(HmsError.from(signal.reason));
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  try {
+    await Promise.race([ready, ended.promise]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
+
+async function listServices(parts: DeploymentParts, request: deployment.ListServicesRequest, context: CallContext) {
+  const { environment } = request;
+  if (environment !== "") checkedName("environment", environment);
   const limit = pageSize(request.pageSize, 100, 1000);
-  const [environment, service] = readPageToken(request.pageToken) ?? [];
-  const after = environment !== undefined && service !== undefined ? { environment, service } : undefined;
-  const found = await store.services(request.environment, after, limit + 1);
+  const [after = "", service = ""] = readPageToken(request.pageToken) ?? [];
+  await known(parts, context);
+  const place = request.pageToken === "" ? undefined : { environment: after, service };
+  const found = await parts.reader.page({ environment, after: place, limit: limit + 1 });
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {
-    services: await Promise.all(page.map((record) => views.summary(record))),
+    services: page.map((record) => parts.views.summary(record)),
     nextPageToken: last ? pageToken([last.environment, last.service]) : "",
   };
 }
 
-async function getService({ store, requests, views }: DeploymentParts, request: deployment.GetServiceRequest) {
-  const service = await requests.existing(request);
-  const revision = await store.revision(service, service.revision);
+async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {
+  await known(parts, context);
+  const record = await parts.reader.existing(request);
+  const current = record.revisions.get(record.currentRevision);
   return {
-    service: await views.summary(service),
-    replicas: await views.replicas(service),
-    ...(revision
-      ? { manifest: { ...(revision.manifest as object) } as never, releaseDigest: revision.releaseDigest }
-      : {}),
+    service: parts.views.summary(record),
+    replicas: parts.views.replicas(record),
+    ...(current ? { manifest: shownManifest(current.manifest), releaseDigest: current.releaseDigest } : {}),
   };
 }
 
-async function listRollouts({ store, requests }: DeploymentParts, request: deployment.ListRolloutsRequest) {
-  const service = await requests.existing(request);
+async function listRollouts({ reader }: DeploymentParts, request: deployment.ListRolloutsRequest) {
+  const { environment, service } = await reader.existing(request);
   const limit = pageSize(request.pageSize, 20, 200);
-  const [startedAt, rolloutId] = readPageToken(request.pageToken) ?? [];
-  const before =
-    startedAt !== undefined && rolloutId !== undefined ? { startedAt: new Date(startedAt), rolloutId } : undefined;
-  const found = await store.rollouts.list(service, before, limit + 1);
+  const [before] = readPageToken(request.pageToken) ?? [];
+  const found = await reader.rollouts({ environment, service, before: position(before), limit: limit + 1 });
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
+  const revisions = await reader.revisions({ environment, service });
+  const byNumber = new Map(revisions.map((revision) => [String(revision.revision), revision]));
   return {
-    rollouts: await Promise.all(page.map((rollout) => rolloutSummary(rollout, store))),
-    nextPageToken: last ? pageToken([last.startedAt.toISOString(), last.rolloutId]) : "",
+    rollouts: page.map((row) => rolloutSummary(row, byNumber.get(row.revision))),
+    nextPageToken: last ? pageToken([last.position]) : "",
   };
+}
+
+function position(token: string | undefined): string | undefined {
+  if (token === undefined || /^\d{1,18}$/.test(token)) return token;
+  throw new HmsError("INVALID_ARGUMENT", "page_token is not one that a list has answered with: begin without one.");
 }
 
 async function* readLogs(
-  { requests, runtime }: DeploymentParts,
+  { reader, runtime }: DeploymentParts,
   request: deployment.ReadLogsRequest,
-  { signal }: CallContext,
+  signal: AbortSignal,
 ) {
-  const { environment, service } = await requests.existing(request);
+  const { environment, service } = await reader.existing(request);
   const { replicaId, tail, since, follow, contains } = request;
   const query = { environment, service, replicaId, tail, follow, contains, ...(since ? { since } : {}) };
-  for await (const { lines } of runtime.readLogs(query, signal)) yield { lines };
+  for await (const { lines } of runtime.readLogs(query, signal)) if (lines.length > 0) yield { lines };
 }
 
-async function* runCommand(
-  { store, requests, runtime, traffic }: DeploymentParts,
-  request: deployment.RunCommandRequest,
-  { signal, requestId }: CallContext,
-) {
-  const service = await requests.existing(request);
-  const revision = await store.revision(service, service.revision);
-  if (revision === undefined)
-    throw new HmsError(
-      "FAILED_PRECONDITION",
-      `${service.service} has no revision that served, so there is nothing to run a command in.`,
-    );
-  if (request.command.length === 0) throw new HmsError("INVALID_ARGUMENT", "command: say what to run, after --.");
-  const { manifest, releaseDigest, environment } = revision;
-  const mesh = await traffic.access(environment);
-  const command = request.command.map(shellQuote).join(" ");
+async function* runCommand(parts: DeploymentParts, request: deployment.RunCommandRequest, context: CallContext) {
+  const { reader, runtime, traffic } = parts;
+  const record = await reader.existing(request);
+  const { environment, service } = record;
+  const revision = record.revisions.get(record.currentRevision);
+  if (revision === undefined) throw nothingDeployed(record);
+  if (request.command.length === 0) {
+    throw new HmsError("INVALID_ARGUMENT", "command: say what to run, after --: hms-sys run SERVICE -- COMMAND.");
+  }
+  const { manifest, releaseDigest } = revision;
   const task = {
-    taskId: `run-${requestId}`,
+    taskId: `run-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
     environment,
-    service: service.service,
+    service,
     releaseDigest,
-    command,
+    command: `exec ${request.command.map(shellQuote).join(" ")}`,
     env: manifest.env,
     limits: resourceLimits(manifest),
-    mesh,
+    mesh: await traffic.access(environment),
   };
-  for await (const { event } of runtime.runTask(task, signal)) {
+  for await (const { event } of runtime.runTask(task, parts.untilEnd(context))) {
     if (event.case !== undefined) yield { event };
   }
 }

@@ -1,61 +1,92 @@
-import type { JsonValue } from "@bufbuild/protobuf";
+import type { JsonObject } from "@bufbuild/protobuf";
 import type { Manifest } from "@hms/manifest";
-import type { ColumnType, Generated } from "kysely";
-import type { ReplicaPhase } from "./rollout-plan.ts";
+import type { Generated, JSONColumnType } from "kysely";
+import type { ReplicaTraffic, RolloutKind, RolloutPhase, RolloutState } from "./rollout-state.ts";
 
-/** bigint columns arrive as text and are written as text. */
-type Big = ColumnType<string, string | bigint, string | bigint>;
-type Json<T> = ColumnType<T, string, string>;
-type DefaultBig = ColumnType<string, string | bigint | undefined, string | bigint>;
+interface ServiceTable {
+  environment: string;
+  name: string;
+  current_revision: Generated<string>;
+  traffic_revision: Generated<string>;
+  wanted: Generated<number>;
+  scaled_to: number | null;
+  deployed_at: Date | null;
+  next_revision: Generated<string>;
+}
 
-/** The tables of the deployment's schema. */
+interface RevisionTable {
+  environment: string;
+  service: string;
+  revision: string;
+  manifest: JSONColumnType<Manifest>;
+  source_directory: string;
+  release_digest: Generated<string>;
+  outcome: Generated<"" | "good" | "bad">;
+  created_at: Generated<Date>;
+}
+
+interface RolloutTable {
+  environment: string;
+  rollout_id: string;
+  service: string;
+  position: Generated<string>;
+  kind: RolloutKind;
+  phase: RolloutPhase;
+  revision: string;
+  previous_revision: string;
+  version: string;
+  principal: string;
+  request: JSONColumnType<RolloutRequest>;
+  state: JSONColumnType<RolloutState>;
+  turn: Generated<string>;
+  events: Generated<string>;
+  failure_reason: Generated<string>;
+  started_at: Generated<Date>;
+  ended_at: Date | null;
+}
+
+interface RolloutEventTable {
+  environment: string;
+  rollout_id: string;
+  sequence: string;
+  event: JSONColumnType<JsonObject>;
+}
+
+interface RolloutLockTable {
+  environment: string;
+  service: string;
+  rollout_id: string;
+  holder: string;
+  fence: Generated<string>;
+  beat_at: Generated<Date>;
+  leased_until: Date;
+  since: Generated<Date>;
+}
+
+interface ReplicaTable {
+  environment: string;
+  service: string;
+  replica_id: string;
+  revision: string;
+  ordinal: number;
+  phase: "running" | "stopping" | "gone";
+  traffic: ReplicaTraffic;
+  proven: Generated<string>;
+  changed_at: Generated<Date>;
+}
+
+/** The tables of the deployment schema. */
 export interface DeploymentTables {
-  service: {
-    environment: string;
-    name: string;
-    revision: DefaultBig;
-    traffic_revision: DefaultBig;
-    last_revision: DefaultBig;
-    wanted: Generated<number>;
-    deployed_at: Date | null;
-  };
-  revision: {
-    environment: string;
-    service: string;
-    revision: Big;
-    manifest: Json<Manifest>;
-    release_digest: string;
-    outcome: Generated<"untried" | "good" | "bad">;
-    created_at: Generated<Date>;
-  };
-  rollout: {
-    rollout_id: string;
-    environment: string;
-    service: string;
-    kind: number;
-    state: number;
-    revision: DefaultBig;
-    previous_revision: DefaultBig;
-    wanted: number;
-    previous_wanted: number;
-    principal: string;
-    manifest: ColumnType<Manifest | null, string | null, string | null>;
-    source_directory: string | null;
-    release_command_done: Generated<boolean>;
-    failure: ColumnType<JsonValue | null, string | null, string | null>;
-    started_at: Generated<Date>;
-    ended_at: Date | null;
-    owner: string | null;
-    lease_until: Date | null;
-  };
-  rollout_event: { rollout_id: string; sequence: Big; event: Json<JsonValue> };
-  replica: {
-    replica_id: string;
-    environment: string;
-    service: string;
-    revision: Big;
-    rollout_id: string;
-    phase: ReplicaPhase;
-    created_at: Generated<Date>;
-  };
+  service: ServiceTable;
+  revision: RevisionTable;
+  rollout: RolloutTable;
+  rollout_event: RolloutEventTable;
+  rollout_lock: RolloutLockTable;
+  replica: ReplicaTable;
+}
+
+/** What a request asked for beside a revision. */
+export interface RolloutRequest {
+  /** Replicas, for a scale. */
+  replicas?: number;
 }

@@ -21,16 +21,18 @@ describe.each(identities)("an agent of %s that is killed at any moment", (identi
       await machine.keeper.crash();
       await machine.start();
     }
-    const kept: agent.Replica[] = [];
-    for await (const { replica, synced } of machine.keeper.stream("watchReplicas", {})) {
-      if (replica) kept.push(replica);
-      if (synced) break;
-    }
+    const kept = await until(async () => {
+      const found: agent.Replica[] = [];
+      for await (const { replica, synced } of machine.keeper.stream("watchReplicas", {})) {
+        if (replica) found.push(replica);
+        if (synced) break;
+      }
+      return found.every(({ state }) => state === agent.ReplicaState.RUNNING) && found;
+    }, "every replica's start");
     expect(kept.every((replica) => asked.has(replica.spec?.replicaId ?? ""))).toBe(true);
     expect(kept.length).toBeGreaterThan(3);
     expect(new Set(kept.map((replica) => replica.port)).size).toBe(kept.length);
     await until(() => running(seconds) === kept.length, "one process for each replica");
-    for (const replica of kept) expect(replica.state).toBe(agent.ReplicaState.RUNNING);
     expect(readdirSync(`${machine.data}/run/replicas`)).toHaveLength(kept.length);
   });
 });

@@ -129,11 +129,11 @@ describe.concurrent.each(identities)("after the death of the agent of %s, the ne
 
   test("finds a replica that wrote much meanwhile and never had to wait for a reader", async () => {
     await using machine = await TestMachine.open(identity);
-    const replica = await machine.run(
-      "echo up; sleep 0.5; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000",
-    );
+    const wait = "trap 'go=1' USR1; echo up; while [ -z \"$go\" ]; do sleep 0.02; done";
+    const replica = await machine.run(`${wait}; head -c 900000 /dev/zero | tr '\\0' x; echo; exec sleep 1000`);
     await until(async () => (await machine.output(idOf(replica))).includes("up"), "the replica's start");
     await machine.keeper.crash();
+    process.kill(Number(replica.pid), "SIGUSR1");
     await until(() => readFileSync(`/proc/${replica.pid}/cmdline`, "latin1").startsWith("sleep"), "the end of writing");
     await machine.start();
     const written = async () => (await machine.output(idOf(replica))).reduce((sum, line) => sum + line.length, 0);
@@ -180,8 +180,11 @@ describe.concurrent.each(identities)("after the death of the agent of %s, the ne
     reboot(machine.data);
     await machine.start();
     for (const replica of before) {
-      const now = await machine.replica(idOf(replica));
-      expect(now).toMatchObject({ state: ReplicaState.RUNNING, port: replica.port, restarts: 0, adopted: false });
+      const now = await until(async () => {
+        const found = await machine.replica(idOf(replica));
+        return found?.state === ReplicaState.RUNNING && found;
+      }, "the start");
+      expect(now).toMatchObject({ port: replica.port, restarts: 0, adopted: false });
     }
   });
 
@@ -199,8 +202,8 @@ describe.concurrent.each(identities)("after the death of the agent of %s, the ne
     const text = readFileSync(`${journal}/${name}`, "utf8").replace('"60000"', '"100"');
     writeFileSync(`${journal}/${name}`, text);
     await machine.start();
+    await until(async () => (await machine.replica(idOf(replica))) === undefined, "the end of the stop");
     expect(exists(replica.pid)).toBe(false);
-    expect(await machine.replica(idOf(replica))).toBeUndefined();
     expect(readdirSync(journal)).toEqual([]);
   });
 
@@ -211,8 +214,11 @@ describe.concurrent.each(identities)("after the death of the agent of %s, the ne
     expect(exists(replica.pid)).toBe(false);
     await machine.keeper.crash();
     await machine.start();
-    const again = await machine.replica(idOf(replica));
-    expect(again).toMatchObject({ state: ReplicaState.RUNNING, port: replica.port, restarts: 0 });
+    const again = await until(async () => {
+      const found = await machine.replica(idOf(replica));
+      return found?.state === ReplicaState.RUNNING && found;
+    }, "the start");
+    expect(again).toMatchObject({ port: replica.port, restarts: 0 });
   });
 
   test("sets a spoilt file aside, says so, and keeps the others", async () => {

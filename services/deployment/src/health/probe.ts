@@ -12,7 +12,7 @@ export interface ProbeResult {
 export interface ProbeTarget {
   host: string;
   port: number;
-  /** A path: any 2xx is well. Undefined: a connection is. */
+  /** A path: any 2xx or 3xx is well. Undefined: a connection is. */
   http: string | undefined;
   timeoutMs: number;
 }
@@ -57,7 +57,7 @@ function probeHttp({ host, port, timeoutMs }: ProbeTarget, path: string): Promis
     outgoing.once("error", (error) => end({ ok: false, answer: error.message }));
     outgoing.once("response", (response) => {
       const { statusCode: status = 0, statusMessage = "" } = response;
-      if (status >= 200 && status < 300) return end({ ok: true, answer: `HTTP ${status}` });
+      if (status >= 200 && status < 400) return end({ ok: true, answer: `HTTP ${status}` });
       let body = "";
       const finish = () =>
         end({ ok: false, answer: `HTTP ${status} ${statusMessage}${body && `: ${body.slice(0, LONGEST_ANSWER)}`}` });

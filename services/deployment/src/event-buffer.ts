@@ -1,0 +1,44 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+
+const GATHER_MS = 150;
+const MOST_AT_ONCE = 200;
+/** A build that writes without end fills no database. */
+const MOST_OF_A_STEP = 5000;
+
+/** Gathers what a step says and passes it on in groups, in order; what comes too thick is counted, not kept. */
+export class EventBuffer {
+  readonly #write: (events: JsonObject[]) => Promise<void>;
+  #waiting: JsonObject[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+  #taken = 0;
+
+  /** `write` is called with one group at a time. */
+  constructor(write: (events: JsonObject[]) => Promise<void>) {
+    this.#write = write;
+  }
+
+  /** Adds an event. */
+  add(event: JsonObject): void {
+    this.#taken += 1;
+    if (this.#taken > MOST_OF_A_STEP) return;
+    this.#waiting.push(event);
+    // The failure of a write shows in flush().
+    this.#timer ??= setTimeout(() => void this.#pass().catch(() => {}), GATHER_MS).unref();
+  }
+
+  /** Resolves when everything has been written; a new step begins then. @throws what the writing threw. */
+  async flush(): Promise<void> {
+    await this.#pass();
+    this.#taken = 0;
+  }
+
+  #pass(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing = this.#writing.then(async () => {
+      while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0, MOST_AT_ONCE));
+    });
+    return this.#writing;
+  }
+}

@@ -1,0 +1,72 @@
+import { type Manifest, surgeReplicas } from "@hms/manifest";
+import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
+import type { ServiceRecord } from "./service-record.ts";
+import type { RolloutRequest } from "./tables.ts";
+
+const NO_MANIFEST = { startTimeoutMs: 30_000, minHealthyTimeMs: 0, drainTimeoutMs: 30_000, stopGraceMs: 10_000 };
+
+/** Replicas after a deploy of this manifest: what the operator scaled to, within its bounds, else its minimum. */
+export function wantedAfterDeploy({ scaling }: Manifest, record: ServiceRecord | undefined): number {
+  const { min, max } = scaling;
+  return record?.scaledTo === undefined ? min : Math.min(max, Math.max(min, record.scaledTo));
+}
+
+function wantedAfter(kind: RolloutKind, manifest: Manifest, { record, request }: GrantScene): number {
+  switch (kind) {
+    case "deploy":
+    case "rollback":
+      return wantedAfterDeploy(manifest, record);
+    case "restart":
+      return record.wanted > 0 ? record.wanted : wantedAfterDeploy(manifest, record);
+    case "scale":
+      return request.replicas ?? record.wanted;
+    default:
+      return 0;
+  }
+}
+
+/** What is known when a rollout gets its lock. */
+export interface GrantScene {
+  record: ServiceRecord;
+  request: RolloutRequest;
+}
+
+/** What a rollout may do and with what, decided when its turn has come; a text says why it cannot happen any more. */
+export function grantRollout(state: RolloutState, scene: GrantScene) {
+  const { record } = scene;
+  const { kind } = state;
+  const isNew = kind === "deploy" || kind === "rollback";
+  const revision = isNew ? state.revision : record.currentRevision;
+  const manifest = record.revisions.get(revision)?.manifest;
+  if (manifest === undefined && kind !== "stop" && kind !== "remove") {
+    return `${record.service} has nothing to ${kind} any more: it was removed meanwhile.`;
+  }
+  return {
+    revision,
+    previousRevision: record.currentRevision,
+    trafficRevision: record.trafficRevision,
+    policy: policyOf(kind, manifest, scene),
+    existing: record.replicas
+      .filter(({ phase }) => phase === "running")
+      .map(({ id, revision: own, ordinal, traffic }) => ({ id, revision: own, ordinal, traffic })),
+  };
+}
+
+function policyOf(kind: RolloutKind, manifest: Manifest | undefined, scene: GrantScene): RolloutPolicy {
+  if (manifest === undefined) {
+    return { ...NO_MANIFEST, wanted: 0, surge: 1, deadlineMs: 300_000, release: "none", runsReleaseCommand: false };
+  }
+  const { health, rollout, run, stopGraceMs } = manifest;
+  const wanted = wantedAfter(kind, manifest, scene);
+  return {
+    wanted,
+    surge: surgeReplicas(rollout.maxSurge, Math.max(1, wanted)),
+    startTimeoutMs: health.startTimeoutMs,
+    minHealthyTimeMs: health.minHealthyTimeMs,
+    drainTimeoutMs: rollout.drainTimeoutMs,
+    stopGraceMs,
+    deadlineMs: rollout.deadlineMs,
+    release: kind === "deploy" ? "make" : kind === "rollback" ? "find" : "none",
+    runsReleaseCommand: kind === "deploy" && run.release !== undefined,
+  };
+}

@@ -1,0 +1,226 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { transition } from "./rollout-machine.ts";
+import type { Effect, RolloutInput, RolloutKind, RolloutPolicy } from "./rollout-state.ts";
+import { hasEnded } from "./rollout-state.ts";
+import { failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
+
+interface Script {
+  kind?: RolloutKind;
+  old?: number;
+  /** Old replicas that are ready; default all. */
+  oldReady?: number;
+  policy?: Partial<RolloutPolicy>;
+  revision?: number;
+  /** What happens instead of success, by the n-th effect of a kind: "verify:2". */
+  failing?: string[];
+}
+
+/** What an effect leads to in this script, and what it does to the health of replicas. */
+function answer(
+  effect: Effect,
+  nth: number,
+  { failing, ready }: { failing: string[]; ready: Set<string> },
+): RolloutInput {
+  if (failing.includes(`${effect.kind}:${nth}`)) return { type: "failed", failure: failure(effect) };
+  for (const id of effect.ids) {
+    if (effect.kind === "verify") ready.add(id);
+    if (effect.kind === "stop") ready.delete(id);
+  }
+  return success(effect);
+}
+
+/** Walks a rollout through, every effect done at once; answers with what was done, in order. */
+function walk(script: Script) {
+  const { kind = "deploy", old = 2, oldReady = old, failing = [] } = script;
+  const existing = oldReplicas(old);
+  const ready = new Set(existing.slice(0, oldReady).map(({ id }) => id));
+  const revision = script.revision ?? (kind === "deploy" ? 2 : 1);
+  const previousRevision = old > 0 ? 1 : 0;
+  const grant = {
+    revision,
+    previousRevision,
+    trafficRevision: previousRevision,
+    policy: policy(script.policy),
+    existing,
+  };
+  const effects: Effect[] = [];
+  const titles: string[] = [];
+  let state = planned(kind);
+  let input: RolloutInput = { type: "locked", grant };
+  for (let now = 0; !hasEnded(state); now += 100) {
+    const next = transition(state, input, { now, ready });
+    state = next.state;
+    titles.push(...next.events.flatMap(finishedTitle));
+    if (!state.doing) break;
+    effects.push(state.doing);
+    const nth = effects.filter((each) => each.kind === state.doing?.kind).length;
+    input = answer(state.doing, nth, { failing, ready });
+  }
+  return { state, done: effects.map(inWords), titles };
+}
+
+function finishedTitle({ stepFinished }: JsonObject): string[] {
+  const { title, ok } = (stepFinished ?? {}) as { title?: string; ok?: boolean };
+  return title === undefined ? [] : [`${ok ? "✓" : "✗"} ${title}`];
+}
+
+const inWords = ({ kind, ids }: Effect) => [kind, ...ids.map(short)].join(" ");
+const short = (id: string) => id.split("/").slice(2).join("/").replace(/-.*/, "");
+describe("a deploy", () => {
+  test("of the first revision starts all replicas, registers them, and says what happened", () => {
+    const { state, done, titles } = walk({ old: 0 });
+    expect(done).toEqual([
+      "prepare",
+      "start 2/1 2/2",
+      "verify 2/1 2/2",
+      "shift 2/1 2/2",
+      "bake 2/1 2/2",
+      "prove 2/1 2/2",
+    ]);
+    expect(titles).toEqual([
+      "✓ Release prepared (12 files, sha256:abababab…)",
+      "✓ Replicas 1 and 2 of 2 started",
+      "✓ Replicas 1 and 2 of 2 healthy",
+      "✓ Registered in service mesh",
+      "✓ Replicas 1 and 2 of 2 healthy under traffic",
+      "✓ Revision 2 serves (2/2 replicas, sha256:abababab…)",
+    ]);
+    expect(state).toMatchObject({ phase: "succeeded", trafficRevision: 2 });
+  });
+
+  test("replaces one by one: new in, confirmed, then as many old ones out", () => {
+    const { done } = walk({});
+    const turn = (n: number, old: number) => [
+      `start 2/${n}`,
+      `verify 2/${n}`,
+      `shift 2/${n}`,
+      `bake 2/${n}`,
+      `drain 1/${old}`,
+      `stop 1/${old}`,
+    ];
+    expect(done).toEqual(["prepare", ...turn(1, 2), ...turn(2, 1), "prove 2/1 2/2"]);
+  });
+
+  test("lets the new revision's routes apply once no old replica gets requests", () => {
+    const seen: string[] = [];
+    let state = planned("deploy");
+    const existing = oldReplicas(1);
+    const grant = { revision: 2, previousRevision: 1, trafficRevision: 1, policy: policy({ wanted: 1 }), existing };
+    let input: RolloutInput = { type: "locked", grant };
+    while (!hasEnded(state)) {
+      state = transition(state, input, { now: 0, ready: new Set(["default/a/1/1-old"]) }).state;
+      if (state.doing) {
+        seen.push(`${state.doing.kind} ${state.trafficRevision}`);
+        input = success(state.doing);
+      }
+    }
+    expect(seen.filter((entry) => /shift|drain/.test(entry))).toEqual(["shift 1", "drain 2"]);
+  });
+
+  test("runs the release command once, before anything starts", () => {
+    const { done } = walk({ policy: { runsReleaseCommand: true } });
+    expect(done.slice(0, 3)).toEqual(["prepare", "release", "start 2/1"]);
+    expect(done.filter((entry) => entry === "release")).toHaveLength(1);
+  });
+
+  test("whose release command fails has touched nothing", () => {
+    const { state, done } = walk({ policy: { runsReleaseCommand: true }, failing: ["release:1"] });
+    expect(done).toEqual(["prepare", "release"]);
+    expect(state.phase).toBe("rolled_back");
+  });
+
+  test("whose first replica does not become healthy stops it and never shifts traffic", () => {
+    const { state, done } = walk({ failing: ["verify:1"] });
+    expect(done).toEqual(["prepare", "start 2/1", "verify 2/1", "stop 2/1"]);
+    expect(state).toMatchObject({ phase: "rolled_back", failure: { reason: "verify failed." } });
+    expect(state.replicas.map(({ id }) => short(id))).toEqual(["1/1", "1/2"]);
+  });
+
+  test("that fails halfway brings the old replicas back before the new ones leave", () => {
+    const { state, done } = walk({ failing: ["verify:2"] });
+    expect(done.slice(done.indexOf("verify 2/2"))).toEqual([
+      "verify 2/2",
+      "start 1/2",
+      "verify 1/2",
+      "shift 1/1 1/2",
+      "drain 2/1",
+      "stop 2/1",
+      "stop 2/2",
+    ]);
+    expect(state.phase).toBe("rolled_back");
+    expect(state.trafficRevision).toBe(1);
+  });
+
+  test("that cannot be undone ends failed and leaves what serves alone", () => {
+    const { state } = walk({ failing: ["verify:2", "verify:3"] });
+    expect(state.phase).toBe("failed");
+    const serving = state.replicas.filter(({ traffic, phase }) => traffic === "active" && phase === "running");
+    expect(serving.map(({ id }) => short(id)).sort()).toEqual(["1/1", "1/2", "2/1"]);
+    expect(state.failure?.reason).toContain("Undoing it failed too");
+  });
+
+  test("over a revision without a healthy replica goes direct: all at once, nothing to be careful with", () => {
+    const { state, done } = walk({ old: 3, oldReady: 0, policy: { wanted: 3 } });
+    expect(done.slice(1, 3)).toEqual(["start 2/1 2/2 2/3", "verify 2/1 2/2 2/3"]);
+    expect(state).toMatchObject({ direct: true, phase: "succeeded" });
+  });
+
+  test("that was the first one and fails leaves nothing behind, also not in the mesh", () => {
+    const early = walk({ old: 0, failing: ["verify:1"] });
+    expect(early.done.at(-1)).toBe("stop 2/1 2/2");
+    const late = walk({ old: 0, failing: ["bake:1"] });
+    expect(late.done.slice(-4)).toEqual(["shift", "drain 2/1 2/2", "stop 2/1 2/2", "unregister"]);
+    for (const { state } of [early, late]) expect(state).toMatchObject({ phase: "rolled_back", replicas: [] });
+  });
+
+  test("to more replicas uses the room, to fewer never goes below what is wanted", () => {
+    expect(walk({ old: 2, policy: { wanted: 4 } }).done.slice(1, 2)).toEqual(["start 2/1 2/2 2/3"]);
+    const fewer = walk({ old: 4, policy: { wanted: 2 } });
+    expect(fewer.done.filter((entry) => entry.startsWith("drain"))).toEqual(
+      ["drain 1/4", "drain 1/3 1/2 1/1"].map(sorted),
+    );
+    expect(fewer.state.phase).toBe("succeeded");
+  });
+});
+
+const sorted = (entry: string) => {
+  const [word, ...rest] = entry.split(" ");
+  return [word, ...rest.sort()].join(" ");
+};
+
+describe("the other kinds", () => {
+  test("scale up adds, scale down drains and stops the youngest", () => {
+    expect(walk({ kind: "scale", policy: { wanted: 4, release: "none" } }).done).toEqual([
+      "start 1/3 1/4",
+      "verify 1/3 1/4",
+      "shift 1/3 1/4",
+      "bake 1/3 1/4",
+      "prove 1/1 1/2 1/3 1/4",
+    ]);
+    expect(walk({ kind: "scale", policy: { wanted: 1, release: "none" } }).done).toEqual([
+      "drain 1/2",
+      "stop 1/2",
+      "prove 1/1",
+    ]);
+  });
+
+  test("restart replaces every replica by one of the same revision", () => {
+    const { state, done } = walk({ kind: "restart", policy: { release: "none" } });
+    expect(done.filter((entry) => entry.startsWith("start"))).toEqual(["start 1/1", "start 1/2"]);
+    expect(state.replicas.every(({ id, revision }) => id.endsWith("abcdef") && revision === 1)).toBe(true);
+  });
+
+  test("stop drains and stops everything, remove also forgets it", () => {
+    const nothing = { wanted: 0, release: "none" } as const;
+    expect(walk({ kind: "stop", policy: nothing }).done).toEqual(["drain 1/1 1/2", "stop 1/1 1/2", "prove"]);
+    const { done } = walk({ kind: "remove", policy: nothing });
+    expect(done).toEqual(["drain 1/1 1/2", "stop 1/1 1/2", "unregister", "forget"]);
+  });
+
+  test("rollback only looks for its release before it starts", () => {
+    const { titles, state } = walk({ kind: "rollback", revision: 2, policy: { release: "find" } });
+    expect(titles[0]).toBe("✓ Release of revision 2 is there (sha256:abababab…)");
+    expect(state.phase).toBe("succeeded");
+  });
+});

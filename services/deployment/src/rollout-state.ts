@@ -1,0 +1,168 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+
+/** What a rollout does. */
+export type RolloutKind = "deploy" | "rollback" | "restart" | "scale" | "stop" | "remove";
+
+/** Where a rollout is, in the order of ARCHITECTURE §6. */
+export type RolloutPhase =
+  | "planned"
+  | "locked"
+  | "prepared"
+  | "scaling"
+  | "verifying"
+  | "shifting"
+  | "baking"
+  | "draining"
+  | "succeeded"
+  | "reverting"
+  | "rolled_back"
+  | "failed";
+
+/** What traffic a replica is meant to get; whether it does depends on its health too. */
+export type ReplicaTraffic = "none" | "active" | "draining";
+
+/** One replica as a rollout sees it. */
+export interface RolloutReplica {
+  id: string;
+  revision: number;
+  /** Counts from 1 within the service. */
+  ordinal: number;
+  /** kept: stays as it is · fresh: comes · retiring: goes · restored: comes back for one that had gone already. */
+  role: "kept" | "fresh" | "retiring" | "restored";
+  /** planned: not started · running: wanted on the machine · stopping: wanted gone. */
+  phase: "planned" | "running" | "stopping";
+  traffic: ReplicaTraffic;
+}
+
+/** What a rollout obeys, from the manifest of its revision. */
+export interface RolloutPolicy {
+  /** Replicas when it is over. */
+  wanted: number;
+  /** Replicas allowed beyond that meanwhile. */
+  surge: number;
+  startTimeoutMs: number;
+  minHealthyTimeMs: number;
+  drainTimeoutMs: number;
+  stopGraceMs: number;
+  /** From the first replica's start until the revision serves. */
+  deadlineMs: number;
+  /** make: copy and build the program · find: the release has to be there · none: not needed. */
+  release: "make" | "find" | "none";
+  /** True if the manifest has a release command and this rollout has to run it. */
+  runsReleaseCommand: boolean;
+}
+
+/** What the outside does for a rollout; each may be done twice with the same outcome. */
+export type EffectKind =
+  | "prepare"
+  | "release"
+  | "start"
+  | "verify"
+  | "shift"
+  | "bake"
+  | "drain"
+  | "stop"
+  | "prove"
+  | "unregister"
+  | "forget";
+
+/** The one effect that is under way; journalled before it starts. */
+export interface Effect {
+  readonly kind: EffectKind;
+  /** The replicas it is about. */
+  readonly ids: readonly string[];
+  /** Epoch milliseconds; an effect that is not done by then has failed. */
+  until: number;
+  readonly stepId: string;
+  /** Epoch milliseconds. */
+  readonly startedAt: number;
+  readonly title: string;
+}
+
+/** Why something failed; parts that messages have too are in protobuf's JSON form. */
+export interface Failure {
+  reason: string;
+  remedy: string;
+  replicaId?: string;
+  lastProbe?: string;
+  exit?: JsonObject;
+  lastLogLines?: JsonObject[];
+}
+
+/** A sealed copy of a program. */
+export interface ReleaseFacts {
+  digest: string;
+  fileCount: number;
+  reused: boolean;
+}
+
+/** Everything a rollout has to remember, as plain JSON: from it alone any server can carry the rollout on. */
+export interface RolloutState {
+  rolloutId: string;
+  environment: string;
+  service: string;
+  kind: RolloutKind;
+  phase: RolloutPhase;
+  revision: number;
+  /** The revision that serves before the rollout; 0: none. */
+  previousRevision: number;
+  policy: RolloutPolicy;
+  replicas: RolloutReplica[];
+  /** Replicas that had traffic when the lock was taken. */
+  originals: number;
+  /** True if what serves has no ready replica, so there is nothing to be careful with. */
+  direct: boolean;
+  /** True once a new replica was meant to get traffic. */
+  shifted: boolean;
+  /** Epoch milliseconds by which the revision has to serve; draining does not count. */
+  serveBy: number;
+  /** The revision whose routes apply. */
+  trafficRevision: number;
+  release?: ReleaseFacts;
+  failure?: Failure;
+  /** Unset before the lock is taken and after the end. */
+  doing?: Effect;
+  /** Steps so far. */
+  steps: number;
+}
+
+/** What holds for a rollout that has just got its lock. */
+export interface LockGrant {
+  revision: number;
+  previousRevision: number;
+  trafficRevision: number;
+  policy: RolloutPolicy;
+  existing: Pick<RolloutReplica, "id" | "revision" | "ordinal" | "traffic">[];
+}
+
+/** What an effect brought. */
+export interface EffectResult {
+  release?: ReleaseFacts;
+  /** Data planes that serve the new picture. */
+  nodes?: number;
+  /** Requests that were still running at the end of draining. */
+  left?: number;
+}
+
+/** What happens to a rollout. */
+export type RolloutInput =
+  | { type: "locked"; grant: LockGrant }
+  | { type: "done"; result: EffectResult }
+  | { type: "failed"; failure: Failure }
+  /** Nobody could carry it on for a while. */
+  | { type: "resumed"; awayMs: number; why: string }
+  /** It never got its lock, or got it in vain. */
+  | { type: "refused"; failure: Failure };
+
+/** What the machine knows of the world beside its state. */
+export interface RolloutView {
+  /** Epoch milliseconds. */
+  now: number;
+  /** Replicas whose health checks pass. */
+  ready: ReadonlySet<string>;
+}
+
+/** True once nothing more will happen. */
+export function hasEnded({ phase }: Pick<RolloutState, "phase">): boolean {
+  return phase === "succeeded" || phase === "rolled_back" || phase === "failed";
+}

@@ -1,0 +1,276 @@
+import { type agent, deployment, mesh } from "@hms/contracts";
+import { waitFor } from "@hms/testkit";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openSite, outcomeOf } from "./testing/test-site.ts";
+
+const { RolloutState, ServiceHealth } = deployment;
+const echo = { environment: "default", service: "echo" };
+
+let site: Awaited<ReturnType<typeof openSite>>;
+beforeEach(async () => {
+  site = await openSite();
+});
+afterEach(async () => {
+  await site[Symbol.asyncDispose]();
+});
+
+describe("a deploy", () => {
+  test("ends with the revision serving, and says what happened", async () => {
+    const { titles, ended, events } = await site.deploy({ version: "1" });
+    expect(titles).toEqual([
+      expect.stringMatching(/^Release prepared \(1 file, sha256:[0-9a-f]{8}…\)$/),
+      "Replicas 1 and 2 of 2 started",
+      "Replicas 1 and 2 of 2 healthy",
+      "Registered in service mesh",
+      "Replicas 1 and 2 of 2 healthy under traffic",
+      expect.stringMatching(/^Revision 1 serves \(2\/2 replicas, sha256:/),
+    ]);
+    expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, serviceUrls: ["http://echo.mesh/echo"] });
+    expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
+    expect(events[0]?.event).toMatchObject({ case: "planned", value: { revision: 1n, service: "echo" } });
+    expect(site.plane.active).toHaveLength(2);
+    const { service, replicas, releaseDigest } = await site.client.getService(echo);
+    expect(service).toMatchObject({ health: ServiceHealth.HEALTHY, replicasReady: 2, replicasWanted: 2, version: "1" });
+    expect(replicas.map(({ ready }) => ready)).toEqual([true, true]);
+    expect(releaseDigest).toMatch(/^sha256:[0-9a-f]{64}$/);
+  });
+
+  test("of a new version under load fails no request", async () => {
+    await site.deploy({ version: "1", replicas: 3 });
+    site.plane.load(3);
+    const { ended } = await site.deploy({ version: "2", replicas: 3 });
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(await site.plane.stopLoad()).toEqual([]);
+    expect(site.plane.active.every(({ revision }) => revision === 2n)).toBe(true);
+    expect(site.agent.running()).toHaveLength(3);
+    expect(site.plane.answers.at(-1)?.version).toBe("2");
+    // At no time less capacity than before.
+    const pictures = site.plane.pictures.slice(site.plane.pictures.findIndex((picture) => picture.length >= 3));
+    const active = pictures.map((picture) => picture.filter(({ state }) => state === mesh.EndpointState.ACTIVE).length);
+    expect(Math.min(...active)).toBeGreaterThanOrEqual(3);
+  });
+
+  test("of a version that never becomes healthy gives it no traffic and says why", async () => {
+    await site.deploy({ version: "good" });
+    site.plane.load(5);
+    const sick =
+      'http.createServer((q, r) => { r.statusCode = 503; r.end("warming up for ever"); }).listen(Number(process.env.PORT), "127.0.0.1"); console.log("I am sick"); return;';
+    const manifest = "rollout: {deadline: 5s}\n";
+    const { ended, titles } = await site.deploy({ version: "sick", before: sick, manifest });
+    expect(ended.state).toBe(RolloutState.ROLLED_BACK);
+    expect(ended.failure?.reason).toMatch(/^Replica 2\/1-\w+ was not healthy within/);
+    expect(ended.failure?.lastProbe).toBe("HTTP 503 Service Unavailable: warming up for ever");
+    expect(ended.failure?.lastLogLines.map(({ text }) => text)).toEqual(["I am sick"]);
+    expect(ended.failure?.remedy).toContain("GET /healthz");
+    expect(ended.failure?.changes).toMatchObject([
+      { key: "version", before: "good", after: "sick" },
+      { key: "rollout.deadline" },
+    ]);
+    expect(titles.some((title) => title.startsWith("✗ Waiting for replica 1/2"))).toBe(true);
+    expect(await site.plane.stopLoad()).toEqual([]);
+    expect(site.plane.pictures.flat().some(({ revision }) => revision === 2n)).toBe(false);
+    expect(site.agent.running()).toHaveLength(2);
+  });
+
+  test("of a version that crashes fails with its exit code long before the deadline", async () => {
+    await site.deploy({ version: "good" });
+    const began = performance.now();
+    const { ended } = await site.deploy({
+      version: "bad",
+      before: 'console.log("no database today"); process.exit(17);',
+    });
+    expect(performance.now() - began).toBeLessThan(3500);
+    expect(ended.failure).toMatchObject({ exit: { code: 17 }, reason: expect.stringContaining("exit code 17") });
+    expect(ended.failure?.lastLogLines.at(-1)?.text).toBe("no database today");
+    expect(site.agent.running()).toHaveLength(2);
+  });
+
+  test("that is the first and fails leaves nothing behind", async () => {
+    const { ended } = await site.deploy({ version: "bad", before: "process.exit(1);" });
+    expect(ended).toMatchObject({ state: RolloutState.ROLLED_BACK, revision: 0n, serviceUrls: [] });
+    expect(site.agent.running()).toEqual([]);
+    const { content } = await site.mesh.getSnapshot({});
+    expect(content?.services).toEqual([]);
+    const { service } = await site.client.getService(echo);
+    expect(service).toMatchObject({ revision: 0n, health: ServiceHealth.DOWN });
+  });
+
+  test("over a version that has broken down in the meantime goes direct", async () => {
+    const dies = `require("node:fs").existsSync("/tmp/hms-dead-" + process.env.MARK) && process.exit(3);`;
+    const mark = String(process.pid);
+    const manifest = `env: {MARK: "${mark}"}\n`;
+    await site.deploy({ version: "1", before: dies, manifest });
+    const { writeFileSync, rmSync } = await import("node:fs");
+    writeFileSync(`/tmp/hms-dead-${mark}`, "");
+    try {
+      for (const id of site.agent.running()) process.kill(site.agent.pidOf(id), "SIGKILL");
+      await waitFor(async () => (await site.client.getService(echo)).service?.health === ServiceHealth.DOWN, {
+        describe: "the service to be down",
+      });
+      const { ended, events } = await site.deploy({ version: "2" });
+      expect(ended.state).toBe(RolloutState.SUCCEEDED);
+      const progress = events.flatMap(({ event }) => (event.case === "stepProgress" ? [event.value.message] : []));
+      expect(progress).toContain("No replica of the serving revision is healthy, so it is replaced at once.");
+    } finally {
+      rmSync(`/tmp/hms-dead-${mark}`);
+    }
+  });
+
+  test("runs build and release command, passes their output on, and goes back if the release command fails", async () => {
+    const run = "run: {command: exec node server.js, build: echo built, release: 'echo migrated; exit 0'}\n";
+    const written = site.program.write({ version: "1" });
+    const manifest = written.manifest.replace(/run:\n {2}command: .*\n/, run);
+    const { ended, events } = await outcomeOf(site.client.deploy({ ...written, manifest }));
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    const output = events.flatMap(({ event }) => (event.case === "stepOutput" ? [event.value.text] : []));
+    expect(output).toEqual(["built", "migrated"]);
+    const failing = manifest.replace("exit 0", "exit 9");
+    const second = await outcomeOf(site.client.deploy({ ...written, manifest: failing }));
+    expect(second.ended).toMatchObject({ state: RolloutState.ROLLED_BACK, failure: { exit: { code: 9 } } });
+    expect(site.plane.active.every(({ revision }) => revision === 1n)).toBe(true);
+  });
+
+  test("leaves the rollout going when the caller goes, to be watched by anybody at any time", async () => {
+    const request = site.program.write({ version: "1" });
+    let rolloutId = "";
+    for await (const event of site.client.deploy(request)) {
+      rolloutId = event.rolloutId;
+      break;
+    }
+    const first = await outcomeOf(site.client.watchRollout({ rolloutId }));
+    const again = await outcomeOf(site.client.watchRollout({ rolloutId }));
+    expect(first.ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(again.events).toEqual(first.events);
+  });
+});
+
+describe("two deploys of one service at once", () => {
+  test("happen one after the other, and the second says for whom it waits", async () => {
+    const [first, second] = await Promise.all([
+      site.deploy({ version: "same", before: "const until = Date.now() + 300; while (Date.now() < until);" }),
+      outcomeOf(site.client.deploy(site.program.write({ version: "same" }))),
+    ]);
+    const states = [first, second].map(({ ended }) => ended.state);
+    expect(states).toEqual([RolloutState.SUCCEEDED, RolloutState.SUCCEEDED]);
+    const waiting = [first, second].flatMap(({ events }) => events.filter(({ event }) => event.case === "waiting"));
+    expect(waiting).toHaveLength(1);
+    expect(site.agent.running()).toHaveLength(2);
+  });
+
+  test("the second fails with the holder's name if it does not want to wait", async () => {
+    const slow = "const until = Date.now() + 500; while (Date.now() < until);";
+    const stream = site.client.deploy(site.program.write({ version: "slow", before: slow }))[Symbol.asyncIterator]();
+    const { value } = await stream.next();
+    const holder = (value as deployment.RolloutEvent).rolloutId;
+    const refused = site.deploy({ version: "2" }, { refuseIfLocked: true });
+    await expect(refused).rejects.toMatchObject({
+      code: "ABORTED",
+      details: { reason: "ROLLOUT_LOCKED", metadata: { holder, kind: "deploy", since: expect.stringMatching(/^20/) } },
+    });
+    await outcomeOf(site.client.watchRollout({ rolloutId: holder }));
+  });
+});
+
+describe("rollback", () => {
+  test("brings back the last good release with its manifest and environment", async () => {
+    const manifest = `env: {SUFFIX: "-$\{env.WORD}"}\n`;
+    await site.deploy({ version: "1", manifest }, { variables: { WORD: "old" } });
+    await site.deploy({ version: "2", manifest }, { variables: { WORD: "new" } });
+    await site.deploy({ version: "bad", before: "process.exit(1);" });
+    const { ended } = await outcomeOf(site.client.rollback(echo));
+    expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 1n });
+    site.plane.load(5);
+    await waitFor(() => site.plane.answers.length > 5, { describe: "some answers" });
+    expect(await site.plane.stopLoad()).toEqual([]);
+    expect(site.plane.answers.at(-1)?.version).toBe("1-old");
+    await expect(outcomeOf(site.client.rollback(echo))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
+  });
+
+  test("to a release that is not there any more touches nothing", async () => {
+    await site.deploy({ version: "1" });
+    const { releaseDigest } = await site.client.getService(echo);
+    await site.deploy({ version: "2" });
+    site.agent.loseRelease(releaseDigest);
+    const before = site.plane.pictures.length;
+    const { ended } = await outcomeOf(site.client.rollback(echo));
+    expect(ended).toMatchObject({ state: RolloutState.ROLLED_BACK, revision: 2n });
+    expect(ended.failure?.reason).toContain("release of revision 1 is not on this machine");
+    expect(site.plane.pictures).toHaveLength(before);
+  });
+});
+
+describe("the other verbs", () => {
+  test("scale, restart, stop and remove do what they say", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    site.plane.load(5);
+    expect((await outcomeOf(site.client.scale({ ...echo, replicas: 3 }))).ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.plane.active).toHaveLength(3);
+    const before = new Set(site.agent.running());
+    expect((await outcomeOf(site.client.restart(echo))).ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.agent.running().filter((id) => before.has(id))).toEqual([]);
+    expect((await outcomeOf(site.client.scale({ ...echo, replicas: 1 }))).ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.plane.active).toHaveLength(1);
+    expect(await site.plane.stopLoad()).toEqual([]);
+
+    expect((await outcomeOf(site.client.stop(echo))).ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.agent.running()).toEqual([]);
+    expect(site.plane.entry).toMatchObject({ endpoints: [], routes: [{ path: "/echo" }] });
+    expect((await site.client.getService(echo)).service?.health).toBe(ServiceHealth.STOPPED);
+    expect((await outcomeOf(site.client.restart(echo))).ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.plane.active).toHaveLength(1);
+
+    const { ended, events } = await outcomeOf(site.client.remove(echo));
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(site.plane.entry).toBeUndefined();
+    expect(site.agent.logs).toEqual([]);
+    await expect(site.client.getService(echo)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const replay = await outcomeOf(site.client.watchRollout({ rolloutId: events[0]?.rolloutId ?? "" }));
+    expect(replay.ended.state).toBe(RolloutState.SUCCEEDED);
+  });
+
+  test("refuse names that are none, and name the nearest service", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    await expect(site.client.getService({ environment: "", service: "ecko" })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+      message: expect.stringContaining('Did you mean "echo"?'),
+    });
+    await expect(site.client.getService({ environment: "", service: "../x" })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    await expect(outcomeOf(site.client.scale({ ...echo, replicas: 99 }))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    await expect(outcomeOf(site.client.watchRollout({ rolloutId: "nope" }))).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
+  test("lists page by page, newest rollouts first", async () => {
+    for (const name of ["a", "b", "c"]) await site.deploy({ version: "1", replicas: 1, name });
+    const first = await site.client.listServices({ environment: "", pageSize: 2 });
+    expect(first.services.map(({ name }) => name)).toEqual(["a", "b"]);
+    const second = await site.client.listServices({ environment: "", pageSize: 2, pageToken: first.nextPageToken });
+    expect(second.services.map(({ name }) => name)).toEqual(["c"]);
+    expect(second.nextPageToken).toBe("");
+    await outcomeOf(site.client.restart({ environment: "", service: "a" }));
+    const { rollouts, nextPageToken } = await site.client.listRollouts({ environment: "", service: "a", pageSize: 1 });
+    expect(rollouts).toMatchObject([
+      { kind: deployment.RolloutKind.RESTART, state: RolloutState.SUCCEEDED, version: "1" },
+    ]);
+    const rest = await site.client.listRollouts({ environment: "", service: "a", pageToken: nextPageToken });
+    expect(rest.rollouts).toMatchObject([{ kind: deployment.RolloutKind.DEPLOY }]);
+  });
+
+  test("run a command in the service's release and environment", async () => {
+    await site.deploy({ version: "1", replicas: 1, manifest: "env: {WORD: hello}\n" });
+    const command = ["sh", "-c", 'echo "$WORD $(ls)"'];
+    let text = "";
+    let exit: agent.ExitStatus | undefined;
+    for await (const { event } of site.client.runCommand({ ...echo, command })) {
+      if (event.case === "output") text += Buffer.from(event.value.data).toString();
+      if (event.case === "exit") exit = event.value;
+    }
+    expect(text).toBe("hello server.js\n");
+    expect(exit?.code).toBe(0);
+  });
+});

@@ -1,0 +1,54 @@
+import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
+import { noSuchService } from "./errors.ts";
+import { checkedName, nearestName } from "./service-name.ts";
+import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
+import { readRevisions, readRollouts, readServiceNames, readServicePage, readServices } from "./service-store.ts";
+import type { DeploymentTables } from "./tables.ts";
+
+type Database = ServiceDatabase<DeploymentTables>["db"];
+
+/** A person waits this long for the database. */
+const PATIENCE_MS = 10_000;
+
+/** Answers questions about services from the database, waiting for it if it is away. */
+export class ServiceReader {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  #read<T>(query: (db: Database) => Promise<T>): Promise<T> {
+    return retryWhileUnavailable(() => query(this.#db), { deadlineMs: PATIENCE_MS });
+  }
+
+  /** A service; undefined if there is none. */
+  async find(key: ServiceKey): Promise<ServiceRecord | undefined> {
+    return (await this.#read((db) => readServices(db, key)))[0];
+  }
+
+  /** A service of a request. @throws HmsError INVALID_ARGUMENT, or NOT_FOUND with the nearest name. */
+  async existing(request: { environment: string; service: string }): Promise<ServiceRecord> {
+    const environment = checkedName("environment", request.environment || "default");
+    const service = checkedName("service", request.service);
+    const record = await this.find({ environment, service });
+    if (record) return record;
+    const names = await this.#read((db) => readServiceNames(db, environment));
+    throw noSuchService({ environment, service }, nearestName(service, names));
+  }
+
+  /** A page of services by environment and name. */
+  page(page: Parameters<typeof readServicePage>[1]): Promise<ServiceRecord[]> {
+    return this.#read((db) => readServicePage(db, page));
+  }
+
+  /** Every revision of a service, oldest first. */
+  revisions(key: ServiceKey): Promise<RevisionRecord[]> {
+    return this.#read((db) => readRevisions(db, key));
+  }
+
+  /** A page of a service's rollouts, newest first. */
+  rollouts(page: Parameters<typeof readRollouts>[1]) {
+    return this.#read((db) => readRollouts(db, page));
+  }
+}

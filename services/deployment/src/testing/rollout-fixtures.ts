@@ -1,0 +1,50 @@
+import { plannedRollout } from "../rollout-machine.ts";
+import type {
+  Effect,
+  EffectResult,
+  Failure,
+  LockGrant,
+  RolloutInput,
+  RolloutKind,
+  RolloutPolicy,
+  RolloutState,
+} from "../rollout-state.ts";
+
+/** A policy of two replicas, with changes. */
+export const policy = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
+  wanted: 2,
+  surge: 1,
+  startTimeoutMs: 30_000,
+  minHealthyTimeMs: 1000,
+  drainTimeoutMs: 30_000,
+  stopGraceMs: 10_000,
+  deadlineMs: 300_000,
+  release: "make",
+  runsReleaseCommand: false,
+  ...change,
+});
+
+/** Replicas of revision 1 that have traffic. */
+export const oldReplicas = (count: number): LockGrant["existing"] =>
+  Array.from({ length: count }, (_, index) => ({
+    id: `default/a/1/${index + 1}-old`,
+    revision: 1,
+    ordinal: index + 1,
+    traffic: "active" as const,
+  }));
+
+/** A rollout of service "a" to revision 2 that waits for its lock. */
+export function planned(kind: RolloutKind): RolloutState {
+  const names = { rolloutId: "r-abcdef", environment: "default", service: "a" };
+  return plannedRollout({ ...names, kind, revision: 2, previousRevision: 1 });
+}
+
+/** An effect that failed. */
+export const failure = ({ kind }: Effect): Failure => ({ reason: `${kind} failed.`, remedy: "" });
+
+/** An effect that was done. */
+export function success({ kind }: Effect): RolloutInput {
+  const result: EffectResult = { nodes: 1 };
+  if (kind === "prepare") result.release = { digest: `sha256:${"ab".repeat(32)}`, fileCount: 12, reused: false };
+  return { type: "done", result };
+}
