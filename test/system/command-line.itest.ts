@@ -13,7 +13,7 @@ afterAll(async () => {
   await platform?.[Symbol.asyncDispose]();
 }, 60_000);
 
-const SLOW = "const until = Date.now() + 2500; while (Date.now() < until);";
+const SLOW = "const until = Date.now() + 1500; while (Date.now() < until);";
 const slowly = (version: string) => echoService(platform, { version, replicas: 1, before: SLOW });
 const shell = (script: string) => runCommand(["sh", "-c", script], { ...platform.env, HMS_SYS: hmsSys });
 const settled = () => platform.cli("status", "echo-svc", "--wait");
@@ -91,7 +91,7 @@ describe("a reader that leaves early", () => {
       const line = command.replace("$FILE", slowly("head"));
       const { stderr } = await shell(`"$HMS_SYS" ${line} | head -1 >/dev/null`);
       expect(stderr).not.toMatch(/EPIPE|Error:|\n\s+at /);
-      await settled();
+      if (command.startsWith("deploy")) await settled();
     },
     60_000,
   );
@@ -100,22 +100,17 @@ describe("a reader that leaves early", () => {
 describe("-o json", () => {
   const documents = [
     "services",
-    "services --all-environments",
     "status",
     "status echo-svc",
-    "status echo-svc --wait",
     "history echo-svc",
     "doctor",
     "explain manifest",
-    "explain manifest.health.http",
     "plan FILE",
     "restart-component dataplane",
   ];
   const lines = [
     "deploy FILE",
     "scale echo-svc 2",
-    "scale echo-svc 1",
-    "restart echo-svc",
     "restart echo-svc --detach",
     "logs echo-svc --tail 3",
     "run echo-svc -- sh -c 'echo out; echo err >&2; exit 3'",
@@ -125,12 +120,10 @@ describe("-o json", () => {
   ];
   const errors = [
     "status nobody",
-    "logs nobody",
     "history ../x",
     "deploy /nowhere.yml",
     "scale echo-svc many",
     "run nobody -- true",
-    "watch nobody",
     "restart-component nobody",
     "explain nothing",
   ];

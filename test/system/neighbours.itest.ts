@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +56,8 @@ describe("a gateway port that somebody has", () => {
 test("Ctrl-C while `up` deploys ends everything that it has started", async () => {
   const { env, home } = freshEnvironment("early");
   const processes = collectProcesses(home);
-  const file = join(home, "slow.hms.yml");
+  mkdirSync(join(home, "src"));
+  const file = join(home, "src", "slow.hms.yml");
   writeFileSync(file, 'name: slow-svc\nversion: "1"\nrun:\n  command: exec sleep 1000\n');
   const child = spawn(hmsSys, ["up", "--deploy", file], { env, stdio: ["ignore", "ignore", "pipe"] });
   child.stderr.on("data", (text) => {
@@ -65,6 +66,15 @@ test("Ctrl-C while `up` deploys ends everything that it has started", async () =
   await new Promise((done) => child.once("close", done));
   await processes.assertNoneLeft();
 }, 60_000);
+
+test("of two `up` that race for one installation one starts it, and the other exits 6", async () => {
+  const { env, home } = freshEnvironment("race");
+  const processes = collectProcesses(home);
+  const results = await Promise.all([1, 2].map(() => runCommand([hmsSys, "up", "--detach"], env)));
+  await runCommand([hmsSys, "down"], env);
+  expect(results.map(({ code }) => code).sort(), results.map(({ stderr }) => stderr).join("\n")).toEqual([0, 6]);
+  await processes.assertNoneLeft();
+}, 90_000);
 
 describe("two installations on one machine", () => {
   let one: Platform;
@@ -101,15 +111,6 @@ describe("two installations on one machine", () => {
     expect({ code, stderr }).toMatchObject({ code: 6, stderr: expect.stringContaining("running already") });
     expect(await version(one)).toBe("one");
   });
-
-  test("are started once when two `up` race for it, and the loser exits 6", async () => {
-    const { env, home } = freshEnvironment("race");
-    const processes = collectProcesses(home);
-    const results = await Promise.all([1, 2].map(() => runCommand([hmsSys, "up", "--detach"], env)));
-    await runCommand([hmsSys, "down"], env);
-    expect(results.map(({ code }) => code).sort(), results.map(({ stderr }) => stderr).join("\n")).toEqual([0, 6]);
-    await processes.assertNoneLeft();
-  }, 90_000);
 
   test("stop one without the other", async () => {
     const load = startLoad({ url: two.url("/echo-svc"), perSecond: 50 });

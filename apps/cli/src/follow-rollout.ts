@@ -26,7 +26,7 @@ export async function followRollout(
 ): Promise<number> {
   const { options, output } = invocation;
   const view = createRolloutView(output, json);
-  const patience = AbortSignal.timeout(parseDuration("--timeout", String(options.timeout ?? "15m")));
+  const patience = AbortSignal.timeout(Math.ceil(parseDuration("--timeout", String(options.timeout ?? "15m"))));
   const signal = AbortSignal.any([invocation.signal, patience]);
   const progress: Progress = { rolloutId: "", sequence: 0n };
   try {

@@ -48,7 +48,7 @@ export async function run(invocation: Invocation): Promise<number> {
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
     const code = await deployMissing({ ...invocation, session: () => session }, session);
     if (!invocation.signal.aborted) showWelcome(invocation, paths);
-    if (!invocation.signal.aborted && (code !== ExitCode.OK || options.detach === true)) return code;
+    if (options.detach === true && !invocation.signal.aborted) return code;
     return await stayUntilInterrupted(invocation, session, keeper.ended);
   } finally {
     keeper.release();

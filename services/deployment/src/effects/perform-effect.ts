@@ -55,7 +55,8 @@ const troubleWords = ({ message }: HmsError, kind: EffectKind) =>
 
 async function attempt(scene: EffectScene): Promise<RolloutInput | { trouble: HmsError }> {
   const { effect, signal, parts } = scene;
-  const late = AbortSignal.timeout(Math.max(0, effect.until - Date.now()) + LAST_WORDS_MS);
+  // A deadline from the journal has fractions of a millisecond; timers take whole ones only.
+  const late = AbortSignal.timeout(Math.ceil(Math.max(0, effect.until - Date.now())) + LAST_WORDS_MS);
   try {
     const result = await HANDLERS[effect.kind]({ ...scene, signal: AbortSignal.any([signal, late]) });
     return { type: "done", result };

@@ -11,7 +11,7 @@ import { type ProgramVersion, TestProgram } from "./test-program.ts";
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A kernel in which everybody may do everything. */
-export function openKernel(): Kernel {
+function openKernel(): Kernel {
   const who = componentPrincipal("test");
   return new Kernel({
     identity: { authenticate: () => who },
