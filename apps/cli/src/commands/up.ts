@@ -34,7 +34,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const session = await Promise.race([
     waitUntilReady(globals, AbortSignal.any([keeper.givenUp, AbortSignal.timeout(START_PATIENCE_MS)])),
     keeper.failed,
-  ]);
+  ]).catch((error) => {
+    // What could be started or adopted serves on; only a person can say whether it had better stop.
+    if (!keeper.givenUp.aborted) output.note("The parts that did start go on; stop them with: hms-sys down");
+    keeper.release();
+    throw error;
+  });
   keeper.confirm();
   try {
     const late = await waitForServices(session, SERVICES_PATIENCE_MS);

@@ -103,22 +103,27 @@ async function agentState({ agent: client }: Session): Promise<Finding[]> {
   const status = await client.getStatus({}, { timeoutMs: 3000 });
   const { isolation, isolationReason, meshTier, meshTierReason } = status;
   const byDns = meshTier === agent.MeshTier.DNS;
+  const isIsolated = isolation !== agent.Isolation.NONE;
   return [
     {
       check: "isolation",
-      level: isolation === agent.Isolation.NONE ? "warning" : "ok",
+      level: isIsolated ? "ok" : "warning",
       finding: `${enumWord(agent.Isolation, isolation)}${isolationReason ? `: ${isolationReason}` : ""}`,
-      ...(isolation === agent.Isolation.NONE ? { remedy: "run as root, or allow unprivileged user namespaces" } : {}),
+      ...(isIsolated
+        ? {}
+        : { remedy: "run as root, or allow user namespaces; until then every service can read what you can" }),
     },
     {
       check: "mesh tier",
       level: byDns ? "ok" : "warning",
       finding: byDns ? "1, by DNS: every program resolves *.mesh" : `2, by proxy variables: ${meshTierReason}`,
-      ...(byDns ? {} : { remedy: `sudo ${launcherPath()} setup, once; then stop and start the platform` }),
+      ...(byDns ? {} : { remedy: isIsolated ? setupRemedy() : "it takes isolation first, see above" }),
     },
     ...status.components.map(componentFinding),
   ];
 }
+
+const setupRemedy = () => `sudo ${launcherPath()} setup, once; then stop and start the platform`;
 
 function componentFinding({ name, state, pid, restarts, memoryBytes }: agent.Component): Finding {
   const runs = state === agent.ReplicaState.RUNNING;
