@@ -103,10 +103,10 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
 
 async function compete(pairs: Pair[], quick: boolean): Promise<Map<Name, Round[]>> {
   const rounds = new Map<Name, Round[]>(NAMES.map((name) => [name, []]));
-  for (const pair of pairs) await round(pair, { ms: quick ? 2_000 : 5_000, inFlight: IN_FLIGHT });
+  for (const pair of pairs) await round(pair, { ms: quick ? 1_500 : 5_000, inFlight: IN_FLIGHT });
   for (let n = 0; n < (quick ? 5 : 11); n += 1) {
     for (const pair of pairs) {
-      rounds.get(pair.name)?.push(await round(pair, { ms: quick ? 1_500 : 4_000, inFlight: IN_FLIGHT }));
+      rounds.get(pair.name)?.push(await round(pair, { ms: quick ? 1_200 : 4_000, inFlight: IN_FLIGHT }));
     }
   }
   return rounds;

@@ -2,7 +2,7 @@ import { createServer as createHttp2Server } from "node:http2";
 import { connect } from "node:net";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient as createConnectClient } from "@connectrpc/connect";
-import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
+import { connectNodeAdapter, createConnectTransport } from "@connectrpc/connect-node";
 import {
   credentials,
   Client as GrpcClient,
@@ -78,7 +78,9 @@ export const contenders: Record<string, CallContender> = {
       await new Promise<void>((resolve) => server.listen(path, resolve));
     },
     client(path) {
-      const transport = createGrpcTransport({
+      const transport = createConnectTransport({
+        // The fastest of its protocols over a unix socket: gRPC takes 1.5 times as much CPU, HTTP/1.1 1.3 times.
+        httpVersion: "2",
         baseUrl: "http://localhost",
         nodeOptions: { createConnection: () => connect(path) },
       });

@@ -25,15 +25,31 @@ test(`${ROUNDS} deploys, each with a control process killed at a random moment, 
   console.log(`seed ${seed}`);
   await using platform = await startPlatform();
   expect((await platform.cli("deploy", echoService(platform, { version: "0" }))).code).toBe(0);
-  const load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: "{}", perSecond: 100, repeat: false });
+  await using load = startLoad({
+    url: platform.url("/echo-svc"),
+    method: "POST",
+    body: "{}",
+    perSecond: 100,
+    repeat: false,
+  });
   for (let round = 1; round <= ROUNDS; round += 1) {
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? "server";
-    const pid = await platform.pidOf(victim);
+    // The one killed before may still be coming back.
+    let pid = 0;
+    const running = async () => {
+      pid = await platform.pidOf(victim).catch(() => 0);
+      return pid > 0;
+    };
+    await waitFor(running, {
+      deadlineMs: 30_000,
+      describe: () => `the ${victim} runs`,
+    });
     const deploy = platform.cli("deploy", echoService(platform, { version: `${round}` }));
     const killAt = performance.now() + random() * 2500;
     await waitFor(() => performance.now() >= killAt, { deadlineMs: 5000, describe: () => "the moment has come" });
     process.kill(pid, "SIGKILL");
     const { code, stderr } = await deploy;
+    console.log(`round ${round}: ${victim} killed, deploy exited ${code}`);
     expect(code, `round ${round}, ${victim} killed: ${stderr}`).toBe(0);
   }
   const records = await load.stop();

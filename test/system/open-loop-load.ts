@@ -24,7 +24,7 @@ export interface LoadOptions {
 }
 
 /** A load that goes on until it is stopped: requests at fixed times, however long the answers take. */
-export interface Load {
+export interface Load extends AsyncDisposable {
   readonly records: readonly LoadRecord[];
   /** Sends nothing more and waits for what is under way. */
   stop(): Promise<readonly LoadRecord[]>;
@@ -86,13 +86,17 @@ export function startLoad(options: LoadOptions): Load {
     }
   }, 2);
 
+  const stop = async () => {
+    clearInterval(timer);
+    await Promise.all(running);
+    agent.destroy();
+    return records;
+  };
   return {
     records,
-    async stop() {
-      clearInterval(timer);
-      await Promise.all(running);
-      agent.destroy();
-      return records;
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      await stop();
     },
   };
 }

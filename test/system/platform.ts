@@ -1,12 +1,15 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { InstanceNetwork } from "@hms/config";
 import { waitFor } from "@hms/testkit";
 
 const root = resolve(import.meta.dirname, "../..");
+
+/** The command line of this checkout. */
+export const hmsSys = join(root, "hms-sys");
 
 /** What a command line left behind. */
 export interface CommandResult {
@@ -20,6 +23,8 @@ export interface Platform extends AsyncDisposable {
   readonly instance: string;
   readonly data: string;
   readonly network: InstanceNetwork;
+  /** What a command of this installation needs in its environment. */
+  readonly env: NodeJS.ProcessEnv;
   /** Runs `hms-sys ARGS` against it. */
   cli(...args: string[]): Promise<CommandResult>;
   /** Runs `hms-sys ARGS -o json` and parses what it prints; throws unless it exits 0. */
@@ -47,11 +52,17 @@ export interface PlatformOptions {
   env?: Record<string, string>;
   /** Where data and keys go; default a new folder. */
   home?: string;
+  /** Runs it and every command as this user, who then owns `home`; default the one who runs the test. */
+  user?: { uid: number; gid: number };
+  /** The `hms-sys` that is run; default the checkout's. */
+  program?: string;
 }
 
 /** Starts an installation beside all others and waits until it is ready; disposing it leaves nothing behind. */
 export async function startPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "hms-"));
+  const { user, program = hmsSys } = options;
+  if (user) chownSync(home, user.uid, user.gid);
   const instance = `t${randomBytes(4).toString("hex")}`;
   const data = join(home, "d");
   const env = {
@@ -64,10 +75,11 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
   let up: ChildProcess | undefined;
   let said = "";
 
-  const cli = (...args: string[]) => runCommand([join(root, "hms-sys"), ...args], env);
+  const cli = (...args: string[]) => runCommand([program, ...args], env, user);
   const platform: Platform = {
     instance,
     data,
+    env,
     cli,
     get network() {
       return JSON.parse(readFileSync(join(data, "network.json"), "utf8")) as InstanceNetwork;
@@ -99,7 +111,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     url: (path) => `http://127.0.0.1:${platform.network.gatewayPort}${path}`,
     async start() {
       said = "";
-      up = spawn(join(root, "hms-sys"), ["up", ...(options.args ?? [])], { env, stdio: ["ignore", "pipe", "pipe"] });
+      up = spawn(program, ["up", ...(options.args ?? [])], { ...user, env, stdio: ["ignore", "pipe", "pipe"] });
       const hear = (text: Buffer) => {
         said += text;
       };
@@ -113,7 +125,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     },
     async stop() {
       const child = platform.up;
-      if (child.exitCode !== null) return child.exitCode;
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode ?? -1;
       const ended = new Promise<number>((done) => child.once("exit", (code) => done(code ?? -1)));
       child.kill("SIGINT");
       return ended;
@@ -134,9 +146,13 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
 }
 
 /** Runs a command to its end. */
-export function runCommand([program = "", ...args]: string[], env: NodeJS.ProcessEnv): Promise<CommandResult> {
+export function runCommand(
+  [program = "", ...args]: string[],
+  env: NodeJS.ProcessEnv,
+  options: Pick<SpawnOptions, "uid" | "gid" | "cwd"> = {},
+): Promise<CommandResult> {
   return new Promise((done, reject) => {
-    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { ...options, env, stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (text) => {

@@ -21,7 +21,7 @@ const servingVersion = async () =>
 describe("replacing a version", () => {
   test("ten times in a row under load fails no request, and the last one serves", async () => {
     expect((await deploy("0")).code).toBe(0);
-    const load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: '{"x":1}', perSecond: 200 });
+    await using load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: '{"x":1}', perSecond: 200 });
     for (let turn = 1; turn <= 10; turn += 1) {
       const { code, stderr } = await deploy(`${turn}`);
       expect({ code, stderr }).toMatchObject({ code: 0 });
@@ -34,7 +34,7 @@ describe("replacing a version", () => {
 
   test("by one that never becomes healthy gives it no traffic, says why, and exits 3", async () => {
     await deploy("good");
-    const load = startLoad({ url: platform.url("/echo-svc"), perSecond: 100 });
+    await using load = startLoad({ url: platform.url("/echo-svc"), perSecond: 100 });
     const { code, stderr } = await deploy("bad", { before: 'console.error("no database today"); process.exit(17);' });
     expect(code).toBe(3);
     expect(stderr).toContain("no database today");
@@ -94,7 +94,7 @@ describe("two deploys of one service at once", () => {
 describe("the other verbs", () => {
   test("scale up, scale down, restart, stop and remove do what they say, without losing a request until stop", async () => {
     await deploy("verbs");
-    const load = startLoad({ url: platform.url("/echo-svc"), perSecond: 100 });
+    await using load = startLoad({ url: platform.url("/echo-svc"), perSecond: 100 });
     expect((await platform.cli("scale", "echo-svc", "4")).code).toBe(0);
     expect(await ready()).toBe(4);
     expect((await platform.cli("restart", "echo-svc")).code).toBe(0);

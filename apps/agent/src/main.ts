@@ -4,6 +4,9 @@ import { HmsError } from "@hms/kernel";
 import { createLogger } from "@hms/telemetry";
 import { openAgent } from "./agent.ts";
 
+/** The exit code that says that another agent has the installation. */
+const HELD_BY_ANOTHER = 6;
+
 const log = createLogger("agent");
 
 process.on("uncaughtException", (error) => {
@@ -25,6 +28,7 @@ try {
   await agent.ended;
   process.exit(0);
 } catch (error) {
-  log.error(HmsError.from(error).message, { error });
-  process.exit(1);
+  const { code, message } = HmsError.from(error);
+  log.error(message, { error });
+  process.exit(code === "ABORTED" ? HELD_BY_ANOTHER : 1);
 }

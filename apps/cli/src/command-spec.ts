@@ -2,7 +2,15 @@ import type { Output } from "./output/output.ts";
 import type { Session } from "./session.ts";
 
 /** What the shell may complete an argument with. */
-export type Completes = "service" | "manifest" | "manifest-key" | "component";
+export type Completes =
+  | "service"
+  | "environment"
+  | "revision"
+  | "rollout"
+  | "replica"
+  | "manifest"
+  | "manifest-key"
+  | readonly string[];
 
 /** One positional argument. */
 export interface ArgumentSpec {
@@ -17,6 +25,7 @@ export interface ArgumentSpec {
 export interface OptionSpec {
   flags: string;
   summary: string;
+  completes?: Completes;
   default?: string | boolean;
 }
 

@@ -27,7 +27,7 @@ export const commands: CommandSpec[] = [
   {
     name: "plan",
     group: "Deploy",
-    summary: "say what a deploy would change and whether it loses requests; exit code 10 if it changes anything",
+    summary: "say what a deploy would change and whether it loses requests; exit code 10 if the manifest changes",
     args: [file],
     load: () => import("./commands/plan.ts"),
   },
@@ -52,7 +52,11 @@ export const commands: CommandSpec[] = [
     group: "Deploy",
     summary: "return to the last revision that served well, or to the one named",
     args: [service],
-    options: [{ flags: "--to <revision>", summary: "a revision from `history`" }, detach, timeout],
+    options: [
+      { flags: "--to <revision>", summary: "a revision from `history`", completes: "revision" },
+      detach,
+      timeout,
+    ],
     load: () => import("./commands/rollback.ts"),
   },
   {
@@ -105,7 +109,7 @@ export const commands: CommandSpec[] = [
       { flags: "-f, --follow", summary: "go on with new lines" },
       { flags: "--since <time>", summary: "not older than 10m, 2h, or 2026-01-31T12:00:00Z" },
       { flags: "--grep <text>", summary: "only lines that contain this text" },
-      { flags: "--replica <id>", summary: "only this replica" },
+      { flags: "--replica <id>", summary: "only this replica", completes: "replica" },
     ],
     load: () => import("./commands/logs.ts"),
   },
@@ -121,7 +125,9 @@ export const commands: CommandSpec[] = [
     name: "watch",
     group: "Watch",
     summary: "follow a rollout from its beginning, also after it has ended",
-    args: [{ name: "rollout", summary: "its id, as deploy and history print it", required: true }],
+    args: [
+      { name: "rollout", summary: "its id, as deploy and history print it", required: true, completes: "rollout" },
+    ],
     options: [timeout],
     load: () => import("./commands/watch.ts"),
   },
@@ -159,7 +165,14 @@ export const commands: CommandSpec[] = [
     name: "restart-component",
     group: "Platform",
     summary: "replace one of the platform's own processes; the data plane without losing a request",
-    args: [{ name: "component", summary: "server, dataplane or postgres", required: true, completes: "component" }],
+    args: [
+      {
+        name: "component",
+        summary: "server, dataplane or postgres",
+        required: true,
+        completes: ["server", "dataplane", "postgres"],
+      },
+    ],
     load: () => import("./commands/restart-component.ts"),
   },
   {
@@ -167,7 +180,9 @@ export const commands: CommandSpec[] = [
     group: "Learn",
     offline: true,
     summary: "explain the manifest or one of its keys",
-    args: [{ name: "topic", summary: "manifest or manifest.KEY", required: true, completes: "manifest-key" }],
+    args: [
+      { name: "topic", summary: "manifest, or a key such as health.http", required: true, completes: "manifest-key" },
+    ],
     examples: ["hms-sys explain manifest", "hms-sys explain manifest.health.http"],
     load: () => import("./commands/explain.ts"),
   },
@@ -176,7 +191,7 @@ export const commands: CommandSpec[] = [
     group: "Learn",
     offline: true,
     summary: "print the completion script of a shell",
-    args: [{ name: "shell", summary: "bash, zsh or fish", required: true }],
+    args: [{ name: "shell", summary: "bash, zsh or fish", required: true, completes: ["bash", "zsh", "fish"] }],
     examples: [
       "source <(hms-sys completion bash)",
       "hms-sys completion fish > ~/.config/fish/completions/hms-sys.fish",

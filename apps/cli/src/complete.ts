@@ -1,6 +1,8 @@
-import type { ArgumentSpec, CommandSpec, Completes } from "./command-spec.ts";
+import { deployment } from "@hms/contracts";
 import { commands } from "./command-table.ts";
-import { globalFlags } from "./parse-command-line.ts";
+import { type Completable, whereIs } from "./completion-place.ts";
+import { enumWord } from "./output/human.ts";
+import type { Session } from "./session.ts";
 
 /** How long a shell may wait for live names. */
 const PATIENCE_MS = 1000;
@@ -8,9 +10,8 @@ const PATIENCE_MS = 1000;
 /** Prints what may stand at the last word, one a line with a tab before its meaning; silent when nothing fits. */
 export async function complete(words: string[]): Promise<number> {
   const last = words.at(-1) ?? "";
-  const before = words.slice(0, -1);
   try {
-    for (const [word, meaning] of await candidates(before, last)) {
+    for (const [word, meaning] of await candidates(words)) {
       if (word.startsWith(last)) process.stdout.write(meaning ? `${word}\t${meaning}\n` : `${word}\n`);
     }
   } catch {
@@ -21,73 +22,76 @@ export async function complete(words: string[]): Promise<number> {
 
 type Candidate = [word: string, meaning: string];
 
-async function candidates(before: string[], last: string): Promise<Candidate[]> {
-  const { command, position } = where(before);
-  if (command === undefined) return commands.map(({ name, summary }) => [name, summary]);
-  if (last.startsWith("-")) return flags(command);
-  const argument = argumentAt(command, position);
-  return argument?.completes === undefined ? [] : live(argument.completes, before);
-}
-
-const flagWord = (flag: string) => flag.match(/--[a-z-]+/)?.[0] ?? flag;
-const takesValue = (flag: string) => flag.includes("<");
-
-function flags(command: CommandSpec): Candidate[] {
-  return [...(command.options ?? []), ...globalFlags].map(({ flags: text, summary }) => [flagWord(text), summary]);
-}
-
-function where(before: string[]): { command: CommandSpec | undefined; position: number } {
-  const valued = new Set(
-    [...globalFlags, ...commands.flatMap((spec) => spec.options ?? [])]
-      .filter((o) => takesValue(o.flags))
-      .flatMap((o) => o.flags.match(/-{1,2}[a-z-]+/g) ?? []),
-  );
-  const plain = before.filter((word, index) => !word.startsWith("-") && !valued.has(before[index - 1] ?? ""));
-  return { command: commands.find(({ name }) => name === plain[0]), position: plain.length - 1 };
-}
-
-function argumentAt(command: CommandSpec, position: number): ArgumentSpec | undefined {
-  const all = command.args ?? [];
-  return all[position] ?? (all.at(-1)?.variadic ? all.at(-1) : undefined);
-}
-
-async function live(kind: Completes, before: string[]): Promise<Candidate[]> {
-  switch (kind) {
-    case "service":
-      return serviceNames(before);
-    case "component":
-      return [
-        ["server", ""],
-        ["dataplane", ""],
-        ["postgres", ""],
-      ];
-    case "manifest-key":
-      return manifestKeys();
+async function candidates(words: string[]): Promise<Candidate[]> {
+  const place = whereIs(words);
+  switch (place.kind) {
+    case "command":
+      return commands.map(({ name, summary }) => [name, summary]);
+    case "flag":
+      return place.flags;
+    case "value":
+      return values(place);
     default:
       return [];
   }
 }
 
-function optionValue(before: string[], ...names: string[]): string | undefined {
-  const index = before.findIndex((word) => names.includes(word));
-  return index < 0 ? undefined : before[index + 1];
-}
-
-async function serviceNames(before: string[]): Promise<Candidate[]> {
+async function values({ completes, ...place }: Completable): Promise<Candidate[]> {
+  if (typeof completes !== "string") return completes.map((word) => [word, ""]);
+  if (completes === "manifest") return [];
+  if (completes === "manifest-key") return manifestKeys();
   const { openSession } = await import("./session.ts");
-  const { hostEnvironment } = await import("@hms/config");
-  const environment = optionValue(before, "-e", "--env") ?? hostEnvironment().environment ?? "default";
-  const session = openSession({ instance: optionValue(before, "--instance"), data: optionValue(before, "--data") });
+  const session = openSession(place);
   try {
-    const { services } = await session.deployments.listServices(
-      { environment, pageSize: 200 },
-      { timeoutMs: PATIENCE_MS },
-    );
-    return services.map(({ name, version }) => [name, version]);
+    return await live[completes](session, place);
   } finally {
     await session.close();
   }
 }
+
+type Live = (session: Session, place: Omit<Completable, "completes">) => Promise<Candidate[]>;
+
+const patience = { timeoutMs: PATIENCE_MS };
+
+const rolloutsOf: Live = async ({ deployments }, { service, environment }) => {
+  const { rollouts } = await deployments.listRollouts({ service, environment, pageSize: 50 }, patience);
+  return rollouts.map(({ rolloutId, kind, state }) => [
+    rolloutId,
+    `${enumWord(deployment.RolloutKind, kind)}, ${enumWord(deployment.RolloutState, state)}`,
+  ]);
+};
+
+const live: Record<"service" | "environment" | "revision" | "rollout" | "replica", Live> = {
+  service: async ({ deployments }, { environment }) => {
+    const { services } = await deployments.listServices({ environment, pageSize: 200 }, patience);
+    return services.map(({ name, version }) => [name, version]);
+  },
+  environment: async ({ deployments }) => {
+    const { services } = await deployments.listServices({ pageSize: 200 }, patience);
+    return [...new Set(services.map(({ environment }) => environment))].map((name) => [name, ""]);
+  },
+  revision: async ({ deployments }, { service, environment }) => {
+    const { rollouts } = await deployments.listRollouts({ service, environment, pageSize: 50 }, patience);
+    const served = rollouts.filter(
+      ({ revision, state }) => revision > 0n && state === deployment.RolloutState.SUCCEEDED,
+    );
+    return [...new Map(served.map(({ revision, version }) => [String(revision), version]))];
+  },
+  replica: async ({ deployments }, { service, environment }) => {
+    const { replicas } = await deployments.getService({ service, environment }, patience);
+    return replicas.map(({ replica, ready }) => [replica?.spec?.replicaId ?? "", ready ? "ready" : "not ready"]);
+  },
+  rollout: async (session, place) => {
+    const { services } = await session.deployments.listServices(
+      { environment: place.environment, pageSize: 200 },
+      patience,
+    );
+    const lists = services.map(({ name, environment }) =>
+      rolloutsOf(session, { ...place, service: name, environment }),
+    );
+    return (await Promise.all(lists)).flat();
+  },
+};
 
 async function manifestKeys(): Promise<Candidate[]> {
   const { explainManifest } = await import("@hms/manifest");

@@ -26,7 +26,7 @@ export async function followRollout(
 ): Promise<number> {
   const { options, output } = invocation;
   const view = createRolloutView(output, json);
-  const patience = AbortSignal.timeout(parseDuration("--timeout", String(options.timeout ?? "15m")));
+  const patience = AbortSignal.timeout(Math.ceil(parseDuration("--timeout", String(options.timeout ?? "15m"))));
   const signal = AbortSignal.any([invocation.signal, patience]);
   const progress: Progress = { rolloutId: "", sequence: 0n };
   try {
@@ -39,7 +39,7 @@ export async function followRollout(
       if (options.detach === true && event.event.case !== "planned") break;
     }
     view.close();
-    output.result(progress.rolloutId);
+    if (!output.json) output.result(progress.rolloutId);
     output.note(`It goes on; follow it with: hms-sys watch ${progress.rolloutId}`);
     return ExitCode.OK;
   } catch (error) {
@@ -106,6 +106,12 @@ function showEnd(ended: deployment.RolloutEnded, { output }: Invocation): number
   }
   const restored = ended.state === deployment.RolloutState.ROLLED_BACK;
   if (ended.failure && !output.json) for (const line of renderFailure(ended.failure, output.paint)) output.note(line);
-  output.note(restored ? "Rolled back: what served before serves." : "Failed and not restored: see `hms-sys status`.");
+  output.note(aftermath(restored, ended.revision));
   return restored ? ExitCode.ROLLED_BACK : ExitCode.NOT_RESTORED;
+}
+
+function aftermath(restored: boolean, revision: bigint): string {
+  if (!restored) return "Failed and not restored: see `hms-sys status`.";
+  if (revision === 0n) return "Rolled back: nothing served before, and nothing serves now.";
+  return `Rolled back: revision ${revision}, which served before, serves.`;
 }

@@ -1,6 +1,6 @@
 import { hostEnvironment } from "@hms/config";
 import { Command, CommanderError, Option } from "commander";
-import type { CommandSpec, GlobalOptions, Invocation } from "./command-spec.ts";
+import type { CommandSpec, GlobalOptions, Invocation, OptionSpec } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
 
 const VERSION = "0.1.0";
@@ -11,9 +11,13 @@ export type ParsedLine =
   | { exitCode: number };
 
 /** Options that every command takes. */
-export const globalFlags = [
-  { flags: "-o, --output <format>", summary: "text or json" },
-  { flags: "-e, --env <name>", summary: "the environment to act on; default $HMS_ENVIRONMENT, else default" },
+export const globalFlags: OptionSpec[] = [
+  { flags: "-o, --output <format>", summary: "text or json", completes: ["text", "json"] },
+  {
+    flags: "-e, --env <name>",
+    summary: "the environment to act on; default $HMS_ENVIRONMENT, else default",
+    completes: "environment",
+  },
   { flags: "-q, --quiet", summary: "results and errors only" },
   { flags: "--instance <name>", summary: "which installation on this machine; default $HMS_INSTANCE, else default" },
   { flags: "--data <directory>", summary: "its data directory; default $HMS_DATA, else the XDG state folder" },

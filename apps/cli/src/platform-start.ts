@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { type InstancePaths, programPath, resolveInstance } from "@hms/config";
-import { agent, deployment } from "@hms/contracts";
+import { agent, deployment, mesh } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
 import { openSession } from "./session.ts";
@@ -139,17 +139,32 @@ async function lookAround(session: Session): Promise<Look> {
 }
 
 /**
- * Waits until every service that should serve does, at most this long: a service that is broken by itself must not keep
- * the platform from being ready. Answers with the names of those that do not.
+ * Waits until every service that should serve does, in the data plane too, at most this long: a service that is broken
+ * by itself must not keep the platform from being ready. Answers with the names of those that do not.
  */
-export async function waitForServices({ deployments }: Session, patienceMs: number): Promise<string[]> {
+export async function waitForServices(session: Session, patienceMs: number): Promise<string[]> {
   const until = Date.now() + patienceMs;
   for (;;) {
-    const { services } = await deployments.listServices({ pageSize: 1000 });
-    const late = services.filter(
-      ({ health }) => health === deployment.ServiceHealth.DOWN || health === deployment.ServiceHealth.DEGRADED,
-    );
-    if (late.length === 0 || Date.now() > until) return late.map(({ name }) => name);
+    const late = await servicesNotServing(session);
+    if (late.length === 0 || Date.now() > until) return late;
     await pause(50);
   }
+}
+
+async function servicesNotServing(session: Session): Promise<string[]> {
+  const { services } = await session.deployments.listServices({ pageSize: 1000 });
+  const wanted = services.filter(({ replicasWanted }) => replicasWanted > 0);
+  const unhealthy = wanted.filter(({ health }) => health !== deployment.ServiceHealth.HEALTHY);
+  if (unhealthy.length > 0) return unhealthy.map(({ name }) => name);
+  const { version, content, nodes } = await session.mesh.getSnapshot({});
+  const isApplied = nodes.length > 0 && nodes.every(({ appliedVersion }) => appliedVersion >= version);
+  return wanted.filter((service) => !isApplied || !hasEndpoint(content, service)).map(({ name }) => name);
+}
+
+function hasEndpoint(
+  content: mesh.SnapshotContent | undefined,
+  { environment, name }: deployment.ServiceSummary,
+): boolean {
+  const entry = content?.services.find((service) => service.environment === environment && service.name === name);
+  return entry?.endpoints.some(({ state }) => state === mesh.EndpointState.ACTIVE) ?? false;
 }

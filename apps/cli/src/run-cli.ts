@@ -9,10 +9,20 @@ import type { Session } from "./session.ts";
 
 /** Runs one command line and answers with its exit code; results go to stdout, everything else to stderr. */
 export async function runCli(argv: string[]): Promise<number> {
+  tolerateLostReaders();
   if (argv[0] === "__complete") return (await import("./complete.ts")).complete(argv.slice(1));
   const parsed = await parseCommandLine(argv, commands);
   if ("exitCode" in parsed) return parsed.exitCode;
   return runCommand(parsed.command, parsed);
+}
+
+/** A reader that leaves early, as `| head -1` does, interrupts a command; it must not crash it. */
+function tolerateLostReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
 }
 
 interface ParsedCommand {
@@ -26,6 +36,7 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
   const interruption = new AbortController();
   const onInterrupt = () => interruption.abort(new HmsError("CANCELLED", "Interrupted."));
   process.once("SIGINT", onInterrupt);
+  process.stdout.on("error", onInterrupt);
   let session: Session | undefined;
   const openSession = command.offline ? undefined : (await import("./session.ts")).openSession;
   const invocation: Invocation = {
@@ -48,12 +59,15 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
     return report(error, output);
   } finally {
     process.removeListener("SIGINT", onInterrupt);
+    process.stdout.removeListener("error", onInterrupt);
     await session?.close();
   }
 }
 
 function report(thrown: unknown, output: Output): number {
   const error = HmsError.from(thrown);
+  // Whoever stopped reading knows why the command ends.
+  if (process.stdout.errored !== null && error.code === "CANCELLED") return ExitCode.INTERRUPTED;
   output.error(error);
   return error.code === "INTERNAL" && error.cause !== undefined ? ExitCode.ERROR : exitCodeOf(error);
 }

@@ -16,6 +16,11 @@ export interface Session {
 
 const SERVER_PATIENCE_MS = 10_000;
 
+/** The command that starts an installation. */
+export function upCommand({ instance }: InstancePaths): string {
+  return instance === "default" ? "hms-sys up" : `hms-sys up --instance ${instance}`;
+}
+
 function readToken(paths: InstancePaths): string {
   try {
     return readFileSync(paths.operatorToken, "utf8").trim();
@@ -30,7 +35,7 @@ function readToken(paths: InstancePaths): string {
     }
     throw new HmsError(
       "UNAVAILABLE",
-      `Instance "${paths.instance}" has never been started here (no ${paths.operatorToken}). Start it with: hms-sys up`,
+      `Instance "${paths.instance}" has never been started here (no ${paths.operatorToken}). Start it with: ${upCommand(paths)}`,
       { cause },
     );
   }

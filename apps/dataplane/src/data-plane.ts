@@ -1,27 +1,33 @@
 import { randomBytes } from "node:crypto";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
-import { mesh } from "@hms/contracts";
 import { ListenerSet } from "@hms/handover";
-import { createClient } from "@hms/kernel";
-import { readToken } from "@hms/local-access";
+import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
-import { connectSocket } from "@hms/wire";
+import { listenProblem } from "./listeners/listen-problem.ts";
+import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
 import { DnsForwarder } from "./names/dns-forwarder.ts";
-import { createTcpNameServer, serveUdp } from "./names/dns-server.ts";
+import { HostResolvers } from "./names/host-resolvers.ts";
 import { MeshNames } from "./names/mesh-names.ts";
+import { NameService } from "./names/name-service.ts";
+import { newQueryCounts } from "./names/query-counts.ts";
+import { NodeReporter } from "./snapshot/node-reporter.ts";
 import { routingTable } from "./snapshot/routing-table.ts";
+import { ServerLink } from "./snapshot/server-link.ts";
 import { SnapshotFeed } from "./snapshot/snapshot-feed.ts";
-import { checkedContent, SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { SnapshotHolder } from "./snapshot/snapshot-holder.ts";
+import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { nodeMetrics } from "./status/node-metrics.ts";
+import { snapshotSummary } from "./status/snapshot-summary.ts";
+import { createStatusServer } from "./status/status-server.ts";
 
 const LOCAL = "127.0.0.1";
-const DNS_PORT = 53;
 /** What still runs when a data plane is replaced gets this long. */
 const DRAIN_MS = 30_000;
-/** Clients that send less often than this open a new connection for the next request anyway. */
-const IDLE_MS = 5_000;
+/** A client that keeps a connection may have sent its next request already: it gets this long to arrive. */
+const IDLE_GRACE_MS = 1000;
 
 /** What a data plane is started with. */
 export interface DataPlaneOptions {
@@ -34,24 +40,44 @@ export interface DataPlaneOptions {
 export class DataPlane {
   readonly #options: DataPlaneOptions;
   readonly #engine: ProxyEngine = createProxyEngine();
-  readonly #names = new MeshNames();
   readonly #listeners = new ListenerSet();
+  readonly #names = new MeshNames();
+  readonly #queries = newQueryCounts();
   readonly #addresses: VirtualAddresses;
-  readonly #store: SnapshotStore;
-  readonly #nameServers = new Set<string>();
-  #nameProblem = "";
-  #version = 0n;
+  readonly #nameService: NameService;
+  readonly #holder: SnapshotHolder;
+  readonly #closed = new Map<string, string>();
+  #reporter: NodeReporter | undefined;
   #feed: SnapshotFeed | undefined;
+  #isServerConnected = false;
+  #isRetiring = false;
 
   constructor(options: DataPlaneOptions) {
-    const folder = `${options.paths.data}/dataplane`;
-    const { log } = options;
+    const { paths, network, log } = options;
+    const folder = `${paths.data}/dataplane`;
+    const listeners = this.#listeners;
+    const engine = this.#engine;
     this.#options = options;
-    this.#store = new SnapshotStore(folder);
-    this.#addresses = new VirtualAddresses({
-      engine: this.#engine,
-      listeners: this.#listeners,
-      file: `${folder}/open-addresses.json`,
+    this.#holder = new SnapshotHolder({
+      store: new SnapshotStore(folder),
+      apply: (content) => {
+        engine.apply(routingTable(content));
+        this.#names.apply(content);
+      },
+      log,
+    });
+    const remembered = new RememberedAddresses(`${folder}/open-addresses.json`);
+    this.#addresses = new VirtualAddresses({ engine, listeners, remembered, log });
+    const resolvers = new HostResolvers((address) => address.startsWith(`${network.vipPrefix}.`));
+    const forwarder = new DnsForwarder(() => resolvers.list());
+    this.#nameService = new NameService({
+      listeners,
+      source: {
+        names: this.#names,
+        open: (service) => this.#addresses.open(service),
+        forward: (packet, protocol) => forwarder.ask(packet, protocol),
+        counts: this.#queries,
+      },
       log,
     });
   }
@@ -61,107 +87,140 @@ export class DataPlane {
     return this.#listeners.isKept;
   }
 
-  /** Serves from the disk first, then listens, then follows the server. Rejects if the gateway cannot listen. */
+  /** The snapshot that is served; 0 if none. */
+  get version(): bigint {
+    return this.#holder.version;
+  }
+
+  /**
+   * Serves from the disk first, then listens, then follows the server.
+   * @throws HmsError UNAVAILABLE naming the holder if the gateway's port cannot be had.
+   */
   async start(): Promise<void> {
-    const { network, log } = this.#options;
-    const { snapshot, spoilt } = this.#store.load();
-    for (const reason of spoilt) log.error("a snapshot on disk cannot be used", { reason });
+    const { network } = this.#options;
+    this.#holder.load();
     await this.#listeners.inherit();
-    if (snapshot) await this.#serve(snapshot);
-    const { gatewayHandler, forwardProxyHandler } = this.#engine;
-    await this.#listeners.listen(this.#engine.createServer(gatewayHandler), LOCAL, network.gatewayPort);
-    await this.#optional(this.#engine.createServer(forwardProxyHandler), network.proxyPort, "mesh proxy");
-    await this.#openRemembered();
+    await this.#openGateway();
+    await Promise.all([
+      this.#openOptional("mesh proxy", this.#engine.createServer(this.#engine.forwardProxyHandler), network.proxyPort),
+      this.#openOptional("status page", this.#statusServer(), network.metricsPort),
+      this.#openMesh(),
+    ]);
+    if (this.#holder.snapshot) this.#listeners.closeUnclaimed();
     this.#follow();
-    await this.#optional(this.#statusServer(), network.metricsPort, "metrics");
     this.#listeners.ready();
   }
 
-  async #optional(server: Server, port: number, what: string): Promise<void> {
+  async #openGateway(): Promise<void> {
+    const { gatewayPort } = this.#options.network;
+    try {
+      await this.#listeners.listen(this.#engine.createServer(this.#engine.gatewayHandler), LOCAL, gatewayPort);
+    } catch (cause) {
+      const problem = listenProblem(cause, { protocol: "tcp", address: LOCAL, port: gatewayPort });
+      const remedy = `Stop it, or choose another port: hms-sys up --port ${gatewayPort + 80}`;
+      throw new HmsError("UNAVAILABLE", `The gateway cannot listen: ${problem} ${remedy}`, { cause });
+    }
+  }
+
+  async #openOptional(what: string, server: Server, port: number): Promise<void> {
     try {
       await this.#listeners.listen(server, LOCAL, port);
     } catch (error) {
-      this.#options.log.error(`the ${what} cannot listen; everything else goes on`, { port, error });
+      const problem = listenProblem(error, { protocol: "tcp", address: LOCAL, port });
+      this.#closed.set(what, `the ${what} cannot listen: ${problem}`);
+      this.#options.log.error(`the ${what} cannot listen; everything else goes on: ${problem}`);
     }
   }
 
-  async #serve(snapshot: mesh.Snapshot): Promise<void> {
-    const content = checkedContent(snapshot);
-    this.#engine.apply(routingTable(content));
-    this.#names.apply(content);
-    this.#version = snapshot.version;
-    for (const environment of content.environments) await this.#serveNames(environment);
-  }
-
-  async #serveNames({ name, dnsAddress }: mesh.MeshEnvironment): Promise<void> {
-    if (this.#nameServers.has(dnsAddress)) return;
-    this.#nameServers.add(dnsAddress);
-    const source = {
-      owns: (asked: string) => this.#names.owns(asked),
-      meaningOf: async (asked: string) => {
-        const service = this.#names.find(name, asked);
-        if (service === undefined) return "unknown" as const;
-        await this.#addresses.open(service);
-        return { address: service.vip };
-      },
-      forwarder: new DnsForwarder((address) => address.startsWith(`${this.#options.network.vipPrefix}.`)),
-    };
-    try {
-      serveUdp(await this.#listeners.bind(dnsAddress, DNS_PORT), source);
-      await this.#listeners.listen(createTcpNameServer(source), dnsAddress, DNS_PORT);
-    } catch (error) {
-      this.#nameProblem = (error as Error).message;
-      this.#options.log.warn("mesh names cannot be served by DNS; programs find the mesh by proxy variables", {
-        error,
-      });
-    }
-  }
-
-  async #openRemembered(): Promise<void> {
-    const remembered = this.#addresses.remembered();
-    const services = [...this.#names.all()].filter(({ environment, name }) => remembered.has(`${environment}/${name}`));
-    await Promise.allSettled(services.map((service) => this.#addresses.open(service)));
+  async #openMesh(): Promise<void> {
+    await this.#nameService.apply(this.#holder.content.environments);
+    await this.#addresses.apply(this.#names.all());
   }
 
   #follow(): void {
     const { paths, log } = this.#options;
-    const transport = connectSocket({ path: paths.kernelSocket, token: readToken(paths.dataplaneToken) });
-    const feed = new SnapshotFeed({
-      client: createClient(mesh.MeshService, transport),
-      nodeId: `${process.pid}-${randomBytes(4).toString("hex")}`,
-      knownVersion: this.#version,
-      apply: async (snapshot) => {
-        checkedContent(snapshot);
-        this.#store.save(snapshot);
-        await this.#serve(snapshot);
-      },
+    const nodeId = `${process.pid}-${randomBytes(4).toString("hex")}`;
+    const link = new ServerLink(paths);
+    const reporter = new NodeReporter({
+      link,
+      nodeId,
+      appliedVersion: () => this.#holder.version,
       drainingInFlight: () => this.#engine.drainingInFlight(),
+      onOutcome: (reached) => this.#noteServer(reached),
+    });
+    this.#engine.onDrained(() => reporter.look());
+    this.#reporter = reporter;
+    this.#feed = new SnapshotFeed({
+      link,
+      nodeId,
+      known: () => ({ version: this.#holder.version, sha256: this.#holder.snapshot?.sha256 ?? new Uint8Array() }),
+      take: async (snapshot) => {
+        this.#holder.take(snapshot);
+        if (!this.#isRetiring) await this.#openMesh();
+        this.#listeners.closeUnclaimed();
+        reporter.report();
+      },
+      onOpen: () => reporter.report(),
       log,
     });
-    this.#engine.onDrained(() => feed.changed());
-    this.#feed = feed;
+  }
+
+  #noteServer(isConnected: boolean): void {
+    if (this.#isServerConnected === isConnected) return;
+    this.#isServerConnected = isConnected;
+    const snapshot = String(this.#holder.version);
+    if (isConnected) this.#options.log.info("the server is there", { snapshot });
+    else this.#options.log.warn("the server is away; serving goes on", { snapshot });
   }
 
   #statusServer(): Server {
-    return createServer((request, response) => {
-      if (request.url === "/metrics") {
-        response.setHeader("content-type", "text/plain; version=0.0.4");
-        return response.end(this.#engine.metrics());
-      }
-      if (request.url !== "/healthz") return response.writeHead(404).end();
-      response.setHeader("content-type", "application/json");
-      const names = this.#nameProblem === "" ? "dns" : `proxy: ${this.#nameProblem}`;
-      return response.end(JSON.stringify({ pid: process.pid, snapshot: String(this.#version), names }));
+    return createStatusServer({
+      metrics: () => this.#engine.metrics() + this.#nodeMetrics(),
+      health: () => this.#health(),
+      snapshot: () =>
+        snapshotSummary(this.#holder.snapshot, this.#holder.content, {
+          isOpen: (service) => this.#addresses.isOpen(service),
+          inFlight: (endpointId) => this.#engine.inFlight(endpointId),
+        }),
     });
   }
 
+  #nodeMetrics(): string {
+    return nodeMetrics({
+      snapshotVersion: this.#holder.version,
+      isServerConnected: this.#isServerConnected,
+      openAddresses: this.#addresses.size,
+      queries: this.#queries,
+    });
+  }
+
+  #health(): object {
+    const namesProblem = this.#nameService.problem;
+    const problems = [...this.#closed.values(), ...this.#addresses.problems, ...this.#holder.problems];
+    return {
+      status: problems.length === 0 ? "ok" : "degraded",
+      pid: process.pid,
+      snapshot: String(this.#holder.version),
+      server: this.#isServerConnected ? "connected" : "away",
+      names: namesProblem === undefined ? { tier: "dns" } : { tier: "proxy", problem: namesProblem },
+      problems,
+    };
+  }
+
   /**
-   * Stops accepting and lets what runs finish, for up to 30 s. `patient`: another process has taken over, so clients
-   * with idle connections get the time for one more request, which tells them to connect anew.
+   * Stops accepting without losing a connection that waits, lets what runs finish for up to 30 s, and idle connections
+   * bring a request that is under way.
    */
-  async stop(patient: boolean): Promise<void> {
-    this.#listeners.stop();
-    await this.#engine.close({ graceMs: DRAIN_MS, idleGraceMs: patient ? IDLE_MS : 0 });
+  async stop(): Promise<void> {
+    this.#isRetiring = true;
+    this.#holder.stopSaving();
+    this.#engine.retire();
+    await this.#listeners.stop();
+    await Promise.all([
+      this.#engine.close({ graceMs: DRAIN_MS, idleGraceMs: IDLE_GRACE_MS }),
+      this.#nameService.stop(),
+    ]);
     this.#feed?.close();
+    await this.#reporter?.close();
   }
 }

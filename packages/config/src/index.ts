@@ -1,4 +1,4 @@
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
 export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
 export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";
-export { type ProgramName, programPath } from "./program-path.ts";
+export { launcherPath, type ProgramName, programPath } from "./program-path.ts";

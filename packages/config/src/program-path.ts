@@ -4,6 +4,14 @@ import { fileURLToPath } from "node:url";
 /** A process of the platform that has an entry file of its own. */
 export type ProgramName = "agent" | "server" | "dataplane";
 
+/** The command line's own file, `hms-sys`; for advice that works wherever it is typed, quoted where a shell needs it. */
+export function launcherPath(): string {
+  const root = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
+  const isCompiled = import.meta.url.endsWith(".js");
+  const path = resolve(root, isCompiled ? "../hms-sys" : "hms-sys");
+  return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 /** The entry file of a process: a source in a checkout, compiled in an installed package, where the layout is the same. */
 export function programPath(name: ProgramName): string {
   const here = fileURLToPath(import.meta.url);

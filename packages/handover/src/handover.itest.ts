@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { freePort } from "@hms/testkit";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { ListenerKeeper } from "./index.ts";
+import { once } from "node:events";
+import { request } from "node:http";
+import { createServer } from "node:net";
+import { freePort, waitFor } from "@hms/testkit";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ListenerKeeper, portHolder } from "./index.ts";
 
 const program = new URL("./fixtures/listening-program.ts", import.meta.url).pathname;
 let keeper: ListenerKeeper;
@@ -18,14 +21,21 @@ afterEach(() => {
   keeper.close();
 });
 
-async function start(): Promise<ChildProcess> {
+async function start(parent = keeper): Promise<ChildProcess> {
   const child = spawn(process.execPath, [program, String(port)], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   children.push(child);
-  await keeper.attach(child);
+  await parent.attach(child);
   return child;
 }
 const gone = (child: ChildProcess) => new Promise((resolve) => child.once("exit", resolve));
-const ask = async () => (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: "close" } })).text();
+const ask = () =>
+  new Promise<string>((resolve) => {
+    request({ host: "127.0.0.1", port, agent: false }, (response) =>
+      response.setEncoding("utf8").on("data", resolve).on("error", resolve),
+    )
+      .on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+      .end();
+  });
 const askByUdp = () =>
   new Promise<string>((resolve) => {
     const socket = createSocket("udp4");
@@ -35,27 +45,71 @@ const askByUdp = () =>
     });
     socket.send("who", port, "127.0.0.1");
   });
+const pidsOf = (processes: readonly ChildProcess[]) => processes.map(({ pid }) => String(pid));
 
-test("connections and datagrams wait while no process is there, and reach the next one", async () => {
-  const first = await start();
-  expect(await ask()).toBe(String(first.pid));
-  expect(await askByUdp()).toBe(String(first.pid));
-  first.kill("SIGKILL");
-  await gone(first);
-  const waiting = Promise.all([ask(), askByUdp()]);
-  const second = await start();
-  expect(await waiting).toEqual([String(second.pid), String(second.pid)]);
+describe("a parent that keeps listening sockets", () => {
+  test("lets connections and datagrams wait while no process is there; they reach the next one", async () => {
+    const first = await start();
+    expect(await ask()).toBe(String(first.pid));
+    expect(await askByUdp()).toBe(String(first.pid));
+    first.kill("SIGKILL");
+    await gone(first);
+    const waiting = Promise.all([ask(), askByUdp()]);
+    const second = await start();
+    expect(await waiting).toEqual([String(second.pid), String(second.pid)]);
+  });
+
+  test("lets a successor take over while the one before still answers; nothing is refused", async () => {
+    const first = await start();
+    const answers: Promise<string>[] = [];
+    const timer = setInterval(() => answers.push(ask()), 2);
+    const second = await start();
+    first.kill("SIGTERM");
+    await gone(first);
+    expect(await ask()).toBe(String(second.pid));
+    clearInterval(timer);
+    const told = new Set(await Promise.all(answers));
+    expect(pidsOf([first, second])).toEqual(expect.arrayContaining([...told]));
+  });
+
+  test("lets go of an address that its process has closed for good", async () => {
+    const first = await start();
+    first.send("move");
+    await waitFor(async () => (await ask()) === "ECONNREFUSED", { describe: "the address to be free" });
+    expect(await askByUdp()).toBe(String(first.pid));
+  });
 });
 
-test("a successor takes over while the one before still answers, and nothing is refused", async () => {
-  const first = await start();
+test("processes whose parents have died hand over, twelve times, without losing a connection", async () => {
+  let parent = new ListenerKeeper();
+  let current = await start(parent);
+  const all = [current];
   const answers: Promise<string>[] = [];
-  const timer = setInterval(() => answers.push(ask()), 2);
-  const second = await start();
-  first.kill("SIGTERM");
-  await gone(first);
-  expect(await ask()).toBe(String(second.pid));
+  const timer = setInterval(() => answers.push(ask()), 4);
+  for (let turn = 0; turn < 12; turn += 1) {
+    parent.close();
+    current.disconnect();
+    parent = new ListenerKeeper();
+    const next = await start(parent);
+    all.push(next);
+    current.kill("SIGTERM");
+    await gone(current);
+    current = next;
+  }
   clearInterval(timer);
-  const pids = new Set(await Promise.all(answers));
-  expect([...pids].every((pid) => pid === String(first.pid) || pid === String(second.pid))).toBe(true);
+  const told = new Set(await Promise.all(answers));
+  parent.close();
+  expect(pidsOf(all)).toEqual(expect.arrayContaining([...told]));
+}, 60_000);
+
+test("who has a port is named, also when it listens on every address", async () => {
+  const holder = spawn(process.execPath, ["-e", `require("net").createServer().listen(${port}, () => console.log())`]);
+  children.push(holder);
+  await once(holder.stdout, "data");
+  expect(portHolder(port)).toMatchObject({ pid: holder.pid, name: "node" });
+  expect(portHolder(port, { address: "127.9.9.9" })).toMatchObject({ pid: holder.pid });
+  const own = createServer().listen(0, "127.0.0.1");
+  await once(own, "listening");
+  expect(portHolder((own.address() as { port: number }).port)).toBeUndefined();
+  own.close();
 });

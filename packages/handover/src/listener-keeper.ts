@@ -7,16 +7,23 @@ import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } 
  */
 export class ListenerKeeper {
   readonly #kept = new Map<string, { where: ListenAddress; handle: RawHandle }>();
+  /** From the oldest that still runs to the newest. */
+  readonly #children: ChildProcess[] = [];
 
   /** Serves a new child, spawned with an IPC channel; resolves when it is ready, rejects if it ends before. */
   attach(child: ChildProcess): Promise<void> {
+    this.#children.push(child);
     return new Promise((resolve, reject) => {
       child.on("message", (message: HandoverMessage, handle: unknown) => {
         if (message.kind === "hello") this.#greet(child);
-        if (message.kind === "listener" && handle) this.#keep(message, handle as RawHandle);
+        if (message.kind === "listener" && handle) this.#take(child, message, handle as RawHandle);
+        if (message.kind === "closed" && this.#isNewest(child)) this.#drop(message);
         if (message.kind === "ready") resolve();
       });
-      child.once("exit", (code, signal) => reject(new Error(`it ended before it was ready (${signal ?? code})`)));
+      child.once("exit", (code, signal) => {
+        this.#children.splice(this.#children.indexOf(child), 1);
+        reject(new Error(`it ended before it was ready (${signal ?? code})`));
+      });
       child.once("error", reject);
     });
   }
@@ -26,16 +33,31 @@ export class ListenerKeeper {
     send(child, { kind: "keep" });
   }
 
+  #isNewest(child: ChildProcess): boolean {
+    return this.#children.at(-1) === child;
+  }
+
   #greet(child: ChildProcess): void {
     for (const { where, handle } of this.#kept.values()) send(child, { kind: "listener", ...where }, handle);
     send(child, { kind: "start" });
   }
 
-  #keep({ protocol, address, port }: ListenAddress, handle: RawHandle): void {
+  #take(child: ChildProcess, { protocol, address, port }: ListenAddress, handle: RawHandle): void {
+    // Its successor has been told what there is: a socket that it does not know would wait for nobody.
+    if (!this.#isNewest(child)) {
+      handle.close();
+      return;
+    }
     const where = { protocol, address, port };
+    this.#drop(where);
+    this.#kept.set(addressKey(where), { where, handle });
+    send(child, { kind: "kept", ...where });
+  }
+
+  #drop(where: ListenAddress): void {
     const key = addressKey(where);
     this.#kept.get(key)?.handle.close();
-    this.#kept.set(key, { where, handle });
+    this.#kept.delete(key);
   }
 
   /** Lets go of every socket. */
@@ -47,5 +69,5 @@ export class ListenerKeeper {
 
 function send(child: ChildProcess, message: HandoverMessage, handle?: RawHandle): void {
   // A child that has died in between hears nothing; its end is noticed elsewhere.
-  child.send(message, handle as unknown as SendHandle, { keepOpen: true }, () => {});
+  if (child.connected) child.send(message, handle as unknown as SendHandle, { keepOpen: true }, () => {});
 }

@@ -1,9 +1,21 @@
 import type { SendHandle } from "node:child_process";
-import { createSocket, type Socket } from "node:dgram";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { Server } from "node:net";
+import { closeBesideSibling, closeUdpWhenEmpty } from "./gentle-close.ts";
 import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } from "./handover-message.ts";
+import { rawTcpHandle, rawUdpHandle } from "./raw-handle.ts";
 
+/** Only Linux spreads connections over sockets that share a port. */
 const sharesPorts = process.platform === "linux";
+/** A parent that has an IPC channel for something else never answers. */
+const PARENT_PATIENCE_MS = 5000;
+
+interface OpenListener {
+  where: ListenAddress;
+  listener: Server | UdpSocket;
+  /** A copy is in the parent's hands: closing ours loses nothing. */
+  isKept: boolean;
+}
 
 /**
  * The listening sockets of this process. Each is opened here, or taken over from the process before; a copy goes to the
@@ -11,60 +23,106 @@ const sharesPorts = process.platform === "linux";
  * parent that keeps listeners it just listens.
  */
 export class ListenerSet {
-  readonly #inherited = new Map<string, RawHandle>();
-  readonly #open = new Set<Server | Socket>();
-  #kept = false;
+  readonly #inherited = new Map<string, { where: ListenAddress; handle: RawHandle }>();
+  readonly #open = new Map<string, OpenListener>();
+  #isNoted = false;
+  #isStopped = false;
 
   /** True once the parent has noted this process: from then on the parent's successor will find it. */
   get isKept(): boolean {
-    return this.#kept;
+    return this.#isNoted;
   }
 
-  /** Waits for what the parent has kept. */
+  /** How many addresses are open. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Waits for what the parent has kept, 5 s at most. */
   async inherit(): Promise<void> {
     if (process.send === undefined) return;
     await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, PARENT_PATIENCE_MS);
+      const go = () => {
+        clearTimeout(timer);
+        resolve();
+      };
       process.on("message", (message: HandoverMessage, handle: unknown) => {
-        if (message.kind === "listener" && handle) this.#inherited.set(addressKey(message), handle as RawHandle);
-        if (message.kind === "start") resolve();
-        if (message.kind === "keep") this.#kept = true;
+        if (message.kind === "start") go();
+        else this.#hear(message, handle as RawHandle | undefined);
       });
-      process.once("disconnect", () => resolve());
+      process.once("disconnect", () => {
+        for (const open of this.#open.values()) open.isKept = false;
+        go();
+      });
       tellParent({ kind: "hello" });
     });
   }
 
-  /** Lets a TCP or HTTP server listen; rejects with Node's error. */
+  #hear(message: HandoverMessage, handle: RawHandle | undefined): void {
+    if (message.kind === "keep") this.#isNoted = true;
+    if (message.kind === "listener" && handle) {
+      const { protocol, address, port } = message;
+      this.#inherited.set(addressKey(message), { where: { protocol, address, port }, handle });
+    }
+    if (message.kind === "kept") {
+      const open = this.#open.get(addressKey(message));
+      if (open) open.isKept = true;
+    }
+  }
+
+  /** Lets a TCP or HTTP server listen; rejects with Node's error, or once this set has been stopped. */
   async listen(server: Server, address: string, port: number): Promise<void> {
     const where: ListenAddress = { protocol: "tcp", address, port };
-    const handle = this.#take(where);
+    const handle = this.#claim(where);
     await opened(server, (done) => {
       if (handle) server.listen(handle, done);
       else server.listen({ host: address, port, reusePort: sharesPorts }, done);
     });
-    this.#open.add(server);
-    if (!handle) share(where, rawTcpHandle(server));
+    this.#add({ where, listener: server, isKept: handle !== undefined && process.connected }, rawTcpHandle(server));
   }
 
-  /** Opens a UDP socket; rejects with Node's error. */
-  async bind(address: string, port: number): Promise<Socket> {
+  /** Opens a UDP socket; rejects with Node's error, or once this set has been stopped. */
+  async bind(address: string, port: number): Promise<UdpSocket> {
     const where: ListenAddress = { protocol: "udp", address, port };
-    const handle = this.#take(where);
+    const handle = this.#claim(where);
     const socket = createSocket({ type: "udp4", reusePort: sharesPorts });
     await opened(socket, (done) => {
       if (handle) socket.bind(handle as never, done);
       else socket.bind({ address, port, exclusive: true }, done);
     });
-    this.#open.add(socket);
-    if (!handle) share(where, rawUdpHandle(socket));
+    this.#add({ where, listener: socket, isKept: handle !== undefined && process.connected }, rawUdpHandle(socket));
     return socket;
   }
 
-  #take(where: ListenAddress): RawHandle | undefined {
+  #claim(where: ListenAddress): RawHandle | undefined {
+    if (this.#isStopped) throw new Error("this process stops; its successor listens");
     const key = addressKey(where);
-    const handle = this.#inherited.get(key);
+    const handle = this.#inherited.get(key)?.handle;
     this.#inherited.delete(key);
     return handle;
+  }
+
+  #add(open: OpenListener, handle: RawHandle | undefined): void {
+    this.#open.set(addressKey(open.where), open);
+    if (!open.isKept && handle) tellParent({ kind: "listener", ...open.where }, handle);
+  }
+
+  /** Closes one address for good: the parent lets go of it, too. */
+  close(where: ListenAddress): void {
+    const key = addressKey(where);
+    this.#open.get(key)?.listener.close();
+    this.#open.delete(key);
+    tellParent({ kind: "closed", ...where });
+  }
+
+  /** Lets go of what the process before has served and this one does not, so that nobody waits there for an answer. */
+  closeUnclaimed(): void {
+    for (const { where, handle } of this.#inherited.values()) {
+      handle.close();
+      tellParent({ kind: "closed", ...where });
+    }
+    this.#inherited.clear();
   }
 
   /** Tells the parent that everything is open. */
@@ -72,20 +130,33 @@ export class ListenerSet {
     tellParent({ kind: "ready" });
   }
 
-  /** Stops accepting; the parent's copies keep the addresses. */
-  stop(): void {
-    for (const listener of this.#open) {
-      // An HTTP server's own close() also cuts idle connections, with requests that are on their way.
-      if (listener instanceof Server) Server.prototype.close.call(listener);
-      else listener.close();
-    }
-    for (const handle of this.#inherited.values()) handle.close();
+  /**
+   * Stops accepting connections, without losing one that waits: those of kept sockets wait for the successor, others are
+   * taken until none waits. Connections that were accepted go on. Kept UDP sockets can still send.
+   */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    const all = [...this.#open.values()];
     this.#open.clear();
+    for (const { handle } of this.#inherited.values()) handle.close();
     this.#inherited.clear();
+    await Promise.all(all.map(stopListening));
   }
 }
 
-function opened(listener: Server | Socket, open: (done: () => void) => void): Promise<void> {
+async function stopListening({ listener, isKept }: OpenListener): Promise<void> {
+  if (listener instanceof Server) {
+    // An HTTP server's own `close` would also cut connections that wait for their next request.
+    if (isKept) Server.prototype.close.call(listener);
+    else await closeBesideSibling(listener);
+  } else if (isKept) {
+    rawUdpHandle(listener)?.recvStop();
+  } else {
+    await closeUdpWhenEmpty(listener);
+  }
+}
+
+function opened(listener: Server | UdpSocket, open: (done: () => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     listener.once("error", reject);
     open(() => {
@@ -95,23 +166,7 @@ function opened(listener: Server | Socket, open: (done: () => void) => void): Pr
   });
 }
 
-function share(where: ListenAddress, handle: RawHandle | undefined): void {
-  if (handle) tellParent({ kind: "listener", ...where }, handle);
-}
-
 function tellParent(message: HandoverMessage, handle?: RawHandle): void {
   // A parent that has died hears nothing; serving goes on.
   if (process.connected) process.send?.(message, handle as unknown as SendHandle, { keepOpen: true }, () => {});
-}
-
-/** Node passes listening sockets between processes by this field only; it has no public name. */
-function rawTcpHandle(server: Server): RawHandle | undefined {
-  return (server as unknown as { _handle?: RawHandle })._handle;
-}
-
-/** The same for UDP, where the field is behind a symbol. */
-function rawUdpHandle(socket: Socket): RawHandle | undefined {
-  const state = Object.getOwnPropertySymbols(socket).find((symbol) => symbol.description === "state symbol");
-  if (state === undefined) return undefined;
-  return (socket as unknown as Record<symbol, { handle?: RawHandle }>)[state]?.handle;
 }

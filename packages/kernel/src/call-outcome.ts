@@ -41,6 +41,13 @@ export function refuse(end: CallEnd, reason: string): HmsError {
     : new HmsError("PERMISSION_DENIED", `${principal.id} may not ${method.rule.permission}: ${reason}`);
 }
 
+/** Records the denial of credentials that nobody has, and hands the error on. */
+export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
+  record(end, "denied", error.message);
+  end.options.observer?.finished(end.context.method, error.code, performance.now() - end.started);
+  return error;
+}
+
 /** Tells audit and observer how a call ended, and hands its error on. */
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { method } = end.context;

@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { CallContext, type Metadata } from "./call-context.ts";
-import { finishCall, refuse } from "./call-outcome.ts";
+import { finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
 import { type Client, createClient } from "./client.ts";
 import { guardDeadline, guardStream } from "./deadline.ts";
 import { HmsError } from "./hms-error.ts";
@@ -16,7 +16,7 @@ import type {
   PolicyDecision,
   RequestValidator,
 } from "./ports.ts";
-import type { Principal } from "./principal.ts";
+import { anonymous, type Principal } from "./principal.ts";
 import type { ServiceRegistration } from "./service-implementation.ts";
 
 /** What a kernel decides with. */
@@ -106,16 +106,20 @@ export class Kernel {
         MessageShape<O>
       >;
     }
-    return this.#authenticate(caller.credentials).then((principal) =>
+    return this.#authenticate(entry, call, caller.credentials).then((principal) =>
       this.#authorizedUnary(entry, input, { call, principal, started }),
     ) as Promise<MessageShape<O>>;
   }
 
-  async #authenticate(credentials: Credentials): Promise<Principal> {
+  async #authenticate(entry: MethodEntry, call: IncomingCall, credentials: Credentials): Promise<Principal> {
+    const started = performance.now();
     try {
       return await this.options.identity.authenticate(credentials);
     } catch (error) {
-      throw HmsError.from(error);
+      const { deadlineAt, signal, metadata } = call;
+      const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata });
+      const end = { options: this.options, context, input: undefined, resource: "", started };
+      throw refuseUnknown(end, HmsError.from(error));
     }
   }
 
@@ -187,7 +191,9 @@ export class Kernel {
   ): AsyncGenerator<MessageShape<O>> {
     const started = performance.now();
     const principal =
-      "principal" in call.caller ? call.caller.principal : await this.#authenticate(call.caller.credentials);
+      "principal" in call.caller
+        ? call.caller.principal
+        : await this.#authenticate(entry, call, call.caller.credentials);
     const kind = entry.desc.methodKind;
     const single = kind === "server_streaming" ? await firstOf(inputs) : undefined;
     const resource = single === undefined ? "" : resourceOf(entry.rule, single);

@@ -1,18 +1,16 @@
 import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
 import { type FrontendContext, HttpFrontend } from "./http-frontend.ts";
-import type { CloseOptions, ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+import type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import { TableState } from "./table-state.ts";
 
 const SWEEP_MS = 100;
 const DEFAULT_GRACE_MS = 10_000;
-const CLOSE_LOOK_MS = 10;
 
 /** Builds a proxying engine without routes; it listens nowhere by itself and keeps no process alive. */
 export function createProxyEngine(options: ProxyEngineOptions = {}): ProxyEngine {
@@ -33,7 +31,8 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly #drainListeners = new Set<(endpointId: string) => void>();
   readonly #refusals = new Map<number, number>();
   readonly #sweeper: NodeJS.Timeout;
-  isClosing = false;
+  #idleGraceMs = 0;
+  #retiredAt = Number.POSITIVE_INFINITY;
 
   constructor(options: ProxyEngineOptions) {
     this.maxHeadBytes = options.maxHeadBytes ?? 32 * 1024;
@@ -97,16 +96,25 @@ class Engine implements ProxyEngine, FrontendContext {
     });
   }
 
-  async close({ graceMs = DEFAULT_GRACE_MS, idleGraceMs = 0 }: CloseOptions = {}): Promise<void> {
-    this.isClosing = true;
-    for (const server of this.#servers) stopListening(server);
-    const began = Date.now();
-    while (this.clients.size > 0 && Date.now() - began < graceMs) {
-      if (Date.now() - began >= idleGraceMs) this.#cutClients((client) => client.user === null);
-      await delay(CLOSE_LOOK_MS);
-    }
+  get isClosing(): boolean {
+    return this.#retiredAt !== Number.POSITIVE_INFINITY;
+  }
+
+  retire(): void {
+    if (!this.isClosing) this.#retiredAt = performance.now();
+    this.#idleGraceMs = Number.POSITIVE_INFINITY;
+  }
+
+  async close({ graceMs = DEFAULT_GRACE_MS, idleGraceMs = 0 } = {}): Promise<void> {
+    this.retire();
+    this.#idleGraceMs = idleGraceMs;
+    const cut = setTimeout(() => this.#cutClients(), graceMs);
+    const closed = Promise.all([...this.#servers].map(closeServer));
+    this.#sweep(performance.now());
+    await closed;
+    clearTimeout(cut);
     clearInterval(this.#sweeper);
-    this.#cutClients(() => true);
+    this.#cutClients();
     for (const endpoint of this.#allEndpoints()) for (const connection of endpoint.connections) connection.destroy();
   }
 
@@ -114,8 +122,8 @@ class Engine implements ProxyEngine, FrontendContext {
     return this.close();
   }
 
-  #cutClients(which: (client: ClientConnection) => boolean): void {
-    for (const client of this.clients) if (which(client)) client.socket.destroy();
+  #cutClients(): void {
+    for (const { socket } of this.clients) socket.destroy();
   }
 
   *#allEndpoints(): Iterable<Endpoint> {
@@ -132,17 +140,19 @@ class Engine implements ProxyEngine, FrontendContext {
         else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
       }
     }
-    const idleBefore = now - this.#clientIdleTimeoutMs;
-    for (const client of this.clients) {
-      if (client.user === null && client.idleSince < idleBefore) client.socket.destroy();
+    this.#sweepClients(now);
+  }
+
+  #sweepClients(now: number): void {
+    const limit = this.isClosing ? this.#idleGraceMs : this.#clientIdleTimeoutMs;
+    for (const { user, idleSince, socket } of this.clients) {
+      const since = this.isClosing ? Math.max(idleSince, this.#retiredAt) : idleSince;
+      if (user === null && now - since >= limit) socket.destroy();
     }
   }
 }
 
-/**
- * Ends listening and nothing else: an HTTP server's own close() also cuts idle connections, and a request that is on
- * its way on one of them would be lost.
- */
-function stopListening(server: Server): void {
-  NetServer.prototype.close.call(server);
+/** Stops listening; the HTTP server's own `close` would cut connections on which a request is under way. */
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()));
 }

@@ -21,17 +21,6 @@ export interface ProxyEngineOptions {
   tunnelGraceMs?: number;
 }
 
-/** How an engine is closed. */
-export interface CloseOptions {
-  /** What still runs after this is cut; default 10 s. */
-  graceMs?: number;
-  /**
-   * Idle connections stay open this long for one more request, which is answered with `Connection: close`; default 0.
-   * A client that sends in the moment its idle connection is closed loses that request, so a replacement wants some.
-   */
-  idleGraceMs?: number;
-}
-
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
 export interface ProxyEngine extends AsyncDisposable {
   /**
@@ -58,9 +47,12 @@ export interface ProxyEngine extends AsyncDisposable {
   onDrained(listener: (endpointId: string) => void): () => void;
   /** All metrics in Prometheus text exposition format 0.0.4. */
   metrics(): string;
+  /** From now on every answer closes its connection (`Connection: close`); servers listen until they are closed. */
+  retire(): void;
   /**
    * Closes every server of the engine: no new connections, `Connection: close` on running answers; resolves when all
-   * is finished. What runs after `graceMs` (default 10 s) is cut.
+   * is finished. Idle connections are cut after `idleGraceMs` (default 0), because a request may be under way on them;
+   * what runs after `graceMs` (default 10 s) is cut.
    */
-  close(options?: CloseOptions): Promise<void>;
+  close(options?: { graceMs?: number; idleGraceMs?: number }): Promise<void>;
 }

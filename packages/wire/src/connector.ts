@@ -69,6 +69,10 @@ export class Connector {
 
   async #open(): Promise<ClientConnection> {
     const socket = await openSocket(this.#options.path, this.#closed.signal);
+    if (this.#closed.signal.aborted) {
+      socket.destroy();
+      throw this.#closed.signal.reason;
+    }
     const { firstStream, keepAliveMs } = this.#options;
     const connection: ClientConnection = new ClientConnection(socket, {
       firstStream,

@@ -7,7 +7,7 @@ import { MAX_METADATA_BYTES } from "./metadata-fields.ts";
 const ENVELOPE_BYTES = 4096;
 
 /** The largest message a request carries: the rest of the frame is for names and metadata. */
-export const MAX_REQUEST_BYTES = MAX_DATA_BYTES - 2 * MAX_METADATA_BYTES - ENVELOPE_BYTES;
+const MAX_REQUEST_BYTES = MAX_DATA_BYTES - 2 * MAX_METADATA_BYTES - ENVELOPE_BYTES;
 
 /** The largest message an answer carries: the rest of the frame is its tag and length. */
 const MAX_ANSWER_BYTES = MAX_DATA_BYTES - 8;

@@ -1,5 +1,5 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { HEADER_BYTES, readU32, writeU32 } from "./frame.ts";
+import { HEADER_BYTES, writeU32 } from "./frame.ts";
 import { type Frame, FrameReader } from "./frame-reader.ts";
 import { until } from "./registry-on-socket.ts";
 
@@ -24,20 +24,6 @@ export function frameBytes(
   bytes[9] = kind.flags ?? 0;
   bytes.set(data, HEADER_BYTES);
   return bytes;
-}
-
-/** Cuts bytes that hold whole frames. */
-export function framesOf(bytes: Buffer): SeenFrame[] {
-  const seen: SeenFrame[] = [];
-  for (let at = 0; at < bytes.length; at += HEADER_BYTES + readU32(bytes, at)) {
-    seen.push({
-      stream: readU32(bytes, at + 4),
-      type: bytes[at + 8] as number,
-      flags: bytes[at + 9] as number,
-      data: bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + readU32(bytes, at)),
-    });
-  }
-  return seen;
 }
 
 /** The other end of a connection, which sends whatever a test wants and notes what comes. */

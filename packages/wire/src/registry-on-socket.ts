@@ -26,7 +26,7 @@ export type RegistryClient = Client<typeof registry.RegistryService>;
 export const TOKEN = "secret";
 
 /** Handlers that are not given are not part of a test. */
-export function registryKernel(own: Partial<RegistryHandlers>): Kernel {
+function registryKernel(own: Partial<RegistryHandlers>): Kernel {
   const unused = () => {
     throw new HmsError("UNIMPLEMENTED", "Not part of this test.");
   };

@@ -5,6 +5,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { registry } from "@hms/contracts";
 import { afterEach, describe, expect, test } from "vitest";
 import { FrameFlag, FrameType } from "./frame.ts";
+import { mutatedFrames, random } from "./fuzz-frames.ts";
 import { metadataFields } from "./metadata-fields.ts";
 import type { SeenFrame } from "./raw-peer.ts";
 import { frameBytes, RawPeer, rawServer } from "./raw-peer.ts";
@@ -236,6 +237,25 @@ describe("a server on its socket", () => {
     expect(pong).toMatchObject({ flags: FrameFlag.PONG, data: eight });
     await peer.frame(answerTo(1));
     expect(peer.frames[0]?.type).toBe(FrameType.HELLO);
+  });
+
+  test("outlives whatever bytes arrive, and then answers as before (seed 7)", async () => {
+    const { server, peer } = await rawTo({
+      lookup: () => ({}),
+      watch: async function* () {
+        yield {};
+      },
+    });
+    const next = random(7);
+    for (let round = 0; round < 40; round += 1) {
+      const hostile = await Promise.all(Array.from({ length: 10 }, () => RawPeer.to(server.path)));
+      for (const { socket } of hostile) for (let n = 0; n < 5; n += 1) socket.write(mutatedFrames(next));
+      for (const { socket } of hostile) socket.end();
+      await until(() => hostile.every(({ closed }) => closed));
+    }
+    peer.send(request(1));
+    await peer.frame(answerTo(1));
+    await until(() => server.connections === 1);
   });
 
   test("refuses to take the place of a file that is no socket", async () => {

@@ -79,7 +79,6 @@ interface Closing {
 }
 
 async function closeAll({ file, peers, stopped, stop, graceMs }: Closing): Promise<void> {
-  await file.remove();
   stop();
   for (const peer of peers)
     peer.drain(stopping("The server is stopping; try again when it is back.", "SERVER_STOPPING"));
@@ -93,8 +92,9 @@ async function closeAll({ file, peers, stopped, stop, graceMs }: Closing): Promi
       for (const peer of peers) peer.destroy();
     }, graceMs + LAST_ANSWERS_MS),
   ];
-  await stopped;
+  await Promise.all([file.remove(), stopped]);
   for (const timer of timers) clearTimeout(timer);
+  peers.clear();
 }
 
 function stopping(message: string, reason: "SERVER_STOPPING" | "INTERRUPTED"): HmsError {

@@ -55,11 +55,6 @@ export function stopping(): HmsError {
   });
 }
 
-/** INVALID_ARGUMENT about one field. */
-export function invalidField(field: string, description: string): HmsError {
-  return new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
-}
-
 const listed = (revisions: readonly { revision: number }[]) =>
   revisions.length === 0
     ? "None of its other revisions has served well."

@@ -50,6 +50,8 @@ export interface DeploymentService extends AsyncDisposable {
 }
 
 const AGAIN_MS = 500;
+/** A rollout that no driver has, because its driver failed or its request broke off, is taken up this soon. */
+const TAKE_UP_MS = 5_000;
 
 /**
  * Creates the deployment service, follows what runs, keeps it in step with what is on record, and carries on rollouts
@@ -91,6 +93,12 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const ready = begun.then(() => {});
   ready.catch(() => {});
   begun.then((rollouts) => rollouts.forEach(carryOn)).catch(() => {});
+  const takeUp = () =>
+    journal.running().then(
+      (rollouts) => rollouts.forEach(carryOn),
+      (error) => log.warn("it is not known which rollouts run; it is looked up again", { error }),
+    );
+  const takingUp = setInterval(takeUp, TAKE_UP_MS);
 
   const reader = new ServiceReader(database.db);
   return {
@@ -108,6 +116,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     }),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
+      clearInterval(takingUp);
       reconciler.close();
       traffic.close();
       health.close();

@@ -7,7 +7,7 @@ const PREPARE_LIMIT_MS = 30 * 60_000;
 /** Data planes take a new picture within milliseconds; one that does not in this time never will. */
 export const TRAFFIC_LIMIT_MS = 30_000;
 /** What stopping may take beyond the grace period. */
-export const STOP_SLACK_MS = 30_000;
+const STOP_SLACK_MS = 30_000;
 const FORGET_LIMIT_MS = 120_000;
 /** Starting more at once only makes each of them slower. */
 const LARGEST_BATCH = 20;

@@ -20,7 +20,7 @@ export function plannedEvent(
 }
 
 /** A kind as protobuf's JSON form writes it. */
-export function kindName(kind: RolloutKind): string {
+function kindName(kind: RolloutKind): string {
   return `ROLLOUT_KIND_${kind.toUpperCase()}`;
 }
 

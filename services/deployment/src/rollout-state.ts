@@ -90,7 +90,7 @@ export interface Failure {
 }
 
 /** A sealed copy of a program. */
-export interface ReleaseFacts {
+interface ReleaseFacts {
   digest: string;
   fileCount: number;
   reused: boolean;

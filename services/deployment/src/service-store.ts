@@ -6,7 +6,7 @@ type Database = Kysely<DeploymentTables>;
 type Row<Table extends keyof DeploymentTables> = Selectable<DeploymentTables[Table]>;
 
 /** A revision as the product's other parts use it. */
-export function revisionRecord(row: Row<"revision">): RevisionRecord {
+function revisionRecord(row: Row<"revision">): RevisionRecord {
   return {
     revision: Number(row.revision),
     manifest: row.manifest,

@@ -6,6 +6,7 @@ import { explainServerExit, planEmbeddedPostgres } from "@hms/postgres";
 import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
 import { readProcess } from "../launcher/process-table.ts";
 import type { ComponentSpec } from "./component-spec.ts";
+import { explainEnd } from "./explain-end.ts";
 
 /** What every process of the platform is told: which installation it belongs to. */
 function platformEnv(paths: InstancePaths): Record<string, string | undefined> {
@@ -45,6 +46,7 @@ export function serverComponent(paths: InstancePaths): ComponentSpec {
     command: () => ({ argv: [process.execPath, programPath("server")], env: platformEnv(paths), cwd: paths.data }),
     stopSignal: "SIGTERM",
     stopGraceMs: 15_000,
+    explainEnd,
     isReady: () => acceptsConnections(paths.kernelSocket),
   };
 }
@@ -57,6 +59,7 @@ export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwor
     stopSignal: "SIGINT",
     replacedSignal: "SIGTERM",
     stopGraceMs: 35_000,
+    explainEnd,
     isReady: () => answersOk(network.metricsPort),
     listeners: new ListenerKeeper(),
   };

@@ -91,6 +91,11 @@ export class ControlGroups {
     }
   }
 
+  /** Removes the installation's own part if nothing is left in it. */
+  close(): void {
+    for (const { base } of this.#trees) removed(base);
+  }
+
   /** Removes the groups of programs that are no longer known and have no process. */
   removeExcept(known: ReadonlySet<string>): void {
     for (const { base } of this.#trees) {

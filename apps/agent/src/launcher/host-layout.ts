@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import { dirname } from "node:path";
 import { type HostLayout, isUnder } from "./mount-plan.ts";
@@ -10,6 +10,7 @@ export function readHostLayout(home: string, own: readonly string[]): HostLayout
     own: own.flatMap((path) => realPath(path) ?? []),
     isDirectory: (path) => kindOf(path) === "directory",
     isFile: (path) => kindOf(path) === "file",
+    names: namesIn,
     realPath,
   };
 }
@@ -29,6 +30,14 @@ function realPath(path: string): string | undefined {
   } catch {
     // Missing, a dangling link, or behind a directory that we may not enter.
     return undefined;
+  }
+}
+
+function namesIn(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
   }
 }
 

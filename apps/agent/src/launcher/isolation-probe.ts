@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import type { HostEnvironment, InstancePaths } from "@hms/config";
@@ -45,9 +46,9 @@ export async function probeIsolation(paths: InstancePaths, host: HostEnvironment
   };
 }
 
-/** The name of an installation's part of the control groups. */
-export function controlGroupName(paths: InstancePaths): string {
-  return `hms-sys-${paths.instance}`;
+/** The name of an installation's part of the control groups; two installations of one name lie in different directories. */
+export function controlGroupName({ instance, data }: InstancePaths): string {
+  return `hms-sys-${instance}-${createHash("sha256").update(data).digest("hex").slice(0, 8)}`;
 }
 
 async function tryIsolation(

@@ -1,4 +1,6 @@
+import { resolveInstance } from "@hms/config";
 import { expect, test } from "vitest";
+import { controlGroupName } from "./isolation-probe.ts";
 import { processEnd } from "./launch-status.ts";
 import { shellQuote } from "./shell-quote.ts";
 import { UID_BASE } from "./surroundings.ts";
@@ -14,6 +16,12 @@ test("a shell's status tells codes and signals apart", () => {
 
 test("quoted words survive a shell", () => {
   expect(shellQuote("a b", "it's", "$x")).toBe(`'a b' 'it'\\''s' '$x'`);
+});
+
+test("two installations of one name in different directories do not share control groups", () => {
+  const paths = (data: string) => resolveInstance({ instance: "default", data });
+  expect(controlGroupName(paths("/srv/a"))).toMatch(/^hms-sys-default-[0-9a-f]{8}$/);
+  expect(controlGroupName(paths("/srv/a"))).not.toBe(controlGroupName(paths("/srv/b")));
 });
 
 test("replicas' uids lie between those of containers and the end of what file systems hold", () => {

@@ -153,6 +153,8 @@ export class LaunchedProcess {
   async #killUncontained(): Promise<void> {
     await waitUntil(
       () => {
+        // The program first: it could take the end of its children for its own work done.
+        if (this.#killed) this.signal("SIGKILL");
         const left = this.#uncontained();
         for (const entry of left) signalProcess(identityOf(entry), "SIGKILL");
         return left.length === 0;

@@ -17,6 +17,8 @@ function host(
     own: [data, `${data}/run`, `${home}/.config/hms-sys/default`],
     isDirectory: (path) => !isFile(path) && !missing.includes(path),
     isFile,
+    names: (path) =>
+      path === `${home}/.cargo` ? ["bin", "credentials.toml"] : path === `${home}/.fly` ? ["config.yml"] : ["lib"],
     realPath: (path) => (missing.includes(path) ? undefined : (links[path] ?? path)),
     ...rest,
   };
@@ -73,7 +75,7 @@ describe("what a replica sees in a hidden home", () => {
   });
 
   test("is only the entry itself where the parent holds more than tools", () => {
-    const entries = [`${home}/bin`, `${home}/.local/bin`, `${home}/.cargo/bin`, `${home}/.docker/bin`, `${home}/tools`];
+    const entries = [`${home}/bin`, `${home}/.local/bin`, `${home}/.cargo/bin`, `${home}/.fly/bin`, `${home}/tools`];
     expect(shown(host(), ...entries).sort()).toEqual([...entries, release.target].sort());
   });
 

@@ -41,6 +41,8 @@ export interface HostLayout {
   isDirectory(path: string): boolean;
   /** True for a socket or file that exists. */
   isFile(path: string): boolean;
+  /** The names in a directory; none if it cannot be read. */
+  names(path: string): readonly string[];
   /** The path without symbolic links; undefined if nothing is there. */
   realPath(path: string): string | undefined;
 }
@@ -67,8 +69,8 @@ const SYSTEM =
 /** Session sockets, key agents, and the helpers that would resolve names behind resolv.conf's back. */
 const DOORS = ["/run/user", "/run/dbus", "/run/systemd/resolve", "/run/nscd", "/run/containerd", "/run/podman"];
 const SOCKETS = ["/run/docker.sock", "/var/run/docker.sock", "/run/crio/crio.sock", "/run/systemd/private"];
-/** Their parents hold credentials beside programs. */
-const KEEPS_CREDENTIALS = new Set([".cargo", ".docker", ".kube", ".aws", ".azure", ".config", ".ssh", ".gnupg"]);
+/** A directory that holds one of these beside its programs is more than a tool chain. */
+const CREDENTIALS = /^(?:credentials|auth|tokens?|secrets?|config|\.npmrc|\.netrc|id_)|\.(?:pem|key|token)$/i;
 
 /** True if `path` is `directory` or lies in it. */
 export function isUnder(path: string, directory: string): boolean {
@@ -102,7 +104,7 @@ export function planMounts(host: HostLayout, wishes: MountWishes): MountPlan {
 }
 
 function visibleTools(host: HostLayout, wishes: MountWishes, isHidden: (path: string) => boolean): VisibleDirectory[] {
-  const entries = wishes.pathEntries.filter(isAbsolute).map((entry) => programRoot(normalize(entry), host.home));
+  const entries = wishes.pathEntries.filter(isAbsolute).map((entry) => programRoot(normalize(entry), host));
   const node = { ...wishes.node, writable: false };
   const tools = entries.flatMap((wish) => {
     const source = host.realPath(wish);
@@ -114,13 +116,13 @@ function visibleTools(host: HostLayout, wishes: MountWishes, isHidden: (path: st
 }
 
 /** A directory named bin belongs to a tool chain whose other parts lie beside it; the home directory and ~/.local do not. */
-function programRoot(entry: string, home: string): string {
+function programRoot(entry: string, host: HostLayout): string {
   const match = /^(.+)\/([^/]+)\/?$/.exec(entry);
   const [, parent, name] = match ?? [];
   if (!parent || !name || !["bin", "shims", "sbin"].includes(name)) return entry;
-  const parentName = parent.slice(parent.lastIndexOf("/") + 1);
-  const shared = isUnder(home, parent) || parent === `${home}/.local` || KEEPS_CREDENTIALS.has(parentName);
-  return shared || parent.lastIndexOf("/") === 0 ? entry : parent;
+  const shared = isUnder(host.home, parent) || parent === `${host.home}/.local`;
+  const holdsSecrets = () => host.names(parent).some((each) => CREDENTIALS.test(each));
+  return shared || parent.lastIndexOf("/") === 0 || holdsSecrets() ? entry : parent;
 }
 
 /** A PATH that names the home directory itself or something of the installation's must not uncover it. */

@@ -1,8 +1,9 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
+import { portHolder } from "@hms/handover";
 import { HmsError } from "@hms/kernel";
-import { portHolder } from "./port-holder.ts";
+import { claimOnMachine, releaseClaim } from "./machine-claim.ts";
 
 /** How many further installations find a place of their own on one machine. */
 const PLACES = 100;
@@ -21,12 +22,13 @@ function place(n: number): InstanceNetwork {
 
 /**
  * Decides where an installation listens: what it had before, else place 0 for the default instance, else the first free
- * place. A gateway port that was asked for is kept from then on.
+ * place; its addresses stay this agent's while it lives. A gateway port that was asked for is kept from then on.
  * @throws HmsError UNAVAILABLE naming the holder if a port that must be had is taken.
  */
 export async function allocateNetwork(paths: InstancePaths, gatewayPort: number | undefined): Promise<InstanceNetwork> {
   const known = readNetwork(paths);
-  const network = known ?? (paths.instance === "default" ? place(0) : await firstFreePlace());
+  const network = known ?? (await choosePlace(paths.instance === "default", gatewayPort));
+  await claimOnMachine(network.vipPrefix);
   if (gatewayPort !== undefined) network.gatewayPort = gatewayPort;
   if (known === undefined || known.gatewayPort !== network.gatewayPort) {
     await moveSidePorts(network);
@@ -37,7 +39,7 @@ export async function allocateNetwork(paths: InstancePaths, gatewayPort: number 
 
 /** @throws HmsError UNAVAILABLE naming the holder if the gateway cannot listen. */
 export async function requireGatewayPort({ gatewayPort }: InstanceNetwork): Promise<void> {
-  if (await isFree(gatewayPort)) return;
+  if ((await claimOnMachine(`port-${gatewayPort}`)) && (await isFree(gatewayPort))) return;
   const holder = portHolder(gatewayPort);
   const who = holder ? ` by ${holder.name} (pid ${holder.pid})` : "";
   throw new HmsError(
@@ -46,17 +48,27 @@ export async function requireGatewayPort({ gatewayPort }: InstanceNetwork): Prom
   );
 }
 
-async function firstFreePlace(): Promise<InstanceNetwork> {
-  for (let n = 1; n < PLACES; n += 1) {
+async function choosePlace(isDefault: boolean, gatewayPort: number | undefined): Promise<InstanceNetwork> {
+  // The default gateway port is a promise: if it is taken, that is said, and nothing else is chosen in silence.
+  if (isDefault && gatewayPort === undefined) return place(0);
+  for (let n = isDefault ? 0 : 1; n < PLACES; n += 1) {
     const candidate = place(n);
-    const { gatewayPort, metricsPort, proxyPort, vipPrefix } = candidate;
-    const ports = await Promise.all([gatewayPort, metricsPort, proxyPort].map((port) => isFree(port)));
-    if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return candidate;
+    if (await takePlace(candidate, gatewayPort)) return candidate;
   }
   throw new HmsError(
     "RESOURCE_EXHAUSTED",
     `${PLACES} installations have taken the ports from 3000 to ${3000 + 10 * PLACES}. Remove one.`,
   );
+}
+
+async function takePlace(place: InstanceNetwork, chosenPort: number | undefined): Promise<boolean> {
+  const { gatewayPort, metricsPort, proxyPort, vipPrefix } = place;
+  if (!(await claimOnMachine(vipPrefix))) return false;
+  const needed = chosenPort === undefined ? [gatewayPort, metricsPort, proxyPort] : [];
+  const ports = await Promise.all(needed.map((port) => isFree(port)));
+  if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return true;
+  releaseClaim(vipPrefix);
+  return false;
 }
 
 /** Metrics and proxy give way if somebody has their ports; only the gateway's is a promise. */

@@ -138,8 +138,9 @@ function buildFailure(
 ): HmsError {
   const how = end.signal ? `was ended by ${end.signal}` : `exited with code ${end.code}`;
   const output = last.join("\n");
-  const said = output ? ` Its last lines:\n${output}` : " It wrote nothing.";
-  return new HmsError("FAILED_PRECONDITION", `The ${label} ${how}. ${launchError}${said}`, {
+  const said = output ? `Its last lines:\n${output}` : "It wrote nothing.";
+  const message = [`The ${label} ${how}.`, launchError, said].filter((part) => part !== "").join(" ");
+  return new HmsError("FAILED_PRECONDITION", message, {
     reason: "BUILD_FAILED",
     metadata: { output, exitCode: String(end.code), signal: end.signal },
   });

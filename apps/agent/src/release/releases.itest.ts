@@ -12,7 +12,7 @@ import {
 import { createServer } from "node:net";
 import type { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, TestMachine, until } from "../../test/support/test-machine.ts";
+import { identities, TestMachine, uniqueSeconds, until } from "../../test/support/test-machine.ts";
 
 interface Prepared {
   lines: string[];
@@ -32,7 +32,7 @@ async function prepare(machine: TestMachine, sourceDirectory: string, more: obje
 const folder = (machine: TestMachine) => `${machine.data}/releases/test/demo`;
 const stored = (machine: TestMachine) => (existsSync(folder(machine)) ? readdirSync(folder(machine)) : []);
 
-describe.each(identities)("a release prepared by %s", (identity) => {
+describe.concurrent.each(identities)("a release prepared by %s", (identity) => {
   test("is built in the place where it will run, readable by its replica and immutable", async () => {
     await using machine = await TestMachine.open(identity);
     const source = machine.source({ "run.sh": "#!/bin/sh\necho ran $(cat where)", "sub/private.txt": "private" });
@@ -74,7 +74,7 @@ describe.each(identities)("a release prepared by %s", (identity) => {
   test("is not visible when the agent dies in the middle, and its build ends", async () => {
     await using machine = await TestMachine.open(identity);
     const source = machine.source({ a: "a" });
-    const seconds = String(50_000 + (process.pid % 10_000));
+    const seconds = uniqueSeconds();
     const preparing = prepare(machine, source, { buildCommand: `echo x > b; sleep ${seconds}` });
     preparing.catch(() => {});
     const tasks = `${machine.data}/run/tasks`;
@@ -106,7 +106,7 @@ describe.each(identities)("a release prepared by %s", (identity) => {
   });
 });
 
-describe("a release", () => {
+describe.concurrent("a release", () => {
   const identity = identities[0] ?? "nobody";
 
   test("is the same for the same names, modes, contents and build command, and for nothing else", async () => {

@@ -4,7 +4,7 @@ import { identities, TestMachine, until } from "../../test/support/test-machine.
 
 const idOf = (replica: agent.Replica) => replica.spec?.replicaId ?? "";
 
-describe.each(identities)("limits kept by %s", (identity) => {
+describe.concurrent.each(identities)("limits kept by %s", (identity) => {
   test("end a replica that takes more memory than it may, and say so", { timeout: 40_000 }, async () => {
     await using machine = await TestMachine.open(identity);
     const hungry = "sleep 0.2; head -c 400000000 /dev/zero | tail | sleep 3; exit 0";

@@ -1,6 +1,6 @@
 import { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, running, TestMachine, until } from "../../test/support/test-machine.ts";
+import { identities, running, TestMachine, uniqueSeconds, until } from "../../test/support/test-machine.ts";
 
 const { Isolation, MeshTier } = agent;
 const surroundings = [
@@ -8,14 +8,13 @@ const surroundings = [
   { identity: "nobody" as const, isolated: false, how: "without isolation" },
 ];
 const noIsolation = { report: { isolation: Isolation.NONE, meshTier: MeshTier.PROXY } };
-let mark = 40_000 + (process.pid % 1000) * 10;
 
-describe.each(surroundings)("the process tree of a replica $how", ({ identity, isolated }) => {
+describe.concurrent.each(surroundings)("the process tree of a replica $how", ({ identity, isolated }) => {
   const open = () => TestMachine.open(identity, isolated ? {} : { options: noIsolation });
 
   test("is gone when StopReplica answers, children with sessions of their own included", async () => {
     await using machine = await open();
-    const seconds = String(++mark);
+    const seconds = uniqueSeconds();
     const daemons = `setsid -f sleep ${seconds}; (setsid sh -c 'sleep ${seconds} & sleep ${seconds}' &); sleep ${seconds} & `;
     const replica = await machine.run(`trap "" TERM; ${daemons} echo up; wait`);
     const replicaId = replica.spec?.replicaId ?? "";
@@ -27,7 +26,7 @@ describe.each(surroundings)("the process tree of a replica $how", ({ identity, i
 
   test("is gone when the main process ends by itself", async () => {
     await using machine = await open();
-    const seconds = String(++mark);
+    const seconds = uniqueSeconds();
     const replica = await machine.run(`setsid -f sleep ${seconds}; sleep 0.3; exit 7`);
     const replicaId = replica.spec?.replicaId ?? "";
     const ended = await until(async () => {
@@ -66,7 +65,7 @@ describe.each(surroundings)("the process tree of a replica $how", ({ identity, i
   });
 });
 
-describe.each(identities)("a replica that forks forever, kept by %s", (identity) => {
+describe.concurrent.each(identities)("a replica that forks forever, kept by %s", (identity) => {
   test("is stopped by its process limit, does not hurt others, and can be ended", { timeout: 60_000 }, async () => {
     await using machine = await TestMachine.open(identity);
     const digest = await machine.release({ "bomb.sh": 'while :; do sh "$0" & done; wait' });

@@ -36,7 +36,7 @@ export interface ReplicaKeeperOptions {
   warn?: (message: string) => void;
 }
 
-/** Opens the keeper: takes over what runs, starts what should run, ends what was being ended. */
+/** Opens the keeper: takes over what runs, and begins to start what should run and to end what was being ended. */
 export async function openReplicaKeeper(options: ReplicaKeeperOptions): Promise<ReplicaKeeper> {
   const keeper = new ReplicaKeeper(options);
   await keeper.open();
@@ -212,6 +212,7 @@ export class ReplicaKeeper {
   async suspend(): Promise<void> {
     this.#measuring.stop();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
+    this.#machine.groups.close();
     await this.#closeLogs();
   }
 
@@ -248,8 +249,10 @@ export class ReplicaKeeper {
   async #resume(replica: Replica): Promise<void> {
     await replica.resume();
     if (!replica.record.stopping) return;
-    await replica.stop();
-    await this.#bury(replica);
+    // The grace period of one replica is nothing that others should wait for.
+    this.#stopOnce(replica, undefined).catch((error: unknown) => {
+      this.#warn(`${replica.record.spec.replicaId} could not be stopped: ${HmsError.from(error).message}`);
+    });
   }
 
   /** What runs without a readable spec cannot be kept: nobody knows what it should be. */

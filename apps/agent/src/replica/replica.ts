@@ -74,7 +74,7 @@ export class Replica {
     return this.#step(() => this.#launch());
   }
 
-  /** Takes the program over if it runs, notes how it ended if it does not, and starts it if it should run. */
+  /** Takes the program over if it runs, notes how it ended if it does not; begins to start it if it should run. */
   resume(): Promise<void> {
     return this.#step(async () => {
       if (await this.#adopt()) return;
@@ -83,7 +83,7 @@ export class Replica {
       if (!sameBoot) Object.assign(this.#life, { failures: 0, bootId: bootId() });
       else if (this.#noteMissedEnd()) return this.#scheduleStart();
       else if (this.#life.nextStartAtMs > Date.now()) return this.#waitUntilStart();
-      await this.#launch();
+      void this.start();
     });
   }
 

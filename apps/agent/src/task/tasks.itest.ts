@@ -1,9 +1,9 @@
 import { readdirSync } from "node:fs";
 import { agent } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
-import { identities, running, TestMachine, until } from "../../test/support/test-machine.ts";
+import { identities, running, TestMachine, uniqueSeconds, until } from "../../test/support/test-machine.ts";
 
-describe.each(identities)("a task run by %s", (identity) => {
+describe.concurrent.each(identities)("a task run by %s", (identity) => {
   test("sends its output as it comes, apart, and how it ended last", async () => {
     await using machine = await TestMachine.open(identity);
     const releaseDigest = await machine.release({ "note.txt": "hello\n" });
@@ -24,7 +24,7 @@ describe.each(identities)("a task run by %s", (identity) => {
   test("is ended with all it started when the caller leaves or its time is over", async () => {
     await using machine = await TestMachine.open(identity);
     const releaseDigest = await machine.release({ note: "n" });
-    const seconds = String(60_000 + (process.pid % 10_000));
+    const seconds = uniqueSeconds();
     const command = `setsid -f sleep ${seconds}; trap "" TERM; echo begun; sleep ${seconds}`;
     const cancel = new AbortController();
     const request = { taskId: "one", environment: "test", service: "demo", releaseDigest, command };
@@ -45,7 +45,7 @@ describe.each(identities)("a task run by %s", (identity) => {
   test("does not outlive the agent that ran it for long", async () => {
     await using machine = await TestMachine.open(identity);
     const releaseDigest = await machine.release({ note: "n" });
-    const seconds = String(70_000 + (process.pid % 10_000));
+    const seconds = uniqueSeconds();
     machine.task(`sleep ${seconds}`, { releaseDigest }).catch(() => {});
     await until(() => running(seconds) === 1, "the task");
     await machine.keeper.crash();
@@ -55,7 +55,7 @@ describe.each(identities)("a task run by %s", (identity) => {
   });
 });
 
-describe("names", () => {
+describe.concurrent("names", () => {
   test("that could become paths are refused everywhere", async () => {
     await using machine = await TestMachine.open(identities[0] ?? "nobody");
     const { keeper } = machine;

@@ -13,6 +13,8 @@ export const asRoot = process.getuid?.() === 0;
 
 type SpecInit = Exclude<MessageInitShape<typeof agent.ReplicaSpecSchema>, { $typeName: string }>;
 let lastName = 0;
+let machines = 0;
+const firstRange = Math.floor(Math.random() * 35_000);
 
 /** Directories, keepers and replicas of one test, removed at its end. */
 export class TestMachine implements AsyncDisposable {
@@ -20,7 +22,8 @@ export class TestMachine implements AsyncDisposable {
   readonly home: string;
   readonly data: string;
   readonly identity: Identity;
-  readonly portBase = 20_000 + Math.floor(Math.random() * 7) * 5000;
+  /** Tests run side by side, and each uses a few ports only. */
+  readonly portBase = 20_000 + ((firstRange + machines++ * 40) % 35_000);
   keeper!: KeeperClient;
 
   constructor(identity: Identity) {
@@ -139,6 +142,7 @@ export class TestMachine implements AsyncDisposable {
       if (synced) break;
       if (replicaId) await this.keeper.call("stopReplica", { replicaId, graceMs: 0n });
     }
+    await this.keeper.command("suspend");
     await this.keeper.crash();
     this.remove();
   }
@@ -154,6 +158,11 @@ export interface TaskResult {
   out: string;
   err: string;
   exit: agent.ExitStatus | undefined;
+}
+
+/** A duration for sleep that no other test uses: its processes can be counted. */
+export function uniqueSeconds(): string {
+  return `${100_000 + (process.pid % 10_000)}.${++lastName}`;
 }
 
 /** How many processes of the machine have this word in their command line. */

@@ -12,6 +12,7 @@ export async function run({ globals, output }: Invocation): Promise<number> {
   const session = await runningSession(globals);
   if (session === undefined) {
     output.note("Nothing runs here.");
+    if (output.json) output.document({ stopped: false });
     return ExitCode.OK;
   }
   output.note("Stopping …");
@@ -24,5 +25,6 @@ export async function run({ globals, output }: Invocation): Promise<number> {
   }
   await session.close();
   output.note("Stopped.");
+  if (output.json) output.document({ stopped: true });
   return ExitCode.OK;
 }

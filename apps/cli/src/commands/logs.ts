@@ -5,7 +5,7 @@ import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { parseCount, parseSince } from "../parse-option.ts";
 
-/** Shows what a service wrote, oldest first; the time is the local one. */
+/** Shows what a service wrote, oldest first; times are UTC. */
 export async function run({ args, options, globals, session, output, signal }: Invocation): Promise<number> {
   const since = typeof options.since === "string" ? { since: timestampFromDate(parseSince(options.since)) } : {};
   const request = {

@@ -22,7 +22,7 @@ function render(plan: deployment.PlanResponse, paint: Invocation["output"]["pain
   return [
     `${paint.strong(plan.service)}: ${current}`,
     ...(plan.changes.length === 0
-      ? ["  nothing in the manifest changes"]
+      ? ["  nothing in the manifest changes (the program's files are not compared)"]
       : plan.changes.map((change) => renderChange(change, paint))),
     `Zero downtime: ${verdict}`,
     ...plan.zeroDowntimeReasons.map((reason) => `  ${reason}`),

@@ -21,5 +21,6 @@ async function confirm(service: string, signal: AbortSignal): Promise<void> {
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await prompt.question(`Remove ${service} with its history and logs? Type its name: `, { signal });
   prompt.close();
-  if (answer.trim() !== service) throw new HmsError("CANCELLED", "Nothing was removed.");
+  if (answer.trim() !== service)
+    throw new HmsError("FAILED_PRECONDITION", "Nothing was removed: that is not its name.");
 }

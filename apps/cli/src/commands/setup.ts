@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import { launcherPath } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
@@ -17,15 +18,20 @@ export async function run({ output }: Invocation): Promise<number> {
   }
   const current = Number(readFileSync(SETTING, "utf8"));
   if (current <= DNS_PORT) {
-    output.result("Set up already: ordinary users may serve ports from 53 on.");
-    return ExitCode.OK;
+    return done("Set up already: ordinary users may serve ports from 53 on.", output);
   }
-  if (process.getuid?.() !== 0) throw new HmsError("PERMISSION_DENIED", "This needs root once: sudo hms-sys setup");
+  if (process.getuid?.() !== 0)
+    throw new HmsError("PERMISSION_DENIED", `This needs root once: sudo ${launcherPath()} setup`);
   writeFileSync(
     FILE,
     `# Lets ordinary users serve the mesh's names (53) and addresses (80).\nnet.ipv4.ip_unprivileged_port_start = ${DNS_PORT}\n`,
   );
   writeFileSync(SETTING, String(DNS_PORT));
-  output.result(`Done: ordinary users may serve ports from ${DNS_PORT} on. Undo: sudo rm ${FILE}, then reboot.`);
+  return done(`Done: ordinary users may serve ports from ${DNS_PORT} on. Undo: sudo rm ${FILE}, then reboot.`, output);
+}
+
+function done(message: string, output: Invocation["output"]): number {
+  if (output.json) output.document({ message, firstPort: DNS_PORT, file: FILE });
+  else output.result(message);
   return ExitCode.OK;
 }

@@ -77,6 +77,10 @@ function show(answer: deployment.GetServiceResponse, output: Invocation["output"
   for (const url of service.urls) output.result(url);
   if (service.rolloutId)
     output.result(`rollout ${service.rolloutId}: ${enumWord(deployment.RolloutState, service.rolloutState)}`);
+  if (replicas.length === 0) {
+    output.result("No replica runs.");
+    return;
+  }
   const head = ["REPLICA", "STATE", "READY", "PID", "PORT", "RESTARTS", "CPU", "MEMORY", "STARTED", "LAST PROBE"];
   const lines = renderTable(
     head,

@@ -31,15 +31,24 @@ export async function run(invocation: Invocation): Promise<number> {
   }
   const started = performance.now();
   const keeper = keepAgent(paths, invocation);
-  const session = await Promise.race([waitUntilReady(globals, AbortSignal.timeout(START_PATIENCE_MS)), keeper.failed]);
+  const session = await Promise.race([
+    waitUntilReady(globals, AbortSignal.any([keeper.givenUp, AbortSignal.timeout(START_PATIENCE_MS)])),
+    keeper.failed,
+  ]).catch((error) => {
+    // What could be started or adopted serves on; only a person can say whether it had better stop.
+    if (!keeper.givenUp.aborted) output.note("The parts that did start go on; stop them with: hms-sys down");
+    keeper.release();
+    throw error;
+  });
+  keeper.confirm();
   try {
     const late = await waitForServices(session, SERVICES_PATIENCE_MS);
     if (late.length > 0)
       output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
     const code = await deployMissing({ ...invocation, session: () => session }, session);
-    showWelcome(invocation, paths);
-    if (code !== ExitCode.OK || options.detach === true) return code;
+    if (!invocation.signal.aborted) showWelcome(invocation, paths);
+    if (options.detach === true && !invocation.signal.aborted) return code;
     return await stayUntilInterrupted(invocation, session, keeper.ended);
   } finally {
     keeper.release();
@@ -50,6 +59,10 @@ export async function run(invocation: Invocation): Promise<number> {
 interface AgentKeeper {
   /** Rejects if the agent's first start fails. */
   failed: Promise<never>;
+  /** Aborted then. */
+  givenUp: AbortSignal;
+  /** Says that the first start went well: from now on every agent that dies has a successor. */
+  confirm(): void;
   /** Resolves when the agent has ended on purpose. */
   ended: Promise<void>;
   /** Stops restarting it. */
@@ -62,6 +75,8 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<void>();
   failure.promise.catch(() => {});
+  const givenUp = new AbortController();
+  let isFirstStart = true;
   let released = false;
   let failures = 0;
   const start = () => {
@@ -71,9 +86,11 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve();
       if (released) return;
-      const died = Date.now() - began;
-      if (signal === null && died < 20_000) failure.reject(new HmsError("UNAVAILABLE", lastWords(paths, since)));
-      failures = died < 10_000 ? failures + 1 : 0;
+      if (isFirstStart && signal === null) {
+        givenUp.abort();
+        return failure.reject(firstStartError(code, lastWords(paths, since)));
+      }
+      failures = Date.now() - began < 10_000 ? failures + 1 : 0;
       output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);
       setTimeout(() => released || start(), Math.min(100 * 2 ** failures, LONGEST_RESTART_PAUSE_MS));
     });
@@ -83,10 +100,18 @@ function keepAgent(paths: InstancePaths, { options, output }: Invocation): Agent
   return {
     failed: failure.promise,
     ended: end.promise,
+    givenUp: givenUp.signal,
+    confirm: () => {
+      isFirstStart = false;
+    },
     release: () => {
       released = true;
     },
   };
+}
+
+function firstStartError(code: number | null, words: string): HmsError {
+  return new HmsError(code === ExitCode.LOCKED ? "ABORTED" : "UNAVAILABLE", words);
 }
 
 async function deployMissing(invocation: Invocation, session: Session): Promise<number> {
@@ -95,6 +120,7 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
   const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
   for (const file of files) {
     const { parsed, ...manifest } = readManifest(file);
+    if (invocation.signal.aborted) return ExitCode.INTERRUPTED;
     if (services.some(({ name }) => name === parsed.name)) continue;
     const code = await followRollout({ ...invocation, options: { ...invocation.options, detach: false } }, (options) =>
       session.deployments.deploy({ ...manifest, environment }, options),
@@ -107,7 +133,9 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
 function showWelcome({ output, options, globals }: Invocation, paths: InstancePaths): void {
   const port = readNetwork(paths)?.gatewayPort;
   const instance = globals.instance ? ` --instance ${globals.instance}` : "";
-  output.result(`Gateway: http://localhost:${port}`);
+  const gateway = `http://localhost:${port}`;
+  if (output.json) output.jsonLine({ gateway });
+  else output.result(`Gateway: ${gateway}`);
   if (typeof options.deploy !== "string") return;
   output.note(`
 Try next:

@@ -1,11 +1,11 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
-import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import { type InstancePaths, launcherPath, readNetwork, resolveInstance } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import { enumWord, humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
-import type { Session } from "../session.ts";
+import { type Session, upCommand } from "../session.ts";
 
 /** One thing looked at. */
 export interface Finding {
@@ -30,7 +30,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
       check: "platform",
       level: "problem",
       finding: `instance "${paths.instance}" does not run`,
-      remedy: "hms-sys up",
+      remedy: upCommand(paths),
     });
     return findings;
   }
@@ -103,26 +103,31 @@ async function agentState({ agent: client }: Session): Promise<Finding[]> {
   const status = await client.getStatus({}, { timeoutMs: 3000 });
   const { isolation, isolationReason, meshTier, meshTierReason } = status;
   const byDns = meshTier === agent.MeshTier.DNS;
+  const isIsolated = isolation !== agent.Isolation.NONE;
   return [
     {
       check: "isolation",
-      level: isolation === agent.Isolation.NONE ? "warning" : "ok",
+      level: isIsolated ? "ok" : "warning",
       finding: `${enumWord(agent.Isolation, isolation)}${isolationReason ? `: ${isolationReason}` : ""}`,
-      ...(isolation === agent.Isolation.NONE ? { remedy: "run as root, or allow unprivileged user namespaces" } : {}),
+      ...(isIsolated
+        ? {}
+        : { remedy: "run as root, or allow user namespaces; until then every service can read what you can" }),
     },
     {
       check: "mesh tier",
       level: byDns ? "ok" : "warning",
       finding: byDns ? "1, by DNS: every program resolves *.mesh" : `2, by proxy variables: ${meshTierReason}`,
-      ...(byDns ? {} : { remedy: "sudo hms-sys setup, once; then start again" }),
+      ...(byDns ? {} : { remedy: isIsolated ? setupRemedy() : "it takes isolation first, see above" }),
     },
     ...status.components.map(componentFinding),
   ];
 }
 
+const setupRemedy = () => `sudo ${launcherPath()} setup, once; then stop and start the platform`;
+
 function componentFinding({ name, state, pid, restarts, memoryBytes }: agent.Component): Finding {
   const runs = state === agent.ReplicaState.RUNNING;
-  const finding = `${enumWord(agent.ReplicaState, state)}, pid ${pid}, ${humanBytes(memoryBytes)}, ${restarts} restarts`;
+  const finding = `${enumWord(agent.ReplicaState, state)}, pid ${pid}, ${humanBytes(memoryBytes)}, ${restarts} ${restarts === 1 ? "restart" : "restarts"}`;
   if (runs) return { check: name, level: restarts > 3 ? "warning" : "ok", finding };
   return { check: name, level: "problem", finding, remedy: `its log is in the data directory: logs/${name}.log` };
 }

@@ -1,66 +1,113 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import type { mesh } from "@hms/contracts";
-import type { ListenerSet } from "@hms/handover";
+import type { ListenAddress, ListenerSet } from "@hms/handover";
 import type { ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
+import { listenProblem } from "./listen-problem.ts";
+import type { RememberedAddresses } from "./remembered-addresses.ts";
 
 const HTTP_PORT = 80;
 
-/** The mesh addresses of services; each is opened when its name is first asked for, and at every later start. */
-export class VirtualAddresses {
-  readonly #engine: ProxyEngine;
-  readonly #listeners: ListenerSet;
-  readonly #file: string;
-  readonly #log: Logger;
-  readonly #opening = new Map<string, Promise<void>>();
+/** What virtual addresses are made with. */
+export interface VirtualAddressesOptions {
+  engine: ProxyEngine;
+  listeners: ListenerSet;
+  remembered: RememberedAddresses;
+  log: Logger;
+}
 
-  constructor(parts: { engine: ProxyEngine; listeners: ListenerSet; file: string; log: Logger }) {
-    this.#engine = parts.engine;
-    this.#listeners = parts.listeners;
-    this.#file = parts.file;
-    this.#log = parts.log;
-    mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
+/**
+ * The mesh addresses of services: port 80 and every declared port. Each service's are opened when its name is first
+ * asked for, and from then on at every start.
+ */
+export class VirtualAddresses {
+  readonly #options: VirtualAddressesOptions;
+  readonly #open = new Map<string, { where: ListenAddress; service: string; opening: Promise<void> }>();
+  readonly #problems = new Map<string, string>();
+
+  constructor(options: VirtualAddressesOptions) {
+    this.#options = options;
   }
 
-  /** The services whose addresses were open before, as "environment/name". */
-  remembered(): Set<string> {
+  /** How many addresses and ports are open or being opened. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Why addresses that were asked for are not open. */
+  get problems(): string[] {
+    return [...this.#problems.values()];
+  }
+
+  /** True if the service's address is open. */
+  isOpen({ vip }: mesh.MeshServiceEntry): boolean {
+    return this.#open.has(keyOf(vip, HTTP_PORT));
+  }
+
+  /** Resolves once the service's address accepts connections; rejects if its port 80 cannot be opened. */
+  async open(service: mesh.MeshServiceEntry): Promise<void> {
+    await Promise.all(portsOf(service).map((port) => this.#openPort(service, port)));
     try {
-      return new Set(JSON.parse(readFileSync(this.#file, "utf8")) as string[]);
-    } catch {
-      // First start, or spoilt: names are opened when they are asked for.
-      return new Set();
+      this.#options.remembered.add(serviceKey(service));
+    } catch (error) {
+      this.#options.log.warn("an open address cannot be noted; after a restart it opens when it is asked for", {
+        service: service.name,
+        error,
+      });
     }
   }
 
-  /** Resolves once the service's address accepts connections, on port 80 and on the ports it declares. */
-  open(service: mesh.MeshServiceEntry): Promise<void> {
-    const ports = [HTTP_PORT, ...service.ports.filter((port) => port !== HTTP_PORT)];
-    return Promise.all(ports.map((port) => this.#openPort(service, port))).then(() => {});
+  /** Brings what is open in line with a snapshot: addresses asked for before, new ports, ports that are no more. */
+  async apply(services: Iterable<mesh.MeshServiceEntry>): Promise<void> {
+    const wanted = [...services].filter((service) => this.#options.remembered.has(serviceKey(service)));
+    for (const service of wanted) this.#closeOthers(service);
+    await Promise.allSettled(wanted.map((service) => this.open(service)));
+  }
+
+  #closeOthers(service: mesh.MeshServiceEntry): void {
+    const keep = new Set(portsOf(service).map((port) => keyOf(service.vip, port)));
+    for (const [key, { where, service: owner }] of this.#open) {
+      if (owner !== serviceKey(service) || keep.has(key)) continue;
+      this.#options.listeners.close(where);
+      this.#open.delete(key);
+    }
   }
 
   #openPort(service: mesh.MeshServiceEntry, port: number): Promise<void> {
-    const key = `${service.vip}:${port}`;
-    const known = this.#opening.get(key);
-    if (known) return known;
-    const server = this.#engine.createServer(this.#engine.serviceHandler(service.environment, service.name));
-    const opening = this.#listeners.listen(server, service.vip, port).then(
-      () => this.#remember(service),
-      (error) => {
-        this.#opening.delete(key);
-        this.#log.error("a mesh address could not be opened", { address: service.vip, port, error });
-        if (port === HTTP_PORT) throw error;
-      },
-    );
-    this.#opening.set(key, opening);
+    const key = keyOf(service.vip, port);
+    const known = this.#open.get(key);
+    if (known) return known.opening;
+    const where: ListenAddress = { protocol: "tcp", address: service.vip, port };
+    const opening = this.#listen(service, where);
+    this.#open.set(key, { where, service: serviceKey(service), opening });
     return opening;
   }
 
-  #remember({ environment, name }: mesh.MeshServiceEntry): void {
-    const all = this.remembered();
-    const key = `${environment}/${name}`;
-    if (all.has(key)) return;
-    writeFileSync(`${this.#file}.new`, JSON.stringify([...all, key]), { mode: 0o600 });
-    renameSync(`${this.#file}.new`, this.#file);
+  async #listen({ environment, name }: mesh.MeshServiceEntry, where: ListenAddress): Promise<void> {
+    const { engine, listeners, log } = this.#options;
+    const { address, port } = where;
+    const key = keyOf(address, port);
+    try {
+      await listeners.listen(engine.createServer(engine.serviceHandler(environment, name)), address, port);
+      this.#problems.delete(key);
+    } catch (error) {
+      this.#open.delete(key);
+      const problem = listenProblem(error, where);
+      if (this.#problems.get(key) !== problem) log.error(`the address of ${name} cannot be opened: ${problem}`);
+      this.#problems.set(key, problem);
+      // The name leads to port 80: without it, whoever has it would get the service's requests.
+      if (port === HTTP_PORT) throw error;
+    }
   }
+}
+
+function portsOf({ ports }: mesh.MeshServiceEntry): number[] {
+  return [...new Set([HTTP_PORT, ...ports])];
+}
+
+function serviceKey({ environment, name }: mesh.MeshServiceEntry): string {
+  return `${environment}/${name}`;
+}
+
+function keyOf(address: string, port: number): string {
+  return `${address}:${port}`;
 }

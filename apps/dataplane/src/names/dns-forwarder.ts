@@ -1,92 +1,90 @@
 import { createSocket } from "node:dgram";
-import { readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
+import { withLength } from "./dns-message.ts";
 
-const FILE = "/etc/resolv.conf";
-const PATIENCE_MS = 2500;
-const LOOK_EVERY_MS = 5000;
+const DNS_PORT = 53;
+const PATIENCE_MS = 2000;
+const MOST_AT_ONCE = 200;
 
-/** Asks the machine's own resolvers; queries go out as they came in. */
+/** Asks the machine's own resolvers; queries go out, and answers come back, as they are. */
 export class DnsForwarder {
-  readonly #isOurs: (address: string) => boolean;
-  #servers: string[] = [];
-  #lookedAt = 0;
-  #changedAt = 0;
+  readonly #servers: () => readonly string[];
+  readonly #port: number;
+  #running = 0;
+  #lastGood = "";
 
-  /** Servers that are ours are never asked: that would be a loop. */
-  constructor(isOurs: (address: string) => boolean) {
-    this.#isOurs = isOurs;
+  /** `servers` is asked for their addresses each time. */
+  constructor(servers: () => readonly string[], port = DNS_PORT) {
+    this.#servers = servers;
+    this.#port = port;
   }
 
-  /** The first answer of the resolvers in turn; undefined if none answers within 2.5 s each. */
+  /**
+   * The first answer of the resolvers in turn, the one that answered last first; undefined if none answers within 2 s
+   * each, or if 200 queries are waiting already.
+   */
   async ask(query: Buffer, protocol: "udp" | "tcp"): Promise<Buffer | undefined> {
-    for (const server of this.#resolvers()) {
-      const answer = await (protocol === "udp" ? askByUdp(server, query) : askByTcp(server, query));
-      if (answer) return answer;
-    }
-    return undefined;
-  }
-
-  #resolvers(): string[] {
-    const now = Date.now();
-    if (now - this.#lookedAt < LOOK_EVERY_MS) return this.#servers;
-    this.#lookedAt = now;
+    if (this.#running >= MOST_AT_ONCE) return undefined;
+    this.#running += 1;
     try {
-      const { mtimeMs } = statSync(FILE);
-      if (mtimeMs === this.#changedAt) return this.#servers;
-      this.#changedAt = mtimeMs;
-      const lines = readFileSync(FILE, "utf8").split("\n");
-      const named = lines.map((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? "");
-      this.#servers = named.filter((server) => server !== "" && !this.#isOurs(server));
-    } catch {
-      // No such file: no resolvers.
-      this.#servers = [];
+      for (const server of this.#inOrder()) {
+        const answer = await (protocol === "udp" ? this.#byUdp(server, query) : this.#byTcp(server, query));
+        if (!answer) continue;
+        this.#lastGood = server;
+        return answer;
+      }
+      return undefined;
+    } finally {
+      this.#running -= 1;
     }
-    return this.#servers;
+  }
+
+  #inOrder(): string[] {
+    const servers = this.#servers();
+    const good = servers.filter((server) => server === this.#lastGood);
+    return [...good, ...servers.filter((server) => server !== this.#lastGood)];
+  }
+
+  #byUdp(server: string, query: Buffer): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      const socket = createSocket(server.includes(":") ? "udp6" : "udp4");
+      const end = (answer?: Buffer) => {
+        clearTimeout(timer);
+        socket.close();
+        resolve(answer);
+      };
+      const timer = setTimeout(end, PATIENCE_MS);
+      socket.once("error", () => end());
+      socket.on("message", (answer) => {
+        if (isAnswerTo(query, answer)) end(answer);
+      });
+      // Connected, so that nobody but this server can answer.
+      socket.connect(this.#port, server, () => socket.send(query, () => {}));
+    });
+  }
+
+  #byTcp(server: string, query: Buffer): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      let received: Buffer = Buffer.alloc(0);
+      const socket = connect({ host: server, port: this.#port });
+      const end = (answer?: Buffer) => {
+        clearTimeout(timer);
+        socket.destroy();
+        resolve(answer);
+      };
+      const timer = setTimeout(end, PATIENCE_MS);
+      socket.once("connect", () => socket.write(withLength(query)));
+      socket.once("error", () => end());
+      socket.once("close", () => end());
+      socket.on("data", (chunk) => {
+        received = Buffer.concat([received, chunk]);
+        const whole = received.length >= 2 && received.length >= 2 + received.readUInt16BE(0);
+        if (whole) end(received.subarray(2, 2 + received.readUInt16BE(0)));
+      });
+    });
   }
 }
 
-function askByUdp(server: string, query: Buffer): Promise<Buffer | undefined> {
-  return new Promise((resolve) => {
-    const socket = createSocket(server.includes(":") ? "udp6" : "udp4");
-    const end = (answer?: Buffer) => {
-      clearTimeout(timer);
-      socket.close();
-      resolve(answer);
-    };
-    const timer = setTimeout(end, PATIENCE_MS);
-    socket.once("error", () => end());
-    socket.on("message", (answer) => {
-      if (answer.readUInt16BE(0) === query.readUInt16BE(0)) end(answer);
-    });
-    socket.connect(53, server, () => socket.send(query));
-  });
-}
-
-function askByTcp(server: string, query: Buffer): Promise<Buffer | undefined> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    const socket = connect({ host: server, port: 53, timeout: PATIENCE_MS });
-    const end = (answer?: Buffer) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once("connect", () => socket.write(withLength(query)));
-    socket.once("timeout", () => end());
-    socket.once("error", () => end());
-    socket.once("close", () => end());
-    socket.on("data", (chunk) => {
-      chunks.push(chunk);
-      const all = Buffer.concat(chunks);
-      if (all.length >= 2 && all.length >= 2 + all.readUInt16BE(0)) end(all.subarray(2, 2 + all.readUInt16BE(0)));
-    });
-  });
-}
-
-/** A DNS message as TCP carries it: its length first (RFC 1035 §4.2.2). */
-export function withLength(message: Buffer): Buffer {
-  const framed = Buffer.allocUnsafe(2 + message.length);
-  framed.writeUInt16BE(message.length, 0);
-  message.copy(framed, 2);
-  return framed;
+function isAnswerTo(query: Buffer, answer: Buffer): boolean {
+  return answer.length >= 12 && answer.readUInt16BE(0) === query.readUInt16BE(0) && (answer.readUInt8(2) & 0x80) !== 0;
 }

@@ -1,8 +1,11 @@
 import type { mesh } from "@hms/contracts";
 
-const SUFFIX = ".mesh";
+const ZONE = "mesh";
 
-/** Which service a name means in an environment. */
+/** What a mesh name means in an environment: a service, the zone itself, or nothing. */
+export type NameMeaning = { service: mesh.MeshServiceEntry } | "zone" | "nothing";
+
+/** Which services have names, and where. */
 export class MeshNames {
   #services = new Map<string, mesh.MeshServiceEntry>();
 
@@ -11,17 +14,12 @@ export class MeshNames {
     this.#services = new Map(content.services.map((service) => [`${service.environment}/${service.name}`, service]));
   }
 
-  /** True for names that only the mesh may answer. */
-  owns(name: string): boolean {
-    const plain = plainName(name);
-    return plain === "mesh" || plain.endsWith(SUFFIX);
-  }
-
-  /** The service that `receipt-svc.mesh` means in an environment; upper and lower case are the same. */
-  find(environment: string, name: string): mesh.MeshServiceEntry | undefined {
-    const plain = plainName(name);
-    if (!plain.endsWith(SUFFIX)) return undefined;
-    return this.#services.get(`${environment}/${plain.slice(0, -SUFFIX.length)}`);
+  /** What `receipt-svc.mesh` means in an environment, by its labels in lower case. */
+  find(environment: string, labels: readonly string[]): NameMeaning {
+    const [name, ...zone] = labels;
+    if (zone.length === 0) return "zone";
+    const service = zone.length === 1 ? this.#services.get(`${environment}/${name}`) : undefined;
+    return service ? { service } : "nothing";
   }
 
   /** Every service. */
@@ -30,6 +28,7 @@ export class MeshNames {
   }
 }
 
-function plainName(name: string): string {
-  return name.toLowerCase().replace(/\.$/, "");
+/** True for names that only the mesh may answer. */
+export function isMeshName(labels: readonly string[]): boolean {
+  return labels.at(-1) === ZONE;
 }

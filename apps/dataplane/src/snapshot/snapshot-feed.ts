@@ -1,93 +1,96 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import { type Client, HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel/errors";
 import type { Logger } from "@hms/telemetry";
+import type { ServerLink } from "./server-link.ts";
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
-const REPORT_EVERY_MS = 5000;
-const COALESCE_MS = 50;
 
 /** What a feed works with. */
 export interface SnapshotFeedOptions {
-  client: Client<typeof mesh.MeshService>;
+  link: ServerLink;
   nodeId: string;
-  /** The version that is served already. */
-  knownVersion: bigint;
+  /** What is served at the moment. */
+  known: () => { version: bigint; sha256: Uint8Array };
   /** Serves a snapshot from now on; throws if it cannot. */
-  apply: (snapshot: mesh.Snapshot) => Promise<void>;
-  drainingInFlight: () => Map<string, number>;
+  take: (snapshot: mesh.Snapshot) => Promise<void>;
+  /** The watch has been opened, or opened again. */
+  onOpen: () => void;
   log: Logger;
 }
 
-/** Follows the server's snapshots for ever, and tells it what is served and what still drains. */
+/**
+ * Follows the server's snapshots for ever, trying again after 50 ms to 2 s. What the server sends is served, also an
+ * older version: it knows of restored backups, this process does not.
+ */
 export class SnapshotFeed {
   readonly #options: SnapshotFeedOptions;
   readonly #end = new AbortController();
-  readonly #heartbeat: NodeJS.Timeout;
-  #applied: bigint;
-  #pending: NodeJS.Timeout | undefined;
 
   constructor(options: SnapshotFeedOptions) {
     this.#options = options;
-    this.#applied = options.knownVersion;
-    this.#heartbeat = setInterval(() => void this.#report(), REPORT_EVERY_MS);
     void this.#follow();
   }
 
   async #follow(): Promise<void> {
-    const { client, nodeId, log } = this.#options;
     const { signal } = this.#end;
     let pause = FIRST_PAUSE_MS;
     while (!signal.aborted) {
-      try {
-        for await (const { snapshot } of client.watchSnapshots({ nodeId, knownVersion: this.#applied }, { signal })) {
-          pause = FIRST_PAUSE_MS;
-          if (snapshot) await this.#take(snapshot);
-        }
-      } catch (error) {
-        if (!signal.aborted && HmsError.from(error).code !== "UNAVAILABLE")
-          log.warn("the snapshot feed broke", { error });
-      }
+      const openedAt = performance.now();
+      const hadMessages = await this.#watch();
+      const wasGood = hadMessages || performance.now() - openedAt > LONGEST_PAUSE_MS;
+      if (wasGood) pause = FIRST_PAUSE_MS;
       await delay(pause, undefined, { signal }).catch(() => {});
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
 
-  async #take(snapshot: mesh.Snapshot): Promise<void> {
+  /** One watch, to its end; true if it brought something. */
+  async #watch(): Promise<boolean> {
+    const { link, nodeId, known, onOpen } = this.#options;
+    const { signal } = this.#end;
+    let hadMessages = false;
     try {
-      await this.#options.apply(snapshot);
-      this.#applied = snapshot.version;
-      await this.#report();
+      const { version, sha256 } = known();
+      const request = { nodeId, knownVersion: version, knownSha256: sha256 };
+      const messages = link.client.watchSnapshots(request, { signal })[Symbol.asyncIterator]();
+      // Asking for the first message sends the request; a report sent after it finds the watch there.
+      let next = messages.next();
+      onOpen();
+      for (let message = await next; !message.done; message = await next) {
+        hadMessages = true;
+        if (message.value.snapshot) await this.#take(message.value.snapshot);
+        next = messages.next();
+      }
     } catch (error) {
-      this.#options.log.error("a snapshot was refused; the one before is served", {
-        version: String(snapshot.version),
-        error,
-      });
+      this.#explain(HmsError.from(error));
+    }
+    return hadMessages;
+  }
+
+  #explain(error: HmsError): void {
+    const { link, log } = this.#options;
+    if (this.#end.signal.aborted) return;
+    // The token may have been made anew; whoever cannot connect has nothing to say.
+    if (error.code !== "UNAVAILABLE") {
+      log.warn("the snapshot feed broke; trying again", { error });
+      link.reset();
     }
   }
 
-  /** Something drained: the server is told within 50 ms. */
-  changed(): void {
-    this.#pending ??= setTimeout(() => void this.#report(), COALESCE_MS);
-  }
-
-  async #report(): Promise<void> {
-    clearTimeout(this.#pending);
-    this.#pending = undefined;
-    const { client, nodeId, drainingInFlight } = this.#options;
-    const report = { nodeId, appliedVersion: this.#applied, drainingInFlight: Object.fromEntries(drainingInFlight()) };
+  async #take(snapshot: mesh.Snapshot): Promise<void> {
+    const { take, log } = this.#options;
     try {
-      await client.reportNode(report, { timeoutMs: 2000 });
-    } catch {
-      // The server is away; the feed's next turn reports again.
+      await take(snapshot);
+    } catch (error) {
+      const version = String(snapshot.version);
+      log.error("a snapshot was refused; the one before is served", { version, error });
     }
   }
 
   /** Ends the feed. */
   close(): void {
     this.#end.abort(new HmsError("CANCELLED", "The data plane ends."));
-    clearInterval(this.#heartbeat);
-    clearTimeout(this.#pending);
   }
 }

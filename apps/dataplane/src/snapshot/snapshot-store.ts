@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   closeSync,
   fsyncSync,
@@ -10,13 +9,17 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { mesh } from "@hms/contracts";
+import type { mesh } from "@hms/contracts";
+import { decodeSnapshotFile, encodeSnapshotFile } from "./snapshot-file.ts";
 
 const NAME = /^snapshot\.(\d{16})$/;
+const DRAFT = /^snapshot\.\d{16}\.\d+$/;
 const KEPT = 2;
 
-/** Snapshots on disk: the newest two generations, each whole or not there. */
+/**
+ * Snapshots on disk: the two that were written last, each whole or not there. Their order is that of writing, not of
+ * their versions: after a restored backup the newest one has a lower version than the one before.
+ */
 export class SnapshotStore {
   readonly #folder: string;
 
@@ -25,29 +28,42 @@ export class SnapshotStore {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 
-  /** The newest snapshot that is whole, and why newer ones were not taken. */
-  load(): { snapshot: mesh.Snapshot | undefined; spoilt: string[] } {
+  /** Tries the snapshots from the newest on; answers with the first that `use` takes, and why the others were not. */
+  load<T>(use: (snapshot: mesh.Snapshot) => T): { used: T | undefined; spoilt: string[] } {
     const spoilt: string[] = [];
+    this.#remove(readdirSync(this.#folder).filter((name) => DRAFT.test(name)));
     for (const file of this.#files()) {
       try {
-        return { snapshot: read(`${this.#folder}/${file}`), spoilt };
+        return { used: use(decodeSnapshotFile(readFileSync(`${this.#folder}/${file}`))), spoilt };
       } catch (error) {
         spoilt.push(`${file}: ${(error as Error).message}`);
       }
     }
-    return { snapshot: undefined, spoilt };
+    return { used: undefined, spoilt };
   }
 
-  /** Keeps a snapshot as the newest generation, on disk before this returns. */
+  /** Keeps a snapshot as the newest generation; it is on disk when this returns. Raises Node's error if it cannot be. */
   save(snapshot: mesh.Snapshot): void {
-    const newest = Number(NAME.exec(this.#files()[0] ?? "")?.[1] ?? 0);
-    const file = `${this.#folder}/snapshot.${String(newest + 1).padStart(16, "0")}`;
-    const handle = openSync(`${file}.new`, "w", 0o600);
-    writeSync(handle, toBinary(mesh.SnapshotSchema, snapshot));
-    fsyncSync(handle);
-    closeSync(handle);
-    renameSync(`${file}.new`, file);
-    for (const old of this.#files().slice(KEPT)) rmSync(`${this.#folder}/${old}`);
+    const bytes = encodeSnapshotFile(snapshot);
+    const [newest] = this.#files();
+    if (newest !== undefined && this.#holds(newest, bytes)) return;
+    const number = Number(NAME.exec(newest ?? "")?.[1] ?? 0) + 1;
+    const file = `${this.#folder}/snapshot.${String(number).padStart(16, "0")}`;
+    writeDurably(file, bytes);
+    syncFolder(this.#folder);
+    this.#remove(this.#files().slice(KEPT));
+  }
+
+  #holds(file: string, bytes: Buffer): boolean {
+    try {
+      return readFileSync(`${this.#folder}/${file}`).equals(bytes);
+    } catch {
+      return false;
+    }
+  }
+
+  #remove(names: readonly string[]): void {
+    for (const name of names) rmSync(`${this.#folder}/${name}`, { force: true });
   }
 
   #files(): string[] {
@@ -58,18 +74,26 @@ export class SnapshotStore {
   }
 }
 
-function read(file: string): mesh.Snapshot {
-  const snapshot = fromBinary(mesh.SnapshotSchema, readFileSync(file));
-  checkedContent(snapshot);
-  return snapshot;
+function writeDurably(file: string, bytes: Buffer): void {
+  const draft = `${file}.${process.pid}`;
+  const handle = openSync(draft, "w", 0o600);
+  try {
+    for (let written = 0; written < bytes.length; ) written += writeSync(handle, bytes, written);
+    fsyncSync(handle);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  } finally {
+    closeSync(handle);
+  }
+  renameSync(draft, file);
 }
 
-/**
- * The content of a snapshot whose checksum is right.
- * @throws Error if it is not.
- */
-export function checkedContent(snapshot: mesh.Snapshot): mesh.SnapshotContent {
-  const sum = createHash("sha256").update(snapshot.content).digest();
-  if (!sum.equals(snapshot.sha256)) throw new Error("its checksum is wrong");
-  return fromBinary(mesh.SnapshotContentSchema, snapshot.content);
+function syncFolder(folder: string): void {
+  const handle = openSync(folder, "r");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 }

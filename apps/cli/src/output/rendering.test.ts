@@ -1,0 +1,53 @@
+import { HmsError } from "@hms/kernel/errors";
+import { describe, expect, test } from "vitest";
+import { humanBytes, humanDuration } from "./human.ts";
+import { createPainter } from "./painter.ts";
+import { renderError } from "./render-error.ts";
+import { renderTable } from "./table.ts";
+
+const plain = createPainter(false);
+
+test.each([
+  [0, "0 ms"],
+  [850, "850 ms"],
+  [1234, "1.2 s"],
+  [185_000, "3 m 05 s"],
+  [7_800_000, "2 h 10 m"],
+  [200_000_000, "2 d"],
+])("%i ms are shown as %s", (ms, words) => expect(humanDuration(ms)).toBe(words));
+
+test.each([
+  [512, "512 B"],
+  [9.1 * 1024 ** 2, "9.1 MiB"],
+  [27 * 1024 ** 2, "27 MiB"],
+])("%d bytes are shown as %s", (bytes, words) => expect(humanBytes(bytes)).toBe(words));
+
+describe("a table", () => {
+  test("is as wide as its words, whatever their colour, and has no blanks at line ends", () => {
+    const { good } = createPainter(true);
+    expect(renderTable(["NAME", "HEALTH", "X"], [["a", good("healthy"), ""]])).toEqual([
+      "NAME  HEALTH   X",
+      `a     ${good("healthy")}`,
+    ]);
+  });
+});
+
+describe("an error", () => {
+  test("lists every problem with its place and key", () => {
+    const error = new HmsError("INVALID_ARGUMENT", "x.hms.yml has 2 problems.", {
+      fieldViolations: [
+        { field: "scaling.min", description: "Write a number.", line: 4, column: 8 },
+        { field: "", description: "This is not YAML.", line: 9, column: 1 },
+      ],
+    });
+    expect(renderError(error, plain)).toBe(
+      "✗ x.hms.yml has 2 problems.\n  4:8 scaling.min: Write a number.\n  9:1 This is not YAML.\n",
+    );
+  });
+
+  test("tells a single problem once", () => {
+    const fieldViolations = [{ field: "environment", description: '"x y" cannot be a name.' }];
+    const error = new HmsError("INVALID_ARGUMENT", 'environment: "x y" cannot be a name.', { fieldViolations });
+    expect(renderError(error, plain)).toBe('✗ environment: "x y" cannot be a name.\n');
+  });
+});

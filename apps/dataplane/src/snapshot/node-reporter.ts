@@ -1,0 +1,101 @@
+import type { ServerLink } from "./server-link.ts";
+
+const HEARTBEAT_MS = 5000;
+/** Changes within this time travel together. */
+const COALESCE_MS = 50;
+const LONGEST_PAUSE_MS = 2000;
+const PATIENCE_MS = 2000;
+const LAST_WORD_MS = 500;
+
+/** What a data plane tells the server about itself. */
+export interface NodeReporterOptions {
+  link: ServerLink;
+  nodeId: string;
+  appliedVersion: () => bigint;
+  drainingInFlight: () => ReadonlyMap<string, number>;
+  /** Hears whether the server has taken the last report. */
+  onOutcome: (reached: boolean) => void;
+}
+
+/**
+ * Tells the server which snapshot is served and what still runs on endpoints that drain: at once when asked to, within
+ * 50 ms when a count changes, and every 5 s. Tries again until the server has heard it.
+ */
+export class NodeReporter {
+  readonly #options: NodeReporterOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #isSending = false;
+  #isDue = false;
+  #isClosed = false;
+  #told = "";
+  #toldAt = Number.NEGATIVE_INFINITY;
+  #pauseMs = COALESCE_MS;
+
+  constructor(options: NodeReporterOptions) {
+    this.#options = options;
+  }
+
+  /** Reports now, because something changed that somebody waits for. */
+  report(): void {
+    this.#isDue = true;
+    if (!this.#isSending) void this.#turn();
+  }
+
+  /** A count may have changed: looks at them within 50 ms. */
+  look(): void {
+    if (!this.#isSending) this.#turnIn(COALESCE_MS);
+  }
+
+  #turnIn(pauseMs: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#isClosed) this.#timer = setTimeout(() => void this.#turn(), pauseMs);
+  }
+
+  async #turn(): Promise<void> {
+    clearTimeout(this.#timer);
+    const inFlight = Object.fromEntries(this.#options.drainingInFlight());
+    const counts = JSON.stringify(inFlight);
+    const isQuiet = counts === this.#told && performance.now() - this.#toldAt < HEARTBEAT_MS - COALESCE_MS;
+    if (this.#isDue || !isQuiet) {
+      this.#isDue = false;
+      this.#isSending = true;
+      const reached = await this.#send(inFlight);
+      this.#isSending = false;
+      if (reached) this.#noteTold(counts);
+      else this.#isDue = true;
+      this.#options.onOutcome(reached);
+      if (!reached) return this.#tryLater();
+      if (this.#isDue) return this.report();
+    }
+    this.#turnIn(counts === "{}" ? HEARTBEAT_MS : COALESCE_MS);
+  }
+
+  #noteTold(counts: string): void {
+    this.#told = counts;
+    this.#toldAt = performance.now();
+    this.#pauseMs = COALESCE_MS;
+  }
+
+  #tryLater(): void {
+    this.#turnIn(this.#pauseMs);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+  }
+
+  async #send(drainingInFlight: Record<string, number>, timeoutMs = PATIENCE_MS): Promise<boolean> {
+    const { link, nodeId, appliedVersion } = this.#options;
+    try {
+      await link.client.reportNode({ nodeId, appliedVersion: appliedVersion(), drainingInFlight }, { timeoutMs });
+      return true;
+    } catch {
+      // The server is away, or starts: it hears it later.
+      return false;
+    }
+  }
+
+  /** Says a last time how things are, for 500 ms at most; then nothing more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#send(Object.fromEntries(this.#options.drainingInFlight()), LAST_WORD_MS);
+  }
+}

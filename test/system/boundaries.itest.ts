@@ -1,0 +1,202 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { resolveInstance } from "@hms/config";
+import { deployment } from "@hms/contracts";
+import { createClient } from "@hms/kernel";
+import { waitFor } from "@hms/testkit";
+import { connectSocket } from "@hms/wire";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
+import { type Platform, startPlatform } from "./platform.ts";
+
+let platform: Platform;
+let config = "";
+beforeAll(async () => {
+  platform = await startPlatform();
+  config = join(platform.data, "..", "c", "hms-sys", platform.instance);
+  for (const [version, ...more] of [["default"], ["staging", "-e", "staging"]]) {
+    const file = echoService(platform, { version: version ?? "", replicas: 1 });
+    expect(await platform.cli("deploy", file, ...more)).toMatchObject({ code: 0 });
+  }
+}, 120_000);
+afterAll(async () => {
+  await platform?.[Symbol.asyncDispose]();
+}, 60_000);
+
+const run = (...command: string[]) => platform.cli("run", "echo-svc", "--", ...command);
+const bits = (path: string) => (statSync(path).mode & 0o777).toString(8);
+
+/** Every file below a folder. */
+const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
+
+interface AuditLine {
+  method: string;
+  principal: string;
+  outcome: string;
+}
+const audited = (process: "server" | "agent"): AuditLine[] =>
+  readFileSync(join(platform.data, "audit", process, "spool.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+describe("the gateway", () => {
+  test.each([
+    "/hms.sys.deployment.v1.DeploymentService/ListServices",
+    "/hms.sys.agent.v1.AgentService/GetStatus",
+    "/hms.ffi.v1.RegistryService/List",
+    "/hms.sys.mesh.v1.MeshService/GetSnapshot",
+    "/metrics",
+  ])("answers nothing at %s", async (path) => {
+    for (const headers of [
+      {},
+      { "content-type": "application/json" },
+      { "content-type": "application/grpc" },
+    ] as Record<string, string>[]) {
+      const response = await fetch(platform.url(path), { method: "POST", body: "{}", headers });
+      expect(response.status).toBe(404);
+      expect(await response.text()).not.toMatch(/echo-svc|replica/);
+    }
+  });
+});
+
+describe("files", () => {
+  test("are their owner's alone: sockets and tokens 0600 in folders 0700", () => {
+    for (const folder of [platform.data, join(platform.data, "run"), config])
+      expect([folder, bits(folder)]).toEqual([folder, "700"]);
+    for (const socket of ["kernel.sock", "agent.sock"]) expect(bits(join(platform.data, "run", socket))).toBe("600");
+    const keys = filesBelow(config);
+    expect(keys.length).toBeGreaterThanOrEqual(3);
+    expect(keys.filter((file) => bits(file) !== "600")).toEqual([]);
+  });
+
+  test("of the platform cannot be reached by a replica, its sockets neither", async () => {
+    for (const path of [
+      join(platform.data, "run", "kernel.sock"),
+      join(platform.data, "run", "agent.sock"),
+      join(config, "operator.token"),
+      join(platform.data, "network.json"),
+    ]) {
+      const script = `require("node:net").connect(${JSON.stringify(path)}).on("connect", () => { console.log("CONNECTED"); process.exit(); }).on("error", (e) => { console.log(e.code); })`;
+      const { stdout } = await run("node", "-e", script);
+      expect([path, stdout]).toEqual([path, expect.stringMatching(/^(ENOENT|EACCES|ECONNREFUSED)\n$/)]);
+      expect((await run("cat", path)).code).not.toBe(0);
+    }
+  });
+
+  test("of the token are not in a replica's environment", async () => {
+    const { stdout } = await run("env");
+    const token = readFileSync(join(config, "operator.token"), "utf8").trim();
+    expect(stdout).not.toContain(token);
+    expect(stdout).not.toMatch(/^(XDG_CONFIG_HOME|HMS_DATA|PGPASS)/m);
+  });
+});
+
+describe("the kernel's socket", () => {
+  const paths = () => resolveInstance({ instance: platform.instance, data: platform.data });
+  async function list(token: string | undefined) {
+    const transport = connectSocket({ path: paths().kernelSocket, ...(token === undefined ? {} : { token }) });
+    try {
+      return await createClient(deployment.DeploymentService, transport).listServices({}, { timeoutMs: 5000 });
+    } finally {
+      await transport.close();
+    }
+  }
+  const token = (name: string) => readFileSync(join(config, `${name}.token`), "utf8").trim();
+
+  test.each([
+    ["without a token", () => undefined, { code: "UNAUTHENTICATED", principal: "anonymous" }],
+    ["with a wrong token", () => "f".repeat(64), { code: "UNAUTHENTICATED", principal: "anonymous" }],
+    ["with the data plane's token", () => token("dataplane"), { code: "PERMISSION_DENIED", principal: "dataplane" }],
+  ])("refuses a call %s, and the refusal is in the audit log", async (_how, shown, { code, principal }) => {
+    const denials = () =>
+      audited("server").filter((line) => line.method.endsWith("/ListServices") && line.principal === principal);
+    const before = denials().length;
+    await expect(list(shown())).rejects.toMatchObject({ code });
+    await waitFor(() => denials().length > before, {
+      describe: () => `a denial of ${principal}; the log ends with ${JSON.stringify(audited("server").slice(-3))}`,
+    });
+    expect(denials().at(-1)).toMatchObject({ outcome: "denied" });
+  });
+
+  test("survives bytes that mean nothing", async () => {
+    for (const bytes of [
+      Buffer.alloc(70_000, 0xff),
+      Buffer.from("GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+      Buffer.from([0, 0xff, 0xff, 0xff, 0, 0, 0, 1, 1, 0]),
+    ]) {
+      const socket = connect(paths().kernelSocket);
+      socket.on("error", () => {});
+      socket.resume();
+      const closed = new Promise((done) => socket.once("close", done));
+      socket.end(bytes);
+      await closed;
+    }
+    expect(await platform.json("services")).toHaveLength(1);
+  });
+
+  test("has every deploy in the audit log, by whom and of what", () => {
+    const deploys = audited("server").filter(({ method }) => method.endsWith("DeploymentService/Deploy"));
+    expect(deploys).toMatchObject([{ principal: "operator" }, { principal: "operator" }]);
+  });
+});
+
+describe("environments", () => {
+  const inEnvironment = (environment: string, ...command: string[]) =>
+    platform.cli("run", "-e", environment, "echo-svc", "--", ...command);
+  const version = async (host: string) => {
+    const { stdout } = await inEnvironment("default", "curl", "-s", "-H", `Host: ${host}`, platform.url("/echo-svc"));
+    return JSON.parse(stdout).version;
+  };
+
+  test("have each its own replicas behind one mesh name", async () => {
+    for (const environment of ["default", "staging"]) {
+      const answers = await inEnvironment(
+        environment,
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6; do curl -s http://echo-svc.mesh/; echo; done",
+      );
+      const versions = answers.stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).version);
+      expect(new Set(versions)).toEqual(new Set([environment]));
+    }
+  });
+
+  test("are chosen by the host at the gateway", async () => {
+    const port = platform.network.gatewayPort;
+    expect(await version(`staging.localhost:${port}`)).toBe("staging");
+    expect(await version(`localhost:${port}`)).toBe("default");
+    expect(await version(`127.0.0.1:${port}`)).toBe("default");
+  });
+
+  test("are listed, changed and removed apart", async () => {
+    const names = async (...more: string[]) =>
+      (await platform.json<{ environment: string }[]>("services", ...more)).map(({ environment }) => environment);
+    expect(await names()).toEqual(["default"]);
+    expect((await names("--all-environments")).sort()).toEqual(["default", "staging"]);
+    expect(await platform.cli("rm", "echo-svc", "--yes", "-e", "staging")).toMatchObject({ code: 0 });
+    expect(await version("localhost")).toBe("default");
+    const gone = await platform.cli(
+      "run",
+      "echo-svc",
+      "--",
+      "curl",
+      "-s",
+      "-o",
+      "/dev/null",
+      "-w",
+      "%{http_code}",
+      "-H",
+      "Host: staging.localhost",
+      platform.url("/echo-svc"),
+    );
+    expect(["404", "503"]).toContain(gone.stdout);
+  });
+});

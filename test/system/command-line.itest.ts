@@ -1,0 +1,168 @@
+import { spawn } from "node:child_process";
+import { waitFor } from "@hms/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
+import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
+
+let platform: Platform;
+beforeAll(async () => {
+  platform = await startPlatform();
+  expect(await platform.cli("deploy", echoService(platform, { version: "1", replicas: 1 }))).toMatchObject({ code: 0 });
+}, 120_000);
+afterAll(async () => {
+  await platform?.[Symbol.asyncDispose]();
+}, 60_000);
+
+const SLOW = "const until = Date.now() + 1500; while (Date.now() < until);";
+const slowly = (version: string) => echoService(platform, { version, replicas: 1, before: SLOW });
+const shell = (script: string) => runCommand(["sh", "-c", script], { ...platform.env, HMS_SYS: hmsSys });
+const settled = () => platform.cli("status", "echo-svc", "--wait");
+
+interface HistoryEntry {
+  rolloutId: string;
+  state: string;
+  version: string;
+}
+const history = () => platform.json<HistoryEntry[]>("history", "echo-svc");
+
+/** Runs a command, interrupts it as the terminal does once it has said `cue`, and answers with how it ended. */
+function interrupted(cue: RegExp, ...args: string[]): Promise<{ code: number | null; said: string }> {
+  return new Promise((done) => {
+    const child = spawn(hmsSys, args, { env: platform.env, stdio: ["ignore", "pipe", "pipe"] });
+    let said = "";
+    const hear = (text: Buffer) => {
+      const heard = cue.test(said);
+      said += text;
+      if (!heard && cue.test(said)) child.kill("SIGINT");
+    };
+    child.stdout.on("data", hear);
+    child.stderr.on("data", hear);
+    child.once("close", (code) => done({ code, said }));
+  });
+}
+
+describe("watching a rollout", () => {
+  test("ended by Ctrl-C exits 130, says how to watch on, and the rollout goes on", async () => {
+    const { code, said } = await interrupted(/Started/, "deploy", slowly("interrupted"));
+    expect({ code, said }).toMatchObject({ code: 130, said: expect.stringContaining("hms-sys watch") });
+    expect(said).not.toMatch(/\n\s+at /);
+    const id = said.match(/hms-sys watch (\S+)/)?.[1] ?? "";
+    expect(await platform.cli("watch", id)).toMatchObject({ code: 0 });
+    expect((await history())[0]).toMatchObject({
+      rolloutId: id,
+      state: "ROLLOUT_STATE_SUCCEEDED",
+      version: "interrupted",
+    });
+  }, 60_000);
+
+  test("ended by --timeout exits 5, and the rollout goes on", async () => {
+    const { code, stderr } = await platform.cli("deploy", slowly("patient"), "--timeout", "1s");
+    expect({ code, stderr }).toMatchObject({ code: 5, stderr: expect.stringContaining("hms-sys watch") });
+    await settled();
+    expect((await history())[0]).toMatchObject({ state: "ROLLOUT_STATE_SUCCEEDED", version: "patient" });
+  }, 60_000);
+
+  test("--timeout that is over before anything answered exits 5 as well, without a stack", async () => {
+    const { code, stderr } = await platform.cli("deploy", slowly("hasty"), "--timeout", "1ms");
+    expect({ code, stderr }).toMatchObject({ code: 5, stderr: expect.not.stringMatching(/\n\s+at /) });
+    await settled();
+  }, 60_000);
+
+  test("given up by --detach leaves the id on stdout", async () => {
+    const { code, stdout } = await platform.cli("restart", "echo-svc", "--detach");
+    expect(code).toBe(0);
+    expect(await platform.cli("watch", stdout.trim())).toMatchObject({ code: 0 });
+  }, 60_000);
+});
+
+describe("a reader that leaves early", () => {
+  test.each([
+    "deploy $FILE -o json",
+    "services",
+    "history echo-svc",
+    "explain manifest",
+    "completion bash",
+    "--help",
+    "run echo-svc -- seq 1 200000",
+    "logs echo-svc --tail 5000",
+  ])(
+    "of `%s` is not met with a stack trace",
+    async (command) => {
+      const line = command.replace("$FILE", slowly("head"));
+      const { stderr } = await shell(`"$HMS_SYS" ${line} | head -1 >/dev/null`);
+      expect(stderr).not.toMatch(/EPIPE|Error:|\n\s+at /);
+      if (command.startsWith("deploy")) await settled();
+    },
+    60_000,
+  );
+});
+
+describe("-o json", () => {
+  const documents = [
+    "services",
+    "status",
+    "status echo-svc",
+    "history echo-svc",
+    "doctor",
+    "explain manifest",
+    "plan FILE",
+    "restart-component dataplane",
+  ];
+  const lines = [
+    "deploy FILE",
+    "scale echo-svc 2",
+    "restart echo-svc --detach",
+    "logs echo-svc --tail 3",
+    "run echo-svc -- sh -c 'echo out; echo err >&2; exit 3'",
+    "stop echo-svc",
+    "rollback echo-svc --to 1",
+    "rm echo-svc --yes",
+  ];
+  const errors = [
+    "status nobody",
+    "history ../x",
+    "deploy /nowhere.yml",
+    "scale echo-svc many",
+    "run nobody -- true",
+    "restart-component nobody",
+    "explain nothing",
+  ];
+  const run = (command: string) =>
+    shell(`"$HMS_SYS" ${command.replace("FILE", echoService(platform, { version: "json", replicas: 1 }))} -o json`);
+  /** A command of our own takes options only before `--`. */
+  const place = (command: string) => (command.startsWith("run ") ? command.replace(/^run/, "-o json run") : command);
+
+  test.each(documents)(
+    "of `%s` is one JSON document",
+    async (command) => {
+      const { stdout, stderr } = await run(command);
+      expect(() => JSON.parse(stdout), `${stdout}\n${stderr}`).not.toThrow();
+    },
+    60_000,
+  );
+
+  test.each(errors)("of `%s` is one JSON document that says what is wrong", async (command) => {
+    const { code, stdout } = await run(place(command));
+    expect(code).toBeGreaterThan(0);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: expect.any(String), message: expect.any(String) } });
+  });
+
+  test.each(lines)(
+    "of `%s` is JSON, line by line",
+    async (command) => {
+      const { stdout, stderr } = await run(place(command));
+      const found = stdout.trimEnd().split("\n");
+      expect(found.length, stderr).toBeGreaterThan(0);
+      for (const line of found) expect(() => JSON.parse(line), `${line}\n${stderr}`).not.toThrow();
+      await waitFor(
+        async () =>
+          (await platform.cli("services", "-o", "json")).stdout.includes('"rolloutId": ""') || command.startsWith("rm"),
+        {
+          deadlineMs: 15_000,
+          describe: "no rollout runs",
+        },
+      );
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,112 @@
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { waitFor } from "@hms/testkit";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
+import { failures, type Load, startLoad } from "./open-loop-load.ts";
+import { type Platform, startPlatform } from "./platform.ts";
+
+/** Only root may mount a small disk. */
+const asRoot = process.getuid?.() === 0 && process.platform === "linux";
+const disk = asRoot ? mkdtempSync(join(tmpdir(), "hms-disk-")) : "";
+const filler = join(disk, "filler");
+
+let platform: Platform;
+let load: Load;
+beforeAll(async () => {
+  if (!asRoot) return;
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=400m", "small", disk]);
+  const home = join(disk, "h");
+  mkdirSync(home);
+  platform = await startPlatform({ home });
+  expect(await deploy("1")).toMatchObject({ code: 0 });
+  load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: '{"x":1}', perSecond: 50 });
+}, 120_000);
+afterEach(free);
+afterAll(async () => {
+  if (!asRoot) return;
+  await load?.stop();
+  free();
+  await platform?.[Symbol.asyncDispose]();
+  execFileSync("umount", ["-l", disk]);
+  rmSync(disk, { recursive: true });
+}, 60_000);
+
+/** Takes the last byte. */
+function fill(): void {
+  for (const size of [8 * 1024 * 1024, 65_536, 4096, 1]) {
+    try {
+      for (;;) appendFileSync(filler, Buffer.alloc(size));
+    } catch (error) {
+      expect(error).toMatchObject({ code: "ENOSPC" });
+    }
+  }
+}
+
+function free(): void {
+  if (asRoot) rmSync(filler, { force: true });
+}
+
+const CHATTY = 'setInterval(() => console.log("x".repeat(500)), 2);';
+const deploy = (version: string, before = CHATTY) =>
+  platform.cli("deploy", echoService(platform, { version, before }), "--timeout", "30s");
+const version = async () => ((await (await fetch(platform.url("/echo-svc"))).json()) as { version: string }).version;
+const history = () => platform.json<{ state: string; version: string }[]>("history", "echo-svc");
+const settled = () =>
+  waitFor(async () => (await history()).every(({ state }) => /SUCCEEDED|ROLLED_BACK|FAILED/.test(state)), {
+    deadlineMs: 45_000,
+    describe: "every rollout has ended",
+  });
+
+describe.runIf(asRoot)("while the disk is full", () => {
+  test("replicas that log go on, and what changes something is refused with the reason and changes nothing", async () => {
+    fill();
+    for (const command of [
+      ["scale", "echo-svc", "3"],
+      ["restart", "echo-svc"],
+    ]) {
+      const { code, stderr } = await platform.cli(...command, "--timeout", "20s");
+      expect([1, 3, 4], stderr).toContain(code);
+      expect(stderr).toMatch(/full|space/i);
+      expect(stderr).not.toMatch(/\n\s+at /);
+    }
+    const refused = await deploy("2");
+    expect([1, 3, 4], refused.stderr).toContain(refused.code);
+    expect(refused.stderr).toMatch(/full|space/i);
+    expect(await version()).toBe("1");
+    expect(await platform.cli("logs", "echo-svc", "--tail", "3")).toMatchObject({ code: 0 });
+    free();
+    await settled();
+    expect(await deploy("3")).toMatchObject({ code: 0 });
+    expect(await version()).toBe("3");
+  }, 180_000);
+
+  test.each([0, 700, 1500])(
+    "%i ms after a rollout has begun, it ends once there is room, and the next one works",
+    async (afterMs) => {
+      const name = `during-${afterMs}`;
+      const under = deploy(name);
+      const began = performance.now();
+      await waitFor(async () => (await history()).some((one) => one.version === name), {
+        describe: "the rollout is on record",
+      });
+      await waitFor(() => performance.now() - began > afterMs, { describe: "the moment has come" });
+      fill();
+      await waitFor(() => performance.now() - began > afterMs + 4000, { describe: "four seconds without space" });
+      free();
+      const { code, stderr } = await under;
+      expect([0, 3, 4], stderr).toContain(code);
+      await settled();
+      const next = await deploy(`after-${afterMs}`);
+      expect(next).toMatchObject({ code: 0 });
+      expect(await version()).toBe(`after-${afterMs}`);
+    },
+    180_000,
+  );
+
+  test("all of it lost no request", async () => {
+    expect(failures(await load.stop())).toEqual([]);
+  });
+});

@@ -1,0 +1,108 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Platform, runCommand, startPlatform } from "./platform.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** The operator's environment without what the checkout puts in front of PATH. */
+const env: NodeJS.ProcessEnv = {
+  ...process.env,
+  PATH: (process.env.PATH ?? "")
+    .split(delimiter)
+    .filter((folder) => !folder.startsWith(root))
+    .join(delimiter),
+};
+
+async function succeed(command: string[], cwd: string): Promise<string> {
+  const { code, stdout, stderr } = await runCommand(command, env, { cwd });
+  if (code !== 0) throw new Error(`${command.join(" ")} exited ${code}: ${stdout}${stderr}`);
+  return stdout;
+}
+
+const MANIFEST = `name: own-svc
+version: 0.0.1
+run:
+  command: python3 own.py
+routes:
+  - path: /own
+    methods: [GET]
+health:
+  http: /healthz
+`;
+const PROGRAM = `import http.server, os
+class Own(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"own")
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Own).serve_forever()
+`;
+
+describe("the package", () => {
+  const place = mkdtempSync(join(tmpdir(), "hms-package-"));
+  const folder = join(place, "an empty folder");
+  let platform: Platform;
+
+  beforeAll(async () => {
+    mkdirSync(folder);
+    await succeed(["npm", "pack", "--silent", "--pack-destination", place], root);
+    const archive = readdirSync(place).find((name) => name.endsWith(".tgz")) ?? "";
+    await succeed(
+      ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund", `../${archive}`],
+      folder,
+    );
+    const program = join(folder, "node_modules/.bin/hms-sys");
+    platform = await startPlatform({
+      home: mkdtempSync(join(tmpdir(), "hms-")),
+      program,
+      env: { PATH: env.PATH ?? "" },
+    });
+  }, 120_000);
+  afterAll(async () => {
+    await platform?.[Symbol.asyncDispose]();
+    rmSync(place, { recursive: true, force: true });
+  }, 60_000);
+
+  test("starts from compiled JavaScript and needs no checkout", async () => {
+    const installed = join(folder, "node_modules/hms-sys");
+    expect(existsSync(join(installed, "apps"))).toBe(false);
+    for (const component of ["agent", "server", "dataplane"]) {
+      const command = readFileSync(`/proc/${await platform.pidOf(component)}/cmdline`, "utf8");
+      expect(command).toContain(`${installed}/dist/apps/${component}/src/main.js`);
+      expect(command).not.toContain(root);
+    }
+  });
+
+  test("deploys a service of one's own, completes its name, and forgets nothing over a new start", async () => {
+    const manifest = platform.service("own", MANIFEST, { "own.py": PROGRAM });
+    const { code, stdout, stderr } = await platform.cli("deploy", manifest);
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: "Service URL: http://own-svc.mesh/own\n" });
+    expect(await (await fetch(platform.url("/own"))).text()).toBe("own");
+    expect(await platform.cli("__complete", "status", "o")).toMatchObject({ stdout: "own-svc\t0.0.1\n" });
+    expect(await platform.cli("down")).toMatchObject({ code: 0 });
+    await platform.start();
+    expect(await (await fetch(platform.url("/own"))).text()).toBe("own");
+  });
+
+  test("brings the manifest's schema, the examples, the guides and the unit file with it", () => {
+    const installed = join(folder, "node_modules/hms-sys");
+    for (const file of [
+      "README.md",
+      "LICENSE",
+      "docs/guide/first-deploy.md",
+      "deploy/systemd/hms-sys.service",
+      "examples/receipt/receipt.hms.yml",
+      "packages/manifest/hms-manifest.schema.json",
+    ]) {
+      expect(existsSync(join(installed, file)), file).toBe(true);
+    }
+  });
+
+  test("explains itself while nothing runs, from a folder with a blank in its name", async () => {
+    const program = join(folder, "node_modules/.bin/hms-sys");
+    expect(dirname(program)).toContain(" ");
+    expect(await succeed([program, "explain", "health.http"], place)).toContain("any 2xx answer is healthy");
+  });
+});
