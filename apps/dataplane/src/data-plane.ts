@@ -50,6 +50,7 @@ export class DataPlane {
   #reporter: NodeReporter | undefined;
   #feed: SnapshotFeed | undefined;
   #isServerConnected = false;
+  #isRetiring = false;
 
   constructor(options: DataPlaneOptions) {
     const { paths, network, log } = options;
@@ -155,7 +156,7 @@ export class DataPlane {
       known: () => ({ version: this.#holder.version, sha256: this.#holder.snapshot?.sha256 ?? new Uint8Array() }),
       take: async (snapshot) => {
         this.#holder.take(snapshot);
-        await this.#openMesh();
+        if (!this.#isRetiring) await this.#openMesh();
         this.#listeners.closeUnclaimed();
         reporter.report();
       },
@@ -211,6 +212,7 @@ export class DataPlane {
    * bring a request that is under way.
    */
   async stop(): Promise<void> {
+    this.#isRetiring = true;
     this.#holder.stopSaving();
     this.#engine.retire();
     await this.#listeners.stop();

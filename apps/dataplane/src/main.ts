@@ -1,6 +1,7 @@
 import { flushCompileCache } from "node:module";
 import { HmsError } from "@hms/kernel/errors";
 import { createLogger } from "@hms/telemetry";
+import { compactHeap } from "./compact-heap.ts";
 import { DataPlane } from "./data-plane.ts";
 import { readSettings } from "./settings.ts";
 
@@ -32,6 +33,7 @@ try {
       (error) => fail("retiring failed", error),
     );
   });
+  compactHeap();
   await plane.start();
   log.info("serving", {
     pid: process.pid,

@@ -26,6 +26,7 @@ export class ListenerSet {
   readonly #inherited = new Map<string, { where: ListenAddress; handle: RawHandle }>();
   readonly #open = new Map<string, OpenListener>();
   #isNoted = false;
+  #isStopped = false;
 
   /** True once the parent has noted this process: from then on the parent's successor will find it. */
   get isKept(): boolean {
@@ -70,7 +71,7 @@ export class ListenerSet {
     }
   }
 
-  /** Lets a TCP or HTTP server listen; rejects with Node's error. */
+  /** Lets a TCP or HTTP server listen; rejects with Node's error, or once this set has been stopped. */
   async listen(server: Server, address: string, port: number): Promise<void> {
     const where: ListenAddress = { protocol: "tcp", address, port };
     const handle = this.#claim(where);
@@ -81,7 +82,7 @@ export class ListenerSet {
     this.#add({ where, listener: server, isKept: handle !== undefined && process.connected }, rawTcpHandle(server));
   }
 
-  /** Opens a UDP socket; rejects with Node's error. */
+  /** Opens a UDP socket; rejects with Node's error, or once this set has been stopped. */
   async bind(address: string, port: number): Promise<UdpSocket> {
     const where: ListenAddress = { protocol: "udp", address, port };
     const handle = this.#claim(where);
@@ -95,6 +96,7 @@ export class ListenerSet {
   }
 
   #claim(where: ListenAddress): RawHandle | undefined {
+    if (this.#isStopped) throw new Error("this process stops; its successor listens");
     const key = addressKey(where);
     const handle = this.#inherited.get(key)?.handle;
     this.#inherited.delete(key);
@@ -133,6 +135,7 @@ export class ListenerSet {
    * taken until none waits. Connections that were accepted go on. Kept UDP sockets can still send.
    */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     const all = [...this.#open.values()];
     this.#open.clear();
     for (const { handle } of this.#inherited.values()) handle.close();

@@ -34,7 +34,8 @@ const LONGEST_NAME = 255;
 const RESPONSE_BIT = 0x8000;
 const OPCODE_BITS = 0x7800;
 const RECURSION_DESIRED = 0x0100;
-const ANSWER_FLAGS = 0x8480;
+const RECURSION_AVAILABLE = 0x0080;
+const AUTHORITATIVE = 0x0400;
 /** What fits into one packet on every network (DNS flag day 2020). */
 const OUR_UDP_SIZE = 1232;
 const POINTER_TO_QUESTION = 0xc00c;
@@ -94,10 +95,16 @@ export interface DnsAnswer {
   soa?: "answer" | "authority" | undefined;
 }
 
-/** An answer to a query, with authority. */
+/** An answer to a query; with authority if it says what there is, or that there is nothing. */
 export function writeAnswer(query: DnsQuery, { code, address, soa }: DnsAnswer): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
-  const flags = ANSWER_FLAGS | (query.recursionDesired ? RECURSION_DESIRED : 0) | (code & 15);
+  const knows = code === ResponseCode.NO_ERROR || code === ResponseCode.NAME_ERROR;
+  const flags =
+    RESPONSE_BIT |
+    RECURSION_AVAILABLE |
+    (knows ? AUTHORITATIVE : 0) |
+    (query.recursionDesired ? RECURSION_DESIRED : 0) |
+    (code & 15);
   header.writeUInt16BE(query.id, 0);
   header.writeUInt16BE(flags, 2);
   header.writeUInt16BE(1, 4);

@@ -10,6 +10,8 @@ export interface StartOptions {
   /** The parent that keeps its sockets; without, it is started as by hand. */
   keeper?: ListenerKeeper;
   as?: { uid: number; gid: number };
+  /** Another file in the place of /etc/resolv.conf; needs root. */
+  resolvConf?: string;
 }
 
 /** A data plane in a process of its own. */
@@ -34,11 +36,15 @@ export interface Health {
 }
 
 /** Starts one, without waiting for it. */
-export function spawnDataPlane(installation: Installation, { keeper, as }: StartOptions = {}): DataPlaneProcess {
+export function spawnDataPlane(installation: Installation, options: StartOptions = {}): DataPlaneProcess {
+  const { keeper, as, resolvConf } = options;
   // What the test has written there is the user's own.
   if (as) execFileSync("chown", ["-R", `${as.uid}:${as.gid}`, installation.paths.data, installation.paths.config]);
   const stdio = ["ignore", "ignore", "pipe", ...(keeper ? (["ipc"] as const) : [])] as const;
-  const child = spawn(process.execPath, [programPath("dataplane")], {
+  const argv = [process.execPath, programPath("dataplane")];
+  const hidden = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', resolvConf ?? ""];
+  const [program = "", ...args] = resolvConf ? [...hidden, ...argv] : argv;
+  const child = spawn(program, args, {
     env: installation.env,
     stdio: [...stdio],
     ...as,

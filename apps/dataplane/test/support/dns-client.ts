@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
-import { connect } from "node:net";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import * as dns from "dns-packet";
 
 /** A record type that is asked for. */
@@ -46,4 +47,39 @@ export function askByTcp(server: string, name: string, type: AskedType = "A"): P
     socket.once("timeout", () => socket.destroy(new Error("no answer by TCP")));
     socket.once("error", reject);
   });
+}
+
+/** A resolver that knows one address for every name, by UDP and TCP; port 0 chooses one. */
+export async function startResolver(
+  host: string,
+  data: string,
+  port = 53,
+): Promise<AsyncDisposable & { port: number }> {
+  const answer = (packet: Buffer) => {
+    const { id, questions = [] } = dns.decode(packet);
+    const name = questions[0]?.name ?? "";
+    return dns.encode({ type: "response", id: id ?? 0, questions, answers: [{ type: "A", name, ttl: 60, data }] });
+  };
+  const udp = createSocket("udp4", (packet, from) => udp.send(answer(packet), from.port, from.address));
+  await new Promise<void>((resolve) => udp.bind(port, host, resolve));
+  const tcp = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.on("data", (chunk) => {
+      const whole = answer(chunk.subarray(2));
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(whole.length);
+      // In pieces: an answer may come in several.
+      socket.write(length);
+      setImmediate(() => socket.end(whole));
+    });
+  });
+  tcp.listen(udp.address().port, host);
+  await once(tcp, "listening");
+  return {
+    port: udp.address().port,
+    [Symbol.asyncDispose]: async () => {
+      udp.close();
+      tcp.close();
+    },
+  };
 }

@@ -50,7 +50,9 @@ export async function openInstallation(owner?: { uid: number; gid: number }): Pr
   };
 }
 
+/** As `hms-sys` starts everything: with what Node has compiled before. */
 function surroundings(): NodeJS.ProcessEnv {
+  const cache = new URL("../../../../node_modules/.cache/node-compile", import.meta.url).pathname;
   // biome-ignore lint/style/noProcessEnv: handed on whole, nothing is read from it
-  return process.env;
+  return { NODE_COMPILE_CACHE: cache, ...process.env };
 }
