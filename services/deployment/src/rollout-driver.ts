@@ -27,6 +27,7 @@ export interface DriverParts {
 }
 
 const AGAIN_MS = 250;
+const STUMBLE_MS = 2000;
 
 /** Carries one rollout on, from wherever its journal says it is, to its end. */
 export class RolloutDriver {
@@ -58,14 +59,27 @@ export class RolloutDriver {
     const heart = setInterval(() => void this.#beat(), LEASE_MS / 4).unref();
     try {
       await this.#parts.ready;
-      const state = await this.#takeTurn();
-      await this.#drive(state);
-    } catch (error) {
-      if (this.#end.signal.aborted) return;
-      this.#parts.log.error("a rollout cannot be carried on", { rolloutId: this.#rolloutId, error });
+      while (!(await this.#runOnce())) await delay(STUMBLE_MS, undefined, { signal: this.#end.signal });
+    } catch {
+      // Ended from outside: the journal says where the next one begins.
     } finally {
       clearInterval(heart);
       this.#end.abort(stopping());
+    }
+  }
+
+  /** False if something failed that should not: the rollout is then taken up again from its journal. */
+  async #runOnce(): Promise<boolean> {
+    try {
+      const state = await this.#takeTurn();
+      if (state) await this.#drive(state);
+      return true;
+    } catch (error) {
+      this.#end.signal.throwIfAborted();
+      this.#parts.log.error("a rollout stumbled and is taken up again", { rolloutId: this.#rolloutId, error });
+      const { turn, events } = await this.#insist(() => this.#parts.journal.read(this.#rolloutId));
+      this.#position = { turn: Number(turn), events: Number(events) };
+      return false;
     }
   }
 
@@ -90,8 +104,8 @@ export class RolloutDriver {
     }
   }
 
-  /** Waits until no older rollout of the service is left, then takes what the journal says up. */
-  async #takeTurn(): Promise<JournalPosition["state"]> {
+  /** Waits until no older rollout of the service is left, then takes up what the journal says; nothing if it has ended. */
+  async #takeTurn(): Promise<JournalPosition["state"] | undefined> {
     let told = "";
     for (;;) {
       const change = this.#parts.feed.changes.next(this.#end.signal, 1000);
@@ -101,6 +115,7 @@ export class RolloutDriver {
         this.#fence = claim.fence;
         return this.#begin(claim.awayMs);
       }
+      if (claim.ended) return undefined;
       const holder = claim.waitsFor;
       if (holder && holder.rollout_id !== told) {
         told = holder.rollout_id;

@@ -68,8 +68,9 @@ export interface JournalPosition {
 
 /** The outcome of asking for the right to carry a rollout on. */
 export type Claim =
+  | { granted: false; ended: true }
   | { granted: true; fence: number; awayMs: number }
-  | { granted: false; retryMs: number; waitsFor: RolloutRow | undefined };
+  | { granted: false; ended: false; retryMs: number; waitsFor: RolloutRow | undefined };
 
 /** A server that has not been heard of for this long has lost its rollouts. */
 export const LEASE_MS = 10_000;
@@ -138,9 +139,11 @@ export class RolloutJournal {
   claim(rolloutId: string): Promise<Claim> {
     return this.#database.transaction(async (trx) => {
       const row = await rolloutRow(trx, rolloutId);
+      if (row.ended_at) return { granted: false, ended: true };
       await lockService(trx, row);
       const oldest = await oldestRunning(trx, row);
-      if (oldest && oldest.rollout_id !== rolloutId) return { granted: false, retryMs: 500, waitsFor: oldest };
+      if (oldest && oldest.rollout_id !== rolloutId)
+        return { granted: false, ended: false, retryMs: 500, waitsFor: oldest };
       return this.#claimLock(trx, row);
     });
   }
@@ -166,7 +169,8 @@ export class RolloutJournal {
     }
     const same = lock.rollout_id === rollout_id;
     const free = lock.left_ms <= 0 || lock.holder === holder || this.#carrier.isGone(lock.holder);
-    if (!free) return { granted: false, retryMs: Math.max(50, Math.min(lock.left_ms, 1000)), waitsFor: undefined };
+    if (!free)
+      return { granted: false, ended: false, retryMs: Math.max(50, Math.min(lock.left_ms, 1000)), waitsFor: undefined };
     const fence = Number(lock.fence) + 1;
     await trx
       .updateTable("rollout_lock")
@@ -174,7 +178,7 @@ export class RolloutJournal {
       .where("environment", "=", environment)
       .where("service", "=", service)
       .execute();
-    return { granted: true, fence, awayMs: same ? Math.max(0, lock.silent_ms) : 0 };
+    return { granted: true, fence, awayMs: same ? Math.max(0, Math.round(lock.silent_ms)) : 0 };
   }
 
   /** Says that the rollout is still being carried on. @throws HmsError ABORTED if another server does that now. */

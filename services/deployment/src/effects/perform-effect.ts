@@ -55,8 +55,7 @@ const troubleWords = ({ message }: HmsError, kind: EffectKind) =>
 
 async function attempt(scene: EffectScene): Promise<RolloutInput | { trouble: HmsError }> {
   const { effect, signal, parts } = scene;
-  // A deadline from the journal has fractions of a millisecond; timers take whole ones only.
-  const late = AbortSignal.timeout(Math.ceil(Math.max(0, effect.until - Date.now())) + LAST_WORDS_MS);
+  const late = AbortSignal.timeout(Math.max(0, Math.round(effect.until - Date.now())) + LAST_WORDS_MS);
   try {
     const result = await HANDLERS[effect.kind]({ ...scene, signal: AbortSignal.any([signal, late]) });
     return { type: "done", result };

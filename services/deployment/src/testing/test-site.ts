@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createProcessRuntime } from "@hms/provider-process";
@@ -8,11 +9,18 @@ import { TestAgent } from "./test-agent.ts";
 import { TestDataPlane } from "./test-data-plane.ts";
 import { type ProgramVersion, TestProgram } from "./test-program.ts";
 
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+/** Says only what must not happen. */
+export const quiet = {
+  debug() {},
+  info() {},
+  warn() {},
+  error: (message: string, fields?: unknown) => process.stderr.write(`${message} ${inspect(fields)}\n`),
+};
+
+const who = componentPrincipal("test");
 
 /** A kernel in which everybody may do everything. */
-function openKernel(): Kernel {
-  const who = componentPrincipal("test");
+export function openKernel(): Kernel {
   return new Kernel({
     identity: { authenticate: () => who },
     policy: { decide: () => ({ allowed: true }) },
@@ -41,8 +49,8 @@ export async function outcomeOf(events: AsyncIterable<deployment.RolloutEvent>):
   throw new Error("the stream ended before the rollout");
 }
 
-/** PostgreSQL, mesh, agent of real processes, a data plane and the deployment service, in one process. */
-export async function openSite({ dataPlane = true } = {}) {
+/** PostgreSQL, the real mesh, an agent of real processes and a data plane; what a deployment service needs around it. */
+export async function openGround() {
   await using stack = new AsyncDisposableStack();
   const program = stack.use(new TestProgram());
   const testAgent = stack.use(new TestAgent());
@@ -55,29 +63,43 @@ export async function openSite({ dataPlane = true } = {}) {
   const meshService = stack.use(createMeshService({ database: meshDatabase.database, network, graces }));
   kernel.register(meshService.registration);
   kernel.register(testAgent.registration);
-  const who = componentPrincipal("test");
   const meshClient = kernel.client(mesh.MeshService, who);
-  const plane = dataPlane ? stack.use(new TestDataPlane(meshClient, "echo")) : undefined;
-  const runtime = createProcessRuntime(kernel.client(agent.AgentService, who));
-  const service = stack.use(
-    createDeploymentService({ database: database.database, mesh: meshClient, runtime, log: quiet }),
-  );
-  kernel.register(service.registration);
-  await service.ready;
-  const client = kernel.client(deployment.DeploymentService, who);
+  const plane = stack.use(new TestDataPlane(meshClient, "echo"));
   const own = stack.move();
   return {
-    client,
     kernel,
     agent: testAgent,
     mesh: meshClient,
     program,
     database,
-    meshDatabase,
-    /** Only there unless it was left out. */
-    plane: plane as TestDataPlane,
+    plane,
+    [Symbol.asyncDispose]: () => own.disposeAsync(),
+  };
+}
+
+/** A deployment service on its ground, in this process. */
+export async function openServer(ground: Awaited<ReturnType<typeof openGround>>) {
+  const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
+  const { database } = ground.database;
+  const service = createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet });
+  const kernel = openKernel();
+  kernel.register(service.registration);
+  await service.ready;
+  const client = kernel.client(deployment.DeploymentService, who);
+  return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+}
+
+/** Both together. */
+export async function openSite() {
+  await using stack = new AsyncDisposableStack();
+  const ground = stack.use(await openGround());
+  const { client } = stack.use(await openServer(ground));
+  const own = stack.move();
+  return {
+    ...ground,
+    client,
     deploy: (version: ProgramVersion, more: object = {}) =>
-      outcomeOf(client.deploy({ ...program.write(version), ...more })),
+      outcomeOf(client.deploy({ ...ground.program.write(version), ...more })),
     [Symbol.asyncDispose]: () => own.disposeAsync(),
   };
 }
