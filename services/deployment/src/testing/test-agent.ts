@@ -66,6 +66,17 @@ export class TestAgent implements AsyncDisposable {
     return this.#replicas.get(id)?.child?.pid ?? 0;
   }
 
+  /** Ends a replica for good behind the platform's back. */
+  lose(replicaId: string): Promise<void> {
+    return this.#stop(create(agent.StopReplicaRequestSchema, { replicaId }));
+  }
+
+  /** Starts a replica that the platform did not ask for. */
+  async stray(like: string, replicaId: string): Promise<void> {
+    const spec = this.#replicas.get(like)?.spec;
+    if (spec) await this.#start(create(agent.ReplicaSpecSchema, { ...spec, replicaId }));
+  }
+
   /** Deletes a service's releases behind the platform's back. */
   loseRelease(digest: string): void {
     rmSync(this.#release(digest), { recursive: true, force: true });
@@ -194,7 +205,7 @@ export class TestAgent implements AsyncDisposable {
     if (kept) {
       kept.wanted = false;
       const { child } = kept;
-      if (child?.pid) {
+      if (child?.pid && kept.child) {
         kept.state = ReplicaState.STOPPING;
         this.#note(replicaId);
         const closed = once(child, "close");
