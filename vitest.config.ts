@@ -23,6 +23,8 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
+          // Real processes on a shared machine: a test that fails once and then passes is reported as such.
+          retry: process.env.CI ? 1 : 0,
           globalSetup: ["packages/testkit/src/global-setup.ts"],
           // An administrator's URL runs the database tests on another PostgreSQL (15 or newer) than the embedded one.
           provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "" },

@@ -119,11 +119,18 @@ class PaymentHandler(BaseHTTPRequestHandler):
             self.answer(200, {"ok": True, "ref": ref})
 
     def do_GET(self):
+        """Answers the platform's question for health."""
+        if self.path.partition("?")[0] == "/healthz":
+            self.answer(200, {"ok": True})
+        else:
+            self.refuse_method()
+
+    def refuse_method(self):
         """Payments are not for reading."""
         known = self.path.partition("?")[0] == "/pay"
         self.answer(405 if known else 404, {"ok": False, "error": "There is only POST /pay."})
 
-    do_HEAD = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_HEAD = do_PUT = do_PATCH = do_DELETE = refuse_method
 
     def read_body(self):
         """The request's body; the connection ends if it cannot be read to its end."""

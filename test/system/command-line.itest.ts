@@ -43,7 +43,7 @@ function interrupted(cue: RegExp, ...args: string[]): Promise<{ code: number | n
 
 describe("watching a rollout", () => {
   test("ended by Ctrl-C exits 130, says how to watch on, and the rollout goes on", async () => {
-    const { code, said } = await interrupted(/Started/, "deploy", slowly("interrupted"));
+    const { code, said } = await interrupted(/✓/, "deploy", slowly("interrupted"));
     expect({ code, said }).toMatchObject({ code: 130, said: expect.stringContaining("hms-sys watch") });
     expect(said).not.toMatch(/\n\s+at /);
     const id = said.match(/hms-sys watch (\S+)/)?.[1] ?? "";

@@ -61,7 +61,7 @@ test("Ctrl-C while `up` deploys ends everything that it has started", async () =
   writeFileSync(file, 'name: slow-svc\nversion: "1"\nrun:\n  command: exec sleep 1000\n');
   const child = spawn(hmsSys, ["up", "--deploy", file], { env, stdio: ["ignore", "ignore", "pipe"] });
   child.stderr.on("data", (text) => {
-    if (String(text).includes("Started 1 replica")) child.kill("SIGINT");
+    if (String(text).includes("deploy slow-svc")) child.kill("SIGINT");
   });
   await new Promise((done) => child.once("close", done));
   await processes.assertNoneLeft();
