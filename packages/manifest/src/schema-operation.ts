@@ -44,7 +44,7 @@ export const healthKeys = {
   properties: {
     http: {
       kind: "text",
-      description: "Ask for this path by GET; any 2xx answer is healthy.",
+      description: "Ask for this path by GET; any 2xx or 3xx answer is healthy.",
       maxLength: 512,
       shape: "a path, with or without a query",
       pattern: PROBE_PATH_PATTERN,

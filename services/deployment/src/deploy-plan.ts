@@ -45,7 +45,7 @@ function reasons({ rollout }: Manifest, record: ServiceRecord | undefined): stri
 function steps(manifest: Manifest, record: ServiceRecord | undefined): string[] {
   const { run, health, rollout } = manifest;
   const wanted = wantedAfterDeploy(manifest, record);
-  const check = health.http === undefined ? "accepts connections" : `answers GET ${health.http} with 2xx`;
+  const check = health.http === undefined ? "accepts connections" : `answers GET ${health.http} with 2xx or 3xx`;
   const copy = `copy the program from ${run.directory} (whether its files differ is known only then)`;
   const before = [
     run.build === undefined ? copy : `${copy} and run: ${run.build}`,
