@@ -35,12 +35,16 @@ const hostile: Record<string, Hostile> = {
 };
 const names = Object.keys(hostile);
 
+const PER_SECOND = 20;
+
 let platform: Platform;
 let load: Load;
+let loadBegan = 0;
 beforeAll(async () => {
   platform = await startPlatform();
   expect(await platform.cli("deploy", echoService(platform, { version: "1" }))).toMatchObject({ code: 0 });
-  load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: '{"x":1}', perSecond: 20 });
+  load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: '{"x":1}', perSecond: PER_SECOND });
+  loadBegan = performance.now();
 }, 120_000);
 afterAll(async () => {
   await load?.stop();
@@ -96,10 +100,12 @@ describe("beside replicas that flood their log, fork for ever, do not listen, hi
   }, 60_000);
 
   test("the neighbour answered all along, 99 of 100 requests within a second", async () => {
+    const lastedS = (performance.now() - loadBegan) / 1000;
     const records = await load.stop();
     expect(failures(records)).toEqual([]);
+    // An open loop: each request went out at its time, whatever became of the ones before it.
+    expect(records.length).toBeGreaterThan(0.9 * PER_SECOND * lastedS);
     const took = records.map(({ startedAt, endedAt }) => endedAt - startedAt).sort((a, b) => a - b);
-    expect(took.length).toBeGreaterThan(100);
     expect(took[Math.floor(took.length * 0.99)]).toBeLessThan(1000);
   });
 });

@@ -36,7 +36,7 @@ function remedyFor(exit: agent.ExitStatus | undefined, revision: RevisionRecord 
   if (exit?.outOfMemory) return "Give it more under resources.memory, or let it use less, then deploy again.";
   if (exit) return "Mend the program, or the command under run.command, then deploy again.";
   const path = revision?.manifest.health.http;
-  const check = path === undefined ? "accepts connections there" : `answers GET ${path} there with 2xx`;
+  const check = path === undefined ? "accepts connections there" : `answers GET ${path} there with 2xx or 3xx`;
   return `Make sure that the program listens on 127.0.0.1 at $PORT and ${check}. If it only needs longer, raise health.start_timeout.`;
 }
 
