@@ -12,12 +12,14 @@ export type {
   CallObserver,
   Credentials,
   IdentitySource,
+  MethodName,
+  MethodSource,
   Policy,
   PolicyDecision,
   PolicyQuestion,
   RequestValidator,
 } from "./ports.ts";
-export { anonymous, componentPrincipal, type Principal } from "./principal.ts";
+export { anonymous, componentPrincipal, type Principal, principalName } from "./principal.ts";
 export {
   implement,
   type MethodHandler,

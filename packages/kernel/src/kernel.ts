@@ -1,7 +1,9 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
+import { ffiOptions } from "@hms/contracts";
 import { CallContext, type Metadata } from "./call-context.ts";
-import { finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
+import { type CallEnd, finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
+import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
 import { guardDeadline, guardStream } from "./deadline.ts";
 import { HmsError } from "./hms-error.ts";
@@ -12,6 +14,8 @@ import type {
   CallObserver,
   Credentials,
   IdentitySource,
+  MethodName,
+  MethodSource,
   Policy,
   PolicyDecision,
   RequestValidator,
@@ -26,6 +30,8 @@ export interface KernelOptions {
   audit: AuditSink;
   observer?: CallObserver;
   validator?: RequestValidator;
+  /** What else can be called through this kernel; default: nothing. */
+  elsewhere?: MethodSource;
 }
 
 /** A call as a transport hands it in. */
@@ -50,6 +56,7 @@ export class Kernel {
   readonly options: KernelOptions;
   readonly #methods = new Map<string, MethodEntry>();
   readonly #byDesc = new Map<DescMethod, MethodEntry>();
+  readonly #changed = new ChangeSignal();
 
   constructor(options: KernelOptions) {
     this.options = options;
@@ -75,9 +82,35 @@ export class Kernel {
     return this.#methods.get(`${service}/${method}`);
   }
 
-  /** Every registered method. */
+  /**
+   * Finds a method served here or, failing that, elsewhere; undefined if nobody offers it.
+   * @throws HmsError UNAVAILABLE if nobody can say.
+   */
+  resolve(name: MethodName): MethodEntry | undefined | Promise<MethodEntry | undefined> {
+    return this.find(name.service, name.method) ?? this.options.elsewhere?.find(name);
+  }
+
+  /** Every method registered here. */
   methods(): Iterable<MethodEntry> {
     return this.#methods.values();
+  }
+
+  /** The contracts of what can be called in an environment, here and elsewhere; those served here come first. */
+  *services(environment: string): Iterable<DescService> {
+    const here = new Set<string>();
+    for (const { desc } of this.#methods.values()) {
+      if (here.has(desc.parent.typeName)) continue;
+      here.add(desc.parent.typeName);
+      yield desc.parent;
+    }
+    for (const service of this.options.elsewhere?.services(environment) ?? []) {
+      if (!here.has(service.typeName)) yield service;
+    }
+  }
+
+  /** Wakes up when `services` answers differently. */
+  get changed(): ChangeSignal {
+    return this.options.elsewhere?.changed ?? this.#changed;
   }
 
   /**
@@ -118,7 +151,8 @@ export class Kernel {
     } catch (error) {
       const { deadlineAt, signal, metadata } = call;
       const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata });
-      const end = { options: this.options, context, input: undefined, resource: "", started };
+      const { auditLevel } = entry.rule;
+      const end = { options: this.options, context, input: undefined, resource: "", started, auditLevel };
       throw refuseUnknown(end, HmsError.from(error));
     }
   }
@@ -151,10 +185,11 @@ export class Kernel {
       attached: arrival.call.attach !== undefined,
     });
     arrival.call.attach?.(context);
-    const end = { options: this.options, context, input, resource: arrival.resource, started: arrival.started };
-    if (!arrival.decision.allowed) return Promise.reject(refuse(end, arrival.decision.reason));
+    const { resource, started, decision } = arrival;
+    const end = { options: this.options, context, input, resource, started, auditLevel: auditLevelOf(entry, decision) };
+    if (!decision.allowed) return Promise.reject(refuse(end, decision.reason));
     try {
-      this.#admit(entry, input, context);
+      this.#admit(end);
       const answer = (entry.handler as Handler)(input, context);
       const settled = answer instanceof Promise ? answer : Promise.resolve(answer);
       return guardDeadline(context, settled).then(
@@ -171,16 +206,17 @@ export class Kernel {
     }
   }
 
-  #admit(entry: MethodEntry, input: unknown, context: CallContext): void {
+  #admit({ context, input, auditLevel }: CallEnd): void {
     context.throwIfEnded();
-    if (entry.mutates && entry.audited && !this.options.audit.accepts) {
+    const { method } = context;
+    if (method.mutates && auditLevel !== ffiOptions.AuditLevel.NONE && !this.options.audit.accepts) {
       throw new HmsError(
         "RESOURCE_EXHAUSTED",
         "The audit spool is full, so nothing may change; reads go on. Free disk space in the data directory.",
         { reason: "AUDIT_SPOOL_FULL" },
       );
     }
-    this.options.validator?.validate(entry, input);
+    this.options.validator?.validate(method, input);
   }
 
   /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
@@ -202,11 +238,12 @@ export class Kernel {
     const attached = call.attach !== undefined;
     const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached });
     call.attach?.(context);
-    const end = { options: this.options, context, input: single, resource, started };
+    const auditLevel = auditLevelOf(entry, decision);
+    const end = { options: this.options, context, input: single, resource, started, auditLevel };
     if (!decision.allowed) throw refuse(end, decision.reason);
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
     try {
-      this.#admit(entry, single, context);
+      this.#admit(end);
       const output = (entry.handler as Handler)(single ?? inputs, context);
       if (kind === "client_streaming") {
         yield complete(entry.desc.output, await guardDeadline(context, Promise.resolve(output))) as MessageShape<O>;
@@ -235,6 +272,10 @@ interface Arrival {
 interface JudgedArrival extends Arrival {
   resource: string;
   decision: PolicyDecision;
+}
+
+function auditLevelOf({ rule }: MethodEntry, decision: PolicyDecision): ffiOptions.AuditLevel {
+  return (decision.allowed ? decision.auditLevel : undefined) ?? rule.auditLevel;
 }
 
 /** Handlers may answer with a part of a message; callers always get a whole one. */

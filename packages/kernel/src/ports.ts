@@ -1,3 +1,6 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { ffiOptions } from "@hms/contracts";
+import type { ChangeSignal } from "./change-signal.ts";
 import type { MethodEntry } from "./method-entry.ts";
 import type { Principal } from "./principal.ts";
 import type { StatusCodeName } from "./status-code.ts";
@@ -8,6 +11,10 @@ export interface Credentials {
   readonly transport: "in-process" | "socket" | "network";
   /** A bearer token, if the caller showed one. */
   readonly token?: string | undefined;
+  /** A ticket of the registry, if the caller showed one (docs/tickets.md). */
+  readonly ticket?: string | undefined;
+  /** The SPIFFE id of the caller's certificate, verified by the transport. */
+  readonly peer?: string | undefined;
 }
 
 /** Turns credentials into a principal. */
@@ -30,7 +37,13 @@ export interface PolicyQuestion {
 }
 
 /** What a policy answers; a denial says why. */
-export type PolicyDecision = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
+export type PolicyDecision =
+  | {
+      readonly allowed: true;
+      /** What the call leaves in the audit log; default: what its rule says. */
+      readonly auditLevel?: ffiOptions.AuditLevel;
+    }
+  | { readonly allowed: false; readonly reason: string };
 
 /** Decides who may call what; an error while deciding is a denial. */
 export interface Policy {
@@ -64,6 +77,30 @@ export interface AuditSink {
 export interface CallObserver {
   /** `durationMs` is wall time; a stream's is its whole life. */
   finished(method: MethodEntry, code: StatusCodeName, durationMs: number): void;
+}
+
+/** A method somebody asks for. */
+export interface MethodName {
+  /** "hms.cdf.debate.v1.DebateService". */
+  readonly service: string;
+  /** "CreateDebate". */
+  readonly method: string;
+  /** Where the service lives; "default" is one like any other. */
+  readonly environment: string;
+}
+
+/** Methods that are served elsewhere and can be called through this kernel; their handlers carry the call there. */
+export interface MethodSource {
+  /**
+   * The entry of a method, undefined if nobody offers it. What can be called does not change it: an instance that is
+   * away is found out by the call.
+   * @throws HmsError UNAVAILABLE if nobody can say.
+   */
+  find(name: MethodName): MethodEntry | undefined | Promise<MethodEntry | undefined>;
+  /** The contracts of what can be called in an environment, for routes and reference pages. */
+  services(environment: string): Iterable<DescService>;
+  /** Wakes up when what `services` answers has changed. */
+  readonly changed: ChangeSignal;
 }
 
 /** Checks a request's content against its contract. */

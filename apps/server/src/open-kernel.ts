@@ -1,0 +1,28 @@
+import { openAuditSpool } from "@hms/audit-spool";
+import type { InstancePaths } from "@hms/config";
+import { componentPrincipal, Kernel } from "@hms/kernel";
+import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
+import type { Logger } from "@hms/telemetry";
+
+/** The server's kernel with its ports: who callers are, what they may do, what is recorded. */
+export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): Kernel {
+  const audit = stack.use(
+    openAuditSpool({
+      directory: `${paths.data}/audit/server`,
+      onChange: (accepts, reason) =>
+        accepts
+          ? log.info("the audit spool accepts events again")
+          : log.error("the audit spool is full: nothing may change", { reason }),
+    }),
+  );
+  const identity = createTokenIdentity([
+    [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
+    [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
+  ]);
+  const policy = createLocalPolicy({
+    dataplane: ["mesh:read", "mesh:report"],
+    "hms.sys.deployment": ["mesh:read", "mesh:write"],
+    server: ["registry:register"],
+  });
+  return new Kernel({ identity, policy, audit });
+}
