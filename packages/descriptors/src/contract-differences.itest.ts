@@ -88,12 +88,24 @@ function ours({ before, after }: Pair): string[] {
   return findings.map(({ file, rule }) => `${file} ${rule}`);
 }
 
+/** Pairs that buf can read; a mutation may make what no compiler would. */
+async function judged(all: Pair[]): Promise<{ pairs: Pair[]; verdicts: string[] }> {
+  try {
+    return { pairs: all, verdicts: await oracle(all) };
+  } catch (error) {
+    if (!String(error).includes("input image")) throw error;
+    if (all.length === 1) return { pairs: [], verdicts: [] };
+    const half = Math.ceil(all.length / 2);
+    const parts = [await judged(all.slice(0, half)), await judged(all.slice(half))];
+    return { pairs: parts.flatMap((part) => part.pairs), verdicts: parts.flatMap((part) => part.verdicts) };
+  }
+}
+
 test(`${pairs} mutated contracts are judged as buf breaking judges them, rule by rule`, async () => {
   for (let from = 0; from < pairs; from += PAIRS_A_RUN) {
     const seeds = Array.from({ length: Math.min(PAIRS_A_RUN, pairs - from) }, (_, index) => firstSeed + from + index);
-    const all = seeds.map(randomPair);
-    const wanted = (await oracle(all)).sort();
-    expect(all.flatMap(ours).sort()).toEqual(wanted);
-    expect(wanted.length).toBeGreaterThan(0);
+    const { pairs: readable, verdicts } = await judged(seeds.map(randomPair));
+    expect(readable.flatMap(ours).sort()).toEqual(verdicts.sort());
+    expect(readable.length).toBeGreaterThan(seeds.length * 0.9);
   }
-});
+}, Math.max(60_000, pairs * 50));

@@ -54,7 +54,7 @@ const fieldMutations: Mutation[] = [
     if (what !== "nothing") reserveField(message, field, what);
   },
   (file, random) => {
-    const { field } = pickField(file, random, ({ name }) => name !== "labels" && !name.startsWith("one_"));
+    const { field } = pickField(file, random, ({ name }) => !name.startsWith("labels") && !name.startsWith("one_"));
     field.name = `${field.name}_renamed`;
     if (random.chance(0.5)) field.jsonName = jsonName(field.name);
   },

@@ -70,11 +70,11 @@ export function randomEnum(random: Random, name: string): EnumDescriptorProto {
 }
 
 function addMap(message: DescriptorProto, owner: string, valueType: Type): void {
-  const entry = create(DescriptorProtoSchema, { name: "LabelsEntry", options: { mapEntry: true } });
+  const entry = create(DescriptorProtoSchema, { name: `Labels${message.name}Entry`, options: { mapEntry: true } });
   entry.field.push(scalarField("key", 1, Type.STRING), scalarField("value", 2, valueType));
   message.nestedType.push(entry);
-  const field = scalarField("labels", 30, Type.MESSAGE);
-  message.field.push(Object.assign(field, { label: Label.REPEATED, typeName: `${owner}.LabelsEntry` }));
+  const field = scalarField(`labels_${message.name.toLowerCase()}`, 30, Type.MESSAGE);
+  message.field.push(Object.assign(field, { label: Label.REPEATED, typeName: `${owner}.${entry.name}` }));
 }
 
 function addOneof(message: DescriptorProto): void {
