@@ -64,7 +64,8 @@ async function oracle(all: Pair[]): Promise<string[]> {
     });
     const lines = stdout.split("\n").filter((line) => line !== "");
     // It says a renamed value once for each name that the number has now.
-    const repeated = (line: string, index: number) => line.includes("ENUM_VALUE_SAME_NAME") && lines.indexOf(line) < index;
+    const repeated = (line: string, index: number) =>
+      line.includes("ENUM_VALUE_SAME_NAME") && lines.indexOf(line) < index;
     const verdicts = lines.filter((line, index) => !repeated(line, index));
     return verdicts.map((line) => {
       const { path, type, message } = JSON.parse(line) as Record<string, string>;
@@ -101,11 +102,15 @@ async function judged(all: Pair[]): Promise<{ pairs: Pair[]; verdicts: string[] 
   }
 }
 
-test(`${pairs} mutated contracts are judged as buf breaking judges them, rule by rule`, async () => {
-  for (let from = 0; from < pairs; from += PAIRS_A_RUN) {
-    const seeds = Array.from({ length: Math.min(PAIRS_A_RUN, pairs - from) }, (_, index) => firstSeed + from + index);
-    const { pairs: readable, verdicts } = await judged(seeds.map(randomPair));
-    expect(readable.flatMap(ours).sort()).toEqual(verdicts.sort());
-    expect(readable.length).toBeGreaterThan(seeds.length * 0.9);
-  }
-}, Math.max(60_000, pairs * 50));
+test(
+  `${pairs} mutated contracts are judged as buf breaking judges them, rule by rule`,
+  async () => {
+    for (let from = 0; from < pairs; from += PAIRS_A_RUN) {
+      const seeds = Array.from({ length: Math.min(PAIRS_A_RUN, pairs - from) }, (_, index) => firstSeed + from + index);
+      const { pairs: readable, verdicts } = await judged(seeds.map(randomPair));
+      expect(readable.flatMap(ours).sort()).toEqual(verdicts.sort());
+      expect(readable.length).toBeGreaterThan(seeds.length * 0.9);
+    }
+  },
+  Math.max(60_000, pairs * 50),
+);

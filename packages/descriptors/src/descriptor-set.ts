@@ -1,7 +1,8 @@
 import { create, createFileRegistry, type DescFile, type FileRegistry, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type FileDescriptorProto, type FileDescriptorSet, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { HmsError } from "@hms/kernel";
 import { structureProblem } from "./descriptor-structure.ts";
+import { importsFirst } from "./import-order.ts";
 
 function collect(file: DescFile, seen: Set<DescFile>): void {
   if (seen.has(file)) return;
@@ -21,24 +22,36 @@ export function writeDescriptorSet(set: FileDescriptorSet): Uint8Array<ArrayBuff
   return toBinary(FileDescriptorSetSchema, set) as Uint8Array<ArrayBuffer>;
 }
 
-function withoutSources(set: FileDescriptorSet): FileDescriptorSet {
-  for (const file of set.file) delete file.sourceCodeInfo;
-  return set;
+/**
+ * Reads files of any order that bring their imports.
+ * @throws HmsError INVALID_ARGUMENT if they are not complete or contradict each other; the message is a clause.
+ */
+export function registryOf(files: readonly FileDescriptorProto[]): FileRegistry {
+  const set = create(FileDescriptorSetSchema, { file: importsFirst(files) });
+  const problem = structureProblem(set);
+  if (problem) throw new HmsError("INVALID_ARGUMENT", problem);
+  try {
+    return createFileRegistry(set);
+  } catch (error) {
+    throw notReadable(error);
+  }
+}
+
+function notReadable(error: unknown): HmsError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new HmsError("INVALID_ARGUMENT", why, { cause: error });
 }
 
 /**
- * Reads a FileDescriptorSet that brings its imports; comments and positions of the source are left out.
+ * Reads a FileDescriptorSet that brings its imports, in any order.
  * @throws HmsError INVALID_ARGUMENT if it is not complete or contradicts itself; the message is a clause that says why.
  */
 export function readDescriptorSet(bytes: Uint8Array): FileRegistry {
+  let set: FileDescriptorSet;
   try {
-    const set = withoutSources(fromBinary(FileDescriptorSetSchema, bytes));
-    const problem = structureProblem(set);
-    if (problem) throw new HmsError("INVALID_ARGUMENT", problem);
-    return createFileRegistry(set);
+    set = fromBinary(FileDescriptorSetSchema, bytes);
   } catch (error) {
-    if (error instanceof HmsError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new HmsError("INVALID_ARGUMENT", why, { cause: error });
+    throw notReadable(error);
   }
+  return registryOf(set.file);
 }

@@ -11,9 +11,9 @@ import {
   FeatureSet_Utf8Validation,
   type FieldDescriptorProto,
   FieldOptionsSchema,
-  FieldDescriptorProto_Label as Label,
   type FileDescriptorProto,
   FileOptionsSchema,
+  FieldDescriptorProto_Label as Label,
   MethodOptions_IdempotencyLevel,
   MethodOptionsSchema,
   FieldDescriptorProto_Type as Type,
@@ -35,7 +35,8 @@ function pickField(file: FileDescriptorProto, random: Random, fits: (field: Fiel
 function removeField(message: DescriptorProto, field: FieldDescriptorProto): void {
   message.field = message.field.filter((one) => one !== field);
   if (field.label === Label.REPEATED && field.typeName.endsWith("Entry")) message.nestedType = [];
-  if (!message.field.some(({ oneofIndex, name }) => name.startsWith("one_") && oneofIndex === 0)) message.oneofDecl = [];
+  if (!message.field.some(({ oneofIndex, name }) => name.startsWith("one_") && oneofIndex === 0))
+    message.oneofDecl = [];
 }
 
 function reserveField(message: DescriptorProto, { name, number }: FieldDescriptorProto, what: string): void {
@@ -82,7 +83,8 @@ const fieldMutations: Mutation[] = [
     field.typeName = `.${file.package}.Shape`;
   },
   (file, random) => {
-    const plain = (field: FieldDescriptorProto) => isPlain(field) && field.defaultValue === "" && !field.name.startsWith("one_");
+    const plain = (field: FieldDescriptorProto) =>
+      isPlain(field) && field.defaultValue === "" && !field.name.startsWith("one_");
     const { field } = pickField(file, random, plain);
     field.label = Label.REPEATED;
   },
@@ -92,7 +94,11 @@ const fieldMutations: Mutation[] = [
   },
   (file, random) => {
     if (file.syntax !== "proto2") return;
-    const { field } = pickField(file, random, ({ label, name }) => label !== Label.REPEATED && !name.startsWith("one_"));
+    const { field } = pickField(
+      file,
+      random,
+      ({ label, name }) => label !== Label.REPEATED && !name.startsWith("one_"),
+    );
     field.label = field.label === Label.REQUIRED ? Label.OPTIONAL : Label.REQUIRED;
   },
   (file, random) => {
@@ -103,7 +109,9 @@ const fieldMutations: Mutation[] = [
   },
   (file, random) => {
     const message = random.pick(file.messageType.filter(({ oneofDecl }) => oneofDecl.length > 0));
-    const outside = message.field.filter((field) => isPlain(field) && field.label === Label.OPTIONAL && !field.name.startsWith("one_"));
+    const outside = message.field.filter(
+      (field) => isPlain(field) && field.label === Label.OPTIONAL && !field.name.startsWith("one_"),
+    );
     const moved = random.pick(outside);
     moved.oneofIndex = 0;
     // The fields of a oneof stand together.
@@ -191,7 +199,9 @@ const messageMutations: Mutation[] = [
     if (range && range.start === 60) Object.assign(range, random.chance(0.5) ? { start: 62 } : { end: 63 });
   },
   (file, random) => {
-    const [range] = random.pick(file.messageType.filter(({ extensionRange }) => extensionRange.length > 0)).extensionRange;
+    const [range] = random.pick(
+      file.messageType.filter(({ extensionRange }) => extensionRange.length > 0),
+    ).extensionRange;
     if (range) range.start += 5;
   },
   (file) => {
@@ -279,14 +289,24 @@ const fileMutations: Mutation[] = [
   (file, random) => {
     if (file.syntax !== "editions") return;
     const { field } = pickField(file, random, (one) => isPlain(one) && !one.name.startsWith("one_"));
-    field.options = create(FieldOptionsSchema, { features: { fieldPresence: FeatureSet_FieldPresence.LEGACY_REQUIRED } });
+    field.options = create(FieldOptionsSchema, {
+      features: { fieldPresence: FeatureSet_FieldPresence.LEGACY_REQUIRED },
+    });
   },
   (file, random) => {
     file.enumType.push(randomEnum(random, "Fresh"));
   },
 ];
 
-const groups = [fieldMutations, fieldMutations, fieldMutations, enumMutations, messageMutations, serviceMutations, fileMutations];
+const groups = [
+  fieldMutations,
+  fieldMutations,
+  fieldMutations,
+  enumMutations,
+  messageMutations,
+  serviceMutations,
+  fileMutations,
+];
 
 /** Changes a file in one random way that keeps it a valid contract; some ways do not fit and change nothing. */
 export function mutate(file: FileDescriptorProto, random: Random): void {

@@ -7,9 +7,9 @@ import {
   EnumDescriptorProtoSchema,
   type FieldDescriptorProto,
   FieldDescriptorProtoSchema,
-  FieldDescriptorProto_Label as Label,
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
+  FieldDescriptorProto_Label as Label,
   MethodDescriptorProtoSchema,
   ServiceDescriptorProtoSchema,
   FieldDescriptorProto_Type as Type,
@@ -107,7 +107,12 @@ function randomMessage(random: Random, name: string, file: FileDescriptorProto):
   }
   if (random.chance(0.4)) {
     message.reservedRange.push(
-      ...create(DescriptorProtoSchema, { reservedRange: [{ start: 60, end: 65 }, { start: 70, end: 71 }] }).reservedRange,
+      ...create(DescriptorProtoSchema, {
+        reservedRange: [
+          { start: 60, end: 65 },
+          { start: 70, end: 71 },
+        ],
+      }).reservedRange,
     );
     message.reservedName.push("gone", "lost");
   }
