@@ -1,12 +1,15 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
-import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
+import { type CallContext, HmsError, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
-import { invalid } from "./errors.ts";
+import { checkContract, getContract } from "./contract-answers.ts";
+import { invalid, noForeignServers } from "./errors.ts";
+import type { ForeignKeeper } from "./foreign-keeper.ts";
+import { readForeign } from "./foreign-request.ts";
 import { readListing, readSelection } from "./listing-request.ts";
 import { lookup } from "./lookup.ts";
 import { writePageToken } from "./page-token.ts";
-import { readRegistration, renewIntervalMs } from "./register-request.ts";
+import { mayReplaceOthers, readRegistration, renewIntervalMs } from "./register-request.ts";
 import type { Registrations } from "./registrations.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 import type { RegistryStore } from "./store.ts";
@@ -21,6 +24,8 @@ const DEFAULT_VERSION = "v1";
 export interface RegistryParts {
   store: RegistryStore;
   registrations: Registrations;
+  /** Absent: stock gRPC servers cannot be registered. */
+  foreign: ForeignKeeper | undefined;
   hub: WatchHub;
   /** Settles when leases have been looked through after the start. */
   ready: Promise<void>;
@@ -41,7 +46,7 @@ function notYet(): never {
 
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, hub, untilEnd } = parts;
+  const { store, registrations, foreign, hub, untilEnd } = parts;
   /** Every method may safely be tried again while PostgreSQL is away. */
   const patiently = async <T>(context: CallContext, work: () => Promise<T>): Promise<T> => {
     const signal = untilEnd(context);
@@ -51,17 +56,25 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
 
   return implement(registry.RegistryService, {
     async register(request, context) {
-      const registration = readRegistration(request);
-      const end = await patiently(context, () => registrations.register(registration));
+      const registration = readRegistration(request, context.principal);
+      const registered = await patiently(context, () => registrations.register(registration));
       return {
-        leaseExpiresAt: timestampFromDate(end),
+        leaseExpiresAt: timestampFromDate(registered.leaseExpiresAt),
+        ticketKey: registered.ticketKey,
+        warnings: registered.warnings,
         renewInterval: durationFromMs(renewIntervalMs(registration.leaseMs)),
       };
     },
 
     async unregister(request, context) {
       const key = readKey(request);
-      await patiently(context, () => registrations.unregister(key, request.instanceId));
+      const { principal } = context;
+      const removal = {
+        instanceId: request.instanceId,
+        principal: principalName(principal),
+        mayReplace: mayReplaceOthers(principal),
+      };
+      await patiently(context, () => registrations.unregister(key, removal));
       return {};
     },
 
@@ -80,9 +93,24 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
-    getContract: notYet,
-    checkContract: notYet,
-    registerForeign: notYet,
+    async getContract(request, context) {
+      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
+      return getContract(store, key, (work) => patiently(context, work));
+    },
+
+    async checkContract(request, context) {
+      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
+      return checkContract(store, { key, request }, (work) => patiently(context, work));
+    },
+
+    async registerForeign(request, context) {
+      if (foreign === undefined) throw noForeignServers();
+      const server = readForeign(request, context.principal);
+      const changed = await patiently(context, () => foreign.register(server, { onlyIfKnown: false }));
+      const services = await patiently(context, () => store.findAll(changed ?? []));
+      return { services: services.map(({ entry }) => entry) };
+    },
+
     reportCalls: notYet,
 
     watch(request, context) {
