@@ -1,8 +1,8 @@
-import { componentPrincipal, Kernel } from "@hms/kernel";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { serveSocket } from "@hms/wire";
 import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";
 import { grpcForeignServers } from "./grpc-foreign-servers.ts";
+import { kernelFor } from "./registry-scene.ts";
 
 // A registry in a process of its own, for tests that kill it: registry-host.ts SOCKET PATHS DATABASE [URL].
 const [path = "", paths = "{}", name = "", url = ""] = process.argv.slice(2);
@@ -13,11 +13,5 @@ const database = await openServiceDatabase<RegistryTables>({
   migrations: registryMigrations,
 });
 const { registration } = createRegistryService({ database, foreignServers: grpcForeignServers });
-const kernel = new Kernel({
-  identity: { authenticate: () => componentPrincipal("test") },
-  policy: { decide: () => ({ allowed: true }) },
-  audit: { accepts: true, record: () => {} },
-});
-kernel.register(registration);
-await serveSocket(kernel, { path });
+await serveSocket(kernelFor(registration), { path });
 process.stdout.write("ready\n");
