@@ -11,7 +11,7 @@ export function subjectOf({ kind, roles = [], mfa = false }: Principal): AccessS
 }
 
 /** The method of an entry as policies name it. */
-export function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
+function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
   const serviceId = rule.resource || desc.parent.file.proto.package.replace(/\.v\d+$/, "");
   return { environment, serviceId, method: desc.name };
 }
