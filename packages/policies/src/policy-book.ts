@@ -6,13 +6,9 @@ import { takenAway } from "./taken-away.ts";
 /** Where policies come from. */
 export type PolicyOrigin = "file" | "stored";
 
-/** Hears which services' callers lost something, as patterns of service ids, after each change that takes away. */
-export type TakenAwayListener = (services: readonly string[]) => void;
-
 /** All policies in force, of the file and stored; replaced as wholes, so that a decision never sees half a change. */
 export class PolicyBook {
   readonly #origins = new Map<PolicyOrigin, readonly AccessRule[]>();
-  readonly #listeners = new Set<TakenAwayListener>();
   #current: PolicySet | undefined;
 
   /**
@@ -32,19 +28,15 @@ export class PolicyBook {
     return this.#origins.get(origin) ?? [];
   }
 
-  /** Puts the rules of one origin in force. */
-  replace(origin: PolicyOrigin, rules: readonly AccessRule[]): void {
+  /**
+   * Puts the rules of one origin in force. The answer: the services, as patterns of ids, of which somebody may call less
+   * than before; tickets for them are to be revoked.
+   */
+  replace(origin: PolicyOrigin, rules: readonly AccessRule[]): string[] {
     const before = this.#origins.get(origin);
     this.#origins.set(origin, rules);
-    if (this.#origins.size < 2) return;
+    if (this.#origins.size < 2) return [];
     this.#current = new PolicySet([...this.#origins.values()].flat());
-    const services = before === undefined ? [] : takenAway(before, rules);
-    if (services.length > 0) for (const listener of this.#listeners) listener(services);
-  }
-
-  /** Tells of each change that takes something away, until the answer is called. */
-  onTakenAway(listener: TakenAwayListener): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return before === undefined ? [] : takenAway(before, rules);
   }
 }

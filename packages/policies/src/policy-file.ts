@@ -7,8 +7,8 @@ import type { PolicyBook } from "./policy-book.ts";
 export interface PolicyFileOptions {
   path: string;
   book: PolicyBook;
-  /** Hears how many policies the file holds after each change. */
-  onChange: (count: number) => void;
+  /** Hears of each change: how many policies the file holds, and of which services somebody may call less. */
+  onChange: (count: number, takenAway: readonly string[]) => void;
   /** Hears why the file cannot be used; the policies read last stay in force. */
   onFailure: (failure: HmsError) => void;
 }
@@ -21,8 +21,7 @@ export function openPolicyFile({ path, book, onChange, onFailure }: PolicyFileOp
     parse: (text) => parsePolicies(text, path),
     absent: [],
     onChange(rules) {
-      book.replace("file", rules);
-      onChange(rules.length);
+      onChange(rules.length, book.replace("file", rules));
     },
     onFailure,
   });
