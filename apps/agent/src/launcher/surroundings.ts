@@ -2,7 +2,7 @@ import { release } from "node:os";
 import { dirname } from "node:path";
 import type { HostEnvironment, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
-import { isOpenToAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
+import { isOpenToAll, isReadableByAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
 import type { Sandbox } from "./launch-script.ts";
 import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
 
@@ -38,10 +38,12 @@ export class Surroundings {
   readonly #layout: HostLayout;
   readonly #node: { source: string; target: string };
   readonly #pathEntries: readonly string[];
+  readonly #buildVariables: Readonly<Record<string, string>>;
 
   constructor(isolation: agent.Isolation, paths: InstancePaths, host: HostEnvironment) {
     this.isolation = isolation;
     this.#layout = readHostLayout(host.home, [paths.data, paths.run, paths.config]);
+    this.#buildVariables = host.buildVariables;
     const source = dirname(process.execPath);
     this.#node = { source, target: this.#isShown(source) ? source : NODE_WHERE_HIDDEN };
     this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
@@ -97,6 +99,26 @@ export class Surroundings {
   #isShown(directory: string): boolean {
     const boundBack = isUnder(directory, this.#layout.home);
     return boundBack || this.isolation !== agent.Isolation.OWN_UID || isOpenToAll(directory);
+  }
+
+  /**
+   * The operator's proxies, registries and CA certificates, for builds. Files that a build cannot see are left out and
+   * named: most programs that are told of a CA file and do not find it trust nobody.
+   */
+  buildVariables(): { env: Record<string, string>; unseen: string[] } {
+    const all = Object.entries(this.#buildVariables);
+    const unseen = all.filter(([, value]) => value.startsWith("/") && !this.#isSeenByBuilds(value));
+    const env = Object.fromEntries(all.filter((entry) => !unseen.includes(entry)));
+    return { env, unseen: unseen.map(([name, value]) => `${name}=${value}`) };
+  }
+
+  #isSeenByBuilds(path: string): boolean {
+    const real = this.#layout.realPath(path);
+    if (real === undefined) return false;
+    const mounts = this.sandbox({ slot: 0, directory: "/" })?.mounts;
+    const hidden = [...(mounts?.masks ?? []), ...(mounts?.privates ?? []).map((each) => each.path)];
+    if (hidden.some((each) => isUnder(real, each) || isUnder(path, each))) return false;
+    return this.isolation !== agent.Isolation.OWN_UID || isReadableByAll(real);
   }
 
   /** Where the operator's programs of that name lie, seen from outside any sandbox. */
