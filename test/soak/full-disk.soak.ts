@@ -63,6 +63,7 @@ describe.runIf(mayMount)("while the disk is full", () => {
       const under = deploy(name);
       const began = performance.now();
       await waitFor(async () => (await history()).some((one) => one.version === name), {
+        deadlineMs: 60_000,
         describe: "the rollout is on record",
       });
       await waitFor(() => performance.now() - began > afterMs, { describe: "the moment has come" });
