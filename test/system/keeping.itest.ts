@@ -84,8 +84,14 @@ describe("an `up` that was killed", () => {
       deadlineMs: 20_000,
       describe: "it is back",
     });
-    next.child.kill("SIGINT");
-    expect(await next.ended).toBe(0);
+    const last = up(platform.env, "--take-over");
+    expect({ code: await next.ended, said: next.said }).toMatchObject({
+      code: 0,
+      said: expect.stringContaining("Another `hms-sys up` keeps this installation"),
+    });
+    await last.says("Ctrl-C stops everything");
+    last.child.kill("SIGINT");
+    expect(await last.ended).toBe(0);
     expect((await platform.cli("down")).stderr).toContain("Nothing runs here");
   }, 120_000);
 });

@@ -10,7 +10,7 @@ const KILL_PATIENCE_MS = 5000;
  * Asks the agent to stop everything; one that has just died is waited for, because only it knows what runs. `ended`
  * resolves when it has gone.
  */
-export async function shutDown({ agent }: Session, ended: Promise<void>): Promise<void> {
+export async function shutDown({ agent }: Session, ended: Promise<unknown>): Promise<void> {
   const until = Date.now() + STOP_PATIENCE_MS;
   for (;;) {
     try {

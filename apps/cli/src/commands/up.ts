@@ -1,7 +1,7 @@
 import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { endAgent, shutDown } from "../agent-end.ts";
-import { keepAgent } from "../agent-keeper.ts";
+import { type AgentKeeper, keepAgent } from "../agent-keeper.ts";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { followRollout } from "../follow-rollout.ts";
@@ -97,8 +97,7 @@ interface Stay {
   output: Invocation["output"];
   session: Session;
   stop: AbortSignal;
-  /** Resolves when the agent has ended on purpose. */
-  ended: Promise<void>;
+  ended: AgentKeeper["ended"];
 }
 
 async function stayUntilStopped({ output, session, stop, ended }: Stay): Promise<number> {
@@ -107,7 +106,11 @@ async function stayUntilStopped({ output, session, stop, ended }: Stay): Promise
   const alive = setInterval(() => {}, 60_000);
   try {
     const asked = once(stop);
-    const reason = await Promise.race([asked.then(() => "asked" as const), ended.then(() => "ended" as const)]);
+    const reason = await Promise.race([asked.then(() => "asked" as const), ended]);
+    if (reason === "taken over") {
+      output.note("Another `hms-sys up` keeps this installation from now on.");
+      return ExitCode.OK;
+    }
     if (reason === "asked") {
       output.note("Stopping …");
       await shutDown(session, ended);
