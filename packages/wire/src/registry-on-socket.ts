@@ -38,8 +38,9 @@ function registryKernel(own: Partial<RegistryHandlers>): Kernel {
     },
     audit: { accepts: true, record: () => {} },
   });
-  const all = { register: unused, unregister: unused, lookup: unused, list: unused, watch: unused, ...own };
-  kernel.register(implement(registry.RegistryService, all));
+  const { RegistryService } = registry;
+  const others = Object.fromEntries(RegistryService.methods.map(({ localName }) => [localName, unused]));
+  kernel.register(implement(RegistryService, { ...others, ...own } as RegistryHandlers));
   return kernel;
 }
 

@@ -1,6 +1,6 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
-import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
+import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { invalid } from "./errors.ts";
 import { readListing, readSelection } from "./listing-request.ts";
@@ -33,6 +33,10 @@ function readKey(request: { environment: string; serviceId: string; version: str
   const violations = keyViolations(key);
   if (violations.length > 0) throw invalid("The service's name", violations);
   return key;
+}
+
+function notYet(): never {
+  throw new HmsError("UNIMPLEMENTED", "The registry of this release does not do that yet.");
 }
 
 /** The methods of hms.ffi.v1's registry over their parts. */
@@ -75,6 +79,11 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       const nextPageToken = last && found.length > limit ? writePageToken(query, last.key) : "";
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
+
+    getContract: notYet,
+    checkContract: notYet,
+    registerForeign: notYet,
+    reportCalls: notYet,
 
     watch(request, context) {
       const selection = readSelection(request);

@@ -1,0 +1,24 @@
+import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
+import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
+import { type MeshTables, meshMigrations } from "@hms/service-mesh";
+import { type RegistryTables, registryMigrations } from "@hms/service-registry";
+
+/** The database may still be starting when the server does. */
+const DATABASE_PATIENCE_MS = 60_000;
+
+/** Opens the schema of every service, each under its own role. */
+export async function openDatabases(source: ConnectionSource, stack: AsyncDisposableStack) {
+  const deadlineMs = DATABASE_PATIENCE_MS;
+  const [registry, meshDatabase, deployment] = await Promise.all([
+    openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations, deadlineMs }),
+    openServiceDatabase<MeshTables>({ source, service: "mesh", migrations: meshMigrations, deadlineMs }),
+    openServiceDatabase<DeploymentTables>({
+      source,
+      service: "deployment",
+      migrations: deploymentMigrations,
+      deadlineMs,
+    }),
+  ]);
+  for (const database of [registry, meshDatabase, deployment]) stack.use(database);
+  return { registry, mesh: meshDatabase, deployment };
+}
