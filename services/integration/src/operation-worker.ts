@@ -108,14 +108,18 @@ export class OperationWorker {
   }
 
   #run(operation: ClaimedOperation): void {
+    const { operation_id } = operation;
+    // An attempt of this very process that had lost its lease, because everything stood still for a while.
+    this.#running.get(operation_id)?.abort.abort(stopping());
     const abort = new AbortController();
     const done = this.#attempt(operation, abort.signal)
       .catch((error: unknown) => this.#options.failed(HmsError.from(error)))
       .finally(() => {
-        this.#running.delete(operation.operation_id);
+        if (this.#running.get(operation_id) === running) this.#running.delete(operation_id);
         this.wake();
       });
-    this.#running.set(operation.operation_id, { operation, abort, done });
+    const running = { operation, abort, done };
+    this.#running.set(operation_id, running);
   }
 
   async #attempt(operation: ClaimedOperation, signal: AbortSignal): Promise<void> {

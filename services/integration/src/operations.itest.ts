@@ -301,9 +301,10 @@ describe("when the process that runs an operation goes away", () => {
       async () => (await first.as(anna).getOperation({ operationId })).operation?.state === OperationState.RUNNING,
       { describe: "the operation runs" },
     );
+    await first.service[Symbol.asyncDispose]();
     // What a killed process leaves behind: a row that nobody renews.
     const { sql } = await import("kysely");
-    await sql`update operation set attempts = attempts + 1, lease_until = clock_timestamp() - interval '1 s'`.execute(
+    await sql`update operation set state = 'running', attempts = attempts + 1, lease_until = clock_timestamp()`.execute(
       own.database.db,
     );
     const second = serve(own, { lookup: () => ({}) });
