@@ -50,20 +50,7 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
-  if (context === undefined) return metadata;
-  const { requestId } = context;
-  // The callee's audit then names the same request.
-  if (metadata === undefined) return { ...context.metadata, "x-request-id": requestId };
-  return { ...traceOf(context.metadata), "x-request-id": requestId, ...metadata };
-}
-
-/** W3C trace context, as far as there is one. */
-function traceOf({ traceparent, tracestate, baggage }: Metadata): Metadata {
-  return {
-    ...(traceparent === undefined ? {} : { traceparent }),
-    ...(tracestate === undefined ? {} : { tracestate }),
-    ...(baggage === undefined ? {} : { baggage }),
-  };
+  return context === undefined ? metadata : context.passedOn(metadata);
 }
 
 /** The error of a call that takes too long. */
