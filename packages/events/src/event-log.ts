@@ -118,7 +118,9 @@ class LogOfProcess implements EventLog {
   }
 
   outboxOpened(): void {
-    this.#relay?.discover();
+    if (this.#relay?.leading) this.#relay.discover();
+    // Unheard, it costs two seconds.
+    else void this.#database.notify("outbox", "new").catch(() => {});
   }
 
   /** Nobody waits for the disk: a hint that gets lost costs a quarter of a second. */

@@ -131,14 +131,27 @@ export class GroupStore {
     return new Set(rows.map(({ shard }) => shard));
   }
 
-  /** Gives shards back, and with `leave` the membership. */
-  async release(member: string, shards: readonly number[], leave = false): Promise<void> {
+  /** Gives shards back. */
+  async release(member: string, shards: readonly Pick<Progress, "shard" | "epoch">[]): Promise<void> {
+    const numbers = shards.map(({ shard }) => shard);
+    const epochs = shards.map(({ epoch }) => epoch);
     await rowsOf(
       this.#database,
-      sql`update shard set owner = null, expires_at = '-infinity'
-        where group_id = ${this.id} and owner = ${member} and shard = any (${[...shards]}::int[])`,
+      sql`update shard s set owner = null, expires_at = '-infinity'
+        from unnest(${numbers}::int[], ${epochs}::bigint[]) as r (shard, epoch)
+        where s.group_id = ${this.id} and s.shard = r.shard and s.epoch = r.epoch and s.owner = ${member}`,
     );
-    if (leave) await rowsOf(this.#database, sql`delete from member where group_id = ${this.id} and member = ${member}`);
+  }
+
+  /** Ends a membership. */
+  async leave(member: string): Promise<void> {
+    await rowsOf(this.#database, sql`delete from member where group_id = ${this.id} and member = ${member}`);
+    await this.announce();
+  }
+
+  /** Tells all members that shards may be had, or are wanted. */
+  async announce(): Promise<void> {
+    await this.#database.notify("group", String(this.id));
   }
 
   /** Failed events that shards stand at. */

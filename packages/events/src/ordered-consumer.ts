@@ -52,7 +52,9 @@ export class OrderedConsumer implements Consumer {
 
   /** Joins the group. @throws HmsError */
   async start(): Promise<void> {
-    await this.#tick();
+    const held = await this.#tick();
+    // Others may hold more than their share by now.
+    if (held.length < (held[0]?.fair_share ?? 1)) await this.#parts.store.announce();
     this.#loops = Promise.all([this.#keepLeases(), this.#read()]);
     this.#redriven.start();
   }
@@ -88,7 +90,7 @@ export class OrderedConsumer implements Consumer {
     if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
   }
 
-  async #tick(): Promise<void> {
+  async #tick(): Promise<readonly HeldShard[]> {
     const { store, member, settings } = this.#parts;
     const startedAt = performance.now();
     const state = await store.state();
@@ -101,6 +103,7 @@ export class OrderedConsumer implements Consumer {
     this.#saving.request();
     for (const runner of this.#runners.values()) runner.wake();
     this.#wakes.notify();
+    return held;
   }
 
   async #reconcile(held: readonly HeldShard[]): Promise<void> {
@@ -116,7 +119,7 @@ export class OrderedConsumer implements Consumer {
     const surplus = held.length - (held[0]?.fair_share ?? held.length);
     // Those with the least to do go first.
     const idlest = [...this.#runners.values()].sort((a, b) => a.backlog - b.backlog).slice(0, Math.max(0, surplus));
-    for (const runner of idlest) void this.#giveBack(runner).catch((error: unknown) => this.#report(error));
+    if (idlest.length > 0) void this.#giveBack(idlest).catch((error: unknown) => this.#report(error));
   }
 
   #shardContext() {
@@ -139,13 +142,16 @@ export class OrderedConsumer implements Consumer {
     this.#runners.delete(runner.shard);
   }
 
-  async #giveBack(runner: ShardRunner): Promise<void> {
+  /** Hands shards over once their handlers have answered, and tells those that wait for them. */
+  async #giveBack(runners: readonly ShardRunner[]): Promise<void> {
     const { store, member } = this.#parts;
-    await runner.release();
-    const { shard, epoch, cursor } = runner;
-    if (runner.isUnsaved) await store.save(member, [{ shard, epoch, cursor }]);
-    this.#drop(runner);
-    await store.release(member, [shard]);
+    await Promise.all(runners.map((runner) => runner.release()));
+    const ours = runners.filter((runner) => this.#runners.get(runner.shard) === runner);
+    const progress = ours.map(({ shard, epoch, cursor }) => ({ shard, epoch, cursor }));
+    await store.save(member, progress);
+    for (const runner of ours) this.#drop(runner);
+    await store.release(member, progress);
+    await store.announce();
   }
 
   async #save(): Promise<void> {
@@ -247,6 +253,7 @@ export class OrderedConsumer implements Consumer {
     await this.#saving[Symbol.asyncDispose]();
     await this.#save().catch(() => {});
     // Without the database the leases run out by themselves.
-    await store.release(member, [...this.#runners.keys()], true).catch(() => {});
+    await store.release(member, [...this.#runners.values()]).catch(() => {});
+    await store.leave(member).catch(() => {});
   }
 }

@@ -87,11 +87,16 @@ export class Relay implements AsyncDisposable {
     this.#route = undefined;
     this.#discoverAt = 0;
     try {
-      await using _listening = await this.#options.database.listen("outbox", () => this.wake());
+      await using _listening = await this.#options.database.listen("outbox", (payload) => this.#hinted(payload));
       while (!over.aborted) await this.#step(over);
     } finally {
       this.#leading = false;
     }
+  }
+
+  #hinted(payload: string | undefined): void {
+    if (payload === "") this.wake();
+    else this.discover();
   }
 
   async #step(over: AbortSignal): Promise<void> {
@@ -144,9 +149,11 @@ export class Relay implements AsyncDisposable {
     const today = dayOf(new Date());
     const isDiscoveryDue = performance.now() >= this.#discoverAt;
     if (this.#route && !isDiscoveryDue && this.#route.day >= today) return this.#route;
-    if (isDiscoveryDue) this.#outboxes = await discoverOutboxes(database);
+    if (isDiscoveryDue) {
+      this.#outboxes = await discoverOutboxes(database);
+      this.#discoverAt = performance.now() + DISCOVER_EVERY_MS;
+    }
     const [newest = today, ...older] = await ensurePart(database, today);
-    this.#discoverAt = performance.now() + DISCOVER_EVERY_MS;
     const recent: [string, ...string[]] = [partTable(newest), ...older.slice(0, 1).map(partTable)];
     this.#route = this.#outboxes.length === 0 ? undefined : { outboxes: this.#outboxes, day: newest, recent, limit: BATCH };
     return this.#route;
