@@ -1,7 +1,7 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
-import { type CallContext, HmsError, implement, principalName, type ServiceRegistration } from "@hms/kernel";
-import { retryWhileUnavailable } from "@hms/postgres";
+import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
+import type { Access } from "./access/open-access.ts";
 import { checkContract, getContract } from "./contract-answers.ts";
 import { invalid, noForeignServers } from "./errors.ts";
 import type { ForeignKeeper } from "./foreign-keeper.ts";
@@ -16,9 +16,10 @@ import type { RegistryStore } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 import { watchServices } from "./watch-services.ts";
 
-/** How long a call without a deadline waits for PostgreSQL. */
-const PATIENCE_MS = 10_000;
 const DEFAULT_VERSION = "v1";
+
+/** Tries a call's work again while PostgreSQL is away, until its deadline. */
+export type Patience = <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
 
 /** What the handlers stand on. */
 export interface RegistryParts {
@@ -27,8 +28,8 @@ export interface RegistryParts {
   /** Absent: stock gRPC servers cannot be registered. */
   foreign: ForeignKeeper | undefined;
   hub: WatchHub;
-  /** Settles when leases have been looked through after the start. */
-  ready: Promise<void>;
+  access: Access;
+  patiently: Patience;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
 }
@@ -40,23 +41,13 @@ function readKey(request: { environment: string; serviceId: string; version: str
   return key;
 }
 
-function notYet(): never {
-  throw new HmsError("UNIMPLEMENTED", "The registry of this release does not do that yet.");
-}
-
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, foreign, hub, untilEnd } = parts;
-  /** Every method may safely be tried again while PostgreSQL is away. */
-  const patiently = async <T>(context: CallContext, work: () => Promise<T>): Promise<T> => {
-    const signal = untilEnd(context);
-    await parts.ready;
-    return retryWhileUnavailable(work, { signal, deadlineMs: context.remainingMs ?? PATIENCE_MS });
-  };
-
+  const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
       const registration = readRegistration(request, context.principal);
+      await patiently(context, () => access.ownership.claim(context.principal, registration));
       const registered = await patiently(context, () => registrations.register(registration));
       return {
         leaseExpiresAt: timestampFromDate(registered.leaseExpiresAt),
@@ -74,13 +65,18 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
         principal: principalName(principal),
         mayReplace: mayReplaceOthers(principal),
       };
+      await patiently(context, () => access.ownership.mustOwn(principal, key));
       await patiently(context, () => registrations.unregister(key, removal));
+      await patiently(context, () => access.ownership.handOver(principal, key));
       return {};
     },
 
     async lookup(request, context) {
       const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return { service: await lookup(store, key, (work) => patiently(context, work)) };
+      const service = await lookup(store, key, (work) => patiently(context, work));
+      const instanceIds = service.instances.map(({ instanceId }) => instanceId);
+      const tickets = await patiently(context, () => access.tickets.issue(key, instanceIds, context.principal));
+      return { service, tickets };
     },
 
     async list(request, context) {
@@ -112,13 +108,19 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: services.map(({ entry }) => entry) };
     },
 
-    reportCalls: notYet,
+    async reportCalls(request, context) {
+      const key = readKey(request);
+      await patiently(context, () => access.ownership.mustOwn(context.principal, key));
+      access.reports.record(key, request.calls);
+      return {};
+    },
 
     watch(request, context) {
       const selection = readSelection(request);
       return watchServices(selection, {
         store,
         hub,
+        revocations: () => access.revocations.current,
         signal: untilEnd(context),
         patiently: (work) => patiently(context, work),
       });
