@@ -157,7 +157,9 @@ export class LeaseLane implements Consumer {
         ? { kind: "term", error: error || "Handed out again and again without an answer." }
         : await deliver(row, attempts, delivery);
     try {
-      await retryWhileUnavailable(() => this.#settle(row.position, attempts, outcome), { deadlineMs: STORE_DEADLINE_MS });
+      await retryWhileUnavailable(() => this.#settle(row.position, attempts, outcome), {
+        deadlineMs: STORE_DEADLINE_MS,
+      });
     } catch (failure) {
       // The lease runs out and the event comes again.
       this.#parts.failed(HmsError.from(failure));
