@@ -4,7 +4,7 @@ import { rolldown } from "rolldown";
 
 /** Compiles every process of the platform to JavaScript in dist/, file by file, with the data files they read. */
 const entries = globSync("apps/{agent,server,dataplane,cli}/src/main.ts");
-const data = ["services/*/migrations", "packages/*/{migrations,outbox}", "packages/manifest/*.schema.json"];
+const data = ["services/*/migrations", "packages/events/{migrations,outbox}", "packages/manifest/*.schema.json"];
 
 const isExternal = (id: string) => builtinModules.includes(id) || id.startsWith("node:") || !/^(@hms\/|\.|\/)/.test(id);
 

@@ -32,6 +32,7 @@ export class OrderedConsumer implements Consumer {
   readonly #wakes = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #slots: Slots;
+  readonly #suspects = new Slots(1);
   readonly #pageSize = new PageSize();
   readonly #saving: CoalescedTask;
   /** Events sent again from the dead letters come beside the shards. */
@@ -127,6 +128,7 @@ export class OrderedConsumer implements Consumer {
     return {
       ...this.#parts,
       slots: this.#slots,
+      suspects: this.#suspects,
       mayStart: () => !this.#paused && performance.now() < this.#leaseUntil,
       progressed: () => this.#saving.request(),
       consumed: (row: LogRow) => {
