@@ -1,0 +1,157 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import { BodyReader } from "./body-reader.ts";
+import { EdgeFault, fault } from "./edge-fault.ts";
+import { type EdgeTurn, splitTarget } from "./edge-turn.ts";
+import { HostGuard, type HostGuardOptions, namedEnvironment } from "./host-guard.ts";
+import type { HttpBinding } from "./http-binding.ts";
+import { baseFields, sendFault } from "./reply.ts";
+import { challenge } from "./request-credentials.ts";
+import { requestIdOf } from "./request-metadata.ts";
+import { methodName, type RouteConflict } from "./route-table.ts";
+import { RouteTables } from "./route-tables.ts";
+import { streamExchange } from "./stream-exchange.ts";
+import { type RoutedTurn, unaryExchange } from "./unary-exchange.ts";
+
+/** How an edge is set up. */
+export interface EdgeOptions extends HostGuardOptions {
+  /** The largest request message, bytes; default 4 MiB. */
+  readonly maxBodyBytes?: number;
+  /** How long a request's body may take; default 30 s. */
+  readonly bodyTimeoutMs?: number;
+  /** What the challenge names to people; default "hms-sys". */
+  readonly realm?: string;
+  /** Gets first refusal of every request: other protocols on the same port. True: it answers. */
+  readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /** Told when routes of an environment contradict each other. */
+  readonly onConflicts?: (environment: string, conflicts: readonly RouteConflict[]) => void;
+}
+
+const DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024;
+const DEFAULT_BODY_TIMEOUT_MS = 30_000;
+
+/** The HTTP face of a kernel: REST by google.api.http and plain JSON calls, from live descriptors. */
+export class Edge implements Disposable {
+  readonly #kernel: Kernel;
+  readonly #guard: HostGuard;
+  readonly #tables: RouteTables;
+  readonly #bodies: BodyReader;
+  readonly #realm: string;
+  readonly #others: NonNullable<EdgeOptions["others"]>;
+
+  constructor(kernel: Kernel, options: EdgeOptions = {}) {
+    this.#kernel = kernel;
+    this.#guard = new HostGuard(options);
+    this.#tables = new RouteTables(kernel, options.onConflicts);
+    this.#bodies = new BodyReader({
+      maxBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
+      timeoutMs: options.bodyTimeoutMs ?? DEFAULT_BODY_TIMEOUT_MS,
+    });
+    this.#realm = options.realm ?? "hms-sys";
+    this.#others = options.others ?? (() => false);
+  }
+
+  /** Answers one request; for `server.on("request", edge.listener)`. */
+  readonly listener = (request: IncomingMessage, response: ServerResponse): void => {
+    const requestId = requestIdOf(request.headers);
+    const early = { request, response, requestId, path: "", query: "", environment: "", foreignOrigin: undefined };
+    try {
+      const turn = this.#turnOf(early);
+      if (this.#others(request, response)) return;
+      this.#answer(turn);
+    } catch (thrown) {
+      this.#fail(early, thrown);
+    }
+  };
+
+  /** Routes of an environment that contradict each other or cannot be served. */
+  conflicts(environment: string): readonly RouteConflict[] {
+    return this.#tables.of(environment).conflicts;
+  }
+
+  #turnOf(early: EdgeTurn): EdgeTurn {
+    const { headers, url = "" } = early.request;
+    const target = splitTarget(url);
+    if (target === undefined) throw fault("INVALID_ARGUMENT", "The request's target is not a path.");
+    const byHost = this.#guard.environmentOf(headers.host);
+    const named = headers["x-hms-environment"];
+    const environment = named === undefined ? byHost : namedEnvironment(named as string);
+    const isForeign = this.#guard.isForeignPage(headers.origin, headers.host);
+    return { ...early, ...target, environment, foreignOrigin: isForeign ? headers.origin : undefined };
+  }
+
+  #answer(turn: EdgeTurn): void {
+    const { path, request } = turn;
+    const match = this.#tables.of(turn.environment).tree.match(path, request.method as string);
+    if (match.kind === "found") this.#call(turn, match.target, match.segments);
+    else if (match.kind === "no-path")
+      throw fault("NOT_FOUND", `No method answers at ${path}.`, { reason: "NO_ROUTE" });
+    else if (request.method === "OPTIONS") sendOptions(turn, match.allowed);
+    else throw methodNotAllowed(match.allowed);
+  }
+
+  #call(turn: EdgeTurn, binding: HttpBinding, segments: readonly string[]): void {
+    const { parent, name } = binding.method;
+    const found = this.#kernel.find(parent.typeName, name);
+    const fail = (thrown: unknown) => this.#fail(turn, thrown);
+    if (found !== undefined) {
+      this.#run({ ...turn, binding, segments, entry: found }).catch(fail);
+      return;
+    }
+    this.#resolve(binding, turn.environment)
+      .then((entry) => this.#run({ ...turn, binding, segments, entry }))
+      .catch(fail);
+  }
+
+  async #resolve({ method }: HttpBinding, environment: string): Promise<MethodEntry> {
+    const entry = await this.#kernel.resolve({ service: method.parent.typeName, method: method.name, environment });
+    if (entry !== undefined) return entry;
+    throw new HmsError("UNIMPLEMENTED", `${methodName(method)} is not served in the environment "${environment}".`);
+  }
+
+  async #run(turn: RoutedTurn): Promise<void> {
+    if (turn.binding.isReadOnly && turn.entry.mutates) throw methodNotAllowed(["POST"]);
+    const share = { kernel: this.#kernel, bodies: this.#bodies };
+    const exchange = turn.entry.desc.methodKind === "unary" ? unaryExchange : streamExchange;
+    return exchange(share, turn);
+  }
+
+  #fail(turn: EdgeTurn, thrown: unknown): void {
+    const found = EdgeFault.from(thrown);
+    if (found.error.code === "UNAUTHENTICATED") {
+      const headers = { "www-authenticate": challenge(this.#realm, false), ...found.headers };
+      sendFault(turn, new EdgeFault(found.error, { status: found.status, headers }));
+    } else sendFault(turn, found);
+  }
+
+  [Symbol.dispose](): void {
+    this.#tables[Symbol.dispose]();
+  }
+}
+
+function allowOf(methods: readonly string[]): string {
+  const allowed = methods.includes("GET") ? [...methods, "HEAD"] : methods;
+  return [...new Set(allowed)].sort().join(", ");
+}
+
+// Also what a browser asks before a page of another origin may call (the Fetch standard's preflight).
+function sendOptions(turn: EdgeTurn, methods: readonly string[]): void {
+  const allow = allowOf(methods);
+  const fields = [...baseFields(turn), "allow", allow];
+  if (turn.foreignOrigin !== undefined) {
+    const wanted = turn.request.headers["access-control-request-headers"];
+    fields.push("access-control-allow-methods", allow, "access-control-max-age", "600");
+    if (wanted !== undefined) fields.push("access-control-allow-headers", wanted as string);
+  }
+  turn.response.writeHead(204, fields);
+  turn.response.end();
+}
+
+function methodNotAllowed(methods: readonly string[]): EdgeFault {
+  const allow = allowOf(methods);
+  return fault("UNIMPLEMENTED", `This path takes ${allow}.`, {
+    status: 405,
+    reason: "METHOD_NOT_ALLOWED",
+    headers: { allow },
+  });
+}

@@ -1,0 +1,3 @@
+export { Edge, type EdgeOptions } from "./edge.ts";
+export { createEdgeServer, type EdgeServerOptions } from "./edge-server.ts";
+export type { RouteConflict } from "./route-table.ts";
