@@ -12,10 +12,13 @@ export class EdgeCall implements IncomingCall {
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
-  /** @throws EdgeFault if the request's credentials or deadline cannot be read */
-  constructor({ request, response, requestId }: EdgeTurn) {
+  /**
+   * Takes the request's own credentials unless others are given.
+   * @throws EdgeFault if the request's credentials or deadline cannot be read
+   */
+  constructor({ request, response, requestId }: EdgeTurn, credentials?: Credentials) {
     const { headers } = request;
-    this.caller = { credentials: credentialsOf(headers.authorization) };
+    this.caller = { credentials: credentials ?? credentialsOf(headers) };
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
     response.once("close", () => {

@@ -5,13 +5,15 @@ import { EdgeFault, fault } from "./edge-fault.ts";
 import { type EdgeTurn, splitTarget } from "./edge-turn.ts";
 import { HostGuard, type HostGuardOptions, namedEnvironment } from "./host-guard.ts";
 import type { HttpBinding } from "./http-binding.ts";
+import { mountExchange } from "./mount-exchange.ts";
+import { type MountHandler, type MountRule, Mounts } from "./mounts.ts";
 import { baseFields, sendFault } from "./reply.ts";
 import { challenge } from "./request-credentials.ts";
 import { requestIdOf } from "./request-metadata.ts";
 import { methodName, type RouteConflict } from "./route-table.ts";
 import { RouteTables } from "./route-tables.ts";
 import { streamExchange } from "./stream-exchange.ts";
-import { type RoutedTurn, unaryExchange } from "./unary-exchange.ts";
+import { type ExchangeShare, type RoutedTurn, unaryExchange } from "./unary-exchange.ts";
 
 /** How an edge is set up. */
 export interface EdgeOptions extends HostGuardOptions {
@@ -35,7 +37,8 @@ export class Edge implements Disposable {
   readonly #kernel: Kernel;
   readonly #guard: HostGuard;
   readonly #tables: RouteTables;
-  readonly #bodies: BodyReader;
+  readonly #share: ExchangeShare;
+  readonly #mounts = new Mounts();
   readonly #realm: string;
   readonly #others: NonNullable<EdgeOptions["others"]>;
 
@@ -43,10 +46,11 @@ export class Edge implements Disposable {
     this.#kernel = kernel;
     this.#guard = new HostGuard(options);
     this.#tables = new RouteTables(kernel, options.onConflicts);
-    this.#bodies = new BodyReader({
+    const bodies = new BodyReader({
       maxBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
       timeoutMs: options.bodyTimeoutMs ?? DEFAULT_BODY_TIMEOUT_MS,
     });
+    this.#share = { kernel, bodies };
     this.#realm = options.realm ?? "hms-sys";
     this.#others = options.others ?? (() => false);
   }
@@ -69,6 +73,14 @@ export class Edge implements Disposable {
     return this.#tables.of(environment).conflicts;
   }
 
+  /**
+   * Serves a foreign protocol below a path of its own, with the same principals, policy, limits and audit as a call.
+   * @throws HmsError INVALID_ARGUMENT if the prefix is no path, ALREADY_EXISTS if it is taken
+   */
+  mount(prefix: string, rule: MountRule, handler: MountHandler): void {
+    this.#mounts.add({ prefix, rule, handler });
+  }
+
   #turnOf(early: EdgeTurn): EdgeTurn {
     const { headers, url = "" } = early.request;
     const target = splitTarget(url);
@@ -82,6 +94,12 @@ export class Edge implements Disposable {
 
   #answer(turn: EdgeTurn): void {
     const { path, request } = turn;
+    const mount = this.#mounts.find(path);
+    if (mount !== undefined) {
+      const forBrowser = mount.rule.browser === true;
+      mountExchange(this.#share, turn, mount).catch((thrown) => this.#fail(turn, thrown, forBrowser));
+      return;
+    }
     const match = this.#tables.of(turn.environment).tree.match(path, request.method as string);
     if (match.kind === "found") this.#call(turn, match.target, match.segments);
     else if (match.kind === "no-path")
@@ -111,15 +129,15 @@ export class Edge implements Disposable {
 
   async #run(turn: RoutedTurn): Promise<void> {
     if (turn.binding.isReadOnly && turn.entry.mutates) throw methodNotAllowed(["POST"]);
-    const share = { kernel: this.#kernel, bodies: this.#bodies };
-    const exchange = turn.entry.desc.methodKind === "unary" ? unaryExchange : streamExchange;
-    return exchange(share, turn);
+    return turn.entry.desc.methodKind === "unary"
+      ? unaryExchange(this.#share, turn)
+      : streamExchange(this.#share, turn);
   }
 
-  #fail(turn: EdgeTurn, thrown: unknown): void {
+  #fail(turn: EdgeTurn, thrown: unknown, forBrowser = false): void {
     const found = EdgeFault.from(thrown);
     if (found.error.code === "UNAUTHENTICATED") {
-      const headers = { "www-authenticate": challenge(this.#realm, false), ...found.headers };
+      const headers = { "www-authenticate": challenge(this.#realm, forBrowser), ...found.headers };
       sendFault(turn, new EdgeFault(found.error, { status: found.status, headers }));
     } else sendFault(turn, found);
   }

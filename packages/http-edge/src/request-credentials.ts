@@ -1,16 +1,19 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { Credentials } from "@hms/kernel";
-import { fault } from "./edge-fault.ts";
+import { type EdgeFault, fault } from "./edge-fault.ts";
 
 const NOBODY: Credentials = Object.freeze({ transport: "network" });
 
 const SCHEME = /^(bearer|ticket|basic) +([\x21-\x7e]+)$/i;
 
 /**
- * What an Authorization field shows: a bearer token, a ticket, or a token as the password of Basic (so that a browser
- * can ask for it); the user name is not looked at.
- * @throws EdgeFault UNAUTHENTICATED for any other scheme
+ * What an Authorization field shows: a bearer token, a ticket, or a token as the password of Basic; the user name is
+ * not looked at. A browser sends Basic for every page of an origin, users' services included, so from a browser it
+ * counts only where people look and nothing changes (`forBrowser`).
+ * @throws EdgeFault UNAUTHENTICATED for any other scheme, or Basic from a page
  */
-export function credentialsOf(authorization: string | undefined): Credentials {
+export function credentialsOf(headers: IncomingHttpHeaders, forBrowser = false): Credentials {
+  const { authorization } = headers;
   if (authorization === undefined) return NOBODY;
   const [, scheme = "", value = ""] = SCHEME.exec(authorization) ?? [];
   switch (scheme.toLowerCase()) {
@@ -19,12 +22,19 @@ export function credentialsOf(authorization: string | undefined): Credentials {
     case "ticket":
       return { transport: "network", ticket: value };
     case "basic":
+      if (!forBrowser && headers["sec-fetch-site"] !== undefined) throw notForPages();
       return { transport: "network", token: passwordOf(value) };
     default:
       throw fault("UNAUTHENTICATED", 'The Authorization field must be "Bearer TOKEN", "Ticket TICKET" or "Basic …".', {
         reason: "CREDENTIALS_MALFORMED",
       });
   }
+}
+
+function notForPages(): EdgeFault {
+  return fault("UNAUTHENTICATED", "Pages call with a bearer token; Basic opens the reference pages only.", {
+    reason: "CREDENTIALS_OF_BROWSER",
+  });
 }
 
 function passwordOf(value: string): string {
