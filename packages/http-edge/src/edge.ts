@@ -7,6 +7,7 @@ import { HostGuard, type HostGuardOptions, namedEnvironment } from "./host-guard
 import type { HttpBinding } from "./http-binding.ts";
 import { mountExchange } from "./mount-exchange.ts";
 import { type MountHandler, type MountRule, Mounts } from "./mounts.ts";
+import { REFERENCE_RULE, ReferencePages } from "./reference-pages.ts";
 import { baseFields, sendFault } from "./reply.ts";
 import { challenge } from "./request-credentials.ts";
 import { requestIdOf } from "./request-metadata.ts";
@@ -21,7 +22,7 @@ export interface EdgeOptions extends HostGuardOptions {
   readonly maxBodyBytes?: number;
   /** How long a request's body may take; default 30 s. */
   readonly bodyTimeoutMs?: number;
-  /** What the challenge names to people; default "hms-sys". */
+  /** What challenges and the reference name to people; default "hms-sys". */
   readonly realm?: string;
   /** Gets first refusal of every request: other protocols on the same port. True: it answers. */
   readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -52,6 +53,10 @@ export class Edge implements Disposable {
     });
     this.#share = { kernel, bodies };
     this.#realm = options.realm ?? "hms-sys";
+    const pages = new ReferencePages((environment) => this.#tables.of(environment), this.#realm);
+    this.mount("/docs", REFERENCE_RULE, pages.docs);
+    this.mount("/openapi.json", REFERENCE_RULE, pages.openApi);
+    this.mount("/openapi", REFERENCE_RULE, pages.openApi);
     this.#others = options.others ?? (() => false);
   }
 
