@@ -10,6 +10,7 @@ import { announceServices, createRegistryService } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { openDatabases } from "./open-databases.ts";
+import { openEdge } from "./open-edge.ts";
 import { openKernel } from "./open-kernel.ts";
 
 /** What a server is made of. */
@@ -46,6 +47,7 @@ export async function openServer({ paths, network, databaseUrl, log }: ServerOpt
   kernel.register(deployment.registration);
 
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
+  await openEdge({ kernel, paths, log }, stack);
   stack.use(
     announceServices({
       registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),

@@ -24,6 +24,8 @@ export interface InstancePaths {
   agentSocket: string;
   /** The server's socket: every platform method. */
   kernelSocket: string;
+  /** Where the server answers HTTP, mode 0600: REST, OpenAPI, reference page. */
+  edgeSocket: string;
   /** The operator's token, mode 0600. */
   operatorToken: string;
   /** The token by which the server calls the agent, mode 0600. */
@@ -67,6 +69,7 @@ export function resolveInstance(
     config,
     agentSocket: `${run}/agent.sock`,
     kernelSocket: `${run}/kernel.sock`,
+    edgeSocket: `${run}/edge.sock`,
     operatorToken: `${config}/operator.token`,
     serverToken: `${config}/server.token`,
     dataplaneToken: `${config}/dataplane.token`,

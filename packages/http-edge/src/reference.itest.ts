@@ -80,7 +80,7 @@ describe("the OpenAPI document", () => {
     const { schemas } = document.components;
     expect(schemas["hms.library.v1.Book"]?.properties.title).toEqual({ type: "string", minLength: 1, maxLength: 200 });
     expect(schemas["hms.library.v1.SearchBooksResponse"]?.properties.asked).toMatchObject({
-      description: '"shelves/1/books/2".',
+      description: "What was asked, as it was understood.",
     });
     expect(schemas["hms.library.v1.Genre"]).toMatchObject({ description: "- GENRE_FICTION: Made up." });
   });

@@ -1,2 +1,3 @@
+export { listenOnFile, type SocketFile } from "./socket-file.ts";
 export { type ServeSocketOptions, type SocketServer, serveSocket } from "./socket-server.ts";
 export { type ConnectSocketOptions, connectSocket, type SocketTransport } from "./socket-transport.ts";
