@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Edge } from "./edge.ts";
 import { type EdgeFault, fault } from "./edge-fault.ts";
@@ -32,10 +32,8 @@ export function createEdgeServer(edge: Edge, options: EdgeServerOptions = {}): S
   server.maxHeadersCount = 0;
   server.maxConnections = options.maxConnections ?? 4096;
   server.on("request", edge.listener);
-  server.on("checkExpectation", (request, response: ServerResponse) => {
-    delete request.headers.expect;
-    edge.listener(request, response);
-  });
+  // Only "100-continue" means something, and node:http looks after it.
+  server.on("checkExpectation", edge.listener);
   server.on("clientError", refuseUnreadable);
   return server;
 }

@@ -24,10 +24,18 @@ export interface EdgeOptions extends HostGuardOptions {
   readonly bodyTimeoutMs?: number;
   /** What challenges and the reference name to people; default "hms-sys". */
   readonly realm?: string;
-  /** Gets first refusal of every request: other protocols on the same port. True: it answers. */
-  readonly others?: (request: IncomingMessage, response: ServerResponse) => boolean;
+  /**
+   * Gets first refusal of every request that Host and Origin let in: other protocols on the same port. True: it answers.
+   */
+  readonly others?: (request: IncomingMessage, response: ServerResponse, terms: OtherTerms) => boolean;
   /** Told when routes of an environment contradict each other. */
   readonly onConflicts?: (environment: string, conflicts: readonly RouteConflict[]) => void;
+}
+
+/** What the edge has read of a request that another protocol may answer. */
+export interface OtherTerms {
+  readonly requestId: string;
+  readonly environment: string;
 }
 
 const DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024;
@@ -66,8 +74,7 @@ export class Edge implements Disposable {
     const early = { request, response, requestId, path: "", query: "", environment: "", foreignOrigin: undefined };
     try {
       const turn = this.#turnOf(early);
-      if (this.#others(request, response)) return;
-      this.#answer(turn);
+      if (!this.#others(request, response, turn)) this.#answer(turn);
     } catch (thrown) {
       this.#fail(early, thrown);
     }
@@ -134,9 +141,10 @@ export class Edge implements Disposable {
 
   async #run(turn: RoutedTurn): Promise<void> {
     if (turn.binding.isReadOnly && turn.entry.mutates) throw methodNotAllowed(["POST"]);
-    return turn.entry.desc.methodKind === "unary"
-      ? unaryExchange(this.#share, turn)
-      : streamExchange(this.#share, turn);
+    if (turn.entry.desc.methodKind === "unary") return unaryExchange(this.#share, turn);
+    // A stream's head alone could only be had by running it, for ever perhaps.
+    if (turn.request.method === "HEAD") throw methodNotAllowed([turn.binding.httpMethod], false);
+    return streamExchange(this.#share, turn);
   }
 
   #fail(turn: EdgeTurn, thrown: unknown, forBrowser = false): void {
@@ -152,8 +160,8 @@ export class Edge implements Disposable {
   }
 }
 
-function allowOf(methods: readonly string[]): string {
-  const allowed = methods.includes("GET") ? [...methods, "HEAD"] : methods;
+function allowOf(methods: readonly string[], withHead = true): string {
+  const allowed = withHead && methods.includes("GET") ? [...methods, "HEAD"] : methods;
   return [...new Set(allowed)].sort().join(", ");
 }
 
@@ -170,8 +178,8 @@ function sendOptions(turn: EdgeTurn, methods: readonly string[]): void {
   turn.response.end();
 }
 
-function methodNotAllowed(methods: readonly string[]): EdgeFault {
-  const allow = allowOf(methods);
+function methodNotAllowed(methods: readonly string[], withHead = true): EdgeFault {
+  const allow = allowOf(methods, withHead);
   return fault("UNIMPLEMENTED", `This path takes ${allow}.`, {
     status: 405,
     reason: "METHOD_NOT_ALLOWED",

@@ -37,12 +37,21 @@ export function sendJson(turn: EdgeTurn, body: string): void {
   sendWhole(turn, 200, { fields: ["content-type", "application/json"], body });
 }
 
-/** Answers with an error; what still comes of the request's body is not waited for. */
+/** How long a client may go on sending a request that has been refused: closed at once, it might not read why. */
+const LINGER_MS = 2000;
+
+/** Answers with an error; what still comes of the request is dropped, for a while. */
 export function sendFault(turn: EdgeTurn, { error, status, headers }: EdgeFault): void {
   const fields: FieldList = ["content-type", "application/json", "cache-control", "no-store"];
   const wait = retryAfter(error);
   if (wait !== undefined) fields.push("retry-after", wait);
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);
-  if (!turn.request.complete) fields.push("connection", "close");
   sendWhole(turn, status, { fields, body: errorJson(error, status) });
+  if (!turn.request.complete) linger(turn);
+}
+
+function linger({ request }: EdgeTurn): void {
+  const late = setTimeout(() => request.destroy(), LINGER_MS);
+  request.once("close", () => clearTimeout(late));
+  request.resume();
 }

@@ -83,6 +83,11 @@ describe("a stream of answers", () => {
     expect((await edge.fetch("/v1/books:watch?count=1", { headers: { accept: "image/png" } })).status).toBe(406);
   });
 
+  test("is not to be had by HEAD", async () => {
+    const response = await edge.fetch("/v1/books:watch", { method: "HEAD" });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "GET"]);
+  });
+
   test("begins before its first message if that takes long", async () => {
     const answered = await new Promise<number>((resolve, reject) => {
       const headers = { authorization: `Bearer ${TOKEN}`, "content-type": "application/x-ndjson" };
