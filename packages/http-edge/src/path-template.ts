@@ -1,5 +1,5 @@
 /** One piece of a template between two slashes. */
-export type TemplateSegment =
+type TemplateSegment =
   | { readonly kind: "literal"; readonly text: string }
   /** "*": exactly one segment. */
   | { readonly kind: "one" }
@@ -28,7 +28,7 @@ export interface PathTemplate {
 }
 
 /** A template that does not follow the grammar of google.api.http. */
-export class TemplateError extends Error {
+class TemplateError extends Error {
   override readonly name = "TemplateError";
 }
 

@@ -13,7 +13,7 @@ export function serviceIdOf(service: DescService): { id: string; version: string
 }
 
 /** Whether a contract says that a method only reads, in our words or in protobuf's. */
-export function onlyReads(method: DescMethod): boolean {
+function onlyReads(method: DescMethod): boolean {
   if (method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return true;
   if (!hasOption(method, ffiOptions.rule)) return false;
   return getOption(method, ffiOptions.rule).idempotency === ffiOptions.Idempotency.NO_SIDE_EFFECTS;

@@ -1,3 +1,4 @@
+import { registry } from "@hms/contracts";
 import { implement } from "@hms/kernel";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -83,6 +84,18 @@ describe("the OpenAPI document", () => {
       description: "What was asked, as it was understood.",
     });
     expect(schemas["hms.library.v1.Genre"]).toMatchObject({ description: "- GENRE_FICTION: Made up." });
+  });
+
+  test("has the comments of the product's own contracts", async () => {
+    await using own = await edgeFixture();
+    const unused = Object.fromEntries(registry.RegistryService.methods.map(({ localName }) => [localName, () => ({})]));
+    own.kernel.register(implement(registry.RegistryService, unused as never));
+    const one = (await (await own.fetch("/openapi/hms.ffi.json")).json()) as Document;
+    expect(await new Validator().validate(one as object as Record<string, unknown>)).toMatchObject({ valid: true });
+    expect(one.paths["/v1/hms.ffi/Lookup"]?.post?.summary).toMatch(/^Finds the available instances/);
+    expect(one.components.schemas["hms.ffi.v1.ServiceInstance"]?.properties.instanceId).toMatchObject({
+      description: "Unique within the service.",
+    });
   });
 
   test("tells routes that contradict each other and methods that OpenAPI has no place for", () => {

@@ -32,11 +32,6 @@ export function sendWhole(
   else response.end(body);
 }
 
-/** Answers with JSON text. */
-export function sendJson(turn: EdgeTurn, body: string): void {
-  sendWhole(turn, 200, { fields: ["content-type", "application/json"], body });
-}
-
 /** How long a client may go on sending a request that has been refused: closed at once, it might not read why. */
 const LINGER_MS = 2000;
 

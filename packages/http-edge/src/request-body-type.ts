@@ -40,7 +40,7 @@ export function checkBodyType({ request, binding }: { request: IncomingMessage; 
 }
 
 /** The media types that a binding's body may have. */
-export function bodyTypes({ method }: HttpBinding): readonly string[] {
+function bodyTypes({ method }: HttpBinding): readonly string[] {
   const streams = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
   return streams ? ["application/x-ndjson", "application/json"] : ["application/json"];
 }

@@ -9,7 +9,7 @@ import { readPath } from "./path-variables.ts";
 import { readQuery } from "./query-parameters.ts";
 
 /** A raw body and what it says it is. */
-export interface RawBody {
+interface RawBody {
   readonly contentType: string;
   readonly data: Uint8Array;
 }
@@ -57,7 +57,7 @@ function bodyFields(binding: HttpBinding, json: unknown, problems: FieldViolatio
  * Reads a message from JSON.
  * @throws EdgeFault INVALID_ARGUMENT with every problem
  */
-export function messageOf({ method }: Pick<HttpBinding, "method">, json: unknown, registry?: Registry): object {
+function messageOf({ method }: Pick<HttpBinding, "method">, json: unknown, registry?: Registry): object {
   try {
     return fromJson(method.input, json as JsonValue, registry === undefined ? undefined : { registry });
   } catch (error) {
@@ -67,7 +67,7 @@ export function messageOf({ method }: Pick<HttpBinding, "method">, json: unknown
 }
 
 /** Puts a raw body where the binding wants it. */
-export function putRaw(binding: HttpBinding, message: object, { contentType, data }: RawBody): void {
+function putRaw(binding: HttpBinding, message: object, { contentType, data }: RawBody): void {
   if (binding.body === "all") Object.assign(message, { contentType, data });
   else if (binding.body !== "none") {
     const value = create(httpBody.HttpBodySchema, { contentType, data });

@@ -35,8 +35,3 @@ const registry = compileLibrary();
 export function libraryService(name: "LibraryService" | "RivalService"): DescService {
   return registry.getService(`hms.library.v1.${name}`) as DescService;
 }
-
-/** A message of the library's contract. */
-export function libraryMessage(name: string): DescMessage {
-  return registry.getMessage(`hms.library.v1.${name}`) as DescMessage;
-}
