@@ -84,8 +84,19 @@ describe("a request", () => {
   });
 
   test("passes trace context and its own fields on, and no credentials", async () => {
-    await get({ traceparent: "00-1-2-01", "x-tenant": "a", cookie: "c=1", "x-forwarded-for": "1.2.3.4" });
-    expect(seen?.metadata).toEqual({ "x-request-id": seen?.requestId, traceparent: "00-1-2-01", "x-tenant": "a" });
+    await get({
+      traceparent: "00-1-2-01",
+      "x-tenant": "a",
+      "idempotency-key": "k1",
+      cookie: "c=1",
+      "x-forwarded-for": "1.2.3.4",
+    });
+    expect(seen?.metadata).toEqual({
+      "x-request-id": seen?.requestId,
+      traceparent: "00-1-2-01",
+      "x-tenant": "a",
+      "x-hms-idempotency-key": "k1",
+    });
   });
 
   test.each([

@@ -3,7 +3,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Metadata } from "@hms/kernel";
 
 /** Fields that reach handlers beside those that begin with "x-". */
-const PASSED = ["traceparent", "tracestate", "baggage", "idempotency-key", "last-event-id"];
+const PASSED = ["traceparent", "tracestate", "baggage", "last-event-id"];
+const IDEMPOTENCY_KEY = "x-hms-idempotency-key";
 /** Fields about the way here, or read by the edge itself. */
 const KEPT = /^x-(?:forwarded-|real-ip$|hms-(?:timeout-ms|environment)$)/;
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
@@ -26,6 +27,9 @@ export function metadataOf(headers: IncomingHttpHeaders, requestId: string): Met
     const value = headers[name];
     if (value !== undefined) metadata[name] = value as string;
   }
+  // The name that HTTP APIs use for what calls carry under ours.
+  const key = headers["idempotency-key"];
+  if (key !== undefined) metadata[IDEMPOTENCY_KEY] = key as string;
   for (const name in headers) {
     if (name.charCodeAt(0) !== 120 || name.charCodeAt(1) !== 45 || name === "x-request-id" || KEPT.test(name)) continue;
     metadata[name] = headers[name] as string;

@@ -2,13 +2,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  createFileRegistry,
-  type DescMessage,
-  type DescService,
-  type FileRegistry,
-  fromBinary,
-} from "@bufbuild/protobuf";
+import { createFileRegistry, type DescService, type FileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 
 const root = join(import.meta.dirname, "../../../..");
