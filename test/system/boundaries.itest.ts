@@ -8,7 +8,7 @@ import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { type Platform, startPlatform } from "./platform.ts";
+import { type Platform, runCommand, startPlatform } from "./platform.ts";
 
 let platform: Platform;
 let config = "";
@@ -76,6 +76,16 @@ describe("the platform's functions by HTTP", () => {
     expect(new Set(services.map(({ name }) => name))).toEqual(new Set(["echo-svc"]));
   });
 
+  test.each(["edge.sock", "kernel.sock"])("answer on the machine at %s", async (socket) => {
+    const path = join(platform.data, "run", socket);
+    const headers = [`authorization: Bearer ${token()}`, "content-type: application/json"];
+    const url = "http://localhost/v1/hms.sys.deployment/ListServices";
+    const given = headers.flatMap((header) => ["-H", header]);
+    const command = ["curl", "-sS", "--unix-socket", path, ...given, "-d", "{}", url];
+    const { code, stdout } = await runCommand(command, process.env, {});
+    expect({ code, services: JSON.parse(stdout).services }).toMatchObject({ code: 0, services: [{}, {}] });
+  });
+
   test("refuse a wrong token and a data plane's, and a page of another origin", async () => {
     const path = "/v1/hms.sys.deployment/ListServices";
     expect((await call(path, { authorization: `Bearer ${"f".repeat(64)}` })).status).toBe(401);
@@ -104,6 +114,15 @@ describe("the platform's functions by HTTP", () => {
       ),
     ).toHaveProperty("kind");
     leaving.abort();
+  });
+
+  test("are 503 while the server is away, services are not, and come back", async () => {
+    const authorization = `Bearer ${token()}`;
+    const status = async () => (await call("/v1/hms.sys.deployment/ListServices", { authorization })).status;
+    process.kill(await platform.pidOf("server"), "SIGKILL");
+    await waitFor(async () => (await status()) === 503, { describe: "503 while the server is away", intervalMs: 1 });
+    expect((await fetch(platform.url("/echo-svc"))).status).toBe(200);
+    await waitFor(async () => (await status()) === 200, { describe: "the server to be back", deadlineMs: 30_000 });
   });
 
   test("are described at /docs and /openapi.json, to a browser that gives the token as password", async () => {

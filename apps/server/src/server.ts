@@ -46,8 +46,8 @@ export async function openServer({ paths, network, databaseUrl, log }: ServerOpt
   );
   kernel.register(deployment.registration);
 
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
-  await openEdge({ kernel, paths, log }, stack);
+  const { http1 } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1 } }));
   stack.use(
     announceServices({
       registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),
