@@ -38,6 +38,7 @@ export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableS
   const file = await listenOnFile(server, paths.edgeSocket);
   stack.defer(async () => {
     await file.remove();
+    edge.drain();
     await closeServer(server);
   });
   const http1: ProtocolHandler = (socket) => {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { HmsError } from "@hms/kernel";
-import { type EdgeFault, fault } from "./edge-fault.ts";
+import { EdgeFault, fault } from "./edge-fault.ts";
 
 const SWEEP_MS = 1000;
 
@@ -9,22 +9,35 @@ interface Reading {
   expire(): void;
 }
 
+/** What bodies may take. */
+export interface BodyLimits {
+  /** Of one body. */
+  readonly maxBytes: number;
+  /** Of all that are being read. */
+  readonly maxTotalBytes: number;
+  /** For one body, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
 /** Reads request bodies to their end, within a size and a time. */
 export class BodyReader {
   readonly maxBytes: number;
   readonly #timeoutMs: number;
+  readonly #maxTotalBytes: number;
+  #totalBytes = 0;
   readonly #running = new Set<Reading>();
   #sweeper: NodeJS.Timeout | undefined;
 
-  constructor({ maxBytes, timeoutMs }: { maxBytes: number; timeoutMs: number }) {
+  constructor({ maxBytes, timeoutMs, maxTotalBytes }: BodyLimits) {
     this.maxBytes = maxBytes;
     this.#timeoutMs = timeoutMs;
+    this.#maxTotalBytes = maxTotalBytes;
   }
 
   /**
    * The whole body.
    * @throws EdgeFault with status 413 if it is larger than `maxBytes`, 408 if it does not arrive in time, CANCELLED if
-   * the client leaves
+   * the client leaves, RESOURCE_EXHAUSTED if all bodies together take too much
    */
   read(request: IncomingMessage): Promise<Buffer> {
     if (Number(request.headers["content-length"] ?? 0) > this.maxBytes) return Promise.reject(this.tooLarge());
@@ -34,6 +47,7 @@ export class BodyReader {
       const reading = { deadlineAt: performance.now() + this.#timeoutMs, expire: () => fail(tooSlow()) };
       const settle = () => {
         this.#running.delete(reading);
+        this.#totalBytes -= bytes;
         request.off("data", onData).off("end", onEnd).off("close", onClose);
       };
       const fail = (error: unknown) => {
@@ -43,7 +57,9 @@ export class BodyReader {
       };
       const onData = (chunk: Buffer) => {
         bytes += chunk.length;
+        this.#totalBytes += chunk.length;
         if (bytes > this.maxBytes) fail(this.tooLarge());
+        else if (this.#totalBytes > this.#maxTotalBytes) fail(tooMany());
         else chunks.push(chunk);
       };
       const onEnd = () => {
@@ -76,6 +92,11 @@ export class BodyReader {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
   }
+}
+
+function tooMany(): EdgeFault {
+  const message = "Too many large requests are arriving at once; try again in a second.";
+  return new EdgeFault(new HmsError("RESOURCE_EXHAUSTED", message, { reason: "BODIES_TOO_MANY", retryAfterMs: 1000 }));
 }
 
 function tooSlow(): EdgeFault {

@@ -13,6 +13,7 @@ import { challenge } from "./request-credentials.ts";
 import { requestIdOf } from "./request-metadata.ts";
 import { methodName, type RouteConflict } from "./route-table.ts";
 import { RouteTables } from "./route-tables.ts";
+import type { TreeMatch } from "./route-tree.ts";
 import { streamExchange } from "./stream-exchange.ts";
 import { type ExchangeShare, type RoutedTurn, unaryExchange } from "./unary-exchange.ts";
 
@@ -20,6 +21,8 @@ import { type ExchangeShare, type RoutedTurn, unaryExchange } from "./unary-exch
 export interface EdgeOptions extends HostGuardOptions {
   /** The largest request message, bytes; default 4 MiB. */
   readonly maxBodyBytes?: number;
+  /** What all requests that are arriving may take together, bytes; default 256 MiB. */
+  readonly maxTotalBodyBytes?: number;
   /** How long a request's body may take; default 30 s. */
   readonly bodyTimeoutMs?: number;
   /** What challenges and the reference name to people; default "hms-sys". */
@@ -39,6 +42,7 @@ export interface OtherTerms {
 }
 
 const DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024;
+const DEFAULT_MAX_TOTAL_BODY_BYTES = 256 * 1024 * 1024;
 const DEFAULT_BODY_TIMEOUT_MS = 30_000;
 
 /** The HTTP face of a kernel: REST by google.api.http and plain JSON calls, from live descriptors. */
@@ -57,9 +61,10 @@ export class Edge implements Disposable {
     this.#tables = new RouteTables(kernel, options.onConflicts);
     const bodies = new BodyReader({
       maxBytes: options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
+      maxTotalBytes: options.maxTotalBodyBytes ?? DEFAULT_MAX_TOTAL_BODY_BYTES,
       timeoutMs: options.bodyTimeoutMs ?? DEFAULT_BODY_TIMEOUT_MS,
     });
-    this.#share = { kernel, bodies };
+    this.#share = { kernel, bodies, watches: new Set() };
     this.#realm = options.realm ?? "hms-sys";
     const pages = new ReferencePages((environment) => this.#tables.of(environment), this.#realm);
     this.mount("/docs", REFERENCE_RULE, pages.docs);
@@ -112,12 +117,20 @@ export class Edge implements Disposable {
       mountExchange(this.#share, turn, mount).catch((thrown) => this.#fail(turn, thrown, forBrowser));
       return;
     }
-    const match = this.#tables.of(turn.environment).tree.match(path, request.method as string);
+    const match = this.#match(turn.environment, path, request.method as string);
     if (match.kind === "found") this.#call(turn, match.target, match.segments);
     else if (match.kind === "no-path")
       throw fault("NOT_FOUND", `No method answers at ${path}.`, { reason: "NO_ROUTE" });
     else if (request.method === "OPTIONS") sendOptions(turn, match.allowed);
     else throw methodNotAllowed(match.allowed);
+  }
+
+  #match(environment: string, path: string, method: string): TreeMatch<HttpBinding> {
+    const table = this.#tables.of(environment);
+    const match = table.tree.match(path, method);
+    if (match.kind !== "no-path") return match;
+    const fresh = this.#tables.fresh(environment);
+    return fresh === table ? match : fresh.tree.match(path, method);
   }
 
   #call(turn: EdgeTurn, binding: HttpBinding, segments: readonly string[]): void {
@@ -136,7 +149,8 @@ export class Edge implements Disposable {
   async #resolve({ method }: HttpBinding, environment: string): Promise<MethodEntry> {
     const entry = await this.#kernel.resolve({ service: method.parent.typeName, method: method.name, environment });
     if (entry !== undefined) return entry;
-    throw new HmsError("UNIMPLEMENTED", `${methodName(method)} is not served in the environment "${environment}".`);
+    const message = `${methodName(method)} is not served any more in the environment "${environment}".`;
+    throw fault("NOT_FOUND", message, { reason: "NO_ROUTE" });
   }
 
   async #run(turn: RoutedTurn): Promise<void> {
@@ -153,6 +167,14 @@ export class Edge implements Disposable {
       const headers = { "www-authenticate": challenge(this.#realm, forBrowser), ...found.headers };
       sendFault(turn, new EdgeFault(found.error, { status: found.status, headers }));
     } else sendFault(turn, found);
+  }
+
+  /** Ends streams that only read, because the server stops: their clients come back to its successor. */
+  drain(): void {
+    const error = new HmsError("UNAVAILABLE", "The server is stopping; try again when it is back.", {
+      reason: "SERVER_STOPPING",
+    });
+    for (const call of this.#share.watches) call.end(error);
   }
 
   [Symbol.dispose](): void {

@@ -33,6 +33,17 @@ describe("bodies", () => {
     expect(received()).toMatch(/^HTTP\/1.1 413 .*"BODY_TOO_LARGE"/s);
   });
 
+  test("that take too much together are 429, and space comes back", async () => {
+    await using fixture = await edgeFixture({ edge: { maxTotalBodyBytes: 10_000 } });
+    const { socket } = await rawClient(fixture);
+    socket.write(`POST /v1/hms.library/Everything HTTP/1.1\r\n${HEAD}content-length: 9000\r\n\r\n${"x".repeat(8000)}`);
+    const body = JSON.stringify({ fString: "x".repeat(3000) });
+    const status = async () => (await post(fixture, body)).status;
+    await waitFor(async () => (await status()) === 429, { describe: "the limit" });
+    socket.destroy();
+    await waitFor(async () => (await status()) === 200, { describe: "space" });
+  });
+
   test("that do not come in time are 408", async () => {
     await using fixture = await edgeFixture({ edge: { bodyTimeoutMs: 100 } });
     const { socket, received, closed } = await rawClient(fixture);

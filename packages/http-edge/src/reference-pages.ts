@@ -33,9 +33,10 @@ const PAGE = `<!doctype html>
 </html>
 `;
 
-// The viewer's own check of documents asks a public server; there is no such thing here.
+// The viewer's own check of documents asks a public server; there is no such thing here. The whole address works also
+// where the page's own carries a password, which fetch refuses.
 const START = `SwaggerUIBundle({
-  url: "openapi.json",
+  url: location.origin + "/docs/openapi.json",
   dom_id: "#viewer",
   deepLinking: true,
   docExpansion: "none",

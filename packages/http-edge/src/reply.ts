@@ -30,6 +30,17 @@ export function sendWhole(
   response.writeHead(status, fields);
   if (request.method === "HEAD") response.end();
   else response.end(body);
+  if (length > SMALL_BYTES) giveUpIfStalled(response);
+}
+
+/** What a socket takes at once, also from a client that reads nothing. */
+const SMALL_BYTES = 64 * 1024;
+/** A client that has not taken a whole answer after this long is given up. */
+const STALLED_MS = 60_000;
+
+function giveUpIfStalled(response: EdgeTurn["response"]): void {
+  const late = setTimeout(() => response.destroy(), STALLED_MS).unref();
+  response.once("close", () => clearTimeout(late));
 }
 
 /** How long a client may go on sending a request that has been refused: closed at once, it might not read why. */

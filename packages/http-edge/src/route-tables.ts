@@ -3,15 +3,17 @@ import { type RouteConflict, RouteTable } from "./route-table.ts";
 
 /** Environments come from requests, so only so many tables are kept. */
 const MOST_TABLES = 64;
-/** A table that takes longer than this to build is built anew only after a rest, ten times as long as the building. */
+/** A table that takes longer than this to build is built anew only after a rest. */
 const QUICK_MS = 5;
-const REST_FACTOR = 10;
+/** How long the rest is, in times of the building: while what is asked for is found, and while it is not. */
+const REST = { found: 10, missing: 1 } as const;
 
 interface KeptTable {
   table: RouteTable;
   isStale: boolean;
-  /** When it may be built again, in `performance.now()` milliseconds. */
-  restUntil: number;
+  /** In `performance.now()` milliseconds. */
+  builtAt: number;
+  tookMs: number;
 }
 
 /** The route tables of all environments, built when they are first asked for and again after the kernel's change. */
@@ -27,21 +29,29 @@ export class RouteTables implements Disposable {
     void this.#follow();
   }
 
-  /** The routes of an environment as they are now. */
+  /** The routes of an environment; large ones may be a moment old. */
   of(environment: string): RouteTable {
+    return this.#atRest(environment, REST.found);
+  }
+
+  /** The routes of an environment where a request found none: as they are now, unless they change all the time. */
+  fresh(environment: string): RouteTable {
+    return this.#atRest(environment, REST.missing);
+  }
+
+  #atRest(environment: string, times: number): RouteTable {
     const kept = this.#tables.get(environment);
-    if (kept !== undefined && (!kept.isStale || performance.now() < kept.restUntil)) return kept.table;
-    return this.#build(environment, kept?.table);
+    if (kept === undefined) return this.#build(environment, undefined);
+    const isResting = kept.tookMs > QUICK_MS && performance.now() < kept.builtAt + kept.tookMs * times;
+    return kept.isStale && !isResting ? this.#build(environment, kept.table) : kept.table;
   }
 
   #build(environment: string, before: RouteTable | undefined): RouteTable {
     const started = performance.now();
     const table = new RouteTable(this.#kernel.services(environment));
-    const now = performance.now();
-    const tookMs = now - started;
+    const builtAt = performance.now();
     this.#tables.delete(environment);
-    const restUntil = tookMs > QUICK_MS ? now + tookMs * REST_FACTOR : 0;
-    this.#tables.set(environment, { table, isStale: false, restUntil });
+    this.#tables.set(environment, { table, isStale: false, builtAt, tookMs: builtAt - started });
     if (this.#tables.size > MOST_TABLES) this.#tables.delete(this.#tables.keys().next().value as string);
     const { conflicts } = table;
     const isNews = conflicts.length > 0 && JSON.stringify(conflicts) !== JSON.stringify(before?.conflicts);

@@ -32,6 +32,8 @@ export async function streamExchange(share: ExchangeShare, turn: RoutedTurn): Pr
   const isOne = entry.desc.methodKind === "client_streaming";
   const type = isOne || isRawAnswer(binding) ? undefined : acceptedType(turn);
   const call = new EdgeCall(turn);
+  // A watch never ends by itself, and whoever watches has to come back anyway.
+  if (!entry.mutates) share.watches.add(call);
   const takesStream = isOne || entry.desc.methodKind === "bidi_streaming";
   const inputs = takesStream ? new StreamInputs(turn, share.bodies) : one(await singleInput(share, turn));
   const answers = share.kernel.stream(entry, inputs, call);
@@ -41,6 +43,8 @@ export async function streamExchange(share: ExchangeShare, turn: RoutedTurn): Pr
     else await sendStream(turn, answers, type);
   } catch (thrown) {
     throw (inputs instanceof StreamInputs ? inputs.fault : undefined) ?? thrown;
+  } finally {
+    share.watches.delete(call);
   }
 }
 

@@ -103,6 +103,20 @@ describe("a stream of answers", () => {
   });
 });
 
+test("a stream that only reads ends when the server stops, and says so", async () => {
+  await using own = await edgeFixture({
+    handlers: {
+      async *watchBooks(_: unknown, { signal }: CallContext) {
+        yield { title: "first" };
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    },
+  });
+  const response = await own.fetch("/v1/books:watch");
+  own.edge.drain();
+  expect(lines(await response.text())).toMatchObject([{ title: "first" }, { error: { status: "UNAVAILABLE" } }]);
+});
+
 describe("a stream of requests", () => {
   const post = (path: string, body: string, type = "application/x-ndjson") =>
     edge.fetch(path, { method: "POST", body, headers: { "content-type": type }, duplex: "half" } as never);

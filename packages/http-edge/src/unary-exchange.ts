@@ -18,6 +18,8 @@ import { registryOf } from "./type-registry.ts";
 export interface ExchangeShare {
   readonly kernel: Kernel;
   readonly bodies: BodyReader;
+  /** Running streams that only read. */
+  readonly watches: Set<EdgeCall>;
 }
 
 /** A request and where it leads. */

@@ -50,7 +50,7 @@ export function openApiDocument({ services, environment, conflicts, title }: Doc
     openapi: "3.1.1",
     info: { title, version: "v1", description: `What can be called in the environment "${environment}".` },
     servers: [{ url: "/" }],
-    security: [{ bearer: [] }, { basic: [] }],
+    security: [{ bearer: [] }],
     tags: services.map((service) => ({ name: service.typeName, ...described(commentOf(service)) })),
     paths: paths.paths,
     components: {
@@ -65,10 +65,7 @@ export function openApiDocument({ services, environment, conflicts, title }: Doc
           content: { "application/json": { schema: { $ref: "#/components/schemas/hms.edge.Error" } } },
         },
       },
-      securitySchemes: {
-        bearer: { type: "http", scheme: "bearer" },
-        basic: { type: "http", scheme: "basic", description: "The token as password; not from pages." },
-      },
+      securitySchemes: { bearer: { type: "http", scheme: "bearer" } },
     },
     ...(paths.others.length > 0 ? { "x-hms-other-methods": paths.others } : {}),
     ...(conflicts.length > 0 ? { "x-hms-conflicts": conflicts } : {}),

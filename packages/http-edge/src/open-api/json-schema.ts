@@ -6,6 +6,10 @@ import { rulesOf } from "./field-rules.ts";
 /** A JSON Schema of the 2020-12 dialect, which OpenAPI 3.1 uses. */
 export type JsonSchema = Record<string, unknown>;
 
+// JavaScript would round larger numbers, so they travel as text.
+const SIGNED_64 = { type: "string", format: "int64", examples: ["-42"] };
+const UNSIGNED_64 = { type: "string", format: "uint64", examples: ["42"] };
+
 const SCALARS: Readonly<Record<ScalarType, JsonSchema>> = {
   [ScalarType.DOUBLE]: { type: "number", format: "double" },
   [ScalarType.FLOAT]: { type: "number", format: "float" },
@@ -14,12 +18,11 @@ const SCALARS: Readonly<Record<ScalarType, JsonSchema>> = {
   [ScalarType.SFIXED32]: { type: "integer", format: "int32" },
   [ScalarType.UINT32]: { type: "integer", format: "uint32", minimum: 0 },
   [ScalarType.FIXED32]: { type: "integer", format: "uint32", minimum: 0 },
-  // JavaScript would round larger numbers, so they travel as text.
-  [ScalarType.INT64]: { type: "string", format: "int64" },
-  [ScalarType.SINT64]: { type: "string", format: "int64" },
-  [ScalarType.SFIXED64]: { type: "string", format: "int64" },
-  [ScalarType.UINT64]: { type: "string", format: "uint64" },
-  [ScalarType.FIXED64]: { type: "string", format: "uint64" },
+  [ScalarType.INT64]: SIGNED_64,
+  [ScalarType.SINT64]: SIGNED_64,
+  [ScalarType.SFIXED64]: SIGNED_64,
+  [ScalarType.UINT64]: UNSIGNED_64,
+  [ScalarType.FIXED64]: UNSIGNED_64,
   [ScalarType.BOOL]: { type: "boolean" },
   [ScalarType.STRING]: { type: "string" },
   [ScalarType.BYTES]: { type: "string", contentEncoding: "base64" },
