@@ -49,6 +49,19 @@ describe("a caller", () => {
   });
 });
 
+test("those whom nobody knows cannot fill the audit log, and hold nobody up who is known", async () => {
+  await using own = await edgeFixture();
+  const call = async (authorization: string | null) =>
+    (await own.fetch("/v1/books/x", { headers: { authorization } })).status;
+  expect(await call(`Bearer ${TOKEN}`)).toBe(200);
+  const statuses = new Set<number>();
+  for (let n = 0; n < 300; n += 1) statuses.add(await call(n % 2 === 0 ? null : `Bearer guess-${n}`));
+  expect(statuses).toEqual(new Set([401, 429]));
+  expect(own.events.filter(({ outcome }) => outcome === "denied").length).toBeLessThan(200);
+  expect(await call(`Bearer ${TOKEN}`)).toBe(200);
+  expect(await call("Bearer another")).toBe(429);
+});
+
 describe("an error", () => {
   test("has Google's shape, its details, and when to come back", async () => {
     const response = await get({}, "/v1/books/busy");

@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { BodyReader } from "./body-reader.ts";
+import { DenialThrottle } from "./denial-throttle.ts";
 import { EdgeFault, fault } from "./edge-fault.ts";
 import { type EdgeTurn, splitTarget } from "./edge-turn.ts";
 import { HostGuard, type HostGuardOptions, namedEnvironment } from "./host-guard.ts";
 import type { HttpBinding } from "./http-binding.ts";
 import { mountExchange } from "./mount-exchange.ts";
-import { type MountHandler, type MountRule, Mounts } from "./mounts.ts";
+import { type Mount, type MountHandler, type MountRule, Mounts } from "./mounts.ts";
 import { REFERENCE_RULE, ReferencePages } from "./reference-pages.ts";
 import { baseFields, sendFault } from "./reply.ts";
 import { challenge } from "./request-credentials.ts";
@@ -52,6 +53,7 @@ export class Edge implements Disposable {
   readonly #tables: RouteTables;
   readonly #share: ExchangeShare;
   readonly #mounts = new Mounts();
+  readonly #denials = new DenialThrottle();
   readonly #realm: string;
   readonly #others: NonNullable<EdgeOptions["others"]>;
 
@@ -81,7 +83,7 @@ export class Edge implements Disposable {
       const turn = this.#turnOf(early);
       if (!this.#others(request, response, turn)) this.#answer(turn);
     } catch (thrown) {
-      this.#fail(early, thrown);
+      this.#fail(early, thrown, false);
     }
   };
 
@@ -113,8 +115,7 @@ export class Edge implements Disposable {
     const { path, request } = turn;
     const mount = this.#mounts.find(path);
     if (mount !== undefined) {
-      const forBrowser = mount.rule.browser === true;
-      mountExchange(this.#share, turn, mount).catch((thrown) => this.#fail(turn, thrown, forBrowser));
+      this.#useMount(turn, mount);
       return;
     }
     const match = this.#match(turn.environment, path, request.method as string);
@@ -134,16 +135,33 @@ export class Edge implements Disposable {
   }
 
   #call(turn: EdgeTurn, binding: HttpBinding, segments: readonly string[]): void {
+    this.#denials.admit(turn.request.headers.authorization);
     const { parent, name } = binding.method;
     const found = this.#kernel.find(parent.typeName, name);
-    const fail = (thrown: unknown) => this.#fail(turn, thrown);
-    if (found !== undefined) {
-      this.#run({ ...turn, binding, segments, entry: found }).catch(fail);
+    const run = (entry: MethodEntry) => this.#run({ ...turn, binding, segments, entry });
+    const work = found === undefined ? this.#resolve(binding, turn.environment).then(run) : run(found);
+    this.#follow(turn, work, false);
+  }
+
+  #useMount(turn: EdgeTurn, mount: Mount): void {
+    const { rule } = mount;
+    if (rule.public) {
+      mountExchange(this.#share, turn, mount).catch((thrown) => this.#fail(turn, thrown, false));
       return;
     }
-    this.#resolve(binding, turn.environment)
-      .then((entry) => this.#run({ ...turn, binding, segments, entry }))
-      .catch(fail);
+    this.#denials.admit(turn.request.headers.authorization);
+    this.#follow(turn, mountExchange(this.#share, turn, mount), rule.browser === true);
+  }
+
+  #follow(turn: EdgeTurn, work: Promise<void>, forBrowser: boolean): void {
+    const { authorization } = turn.request.headers;
+    work.then(
+      () => this.#denials.noteGood(authorization),
+      (thrown) => {
+        if (EdgeFault.from(thrown).error.code === "UNAUTHENTICATED") this.#denials.noteDenial(authorization);
+        this.#fail(turn, thrown, forBrowser);
+      },
+    );
   }
 
   async #resolve({ method }: HttpBinding, environment: string): Promise<MethodEntry> {
@@ -161,7 +179,7 @@ export class Edge implements Disposable {
     return streamExchange(this.#share, turn);
   }
 
-  #fail(turn: EdgeTurn, thrown: unknown, forBrowser = false): void {
+  #fail(turn: EdgeTurn, thrown: unknown, forBrowser: boolean): void {
     const found = EdgeFault.from(thrown);
     if (found.error.code === "UNAUTHENTICATED") {
       const headers = { "www-authenticate": challenge(this.#realm, forBrowser), ...found.headers };
