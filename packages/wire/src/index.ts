@@ -1,5 +1,7 @@
+export { outgoingTerms } from "./call-terms.ts";
+export type { PeerCallers } from "./caller-facts.ts";
 export { listenOnFile, type SocketFile } from "./socket-file.ts";
-export type { OtherProtocols, ProtocolHandler } from "./socket-peer.ts";
+export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
 export {
   type FrameServer,
   type ServeFramesOptions,
@@ -15,4 +17,4 @@ export {
   connectSocket,
   type SocketTransport,
 } from "./socket-transport.ts";
-export type { TlsIdentity } from "./tls-identity.ts";
+export { checkServerId, type TlsIdentity } from "./tls-identity.ts";
