@@ -69,15 +69,11 @@ export async function openServer({ paths, network, databaseUrl, log }: ServerOpt
   );
   register(deployment.registration);
 
-<<<<<<< HEAD
   const { http1 } = await openEdge({ kernel, paths, log }, stack);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1 } }));
-=======
-  stack.use(await serveSocket(kernel, path: paths.kernelSocket ));
   stack.use(await serveReplicas(replicaKernel, paths));
->>>>>>> main
   stack.use(
-    announceServices(
+    announceServices({
       registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),
       services: [
         registryContract.RegistryService,
@@ -85,7 +81,7 @@ export async function openServer({ paths, network, databaseUrl, log }: ServerOpt
         mesh.MeshService,
         deploymentContract.DeploymentService,
       ],
-      address: `unix:$paths.kernelSocket`,
+      address: `unix:${paths.kernelSocket}`,
       instanceId: "server",
       onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
     }),
