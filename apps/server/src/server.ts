@@ -8,6 +8,7 @@ import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type SocketServer, serveSocket } from "@hms/wire";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
+import { openEdge } from "./open-edge.ts";
 import { openKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 
@@ -35,7 +36,8 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   stack.use(events);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
+  const { http1 } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1 } }));
   stack.use(await serveReplicas(replicaKernel, paths));
   stack.use(announceOwn(kernel, paths, log));
   return stack.move();
