@@ -315,10 +315,11 @@ describe("an instance that fails", () => {
     const { client, calls } = callsOf();
     const call = () => client.write({ value: "" }).catch(() => {});
     const breakerOf = async () => (await calls.explain(key)).instances[0]?.breaker;
-    await waitFor(async () => (await call(), await breakerOf()) === "open", {
-      describe: "the ejection",
-      intervalMs: 1,
-    });
+    const ejected = async () => {
+      await call();
+      return (await breakerOf()) === "open";
+    };
+    await waitFor(ejected, { describe: "the ejection", intervalMs: 1 });
     const before = served.bad;
     for (let i = 0; i < 50; i += 1) await call();
     expect(served.bad).toBe(before);
