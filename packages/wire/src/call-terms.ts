@@ -30,9 +30,7 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
-  if (context === undefined) return metadata;
-  // The callee's audit then names the same request.
-  return { ...(metadata ?? context.metadata), "x-request-id": context.requestId };
+  return context === undefined ? metadata : context.passedOn(metadata);
 }
 
 /** The error of a call that takes too long. */
