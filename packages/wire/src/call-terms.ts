@@ -8,9 +8,11 @@ export interface CallTerms {
   readonly signal: AbortSignal | undefined;
   /** Encoded as fields of a Request. */
   readonly metadata: Buffer | undefined;
+  /** True if the metadata says as whom the call is made. */
+  readonly authorized: boolean;
 }
 
-const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined };
+const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined, authorized: false };
 
 /**
  * Works out a call's terms: the nearer of its own deadline and the one it inherits, and the metadata it passes on.
@@ -26,11 +28,15 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
     deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
     signal: signal ?? (context?.cancellable ? context.signal : undefined),
     metadata: metadata && metadataFields(metadata),
+    authorized: metadata?.authorization !== undefined,
   };
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
-  return context === undefined ? metadata : context.passedOn(metadata);
+  if (context === undefined) return metadata;
+  if (metadata === undefined) return context.passedOn();
+  const { baggage } = context.metadata;
+  return { ...(baggage === undefined ? {} : { baggage }), ...context.passedOn(metadata), ...metadata };
 }
 
 /** The error of a call that takes too long. */
