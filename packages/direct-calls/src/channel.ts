@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Transport } from "@hms/kernel";
-import { connectSocket } from "@hms/wire";
+import { type ConnectFramesOptions, connectFrames } from "@hms/wire";
 
 /** Carries calls to one address; connects on the first call, and again after the connection was lost. */
 export interface Channel extends Transport {
@@ -28,16 +28,37 @@ export function schemeOf(address: string): string {
 }
 
 /** The path of a unix socket's address. */
-export function socketPathOf(address: string): string {
+function socketPathOf(address: string): string {
   return address.replace(/^unix:(?:\/\/(?=\/))?/, "");
 }
 
-const unix: ChannelScheme = {
-  speaks: "frames over a unix socket",
-  codec: "protobuf",
-  unusable: (address) => (existsSync(socketPathOf(address)) ? undefined : "there is no such socket on this machine"),
-  open: (address) => connectSocket({ path: socketPathOf(address) }),
-};
+/** What frames are spoken with. */
+export interface FrameSchemesOptions {
+  /** Who this side is, for tls addresses; without it they cannot be called. */
+  readonly tls?: ConnectFramesOptions["tls"];
+}
 
-/** What every process can call. */
-export const defaultSchemes: ChannelSchemes = { unix };
+/** How addresses are called where frames are spoken: unix, tcp and tls. */
+export function frameSchemes({ tls }: FrameSchemesOptions = {}): ChannelSchemes {
+  const open = (address: string) => connectFrames({ address, ...(tls ? { tls } : {}) });
+  const codec = "protobuf" as const;
+  const missing = (address: string) =>
+    existsSync(socketPathOf(address)) ? undefined : "there is no such socket on this machine";
+  return {
+    unix: { speaks: "frames over a unix socket", codec, unusable: missing, open },
+    tcp: { speaks: "frames over TCP on this machine", codec, unusable: problemOf, open },
+    tls: {
+      speaks: "frames over mutual TLS",
+      codec,
+      unusable: () => (tls ? undefined : "this program has no certificate of the platform"),
+      open,
+    },
+  };
+}
+
+/** Why an address cannot be called at all, as a clause. */
+function problemOf(address: string): string | undefined {
+  const host = /^tcp:\/\/\[?([^\]/]*?)\]?:\d+$/.exec(address)?.[1];
+  const onThisMachine = host === "::1" || /^127(\.\d{1,3}){3}$/.test(host ?? "");
+  return onThisMachine ? undefined : "it is not encrypted and not of this machine";
+}

@@ -2,7 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { type Directory, keyOfContract, keyText, type ServiceKey } from "@hms/directory";
 import { type CallOptions, HmsError, type Principal, type Transport } from "@hms/kernel";
 import { CallAttempts, type CallGround } from "./call-attempts.ts";
-import { type ChannelSchemes, defaultSchemes } from "./channel.ts";
+import { type ChannelSchemes, frameSchemes } from "./channel.ts";
 import { type CallExplanation, explainCalls } from "./explain-calls.ts";
 import { ServiceEndpoints } from "./service-endpoints.ts";
 
@@ -11,7 +11,7 @@ const DEFAULT_MAX_RETRIES = 2;
 /** How direct calls are set up. */
 export interface DirectCallsOptions {
   readonly directory: Directory;
-  /** How addresses are called, by scheme; default: unix sockets. */
+  /** How addresses are called, by scheme; default: frames, without certificates. */
   readonly schemes?: ChannelSchemes;
   /** Takes calls to instances for which the directory has no ticket; default: they are called without one. */
   readonly edge?: Transport;
@@ -32,7 +32,7 @@ export interface DirectCalls extends AsyncDisposable {
 
 /** Makes direct calls; connections are opened when they are needed and shared by everybody in the process. */
 export function createDirectCalls(options: DirectCallsOptions): DirectCalls {
-  const { directory, edge, schemes = defaultSchemes, maxRetries = DEFAULT_MAX_RETRIES } = options;
+  const { directory, edge, schemes = frameSchemes(), maxRetries = DEFAULT_MAX_RETRIES } = options;
   const grounds = new Map<string, CallGround>();
   const groundOf = (key: ServiceKey): CallGround => {
     const text = keyText(key);

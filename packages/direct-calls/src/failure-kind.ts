@@ -1,6 +1,6 @@
-import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
+import { ruleOf } from "@hms/descriptors";
 import type { HmsError } from "@hms/kernel";
 
 /**
@@ -30,12 +30,9 @@ export function isFault({ code }: HmsError): boolean {
   return FAULTS.has(code);
 }
 
-/** True if a contract says that making a call twice does no harm, by our rule or by protobuf's own option. */
+/** True if the method's rule says that making a call twice does no harm. */
 export function isRepeatable(method: DescMethod): boolean {
   const { NO_SIDE_EFFECTS, IDEMPOTENT } = ffiOptions.Idempotency;
-  if (hasOption(method, ffiOptions.rule)) {
-    const { idempotency } = getOption(method, ffiOptions.rule);
-    return idempotency === NO_SIDE_EFFECTS || idempotency === IDEMPOTENT;
-  }
-  return method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+  const { idempotency } = ruleOf(method);
+  return idempotency === NO_SIDE_EFFECTS || idempotency === IDEMPOTENT;
 }

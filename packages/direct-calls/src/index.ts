@@ -1,3 +1,4 @@
-export { type Channel, type ChannelScheme, type ChannelSchemes, defaultSchemes } from "./channel.ts";
+export { type Channel, type ChannelScheme, type ChannelSchemes, frameSchemes } from "./channel.ts";
 export { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./direct-calls.ts";
+export { createElsewhere, type Elsewhere } from "./elsewhere.ts";
 export type { CallExplanation, InstanceExplanation } from "./explain-calls.ts";
