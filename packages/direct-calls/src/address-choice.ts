@@ -31,7 +31,7 @@ function addressesOf({ address, alternativeAddresses }: registry.ServiceInstance
 }
 
 function ranked(instance: registry.ServiceInstance, schemes: ChannelSchemes): Ranked[] {
-  const rankOf = (name: string) => RANKING.indexOf(name);
+  const rankOf = (name: string) => schemes[name]?.rank ?? RANKING.indexOf(name);
   return addressesOf(instance)
     .map((address) => {
       const name = schemeOf(address);

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import type { Transport } from "@hms/kernel";
 import { type ConnectFramesOptions, connectFrames } from "@hms/wire";
+import { connectHttp } from "./connect-channel.ts";
 
 /** Carries calls to one address; connects on the first call, and again after the connection was lost. */
 export interface Channel extends Transport {
@@ -13,6 +14,8 @@ export interface ChannelScheme {
   /** What is spoken, for people: "frames over a unix socket". */
   readonly speaks: string;
   readonly codec: "protobuf" | "json";
+  /** Lower ones are chosen first; default: by how near the scheme is, from 0. */
+  readonly rank?: number;
   /** Why an address cannot be used from here, as a clause; undefined if it can. Default: it can. */
   unusable?(address: string): string | undefined;
   /** Makes the channel of an address; connects to nothing yet. */
@@ -53,6 +56,15 @@ export function frameSchemes({ tls }: FrameSchemesOptions = {}): ChannelSchemes 
       unusable: () => (tls ? undefined : "this program has no certificate of the platform"),
       open,
     },
+  };
+}
+
+/** How addresses are called by the Connect protocol: http and https. */
+export function connectSchemes(): ChannelSchemes {
+  const scheme = { codec: "json" as const, open: (address: string) => connectHttp({ address }) };
+  return {
+    https: { speaks: "Connect with JSON over HTTPS", ...scheme },
+    http: { speaks: "Connect with JSON over HTTP", ...scheme },
   };
 }
 

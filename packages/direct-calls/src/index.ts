@@ -1,4 +1,6 @@
-export { type Channel, type ChannelScheme, type ChannelSchemes, frameSchemes } from "./channel.ts";
+export { type Channel, type ChannelScheme, type ChannelSchemes, connectSchemes, frameSchemes } from "./channel.ts";
+export { connectHttp } from "./connect-channel.ts";
 export { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./direct-calls.ts";
 export { createElsewhere, type Elsewhere } from "./elsewhere.ts";
 export type { CallExplanation, InstanceExplanation } from "./explain-calls.ts";
+export { UntypedContracts } from "./untyped-contracts.ts";

@@ -1,3 +1,4 @@
+export { jsonFormat } from "./json-format.ts";
 export type { OtherProtocols, ProtocolHandler } from "./socket-peer.ts";
 export {
   type FrameServer,
