@@ -1,4 +1,5 @@
 import { homedir } from "node:os";
+import { buildVariables } from "./build-variables.ts";
 
 /** What the product reads from the process environment; nothing else reads it. */
 export interface HostEnvironment {
@@ -18,6 +19,8 @@ export interface HostEnvironment {
   databaseUrl: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
+  /** What builds are told of this machine's way to package registries. */
+  buildVariables: Readonly<Record<string, string>>;
   /** True if NO_COLOR is set and not empty. */
   noColor: boolean;
   /** True if FORCE_COLOR is set and not "0". */
@@ -44,6 +47,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     data: env.HMS_DATA || undefined,
     databaseUrl: env.DATABASE_URL || undefined,
     environment: env.HMS_ENVIRONMENT || undefined,
+    buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
     forceColor: Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== "0",
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,

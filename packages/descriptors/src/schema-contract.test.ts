@@ -236,6 +236,12 @@ describe("restrictions become rules of buf.validate", () => {
     expect(ruleOf({ type: ["string", "null"] }, { required: ["f"] }).required).toBe(false);
   });
 
+  test("a list may be left out however many items it must have, unless it is required", () => {
+    const list = { type: "array", minItems: 1, items: { type: "string" } };
+    expect(ruleOf(list).ignore).toBe(validate.Ignore.IF_ZERO_VALUE);
+    expect(ruleOf(list, { required: ["f"] }).ignore).toBe(validate.Ignore.UNSPECIFIED);
+  });
+
   test("what no rule can say is told, not dropped in silence", () => {
     const contract = contractOf(
       object({ a: { type: "string", pattern: "(?=x)y" }, b: { type: "integer", multipleOf: 5 } }),

@@ -175,7 +175,9 @@ export function writeFieldRules(
   const found = typeRules(shape, type, unchecked);
   if (found) rules.type = found;
   // A list or a map that is there and empty looks as if it were absent.
-  if (required && field.label !== Label.REPEATED && !shape.node.nullable) rules.required = true;
+  const isMany = field.label === Label.REPEATED;
+  if (required && !isMany && !shape.node.nullable) rules.required = true;
+  if (found && isMany && !required) rules.ignore = validate.Ignore.IF_ZERO_VALUE;
   if (Object.keys(rules).length > 0) {
     field.options ??= create(FieldOptionsSchema);
     setExtension(field.options, validate.field, create(validate.FieldRulesSchema, rules));

@@ -105,15 +105,22 @@ export class CallContext {
   }
 
   /**
-   * What a call made for this one carries: `own` or, without it, what came with this call, and always its request id and
-   * trace, so that audit, logs and spans of both belong together.
+   * What a call made for this one carries: what came with this call, or `own` instead, and always its trace and request
+   * id, so that audit, logs and spans of both belong together; what `own` says of these wins. A call's idempotency key
+   * is its own and never passed on.
    */
-  passedOn(own: Metadata = this.metadata): Metadata {
+  passedOn(own?: Metadata): Metadata {
+    const { "x-hms-idempotency-key": _, ...came } = this.metadata;
     const { traceparent } = this;
-    const passed = { ...own, "x-request-id": this.requestId };
-    if (traceparent === undefined) return passed;
-    const { tracestate } = this.metadata;
-    return tracestate === undefined ? { ...passed, traceparent } : { ...passed, traceparent, tracestate };
+    const { tracestate, baggage } = came;
+    return {
+      ...(own === undefined ? came : {}),
+      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(tracestate === undefined ? {} : { tracestate }),
+      ...(baggage === undefined ? {} : { baggage }),
+      "x-request-id": this.requestId,
+      ...own,
+    };
   }
 
   /**

@@ -33,10 +33,7 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
-  if (context === undefined) return metadata;
-  if (metadata === undefined) return context.passedOn();
-  const { baggage } = context.metadata;
-  return { ...(baggage === undefined ? {} : { baggage }), ...context.passedOn(metadata), ...metadata };
+  return context === undefined ? metadata : context.passedOn(metadata);
 }
 
 /** The error of a call that takes too long. */
