@@ -22,6 +22,8 @@ export interface CallGround {
   readonly endpoints: ServiceEndpoints;
   /** Takes the calls to instances for which there is no ticket; undefined: they are called without one. */
   readonly edge: Transport | undefined;
+  /** "edge": the edge takes every call; undefined: tickets decide. */
+  readonly always: "edge" | undefined;
   readonly maxRetries: number;
 }
 
@@ -58,19 +60,26 @@ export class CallAttempts {
 
   /** The next try. @throws HmsError if there is nobody to call */
   async next(): Promise<Attempt> {
-    const { directory, key, edge } = this.#ground;
+    const { directory, key, edge, always } = this.#ground;
+    if (edge !== undefined && always === "edge") return this.#byEdge(edge);
     const asked = directory.lookup(key, this.#options.context?.principal);
     const found = asked instanceof Promise ? await this.#inTime(asked) : asked;
-    if (edge !== undefined && found.tickets.size === 0) {
-      const metadata = { ...this.#options.metadata, [ENVIRONMENT_METADATA]: key.environment };
-      return { transport: edge, endpoint: undefined, options: this.#optionsNow({ metadata }) };
-    }
+    if (edge !== undefined && found.tickets.size === 0) return this.#byEdge(edge);
     const { endpoints } = this.#ground;
     const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, []);
     const transport = endpoint?.channel();
-    if (!endpoint || !transport) throw unreachable(key, found);
+    if (!endpoint || !transport) {
+      if (edge !== undefined) return this.#byEdge(edge);
+      throw unreachable(key, found);
+    }
     const ticket = found.tickets.get(endpoint.instanceId)?.metadata;
     return { transport, endpoint, options: this.#optionsNow(this.#carrying(ticket)) };
+  }
+
+  /** The edge decides by itself, and calls what this program has no address for. */
+  #byEdge(edge: Transport): Attempt {
+    const metadata = { ...this.#options.metadata, [ENVIRONMENT_METADATA]: this.#ground.key.environment };
+    return { transport: edge, endpoint: undefined, options: this.#optionsNow({ metadata }) };
   }
 
   #carrying(ticket: CallOptions["metadata"]): Pick<CallOptions, "metadata"> {

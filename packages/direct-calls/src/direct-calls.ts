@@ -13,8 +13,13 @@ export interface DirectCallsOptions {
   readonly directory: Directory;
   /** How addresses are called, by scheme; default: frames, without certificates. */
   readonly schemes?: ChannelSchemes;
-  /** Takes calls to instances for which the directory has no ticket; default: they are called without one. */
+  /**
+   * Takes calls to instances for which the directory has no ticket, or no address that can be used; default: they are
+   * called without one, or not at all.
+   */
   readonly edge?: Transport;
+  /** Which services the edge serves itself, so that all their calls go there; default: none. */
+  readonly servedByEdge?: (key: ServiceKey) => boolean;
   /** How often a call that may be repeated is; default 2, and at most 20 % of a service's calls. */
   readonly maxRetries?: number;
 }
@@ -32,13 +37,20 @@ export interface DirectCalls extends AsyncDisposable {
 
 /** Makes direct calls; connections are opened when they are needed and shared by everybody in the process. */
 export function createDirectCalls(options: DirectCallsOptions): DirectCalls {
-  const { directory, edge, schemes = frameSchemes(), maxRetries = DEFAULT_MAX_RETRIES } = options;
+  const {
+    directory,
+    edge,
+    servedByEdge = () => false,
+    schemes = frameSchemes(),
+    maxRetries = DEFAULT_MAX_RETRIES,
+  } = options;
   const grounds = new Map<string, CallGround>();
   const groundOf = (key: ServiceKey): CallGround => {
     const text = keyText(key);
     let ground = grounds.get(text);
     if (ground === undefined) {
-      ground = { key, directory, edge, maxRetries, endpoints: new ServiceEndpoints(schemes) };
+      const always = edge !== undefined && servedByEdge(key) ? "edge" : undefined;
+      ground = { key, directory, edge, always, maxRetries, endpoints: new ServiceEndpoints(schemes) };
       grounds.set(text, ground);
     }
     return ground;

@@ -32,7 +32,7 @@ export interface CallExplanation {
 
 /** Works out how a call would go without making one. @throws HmsError as the directory's lookup does */
 export async function explainCalls(
-  { key, directory, edge, endpoints }: CallGround,
+  { key, directory, edge, always, endpoints }: CallGround,
   { schemes, principal }: { schemes: ChannelSchemes; principal: Principal | undefined },
 ): Promise<CallExplanation> {
   const { entry, tickets } = await directory.lookup(key, principal);
@@ -52,12 +52,18 @@ export async function explainCalls(
       latencyMs: endpoint?.latency.isKnown ? endpoint.latency.current(now) : undefined,
     };
   });
-  return { ...pathOf(tickets.size > 0, edge !== undefined), instances };
+  const direct = tickets.size > 0 && instances.some(({ codec }) => codec !== undefined);
+  if (always === "edge") return { path: "edge", why: "It is a part of the platform, which answers itself.", instances };
+  return { ...pathOf(direct, edge !== undefined), instances };
 }
 
 function pathOf(hasTickets: boolean, hasEdge: boolean): Pick<CallExplanation, "path" | "why"> {
   if (hasTickets)
     return { path: "direct", why: "The registry issued tickets for it, which the instances check themselves." };
-  if (hasEdge) return { path: "edge", why: "The registry issued no ticket for it, so the edge decides and calls." };
+  if (hasEdge)
+    return {
+      path: "edge",
+      why: "There is no ticket for it, or no address that can be used from here; so the edge decides and calls.",
+    };
   return { path: "direct", why: "Whoever calls has decided already, so no ticket is needed." };
 }

@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
 import {
   type CallContext,
@@ -41,6 +41,14 @@ interface Watcher {
 export class MemoryRegistry {
   /** How often each method was called. */
   readonly calls = { lookup: 0, getContract: 0, watch: 0 };
+  /** How often instances were registered or renewed. */
+  registrations = 0;
+  /** What instances have told of their calls. */
+  readonly reported: registry.CallRecord[] = [];
+  /** How often instances are told to renew. */
+  renewMs = 10_000;
+  /** Makes contracts of methods that are described by schemas; default: they have none. */
+  contractOf: (request: registry.RegisterRequest) => Uint8Array | undefined = () => undefined;
   /** True: every call fails with UNAVAILABLE and watches break. */
   #away = false;
   ticketLifeMs = 60_000;
@@ -50,6 +58,7 @@ export class MemoryRegistry {
   readonly #watchers = new Set<Watcher>();
   readonly #changed = new ChangeSignal();
   #epoch = 0;
+  #issuableFromS = 0;
 
   /** Registers a service or replaces it. */
   put(key: ServiceKey, instances: readonly TestInstance[], contract?: Uint8Array): void {
@@ -64,7 +73,10 @@ export class MemoryRegistry {
     if (kept) this.#tell(key, { kind: REMOVED, service: entryOf(kept) });
   }
 
-  revoke(revocation: MessageInitShape<typeof registry.RevocationSchema>): void {
+  /** Revokes what has been issued until now. */
+  revoke(about: { principal?: string; serviceId?: string }): void {
+    this.#issuableFromS = Math.ceil(Date.now() / 1000);
+    const revocation = { ...about, issuedBefore: timestampFromMs(this.#issuableFromS * 1000) };
     for (const watcher of this.#watchers) watcher.events.push({ kind: REVOKED, revocation });
     this.#changed.notify();
   }
@@ -99,13 +111,46 @@ export class MemoryRegistry {
       lookup: (request, context) => this.#lookup(request, context),
       getContract: (request) => this.#getContract(request),
       watch: (request, context) => this.#watch(request, context),
+      register: (request) => this.#register(request),
+      unregister: (request) => this.#unregister(request),
+      reportCalls: ({ calls }) => {
+        this.reported.push(...calls);
+        return {};
+      },
     };
     return implement(registry.RegistryService, { ...all, ...own } as never) as ServiceRegistration;
   }
 
-  #find(request: ServiceKey): Kept {
+  #register(request: registry.RegisterRequest) {
+    this.#throwIfAway();
+    this.registrations += 1;
+    const { instanceId, address, alternativeAddresses } = request;
+    const key = keyOf(request);
+    const others = this.#kept.get(keyText(key))?.instances ?? [];
+    const known = others.find((one) => one.instanceId === instanceId);
+    const ticketKey = known?.ticketKey ?? randomBytes(32);
+    const instance = { instanceId, address, others: alternativeAddresses, ticketKey };
+    const contract = request.fileDescriptorSet.length > 0 ? request.fileDescriptorSet : this.contractOf(request);
+    this.put(key, [...others.filter((one) => one !== known), instance], contract);
+    return { ticketKey: new Uint8Array(ticketKey), renewInterval: durationFromMs(this.renewMs) };
+  }
+
+  #unregister({ instanceId, ...request }: registry.UnregisterRequest) {
+    this.#throwIfAway();
+    const key = keyOf(request);
+    const left = this.#kept.get(keyText(key))?.instances.filter((one) => one.instanceId !== instanceId) ?? [];
+    if (left.length > 0) this.put(key, left);
+    else this.remove(key);
+    return {};
+  }
+
+  #throwIfAway(): void {
     if (this.#away) throw new HmsError("UNAVAILABLE", "The registry is away.", { reason: "NOT_CONNECTED" });
-    const key = { ...request, environment: request.environment || "default", version: request.version || "v1" };
+  }
+
+  #find(request: ServiceKey): Kept {
+    this.#throwIfAway();
+    const key = keyOf(request);
     const kept = this.#kept.get(keyText(key));
     if (kept) return kept;
     throw new HmsError("NOT_FOUND", `No service ${key.serviceId} ${key.version}.`, { reason: "SERVICE_UNKNOWN" });
@@ -120,7 +165,7 @@ export class MemoryRegistry {
   }
 
   #ticket(key: ServiceKey, { instanceId, ticketKey = Buffer.alloc(0) }: TestInstance, sub: string) {
-    const iat = Math.floor(Date.now() / 1000);
+    const iat = Math.max(Math.floor(Date.now() / 1000), this.#issuableFromS);
     const exp = iat + Math.ceil(this.ticketLifeMs / 1000);
     const id = randomBytes(6).toString("hex");
     const claims = {
@@ -147,7 +192,7 @@ export class MemoryRegistry {
   }
 
   async *#watch({ environment, pattern }: registry.WatchRequest, { signal }: CallContext) {
-    if (this.#away) throw new HmsError("UNAVAILABLE", "The registry is away.", { reason: "NOT_CONNECTED" });
+    this.#throwIfAway();
     this.calls.watch += 1;
     const epoch = this.#epoch;
     const watcher: Watcher = { environment: environment || "default", pattern: pattern || "*", events: [] };
@@ -167,6 +212,10 @@ export class MemoryRegistry {
       this.#watchers.delete(watcher);
     }
   }
+}
+
+function keyOf({ environment, serviceId, version }: ServiceKey): ServiceKey {
+  return { environment: environment || "default", serviceId, version: version || "v1" };
 }
 
 function concerns({ environment, pattern }: Watcher, key: ServiceKey): boolean {

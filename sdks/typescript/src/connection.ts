@@ -8,13 +8,16 @@ import {
   type DirectCalls,
   frameSchemes,
 } from "@hms/direct-calls";
-import { type Directory, openDirectory, type RegistryClient } from "@hms/directory";
+import { type Directory, openDirectory, type RegistryClient, type ServiceKey } from "@hms/directory";
 import { createClient } from "@hms/kernel";
 import { connectFrames, type TlsIdentity } from "@hms/wire";
 import type { Settings } from "./settings.ts";
 
 /** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
 const PATIENCE_MS = 2_000;
+
+/** What the platform serves itself, at the registry's own address. */
+const PLATFORM = /^hms\.(ffi|sys|identity|assets|automation|communication)(\.|$)/;
 
 /** What one program knows of the platform, and how it reaches it; shared by all its clients and services. */
 export interface Connection extends AsyncDisposable {
@@ -36,7 +39,8 @@ export function openConnection(settings: Settings): Connection {
   const watcher = createClient(registry.RegistryService, background);
   const { cacheTtlMs, refreshIntervalMs } = settings;
   const directory = openDirectory({ registry: client, watcher, cacheTtlMs, refreshIntervalMs });
-  const calls = createDirectCalls({ directory, edge, schemes: schemesOf(settings) });
+  const servedByEdge = ({ serviceId }: ServiceKey) => PLATFORM.test(serviceId);
+  const calls = createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings) });
   return {
     settings,
     registry: client,
