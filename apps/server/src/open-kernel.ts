@@ -4,6 +4,7 @@ import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
 import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
+import { openElsewhere } from "./open-elsewhere.ts";
 
 /** A kernel and what it counts. */
 export interface ServerKernel {
@@ -29,12 +30,14 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
   const policy = createLocalPolicy({
     dataplane: ["mesh:read", "mesh:report"],
     "hms.sys.deployment": ["mesh:read", "mesh:write"],
-    server: ["registry:register"],
+    server: ["registry:read", "registry:register"],
   });
   const metrics = createCallMetrics();
   const observer = { finished: metrics.finished, failed: createCallLog(log).failed };
   const { otlpEndpoint, traceRatio: ratio } = hostEnvironment();
   const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
   const validator = createRequestValidator();
-  return { kernel: new Kernel({ identity, policy, audit, observer, validator, ...tracer }), metrics };
+  const kernel = new Kernel({ identity, policy, audit, observer, validator, ...tracer });
+  openElsewhere([kernel], stack);
+  return { kernel, metrics };
 }
