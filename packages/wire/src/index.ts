@@ -1,5 +1,11 @@
+<<<<<<< HEAD
 export { jsonFormat } from "./json-format.ts";
 export type { OtherProtocols, ProtocolHandler } from "./socket-peer.ts";
+=======
+export { outgoingTerms } from "./call-terms.ts";
+export type { PeerCallers } from "./caller-facts.ts";
+export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
+>>>>>>> main
 export {
   type FrameServer,
   type ServeFramesOptions,
@@ -15,4 +21,4 @@ export {
   connectSocket,
   type SocketTransport,
 } from "./socket-transport.ts";
-export type { TlsIdentity } from "./tls-identity.ts";
+export { checkServerId, type TlsIdentity } from "./tls-identity.ts";
