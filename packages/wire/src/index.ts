@@ -1,5 +1,4 @@
 export { jsonFormat } from "./json-format.ts";
-export type { OtherProtocols, ProtocolHandler } from "./socket-peer.ts";
 export { outgoingTerms } from "./call-terms.ts";
 export type { PeerCallers } from "./caller-facts.ts";
 export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
