@@ -17,7 +17,7 @@ import { tempFolder, waitFor } from "@hms/testkit";
 import { type SocketServer, serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./index.ts";
-import { type EchoContract, echoContract } from "./testing.ts";
+import { type EchoContract, echoContract } from "./testing/index.ts";
 
 const contract = echoContract();
 const key: ServiceKey = { environment: "default", serviceId: "hms.test", version: "v1" };

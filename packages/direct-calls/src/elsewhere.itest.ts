@@ -20,7 +20,7 @@ import { createTicketIdentity, createTicketPolicy } from "@hms/tickets";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDirectCalls, createElsewhere } from "./index.ts";
-import { type EchoContract, echoContract } from "./testing.ts";
+import { type EchoContract, echoContract } from "./testing/index.ts";
 
 const contract = echoContract();
 const key: ServiceKey = { environment: "default", serviceId: "hms.test", version: "v1" };

@@ -111,6 +111,10 @@ export class MemoryRegistry {
       lookup: (request, context) => this.#lookup(request, context),
       getContract: (request) => this.#getContract(request),
       watch: (request, context) => this.#watch(request, context),
+      list: ({ environment }) => {
+        const kept = [...this.#kept.values()].filter(({ key }) => key.environment === (environment || "default"));
+        return { services: kept.map(entryOf) };
+      },
       register: (request) => this.#register(request),
       unregister: (request) => this.#unregister(request),
       reportCalls: ({ calls }) => {

@@ -1,12 +1,12 @@
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { integrationOperations as operations } from "@hms/contracts";
+import type { KnownMethod } from "@hms/direct-calls";
 import { createClient, errorFromStatus, HmsError } from "@hms/kernel";
 import type { Connection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
-import type { KnownMethod } from "./service-methods.ts";
 
 const LONGEST_WAIT_MS = 30_000;
 

@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { UntypedContracts } from "@hms/direct-calls";
+import { type KnownMethod, ServiceMethods, UntypedContracts } from "@hms/direct-calls";
 import { keyOfContract, type ServiceKey } from "@hms/directory";
 import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
@@ -9,7 +9,7 @@ import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
-import { type KnownMethod, ServiceMethods } from "./service-methods.ts";
+
 import { type ConnectOptions, resolveSettings } from "./settings.ts";
 
 /** How one call is made. */

@@ -15,10 +15,10 @@ import {
   TimestampSchema,
   timestampFromDate,
 } from "@bufbuild/protobuf/wkt";
+import type { MessageTypes } from "@hms/direct-calls";
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
-import type { MessageTypes } from "./message-types.ts";
-import { isSpecial, scalarWord } from "./plain-value.ts";
+import { isSpecial, nameOf, scalarWord } from "./plain-value.ts";
 
 const DEEPEST = 100;
 const MOST_VIOLATIONS = 50;
@@ -107,11 +107,8 @@ function readFields(desc: DescMessage, value: unknown, place: Place): ReflectMes
 }
 
 function complainOfName(place: Place, name: string, desc: DescMessage): void {
-  const near = nearestName(
-    name,
-    desc.fields.map(({ localName }) => localName),
-  );
-  const there = desc.fields.map(({ localName }) => localName).join(", ") || "none";
+  const near = nearestName(name, desc.fields.map(nameOf));
+  const there = desc.fields.map(nameOf).join(", ") || "none";
   complain(
     place,
     near ? `is no field of ${desc.name}; did you mean ${near}?` : `is no field of ${desc.name}; it has ${there}.`,

@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, ScalarType, toJson } from "@bufbuild/
 import { type ReflectMessage, reflect, type ScalarValue } from "@bufbuild/protobuf/reflect";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { anyUnpack, type Duration, type Timestamp } from "@bufbuild/protobuf/wkt";
-import type { MessageTypes } from "./message-types.ts";
+import type { MessageTypes } from "@hms/direct-calls";
 
 /**
  * A message as values of the language: objects with the contract's names in camel case, int64 as bigint, bytes as
@@ -23,9 +23,14 @@ function plainFields(reflected: ReflectMessage, types: MessageTypes): Record<str
   for (const field of reflected.desc.fields) {
     const implicit = field.presence === IMPLICIT || field.fieldKind === "list" || field.fieldKind === "map";
     if ((!implicit || field.oneof) && !reflected.isSet(field)) continue;
-    plain[field.localName] = plainField(reflected, field, types);
+    plain[nameOf(field)] = plainField(reflected, field, types);
   }
   return plain;
+}
+
+/** How a field is called in the language: as in JSON, so that what schemas describe keeps its names. */
+export function nameOf({ jsonName, localName }: DescField): string {
+  return jsonName || localName;
 }
 
 /** google.protobuf.FeatureSet.FieldPresence.IMPLICIT: zero and absence are the same. */

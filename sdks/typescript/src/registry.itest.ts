@@ -60,7 +60,7 @@ describe("on the registry", () => {
       methods: {
         GetPatient: {
           ...patient,
-          handler: ({ patientId }: { patientId: string }) => ({ name: `Patient ${patientId}` }),
+          handler: ({ patient_id }: { patient_id: string }) => ({ name: `Patient ${patient_id}` }),
         },
       },
       ...connect("emr"),

@@ -1,3 +1,4 @@
+import { echoContract, openTestPlatform, type TestPlatform } from "@hms/direct-calls/testing";
 import { tempFolder, waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -16,7 +17,6 @@ import {
   UnauthenticatedError,
   UnimplementedError,
 } from "./index.ts";
-import { openTestPlatform, type TestPlatform } from "./testing/platform.ts";
 
 let stack = new AsyncDisposableStack();
 let platform: TestPlatform;
@@ -68,8 +68,8 @@ describe("a service and its caller", () => {
     await served({
       EvaluatePolicy: {
         ...evaluation,
-        handler: ({ policyId, resource }: { policyId: string; resource: Record<string, string> }) => ({
-          allowed: policyId === "p-1" && resource.kind === "file",
+        handler: ({ policy_id, resource }: { policy_id: string; resource: Record<string, string> }) => ({
+          allowed: policy_id === "p-1" && resource.kind === "file",
           score: 0.5,
         }),
       },
@@ -77,7 +77,7 @@ describe("a service and its caller", () => {
     const client = clientOf();
     const request = { policy_id: "p-1", resource: { kind: "file" } };
     expect(await client.call("evaluate_policy", request)).toEqual({ allowed: true, score: 0.5 });
-    await expect(client.call("EvaluatePolicy", { policy: "p-1" })).rejects.toThrow(/policy.*did you mean policyId/);
+    await expect(client.call("EvaluatePolicy", { policy: "p-1" })).rejects.toThrow(/policy.*did you mean policy_id/);
     await expect(client.call("EvaluatePolcy", {})).rejects.toThrow(
       "hms.cdf.debate v1 has no method EvaluatePolcy. Did you mean EvaluatePolicy?",
     );
@@ -120,7 +120,6 @@ describe("a service and its caller", () => {
   });
 
   test("with a generated contract speak its messages, typed and untyped alike", async () => {
-    const { echoContract } = await import("@hms/direct-calls/testing");
     const contract = echoContract("hms.cdf.debate.v1");
     await served(
       {
@@ -145,7 +144,6 @@ describe("a service and its caller", () => {
   });
 
   test("must fit together: methods without handler and handlers without method are named", async () => {
-    const { echoContract } = await import("@hms/direct-calls/testing");
     const contract = echoContract("hms.cdf.debate.v1");
     const none = () => ({});
     const methods = { Raed: none, Write: none, List: none, Collect: none, Converse: none };
@@ -200,7 +198,7 @@ describe("errors", () => {
 
   test("of an answer that does not fit are the service's, not the caller's", async () => {
     await served({ EvaluatePolicy: { ...evaluation, handler: () => ({ allowed: "perhaps" }) } });
-    await expect(clientOf().call("EvaluatePolicy", { policyId: "p" })).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(clientOf().call("EvaluatePolicy", { policy_id: "p" })).rejects.toMatchObject({ code: "INTERNAL" });
   });
 
   test("say which name or setting is wrong", () => {

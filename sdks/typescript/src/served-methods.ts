@@ -1,12 +1,12 @@
 import { create, type DescMethod, type DescService, type FileRegistry } from "@bufbuild/protobuf";
 import { ffiOptions, registry } from "@hms/contracts";
 import { descriptorSetOf, readContract, ruleOf } from "@hms/descriptors";
+import type { MessageTypes } from "@hms/direct-calls";
 import { keyOfContract } from "@hms/directory";
 import { type CallContext, HmsError, type MethodHandler, type ServiceRegistration } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
-import type { MessageTypes } from "./message-types.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
 

@@ -1,8 +1,12 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ServiceContract } from "@hms/directory";
 import { HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
-import type { MessageTypes } from "./message-types.ts";
+
+/** Finds message types by name, for what google.protobuf.Any may hold. */
+export interface MessageTypes {
+  getMessage(typeName: string): DescMessage | undefined;
+}
 
 /** A method and what its messages may hold. */
 export interface KnownMethod {

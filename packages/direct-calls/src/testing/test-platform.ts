@@ -1,15 +1,17 @@
 import { registry } from "@hms/contracts";
 import { contractOfSchemas, descriptorSetOf } from "@hms/descriptors";
-import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
 import { MemoryRegistry } from "@hms/directory/testing";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
 import { tempFolder } from "@hms/testkit";
 import { serveSocket } from "@hms/wire";
+import { createDirectCalls } from "../direct-calls.ts";
+import { createElsewhere } from "../elsewhere.ts";
 
 /** Who the tokens of tests are. */
 const PRINCIPALS: Record<string, Principal> = {
   anna: { kind: "user", id: "anna", roles: ["doctor"] },
+  operator: { kind: "operator", id: "operator" },
   svc: { kind: "service", id: "default/test-svc", environment: "default" },
 };
 
@@ -24,8 +26,8 @@ export interface TestPlatform extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts it; whoever has a token may do everything. */
-export async function openTestPlatform(): Promise<TestPlatform> {
+/** Starts it, at a path of its own by default; whoever has a token may do everything. */
+export async function openTestPlatform(at?: string): Promise<TestPlatform> {
   await using stack = new AsyncDisposableStack();
   const memory = new MemoryRegistry();
   memory.contractOf = ({ serviceId, version, methodSchemas }) => {
@@ -33,7 +35,7 @@ export async function openTestPlatform(): Promise<TestPlatform> {
     const { files } = contractOfSchemas({ serviceId, version, methods: methodSchemas });
     return descriptorSetOf(files.files);
   };
-  const path = `${stack.use(tempFolder()).path}/kernel.sock`;
+  const path = at ?? `${stack.use(tempFolder()).path}/kernel.sock`;
   const kernel = new Kernel({
     identity: { authenticate: ({ token }) => PRINCIPALS[token ?? ""] ?? anonymous },
     policy: {
