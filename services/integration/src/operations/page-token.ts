@@ -1,5 +1,5 @@
 import { HmsError } from "@hms/kernel";
-import { isUuid } from "./uuid.ts";
+import { isUuid } from "../uuid.ts";
 
 /** The last operation of a page. */
 export interface PagePlace {

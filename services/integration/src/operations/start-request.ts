@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import type { integrationOperations } from "@hms/contracts";
 import { type CallContext, type Kernel, type MethodEntry, principalName } from "@hms/kernel";
-import { methodUnknown, notUnary } from "./errors.ts";
+import { methodUnknown, notUnary } from "../errors.ts";
+import { v7 } from "../uuid.ts";
+import type { NewOperation } from "./operation-store.ts";
 import { decodePayload } from "./payload.ts";
-import type { NewOperation } from "./store.ts";
-import { v7 } from "./uuid.ts";
 
 const DEFAULT_TIMEOUT_MS = 3_600_000;
 const DEFAULT_KEEP_MS = 86_400_000;

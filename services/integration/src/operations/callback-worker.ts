@@ -1,9 +1,9 @@
 import { create, type DescMessage, fromJson, toJson } from "@bufbuild/protobuf";
 import { integrationOperations } from "@hms/contracts";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
-import { methodUnknown } from "./errors.ts";
+import { methodUnknown } from "../errors.ts";
 import { type OperationRecord, operationMessage } from "./operation-record.ts";
-import type { OperationStore } from "./store.ts";
+import type { OperationStore } from "./operation-store.ts";
 
 const { OperationSchema } = integrationOperations;
 

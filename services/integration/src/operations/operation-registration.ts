@@ -9,14 +9,14 @@ import {
   principalName,
 } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
-import { cancelledOnRequest, keyTaken, operationUnknown } from "./errors.ts";
+import { cancelledOnRequest, keyTaken, operationUnknown } from "../errors.ts";
+import { isUuid } from "../uuid.ts";
 import { errorBytes } from "./operation-attempt.ts";
 import { hasEnded, type OperationRecord, operationMessage, stateName } from "./operation-record.ts";
+import type { OperationStore } from "./operation-store.ts";
 import type { OperationWorker } from "./operation-worker.ts";
 import { readPageToken, writePageToken } from "./page-token.ts";
 import { readStartRequest } from "./start-request.ts";
-import type { OperationStore } from "./store.ts";
-import { isUuid } from "./uuid.ts";
 
 /** How long a call without a deadline waits for PostgreSQL. */
 const PATIENCE_MS = 10_000;

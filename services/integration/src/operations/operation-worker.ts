@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
-import { cancelledOnRequest, outOfTime, stopping } from "./errors.ts";
+import { cancelledOnRequest, outOfTime, stopping } from "../errors.ts";
 import { attemptOperation, errorBytes } from "./operation-attempt.ts";
-import type { ClaimedOperation, OperationStore } from "./store.ts";
+import type { ClaimedOperation, OperationStore } from "./operation-store.ts";
 
 /** What a worker works with. */
 export interface OperationWorkerOptions {

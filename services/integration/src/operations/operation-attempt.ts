@@ -1,9 +1,9 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { ffiOptions, status } from "@hms/contracts";
 import { errorToStatus, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
-import { cancelledOnRequest, interrupted, methodUnknown, outOfTime } from "./errors.ts";
+import { cancelledOnRequest, interrupted, methodUnknown, outOfTime } from "../errors.ts";
+import type { ClaimedOperation, OperationEnd } from "./operation-store.ts";
 import { decodePayload, encodePayload } from "./payload.ts";
-import type { ClaimedOperation, OperationEnd } from "./store.ts";
 
 /** How an attempt came out: the operation has ended, or is to be tried again. */
 export type AttemptOutcome = OperationEnd | { retryAfterMs: number };

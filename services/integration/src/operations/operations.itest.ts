@@ -1,6 +1,7 @@
 import { fromBinary, fromJsonString, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { integrationOperations, registry } from "@hms/contracts";
+import { openEventLog } from "@hms/events";
 import {
   anonymous,
   type CallContext,
@@ -14,7 +15,12 @@ import {
 import { openTestDatabase, waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
-import { createIntegrationService, type IntegrationTables, integrationMigrations } from "./index.ts";
+import {
+  type IntegrationTables,
+  integrationComponents,
+  integrationMigrations,
+  openIntegrationService,
+} from "../index.ts";
 
 const { OperationService, OperationState, PayloadCodec } = integrationOperations;
 const { LookupRequestSchema, LookupResponseSchema } = registry;
@@ -70,17 +76,19 @@ class Process {
 }
 
 async function openDatabase() {
-  const options = { service: "integration", migrations: integrationMigrations };
-  return stack.use(await openTestDatabase<IntegrationTables>(options));
+  const options = { service: "integration", migrations: integrationMigrations, components: integrationComponents };
+  const own = stack.use(await openTestDatabase<IntegrationTables>(options));
+  return { ...own, events: stack.use(await openEventLog({ source: own.source })) };
 }
 
 type Database = Awaited<ReturnType<typeof openDatabase>>;
 
-function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number } = {}) {
+async function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number } = {}) {
   const running = new Process();
   Object.assign(running.handlers, handlers);
-  const service = createIntegrationService({
+  const service = await openIntegrationService({
     database: own.database,
+    events: own.events,
     kernel: running.kernel,
     pollMs: 50,
     graceMs: 200,
@@ -115,7 +123,7 @@ describe("an operation", () => {
   test("answers at once, runs on behalf of its caller, and keeps its answer", async () => {
     const seen: CallContext[] = [];
     const release = Promise.withResolvers<void>();
-    const { as } = serve(await openDatabase(), {
+    const { as } = await serve(await openDatabase(), {
       lookup: async ({ serviceId }, context) => {
         seen.push(context);
         await release.promise;
@@ -136,7 +144,7 @@ describe("an operation", () => {
   });
 
   test("takes and gives JSON", async () => {
-    const { as } = serve(await openDatabase(), { lookup: ({ serviceId }) => ({ service: { serviceId } }) });
+    const { as } = await serve(await openDatabase(), { lookup: ({ serviceId }) => ({ service: { serviceId } }) });
     const request = new TextEncoder().encode('{"serviceId": "hms.b"}');
     const started = await as(anna).startOperation({ ...lookup(""), request, codec: PayloadCodec.JSON });
     const { operation } = await as(anna).waitOperation({ operationId: idOf(started) });
@@ -145,7 +153,7 @@ describe("an operation", () => {
   });
 
   test("is refused at once if nobody offers the method, it streams, or the request is not its request", async () => {
-    const { as } = serve(await openDatabase(), {});
+    const { as } = await serve(await openDatabase(), {});
     const start = as(anna).startOperation;
     await expect(start({ service: "no.such.v1.Thing", method: "Do" })).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(start({ ...lookup("a"), method: "Watch" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -157,7 +165,7 @@ describe("an operation", () => {
   });
 
   test("is seen by its caller and the operator only", async () => {
-    const { as } = serve(await openDatabase(), { lookup: () => ({}) });
+    const { as } = await serve(await openDatabase(), { lookup: () => ({}) });
     const operationId = idOf(await as(anna).startOperation(lookup("a")));
     await expect(as(otto).getOperation({ operationId })).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(as(otto).cancelOperation({ operationId })).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -166,7 +174,7 @@ describe("an operation", () => {
   });
 
   test("is listed newest first, a page at a time, by state", async () => {
-    const { as } = serve(await openDatabase(), { lookup: () => ({}) });
+    const { as } = await serve(await openDatabase(), { lookup: () => ({}) });
     const ids: string[] = [];
     for (let n = 0; n < 5; n += 1) ids.unshift(idOf(await as(anna).startOperation(lookup("a"))));
     for (const operationId of ids) await as(anna).waitOperation({ operationId });
@@ -181,7 +189,7 @@ describe("an operation", () => {
     const lookupFails = () => {
       throw new HmsError("NOT_FOUND", "There is no such thing.", { reason: "NO_THING" });
     };
-    const { as } = serve(await openDatabase(), { lookup: lookupFails });
+    const { as } = await serve(await openDatabase(), { lookup: lookupFails });
     const operationId = idOf(await as(anna).startOperation(lookup("a")));
     const { operation } = await as(anna).waitOperation({ operationId });
     expect(operation).toMatchObject({ state: OperationState.FAILED, attempts: 1, error: { code: 5 } });
@@ -189,7 +197,7 @@ describe("an operation", () => {
   });
 
   test("is authorized again when it runs", async () => {
-    const { as, process } = serve(await openDatabase(), { lookup: () => ({}) });
+    const { as, process } = await serve(await openDatabase(), { lookup: () => ({}) });
     // The caller is let in; before the operation runs, the right is taken away.
     const started = as(anna).startOperation(lookup("a"));
     process.denied.add("anna");
@@ -199,7 +207,7 @@ describe("an operation", () => {
 
   test("with the same idempotency key is the same operation, and another request is refused", async () => {
     let calls = 0;
-    const { as } = serve(await openDatabase(), {
+    const { as } = await serve(await openDatabase(), {
       lookup: () => {
         calls += 1;
         return {};
@@ -219,7 +227,7 @@ describe("an operation", () => {
 
   test("that is cancelled stops its handler and ends as cancelled", async () => {
     let stopped: unknown;
-    const { as } = serve(await openDatabase(), {
+    const { as } = await serve(await openDatabase(), {
       lookup: (_, { signal }) =>
         new Promise((_resolve, reject) => {
           signal.addEventListener("abort", () => {
@@ -242,7 +250,7 @@ describe("an operation", () => {
   });
 
   test("that takes longer than its time ends as timed out", async () => {
-    const { as } = serve(await openDatabase(), { lookup: () => new Promise(() => {}) });
+    const { as } = await serve(await openDatabase(), { lookup: () => new Promise(() => {}) });
     const started = await as(anna).startOperation({ ...lookup("a"), timeout: durationFromMs(150) });
     const { operation } = await as(anna).waitOperation({ operationId: idOf(started) });
     expect(operation).toMatchObject({ state: OperationState.TIMED_OUT, error: { code: 4 } });
@@ -250,7 +258,7 @@ describe("an operation", () => {
 
   test("whose callee is away is tried again until it is there", async () => {
     let calls = 0;
-    const { as } = serve(await openDatabase(), {
+    const { as } = await serve(await openDatabase(), {
       unregister: () => {
         calls += 1;
         if (calls === 1) throw new HmsError("UNAVAILABLE", "Nobody is there.", { reason: "NOT_CONNECTED" });
@@ -264,7 +272,7 @@ describe("an operation", () => {
 
   test("tells its callback how it ended, again until it is heard", async () => {
     const heard: string[] = [];
-    const { as } = serve(await openDatabase(), {
+    const { as } = await serve(await openDatabase(), {
       lookup: ({ serviceId }) => ({ service: { serviceId } }),
       list: (_, { metadata }) => {
         heard.push(metadata["x-hms-idempotency-key"] ?? "");
@@ -279,7 +287,7 @@ describe("an operation", () => {
   });
 
   test("is there over a socket as well", async () => {
-    const { kernel, as } = serve(await openDatabase(), { lookup: () => ({}) });
+    const { kernel, as } = await serve(await openDatabase(), { lookup: () => ({}) });
     const path = `${(await import("node:fs")).mkdtempSync(`${(await import("node:os")).tmpdir()}/hms-op-`)}/s.sock`;
     stack.use(await serveSocket(kernel, { path }));
     const transport = stack.use(connectSocket({ path, token: "anna" }));
@@ -295,7 +303,7 @@ describe("when the process that runs an operation goes away", () => {
 
   test("without a word, another one takes it up if its method may be repeated", async () => {
     const own = await openDatabase();
-    const first = serve(own, { lookup: hanging }, { leaseMs: 300 });
+    const first = await serve(own, { lookup: hanging }, { leaseMs: 300 });
     const operationId = idOf(await first.as(anna).startOperation(lookup("a")));
     await waitFor(
       async () => (await first.as(anna).getOperation({ operationId })).operation?.state === OperationState.RUNNING,
@@ -307,7 +315,7 @@ describe("when the process that runs an operation goes away", () => {
     await sql`update operation set state = 'running', attempts = attempts + 1, lease_until = clock_timestamp()`.execute(
       own.database.db,
     );
-    const second = serve(own, { lookup: () => ({}) });
+    const second = await serve(own, { lookup: () => ({}) });
     const { operation } = await second.as(anna).waitOperation({ operationId });
     expect(operation?.state).toBe(OperationState.SUCCEEDED);
     expect(operation?.attempts).toBeGreaterThanOrEqual(3);
@@ -318,7 +326,7 @@ describe("when the process that runs an operation goes away", () => {
     const service = "hms.sys.integration.v1.OperationService";
     const start = { service, method: "StartOperation", request: new Uint8Array() };
     const { sql } = await import("kysely");
-    const first = serve(own, {});
+    const first = await serve(own, {});
     const operationId = idOf(await first.as(anna).startOperation({ ...start, timeout: durationFromMs(60_000) }));
     await first.as(anna).waitOperation({ operationId });
     await sql`update operation set state = 'running', ended_at = null, lease_until = clock_timestamp() - interval '1 s'`.execute(
@@ -330,14 +338,14 @@ describe("when the process that runs an operation goes away", () => {
 
   test("by being stopped, it leaves what may be repeated to the next one", async () => {
     const own = await openDatabase();
-    const first = serve(own, { lookup: hanging });
+    const first = await serve(own, { lookup: hanging });
     const operationId = idOf(await first.as(anna).startOperation(lookup("a")));
     await waitFor(
       async () => (await first.as(anna).getOperation({ operationId })).operation?.state === OperationState.RUNNING,
       { describe: "the operation runs" },
     );
     await first.service[Symbol.asyncDispose]();
-    const second = serve(own, { lookup: () => ({}) });
+    const second = await serve(own, { lookup: () => ({}) });
     const { operation } = await second.as(anna).waitOperation({ operationId });
     expect(operation).toMatchObject({ state: OperationState.SUCCEEDED, attempts: 2 });
   });
@@ -352,7 +360,7 @@ test("a hundred operations in two processes are each served once", async () => {
       return {};
     },
   };
-  const both = [serve(own, handlers), serve(own, handlers)];
+  const both = [await serve(own, handlers), await serve(own, handlers)];
   const ids = await Promise.all(
     Array.from({ length: 100 }, async (_, n) =>
       idOf(await (both[n % 2] ?? both[0])!.as(anna).startOperation(lookup(`s.${n}`))),
