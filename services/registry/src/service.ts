@@ -102,7 +102,8 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     async registerForeign(request, context) {
       if (foreign === undefined) throw noForeignServers();
       const server = readForeign(request, context.principal);
-      const changed = await patiently(context, () => foreign.register(server, { onlyIfKnown: false }));
+      const registrations = await foreign.read(server, untilEnd(context));
+      const changed = await patiently(context, () => foreign.put(server, registrations, { onlyIfKnown: false }));
       const services = await patiently(context, () => store.findAll(changed ?? []));
       return { services: services.map(({ entry }) => entry) };
     },
