@@ -1,9 +1,14 @@
-import { registry as registryContract } from "@hms/contracts";
+import { policy as policyContract, registry as registryContract } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
 import { PolicyBook } from "@hms/policies";
-import { createRegistryService, type RegistryTables, registryMigrations } from "@hms/service-registry";
+import {
+  announceServices,
+  createRegistryService,
+  type RegistryTables,
+  registryMigrations,
+} from "@hms/service-registry";
 import { openTestDatabase, tempFolder, waitFor } from "@hms/testkit";
 import { serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -44,6 +49,17 @@ async function platform() {
   const path = `${stack.use(tempFolder()).path}/kernel.sock`;
   const server = await serveSocket(kernel, { path, graceMs: 100 });
   stack.defer(() => server.close({ graceMs: 0 }));
+  const failures: unknown[] = [];
+  const announcement = announceServices({
+    registry: registryFor(componentPrincipal("server")),
+    services: [registryContract.RegistryService, policyContract.PolicyService],
+    address: server.address,
+    instanceId: "server",
+    onFailure: (failure) => failures.push(failure),
+  });
+  stack.use(announcement);
+  await announcement.registered;
+  expect(failures).toEqual([]);
   return { policies, connect: (token: string) => ({ registryUrl: `unix:${path}`, token }) };
 }
 
