@@ -56,6 +56,18 @@ async function registerForeign(
   return { services: services.map(({ entry }) => entry) };
 }
 
+/** The methods that answer for contracts. */
+function contractMethods(store: RegistryStore, patiently: Patience) {
+  const keyOf = (request: Parameters<typeof readKey>[0]) =>
+    readKey({ ...request, version: request.version || DEFAULT_VERSION });
+  return {
+    getContract: async (request: registry.GetContractRequest, context: CallContext) =>
+      getContract(store, keyOf(request), (work) => patiently(context, work)),
+    checkContract: async (request: registry.CheckContractRequest, context: CallContext) =>
+      checkContract(store, { key: keyOf(request), request }, (work) => patiently(context, work)),
+  };
+}
+
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
   const { store, registrations, hub, access, patiently, untilEnd } = parts;
@@ -104,15 +116,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
-    async getContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return getContract(store, key, (work) => patiently(context, work));
-    },
-
-    async checkContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return checkContract(store, { key, request }, (work) => patiently(context, work));
-    },
+    ...contractMethods(store, patiently),
 
     registerForeign: (request, context) => registerForeign(parts, request, context),
 
