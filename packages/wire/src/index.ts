@@ -1,3 +1,4 @@
+export { jsonFormat } from "./json-format.ts";
 export { outgoingTerms } from "./call-terms.ts";
 export type { PeerCallers } from "./caller-facts.ts";
 export { listenOnFile, type SocketFile } from "./socket-file.ts";
