@@ -1,5 +1,5 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { Principal } from "@hms/kernel";
+import { componentPrincipal, type Principal } from "@hms/kernel";
 import { testTransports } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterEach, describe, expect, test } from "vitest";
@@ -11,8 +11,9 @@ afterEach(async () => {
   stack = new AsyncDisposableStack();
 });
 
-const anna: Principal = { kind: "service", id: "default/anna" };
-const bert: Principal = { kind: "service", id: "default/bert" };
+// Parts of the platform, which may register every service id.
+const anna = componentPrincipal("anna");
+const bert = componentPrincipal("bert");
 const operator: Principal = { kind: "operator", id: "operator" };
 const denied = { code: "PERMISSION_DENIED", details: { reason: "SERVICE_ID_OWNED" } };
 
