@@ -3,9 +3,10 @@ import { ChangeSignal, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { CoalescedTask } from "./coalesced-task.ts";
 import type { Consumer, GroupParts } from "./consumer.ts";
-import { deliver, type Outcome } from "./delivery.ts";
+import type { Outcome } from "./delivery.ts";
 import type { LogRow } from "./event-row.ts";
 import { PageSize } from "./page-size.ts";
+import { isPassing } from "./passing-failure.ts";
 import { behindRetention } from "./relay.ts";
 import { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
@@ -45,6 +46,7 @@ export class LeaseLane implements Consumer {
   #isHalted = false;
   #hasSuspect = false;
   #loop: Promise<void> = Promise.resolve();
+  #watching: Disposable | undefined;
 
   constructor(parts: GroupParts, { fresh }: { fresh: boolean }) {
     this.#parts = parts;
@@ -55,6 +57,7 @@ export class LeaseLane implements Consumer {
 
   /** Begins to deliver. */
   start(): void {
+    if (this.#fresh) this.#watching = this.#parts.head.watch(() => this.#wakes.notify());
     this.#loop = this.#run();
   }
 
@@ -75,7 +78,7 @@ export class LeaseLane implements Consumer {
       } catch (error) {
         if (signal.aborted) return;
         const failure = HmsError.from(error);
-        if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
+        if (!isPassing(failure)) this.#parts.failed(failure);
         await delay(100, undefined, { signal }).catch(() => {});
       }
     }
@@ -83,15 +86,11 @@ export class LeaseLane implements Consumer {
 
   /** Waits for the log to grow, a handler to end, a lease to be due, or a refresh. */
   async #idle(signal: AbortSignal): Promise<void> {
-    const { head } = this.#parts;
-    const waitMs = Math.max(0, this.#againAt - performance.now());
-    const either = new AbortController();
-    const both = AbortSignal.any([signal, either.signal]);
-    const ignore = () => {};
-    const waits = [this.#wakes.next(both, waitMs).catch(ignore)];
-    if (this.#fresh && this.#slots.free > 0) waits.push(head.beyond(this.#scannedTo, both, waitMs).catch(ignore));
-    await Promise.race(waits);
-    either.abort();
+    const canFetch = this.#fresh && !this.#isHalted && this.#waiting.length < this.#parts.settings.concurrency;
+    if (canFetch && this.#parts.head.position > this.#scannedTo) return;
+    const isFull = this.#slots.free - this.#waiting.length <= 0;
+    const waitMs = isFull ? POLL_MS : Math.max(0, this.#againAt - performance.now());
+    await this.#wakes.next(signal, waitMs).catch(() => {});
   }
 
   async #fetch(): Promise<number> {
@@ -158,12 +157,12 @@ export class LeaseLane implements Consumer {
 
   async #deliver(leased: Leased): Promise<void> {
     const { row, attempts, error, isSuspect } = leased;
-    const { settings, delivery } = this.#parts;
+    const { settings, desk } = this.#parts;
     // Handed out so often that its last answers never came: whoever had it died or overslept.
     const outcome: Outcome =
       attempts > settings.maxDeliver
         ? { kind: "term", error: error || "Handed out again and again without an answer." }
-        : await deliver(row, attempts, delivery);
+        : await desk.deliver(row, attempts);
     try {
       await retryWhileUnavailable(() => this.#settle(leased, outcome), { deadlineMs: STORE_DEADLINE_MS });
     } catch (failure) {
@@ -208,8 +207,8 @@ export class LeaseLane implements Consumer {
 
   async stop(): Promise<void> {
     const { store } = this.#parts;
+    this.#watching?.[Symbol.dispose]();
     this.#end.abort();
-    this.#wakes.notify();
     await this.#loop;
     await Promise.all(this.#running);
     await this.#saving[Symbol.asyncDispose]();

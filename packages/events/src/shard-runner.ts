@@ -1,9 +1,10 @@
 import { ChangeSignal, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { GroupParts } from "./consumer.ts";
-import { deliver, type Outcome } from "./delivery.ts";
+import type { Outcome } from "./delivery.ts";
 import type { LogRow } from "./event-row.ts";
 import type { HeldShard, StoredRetry } from "./group-store.ts";
+import { isPassing } from "./passing-failure.ts";
 import type { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
 
@@ -22,18 +23,20 @@ export interface ShardContext extends GroupParts {
   mayStart(): boolean;
   /** Something is to be stored. */
   progressed(): void;
-  /** An event has left the queue. */
-  consumed(row: LogRow): void;
+  /** An event has left the queue, in which so many are left. */
+  consumed(row: LogRow, left: number): void;
 }
 
 /** Delivers the events of one shard one after the other, for as long as this member holds it. */
 export class ShardRunner {
   readonly shard: number;
   readonly epoch: number;
-  /** Everything up to here has been read from the log. */
+  /** Everything up to here has been taken from the log. */
   read: number;
   /** The log let go of the next event. */
   isHalted = false;
+  /** It is being given back. */
+  isReleasing = false;
   readonly #context: ShardContext;
   readonly #queue: LogRow[] = [];
   readonly #wakes = new ChangeSignal();
@@ -43,7 +46,6 @@ export class ShardRunner {
   #suspects: number;
   #saved: number;
   #unsaved = 0;
-  #isReleasing = false;
   readonly #running: Promise<void>;
 
   constructor(context: ShardContext, held: HeldShard, retries: readonly StoredRetry[]) {
@@ -81,11 +83,17 @@ export class ShardRunner {
     return this.#queue.reduce((sum, row) => sum + sizeOf(row), 0);
   }
 
-  /** Adds an event unless it has been added before. */
-  push(row: LogRow): void {
-    if (row.position <= this.read || this.#end.signal.aborted) return;
-    this.#queue.push(row);
-    this.#wakes.notify();
+  /**
+   * Takes the events of a stretch of the log that ends at `reached`, all of them or, once it is stopped, none: then
+   * `cursor` must not move past what nobody will handle. Returns what it has taken.
+   */
+  accept(rows: readonly LogRow[], reached: number): LogRow[] {
+    if (this.#end.signal.aborted || reached <= this.read) return [];
+    const news = rows.filter(({ position }) => position > this.read);
+    this.#queue.push(...news);
+    this.read = reached;
+    if (news.length > 0) this.#wakes.notify();
+    return news;
   }
 
   /** What was asked of mayStart() may have changed. */
@@ -102,7 +110,7 @@ export class ShardRunner {
 
   /** Begins nothing new; resolves once the handler that runs has answered. */
   async release(): Promise<void> {
-    this.#isReleasing = true;
+    this.isReleasing = true;
     this.stop();
     await this.#running;
   }
@@ -122,7 +130,7 @@ export class ShardRunner {
         const failure = HmsError.from(error);
         if (this.#end.signal.aborted) return;
         // The event stays at the front; nothing of it has been stored as done.
-        if (failure.code !== "UNAVAILABLE") failed(failure);
+        if (!isPassing(failure)) failed(failure);
         await this.#pause(1000);
       }
     }
@@ -163,18 +171,18 @@ export class ShardRunner {
   }
 
   async #handOver(row: LogRow, attempt: number): Promise<void> {
-    const { slots, delivery, settings } = this.#context;
+    const { slots, desk, settings } = this.#context;
     if (attempt > settings.maxDeliver) return await this.#bury(row, attempt - 1, INTERRUPTED);
     if (!slots.tryTake()) await slots.take();
     let outcome: Outcome;
     try {
       // Waiting for a slot may have taken long.
       if (this.#end.signal.aborted || !this.#context.mayStart()) return;
-      outcome = await deliver(row, attempt, delivery);
+      outcome = await desk.deliver(row, attempt);
     } finally {
       slots.release();
     }
-    if (this.#end.signal.aborted && !this.#isReleasing) return;
+    if (this.#end.signal.aborted && !this.isReleasing) return;
     await this.#settle(row, attempt, outcome);
   }
 
@@ -222,7 +230,7 @@ export class ShardRunner {
     this.#queue.shift();
     this.#unsaved += 1;
     if (this.#suspects > 0) this.#suspects -= 1;
-    this.#context.consumed(row);
+    this.#context.consumed(row, this.#queue.length);
     this.#context.progressed();
   }
 }
