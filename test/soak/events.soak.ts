@@ -1,6 +1,11 @@
 import { waitFor } from "@hms/testkit";
 import { expect, test } from "vitest";
-import { openCrashArena, orderBroken, unexplainedRepeats, victims } from "../../packages/events/src/testing/crash-arena.ts";
+import {
+  openCrashArena,
+  orderBroken,
+  unexplainedRepeats,
+  victims,
+} from "../../packages/events/src/testing/crash-arena.ts";
 
 /** How many processes are killed. */
 const KILLS = Number(process.env.HMS_SOAK_ROUNDS ?? 200);

@@ -21,7 +21,8 @@ const extensions = {
   exttimestamp: "2023-03-31T15:12:00Z",
   extbinary: "TWE=",
 };
-const without = (name: keyof typeof minimal) => Object.fromEntries(Object.entries(minimal).filter(([key]) => key !== name));
+const without = (name: keyof typeof minimal) =>
+  Object.fromEntries(Object.entries(minimal).filter(([key]) => key !== name));
 
 const VALID: Record<string, object> = {
   validMinimal: minimal,

@@ -86,7 +86,8 @@ export function cloudEventProblems(value: unknown): FieldViolation[] {
   }
   const problems: FieldViolation[] = [];
   for (const name of REQUIRED) {
-    if ((value as Record<string, unknown>)[name] === undefined) problems.push({ field: name, description: "is missing." });
+    if ((value as Record<string, unknown>)[name] === undefined)
+      problems.push({ field: name, description: "is missing." });
   }
   for (const [field, attribute] of Object.entries(value)) {
     if (attribute === undefined || field === "data") continue;

@@ -5,7 +5,11 @@ import { cloudEventProblems } from "./cloud-event.ts";
 import { contractEvent, contractMessage } from "./contract-event.ts";
 
 describe("an event of a contract", () => {
-  const event = contractEvent(DurationSchema, { seconds: 7n }, { type: "test.waited", source: "/test", partitionkey: "one" });
+  const event = contractEvent(
+    DurationSchema,
+    { seconds: 7n },
+    { type: "test.waited", source: "/test", partitionkey: "one" },
+  );
 
   test("names the message in dataschema and carries it as bytes", () => {
     expect(event).toMatchObject({

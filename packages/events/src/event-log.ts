@@ -168,7 +168,11 @@ class LogOfProcess implements EventLog {
     return subscription;
   }
 
-  async #startConsumer(parts: ConsumerParts, settings: SubscriptionSettings, group: string | undefined): Promise<Consumer> {
+  async #startConsumer(
+    parts: ConsumerParts,
+    settings: SubscriptionSettings,
+    group: string | undefined,
+  ): Promise<Consumer> {
     await this.#head.refresh();
     if (group === undefined) {
       const consumer = new EphemeralConsumer(parts, await startPosition(this.#database, settings.from));

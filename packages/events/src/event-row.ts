@@ -64,7 +64,8 @@ function outboxProblems(event: CloudEvent, data: Uint8Array | null | string): Fi
   for (const [field, most] of Object.entries(MOST_BYTES)) {
     const value = event[field];
     if (value !== undefined && typeof value !== "string") problems.push({ field, description: "is not a string." });
-    else if (value && Buffer.byteLength(value) > most) problems.push({ field, description: `has more than ${most} bytes.` });
+    else if (value && Buffer.byteLength(value) > most)
+      problems.push({ field, description: `has more than ${most} bytes.` });
   }
   if (event.hmsposition !== undefined) problems.push({ field: "hmsposition", description: "is given by the log." });
   return problems;

@@ -69,7 +69,9 @@ const DEAD_LETTER_PAGE = 100;
 /** A handle on a group by its name. */
 export function groupHandle({ database, environment, name }: GroupHandleOptions): GroupHandle {
   const idOf = async (): Promise<number> => {
-    const query = sql<{ id: number }>`select id from consumer_group where environment = ${environment} and name = ${name}`;
+    const query = sql<{
+      id: number;
+    }>`select id from consumer_group where environment = ${environment} and name = ${name}`;
     const [row] = await rowsOf(database, query);
     if (row) return row.id;
     const place = environment === "" ? "" : ` in the environment ${environment}`;

@@ -107,7 +107,8 @@ export class LeaseLane implements Consumer {
     const mayTakeSuspect = !this.#hasSuspect && answered.length < free;
     const suspects = mayTakeSuspect ? await store.leaseAgain("unanswered", 1, settings.ackWaitMs) : [];
     const found = answered.length + suspects.length;
-    if (found < free && suspects.length === 0) this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
+    if (found < free && suspects.length === 0)
+      this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
     this.#hasSuspect ||= suspects.length > 0;
     for (const { attempts, error, ...row } of answered) this.#waiting.push({ row, attempts, error, isSuspect: false });
     for (const { attempts, error, ...row } of suspects) this.#waiting.push({ row, attempts, error, isSuspect: true });

@@ -104,7 +104,8 @@ export class OrderedConsumer implements Consumer {
     const { store, member, settings } = this.#parts;
     const startedAt = performance.now();
     const state = await store.state();
-    if (!state) throw new HmsError("NOT_FOUND", `The group ${this.#parts.group} has been deleted.`, { reason: "NO_GROUP" });
+    if (!state)
+      throw new HmsError("NOT_FOUND", `The group ${this.#parts.group} has been deleted.`, { reason: "NO_GROUP" });
     this.#paused = state.paused;
     this.#topics = state.topic_pattern;
     const held = await store.hold(member, settings.leaseMs);

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import type { LogRow } from "./event-row.ts";
 import { PageSize } from "./page-size.ts";
 
-const rows = (count: number, bytes: number) => Array.from({ length: count }, () => ({ data: Buffer.alloc(bytes) }) as LogRow);
+const rows = (count: number, bytes: number) =>
+  Array.from({ length: count }, () => ({ data: Buffer.alloc(bytes) }) as LogRow);
 
 test("pages grow to a thousand small events, and shrink to eight of the largest", () => {
   const size = new PageSize();

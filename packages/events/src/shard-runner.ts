@@ -9,7 +9,7 @@ import type { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
 
 /** So many events may be done and not yet stored: no more are repeated after a crash. */
-export const MOST_UNSAVED = 64;
+const MOST_UNSAVED = 64;
 /** From so many owners on that died in a row, it is asked which event they die of. */
 const DROPS_OF_A_LOOP = 2;
 const INTERRUPTED = "The process ended while it handled the event.";

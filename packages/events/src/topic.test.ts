@@ -36,7 +36,13 @@ describe("a pattern", () => {
 
   test("of several matches what one of them matches", () => {
     const expression = new RegExp(topicExpression(["a.b", "c.*"]) ?? "");
-    expect(["a.b", "c.d", "a.d", "xa.b", "c.dx"].map((topic) => expression.test(topic))).toEqual([true, true, false, false, true]);
+    expect(["a.b", "c.d", "a.d", "xa.b", "c.dx"].map((topic) => expression.test(topic))).toEqual([
+      true,
+      true,
+      false,
+      false,
+      true,
+    ]);
   });
 
   test.each(["a.*.b", "**", "*", "*.*.**"])("may be %s", (pattern) => {

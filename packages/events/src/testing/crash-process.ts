@@ -1,7 +1,7 @@
 import { writeSync } from "node:fs";
 import type { InstancePaths } from "@hms/config";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
-import { openEventLog, openOutbox, outboxTables, type CloudEvent } from "../index.ts";
+import { type CloudEvent, openEventLog, openOutbox, outboxTables } from "../index.ts";
 
 /** What a process of the crash tests does until it is killed. */
 export interface CrashOrder {
@@ -57,7 +57,13 @@ const log = await openEventLog({ source, relay: role === "relay", onFailure, dea
 say("ready");
 if (role === "publisher") {
   const migrations = new URL(order.migrations);
-  const database = await openServiceDatabase({ source, service: "crash", migrations, components: [outboxTables], deadlineMs: 60_000 });
+  const database = await openServiceDatabase({
+    source,
+    service: "crash",
+    migrations,
+    components: [outboxTables],
+    deadlineMs: 60_000,
+  });
   await publish(order, await openOutbox({ log, database }));
 } else if (role !== "relay") {
   const limits = order.poison === undefined ? { ackWaitMs: 2000, maxDeliver: 20 } : { ackWaitMs: 300, maxDeliver: 2 };
