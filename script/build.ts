@@ -19,4 +19,7 @@ await build.write({
   sourcemap: false,
 });
 await build.close();
+// The reference page's viewer is a file that browsers load, not a module: it comes along as it is, with its licence.
+const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
+for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });

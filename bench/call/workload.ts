@@ -72,7 +72,9 @@ export function pipelineKernel(): Kernel {
   const unused = () => {
     throw new HmsError("UNIMPLEMENTED", "Not part of the bench.");
   };
-  const implementation = { register: unused, unregister: unused, list: unused, watch: unused, lookup: () => RESPONSE };
-  kernel.register(implement(registry.RegistryService, implementation));
+  const { RegistryService } = registry;
+  const others = Object.fromEntries(RegistryService.methods.map(({ localName }) => [localName, unused]));
+  const implementation = { ...others, lookup: () => RESPONSE } as never;
+  kernel.register(implement(RegistryService, implementation));
   return kernel;
 }

@@ -1,20 +1,16 @@
-import { openAuditSpool } from "@hms/audit-spool";
-import type { InstanceNetwork, InstancePaths } from "@hms/config";
-import { agent, deployment as deploymentContract, mesh, registry as registryContract } from "@hms/contracts";
-import { componentPrincipal, createClient, Kernel } from "@hms/kernel";
-import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
-import { type ConnectionSource, connectionSource, openServiceDatabase } from "@hms/postgres";
-import { createProcessRuntime } from "@hms/provider-process";
-import { createDeploymentService, type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
-import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
-import {
-  announceServices,
-  createRegistryService,
-  type RegistryTables,
-  registryMigrations,
-} from "@hms/service-registry";
+import { chmod } from "node:fs/promises";
+import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
+import { registry } from "@hms/contracts";
+import { openEventLog } from "@hms/events";
+import { componentPrincipal, type Kernel } from "@hms/kernel";
+import { connectionSource } from "@hms/postgres";
+import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
-import { connectSocket, serveSocket } from "@hms/wire";
+import { type SocketServer, serveSocket } from "@hms/wire";
+import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
+import { openEdge } from "./open-edge.ts";
+import { openKernel } from "./open-kernel.ts";
+import { openServices } from "./open-services.ts";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -25,80 +21,43 @@ export interface ServerOptions {
   log: Logger;
 }
 
-/** The database may still be starting when the server does. */
-const DATABASE_PATIENCE_MS = 60_000;
-
-/** Composes all services into one process and serves them on the installation's socket. */
-export async function openServer({ paths, network, databaseUrl, log }: ServerOptions): Promise<AsyncDisposable> {
+/** Composes all services into one process and serves them on the installation's sockets. */
+export async function openServer(options: ServerOptions): Promise<AsyncDisposable> {
+  const { paths, databaseUrl, log } = options;
   await using stack = new AsyncDisposableStack();
-  const kernel = openKernel(paths, stack, log);
-  const databases = await openDatabases(connectionSource(paths, databaseUrl), stack);
+  const kernels = openKernel(paths, stack, log);
+  const { kernel, replicaKernel } = kernels;
+  const source = connectionSource(paths, databaseUrl);
+  const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
+  const [databases, events] = await Promise.all([
+    openDatabases(source, stack),
+    openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
+  ]);
+  stack.use(events);
+  await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const registry = stack.use(createRegistryService({ database: databases.registry }));
-  kernel.register(registry.registration);
-  const meshService = stack.use(createMeshService({ database: databases.mesh, network }));
-  kernel.register(meshService.registration);
-
-  const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
-  stack.defer(() => agentTransport.close());
-  const runtime = createProcessRuntime(createClient(agent.AgentService, agentTransport));
-  const deployment = stack.use(
-    createDeploymentService({
-      database: databases.deployment,
-      mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
-      runtime,
-      log,
-    }),
-  );
-  kernel.register(deployment.registration);
-
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
-  stack.use(
-    announceServices({
-      registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),
-      services: [registryContract.RegistryService, mesh.MeshService, deploymentContract.DeploymentService],
-      address: `unix:${paths.kernelSocket}`,
-      instanceId: "server",
-      onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
-    }),
-  );
+  const { http1 } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1 } }));
+  stack.use(await serveReplicas(replicaKernel, paths));
+  stack.use(announceOwn(kernel, paths, log));
   return stack.move();
 }
 
-function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): Kernel {
-  const audit = stack.use(
-    openAuditSpool({
-      directory: `${paths.data}/audit/server`,
-      onChange: (accepts, reason) =>
-        accepts
-          ? log.info("the audit spool accepts events again")
-          : log.error("the audit spool is full: nothing may change", { reason }),
-    }),
-  );
-  const identity = createTokenIdentity([
-    [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
-    [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
-  ]);
-  const policy = createLocalPolicy({
-    dataplane: ["mesh:read", "mesh:report"],
-    "hms.sys.deployment": ["mesh:read", "mesh:write"],
-    server: ["registry:register"],
-  });
-  return new Kernel({ identity, policy, audit });
+/** Answers deployed services, whoever their uid is: nothing there is answered without a token. */
+async function serveReplicas(kernel: Kernel, paths: InstancePaths): Promise<SocketServer> {
+  ensureFfiFolders(paths);
+  const server = await serveSocket(kernel, { path: paths.ffiSocket });
+  await chmod(paths.ffiSocket, 0o666);
+  return server;
 }
 
-async function openDatabases(source: ConnectionSource, stack: AsyncDisposableStack) {
-  const deadlineMs = DATABASE_PATIENCE_MS;
-  const [registry, meshDatabase, deployment] = await Promise.all([
-    openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations, deadlineMs }),
-    openServiceDatabase<MeshTables>({ source, service: "mesh", migrations: meshMigrations, deadlineMs }),
-    openServiceDatabase<DeploymentTables>({
-      source,
-      service: "deployment",
-      migrations: deploymentMigrations,
-      deadlineMs,
-    }),
-  ]);
-  for (const database of [registry, meshDatabase, deployment]) stack.use(database);
-  return { registry, mesh: meshDatabase, deployment };
+/** Registers what this process serves itself. */
+function announceOwn(kernel: Kernel, paths: InstancePaths, log: Logger): AsyncDisposable {
+  return announceServices({
+    registry: kernel.client(registry.RegistryService, componentPrincipal("server")),
+    services: new Set([...kernel.methods()].map(({ desc }) => desc.parent)),
+    address: `unix:${paths.kernelSocket}`,
+    instanceId: "server",
+    onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
+  });
 }

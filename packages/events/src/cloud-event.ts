@@ -3,7 +3,7 @@ import { isRfc3339 } from "./rfc3339.ts";
 
 /**
  * A CloudEvent 1.0. Attributes are members; `data` is a Uint8Array, or for a JSON content type (the default) any JSON
- * value, or a string.
+ * value, or a string. Bytes of a JSON content type must be JSON; they are kept as they are.
  */
 export interface CloudEvent {
   readonly specversion: "1.0";

@@ -38,11 +38,20 @@ export interface LogRow {
   data: Buffer | null;
 }
 
+function isJson(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function encodeData({ data, datacontenttype }: CloudEvent): Uint8Array | null | string {
   if (data === undefined || data === null) return null;
   if (isJsonType(datacontenttype)) {
     if (!(data instanceof Uint8Array)) return Buffer.from(JSON.stringify(data) ?? "null");
-    return "is bytes, but its content type is JSON: give the value, or another content type.";
+    return isJson(data) ? data : "is bytes that are no JSON, but its content type is: correct one of the two.";
   }
   if (data instanceof Uint8Array) return data;
   if (typeof data === "string" && isTextType(datacontenttype ?? "")) return Buffer.from(data);

@@ -13,11 +13,13 @@ export interface CallEnd {
   resource: string;
   /** `performance.now()` at its arrival. */
   started: number;
+  /** What it leaves in the audit log. */
+  auditLevel: ffiOptions.AuditLevel;
 }
 
 function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): void {
   const { method, principal, requestId } = end.context;
-  const withRequest = method.rule.auditLevel === ffiOptions.AuditLevel.REQUEST && end.input !== undefined;
+  const withRequest = end.auditLevel === ffiOptions.AuditLevel.REQUEST && end.input !== undefined;
   end.options.audit.record({
     time: new Date(),
     principal,
@@ -51,8 +53,14 @@ export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
 /** Tells audit and observer how a call ended, and hands its error on. */
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { method } = end.context;
+  const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
-  if (method.audited) record(end, code, error?.message ?? "");
-  end.options.observer?.finished(method, code, performance.now() - end.started);
+  if (end.auditLevel !== ffiOptions.AuditLevel.NONE) record(end, code, error?.message ?? "");
+  observer?.finished(method, code, performance.now() - end.started);
+  if (error !== undefined) {
+    observer?.failed?.(end.context, error);
+    if (end.context.trace === undefined) tracer?.failed(end.context, error, end.started);
+  }
+  end.context.trace?.end(error);
   return error;
 }

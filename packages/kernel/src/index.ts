@@ -10,14 +10,18 @@ export type {
   AuditEvent,
   AuditSink,
   CallObserver,
+  CallTrace,
+  CallTracer,
   Credentials,
   IdentitySource,
+  MethodName,
+  MethodSource,
   Policy,
   PolicyDecision,
   PolicyQuestion,
   RequestValidator,
 } from "./ports.ts";
-export { anonymous, componentPrincipal, type Principal } from "./principal.ts";
+export { anonymous, componentPrincipal, type Principal, principalName } from "./principal.ts";
 export {
   implement,
   type MethodHandler,

@@ -1,7 +1,9 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
+import { ffiOptions } from "@hms/contracts";
 import { CallContext, type Metadata } from "./call-context.ts";
-import { finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
+import { type CallEnd, finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
+import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
 import { guardDeadline, guardStream } from "./deadline.ts";
 import { HmsError } from "./hms-error.ts";
@@ -10,8 +12,12 @@ import { type MethodEntry, methodEntry, resourceOf } from "./method-entry.ts";
 import type {
   AuditSink,
   CallObserver,
+  CallTrace,
+  CallTracer,
   Credentials,
   IdentitySource,
+  MethodName,
+  MethodSource,
   Policy,
   PolicyDecision,
   RequestValidator,
@@ -25,7 +31,10 @@ export interface KernelOptions {
   policy: Policy;
   audit: AuditSink;
   observer?: CallObserver;
+  tracer?: CallTracer;
   validator?: RequestValidator;
+  /** What else can be called through this kernel; default: nothing. */
+  elsewhere?: MethodSource;
 }
 
 /** A call as a transport hands it in. */
@@ -50,6 +59,7 @@ export class Kernel {
   readonly options: KernelOptions;
   readonly #methods = new Map<string, MethodEntry>();
   readonly #byDesc = new Map<DescMethod, MethodEntry>();
+  readonly #changed = new ChangeSignal();
 
   constructor(options: KernelOptions) {
     this.options = options;
@@ -59,15 +69,17 @@ export class Kernel {
    * Makes a service callable.
    * @throws HmsError ALREADY_EXISTS if it is registered, INTERNAL if a method has no rule.
    */
-  register({ service, implementation }: ServiceRegistration): void {
+  register({ service, implementation, ruleOf }: ServiceRegistration): void {
     for (const method of service.methods) {
       const own = (implementation as Record<string, Handler>)[method.localName];
       if (own === undefined) throw new HmsError("INTERNAL", `${service.typeName} does not implement ${method.name}.`);
-      const entry = methodEntry(service, method, own.bind(implementation) as MethodEntry["handler"]);
+      const handler = own.bind(implementation) as MethodEntry["handler"];
+      const entry = methodEntry(method, handler, ruleOf);
       if (this.#methods.has(entry.name)) throw new HmsError("ALREADY_EXISTS", `${entry.name} is registered already.`);
       this.#methods.set(entry.name, entry);
       this.#byDesc.set(method, entry);
     }
+    this.changed.notify();
   }
 
   /** Finds a method by contract name ("hms.sys.mesh.v1.MeshService") and method name ("SetService"). */
@@ -75,9 +87,35 @@ export class Kernel {
     return this.#methods.get(`${service}/${method}`);
   }
 
-  /** Every registered method. */
+  /**
+   * Finds a method served here or, failing that, elsewhere; undefined if nobody offers it.
+   * @throws HmsError UNAVAILABLE if nobody can say.
+   */
+  resolve(name: MethodName): MethodEntry | undefined | Promise<MethodEntry | undefined> {
+    return this.find(name.service, name.method) ?? this.options.elsewhere?.find(name);
+  }
+
+  /** Every method registered here. */
   methods(): Iterable<MethodEntry> {
     return this.#methods.values();
+  }
+
+  /** The contracts of what can be called in an environment, here and elsewhere; those served here come first. */
+  *services(environment: string): Iterable<DescService> {
+    const here = new Set<string>();
+    for (const { desc } of this.#methods.values()) {
+      if (here.has(desc.parent.typeName)) continue;
+      here.add(desc.parent.typeName);
+      yield desc.parent;
+    }
+    for (const service of this.options.elsewhere?.services(environment) ?? []) {
+      if (!here.has(service.typeName)) yield service;
+    }
+  }
+
+  /** Wakes up when `services` answers differently. */
+  get changed(): ChangeSignal {
+    return this.options.elsewhere?.changed ?? this.#changed;
   }
 
   /**
@@ -118,7 +156,8 @@ export class Kernel {
     } catch (error) {
       const { deadlineAt, signal, metadata } = call;
       const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata });
-      const end = { options: this.options, context, input: undefined, resource: "", started };
+      const { auditLevel } = entry.rule;
+      const end = { options: this.options, context, input: undefined, resource: "", started, auditLevel };
       throw refuseUnknown(end, HmsError.from(error));
     }
   }
@@ -151,11 +190,14 @@ export class Kernel {
       attached: arrival.call.attach !== undefined,
     });
     arrival.call.attach?.(context);
-    const end = { options: this.options, context, input, resource: arrival.resource, started: arrival.started };
-    if (!arrival.decision.allowed) return Promise.reject(refuse(end, arrival.decision.reason));
+    const { resource, started, decision } = arrival;
+    const end = { options: this.options, context, input, resource, started, auditLevel: auditLevelOf(entry, decision) };
+    if (!decision.allowed) return Promise.reject(refuse(end, decision.reason));
     try {
-      this.#admit(entry, input, context);
-      const answer = (entry.handler as Handler)(input, context);
+      this.#admit(end);
+      const trace = this.#begin(context);
+      const handle = () => (entry.handler as Handler)(input, context);
+      const answer = trace === undefined ? handle() : trace.run(handle);
       const settled = answer instanceof Promise ? answer : Promise.resolve(answer);
       return guardDeadline(context, settled).then(
         (output) => {
@@ -171,16 +213,31 @@ export class Kernel {
     }
   }
 
-  #admit(entry: MethodEntry, input: unknown, context: CallContext): void {
+  async *#validEach(entry: MethodEntry, inputs: AsyncIterable<unknown>): AsyncGenerator<unknown> {
+    const { validator } = this.options;
+    for await (const input of inputs) {
+      validator?.validate(entry, input);
+      yield input;
+    }
+  }
+
+  #begin(context: CallContext): CallTrace | undefined {
+    context.trace = this.options.tracer?.begin(context);
+    return context.trace;
+  }
+
+  #admit({ context, input, auditLevel }: CallEnd): void {
     context.throwIfEnded();
-    if (entry.mutates && entry.audited && !this.options.audit.accepts) {
+    const { method } = context;
+    if (method.mutates && auditLevel !== ffiOptions.AuditLevel.NONE && !this.options.audit.accepts) {
       throw new HmsError(
         "RESOURCE_EXHAUSTED",
         "The audit spool is full, so nothing may change; reads go on. Free disk space in the data directory.",
         { reason: "AUDIT_SPOOL_FULL" },
       );
     }
-    this.options.validator?.validate(entry, input);
+    // The messages of a stream are checked as they come.
+    if (input !== undefined) this.options.validator?.validate(method, input);
   }
 
   /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
@@ -202,16 +259,19 @@ export class Kernel {
     const attached = call.attach !== undefined;
     const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached });
     call.attach?.(context);
-    const end = { options: this.options, context, input: single, resource, started };
+    const auditLevel = auditLevelOf(entry, decision);
+    const end = { options: this.options, context, input: single, resource, started, auditLevel };
     if (!decision.allowed) throw refuse(end, decision.reason);
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
     try {
-      this.#admit(entry, single, context);
-      const output = (entry.handler as Handler)(single ?? inputs, context);
+      this.#admit(end);
+      const trace = this.#begin(context);
+      const handle = () => (entry.handler as Handler)(single ?? this.#validEach(entry, inputs), context);
+      const output = trace === undefined ? handle() : trace.run(handle);
       if (kind === "client_streaming") {
         yield complete(entry.desc.output, await guardDeadline(context, Promise.resolve(output))) as MessageShape<O>;
       } else {
-        for await (const message of guardStream(context, output as AsyncIterable<unknown>)) {
+        for await (const message of guardStream(context, within(trace, output as AsyncIterable<unknown>))) {
           yield complete(entry.desc.output, message) as MessageShape<O>;
         }
       }
@@ -235,6 +295,24 @@ interface Arrival {
 interface JudgedArrival extends Arrival {
   resource: string;
   decision: PolicyDecision;
+}
+
+function auditLevelOf({ rule }: MethodEntry, decision: PolicyDecision): ffiOptions.AuditLevel {
+  return (decision.allowed ? decision.auditLevel : undefined) ?? rule.auditLevel;
+}
+
+/** A handler's messages, each of them made with its span as the current one. */
+function within<T>(trace: CallTrace | undefined, messages: AsyncIterable<T>): AsyncIterable<T> {
+  if (trace === undefined) return messages;
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = messages[Symbol.asyncIterator]();
+      return {
+        next: () => trace.run(() => inner.next()),
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
 }
 
 /** Handlers may answer with a part of a message; callers always get a whole one. */

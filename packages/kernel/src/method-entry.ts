@@ -1,4 +1,4 @@
-import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { HmsError } from "./hms-error.ts";
 
@@ -7,6 +7,8 @@ export interface MethodRule {
   readonly permission: string;
   /** Path of the request field that names the resource, as local field names; empty for none. */
   readonly resourcePath: readonly string[];
+  /** Names the resource of every call, where no field does: the service id for methods of users' services. */
+  readonly resource?: string;
   readonly auditLevel: ffiOptions.AuditLevel;
   readonly idempotency: ffiOptions.Idempotency;
 }
@@ -15,12 +17,12 @@ export interface MethodRule {
 export interface MethodEntry {
   /** "hms.sys.mesh.v1.MeshService/SetService". */
   readonly name: string;
+  /** Where the service lives that answers it elsewhere; undefined: it is served by this kernel. */
+  readonly environment?: string;
   readonly desc: DescMethod;
   readonly rule: MethodRule;
   /** True if a call may change something. */
   readonly mutates: boolean;
-  /** True if a finished call leaves an audit event. */
-  readonly audited: boolean;
   /** The service's handler, bound; its shape follows from the method's kind. */
   readonly handler: (input: never, context: never) => unknown;
 }
@@ -48,22 +50,24 @@ export function methodRule(method: DescMethod): MethodRule {
 }
 
 /** Builds the entry of one method of a service. */
-export function methodEntry(service: DescService, method: DescMethod, handler: MethodEntry["handler"]): MethodEntry {
-  const rule = methodRule(method);
-  const mutates = rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS;
+export function methodEntry(
+  desc: DescMethod,
+  handler: MethodEntry["handler"],
+  ruleOf: (method: DescMethod) => MethodRule = methodRule,
+): MethodEntry {
+  const rule = ruleOf(desc);
   return {
-    name: `${service.typeName}/${method.name}`,
-    desc: method,
+    name: `${desc.parent.typeName}/${desc.name}`,
+    desc,
     rule,
-    mutates,
-    audited: rule.auditLevel !== ffiOptions.AuditLevel.NONE,
+    mutates: rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS,
     handler,
   };
 }
 
-/** The value of the request's resource field, empty if the rule names none. */
+/** What a request is about: the rule's own resource or the value of its resource field, empty if it names none. */
 export function resourceOf(rule: MethodRule, request: unknown): string {
-  if (rule.resourcePath.length === 0) return "";
+  if (rule.resourcePath.length === 0) return rule.resource ?? "";
   let value: unknown = request;
   for (const part of rule.resourcePath) value = (value as Record<string, unknown> | undefined)?.[part];
   return typeof value === "string" ? value : "";

@@ -1,3 +1,8 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { ffiOptions } from "@hms/contracts";
+import type { CallContext } from "./call-context.ts";
+import type { ChangeSignal } from "./change-signal.ts";
+import type { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
 import type { Principal } from "./principal.ts";
 import type { StatusCodeName } from "./status-code.ts";
@@ -8,6 +13,10 @@ export interface Credentials {
   readonly transport: "in-process" | "socket" | "network";
   /** A bearer token, if the caller showed one. */
   readonly token?: string | undefined;
+  /** A ticket of the registry, if the caller showed one (docs/tickets.md). */
+  readonly ticket?: string | undefined;
+  /** The SPIFFE id of the caller's certificate, verified by the transport. */
+  readonly peer?: string | undefined;
 }
 
 /** Turns credentials into a principal. */
@@ -30,7 +39,13 @@ export interface PolicyQuestion {
 }
 
 /** What a policy answers; a denial says why. */
-export type PolicyDecision = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
+export type PolicyDecision =
+  | {
+      readonly allowed: true;
+      /** What the call leaves in the audit log; default: what its rule says. */
+      readonly auditLevel?: ffiOptions.AuditLevel;
+    }
+  | { readonly allowed: false; readonly reason: string };
 
 /** Decides who may call what; an error while deciding is a denial. */
 export interface Policy {
@@ -64,6 +79,50 @@ export interface AuditSink {
 export interface CallObserver {
   /** `durationMs` is wall time; a stream's is its whole life. */
   finished(method: MethodEntry, code: StatusCodeName, durationMs: number): void;
+  /** Sees every call that failed after it was let in, with the error's cause, which the caller never sees. */
+  failed?(context: CallContext, error: HmsError): void;
+}
+
+/** Follows calls with spans. */
+export interface CallTracer {
+  /** Begins the span of a call; undefined if it is not sampled: then it costs nothing more. */
+  begin(context: CallContext): CallTrace | undefined;
+  /** Says that a call that is not sampled has failed; `startedAt` is in `performance.now()` milliseconds. */
+  failed(context: CallContext, error: HmsError, startedAt: number): void;
+}
+
+/** The span of one call. */
+export interface CallTrace {
+  /** What calls made for this one carry (W3C Trace Context). */
+  readonly traceparent: string;
+  /** Does a piece of the handler's work with this span as the current one. */
+  run<T>(work: () => T): T;
+  /** Ends the span; called once. */
+  end(error: HmsError | undefined): void;
+}
+
+/** A method somebody asks for. */
+export interface MethodName {
+  /** "hms.cdf.debate.v1.DebateService". */
+  readonly service: string;
+  /** "CreateDebate". */
+  readonly method: string;
+  /** Where the service lives; "default" is one like any other. */
+  readonly environment: string;
+}
+
+/** Methods that are served elsewhere and can be called through this kernel; their handlers carry the call there. */
+export interface MethodSource {
+  /**
+   * The entry of a method, undefined if nobody offers it. What can be called does not change it: an instance that is
+   * away is found out by the call.
+   * @throws HmsError UNAVAILABLE if nobody can say.
+   */
+  find(name: MethodName): MethodEntry | undefined | Promise<MethodEntry | undefined>;
+  /** The contracts of what can be called in an environment, for routes and reference pages. */
+  services(environment: string): Iterable<DescService>;
+  /** Wakes up when what `services` answers has changed. */
+  readonly changed: ChangeSignal;
 }
 
 /** Checks a request's content against its contract. */

@@ -1,9 +1,20 @@
 /** Who makes a call. */
 export interface Principal {
-  /** What it is: a person at the operator's socket, a part of the platform, or nobody known. */
-  readonly kind: "operator" | "component" | "anonymous";
-  /** Unique within its kind: "operator", "hms.sys.deployment", "dataplane". */
+  /**
+   * What it is: a person at the operator's socket, a part of the platform, a deployed service, a known person or
+   * program from outside, or nobody known.
+   */
+  readonly kind: "operator" | "component" | "service" | "user" | "anonymous";
+  /** Unique within its kind: "operator", "hms.sys.deployment", "default/payment-svc", "anna". */
   readonly id: string;
+  /** What access policies go by; default none. */
+  readonly roles?: readonly string[];
+  /** True if it has shown a second factor; default false. */
+  readonly mfa?: boolean;
+  /** Where a deployed service lives, and where its calls go unless they say otherwise. */
+  readonly environment?: string;
+  /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
+  readonly endsAtMs?: number;
 }
 
 /** Nobody known; allowed nothing. */
@@ -12,4 +23,9 @@ export const anonymous: Principal = Object.freeze({ kind: "anonymous", id: "anon
 /** A part of the platform, by the id of its service or process. */
 export function componentPrincipal(id: string): Principal {
   return Object.freeze({ kind: "component", id });
+}
+
+/** A principal as tickets, audit events and operations name it: "user:anna", "service:default/payment-svc". */
+export function principalName({ kind, id }: Principal): string {
+  return `${kind}:${id}`;
 }

@@ -1,4 +1,5 @@
 export { surgeReplicas } from "./amount.ts";
+export { parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";
 export { formatViolations } from "./format-violations.ts";
@@ -6,6 +7,7 @@ export { manifestJsonSchema } from "./json-schema.ts";
 export type { KeyDescription } from "./key-description.ts";
 export { type Change, manifestDiff } from "./manifest-diff.ts";
 export type { Manifest } from "./manifest-schema.ts";
+export { nearestName } from "./nearest-name.ts";
 export { type ParseOptions, parseManifest } from "./parse-manifest.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export type { Surge } from "./schema-node.ts";

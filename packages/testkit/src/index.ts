@@ -1,8 +1,11 @@
+export { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
 export { freePort } from "./free-port.ts";
+export { machineSlowness } from "./machine-slowness.ts";
 export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";
 export { type TempFolder, tempFolder } from "./temp-folder.ts";
 export { type TempInstance, type TempInstanceOptions, tempInstance } from "./temp-instance.ts";
+export { type TestAuthority, type TestCertificate, testAuthority } from "./test-authority.ts";
 export {
   type EmptyDatabase,
   openEmptyDatabase,

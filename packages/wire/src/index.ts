@@ -1,2 +1,21 @@
-export { type ServeSocketOptions, type SocketServer, serveSocket } from "./socket-server.ts";
-export { type ConnectSocketOptions, connectSocket, type SocketTransport } from "./socket-transport.ts";
+export { jsonFormat } from "./json-format.ts";
+export { outgoingTerms } from "./call-terms.ts";
+export type { PeerCallers } from "./caller-facts.ts";
+export { listenOnFile, type SocketFile } from "./socket-file.ts";
+export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
+export {
+  type FrameServer,
+  type ServeFramesOptions,
+  type ServeSocketOptions,
+  type SocketServer,
+  serveFrames,
+  serveSocket,
+} from "./socket-server.ts";
+export {
+  type ConnectFramesOptions,
+  type ConnectSocketOptions,
+  connectFrames,
+  connectSocket,
+  type SocketTransport,
+} from "./socket-transport.ts";
+export { checkServerId, type TlsIdentity } from "./tls-identity.ts";

@@ -38,8 +38,9 @@ function registryKernel(own: Partial<RegistryHandlers>): Kernel {
     },
     audit: { accepts: true, record: () => {} },
   });
-  const all = { register: unused, unregister: unused, lookup: unused, list: unused, watch: unused, ...own };
-  kernel.register(implement(registry.RegistryService, all));
+  const { RegistryService } = registry;
+  const others = Object.fromEntries(RegistryService.methods.map(({ localName }) => [localName, unused]));
+  kernel.register(implement(RegistryService, { ...others, ...own } as RegistryHandlers));
   return kernel;
 }
 
@@ -69,11 +70,12 @@ export class Stage {
     return server;
   }
 
-  connect(options: ConnectSocketOptions & { firstStream?: number }): {
+  connect({ path, ...options }: ConnectSocketOptions & { firstStream?: number }): {
     transport: SocketTransport;
     client: RegistryClient;
   } {
-    const transport = new FrameTransport({ token: TOKEN, ...options });
+    const target = { address: { kind: "unix", path } } as const;
+    const transport = new FrameTransport({ token: TOKEN, ...options, target });
     this.defer(() => transport.close());
     return { transport, client: createClient(registry.RegistryService, transport) };
   }

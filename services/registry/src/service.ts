@@ -1,29 +1,35 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
-import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
-import { retryWhileUnavailable } from "@hms/postgres";
-import { invalid } from "./errors.ts";
+import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
+import type { Access } from "./access/open-access.ts";
+import { checkContract, getContract } from "./contract-answers.ts";
+import { invalid, noForeignServers } from "./errors.ts";
+import type { ForeignKeeper } from "./foreign-keeper.ts";
+import { readForeign } from "./foreign-request.ts";
 import { readListing, readSelection } from "./listing-request.ts";
 import { lookup } from "./lookup.ts";
 import { writePageToken } from "./page-token.ts";
-import { readRegistration, renewIntervalMs } from "./register-request.ts";
+import { mayReplaceOthers, readRegistration, renewIntervalMs } from "./register-request.ts";
 import type { Registrations } from "./registrations.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 import type { RegistryStore } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 import { watchServices } from "./watch-services.ts";
 
-/** How long a call without a deadline waits for PostgreSQL. */
-const PATIENCE_MS = 10_000;
 const DEFAULT_VERSION = "v1";
+
+/** Tries a call's work again while PostgreSQL is away, until its deadline. */
+export type Patience = <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
 
 /** What the handlers stand on. */
 export interface RegistryParts {
   store: RegistryStore;
   registrations: Registrations;
+  /** Absent: stock gRPC servers cannot be registered. */
+  foreign: ForeignKeeper | undefined;
   hub: WatchHub;
-  /** Settles when leases have been looked through after the start. */
-  ready: Promise<void>;
+  access: Access;
+  patiently: Patience;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
 }
@@ -35,35 +41,54 @@ function readKey(request: { environment: string; serviceId: string; version: str
   return key;
 }
 
+/** The methods that answer for contracts. */
+function contractMethods(store: RegistryStore, patiently: Patience) {
+  const keyOf = (request: Parameters<typeof readKey>[0]) =>
+    readKey({ ...request, version: request.version || DEFAULT_VERSION });
+  return {
+    getContract: async (request: registry.GetContractRequest, context: CallContext) =>
+      getContract(store, keyOf(request), (work) => patiently(context, work)),
+    checkContract: async (request: registry.CheckContractRequest, context: CallContext) =>
+      checkContract(store, { key: keyOf(request), request }, (work) => patiently(context, work)),
+  };
+}
+
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, hub, untilEnd } = parts;
-  /** Every method may safely be tried again while PostgreSQL is away. */
-  const patiently = async <T>(context: CallContext, work: () => Promise<T>): Promise<T> => {
-    const signal = untilEnd(context);
-    await parts.ready;
-    return retryWhileUnavailable(work, { signal, deadlineMs: context.remainingMs ?? PATIENCE_MS });
-  };
-
+  const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
-      const registration = readRegistration(request);
-      const end = await patiently(context, () => registrations.register(registration));
+      const registration = readRegistration(request, context.principal);
+      await patiently(context, () => access.ownership.claim(context.principal, registration));
+      const registered = await patiently(context, () => registrations.register(registration));
       return {
-        leaseExpiresAt: timestampFromDate(end),
+        leaseExpiresAt: timestampFromDate(registered.leaseExpiresAt),
+        ticketKey: registered.ticketKey,
+        warnings: registered.warnings,
         renewInterval: durationFromMs(renewIntervalMs(registration.leaseMs)),
       };
     },
 
     async unregister(request, context) {
       const key = readKey(request);
-      await patiently(context, () => registrations.unregister(key, request.instanceId));
+      const { principal } = context;
+      const removal = {
+        instanceId: request.instanceId,
+        principal: principalName(principal),
+        mayReplace: mayReplaceOthers(principal),
+      };
+      await patiently(context, () => access.ownership.mustOwn(principal, key));
+      await patiently(context, () => registrations.unregister(key, removal));
+      await patiently(context, () => access.ownership.handOver(principal, key));
       return {};
     },
 
     async lookup(request, context) {
       const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return { service: await lookup(store, key, (work) => patiently(context, work)) };
+      const service = await lookup(store, key, (work) => patiently(context, work));
+      const instanceIds = service.instances.map(({ instanceId }) => instanceId);
+      const tickets = await patiently(context, () => access.tickets.issue(key, instanceIds, context.principal));
+      return { service, tickets };
     },
 
     async list(request, context) {
@@ -76,11 +101,30 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
+    ...contractMethods(store, patiently),
+
+    async registerForeign(request, context) {
+      if (foreign === undefined) throw noForeignServers();
+      const server = readForeign(request, context.principal);
+      const registrations = await foreign.read(server, untilEnd(context));
+      const changed = await patiently(context, () => foreign.put(server, registrations, { onlyIfKnown: false }));
+      const services = await patiently(context, () => store.findAll(changed ?? []));
+      return { services: services.map(({ entry }) => entry) };
+    },
+
+    async reportCalls(request, context) {
+      const key = readKey(request);
+      await patiently(context, () => access.ownership.mustOwn(context.principal, key));
+      access.reports.record(key, request.calls);
+      return {};
+    },
+
     watch(request, context) {
       const selection = readSelection(request);
       return watchServices(selection, {
         store,
         hub,
+        revocations: () => access.revocations.current,
         signal: untilEnd(context),
         patiently: (work) => patiently(context, work),
       });

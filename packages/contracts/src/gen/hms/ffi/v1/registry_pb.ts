@@ -6,6 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Idempotency } from "./options_pb.ts";
 import { file_hms_ffi_v1_options } from "./options_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -13,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/ffi/v1/registry.proto.
  */
 export const file_hms_ffi_v1_registry: GenFile = /*@__PURE__*/
-  fileDesc("ChlobXMvZmZpL3YxL3JlZ2lzdHJ5LnByb3RvEgpobXMuZmZpLnYxIpcBCg9TZXJ2aWNlSW5zdGFuY2USEwoLaW5zdGFuY2VfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIoCgVzdGF0ZRgDIAEoDjIZLmhtcy5mZmkudjEuSW5zdGFuY2VTdGF0ZRI0ChBsZWFzZV9leHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL5AQoMU2VydmljZUVudHJ5EhIKCnNlcnZpY2VfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRI4CghtZXRhZGF0YRgEIAMoCzImLmhtcy5mZmkudjEuU2VydmljZUVudHJ5Lk1ldGFkYXRhRW50cnkSLgoJaW5zdGFuY2VzGAUgAygLMhsuaG1zLmZmaS52MS5TZXJ2aWNlSW5zdGFuY2USFAoMaGFzX2NvbnRyYWN0GAYgASgIGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKvAgoPUmVnaXN0ZXJSZXF1ZXN0EhIKCnNlcnZpY2VfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRITCgtpbnN0YW5jZV9pZBgEIAEoCRIPCgdhZGRyZXNzGAUgASgJEjsKCG1ldGFkYXRhGAYgAygLMikuaG1zLmZmaS52MS5SZWdpc3RlclJlcXVlc3QuTWV0YWRhdGFFbnRyeRIbChNmaWxlX2Rlc2NyaXB0b3Jfc2V0GAcgASgMEjEKDmxlYXNlX2R1cmF0aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ7ChBSZWdpc3RlclJlc3BvbnNlEjQKEGxlYXNlX2V4cGlyZXNfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDnJlbmV3X2ludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImIKEVVucmVnaXN0ZXJSZXF1ZXN0EhIKCnNlcnZpY2VfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRITCgtpbnN0YW5jZV9pZBgEIAEoCSIUChJVbnJlZ2lzdGVyUmVzcG9uc2UiSQoNTG9va3VwUmVxdWVzdBISCgpzZXJ2aWNlX2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkiOwoOTG9va3VwUmVzcG9uc2USKQoHc2VydmljZRgBIAEoCzIYLmhtcy5mZmkudjEuU2VydmljZUVudHJ5IsQBCgtMaXN0UmVxdWVzdBIPCgdwYXR0ZXJuGAEgASgJEhMKC2Vudmlyb25tZW50GAIgASgJEjcKCG1ldGFkYXRhGAMgAygLMiUuaG1zLmZmaS52MS5MaXN0UmVxdWVzdC5NZXRhZGF0YUVudHJ5EhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJTCgxMaXN0UmVzcG9uc2USKgoIc2VydmljZXMYASADKAsyGC5obXMuZmZpLnYxLlNlcnZpY2VFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNAoMV2F0Y2hSZXF1ZXN0Eg8KB3BhdHRlcm4YASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkiZAoNV2F0Y2hSZXNwb25zZRIoCgRraW5kGAEgASgOMhouaG1zLmZmaS52MS5XYXRjaEV2ZW50S2luZBIpCgdzZXJ2aWNlGAIgASgLMhguaG1zLmZmaS52MS5TZXJ2aWNlRW50cnkqbQoNSW5zdGFuY2VTdGF0ZRIeChpJTlNUQU5DRV9TVEFURV9VTlNQRUNJRklFRBAAEhwKGElOU1RBTkNFX1NUQVRFX0FWQUlMQUJMRRABEh4KGklOU1RBTkNFX1NUQVRFX1VOQVZBSUxBQkxFEAIqiwEKDldhdGNoRXZlbnRLaW5kEiAKHFdBVENIX0VWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIcChhXQVRDSF9FVkVOVF9LSU5EX0NVUlJFTlQQARIbChdXQVRDSF9FVkVOVF9LSU5EX1NZTkNFRBACEhwKGFdBVENIX0VWRU5UX0tJTkRfUkVNT1ZFRBADMooECg9SZWdpc3RyeVNlcnZpY2USbgoIUmVnaXN0ZXISGy5obXMuZmZpLnYxLlJlZ2lzdGVyUmVxdWVzdBocLmhtcy5mZmkudjEuUmVnaXN0ZXJSZXNwb25zZSInwvMYIwoRcmVnaXN0cnk6cmVnaXN0ZXISCnNlcnZpY2VfaWQYAiACEnQKClVucmVnaXN0ZXISHS5obXMuZmZpLnYxLlVucmVnaXN0ZXJSZXF1ZXN0Gh4uaG1zLmZmaS52MS5VbnJlZ2lzdGVyUmVzcG9uc2UiJ8LzGCMKEXJlZ2lzdHJ5OnJlZ2lzdGVyEgpzZXJ2aWNlX2lkGAIgAhJkCgZMb29rdXASGS5obXMuZmZpLnYxLkxvb2t1cFJlcXVlc3QaGi5obXMuZmZpLnYxLkxvb2t1cFJlc3BvbnNlIiPC8xgfCg1yZWdpc3RyeTpyZWFkEgpzZXJ2aWNlX2lkGAEgARJSCgRMaXN0EhcuaG1zLmZmaS52MS5MaXN0UmVxdWVzdBoYLmhtcy5mZmkudjEuTGlzdFJlc3BvbnNlIhfC8xgTCg1yZWdpc3RyeTpyZWFkGAEgARJXCgVXYXRjaBIYLmhtcy5mZmkudjEuV2F0Y2hSZXF1ZXN0GhkuaG1zLmZmaS52MS5XYXRjaFJlc3BvbnNlIhfC8xgTCg1yZWdpc3RyeTpyZWFkGAEgATABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChlobXMvZmZpL3YxL3JlZ2lzdHJ5LnByb3RvEgpobXMuZmZpLnYxIrYBCg9TZXJ2aWNlSW5zdGFuY2USEwoLaW5zdGFuY2VfaWQYASABKAkSDwoHYWRkcmVzcxgCIAEoCRIoCgVzdGF0ZRgDIAEoDjIZLmhtcy5mZmkudjEuSW5zdGFuY2VTdGF0ZRI0ChBsZWFzZV9leHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIdChVhbHRlcm5hdGl2ZV9hZGRyZXNzZXMYBSADKAkikgIKDFNlcnZpY2VFbnRyeRISCgpzZXJ2aWNlX2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSOAoIbWV0YWRhdGEYBCADKAsyJi5obXMuZmZpLnYxLlNlcnZpY2VFbnRyeS5NZXRhZGF0YUVudHJ5Ei4KCWluc3RhbmNlcxgFIAMoCzIbLmhtcy5mZmkudjEuU2VydmljZUluc3RhbmNlEhQKDGhhc19jb250cmFjdBgGIAEoCBIXCg9jb250cmFjdF9kaWdlc3QYByABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoADCg9SZWdpc3RlclJlcXVlc3QSEgoKc2VydmljZV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJEg8KB2FkZHJlc3MYBSABKAkSOwoIbWV0YWRhdGEYBiADKAsyKS5obXMuZmZpLnYxLlJlZ2lzdGVyUmVxdWVzdC5NZXRhZGF0YUVudHJ5EhsKE2ZpbGVfZGVzY3JpcHRvcl9zZXQYByABKAwSMQoObGVhc2VfZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoObWV0aG9kX3NjaGVtYXMYCSADKAsyGC5obXMuZmZpLnYxLk1ldGhvZFNjaGVtYRIdChVhbHRlcm5hdGl2ZV9hZGRyZXNzZXMYCiADKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsABCgxNZXRob2RTY2hlbWESDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIUCgxpbnB1dF9zY2hlbWEYAyABKAkSFQoNb3V0cHV0X3NjaGVtYRgEIAEoCRIYChBjbGllbnRfc3RyZWFtaW5nGAUgASgIEhgKEHNlcnZlcl9zdHJlYW1pbmcYBiABKAgSLAoLaWRlbXBvdGVuY3kYByABKA4yFy5obXMuZmZpLnYxLklkZW1wb3RlbmN5IloKEkNvbnRyYWN0RGlmZmVyZW5jZRIMCgRydWxlGAEgASgJEg8KB3N1YmplY3QYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEAoIYnJlYWtpbmcYBCABKAgiwQEKEFJlZ2lzdGVyUmVzcG9uc2USNAoQbGVhc2VfZXhwaXJlc19hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoOcmVuZXdfaW50ZXJ2YWwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKdGlja2V0X2tleRgDIAEoDBIwCgh3YXJuaW5ncxgEIAMoCzIeLmhtcy5mZmkudjEuQ29udHJhY3REaWZmZXJlbmNlIk4KEkdldENvbnRyYWN0UmVxdWVzdBISCgpzZXJ2aWNlX2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkiegoTR2V0Q29udHJhY3RSZXNwb25zZRIbChNmaWxlX2Rlc2NyaXB0b3Jfc2V0GAEgASgMEhcKD2NvbnRyYWN0X2RpZ2VzdBgCIAEoCRItCglzdG9yZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp8BChRDaGVja0NvbnRyYWN0UmVxdWVzdBISCgpzZXJ2aWNlX2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSGwoTZmlsZV9kZXNjcmlwdG9yX3NldBgEIAEoDBIwCg5tZXRob2Rfc2NoZW1hcxgFIAMoCzIYLmhtcy5mZmkudjEuTWV0aG9kU2NoZW1hIlsKFUNoZWNrQ29udHJhY3RSZXNwb25zZRIzCgtkaWZmZXJlbmNlcxgBIAMoCzIeLmhtcy5mZmkudjEuQ29udHJhY3REaWZmZXJlbmNlEg0KBWtub3duGAIgASgIItYBChZSZWdpc3RlckZvcmVpZ25SZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSEAoIc2VydmljZXMYAyADKAkSDwoHdmVyc2lvbhgEIAEoCRJCCghtZXRhZGF0YRgFIAMoCzIwLmhtcy5mZmkudjEuUmVnaXN0ZXJGb3JlaWduUmVxdWVzdC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJFChdSZWdpc3RlckZvcmVpZ25SZXNwb25zZRIqCghzZXJ2aWNlcxgBIAMoCzIYLmhtcy5mZmkudjEuU2VydmljZUVudHJ5IooBChJSZXBvcnRDYWxsc1JlcXVlc3QSEgoKc2VydmljZV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJEiUKBWNhbGxzGAUgAygLMhYuaG1zLmZmaS52MS5DYWxsUmVjb3JkIrQBCgpDYWxsUmVjb3JkEhEKCXJlY29yZF9pZBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZtZXRob2QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEgwKBGNvZGUYBSABKAUSDgoGcmVhc29uGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkSFAoMcmVxdWVzdF9qc29uGAggASgJIhUKE1JlcG9ydENhbGxzUmVzcG9uc2UiYgoRVW5yZWdpc3RlclJlcXVlc3QSEgoKc2VydmljZV9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJIhQKElVucmVnaXN0ZXJSZXNwb25zZSJJCg1Mb29rdXBSZXF1ZXN0EhIKCnNlcnZpY2VfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCSJgCg5Mb29rdXBSZXNwb25zZRIpCgdzZXJ2aWNlGAEgASgLMhguaG1zLmZmaS52MS5TZXJ2aWNlRW50cnkSIwoHdGlja2V0cxgCIAMoCzISLmhtcy5mZmkudjEuVGlja2V0Il0KBlRpY2tldBITCgtpbnN0YW5jZV9pZBgBIAEoCRIOCgZ0aWNrZXQYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixAEKC0xpc3RSZXF1ZXN0Eg8KB3BhdHRlcm4YASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSNwoIbWV0YWRhdGEYAyADKAsyJS5obXMuZmZpLnYxLkxpc3RSZXF1ZXN0Lk1ldGFkYXRhRW50cnkSEQoJcGFnZV9zaXplGAQgASgFEhIKCnBhZ2VfdG9rZW4YBSABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlMKDExpc3RSZXNwb25zZRIqCghzZXJ2aWNlcxgBIAMoCzIYLmhtcy5mZmkudjEuU2VydmljZUVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI0CgxXYXRjaFJlcXVlc3QSDwoHcGF0dGVybhgBIAEoCRITCgtlbnZpcm9ubWVudBgCIAEoCSJmCgpSZXZvY2F0aW9uEhEKCXByaW5jaXBhbBgBIAEoCRISCgpzZXJ2aWNlX2lkGAIgASgJEjEKDWlzc3VlZF9iZWZvcmUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpABCg1XYXRjaFJlc3BvbnNlEigKBGtpbmQYASABKA4yGi5obXMuZmZpLnYxLldhdGNoRXZlbnRLaW5kEikKB3NlcnZpY2UYAiABKAsyGC5obXMuZmZpLnYxLlNlcnZpY2VFbnRyeRIqCgpyZXZvY2F0aW9uGAMgASgLMhYuaG1zLmZmaS52MS5SZXZvY2F0aW9uKm0KDUluc3RhbmNlU3RhdGUSHgoaSU5TVEFOQ0VfU1RBVEVfVU5TUEVDSUZJRUQQABIcChhJTlNUQU5DRV9TVEFURV9BVkFJTEFCTEUQARIeChpJTlNUQU5DRV9TVEFURV9VTkFWQUlMQUJMRRACKqkBCg5XYXRjaEV2ZW50S2luZBIgChxXQVRDSF9FVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASHAoYV0FUQ0hfRVZFTlRfS0lORF9DVVJSRU5UEAESGwoXV0FUQ0hfRVZFTlRfS0lORF9TWU5DRUQQAhIcChhXQVRDSF9FVkVOVF9LSU5EX1JFTU9WRUQQAxIcChhXQVRDSF9FVkVOVF9LSU5EX1JFVk9LRUQQBDLzBwoPUmVnaXN0cnlTZXJ2aWNlEm4KCFJlZ2lzdGVyEhsuaG1zLmZmaS52MS5SZWdpc3RlclJlcXVlc3QaHC5obXMuZmZpLnYxLlJlZ2lzdGVyUmVzcG9uc2UiJ8LzGCMKEXJlZ2lzdHJ5OnJlZ2lzdGVyEgpzZXJ2aWNlX2lkGAIgAhJ0CgpVbnJlZ2lzdGVyEh0uaG1zLmZmaS52MS5VbnJlZ2lzdGVyUmVxdWVzdBoeLmhtcy5mZmkudjEuVW5yZWdpc3RlclJlc3BvbnNlIifC8xgjChFyZWdpc3RyeTpyZWdpc3RlchIKc2VydmljZV9pZBgCIAISZAoGTG9va3VwEhkuaG1zLmZmaS52MS5Mb29rdXBSZXF1ZXN0GhouaG1zLmZmaS52MS5Mb29rdXBSZXNwb25zZSIjwvMYHwoNcmVnaXN0cnk6cmVhZBIKc2VydmljZV9pZBgBIAESUgoETGlzdBIXLmhtcy5mZmkudjEuTGlzdFJlcXVlc3QaGC5obXMuZmZpLnYxLkxpc3RSZXNwb25zZSIXwvMYEwoNcmVnaXN0cnk6cmVhZBgBIAEScwoLR2V0Q29udHJhY3QSHi5obXMuZmZpLnYxLkdldENvbnRyYWN0UmVxdWVzdBofLmhtcy5mZmkudjEuR2V0Q29udHJhY3RSZXNwb25zZSIjwvMYHwoNcmVnaXN0cnk6cmVhZBIKc2VydmljZV9pZBgBIAESeQoNQ2hlY2tDb250cmFjdBIgLmhtcy5mZmkudjEuQ2hlY2tDb250cmFjdFJlcXVlc3QaIS5obXMuZmZpLnYxLkNoZWNrQ29udHJhY3RSZXNwb25zZSIjwvMYHwoNcmVnaXN0cnk6cmVhZBIKc2VydmljZV9pZBgBIAESfgoPUmVnaXN0ZXJGb3JlaWduEiIuaG1zLmZmaS52MS5SZWdpc3RlckZvcmVpZ25SZXF1ZXN0GiMuaG1zLmZmaS52MS5SZWdpc3RlckZvcmVpZ25SZXNwb25zZSIiwvMYHgoPcmVnaXN0cnk6aW1wb3J0EgdhZGRyZXNzGAIgAhJ3CgtSZXBvcnRDYWxscxIeLmhtcy5mZmkudjEuUmVwb3J0Q2FsbHNSZXF1ZXN0Gh8uaG1zLmZmaS52MS5SZXBvcnRDYWxsc1Jlc3BvbnNlIifC8xgjChFyZWdpc3RyeTpyZWdpc3RlchIKc2VydmljZV9pZBgBIAISVwoFV2F0Y2gSGC5obXMuZmZpLnYxLldhdGNoUmVxdWVzdBoZLmhtcy5mZmkudjEuV2F0Y2hSZXNwb25zZSIXwvMYEwoNcmVnaXN0cnk6cmVhZBgBIAEwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One running copy of a service that can be called.
@@ -29,7 +30,9 @@ export type ServiceInstance = Message<"hms.ffi.v1.ServiceInstance"> & {
   instanceId: string;
 
   /**
-   * Where it answers: "unix:/path/to.sock" or "http://127.0.0.1:20001".
+   * Where it answers, best first by scheme: "unix:/path/to.sock" (frames, gRPC and HTTP/1.1 by the first byte),
+   * "tcp://127.0.0.1:20001" (the same, loopback only), "tls://host:port" (frames over mutual TLS 1.3),
+   * "grpc://host:port", "grpcs://host:port" (mutual TLS), "http://host:port", "https://host:port" (Connect).
    *
    * @generated from field: string address = 2;
    */
@@ -48,6 +51,13 @@ export type ServiceInstance = Message<"hms.ffi.v1.ServiceInstance"> & {
    * @generated from field: google.protobuf.Timestamp lease_expires_at = 4;
    */
   leaseExpiresAt?: Timestamp | undefined;
+
+  /**
+   * Other addresses of the same instance.
+   *
+   * @generated from field: repeated string alternative_addresses = 5;
+   */
+  alternativeAddresses: string[];
 };
 
 /**
@@ -104,6 +114,13 @@ export type ServiceEntry = Message<"hms.ffi.v1.ServiceEntry"> & {
    * @generated from field: bool has_contract = 6;
    */
   hasContract: boolean;
+
+  /**
+   * Identifies the content of the stored contract; empty without one.
+   *
+   * @generated from field: string contract_digest = 7;
+   */
+  contractDigest: string;
 };
 
 /**
@@ -164,6 +181,21 @@ export type RegisterRequest = Message<"hms.ffi.v1.RegisterRequest"> & {
    * @generated from field: google.protobuf.Duration lease_duration = 8;
    */
   leaseDuration?: Duration | undefined;
+
+  /**
+   * Instead of file_descriptor_set: methods described by JSON Schemas. A method without schemas takes and answers any
+   * JSON object.
+   *
+   * @generated from field: repeated hms.ffi.v1.MethodSchema method_schemas = 9;
+   */
+  methodSchemas: MethodSchema[];
+
+  /**
+   * Other addresses of the same instance.
+   *
+   * @generated from field: repeated string alternative_addresses = 10;
+   */
+  alternativeAddresses: string[];
 };
 
 /**
@@ -172,6 +204,107 @@ export type RegisterRequest = Message<"hms.ffi.v1.RegisterRequest"> & {
  */
 export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
   messageDesc(file_hms_ffi_v1_registry, 2);
+
+/**
+ * A method described without protobuf.
+ *
+ * @generated from message hms.ffi.v1.MethodSchema
+ */
+export type MethodSchema = Message<"hms.ffi.v1.MethodSchema"> & {
+  /**
+   * In PascalCase, "GetPatient".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * JSON Schema (2020-12) of the parameters, as JSON text; empty: any object.
+   *
+   * @generated from field: string input_schema = 3;
+   */
+  inputSchema: string;
+
+  /**
+   * JSON Schema of the result, as JSON text; empty: any object.
+   *
+   * @generated from field: string output_schema = 4;
+   */
+  outputSchema: string;
+
+  /**
+   * Which sides send more than one message.
+   *
+   * @generated from field: bool client_streaming = 5;
+   */
+  clientStreaming: boolean;
+
+  /**
+   * @generated from field: bool server_streaming = 6;
+   */
+  serverStreaming: boolean;
+
+  /**
+   * What happens when a call is made twice; default: not repeatable.
+   *
+   * @generated from field: hms.ffi.v1.Idempotency idempotency = 7;
+   */
+  idempotency: Idempotency;
+};
+
+/**
+ * Describes the message hms.ffi.v1.MethodSchema.
+ * Use `create(MethodSchemaSchema)` to create a new message.
+ */
+export const MethodSchemaSchema: GenMessage<MethodSchema> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 3);
+
+/**
+ * One way in which a contract differs from the stored one.
+ *
+ * @generated from message hms.ffi.v1.ContractDifference
+ */
+export type ContractDifference = Message<"hms.ffi.v1.ContractDifference"> & {
+  /**
+   * The rule it breaks, in buf's words ("FIELD_SAME_TYPE").
+   *
+   * @generated from field: string rule = 1;
+   */
+  rule: string;
+
+  /**
+   * What it is about: "hms.emr.patient.v1.Patient.born", "hms.emr.patient.v1.PatientService/GetPatient".
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+
+  /**
+   * What changed, whom it breaks, what to do instead.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * True if callers of the stored contract would break: refused within a version.
+   *
+   * @generated from field: bool breaking = 4;
+   */
+  breaking: boolean;
+};
+
+/**
+ * Describes the message hms.ffi.v1.ContractDifference.
+ * Use `create(ContractDifferenceSchema)` to create a new message.
+ */
+export const ContractDifferenceSchema: GenMessage<ContractDifference> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 4);
 
 /**
  * @generated from message hms.ffi.v1.RegisterResponse
@@ -188,6 +321,20 @@ export type RegisterResponse = Message<"hms.ffi.v1.RegisterResponse"> & {
    * @generated from field: google.protobuf.Duration renew_interval = 2;
    */
   renewInterval?: Duration | undefined;
+
+  /**
+   * The key by which the instance checks tickets (HMAC-SHA256), 32 bytes; the same at each renewal.
+   *
+   * @generated from field: bytes ticket_key = 3;
+   */
+  ticketKey: Uint8Array;
+
+  /**
+   * Differences from the contract stored before that break nobody but are worth a look.
+   *
+   * @generated from field: repeated hms.ffi.v1.ContractDifference warnings = 4;
+   */
+  warnings: ContractDifference[];
 };
 
 /**
@@ -195,7 +342,306 @@ export type RegisterResponse = Message<"hms.ffi.v1.RegisterResponse"> & {
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 3);
+  messageDesc(file_hms_ffi_v1_registry, 5);
+
+/**
+ * @generated from message hms.ffi.v1.GetContractRequest
+ */
+export type GetContractRequest = Message<"hms.ffi.v1.GetContractRequest"> & {
+  /**
+   * @generated from field: string service_id = 1;
+   */
+  serviceId: string;
+
+  /**
+   * Default "v1".
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string environment = 3;
+   */
+  environment: string;
+};
+
+/**
+ * Describes the message hms.ffi.v1.GetContractRequest.
+ * Use `create(GetContractRequestSchema)` to create a new message.
+ */
+export const GetContractRequestSchema: GenMessage<GetContractRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 6);
+
+/**
+ * @generated from message hms.ffi.v1.GetContractResponse
+ */
+export type GetContractResponse = Message<"hms.ffi.v1.GetContractResponse"> & {
+  /**
+   * A serialized google.protobuf.FileDescriptorSet, complete with imports.
+   *
+   * @generated from field: bytes file_descriptor_set = 1;
+   */
+  fileDescriptorSet: Uint8Array;
+
+  /**
+   * @generated from field: string contract_digest = 2;
+   */
+  contractDigest: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp stored_at = 3;
+   */
+  storedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.ffi.v1.GetContractResponse.
+ * Use `create(GetContractResponseSchema)` to create a new message.
+ */
+export const GetContractResponseSchema: GenMessage<GetContractResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 7);
+
+/**
+ * @generated from message hms.ffi.v1.CheckContractRequest
+ */
+export type CheckContractRequest = Message<"hms.ffi.v1.CheckContractRequest"> & {
+  /**
+   * @generated from field: string service_id = 1;
+   */
+  serviceId: string;
+
+  /**
+   * Default "v1".
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string environment = 3;
+   */
+  environment: string;
+
+  /**
+   * Either this or method_schemas.
+   *
+   * @generated from field: bytes file_descriptor_set = 4;
+   */
+  fileDescriptorSet: Uint8Array;
+
+  /**
+   * @generated from field: repeated hms.ffi.v1.MethodSchema method_schemas = 5;
+   */
+  methodSchemas: MethodSchema[];
+};
+
+/**
+ * Describes the message hms.ffi.v1.CheckContractRequest.
+ * Use `create(CheckContractRequestSchema)` to create a new message.
+ */
+export const CheckContractRequestSchema: GenMessage<CheckContractRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 8);
+
+/**
+ * @generated from message hms.ffi.v1.CheckContractResponse
+ */
+export type CheckContractResponse = Message<"hms.ffi.v1.CheckContractResponse"> & {
+  /**
+   * Breaking ones first.
+   *
+   * @generated from field: repeated hms.ffi.v1.ContractDifference differences = 1;
+   */
+  differences: ContractDifference[];
+
+  /**
+   * Whether a contract is stored to compare with.
+   *
+   * @generated from field: bool known = 2;
+   */
+  known: boolean;
+};
+
+/**
+ * Describes the message hms.ffi.v1.CheckContractResponse.
+ * Use `create(CheckContractResponseSchema)` to create a new message.
+ */
+export const CheckContractResponseSchema: GenMessage<CheckContractResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 9);
+
+/**
+ * @generated from message hms.ffi.v1.RegisterForeignRequest
+ */
+export type RegisterForeignRequest = Message<"hms.ffi.v1.RegisterForeignRequest"> & {
+  /**
+   * "grpc://127.0.0.1:50051", or "grpcs://host:port" with the platform's certificate.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * @generated from field: string environment = 2;
+   */
+  environment: string;
+
+  /**
+   * Contract names ("helloworld.Greeter"); empty: all but grpc.*.
+   *
+   * @generated from field: repeated string services = 3;
+   */
+  services: string[];
+
+  /**
+   * The version of packages that name none; default "v1".
+   *
+   * @generated from field: string version = 4;
+   */
+  version: string;
+
+  /**
+   * @generated from field: map<string, string> metadata = 5;
+   */
+  metadata: { [key: string]: string };
+};
+
+/**
+ * Describes the message hms.ffi.v1.RegisterForeignRequest.
+ * Use `create(RegisterForeignRequestSchema)` to create a new message.
+ */
+export const RegisterForeignRequestSchema: GenMessage<RegisterForeignRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 10);
+
+/**
+ * @generated from message hms.ffi.v1.RegisterForeignResponse
+ */
+export type RegisterForeignResponse = Message<"hms.ffi.v1.RegisterForeignResponse"> & {
+  /**
+   * @generated from field: repeated hms.ffi.v1.ServiceEntry services = 1;
+   */
+  services: ServiceEntry[];
+};
+
+/**
+ * Describes the message hms.ffi.v1.RegisterForeignResponse.
+ * Use `create(RegisterForeignResponseSchema)` to create a new message.
+ */
+export const RegisterForeignResponseSchema: GenMessage<RegisterForeignResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 11);
+
+/**
+ * @generated from message hms.ffi.v1.ReportCallsRequest
+ */
+export type ReportCallsRequest = Message<"hms.ffi.v1.ReportCallsRequest"> & {
+  /**
+   * @generated from field: string service_id = 1;
+   */
+  serviceId: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string environment = 3;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string instance_id = 4;
+   */
+  instanceId: string;
+
+  /**
+   * @generated from field: repeated hms.ffi.v1.CallRecord calls = 5;
+   */
+  calls: CallRecord[];
+};
+
+/**
+ * Describes the message hms.ffi.v1.ReportCallsRequest.
+ * Use `create(ReportCallsRequestSchema)` to create a new message.
+ */
+export const ReportCallsRequestSchema: GenMessage<ReportCallsRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 12);
+
+/**
+ * A call that an instance answered on the strength of a ticket, or refused.
+ *
+ * @generated from message hms.ffi.v1.CallRecord
+ */
+export type CallRecord = Message<"hms.ffi.v1.CallRecord"> & {
+  /**
+   * Unique, so that a record sent twice is one.
+   *
+   * @generated from field: string record_id = 1;
+   */
+  recordId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * "PatientService/GetPatient".
+   *
+   * @generated from field: string method = 3;
+   */
+  method: string;
+
+  /**
+   * The principal as the ticket names it ("user:anna").
+   *
+   * @generated from field: string principal = 4;
+   */
+  principal: string;
+
+  /**
+   * The code the call ended with; PERMISSION_DENIED and UNAUTHENTICATED are denials.
+   *
+   * @generated from field: int32 code = 5;
+   */
+  code: number;
+
+  /**
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string request_id = 7;
+   */
+  requestId: string;
+
+  /**
+   * The request as JSON, where the audit level asks for it.
+   *
+   * @generated from field: string request_json = 8;
+   */
+  requestJson: string;
+};
+
+/**
+ * Describes the message hms.ffi.v1.CallRecord.
+ * Use `create(CallRecordSchema)` to create a new message.
+ */
+export const CallRecordSchema: GenMessage<CallRecord> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 13);
+
+/**
+ * @generated from message hms.ffi.v1.ReportCallsResponse
+ */
+export type ReportCallsResponse = Message<"hms.ffi.v1.ReportCallsResponse"> & {
+};
+
+/**
+ * Describes the message hms.ffi.v1.ReportCallsResponse.
+ * Use `create(ReportCallsResponseSchema)` to create a new message.
+ */
+export const ReportCallsResponseSchema: GenMessage<ReportCallsResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 14);
 
 /**
  * @generated from message hms.ffi.v1.UnregisterRequest
@@ -227,7 +673,7 @@ export type UnregisterRequest = Message<"hms.ffi.v1.UnregisterRequest"> & {
  * Use `create(UnregisterRequestSchema)` to create a new message.
  */
 export const UnregisterRequestSchema: GenMessage<UnregisterRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 4);
+  messageDesc(file_hms_ffi_v1_registry, 15);
 
 /**
  * @generated from message hms.ffi.v1.UnregisterResponse
@@ -240,7 +686,7 @@ export type UnregisterResponse = Message<"hms.ffi.v1.UnregisterResponse"> & {
  * Use `create(UnregisterResponseSchema)` to create a new message.
  */
 export const UnregisterResponseSchema: GenMessage<UnregisterResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 5);
+  messageDesc(file_hms_ffi_v1_registry, 16);
 
 /**
  * @generated from message hms.ffi.v1.LookupRequest
@@ -269,7 +715,7 @@ export type LookupRequest = Message<"hms.ffi.v1.LookupRequest"> & {
  * Use `create(LookupRequestSchema)` to create a new message.
  */
 export const LookupRequestSchema: GenMessage<LookupRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 6);
+  messageDesc(file_hms_ffi_v1_registry, 17);
 
 /**
  * @generated from message hms.ffi.v1.LookupResponse
@@ -279,6 +725,13 @@ export type LookupResponse = Message<"hms.ffi.v1.LookupResponse"> & {
    * @generated from field: hms.ffi.v1.ServiceEntry service = 1;
    */
   service?: ServiceEntry | undefined;
+
+  /**
+   * One for each instance, for the principal who asks: what it may call there. Empty if it may call nothing.
+   *
+   * @generated from field: repeated hms.ffi.v1.Ticket tickets = 2;
+   */
+  tickets: Ticket[];
 };
 
 /**
@@ -286,7 +739,40 @@ export type LookupResponse = Message<"hms.ffi.v1.LookupResponse"> & {
  * Use `create(LookupResponseSchema)` to create a new message.
  */
 export const LookupResponseSchema: GenMessage<LookupResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 7);
+  messageDesc(file_hms_ffi_v1_registry, 18);
+
+/**
+ * The right to call an instance, checked there without asking anybody (docs/tickets.md).
+ *
+ * @generated from message hms.ffi.v1.Ticket
+ */
+export type Ticket = Message<"hms.ffi.v1.Ticket"> & {
+  /**
+   * @generated from field: string instance_id = 1;
+   */
+  instanceId: string;
+
+  /**
+   * Goes with each call as metadata "authorization: Ticket <ticket>".
+   *
+   * @generated from field: string ticket = 2;
+   */
+  ticket: string;
+
+  /**
+   * At most 60 s away; ask again at half time.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 3;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.ffi.v1.Ticket.
+ * Use `create(TicketSchema)` to create a new message.
+ */
+export const TicketSchema: GenMessage<Ticket> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 19);
 
 /**
  * @generated from message hms.ffi.v1.ListRequest
@@ -329,7 +815,7 @@ export type ListRequest = Message<"hms.ffi.v1.ListRequest"> & {
  * Use `create(ListRequestSchema)` to create a new message.
  */
 export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 8);
+  messageDesc(file_hms_ffi_v1_registry, 20);
 
 /**
  * @generated from message hms.ffi.v1.ListResponse
@@ -351,7 +837,7 @@ export type ListResponse = Message<"hms.ffi.v1.ListResponse"> & {
  * Use `create(ListResponseSchema)` to create a new message.
  */
 export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 9);
+  messageDesc(file_hms_ffi_v1_registry, 21);
 
 /**
  * @generated from message hms.ffi.v1.WatchRequest
@@ -375,7 +861,42 @@ export type WatchRequest = Message<"hms.ffi.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 10);
+  messageDesc(file_hms_ffi_v1_registry, 22);
+
+/**
+ * Which tickets are revoked.
+ *
+ * @generated from message hms.ffi.v1.Revocation
+ */
+export type Revocation = Message<"hms.ffi.v1.Revocation"> & {
+  /**
+   * The principal as tickets name it; empty: everybody's.
+   *
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * Empty: for every service.
+   *
+   * @generated from field: string service_id = 2;
+   */
+  serviceId: string;
+
+  /**
+   * Tickets issued before this moment.
+   *
+   * @generated from field: google.protobuf.Timestamp issued_before = 3;
+   */
+  issuedBefore?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.ffi.v1.Revocation.
+ * Use `create(RevocationSchema)` to create a new message.
+ */
+export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_registry, 23);
 
 /**
  * @generated from message hms.ffi.v1.WatchResponse
@@ -387,9 +908,18 @@ export type WatchResponse = Message<"hms.ffi.v1.WatchResponse"> & {
   kind: WatchEventKind;
 
   /**
+   * With CURRENT and REMOVED.
+   *
    * @generated from field: hms.ffi.v1.ServiceEntry service = 2;
    */
   service?: ServiceEntry | undefined;
+
+  /**
+   * With REVOKED.
+   *
+   * @generated from field: hms.ffi.v1.Revocation revocation = 3;
+   */
+  revocation?: Revocation | undefined;
 };
 
 /**
@@ -397,7 +927,7 @@ export type WatchResponse = Message<"hms.ffi.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_registry, 11);
+  messageDesc(file_hms_ffi_v1_registry, 24);
 
 /**
  * Whether an instance may be called.
@@ -469,6 +999,13 @@ export const WatchEventKind = {
    * @generated from enum value: WATCH_EVENT_KIND_REMOVED = 3;
    */
   REMOVED: 3,
+
+  /**
+   * Tickets issued so far are worth nothing any more; instances refuse them, callers ask for new ones.
+   *
+   * @generated from enum value: WATCH_EVENT_KIND_REVOKED = 4;
+   */
+  REVOKED: 4,
 } as const;
 
 /**
@@ -531,6 +1068,47 @@ export const RegistryService: GenService<{
     methodKind: "unary";
     input: typeof ListRequestSchema;
     output: typeof ListResponseSchema;
+  },
+  /**
+   * The contract of a service version, as it was stored last; NOT_FOUND if the version has none.
+   *
+   * @generated from rpc hms.ffi.v1.RegistryService.GetContract
+   */
+  getContract: {
+    methodKind: "unary";
+    input: typeof GetContractRequestSchema;
+    output: typeof GetContractResponseSchema;
+  },
+  /**
+   * What would change if a contract were registered, and whether it would be refused; stores nothing.
+   *
+   * @generated from rpc hms.ffi.v1.RegistryService.CheckContract
+   */
+  checkContract: {
+    methodKind: "unary";
+    input: typeof CheckContractRequestSchema;
+    output: typeof CheckContractResponseSchema;
+  },
+  /**
+   * Makes the services of a stock gRPC server callable: reads its contracts by reflection, and keeps its instances
+   * available while it is alive (grpc.health.v1, or a connection where it has no health service).
+   *
+   * @generated from rpc hms.ffi.v1.RegistryService.RegisterForeign
+   */
+  registerForeign: {
+    methodKind: "unary";
+    input: typeof RegisterForeignRequestSchema;
+    output: typeof RegisterForeignResponseSchema;
+  },
+  /**
+   * Takes what instances have to tell of calls they answered without the platform: one audit event for each.
+   *
+   * @generated from rpc hms.ffi.v1.RegistryService.ReportCalls
+   */
+  reportCalls: {
+    methodKind: "unary";
+    input: typeof ReportCallsRequestSchema;
+    output: typeof ReportCallsResponseSchema;
   },
   /**
    * Sends the matching services as they are, SYNCED, then each change; a slow reader gets the newest state of each

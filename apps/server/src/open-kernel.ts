@@ -1,0 +1,46 @@
+import { openAuditSpool } from "@hms/audit-spool";
+import { hostEnvironment, type InstancePaths } from "@hms/config";
+import { Kernel } from "@hms/kernel";
+import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
+import { createRequestValidator } from "@hms/validation";
+import { openAccess, type ServerAccess } from "./open-access.ts";
+import { openElsewhere } from "./open-elsewhere.ts";
+
+/** A kernel and what it counts. */
+export interface ServerKernel {
+  readonly kernel: Kernel;
+  /** The same for callers at the socket of deployed services. */
+  readonly replicaKernel: Kernel;
+  readonly access: ServerAccess;
+  readonly metrics: CallMetrics;
+}
+
+/** The server's kernel with its ports: who callers are, what they may do, what is recorded. */
+export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerKernel {
+  const audit = stack.use(
+    openAuditSpool({
+      directory: `${paths.data}/audit/server`,
+      onChange: (accepts, reason) =>
+        accepts
+          ? log.info("the audit spool accepts events again")
+          : log.error("the audit spool is full: nothing may change", { reason }),
+    }),
+  );
+  const access = openAccess(paths, stack, log);
+  const { identity, replicaIdentity, policy } = access;
+  const metrics = createCallMetrics();
+  const observer = { finished: metrics.finished, failed: createCallLog(log).failed };
+  const { otlpEndpoint, traceRatio: ratio } = hostEnvironment();
+  const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
+  const validator = createRequestValidator();
+  const options = { policy, audit, observer, validator, ...tracer };
+  const kernel = new Kernel({ identity, ...options });
+  const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
+  openElsewhere([kernel, replicaKernel], stack);
+  return {
+    kernel,
+    replicaKernel,
+    access,
+    metrics,
+  };
+}
