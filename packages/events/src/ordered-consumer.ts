@@ -32,6 +32,8 @@ const sizeOf = (row: LogRow) => 200 + (row.data?.byteLength ?? 0);
 export class OrderedConsumer implements Consumer {
   readonly #parts: GroupParts;
   readonly #runners = new Map<number, ShardRunner>();
+  /** The last epoch of each shard that was given back or lost: what was asked before that and answered later is old. */
+  readonly #past = new Map<number, number>();
   readonly #wakes = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #slots: Slots;
@@ -122,10 +124,12 @@ export class OrderedConsumer implements Consumer {
     for (const runner of this.#runners.values()) {
       if (epochs.get(runner.shard) !== runner.epoch) this.#drop(runner);
     }
-    const gained = held.filter(({ shard }) => !this.#runners.has(shard));
-    if (gained.length > 0) {
+    const isGained = ({ shard, epoch }: HeldShard) => !this.#runners.has(shard) && this.#past.get(shard) !== epoch;
+    if (held.some(isGained)) {
       const retries = await this.#parts.store.retries();
-      for (const shard of gained) this.#runners.set(shard.shard, new ShardRunner(this.#shardContext(), shard, retries));
+      for (const shard of held.filter(isGained)) {
+        this.#runners.set(shard.shard, new ShardRunner(this.#shardContext(), shard, retries));
+      }
     }
     const staying = [...this.#runners.values()].filter((runner) => !runner.isReleasing);
     const surplus = staying.length - (held[0]?.fair_share ?? staying.length);
@@ -161,10 +165,11 @@ export class OrderedConsumer implements Consumer {
     const { store, member } = this.#parts;
     await Promise.all(runners.map((runner) => runner.release()));
     const ours = runners.filter((runner) => this.#runners.get(runner.shard) === runner);
-    const progress = ours.map(({ shard, epoch, cursor }) => ({ shard, epoch, cursor }));
+    const progress = ours.map((runner) => runner.progress);
     try {
       await store.save(member, progress);
       await store.release(member, progress);
+      for (const { shard, epoch } of progress) this.#past.set(shard, epoch);
     } finally {
       // If that failed the shard is still ours, and the next look begins it anew.
       for (const runner of ours) if (this.#runners.get(runner.shard) === runner) this.#drop(runner);
@@ -174,16 +179,18 @@ export class OrderedConsumer implements Consumer {
 
   async #save(): Promise<void> {
     const { store, member } = this.#parts;
-    const progress = [...this.#runners.values()]
-      .filter((runner) => runner.isUnsaved)
-      .map(({ shard, epoch, cursor }) => ({ shard, epoch, cursor }));
+    const progress = [...this.#runners.values()].filter(({ isUnsaved }) => isUnsaved).map((runner) => runner.progress);
     if (progress.length === 0) return;
     const ours = await store.save(member, progress);
-    for (const { shard, epoch, cursor } of progress) {
-      const runner = this.#runners.get(shard);
-      if (!runner || runner.epoch !== epoch) continue;
-      if (ours.has(shard)) runner.saved(cursor);
-      else this.#drop(runner);
+    for (const entry of progress) {
+      const runner = this.#runners.get(entry.shard);
+      if (!runner || runner.epoch !== entry.epoch) continue;
+      if (ours.has(entry.shard)) {
+        runner.saved(entry);
+        continue;
+      }
+      this.#past.set(entry.shard, entry.epoch);
+      this.#drop(runner);
     }
     if (ours.size < progress.length) this.refresh();
   }

@@ -3,7 +3,7 @@ import { retryWhileUnavailable } from "@hms/postgres";
 import type { GroupParts } from "./consumer.ts";
 import type { Outcome } from "./delivery.ts";
 import type { LogRow } from "./event-row.ts";
-import type { HeldShard, StoredRetry } from "./group-store.ts";
+import type { HeldShard, Progress, StoredRetry } from "./group-store.ts";
 import { isPassing } from "./passing-failure.ts";
 import type { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
@@ -13,6 +13,12 @@ const MOST_UNSAVED = 64;
 /** From so many owners on that died in a row, it is asked which event they die of. */
 const DROPS_OF_A_LOOP = 2;
 const INTERRUPTED = "The process ended while it handled the event.";
+
+/** How far a shard is, for storing it. */
+export interface ShardProgress extends Progress {
+  /** How many events of it are done since it was taken. */
+  done: number;
+}
 
 /** What a shard needs of the consumer that runs it. */
 export interface ShardContext extends GroupParts {
@@ -45,7 +51,9 @@ export class ShardRunner {
   /** So many of the next events may be the one that its owners die of. */
   #suspects: number;
   #saved: number;
-  #unsaved = 0;
+  /** How many events are done, and how many of them are stored. */
+  #done = 0;
+  #doneAndSaved = 0;
   readonly #running: Promise<void>;
 
   constructor(context: ShardContext, held: HeldShard, retries: readonly StoredRetry[]) {
@@ -78,6 +86,11 @@ export class ShardRunner {
     return this.cursor > this.#saved;
   }
 
+  /** What is to be stored now. */
+  get progress(): ShardProgress {
+    return { shard: this.shard, epoch: this.epoch, cursor: this.cursor, done: this.#done };
+  }
+
   /** The sum of the sizes of what waits. */
   waitingBytes(sizeOf: (row: LogRow) => number): number {
     return this.#queue.reduce((sum, row) => sum + sizeOf(row), 0);
@@ -101,10 +114,10 @@ export class ShardRunner {
     this.#wakes.notify();
   }
 
-  /** `cursor` has been stored. */
-  saved(cursor: number): void {
+  /** That has been stored. */
+  saved({ cursor, done }: ShardProgress): void {
     this.#saved = Math.max(this.#saved, cursor);
-    if (this.#saved >= this.cursor) this.#unsaved = 0;
+    this.#doneAndSaved = Math.max(this.#doneAndSaved, done);
     this.#wakes.notify();
   }
 
@@ -146,7 +159,7 @@ export class ShardRunner {
     const retry = this.#retries.get(row.position);
     const waitMs = retry ? retry.dueAt - performance.now() : 0;
     if (waitMs > 0) return await this.#pause(waitMs);
-    if (!this.#context.mayStart() || this.#unsaved >= MOST_UNSAVED) {
+    if (!this.#context.mayStart() || this.#done - this.#doneAndSaved >= MOST_UNSAVED) {
       this.#context.progressed();
       return await this.#pause(1000);
     }
@@ -189,7 +202,7 @@ export class ShardRunner {
   async #settle(row: LogRow, attempt: number, outcome: Outcome): Promise<void> {
     const { maxDeliver, backoffMs } = this.#context.settings;
     if (outcome.kind === "abandoned") return;
-    if (outcome.kind === "ack") return await this.#done(row);
+    if (outcome.kind === "ack") return await this.#acked(row);
     if (outcome.kind === "term" || attempt >= maxDeliver) return await this.#bury(row, attempt, outcome.error);
     const delayMs = outcome.delayMs ?? backoffAfter(backoffMs, attempt);
     this.#retries.set(row.position, { attempts: attempt, dueAt: performance.now() + delayMs });
@@ -214,21 +227,21 @@ export class ShardRunner {
     this.#advance(row);
   }
 
-  async #done(row: LogRow): Promise<void> {
+  async #acked(row: LogRow): Promise<void> {
     const wasTried = this.#retries.delete(row.position);
     this.#advance(row);
     if (!wasTried) return;
     const { store, member } = this.#context;
     // Stored before the next one starts: what a second crash repeats must be that one.
-    const { cursor } = this;
-    await this.#patiently(() => store.save(member, [{ shard: this.shard, epoch: this.epoch, cursor }]));
-    this.saved(cursor);
+    const { progress } = this;
+    await this.#patiently(() => store.save(member, [progress]));
+    this.saved(progress);
     await this.#patiently(() => store.dropRetry(row.position));
   }
 
   #advance(row: LogRow): void {
     this.#queue.shift();
-    this.#unsaved += 1;
+    this.#done += 1;
     if (this.#suspects > 0) this.#suspects -= 1;
     this.#context.consumed(row, this.#queue.length);
     this.#context.progressed();
