@@ -13,6 +13,8 @@ import { backoffAfter } from "./subscription-options.ts";
 
 const SAVE_INTERVAL_MS = 10;
 const POLL_MS = 250;
+/** How soon is seen what another member was told to postpone, or left behind. */
+const AGAIN_POLL_MS = 1000;
 const REDRIVE_POLL_MS = 2000;
 const SCAN = 5000;
 const STORE_DEADLINE_MS = 30_000;
@@ -43,6 +45,7 @@ export class LeaseLane implements Consumer {
   #done: { position: number; attempts: number }[] = [];
   #scannedTo = -1;
   #againAt = 0;
+  #dueAt: number[] = [];
   #isHalted = false;
   #hasSuspect = false;
   #loop: Promise<void> = Promise.resolve();
@@ -107,12 +110,18 @@ export class LeaseLane implements Consumer {
     const mayTakeSuspect = !this.#hasSuspect && answered.length < free;
     const suspects = mayTakeSuspect ? await store.leaseAgain("unanswered", 1, settings.ackWaitMs) : [];
     const found = answered.length + suspects.length;
-    if (found < free && suspects.length === 0)
-      this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
+    if (found < free && suspects.length === 0) this.#againAt = this.#nextLook();
     this.#hasSuspect ||= suspects.length > 0;
     for (const { attempts, error, ...row } of answered) this.#waiting.push({ row, attempts, error, isSuspect: false });
     for (const { attempts, error, ...row } of suspects) this.#waiting.push({ row, attempts, error, isSuspect: true });
     return found;
+  }
+
+  /** At the next time that a handler of ours asked for, and now and then for what others left. */
+  #nextLook(): number {
+    const now = performance.now();
+    this.#dueAt = this.#dueAt.filter((at) => at > now);
+    return this.#dueAt.reduce((first, at) => Math.min(first, at), now + (this.#fresh ? AGAIN_POLL_MS : REDRIVE_POLL_MS));
   }
 
   async #fetchNext(): Promise<number> {
@@ -188,7 +197,9 @@ export class LeaseLane implements Consumer {
     if (outcome.kind === "term" || attempts >= settings.maxDeliver) return await store.buryOfLease(burial);
     const delayMs = outcome.delayMs ?? backoffAfter(settings.backoffMs, attempts);
     await store.postponeLease(burial, delayMs);
-    this.#againAt = Math.min(this.#againAt, performance.now() + delayMs);
+    const dueAt = performance.now() + delayMs;
+    this.#dueAt.push(dueAt);
+    this.#againAt = Math.min(this.#againAt, dueAt);
     this.#wakes.notify();
   }
 
