@@ -9,7 +9,7 @@ const LONGEST_RESTART_PAUSE_MS = 10_000;
 const GOOD_LIFE_MS = 10_000;
 
 /** Why there is no agent to be kept any more. */
-export type AgentEnd = "stopped" | "taken over";
+type AgentEnd = "stopped" | "taken over";
 
 /** What keeps an installation's agent running. */
 export interface AgentKeeper {

@@ -44,6 +44,8 @@ export interface ClientConnectionOptions {
   readonly keepAliveMs?: number | undefined;
   /** True if the server is known to be one of ours before it has said HELLO. */
   readonly ours?: boolean;
+  /** True: calls that wait do not keep the process alive; default false. */
+  readonly background?: boolean | undefined;
 }
 
 /** One connection to a server, with the calls that wait for it. */
@@ -127,7 +129,7 @@ export class ClientConnection implements PortOwner {
   }
 
   #busy(): void {
-    this.#port.keepAlive(true);
+    if (!this.#options.background) this.#port.keepAlive(true);
     this.#keepAlive?.start();
   }
 

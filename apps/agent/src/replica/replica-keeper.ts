@@ -19,6 +19,7 @@ import { ReplicaJournal, type ReplicaLife, type ReplicaRecord } from "./replica-
 import { checkCommand, checkEnv, checkName, digestHex, parseReplicaId, replicaKey } from "./replica-name.ts";
 import { strayStateDirectories } from "./replica-program.ts";
 import { ReplicaWatch } from "./replica-watch.ts";
+import { ServiceSockets } from "./service-sockets.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
 
 /** What a keeper is made for. */
@@ -60,10 +61,13 @@ export class ReplicaKeeper {
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
+  readonly #sockets: ServiceSockets;
+
   constructor(options: ReplicaKeeperOptions) {
     const { data } = options.paths;
     this.#machine = createMachine(options);
     this.#warn = options.warn ?? (() => {});
+    this.#sockets = new ServiceSockets(options.paths, this.#warn);
     this.#readRate = options.readRate ?? {};
     this.#journal = new ReplicaJournal(`${data}/agent/replicas`);
     this.#logs = new LogStore(`${data}/logs`, options.retention);
@@ -73,6 +77,7 @@ export class ReplicaKeeper {
 
   /** Called once by openReplicaKeeper. */
   async open(): Promise<void> {
+    this.#sockets.open();
     const { records, spoilt } = await this.#journal.open();
     for (const { path, reason } of spoilt)
       this.#warn(`A replica's file could not be read and was set aside as ${path}: ${reason}`);
@@ -211,6 +216,7 @@ export class ReplicaKeeper {
   /** Ends every replica and what it started, but still wants them: the next start of the agent starts them again. */
   async suspend(): Promise<void> {
     this.#measuring.stop();
+    this.#sockets.close();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
     this.#machine.groups.close();
     await this.#closeLogs();
@@ -219,6 +225,7 @@ export class ReplicaKeeper {
   /** Leaves every replica running, for the next agent to adopt. */
   async detach(): Promise<void> {
     this.#measuring.stop();
+    this.#sockets.close();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.detach()));
     await this.#closeLogs();
   }
