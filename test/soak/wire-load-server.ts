@@ -13,7 +13,10 @@ const kernel = echoKernel(echoContract(), {
     return { value: String(received) };
   },
 });
-await serveSocket(kernel, { path: process.argv[2] as string, maxConnections: 6_000 });
-process.on("message", () => process.send?.(process.memoryUsage().rss));
+const server = await serveSocket(kernel, { path: process.argv[2] as string, maxConnections: 6_000 });
+process.on("message", () => {
+  globalThis.gc?.();
+  process.send?.({ rss: process.memoryUsage().rss, connections: server.connections });
+});
 process.on("disconnect", () => process.exit());
 process.send?.("ready");

@@ -1,7 +1,7 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { createClient } from "@hms/kernel";
-import { echoContract, tempFolder } from "@hms/testkit";
+import { echoContract, tempFolder, waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RawPeer } from "../../packages/wire/src/raw-peer.ts";
@@ -13,7 +13,7 @@ const CHUNK = "x".repeat(MIB / 2);
 
 const folder = tempFolder();
 const path = `${folder.path}/a.sock`;
-const server = fork(new URL("wire-load-server.ts", import.meta.url), [path]);
+const server = fork(new URL("wire-load-server.ts", import.meta.url), [path], { execArgv: ["--expose-gc"] });
 const transport = connectSocket({ path });
 const client = createClient(echoContract(), transport);
 
@@ -24,12 +24,14 @@ afterAll(async () => {
   folder[Symbol.dispose]();
 });
 
-/** Memory of the server process, bytes, after it has tidied up. */
-async function serverRss(): Promise<number> {
+/** What the server process says of itself after it has tidied up. */
+async function serverState(): Promise<{ rss: number; connections: number }> {
   server.send({});
-  const [rss] = await once(server, "message");
-  return rss as number;
+  const [state] = await once(server, "message");
+  return state as { rss: number; connections: number };
 }
+
+const serverRss = async () => (await serverState()).rss;
 
 /** Median time of a call, microseconds. */
 async function medianUs(calls = 3_000): Promise<number> {
@@ -48,9 +50,10 @@ describe(`${IDLE} idle connections`, () => {
     const alone = await medianUs();
     const before = await serverRss();
     const idle: RawPeer[] = [];
-    for (let n = 0; n < IDLE; n += 100) {
-      idle.push(...(await Promise.all(Array.from({ length: 100 }, () => RawPeer.to(path)))));
-    }
+    // A queue of new connections that is full says so; the server is only slow to take them.
+    const peer = () => waitFor(() => RawPeer.to(path), { describe: "a connection", deadlineMs: 60_000 });
+    while (idle.length < IDLE) idle.push(...(await Promise.all(Array.from({ length: 50 }, peer))));
+    await waitFor(async () => (await serverState()).connections > IDLE, { describe: "the server to take them all" });
     const each = ((await serverRss()) - before) / IDLE;
     const among = await medianUs();
     for (const { socket } of idle) socket.destroy();
