@@ -1,5 +1,6 @@
 import type { Server } from "node:http";
 import type { InstancePaths } from "@hms/config";
+import { createRpcListener, httpProtocols } from "@hms/grpc";
 import { createEdgeServer, Edge } from "@hms/http-edge";
 import type { Kernel } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
@@ -20,6 +21,8 @@ export interface OpenEdge {
   readonly edge: Edge;
   /** Takes connections of other sockets that turn out to speak HTTP/1.1. */
   readonly http1: ProtocolHandler;
+  /** Takes connections of other sockets that turn out to speak HTTP/2: gRPC. */
+  readonly http2: ProtocolHandler;
 }
 
 /**
@@ -28,8 +31,10 @@ export interface OpenEdge {
  */
 export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableStack): Promise<OpenEdge> {
   const { kernel, paths, log } = options;
+  const rpc = createRpcListener(kernel);
   const edge = stack.use(
     new Edge(kernel, {
+      others: rpc,
       onConflicts: (environment, conflicts) =>
         log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts }),
     }),
@@ -45,7 +50,8 @@ export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableS
     server.emit("connection", socket);
     return () => server.closeIdleConnections();
   };
-  return { edge, http1 };
+  const { http2 } = httpProtocols(createRpcListener(kernel, { alone: true }));
+  return { edge, http1, http2 };
 }
 
 async function closeServer(server: Server): Promise<void> {

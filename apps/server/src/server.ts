@@ -36,8 +36,8 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   stack.use(events);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const { http1 } = await openEdge({ kernel, paths, log }, stack);
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1 } }));
+  const { http1, http2 } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1, http2 } }));
   stack.use(await serveReplicas(replicaKernel, paths));
   stack.use(announceOwn(kernel, paths, log));
   return stack.move();
