@@ -4,7 +4,7 @@ import { keyOfContract, type ServiceKey } from "@hms/directory";
 import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
 import { type AsyncCall, type AsyncCallOptions, startOperation } from "./async-call.ts";
-import { type Connection, shareConnection } from "./connection.ts";
+import { type Connection, openFixedConnection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
 import { messageValue } from "./message-value.ts";
@@ -30,6 +30,14 @@ export interface ClientOptions extends ConnectOptions {
   /** Default "v1". */
   readonly version?: string;
   readonly interceptors?: readonly Interceptor[];
+  /** Calls the service at this address and asks no registry: for tests, and for services that are not registered. */
+  readonly address?: string;
+  /** With `address`: the contract, as a FileDescriptorSet; default: methods take and answer any JSON object. */
+  readonly contract?: Uint8Array;
+  /** With `address`: how messages are encoded; default protobuf, JSON without a contract. */
+  readonly codec?: "protobuf" | "json";
+  /** With `address`: goes with every call; default: none. */
+  readonly ticket?: string;
 }
 
 const SERVICE_ID = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*$/;
@@ -52,7 +60,7 @@ export class Client implements AsyncDisposable {
     this.serviceId = checkedId(serviceId);
     this.version = version;
     this.#interceptors = interceptors;
-    const { connection, release } = orFfiError(() => shareConnection(resolveSettings(options)));
+    const { connection, release } = orFfiError(() => connectionFor(options));
     this.#connection = connection;
     this.#release = release;
     this.#key = { environment: connection.settings.environment, serviceId, version };
@@ -167,6 +175,14 @@ export class Client implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function connectionFor(options: ClientOptions): ReturnType<typeof shareConnection> {
+  const { address, contract, ticket, token } = options;
+  if (address === undefined) return shareConnection(resolveSettings(options));
+  const codec = options.codec ?? (contract ? "protobuf" : "json");
+  const connection = openFixedConnection({ address, contract, ticket, token, codec });
+  return { connection, release: async () => connection[Symbol.asyncDispose]() };
 }
 
 function metadataOf({ metadata = {}, idempotencyKey }: CallOptions): Record<string, string> {

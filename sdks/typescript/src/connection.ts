@@ -8,7 +8,14 @@ import {
   type DirectCalls,
   frameSchemes,
 } from "@hms/direct-calls";
-import { type Directory, openDirectory, type RegistryClient, type ServiceKey } from "@hms/directory";
+import {
+  type Directory,
+  type FixedPlace,
+  fixedDirectory,
+  openDirectory,
+  type RegistryClient,
+  type ServiceKey,
+} from "@hms/directory";
 import { createClient } from "@hms/kernel";
 import { connectFrames, type TlsIdentity } from "@hms/wire";
 import type { Settings } from "./settings.ts";
@@ -64,7 +71,7 @@ function channelOf(settings: Settings, background: boolean): Channel {
 }
 
 /** Who this program is over TLS; undefined if it has no certificate. */
-export function tlsIdentity({ tls }: Settings): TlsIdentity | undefined {
+export function tlsIdentity({ tls }: Pick<Settings, "tls">): TlsIdentity | undefined {
   return tls && { key: () => tls.key, cert: () => tls.cert, ca: () => tls.ca };
 }
 
@@ -77,6 +84,46 @@ function schemesOf(settings: Settings): ChannelSchemes {
     enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
   );
 }
+
+/** Where a service is called without a registry. */
+export interface FixedAddress extends FixedPlace {
+  readonly codec?: "protobuf" | "json" | undefined;
+  readonly token?: string | undefined;
+}
+
+/** Connects a program to one address; there is no platform. @throws HmsError INVALID_ARGUMENT */
+export function openFixedConnection({ codec, token, ...place }: FixedAddress): Connection {
+  const schemes = { ...frameSchemes({ codec: codec ?? "protobuf", token }), ...connectSchemes() };
+  const directory = fixedDirectory(place);
+  const calls = createDirectCalls({ directory, schemes });
+  const settings = { ...NO_SETTINGS, registryUrl: place.address, token };
+  const edge = channelOf(settings, false);
+  const client = createClient(registry.RegistryService, edge);
+  return {
+    settings,
+    registry: client,
+    watcher: client,
+    directory,
+    calls,
+    edge,
+    async [Symbol.asyncDispose]() {
+      await calls[Symbol.asyncDispose]();
+      await edge.close();
+    },
+  };
+}
+
+const NO_SETTINGS: Omit<Settings, "registryUrl"> = {
+  token: undefined,
+  environment: "default",
+  cacheTtlMs: 0,
+  refreshIntervalMs: 0,
+  preferred: undefined,
+  disabled: [],
+  serviceFolder: undefined,
+  maxStreams: 0,
+  tls: undefined,
+};
 
 const shared = new Map<string, { connection: Connection; users: number }>();
 
