@@ -1,0 +1,434 @@
+"""Calls of a service, blocking and with asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any, AsyncIterable, AsyncIterator, Awaitable, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+
+from .async_stream import AsyncStream
+from .blocking_stream import BlockingStream
+from .call_context import deadline_for_call, metadata_for_call
+from .channels import AsyncChannels, BlockingChannels
+from .client_session import Order
+from .codecs import MethodCodecs
+from .directory import Directory, Instance
+from .envelope import metadata_fields
+from .errors import DeadlineExceededError, ServiceError, UnavailableError
+from .method_codecs import ContractSource, MethodBook
+from .retries import Attempts, RetryBudget
+from .settings import Settings, load_settings
+
+#: Seconds that a call may take if nothing else is said.
+DEFAULT_TIMEOUT = 30.0
+
+
+class CallRequest:
+    """A call as interceptors see it; they may change everything but the method."""
+
+    __slots__ = ("metadata", "method", "request", "service", "timeout")
+
+    def __init__(self, service: str, method: str, request: Any, metadata: Dict[str, str], timeout: Optional[float]) -> None:
+        self.service = service
+        self.method = method
+        self.request = request
+        self.metadata = metadata
+        self.timeout = timeout
+
+
+Interceptor = Callable[[CallRequest, Callable[[CallRequest], Any]], Any]
+AsyncInterceptor = Callable[[CallRequest, Callable[[CallRequest], Awaitable[Any]]], Awaitable[Any]]
+
+
+class _Terms(NamedTuple):
+    codecs: MethodCodecs
+    metadata: Dict[str, str]
+    deadline: Optional[float]
+    repeatable: bool
+
+
+class Client:
+    """Calls one service: by its id through the registry, or at a given address. Safe for threads, tasks and forks."""
+
+    def __init__(
+        self,
+        service_id: str,
+        *,
+        version: str = "v1",
+        service: Optional[str] = None,
+        environment: Optional[str] = None,
+        address: Optional[str] = None,
+        contract: ContractSource = None,
+        codec: str = "json",
+        token: Optional[str] = None,
+        ticket: Optional[str] = None,
+        timeout: Optional[float] = DEFAULT_TIMEOUT,
+        max_attempts: int = 3,
+        metadata: Optional[Mapping[str, str]] = None,
+        interceptors: Sequence[Interceptor] = (),
+        async_interceptors: Sequence[AsyncInterceptor] = (),
+        settings: Optional[Settings] = None,
+    ) -> None:
+        self.service_id = service_id
+        self.version = version
+        self.timeout = timeout
+        self._settings = settings or load_settings()
+        self._address = address
+        self._credentials = f"Ticket {ticket}" if ticket else f"Bearer {token}" if token else None
+        self._metadata = dict(metadata or {})
+        self._max_attempts = max_attempts
+        self._interceptors = list(interceptors)
+        self._async_interceptors = list(async_interceptors)
+        self._channels = BlockingChannels()
+        self._async_channels = AsyncChannels()
+        self._budget = RetryBudget()
+        self._directory: Optional[Directory] = None
+        if address is None:
+            self._directory = Directory(self._settings, environment or self._settings.environment)
+        self._book = MethodBook(service_id, version, service=service, codec=codec, contract=contract)
+
+    def call(
+        self,
+        method: str,
+        request: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Mapping[str, str]] = None,
+        repeatable: Optional[bool] = None,
+    ) -> Any:
+        """Calls a method and waits for its answer, at most `timeout` seconds (default: the client's, 30).
+        `repeatable` says that a second call does no harm, where no contract does. Raises ServiceError."""
+
+        def proceed(what: CallRequest) -> Any:
+            terms = self._terms(what, repeatable)
+            payload = terms.codecs.request.encode(what.request)
+            return terms.codecs.response.decode_answer(self._unary(terms, payload))
+
+        return _chain(self._interceptors, proceed)(self._asked(method, request, metadata, timeout))
+
+    async def call_async(
+        self,
+        method: str,
+        request: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Mapping[str, str]] = None,
+        repeatable: Optional[bool] = None,
+    ) -> Any:
+        """As `call`, with asyncio; cancelling the task cancels the call at the service. Raises ServiceError."""
+
+        async def proceed(what: CallRequest) -> Any:
+            await self._learn()
+            terms = self._terms(what, repeatable)
+            payload = terms.codecs.request.encode(what.request)
+            return terms.codecs.response.decode_answer(await self._unary_async(terms, payload))
+
+        return await _chain(self._async_interceptors, proceed)(self._asked(method, request, metadata, timeout))
+
+    def stream(
+        self,
+        method: str,
+        request: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Mapping[str, str]] = None,
+    ) -> ServerStream:
+        """The answers of a streaming method, for `for` or `async for`; the call is made when reading begins.
+        Without `timeout` it may last. Raises ServiceError while reading."""
+        return ServerStream(self, method, request, timeout, metadata)
+
+    def client_stream(self, method: str, requests: Iterable[Any], **options: Any) -> Any:
+        """Sends many requests and waits for the one answer. Raises ServiceError."""
+        with self.open(method, **options) as stream:
+            for each in requests:
+                if not stream.send(each):
+                    break
+            stream.close_send()
+            return stream.answer()
+
+    async def client_stream_async(
+        self, method: str, requests: Union[Iterable[Any], AsyncIterable[Any]], **options: Any
+    ) -> Any:
+        """As `client_stream`, with asyncio. Raises ServiceError."""
+        async with await self.open_async(method, **options) as stream:
+            async for each in _each(requests):
+                if not await stream.send(each):
+                    break
+            await stream.close_send()
+            return await stream.answer()
+
+    def open(
+        self,
+        method: str,
+        request: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Mapping[str, str]] = None,
+    ) -> BlockingStream:
+        """Opens a stream of any kind, to send and read by hand; leaving its `with` block cancels it. Raises ServiceError."""
+        terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
+        sends = self._sends(terms, request)
+        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        while True:
+            target = self._target(terms.deadline)
+            try:
+                connection = self._channels.get(target.address, _left(terms.deadline))
+                call = connection.start(self._order(terms, target, None if sends else terms.codecs.request.encode(request), sends))
+                return BlockingStream(connection, call, terms.codecs, terms.deadline)
+            except ServiceError as error:
+                time.sleep(self._again(error, attempts, target))
+
+    async def open_async(
+        self,
+        method: str,
+        request: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Mapping[str, str]] = None,
+    ) -> AsyncStream:
+        """As `open`, with asyncio. Raises ServiceError."""
+        await self._learn()
+        terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
+        sends = self._sends(terms, request)
+        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        while True:
+            target = await self._target_async(terms.deadline)
+            try:
+                connection = await self._async_channels.get(target.address)
+                call = connection.start(self._order(terms, target, None if sends else terms.codecs.request.encode(request), sends))
+                return AsyncStream(connection, call, terms.codecs, terms.deadline)
+            except ServiceError as error:
+                await asyncio.sleep(self._again(error, attempts, target))
+
+    def bidi_stream(self, method: str, **options: Any) -> BlockingStream:
+        """Opens a stream in both directions. Raises ServiceError."""
+        return self.open(method, **options)
+
+    async def bidi_stream_async(self, method: str, **options: Any) -> AsyncStream:
+        """As `bidi_stream`, with asyncio. Raises ServiceError."""
+        return await self.open_async(method, **options)
+
+    def close(self) -> None:
+        """Ends the client's connections and the calls on them."""
+        self._channels.close()
+        self._async_channels.close()
+        if self._directory is not None:
+            self._directory.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def _asked(
+        self, method: str, request: Any, metadata: Optional[Mapping[str, str]], timeout: Optional[float]
+    ) -> CallRequest:
+        limit = self.timeout if timeout is None else timeout
+        return CallRequest(self._book.service, method, request, self._own(metadata), limit)
+
+    def _own(self, metadata: Optional[Mapping[str, str]]) -> Dict[str, str]:
+        if not self._metadata:
+            return dict(metadata) if metadata else {}
+        return {**self._metadata, **(metadata or {})}
+
+    async def _learn(self) -> None:
+        """Asks for the contract off the event loop, the first time."""
+        if self._directory is not None and self._book.needs_contract:
+            await asyncio.get_running_loop().run_in_executor(None, self._ask_for_contract, None)
+
+    def _ask_for_contract(self, deadline: Optional[float]) -> None:
+        directory = self._directory
+        assert directory is not None
+        directory.find(self.service_id, self.version, _left(deadline, 10.0))
+        self._book.learn(directory.contract(self.service_id, self.version))
+
+    def _terms(self, what: CallRequest, repeatable: Optional[bool]) -> _Terms:
+        deadline = deadline_for_call(what.timeout)
+        if deadline is not None and deadline <= time.monotonic():
+            raise DeadlineExceededError("The call's deadline has passed before it was made.")
+        if self._directory is not None and self._book.needs_contract:
+            self._ask_for_contract(deadline)
+        codecs = self._book.method(what.method, what.request)
+        metadata = metadata_for_call(what.metadata)
+        may_repeat = codecs.repeatable if repeatable is None else repeatable
+        return _Terms(codecs, metadata, deadline, may_repeat)
+
+    @staticmethod
+    def _sends(terms: _Terms, request: Any) -> bool:
+        info = terms.codecs.info
+        return info.client_streaming if info is not None else request is None
+
+    def _order(self, terms: _Terms, target: Instance, payload: Optional[bytes], sends: bool) -> Order:
+        codecs, metadata = terms.codecs, terms.metadata
+        if target.ticket is not None:
+            metadata = {**metadata, "authorization": target.ticket}
+        timeout_ns = 0
+        if terms.deadline is not None:
+            timeout_ns = max(1, int((terms.deadline - time.monotonic()) * 1e9))
+        info = codecs.info
+        single = payload is not None and not sends and (info is None or not info.server_streaming)
+        single = single or (info is not None and info.client_streaming and not info.server_streaming)
+        encoded = metadata_fields(metadata) if metadata else b""
+        return Order(codecs.prefix, encoded, timeout_ns, codecs.request.number, payload, single, sends)
+
+    def _unary(self, terms: _Terms, payload: bytes) -> bytes:
+        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        while True:
+            target = self._target(terms.deadline)
+            try:
+                connection = self._channels.get(target.address, _left(terms.deadline))
+                return connection.unary(self._order(terms, target, payload, False), terms.deadline)
+            except ServiceError as error:
+                time.sleep(self._again(error, attempts, target))
+
+    async def _unary_async(self, terms: _Terms, payload: bytes) -> bytes:
+        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        while True:
+            target = await self._target_async(terms.deadline)
+            try:
+                connection = await self._async_channels.get(target.address)
+                return await connection.unary(self._order(terms, target, payload, False), terms.deadline)
+            except ServiceError as error:
+                await asyncio.sleep(self._again(error, attempts, target))
+
+    def _again(self, error: ServiceError, attempts: Attempts, target: Instance) -> float:
+        """Seconds after which to try again; raises the error if it is the caller's."""
+        directory = self._directory
+        if directory is not None and attempts.ticket_is_over(error):
+            directory.forget(self.service_id, self.version)
+        elif directory is not None and isinstance(error, UnavailableError):
+            directory.avoid(self.service_id, self.version, target.address)
+        delay = attempts.delay(error)
+        if delay is None:
+            raise error
+        return delay
+
+    def _target(self, deadline: Optional[float]) -> Instance:
+        if self._address is not None:
+            return Instance(self._address, self._credentials)
+        assert self._directory is not None
+        found = self._directory.find(self.service_id, self.version, _left(deadline, 10.0))
+        return self._credited(self._pick(found, self._channels.running))
+
+    async def _target_async(self, deadline: Optional[float]) -> Instance:
+        if self._address is not None:
+            return Instance(self._address, self._credentials)
+        directory = self._directory
+        assert directory is not None
+        found = directory.cached(self.service_id, self.version)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(
+                None, directory.find, self.service_id, self.version, _left(deadline, 10.0)
+            )
+        return self._credited(self._pick(found, self._async_channels.running))
+
+    def _pick(self, instances: List[Instance], running: Callable[[str], int]) -> Instance:
+        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
+        if not instances:
+            raise UnavailableError(
+                f"No instance of {self.service_id} {self.version} can be called from here now.", reason="NOT_CONNECTED"
+            )
+        if len(instances) == 1:
+            return instances[0]
+        one, two = random.sample(instances, 2)
+        return one if running(one.address) <= running(two.address) else two
+
+    def _credited(self, target: Instance) -> Instance:
+        if self._credentials is not None:
+            return target._replace(ticket=self._credentials)
+        if target.ticket is not None:
+            return target._replace(ticket=f"Ticket {target.ticket}")
+        # The platform's own services share the registry's socket and know its token; nobody else may see it.
+        token, socket = self._settings.token, self._settings.socket
+        if token and socket and target.address in (socket, f"unix:{socket}"):
+            return target._replace(ticket=f"Bearer {token}")
+        return target
+
+
+class ServerStream:
+    """The answers of a server-streaming call."""
+
+    def __init__(
+        self,
+        client: Client,
+        method: str,
+        request: Any,
+        timeout: Optional[float],
+        metadata: Optional[Mapping[str, str]],
+    ) -> None:
+        self._client = client
+        self._method = method
+        self._request = {} if request is None else request
+        self._options = {"timeout": timeout, "metadata": metadata}
+
+    def __iter__(self) -> Iterator[Any]:
+        attempts = self._attempts()
+        while True:
+            begun = False
+            try:
+                with self._client.open(self._method, self._request, **self._options) as stream:  # type: ignore[arg-type]
+                    for each in stream:
+                        begun = True
+                        yield each
+                return
+            except ServiceError as error:
+                time.sleep(self._again(error, attempts, begun))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        attempts = self._attempts()
+        while True:
+            begun = False
+            try:
+                opened = await self._client.open_async(self._method, self._request, **self._options)  # type: ignore[arg-type]
+                async with opened as stream:
+                    async for each in stream:
+                        begun = True
+                        yield each
+                return
+            except ServiceError as error:
+                await asyncio.sleep(self._again(error, attempts, begun))
+
+    def _attempts(self) -> Attempts:
+        client = self._client
+        return Attempts(client._max_attempts, False, deadline_for_call(self._options["timeout"]), client._budget)  # type: ignore[arg-type]
+
+    def _again(self, error: ServiceError, attempts: Attempts, begun: bool) -> float:
+        directory = self._client._directory
+        if directory is not None and attempts.ticket_is_over(error):
+            directory.forget(self._client.service_id, self._client.version)
+        delay = None if begun else attempts.delay(error)
+        if delay is None:
+            raise error
+        return delay
+
+
+def _chain(interceptors: Sequence[Any], last: Callable[[CallRequest], Any]) -> Callable[[CallRequest], Any]:
+    for each in reversed(interceptors):
+        last = _wrapped(each, last)
+    return last
+
+
+def _wrapped(interceptor: Any, after: Callable[[CallRequest], Any]) -> Callable[[CallRequest], Any]:
+    return lambda what: interceptor(what, after)
+
+
+def _left(deadline: Optional[float], most: float = 1e9) -> float:
+    return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))
+
+
+async def _each(source: Union[Iterable[Any], AsyncIterable[Any]]) -> AsyncIterator[Any]:
+    if isinstance(source, AsyncIterable):
+        async for each in source:
+            yield each
+    else:
+        for each in source:
+            yield each
