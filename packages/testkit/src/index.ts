@@ -3,6 +3,7 @@ export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./n
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";
 export { type TempFolder, tempFolder } from "./temp-folder.ts";
 export { type TempInstance, type TempInstanceOptions, tempInstance } from "./temp-instance.ts";
+export { type TestAuthority, type TestCertificate, testAuthority } from "./test-authority.ts";
 export {
   type EmptyDatabase,
   openEmptyDatabase,

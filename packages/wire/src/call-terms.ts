@@ -8,9 +8,11 @@ export interface CallTerms {
   readonly signal: AbortSignal | undefined;
   /** Encoded as fields of a Request. */
   readonly metadata: Buffer | undefined;
+  /** True if the metadata says as whom the call is made. */
+  readonly authorized: boolean;
 }
 
-const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined };
+const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined, authorized: false };
 
 /**
  * Works out a call's terms: the nearer of its own deadline and the one it inherits, and the metadata it passes on.
@@ -26,13 +28,25 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
     deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
     signal: signal ?? (context?.cancellable ? context.signal : undefined),
     metadata: metadata && metadataFields(metadata),
+    authorized: metadata?.authorization !== undefined,
   };
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
   if (context === undefined) return metadata;
+  const { requestId } = context;
   // The callee's audit then names the same request.
-  return { ...(metadata ?? context.metadata), "x-request-id": context.requestId };
+  if (metadata === undefined) return { ...context.metadata, "x-request-id": requestId };
+  return { ...traceOf(context.metadata), "x-request-id": requestId, ...metadata };
+}
+
+/** W3C trace context, as far as there is one. */
+function traceOf({ traceparent, tracestate, baggage }: Metadata): Metadata {
+  return {
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(tracestate === undefined ? {} : { tracestate }),
+    ...(baggage === undefined ? {} : { baggage }),
+  };
 }
 
 /** The error of a call that takes too long. */

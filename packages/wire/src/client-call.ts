@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { HmsError } from "@hms/kernel";
 import type { InboundMessages } from "./inbound-messages.ts";
-import { decodeAnswer } from "./message-codec.ts";
+import type { MessageCodec } from "./message-codec.ts";
 import { SendCredit } from "./send-credit.ts";
 
 /** A call that waits for its answer. */
@@ -31,7 +31,7 @@ export class UnaryCall implements ClientCall {
   readonly deadlineAt: number | undefined;
   settled: (() => void) | undefined;
   readonly #method: DescMethod;
-  readonly #settle: { resolve: (value: unknown) => void; reject: (error: HmsError) => void };
+  readonly #settle: UnaryWaiter;
 
   constructor(stream: number, method: DescMethod, waiter: UnaryWaiter) {
     this.stream = stream;
@@ -42,7 +42,7 @@ export class UnaryCall implements ClientCall {
 
   answer(payload: Uint8Array): void {
     try {
-      this.#settle.resolve(decodeAnswer(this.#method, payload));
+      this.#settle.resolve(this.#settle.codec.decodeAnswer(this.#method, payload));
     } catch (error) {
       this.#settle.reject(HmsError.from(error));
     }
@@ -65,6 +65,7 @@ export class UnaryCall implements ClientCall {
 
 /** Who waits for a unary call. */
 export interface UnaryWaiter {
+  readonly codec: MessageCodec;
   readonly deadlineAt: number | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: HmsError) => void;

@@ -11,6 +11,7 @@ import type { Frame } from "./frame-reader.ts";
 import { Feature, type Hello, ourHello, readHello, writeHello } from "./hello.ts";
 import { InboundMessages } from "./inbound-messages.ts";
 import { KeepAlive } from "./keep-alive.ts";
+import type { MessageCodec } from "./message-codec.ts";
 import { PeerFeatures } from "./peer-features.ts";
 import { writeRequest } from "./request-envelope.ts";
 import { ResponseEnvelope } from "./response-envelope.ts";
@@ -30,6 +31,7 @@ export interface NewCall {
   readonly terms: CallTerms;
   /** The first or only message; undefined: all follow as data. */
   readonly payload: Uint8Array | undefined;
+  readonly codec: MessageCodec;
 }
 
 /** How a connection behaves. */
@@ -93,8 +95,8 @@ export class ClientConnection implements PortOwner {
   unary(call: NewCall): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const stream = this.#takeStream();
-      const { deadlineAt } = call.terms;
-      this.#send(new UnaryCall(stream, call.method, { deadlineAt, resolve, reject }), call, 0);
+      const { codec, method, terms } = call;
+      this.#send(new UnaryCall(stream, method, { codec, deadlineAt: terms.deadlineAt, resolve, reject }), call, 0);
     });
   }
 
@@ -271,9 +273,7 @@ export class ClientConnection implements PortOwner {
     const { lastStream, error } = readGoaway(frame);
     this.#reason = error;
     this.#retire();
-    const refused = new HmsError("UNAVAILABLE", error?.message ?? "The server is stopping; try again.", {
-      reason: "SERVER_STOPPING",
-    });
+    const refused = error?.code === "UNAUTHENTICATED" ? error : stopping(error);
     for (const call of [...this.#calls.values()]) {
       if (call.stream > lastStream && this.#forget(call)) call.fail(refused);
     }
@@ -302,6 +302,11 @@ export class ClientConnection implements PortOwner {
     const error = this.#reason ?? lost("The connection to the server broke; whether the call took effect is unknown");
     for (const call of [...this.#calls.values()]) if (this.#forget(call)) call.fail(error);
   }
+}
+
+function stopping(error: HmsError | undefined): HmsError {
+  const why = error?.message ?? "The server is stopping; try again.";
+  return new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" });
 }
 
 function lost(why: string): HmsError {

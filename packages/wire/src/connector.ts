@@ -1,17 +1,17 @@
-import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { HmsError } from "@hms/kernel";
 import { type CallTerms, deadlineError } from "./call-terms.ts";
 import { ClientConnection } from "./client-connection.ts";
+import { type DialTarget, dial } from "./dial.ts";
 
-/** A server whose queue of new connections is full is asked again for this long. */
-const FULL_QUEUE_MS = 2_000;
 const FIRST_RETRY_MS = 10;
 const LAST_RETRY_MS = 500;
+/** Longer waits than this overflow Node's timers. */
+const LONGEST_TIMER_MS = 2_147_483_647;
 
 /** What a connector is told. */
 export interface ConnectorOptions {
-  readonly path: string;
+  readonly target: DialTarget;
   /** How long `get` tries again while the server is away. */
   readonly waitForReadyMs: number;
   /** The first stream id of each connection; default 1. */
@@ -38,7 +38,7 @@ export class Connector {
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(retryMs * 2, LAST_RETRY_MS)) {
       this.#throwIfOver(terms);
       try {
-        return await this.#connection();
+        return this.current?.usable ? this.current : await inTime(this.#connection(), terms);
       } catch (error) {
         const restMs = patience - performance.now();
         if (restMs <= 0 || !isAway(error)) throw error;
@@ -68,7 +68,7 @@ export class Connector {
   }
 
   async #open(): Promise<ClientConnection> {
-    const socket = await openSocket(this.#options.path, this.#closed.signal);
+    const socket = await dial(this.#options.target, this.#closed.signal);
     if (this.#closed.signal.aborted) {
       socket.destroy();
       throw this.#closed.signal.reason;
@@ -99,48 +99,32 @@ function isAway(error: unknown): boolean {
   return error instanceof HmsError && error.code === "UNAVAILABLE";
 }
 
-async function openSocket(path: string, closed: AbortSignal): Promise<Socket> {
-  const giveUpAt = performance.now() + FULL_QUEUE_MS;
-  for (;;) {
-    closed.throwIfAborted();
-    try {
-      return await connected(path);
-    } catch (error) {
-      const code = error instanceof Error && "code" in error ? String(error.code) : "";
-      if (code !== "EAGAIN" || performance.now() > giveUpAt) throw unreachable(path, code, error);
-      await pause(FIRST_RETRY_MS);
-    }
-  }
-}
-
-function connected(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.once("error", reject);
-    socket.once("connect", () => {
-      socket.off("error", reject);
-      resolve(socket);
-    });
-  });
-}
-
-const WHY: Record<string, string> = {
-  ENOENT: "there is no such socket",
-  ECONNREFUSED: "nobody listens",
-  EAGAIN: "it is too busy to take a connection",
-};
-
-function unreachable(path: string, code: string, cause: unknown): HmsError {
-  if (code === "EACCES" || code === "EPERM") {
-    return new HmsError(
-      "PERMISSION_DENIED",
-      `This user may not open the socket ${path}: run the command as the user who started the platform.`,
-      { cause },
+/** Waits for a connection as long as a call's deadline and caller do; others may go on waiting for it. */
+async function inTime<T>(opening: Promise<T>, { deadlineAt, signal }: CallTerms): Promise<T> {
+  if (deadlineAt === undefined && signal === undefined) return opening;
+  const over = new AbortController();
+  const ends: Promise<never>[] = [];
+  if (deadlineAt !== undefined) {
+    const waitMs = Math.min(Math.max(deadlineAt - performance.now(), 0), LONGEST_TIMER_MS);
+    ends.push(
+      pause(waitMs, undefined, { signal: over.signal }).then(() => {
+        throw deadlineError();
+      }),
     );
   }
-  return new HmsError(
-    "UNAVAILABLE",
-    `No answer at ${path}: ${WHY[code] ?? code}. Start the platform (hms-sys up), or name the right one (--instance).`,
-    { reason: "NOT_CONNECTED", cause },
-  );
+  if (signal !== undefined) {
+    ends.push(
+      new Promise((_, reject) => {
+        const stop = () => reject(HmsError.from(signal.reason));
+        signal.addEventListener("abort", stop, { once: true, signal: over.signal });
+      }),
+    );
+  }
+  // Those that lose the race end with it, and nobody listens to them.
+  for (const end of ends) end.catch(() => {});
+  try {
+    return await Promise.race([opening, ...ends]);
+  } finally {
+    over.abort();
+  }
 }

@@ -16,7 +16,7 @@ import {
   type StringValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import { ffiOptions } from "@hms/contracts";
-import { anonymous, HmsError, implement, Kernel, type ServiceImplementation } from "@hms/kernel";
+import { anonymous, HmsError, implement, Kernel, type KernelOptions, type ServiceImplementation } from "@hms/kernel";
 
 type Text = typeof StringValueSchema;
 
@@ -94,12 +94,17 @@ const echo: ServiceImplementation<EchoContract> = {
   },
 };
 
-/** A kernel that serves the contract to everybody. */
-export function echoKernel(contract: EchoContract, own: Partial<ServiceImplementation<EchoContract>> = {}): Kernel {
+/** A kernel that serves the contract to everybody, with some handlers and options of a test's own. */
+export function echoKernel(
+  contract: EchoContract,
+  own: Partial<ServiceImplementation<EchoContract>> = {},
+  options: Partial<KernelOptions> = {},
+): Kernel {
   const kernel = new Kernel({
     identity: { authenticate: ({ token }) => (token ? { kind: "operator", id: "operator" } : anonymous) },
     policy: { decide: () => ({ allowed: true }) },
     audit: { accepts: true, record: () => {} },
+    ...options,
   });
   kernel.register(implement(contract, { ...echo, ...own }));
   return kernel;

@@ -35,6 +35,8 @@ interface Vector {
   payload?: string;
   timeoutMs?: number;
   metadata?: Record<string, string>;
+  /** Default 0, protobuf. */
+  codec?: number;
   error?: { code: ErrorCode; message: string };
   hello?: Hello;
   bytes?: number;
@@ -63,7 +65,7 @@ const readers: Record<Vector["kind"], (frame: Frame) => Partial<Vector>> = {
   request(frame) {
     const envelope = new RequestEnvelope();
     envelope.read(frame);
-    const { bytes, serviceFrom, serviceTo, methodFrom, methodTo, payloadFrom, payloadTo, timeoutMs } = envelope;
+    const { bytes, serviceFrom, serviceTo, methodFrom, methodTo, payloadFrom, payloadTo, timeoutMs, codec } = envelope;
     const metadata = { ...envelope.metadata() };
     return {
       flags: frame.flags,
@@ -71,6 +73,7 @@ const readers: Record<Vector["kind"], (frame: Frame) => Partial<Vector>> = {
       method: bytes.toString("utf8", methodFrom, methodTo),
       payload: bytes.toString("hex", payloadFrom, payloadTo),
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(codec === 0 ? {} : { codec }),
       ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
     };
   },
@@ -97,11 +100,11 @@ const readers: Record<Vector["kind"], (frame: Frame) => Partial<Vector>> = {
 const failure = ({ error }: Vector) => new HmsError(error?.code ?? "UNKNOWN", error?.message ?? "");
 
 const writers: Record<Vector["kind"], (writer: FrameWriter, vector: Vector) => void> = {
-  request: (writer, { stream, flags = 0, service = "", method = "", metadata, timeoutMs, payload }) =>
+  request: (writer, { stream, flags = 0, service = "", method = "", metadata, timeoutMs, payload, codec }) =>
     writeRequest(writer, {
       stream,
       flags,
-      prefix: requestPrefix(service, method),
+      prefix: requestPrefix(service, method, codec),
       metadata: metadata && metadataFields(metadata),
       timeoutMs,
       payload: bytesOf(payload),

@@ -1,6 +1,7 @@
 import { create, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { HmsError } from "@hms/kernel";
+import { type FieldViolation, HmsError } from "@hms/kernel";
 import { MAX_DATA_BYTES } from "./frame.ts";
+import { jsonFormat } from "./json-format.ts";
 import { MAX_METADATA_BYTES } from "./metadata-fields.ts";
 
 /** Names and lengths in a Request beside message and metadata. */
@@ -12,6 +13,18 @@ const MAX_REQUEST_BYTES = MAX_DATA_BYTES - 2 * MAX_METADATA_BYTES - ENVELOPE_BYT
 /** The largest message an answer carries: the rest of the frame is its tag and length. */
 const MAX_ANSWER_BYTES = MAX_DATA_BYTES - 8;
 
+/** How messages are written as bytes. */
+export interface MessageFormat {
+  encode(desc: DescMessage, message: unknown): Uint8Array;
+  /** @throws if the bytes are no such message */
+  decode(desc: DescMessage, payload: Uint8Array): unknown;
+  /** What is wrong with bytes that `decode` refused, field by field where that can be told. */
+  violations?(desc: DescMessage, payload: Uint8Array): FieldViolation[];
+}
+
+/** The names of the formats, as callers choose one. */
+export type CodecName = "protobuf" | "json";
+
 const nameOf = (method: DescMethod) => `${method.parent.typeName}/${method.name}`;
 
 function tooLarge(what: string, bytes: number, most: number): HmsError {
@@ -22,55 +35,93 @@ function tooLarge(what: string, bytes: number, most: number): HmsError {
   );
 }
 
-/**
- * Encodes a request, whole or as an init object.
- * @throws HmsError INVALID_ARGUMENT if it does not fit the contract, RESOURCE_EXHAUSTED if it is too large
- */
-export function encodeRequest(method: DescMethod, input: unknown): Uint8Array {
-  const desc = method.input;
-  let payload: Uint8Array;
-  try {
-    const whole = "$typeName" in (input as object) ? input : create(desc, input as never);
-    payload = toBinary(desc, whole as never);
-  } catch (cause) {
-    throw unreadable(`request of ${nameOf(method)}`, desc, cause);
+/** Turns the messages of calls into bytes and back, within the limits of a frame. */
+export class MessageCodec {
+  /** Its number in `Request.codec`. */
+  readonly id: number;
+  readonly #format: MessageFormat;
+
+  constructor(id: number, format: MessageFormat) {
+    this.id = id;
+    this.#format = format;
   }
-  if (payload.length > MAX_REQUEST_BYTES) {
-    throw tooLarge(`The request of ${nameOf(method)}`, payload.length, MAX_REQUEST_BYTES);
+
+  /**
+   * Encodes a request, whole or as an init object.
+   * @throws HmsError INVALID_ARGUMENT if it does not fit the contract, RESOURCE_EXHAUSTED if it is too large
+   */
+  encodeRequest(method: DescMethod, input: unknown): Uint8Array {
+    const desc = method.input;
+    let payload: Uint8Array;
+    try {
+      payload = this.#format.encode(desc, "$typeName" in (input as object) ? input : create(desc, input as never));
+    } catch (cause) {
+      throw unreadable(`request of ${nameOf(method)}`, desc, { cause });
+    }
+    if (payload.length > MAX_REQUEST_BYTES) {
+      throw tooLarge(`The request of ${nameOf(method)}`, payload.length, MAX_REQUEST_BYTES);
+    }
+    return payload;
   }
-  return payload;
+
+  /** Decodes a request. @throws HmsError INVALID_ARGUMENT with every violation that can be told */
+  decodeRequest(method: DescMethod, payload: Uint8Array): unknown {
+    try {
+      return this.#format.decode(method.input, payload);
+    } catch (cause) {
+      const fieldViolations = this.#format.violations?.(method.input, payload) ?? [];
+      const details = fieldViolations.length > 0 ? { fieldViolations } : {};
+      throw unreadable(`request of ${nameOf(method)}`, method.input, { ...details, cause });
+    }
+  }
+
+  /** Encodes an answer. @throws HmsError RESOURCE_EXHAUSTED if it is too large */
+  encodeAnswer(method: DescMethod, output: unknown): Uint8Array {
+    const payload = this.#format.encode(method.output, output);
+    if (payload.length <= MAX_ANSWER_BYTES) return payload;
+    throw tooLarge(`The answer of ${nameOf(method)}`, payload.length, MAX_ANSWER_BYTES);
+  }
+
+  /** Decodes an answer. @throws HmsError INTERNAL if the peer's contract differs */
+  decodeAnswer(method: DescMethod, payload: Uint8Array): unknown {
+    try {
+      return this.#format.decode(method.output, payload);
+    } catch (cause) {
+      throw new HmsError(
+        "INTERNAL",
+        `The answer of ${nameOf(method)} is no ${method.output.typeName}: the two sides have different versions. Update the older one.`,
+        { cause },
+      );
+    }
+  }
 }
 
-/** Decodes a request. @throws HmsError INVALID_ARGUMENT */
-export function decodeRequest(method: DescMethod, payload: Uint8Array): unknown {
-  try {
-    return fromBinary(method.input, payload);
-  } catch (cause) {
-    throw unreadable(`request of ${nameOf(method)}`, method.input, cause);
-  }
-}
-
-function unreadable(what: string, desc: DescMessage, cause: unknown): HmsError {
+function unreadable(
+  what: string,
+  desc: DescMessage,
+  details: { cause: unknown; fieldViolations?: FieldViolation[] },
+): HmsError {
+  const { cause } = details;
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new HmsError("INVALID_ARGUMENT", `The ${what} is no ${desc.typeName}: ${why}.`, { cause });
+  return new HmsError("INVALID_ARGUMENT", `The ${what} is no ${desc.typeName}: ${why}.`, details);
 }
 
-/** Encodes an answer. @throws HmsError RESOURCE_EXHAUSTED if it is too large */
-export function encodeAnswer(method: DescMethod, output: unknown): Uint8Array {
-  const payload = toBinary(method.output, output as never);
-  if (payload.length <= MAX_ANSWER_BYTES) return payload;
-  throw tooLarge(`The answer of ${nameOf(method)}`, payload.length, MAX_ANSWER_BYTES);
-}
+const binaryFormat: MessageFormat = {
+  encode: (desc, message) => toBinary(desc, message as never),
+  decode: (desc, payload) => fromBinary(desc, payload),
+};
 
-/** Decodes an answer. @throws HmsError INTERNAL if the peer's contract differs */
-export function decodeAnswer(method: DescMethod, payload: Uint8Array): unknown {
-  try {
-    return fromBinary(method.output, payload);
-  } catch (cause) {
-    throw new HmsError(
-      "INTERNAL",
-      `The answer of ${nameOf(method)} is no ${method.output.typeName}: the two sides have different versions. Update the older one.`,
-      { cause },
-    );
-  }
+/** The codecs by name; their numbers are those of `Request.codec`. */
+export const codecs: Readonly<Record<CodecName, MessageCodec>> = {
+  protobuf: new MessageCodec(0, binaryFormat),
+  json: new MessageCodec(1, jsonFormat),
+};
+
+const byId = Object.values(codecs);
+
+/** The codec a request asks for. @throws HmsError INVALID_ARGUMENT if there is none of this number */
+export function codecOf(id: number): MessageCodec {
+  const codec = byId[id];
+  if (codec !== undefined) return codec;
+  throw new HmsError("INVALID_ARGUMENT", `There is no codec ${id}: use 0 for protobuf or 1 for JSON.`);
 }

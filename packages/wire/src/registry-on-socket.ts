@@ -70,11 +70,12 @@ export class Stage {
     return server;
   }
 
-  connect(options: ConnectSocketOptions & { firstStream?: number }): {
+  connect({ path, ...options }: ConnectSocketOptions & { firstStream?: number }): {
     transport: SocketTransport;
     client: RegistryClient;
   } {
-    const transport = new FrameTransport({ token: TOKEN, ...options });
+    const target = { address: { kind: "unix", path } } as const;
+    const transport = new FrameTransport({ token: TOKEN, ...options, target });
     this.defer(() => transport.close());
     return { transport, client: createClient(registry.RegistryService, transport) };
   }

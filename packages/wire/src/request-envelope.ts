@@ -8,21 +8,25 @@ const SERVICE_TAG = 0x0a;
 const METHOD_TAG = 0x12;
 const PAYLOAD_TAG = 0x1a;
 const TIMEOUT_TAG = 0x20;
+/** Request.codec, field 16. */
+const CODEC_TAG = [0x80, 0x01] as const;
 const NOTHING = Buffer.alloc(0);
 /** A larger number comes from a negative int64: the deadline has passed already. */
 const LARGEST_INT64 = 2 ** 63;
 
-/** The head of every request to one method: service and method name, encoded once. */
-export function requestPrefix(service: string, method: string): Buffer {
+/** The head of every request to one method: service, method name and codec, encoded once. */
+export function requestPrefix(service: string, method: string, codec = 0): Buffer {
   const s = Buffer.byteLength(service);
   const m = Buffer.byteLength(method);
-  const bytes = Buffer.allocUnsafe(1 + varintBytes(s) + s + 1 + varintBytes(m) + m);
+  const codecBytes = codec === 0 ? 0 : CODEC_TAG.length + 1;
+  const bytes = Buffer.allocUnsafe(1 + varintBytes(s) + s + 1 + varintBytes(m) + m + codecBytes);
   bytes[0] = SERVICE_TAG;
   let at = writeVarint(bytes, 1, s);
   at += bytes.write(service, at);
   bytes[at] = METHOD_TAG;
   at = writeVarint(bytes, at + 1, m);
-  bytes.write(method, at);
+  at += bytes.write(method, at);
+  if (codecBytes > 0) bytes.set([...CODEC_TAG, codec], at);
   return bytes;
 }
 
@@ -80,6 +84,8 @@ export class RequestEnvelope {
   metadataTo = 0;
   /** Relative deadline in milliseconds; undefined: none. */
   timeoutMs: number | undefined;
+  /** How the messages of the call are encoded. */
+  codec = 0;
   #metadataBytes = 0;
   readonly #fields = new FieldReader();
 
@@ -89,6 +95,7 @@ export class RequestEnvelope {
     this.serviceFrom = this.serviceTo = this.methodFrom = this.methodTo = frame.start;
     this.payloadFrom = this.payloadTo = this.metadataFrom = this.metadataTo = frame.start;
     this.timeoutMs = undefined;
+    this.codec = 0;
     this.#metadataBytes = 0;
     const fields = this.#fields.reset(frame.bytes, frame.start, frame.end);
     while (fields.next()) this.#field(fields);
@@ -120,6 +127,9 @@ export class RequestEnvelope {
         if (this.metadataFrom === this.metadataTo) this.metadataFrom = fields.tagAt;
         this.metadataTo = fields.to;
         this.#metadataBytes += fields.to - fields.tagAt;
+        break;
+      case 16:
+        this.codec = fields.value;
         break;
       default:
         break;

@@ -1,5 +1,6 @@
-import type { CallContext, HmsError, IncomingCall, Metadata, MethodEntry } from "@hms/kernel";
+import type { CallContext, HmsError, IncomingCall, Metadata } from "@hms/kernel";
 import type { InboundMessages } from "./inbound-messages.ts";
+import type { MessageCodec } from "./message-codec.ts";
 import type { SendCredit } from "./send-credit.ts";
 
 /** What a connection knows of whoever calls, the same object for calls with the same metadata. */
@@ -8,13 +9,23 @@ export interface CallerFacts {
   readonly metadata: Metadata | undefined;
 }
 
+/** How a call is to be answered. */
+export interface ServerTerms {
+  /** Relative; undefined: no deadline. */
+  readonly timeoutMs: number | undefined;
+  readonly codec: MessageCodec;
+}
+
 /** One call being answered: what the kernel is told of it, and the handle that ends it. */
 export class ServerCall implements IncomingCall {
   readonly caller: IncomingCall["caller"];
   readonly metadata: Metadata | undefined;
   readonly deadlineAt: number | undefined;
   readonly stream: number;
-  readonly entry: MethodEntry;
+  /** How its messages are encoded, both ways. */
+  readonly codec: MessageCodec;
+  /** True if a stopping server need not let it finish: a stream that only reads. */
+  endless = false;
   /** The caller's messages, for methods that take a stream. */
   inbound: InboundMessages | undefined;
   /** What the peer lets us send, for methods that answer with a stream. */
@@ -24,12 +35,12 @@ export class ServerCall implements IncomingCall {
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
-  constructor(stream: number, entry: MethodEntry, facts: CallerFacts & { timeoutMs: number | undefined }) {
+  constructor(stream: number, { caller, metadata }: CallerFacts, terms: ServerTerms) {
     this.stream = stream;
-    this.entry = entry;
-    this.caller = facts.caller;
-    this.metadata = facts.metadata;
-    this.deadlineAt = facts.timeoutMs === undefined ? undefined : performance.now() + facts.timeoutMs;
+    this.caller = caller;
+    this.metadata = metadata;
+    this.codec = terms.codec;
+    this.deadlineAt = terms.timeoutMs === undefined ? undefined : performance.now() + terms.timeoutMs;
   }
 
   /** True once the handler has been told to stop. */

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
-import { HmsError, type Kernel } from "@hms/kernel";
-import { CallerReader } from "./caller-facts.ts";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import { CallerReader, type PeerCredentials } from "./caller-facts.ts";
 import { readWindow, writeGoaway, writePing, writeWindow } from "./control-frames.ts";
 import { MalformedError } from "./field-reader.ts";
 import { FrameFlag, FrameType, MAX_DATA_BYTES } from "./frame.ts";
@@ -8,7 +9,7 @@ import { FramePort, type PortOwner } from "./frame-port.ts";
 import type { Frame } from "./frame-reader.ts";
 import { Feature, ourHello, readHello, writeHello } from "./hello.ts";
 import { InboundMessages } from "./inbound-messages.ts";
-import { decodeRequest, encodeAnswer } from "./message-codec.ts";
+import { codecOf } from "./message-codec.ts";
 import type { MethodLookup } from "./method-lookup.ts";
 import { PeerFeatures } from "./peer-features.ts";
 import { RequestEnvelope } from "./request-envelope.ts";
@@ -28,20 +29,37 @@ export interface ServerShare {
   readonly maxStreams: number;
 }
 
+/** Metadata that says where the service lives that is called. */
+const ENVIRONMENT = "x-hms-environment";
+
+/** What a Request brings. */
+interface FirstMessage {
+  readonly payload: Uint8Array;
+  /** True if more follows as Data. */
+  readonly open: boolean;
+}
+
+/** A method that the kernel is asking others about. */
+interface SoughtMethod {
+  readonly entry: Promise<MethodEntry | undefined>;
+  readonly name: string;
+}
+
 /** One peer of a socket server: reads its requests, runs them through the kernel, writes the answers. */
 export class ServerConnection implements PortOwner {
   readonly #port: FramePort;
   readonly #share: ServerShare;
   readonly #envelope = new RequestEnvelope();
-  readonly #callers = new CallerReader();
+  readonly #callers: CallerReader;
   readonly #calls = new Map<number, ServerCall>();
   readonly #peer = new PeerFeatures();
   #lastStream = 0;
   #waiting = false;
   #draining: HmsError | undefined;
 
-  constructor(socket: Socket, share: ServerShare) {
+  constructor(socket: Socket, share: ServerShare, peer: PeerCredentials) {
     this.#share = share;
+    this.#callers = new CallerReader(peer);
     this.#port = new FramePort(socket, this);
   }
 
@@ -152,31 +170,56 @@ export class ServerConnection implements PortOwner {
 
   #start(frame: Frame): void {
     const envelope = this.#envelope;
-    const { kernel, methods } = this.#share;
-    const entry = methods.find(envelope);
-    if (entry === undefined) throw new HmsError("UNIMPLEMENTED", `${methods.nameOf(envelope)} is not served here.`);
-    const { caller, metadata } = this.#callers.read(envelope);
-    const call = new ServerCall(frame.stream, entry, { caller, metadata, timeoutMs: envelope.timeoutMs });
-    const payload = frame.bytes.subarray(envelope.payloadFrom, envelope.payloadTo);
+    const { methods } = this.#share;
+    const facts = this.#callers.read(envelope);
+    const { timeoutMs } = envelope;
+    const call = new ServerCall(frame.stream, facts, { timeoutMs, codec: codecOf(envelope.codec) });
+    const first = {
+      payload: frame.bytes.subarray(envelope.payloadFrom, envelope.payloadTo),
+      open: (frame.flags & FrameFlag.REMOTE_OPEN) !== 0,
+    };
+    const entry = methods.own(envelope) ?? methods.elsewhere(envelope, facts.metadata?.[ENVIRONMENT] ?? "default");
+    if (entry === undefined) throw notServed(methods.nameOf(envelope));
+    if (entry instanceof Promise) void this.#runLater(call, first, { entry, name: methods.nameOf(envelope) });
+    else this.#run(call, first, entry);
+  }
+
+  /** Runs a call once it is known who answers it; what its caller sends until then is kept. */
+  async #runLater(call: ServerCall, first: FirstMessage, sought: SoughtMethod): Promise<void> {
+    this.#calls.set(call.stream, call);
+    if (first.open) this.#listen(call, first, false);
+    try {
+      const entry = await sought.entry;
+      if (entry === undefined) throw notServed(sought.name);
+      if (call.finished) this.#over(call);
+      else this.#run(call, first, entry);
+    } catch (error) {
+      this.#refuse(call, error);
+      call.inbound?.drop();
+    }
+  }
+
+  #run(call: ServerCall, first: FirstMessage, entry: MethodEntry): void {
     if (entry.desc.methodKind !== "unary") {
-      this.#startStream(call, { payload, open: (frame.flags & FrameFlag.REMOTE_OPEN) !== 0 });
+      this.#runStream(call, first, entry);
       return;
     }
-    const input = decodeRequest(entry.desc, payload);
+    call.inbound?.drop();
+    const input = call.codec.decodeRequest(entry.desc, first.payload);
     this.#calls.set(call.stream, call);
-    kernel.unary(entry, input, call).then(
-      (output) => this.#answer(call, output),
+    this.#share.kernel.unary(entry, input, call).then(
+      (output) => this.#answer(call, entry.desc, output),
       (error) => this.#refuse(call, error),
     );
   }
 
-  #answer(call: ServerCall, output: unknown): void {
+  #answer(call: ServerCall, method: DescMethod, output: unknown): void {
     if (call.finished) {
       this.#over(call);
       return;
     }
     try {
-      writeAnswer(this.#port.writer, call.stream, encodeAnswer(call.entry.desc, output));
+      writeAnswer(this.#port.writer, call.stream, call.codec.encodeAnswer(method, output));
       this.#over(call);
     } catch (error) {
       this.#refuse(call, error);
@@ -194,7 +237,7 @@ export class ServerConnection implements PortOwner {
     this.#endIfDrained();
   }
 
-  #startStream(call: ServerCall, first: { payload: Uint8Array; open: boolean }): void {
+  #listen(call: ServerCall, { payload, open }: FirstMessage, single: boolean): void {
     const inbound = new InboundMessages({
       taken: (bytes) => {
         if (this.#peer.has(Feature.WINDOW) && !call.finished) writeWindow(this.#port.writer, call.stream, bytes);
@@ -202,13 +245,20 @@ export class ServerConnection implements PortOwner {
       overfull: (full) => this.#port.pause(full),
     });
     call.inbound = inbound;
-    call.credit = new SendCredit(this.#peer.streamWindow);
     // An empty message takes no bytes, so only a method that must have one can tell it from none.
-    const single = call.entry.desc.methodKind === "server_streaming" && !first.open;
-    if (single || first.payload.length > 0) inbound.push(first.payload);
-    if (!first.open) inbound.end();
+    if (single || payload.length > 0) inbound.push(payload);
+    if (!open) inbound.end();
+  }
+
+  #runStream(call: ServerCall, first: FirstMessage, entry: MethodEntry): void {
+    const single = entry.desc.methodKind === "server_streaming" && !first.open;
+    if (call.inbound === undefined) this.#listen(call, first, single);
+    call.credit = new SendCredit(this.#peer.streamWindow);
+    // A watch never ends by itself, and whoever watches has to come back anyway.
+    call.endless = !entry.mutates;
     this.#calls.set(call.stream, call);
-    void runStream(this.#share.kernel, this.#port.writer, call).then(() => this.#over(call));
+    const { kernel } = this.#share;
+    void runStream({ kernel, writer: this.#port.writer, entry }, call).then(() => this.#over(call));
   }
 
   #data(frame: Frame): void {
@@ -236,10 +286,7 @@ export class ServerConnection implements PortOwner {
     if (this.#draining) return;
     this.#draining = error;
     if (this.#peer.has(Feature.GOAWAY)) writeGoaway(this.#port.writer, this.#lastStream, error);
-    for (const call of this.#calls.values()) {
-      // A watch never ends by itself, and whoever watches has to come back anyway.
-      if (call.entry.desc.methodKind !== "unary" && !call.entry.mutates) call.stop(error);
-    }
+    for (const call of this.#calls.values()) if (call.endless) call.stop(error);
     this.#endIfDrained();
   }
 
@@ -268,6 +315,10 @@ export class ServerConnection implements PortOwner {
     const error = new HmsError("CANCELLED", "The caller's connection has ended.");
     for (const call of this.#calls.values()) call.abandon(error);
   }
+}
+
+function notServed(name: string): HmsError {
+  return new HmsError("UNIMPLEMENTED", `${name} is not served here.`);
 }
 
 function malformed(cause: MalformedError): HmsError {

@@ -1,32 +1,79 @@
 import type { Socket } from "node:net";
 import type { HmsError } from "@hms/kernel";
+import type { PeerCredentials } from "./caller-facts.ts";
 import { ServerConnection, type ServerShare } from "./server-connection.ts";
 
 const NOT_FRAMES = "This socket speaks HMS-SYS frames (ttrpc 1.2), not HTTP: use hms-sys or an SDK.\n";
+/** "PRI * HTTP/2.0", the client's preface (RFC 9113, section 3.4); no HTTP/1.1 method begins so. */
+const HTTP2_START = "PRI ";
+const UPPER_A = 0x41;
+const UPPER_Z = 0x5a;
+
+/**
+ * Takes a connection over that speaks something else; nothing of it has been read yet. What it gives back, if anything,
+ * is called when the server stops: it lets running requests finish and then ends the connection.
+ */
+export type ProtocolHandler = (socket: Socket) => undefined | (() => void);
+
+/** Protocols that are answered on the same socket. */
+export interface OtherProtocols {
+  /** HTTP/1.1, told by the upper-case letter that its methods begin with. */
+  readonly http1?: ProtocolHandler;
+  /** HTTP/2 with prior knowledge. */
+  readonly http2?: ProtocolHandler;
+}
+
+/** What all connections of a server share. */
+export interface PeerShare extends ServerShare {
+  readonly also?: OtherProtocols | undefined;
+}
 
 /** Whoever has connected to a server's socket; the first byte decides what is spoken: 0 means frames. */
 export class SocketPeer {
   readonly #socket: Socket;
   #connection: ServerConnection | undefined;
+  /** Ends a connection that speaks something else, when its requests have been answered. */
+  #leave: (() => void) | undefined;
 
-  constructor(socket: Socket, share: ServerShare) {
+  constructor(socket: Socket, share: PeerShare, credentials: PeerCredentials) {
     this.#socket = socket;
     // Whatever goes wrong with a socket, its end follows and is what counts.
     socket.on("error", () => {});
-    socket.once("data", (first: Buffer) => {
+    const look = () => {
+      const first: Buffer | null = socket.read();
+      if (first === null) return;
+      socket.off("readable", look);
       if (first[0] === 0) {
-        this.#connection = new ServerConnection(socket, share);
+        this.#connection = new ServerConnection(socket, share, credentials);
         this.#connection.take(first);
       } else {
-        socket.end(NOT_FRAMES);
-        socket.destroySoon();
+        this.#hand(first, share.also);
       }
-    });
+    };
+    socket.on("readable", look);
+  }
+
+  #hand(first: Buffer, also: OtherProtocols = {}): void {
+    const letter = first[0] as number;
+    const handler =
+      first.toString("latin1", 0, HTTP2_START.length) === HTTP2_START.slice(0, first.length)
+        ? also.http2
+        : letter >= UPPER_A && letter <= UPPER_Z
+          ? also.http1
+          : undefined;
+    if (handler === undefined) {
+      this.#socket.end(NOT_FRAMES);
+      this.#socket.destroySoon();
+      return;
+    }
+    this.#socket.unshift(first);
+    this.#leave = handler(this.#socket) ?? (() => {});
   }
 
   /** Lets running calls finish, then says goodbye. */
   drain(error: HmsError): void {
     if (this.#connection) this.#connection.drain(error);
+    else if (this.#leave) this.#leave();
     else this.#socket.end();
   }
 

@@ -1,45 +1,65 @@
 import { type DescMessage, type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { type CallOptions, HmsError, type Metadata, type Transport } from "@hms/kernel";
-import { callTerms } from "./call-terms.ts";
+import { type CallTerms, callTerms } from "./call-terms.ts";
 import type { StreamCall } from "./client-call.ts";
 import type { ClientConnection, NewCall } from "./client-connection.ts";
 import { Connector, type ConnectorOptions } from "./connector.ts";
-import { decodeAnswer, encodeRequest } from "./message-codec.ts";
+import type { DialTarget } from "./dial.ts";
+import { parseFrameAddress } from "./frame-address.ts";
+import { type CodecName, codecs, type MessageCodec } from "./message-codec.ts";
 import { metadataFields } from "./metadata-fields.ts";
 import { requestPrefix } from "./request-envelope.ts";
 
 /** A server that keeps dying on a call gets it this often. */
 const ATTEMPTS = 3;
 
-/** How a socket transport is set up. */
-export interface ConnectSocketOptions {
-  /** The server's socket file. */
-  readonly path: string;
-  /** Goes with every call as `authorization: Bearer …`. */
+/** How a transport of frames is set up, wherever it leads. */
+export interface FrameTransportOptions {
+  /** Goes with every call as `authorization: Bearer …`, unless its metadata has an authorization of its own. */
   readonly token?: string | undefined;
   /** Goes with every call. */
   readonly metadata?: Metadata;
+  /**
+   * How messages are encoded; default protobuf. JSON is for looking at what travels, and for servers of ours only: others
+   * would take it for protobuf.
+   */
+  readonly codec?: CodecName;
   /**
    * How long a call waits for a server that is away before it fails with UNAVAILABLE; default 0: not at all. Unary calls
    * that a restart of the server interrupts are made again in this time, if their rule allows it.
    */
   readonly waitForReadyMs?: number;
   /**
-   * Ends a connection whose server has given no sign of life for twice this long while calls wait; default 0: never,
-   * because a process that dies closes its socket, and one that is merely slow should be left to the calls' deadlines.
+   * Ends a connection whose server has given no sign of life for twice this long while calls wait. Default on unix
+   * sockets 0: never, because a process that dies closes its socket, and one that is merely slow should be left to the
+   * calls' deadlines; over the network 10 s.
    */
   readonly keepAliveMs?: number;
 }
 
-/** Calls by unix socket: connects on the first call, and again after the connection was lost. */
-export interface SocketTransport extends Transport, AsyncDisposable {
+/** How a socket transport is set up. */
+export interface ConnectSocketOptions extends FrameTransportOptions {
+  /** The server's socket file. */
   readonly path: string;
+}
+
+/** How a transport to any address is set up. */
+export interface ConnectFramesOptions extends FrameTransportOptions {
+  /** "unix:/path", "tcp://127.0.0.1:port" or "tls://host:port". */
+  readonly address: string;
+  /** Who this side is, for tls addresses; with `expectedId` the server must be this SPIFFE id. */
+  readonly tls?: DialTarget["tls"];
+}
+
+/** Calls by frames: connects on the first call, and again after the connection was lost. */
+export interface SocketTransport extends Transport, AsyncDisposable {
   /** True while connected. */
   readonly connected: boolean;
   /**
    * Resolves once connected, trying again until then.
-   * @throws HmsError UNAVAILABLE after `timeoutMs`, PERMISSION_DENIED if this user may not open the socket
+   * @throws HmsError UNAVAILABLE after `timeoutMs`, PERMISSION_DENIED if this user may not open the socket,
+   * UNAUTHENTICATED if a tls server is not the one expected
    */
   ready(timeoutMs: number): Promise<void>;
   /** Ends the connection; running and later calls fail with CANCELLED. May be called twice. */
@@ -51,24 +71,48 @@ export interface SocketTransport extends Transport, AsyncDisposable {
  * the process alive.
  * @throws HmsError INVALID_ARGUMENT if token and metadata are larger than 64 KiB
  */
-export function connectSocket(options: ConnectSocketOptions): SocketTransport {
-  return new FrameTransport(options);
+export function connectSocket({ path, ...options }: ConnectSocketOptions): SocketTransport {
+  return new FrameTransport({ ...options, target: { address: { kind: "unix", path } } });
 }
 
-/** The transport behind `connectSocket`; its `firstStream` lets tests start near the end of the stream ids. */
+/**
+ * Makes a transport to an address where frames are spoken, otherwise like `connectSocket`.
+ * @throws HmsError INVALID_ARGUMENT if the address is none, leaves the machine unencrypted, or needs a certificate that
+ * is not given
+ */
+export function connectFrames({ address, tls, ...options }: ConnectFramesOptions): SocketTransport {
+  const parsed = parseFrameAddress(address);
+  if (parsed.kind === "tls" && tls === undefined) {
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `${address} can only be called with a certificate: give tls {key, cert, ca}.`,
+    );
+  }
+  return new FrameTransport({ ...options, target: { address: parsed, tls } });
+}
+
+const NETWORK_KEEP_ALIVE_MS = 10_000;
+
+/** The transport behind `connectFrames`; its `firstStream` lets tests start near the end of the stream ids. */
 export class FrameTransport implements SocketTransport {
-  readonly path: string;
   readonly #connector: Connector;
   readonly #waitForReadyMs: number;
-  readonly #fixed: Buffer;
-  readonly #prefixes = new Map<DescMethod, Buffer>();
+  readonly #codec: MessageCodec;
+  /** Metadata of every call, without and with the token. */
+  readonly #fixed: { plain: Buffer; authorized: Buffer };
+  readonly #prefixes = { plain: new Map<DescMethod, Buffer>(), authorized: new Map<DescMethod, Buffer>() };
 
-  constructor(options: ConnectSocketOptions & Pick<ConnectorOptions, "firstStream">) {
-    const { path, token, metadata, waitForReadyMs = 0, firstStream, keepAliveMs } = options;
-    this.path = path;
+  constructor(options: FrameTransportOptions & Pick<ConnectorOptions, "firstStream" | "target">) {
+    const { target, token, metadata = {}, waitForReadyMs = 0, firstStream } = options;
     this.#waitForReadyMs = waitForReadyMs;
-    this.#fixed = metadataFields({ ...metadata, ...(token ? { authorization: `Bearer ${token}` } : {}) });
-    this.#connector = new Connector({ path, waitForReadyMs, firstStream, keepAliveMs });
+    this.#codec = codecs[options.codec ?? "protobuf"];
+    const plain = metadataFields(metadata);
+    this.#fixed = {
+      plain,
+      authorized: token ? metadataFields({ ...metadata, authorization: `Bearer ${token}` }) : plain,
+    };
+    const keepAliveMs = options.keepAliveMs ?? (target.address.kind === "unix" ? 0 : NETWORK_KEEP_ALIVE_MS);
+    this.#connector = new Connector({ target, waitForReadyMs, firstStream, keepAliveMs });
   }
 
   get connected(): boolean {
@@ -91,7 +135,8 @@ export class FrameTransport implements SocketTransport {
     let call: NewCall;
     try {
       const terms = callTerms(options);
-      call = { method, prefix: this.#prefix(method), terms, payload: encodeRequest(method, input) };
+      const payload = this.#codec.encodeRequest(method, input);
+      call = { method, prefix: this.#prefix(method, terms), terms, payload, codec: this.#codec };
     } catch (error) {
       return Promise.reject(HmsError.from(error));
     }
@@ -109,12 +154,14 @@ export class FrameTransport implements SocketTransport {
   /** A call that outlives a server's restart, where repeating it does no harm. */
   async #patientUnary(call: NewCall): Promise<unknown> {
     const giveUpAt = performance.now() + this.#waitForReadyMs;
-    for (let attempt = 1; ; attempt += 1) {
+    for (let attempts = 1; ; ) {
       const connection = await this.#connector.get(call.terms, giveUpAt - performance.now());
       try {
         return await connection.unary(call);
       } catch (error) {
-        if (attempt === ATTEMPTS || performance.now() >= giveUpAt || !repeatable(call.method, error)) throw error;
+        if (attempts === ATTEMPTS || performance.now() >= giveUpAt || !repeatable(call.method, error)) throw error;
+        // A call that was not served has not been tried.
+        if (!notServed(error)) attempts += 1;
       }
     }
   }
@@ -122,16 +169,17 @@ export class FrameTransport implements SocketTransport {
   async *stream(method: DescMethod, inputs: AsyncIterable<unknown>, options?: CallOptions): AsyncGenerator<never> {
     const terms = callTerms(options);
     const single = method.methodKind === "server_streaming";
-    const payload = single ? encodeRequest(method, await firstOf(inputs)) : undefined;
+    const codec = this.#codec;
+    const payload = single ? codec.encodeRequest(method, await firstOf(inputs)) : undefined;
     const connection = await this.#connector.get(terms);
-    const call = connection.open({ method, prefix: this.#prefix(method), terms, payload });
+    const call = connection.open({ method, prefix: this.#prefix(method, terms), terms, payload, codec });
     const source = single ? undefined : inputs[Symbol.asyncIterator]();
-    if (source) void pump({ connection, call, method }, source);
+    if (source) void pump({ connection, call, encode: (message) => codec.encodeRequest(method, message) }, source);
     try {
       for (;;) {
         const message = await call.inbound.take();
         if (message === undefined) return;
-        yield decodeAnswer(method, message) as never;
+        yield codec.decodeAnswer(method, message) as never;
       }
     } finally {
       connection.leave(call);
@@ -140,11 +188,13 @@ export class FrameTransport implements SocketTransport {
     }
   }
 
-  #prefix(method: DescMethod): Buffer {
-    let prefix = this.#prefixes.get(method);
+  #prefix(method: DescMethod, { authorized }: CallTerms): Buffer {
+    const variant = authorized ? "plain" : "authorized";
+    let prefix = this.#prefixes[variant].get(method);
     if (prefix === undefined) {
-      prefix = Buffer.concat([requestPrefix(method.parent.typeName, method.name), this.#fixed]);
-      this.#prefixes.set(method, prefix);
+      const names = requestPrefix(method.parent.typeName, method.name, this.#codec.id);
+      prefix = Buffer.concat([names, this.#fixed[variant]]);
+      this.#prefixes[variant].set(method, prefix);
     }
     return prefix;
   }
@@ -158,12 +208,14 @@ type Unary<I, O> = Parameters<Transport["unary"]>[0] & { input: I; output: O };
 function repeatable(method: DescMethod, error: unknown): boolean {
   if (!(error instanceof HmsError) || error.code !== "UNAVAILABLE") return false;
   const { reason } = error.details;
-  if (reason === "SERVER_STOPPING") return true;
+  if (notServed(error)) return true;
   if (reason !== "CONNECTION_LOST" && reason !== "INTERRUPTED") return false;
   const { NO_SIDE_EFFECTS, IDEMPOTENT } = ffiOptions.Idempotency;
   const stated = hasOption(method, ffiOptions.rule) ? getOption(method, ffiOptions.rule).idempotency : undefined;
   return stated === NO_SIDE_EFFECTS || stated === IDEMPOTENT;
 }
+
+const notServed = (error: unknown) => error instanceof HmsError && error.details.reason === "SERVER_STOPPING";
 
 async function firstOf(inputs: AsyncIterable<unknown>): Promise<unknown> {
   for await (const input of inputs) return input;
@@ -173,16 +225,16 @@ async function firstOf(inputs: AsyncIterable<unknown>): Promise<unknown> {
 interface Outgoing {
   connection: ClientConnection;
   call: StreamCall;
-  method: DescMethod;
+  encode: (message: unknown) => Uint8Array;
 }
 
 /** Sends a stream's messages; if they fail, so does the call. Never rejects. */
-async function pump({ connection, call, method }: Outgoing, inputs: AsyncIterator<unknown>): Promise<void> {
+async function pump({ connection, call, encode }: Outgoing, inputs: AsyncIterator<unknown>): Promise<void> {
   try {
     for (;;) {
       const next = await inputs.next();
       if (next.done) break;
-      if (!(await connection.sendMessage(call, encodeRequest(method, next.value)))) return;
+      if (!(await connection.sendMessage(call, encode(next.value)))) return;
     }
     connection.sendEnd(call);
   } catch (error) {
