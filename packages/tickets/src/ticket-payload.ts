@@ -1,0 +1,111 @@
+import { ffiOptions } from "@hms/contracts";
+import { type Principal, principalName } from "@hms/kernel";
+
+/** The longest life of a ticket in seconds. */
+export const LONGEST_TICKET_S = 60;
+
+/** What a ticket says. */
+export interface TicketClaims {
+  /** Names the ticket, for logs. */
+  readonly id: string;
+  /** The instance it is for; see `ticketAudience`. */
+  readonly audience: string;
+  readonly principal: Principal;
+  /** Whole seconds since 1970. */
+  readonly issuedAt: number;
+  /** Whole seconds since 1970, at most 60 after `issuedAt`. */
+  readonly expiresAt: number;
+  /** What may be called, and what a call leaves in the audit log: by "Service/Method", "Service/*" or "*". */
+  readonly methods: ReadonlyMap<string, ffiOptions.AuditLevel>;
+}
+
+/** The instance of a service that a ticket is for. */
+export interface TicketInstance {
+  environment: string;
+  serviceId: string;
+  version: string;
+  instanceId: string;
+}
+
+/** An instance as tickets name it: "default/hms.cdf.debate/v1/i-1". */
+export function ticketAudience({ environment, serviceId, version, instanceId }: TicketInstance): string {
+  return `${environment}/${serviceId}/${version}/${instanceId}`;
+}
+
+const { NONE, METADATA, REQUEST } = ffiOptions.AuditLevel;
+const LEVELS = new Map<unknown, ffiOptions.AuditLevel>([
+  ["none", NONE],
+  ["metadata", METADATA],
+  ["request", REQUEST],
+]);
+const WORDS = new Map([...LEVELS].map(([word, level]) => [level, word as string]));
+const KINDS = new Map<string | undefined, Principal["kind"]>(
+  (["operator", "component", "service", "user"] as const).map((kind) => [kind, kind]),
+);
+const BASE64URL = /^[A-Za-z0-9_-]+$/;
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The middle part of a ticket; levels that are not set count as metadata. */
+export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
+  const { roles = [], mfa = false, environment } = principal;
+  const payload = {
+    id,
+    aud: audience,
+    sub: principalName(principal),
+    ...(environment === undefined ? {} : { env: environment }),
+    roles,
+    mfa,
+    iat: issuedAt,
+    exp: expiresAt,
+    mth: Object.fromEntries([...methods].map(([method, level]) => [method, WORDS.get(level) ?? "metadata"])),
+  };
+  return Buffer.from(JSON.stringify(payload)).toString("base64url");
+}
+
+/** Reads the middle part of a ticket whose signature is right; undefined if it is none. */
+export function readPayload(text: string): TicketClaims | undefined {
+  if (!BASE64URL.test(text)) return undefined;
+  try {
+    return claimsOf(JSON.parse(utf8.decode(Buffer.from(text, "base64url"))));
+  } catch {
+    return undefined;
+  }
+}
+
+function claimsOf(payload: unknown): TicketClaims | undefined {
+  if (!isObject(payload)) return undefined;
+  const { id, aud, iat, exp, mth } = payload;
+  const principal = principalOf(payload);
+  const methods = isObject(mth) ? methodsOf(mth) : undefined;
+  if (typeof id !== "string" || typeof aud !== "string" || !isMoment(iat) || !isMoment(exp)) return undefined;
+  if (principal === undefined || methods === undefined) return undefined;
+  return { id, audience: aud, principal, issuedAt: iat, expiresAt: exp, methods };
+}
+
+function principalOf({ sub, env, roles = [], mfa = false }: Record<string, unknown>): Principal | undefined {
+  if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
+  if (env !== undefined && typeof env !== "string") return undefined;
+  if (!Array.isArray(roles) || !roles.every((role) => typeof role === "string")) return undefined;
+  const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
+  const kind = KINDS.get(word);
+  if (kind === undefined || id === undefined) return undefined;
+  return Object.freeze({ kind, id, roles, mfa, ...(env === undefined ? {} : { environment: env }) });
+}
+
+function methodsOf(mth: Record<string, unknown>): Map<string, ffiOptions.AuditLevel> | undefined {
+  const methods = new Map<string, ffiOptions.AuditLevel>();
+  for (const [method, word] of Object.entries(mth)) {
+    const level = LEVELS.get(word);
+    if (level === undefined) return undefined;
+    methods.set(method, level);
+  }
+  return methods;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isMoment(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
