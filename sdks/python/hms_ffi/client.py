@@ -48,6 +48,24 @@ class _Terms(NamedTuple):
     repeatable: bool
 
 
+class _Kind(NamedTuple):
+    """Whether the client sends more than one message, and whether it gets one answer only."""
+
+    sends: bool
+    single: bool
+
+
+_UNARY = _Kind(sends=False, single=True)
+_READ = _Kind(sends=False, single=False)
+
+
+def _kind_of(codecs: MethodCodecs, request: Any) -> _Kind:
+    info = codecs.info
+    if info is None:
+        return _Kind(sends=request is None, single=False)
+    return _Kind(sends=info.client_streaming, single=not info.server_streaming)
+
+
 class Client:
     """Calls one service: by its id through the registry, or at a given address. Safe for threads, tasks and forks."""
 
@@ -140,7 +158,7 @@ class Client:
 
     def client_stream(self, method: str, requests: Iterable[Any], **options: Any) -> Any:
         """Sends many requests and waits for the one answer. Raises ServiceError."""
-        with self.open(method, **options) as stream:
+        with self._open(method, _Kind(sends=True, single=True), **options) as stream:
             for each in requests:
                 if not stream.send(each):
                     break
@@ -151,63 +169,74 @@ class Client:
         self, method: str, requests: Union[Iterable[Any], AsyncIterable[Any]], **options: Any
     ) -> Any:
         """As `client_stream`, with asyncio. Raises ServiceError."""
-        async with await self.open_async(method, **options) as stream:
+        async with await self._open_async(method, _Kind(sends=True, single=True), **options) as stream:
             async for each in _each(requests):
                 if not await stream.send(each):
                     break
             await stream.close_send()
             return await stream.answer()
 
-    def open(
+    def open(self, method: str, request: Any = None, **options: Any) -> BlockingStream:
+        """Opens a stream of any kind, to send and read by hand; leaving its `with` block cancels it. Without a contract
+        it is one of answers if there is a request, otherwise one in both directions. Raises ServiceError."""
+        return self._open(method, None, request, **options)
+
+    async def open_async(self, method: str, request: Any = None, **options: Any) -> AsyncStream:
+        """As `open`, with asyncio. Raises ServiceError."""
+        return await self._open_async(method, None, request, **options)
+
+    def _open(
         self,
         method: str,
+        kind: Optional[_Kind],
         request: Any = None,
         *,
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
     ) -> BlockingStream:
-        """Opens a stream of any kind, to send and read by hand; leaving its `with` block cancels it. Raises ServiceError."""
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
-        sends = self._sends(terms, request)
-        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        kind = kind or _kind_of(terms.codecs, request)
+        payload = None if kind.sends else terms.codecs.request.encode(request)
+        attempts = self._attempts(terms)
         while True:
             target = self._target(terms.deadline)
             try:
                 connection = self._channels.get(target.address, _left(terms.deadline))
-                call = connection.start(self._order(terms, target, None if sends else terms.codecs.request.encode(request), sends))
+                call = connection.start(self._order(terms, target, payload, kind))
                 return BlockingStream(connection, call, terms.codecs, terms.deadline)
             except ServiceError as error:
                 time.sleep(self._again(error, attempts, target))
 
-    async def open_async(
+    async def _open_async(
         self,
         method: str,
+        kind: Optional[_Kind],
         request: Any = None,
         *,
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
     ) -> AsyncStream:
-        """As `open`, with asyncio. Raises ServiceError."""
         await self._learn()
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
-        sends = self._sends(terms, request)
-        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        kind = kind or _kind_of(terms.codecs, request)
+        payload = None if kind.sends else terms.codecs.request.encode(request)
+        attempts = self._attempts(terms)
         while True:
             target = await self._target_async(terms.deadline)
             try:
                 connection = await self._async_channels.get(target.address)
-                call = connection.start(self._order(terms, target, None if sends else terms.codecs.request.encode(request), sends))
+                call = connection.start(self._order(terms, target, payload, kind))
                 return AsyncStream(connection, call, terms.codecs, terms.deadline)
             except ServiceError as error:
                 await asyncio.sleep(self._again(error, attempts, target))
 
     def bidi_stream(self, method: str, **options: Any) -> BlockingStream:
         """Opens a stream in both directions. Raises ServiceError."""
-        return self.open(method, **options)
+        return self._open(method, _Kind(sends=True, single=False), **options)
 
     async def bidi_stream_async(self, method: str, **options: Any) -> AsyncStream:
         """As `bidi_stream`, with asyncio. Raises ServiceError."""
-        return await self.open_async(method, **options)
+        return await self._open_async(method, _Kind(sends=True, single=False), **options)
 
     def close(self) -> None:
         """Ends the client's connections and the calls on them."""
@@ -261,41 +290,36 @@ class Client:
         may_repeat = codecs.repeatable if repeatable is None else repeatable
         return _Terms(codecs, metadata, deadline, may_repeat)
 
-    @staticmethod
-    def _sends(terms: _Terms, request: Any) -> bool:
-        info = terms.codecs.info
-        return info.client_streaming if info is not None else request is None
+    def _attempts(self, terms: _Terms) -> Attempts:
+        return Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
 
-    def _order(self, terms: _Terms, target: Instance, payload: Optional[bytes], sends: bool) -> Order:
+    def _order(self, terms: _Terms, target: Instance, payload: Optional[bytes], kind: _Kind) -> Order:
         codecs, metadata = terms.codecs, terms.metadata
         if target.ticket is not None:
             metadata = {**metadata, "authorization": target.ticket}
         timeout_ns = 0
         if terms.deadline is not None:
             timeout_ns = max(1, int((terms.deadline - time.monotonic()) * 1e9))
-        info = codecs.info
-        single = payload is not None and not sends and (info is None or not info.server_streaming)
-        single = single or (info is not None and info.client_streaming and not info.server_streaming)
         encoded = metadata_fields(metadata) if metadata else b""
-        return Order(codecs.prefix, encoded, timeout_ns, codecs.request.number, payload, single, sends)
+        return Order(codecs.prefix, encoded, timeout_ns, codecs.request.number, payload, kind.single, kind.sends)
 
     def _unary(self, terms: _Terms, payload: bytes) -> bytes:
-        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        attempts = self._attempts(terms)
         while True:
             target = self._target(terms.deadline)
             try:
                 connection = self._channels.get(target.address, _left(terms.deadline))
-                return connection.unary(self._order(terms, target, payload, False), terms.deadline)
+                return connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
             except ServiceError as error:
                 time.sleep(self._again(error, attempts, target))
 
     async def _unary_async(self, terms: _Terms, payload: bytes) -> bytes:
-        attempts = Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        attempts = self._attempts(terms)
         while True:
             target = await self._target_async(terms.deadline)
             try:
                 connection = await self._async_channels.get(target.address)
-                return await connection.unary(self._order(terms, target, payload, False), terms.deadline)
+                return await connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
             except ServiceError as error:
                 await asyncio.sleep(self._again(error, attempts, target))
 
@@ -375,7 +399,7 @@ class ServerStream:
         while True:
             begun = False
             try:
-                with self._client.open(self._method, self._request, **self._options) as stream:  # type: ignore[arg-type]
+                with self._client._open(self._method, _READ, self._request, **self._options) as stream:  # type: ignore[arg-type]
                     for each in stream:
                         begun = True
                         yield each
@@ -388,7 +412,7 @@ class ServerStream:
         while True:
             begun = False
             try:
-                opened = await self._client.open_async(self._method, self._request, **self._options)  # type: ignore[arg-type]
+                opened = await self._client._open_async(self._method, _READ, self._request, **self._options)  # type: ignore[arg-type]
                 async with opened as stream:
                     async for each in stream:
                         begun = True
