@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const everywhere = ["packages", "services", "providers", "apps", "script", "test"];
+const everywhere = ["packages", "services", "providers", "apps", "sdks", "script", "test"];
 
 export default defineConfig({
   test: {

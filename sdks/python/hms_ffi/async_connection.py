@@ -132,6 +132,9 @@ class AsyncConnection(asyncio.Protocol):
 
     async def send(self, call: CallState, payload: bytes, deadline: Optional[float]) -> bool:
         """Sends a message once the peer takes it; False if the call has ended."""
+        if not self.session.peer_known:
+            # The server's HELLO sets the window: let it be read.
+            await asyncio.sleep(0)
         await self.wait(lambda: call.ended or (call.writable and self._writable), deadline)
         if call.ended:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import select
 import socket
@@ -13,12 +14,14 @@ from typing import Any, Callable, Deque, List, Optional
 
 from .addresses import not_connected, parse_address
 from .client_session import CallState, ClientSession, Order, connection_lost
+from .envelope import STREAM_WINDOW_BYTES
 from .errors import CancelledCallError, DeadlineExceededError, PermissionDeniedError, ServiceError
 from .frames import NotFramesError
 from .protobuf_wire import MalformedError
 
 _READ_BYTES = 256 * 1024
 _CONNECT_SECONDS = 5.0
+_MEET_SECONDS = 0.1
 
 
 def open_socket(address: str, timeout: float = _CONNECT_SECONDS) -> socket.socket:
@@ -111,6 +114,8 @@ class BlockingConnection:
     def send(self, call: CallState, payload: bytes, deadline: Optional[float]) -> bool:
         """Sends a message once the peer takes it; False if the call has ended."""
         while True:
+            if not self.session.peer_known:
+                self._meet(call)
             self.wait(lambda: call.writable, deadline)
             with self._state:
                 if call.ended:
@@ -120,6 +125,14 @@ class BlockingConnection:
                     break
         self._flush()
         return True
+
+    def _meet(self, call: CallState) -> None:
+        """Reads the server's HELLO, which sets the window; waits for it a moment once a window's worth is on the way: a
+        stock server says nothing until the end."""
+        self._read_what_is_there()
+        if call.sent > STREAM_WINDOW_BYTES:
+            with contextlib.suppress(DeadlineExceededError):
+                self.wait(lambda: self.session.peer_known or call.ended, time.monotonic() + _MEET_SECONDS)
 
     def send_end(self, call: CallState) -> None:
         """Says that no more messages follow."""

@@ -123,6 +123,11 @@ class ClientSession:
         return len(self._calls)
 
     @property
+    def peer_known(self) -> bool:
+        """Whether the server's first frame has come, which says what it can do."""
+        return self._peer is not None
+
+    @property
     def overfull(self) -> bool:
         """Whether the connection must not be read until a reader has taken something."""
         return any(call.overfull for call in self._calls.values())

@@ -241,6 +241,7 @@ def pascal(name: str) -> str:
 def service_name(service_id: str, version: str) -> str:
     """The name of a service without a contract of its own: hms.cdf.debate, v1 → hms.cdf.debate.v1.DebateService."""
     last = service_id.rsplit(".", 1)[-1]
-    return f"{service_id}.{version}.{pascal(last.replace('-', '_'))}Service"
+    own = pascal(last.replace("-", "_"))
+    return f"{service_id}.{version}.{own if own.endswith('Service') else own + 'Service'}"
 
 

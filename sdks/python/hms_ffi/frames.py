@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, List, NamedTuple
+from typing import Final, Iterable, Iterator, NamedTuple
 
 REQUEST: Final = 0x01
 RESPONSE: Final = 0x02
@@ -67,35 +67,39 @@ class FrameReader:
         self._buffer = bytearray()
         self._discard = 0
 
-    def feed(self, chunk: bytes) -> List[Frame]:
-        """The frames that are complete with this chunk. Raises NotFramesError on a length beyond any limit."""
+    def feed(self, chunk: bytes) -> Iterable[Frame]:
+        """The frames that are complete with this chunk, to be read at once. Raises NotFramesError, after the frames before
+        it, on a length beyond any limit."""
         if not self._buffer and not self._discard:
             rest = len(chunk) - HEADER_BYTES
             if rest >= 0:
                 length, stream, type_, flags = _HEADER.unpack_from(chunk)
                 # One whole frame in one piece is by far the most frequent case.
                 if length == rest and length <= MAX_DATA_BYTES:
-                    return [Frame(stream, type_, flags, bytes(chunk[HEADER_BYTES:]))]
+                    return (Frame(stream, type_, flags, bytes(chunk[HEADER_BYTES:])),)
         self._buffer += chunk
-        found: List[Frame] = []
+        return self._cut()
+
+    def _cut(self) -> Iterator[Frame]:
         at = self._skip(0)
-        while not self._discard and len(self._buffer) - at >= HEADER_BYTES:
-            length, stream, type_, flags = _HEADER.unpack_from(self._buffer, at)
-            if length > MAX_DATA_BYTES:
+        try:
+            while not self._discard and len(self._buffer) - at >= HEADER_BYTES:
+                length, stream, type_, flags = _HEADER.unpack_from(self._buffer, at)
+                start = at + HEADER_BYTES
                 if length >= GARBAGE_BYTES:
                     raise NotFramesError(f"a length of {length} bytes")
-                found.append(Frame(stream, type_, flags, b"", length))
-                self._discard = length
-                at = self._skip(at + HEADER_BYTES)
-                continue
-            start, end = at + HEADER_BYTES, at + HEADER_BYTES + length
-            if end > len(self._buffer):
-                break
-            found.append(Frame(stream, type_, flags, bytes(self._buffer[start:end])))
-            at = end
-        if at:
-            del self._buffer[:at]
-        return found
+                if length > MAX_DATA_BYTES:
+                    self._discard = length
+                    at = self._skip(start)
+                    yield Frame(stream, type_, flags, b"", length)
+                    continue
+                if start + length > len(self._buffer):
+                    break
+                at = start + length
+                yield Frame(stream, type_, flags, bytes(self._buffer[start:at]))
+        finally:
+            if at:
+                del self._buffer[:at]
 
     def _skip(self, at: int) -> int:
         skipped = min(self._discard, len(self._buffer) - at)

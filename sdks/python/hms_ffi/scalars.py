@@ -20,6 +20,8 @@ SIXTY_FOUR: Final[FrozenSet[int]] = frozenset(
 )
 FLOATS: Final = frozenset((types.FLOAT, types.DOUBLE))
 
+_LARGEST_FLOAT: Final = 3.4028234663852886e38
+
 #: The wrapper messages, which are their value in JSON.
 WRAPPERS: Final[Dict[str, int]] = {
     "DoubleValue": types.DOUBLE,
@@ -74,7 +76,9 @@ def floating(kind: int, value: Any) -> float:
     result = float(value)
     if kind == types.FLOAT and math.isfinite(result):
         try:
-            struct.pack("<f", result)
+            rounded = float(struct.unpack("<f", struct.pack("<f", result))[0])
         except OverflowError:
             raise ValueError(f"{value} is beyond a float's limits") from None
+        # The shortest text of the largest float lies a little above it.
+        return rounded if abs(result) > abs(rounded) and abs(rounded) == _LARGEST_FLOAT else result
     return result
