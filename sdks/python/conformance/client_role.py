@@ -58,7 +58,7 @@ class ClientRole:
         self._loop = loop
         self._clients: Dict[str, Client] = {}
         self._translators: Dict[str, Translator] = {}
-        self._calls: Dict[str, "OpenCall"] = {}
+        self._calls: Dict[str, OpenCall] = {}
         self._lock = threading.Condition()
         self.commands: Dict[str, Callable[[Message], Message]] = {
             "connect": self._connect,
@@ -89,12 +89,12 @@ class ClientRole:
         timeout = order.get("timeoutMs")
         return {"timeout": None if timeout is None else timeout / 1000, "metadata": order.get("metadata")}
 
-    def _open_call(self, order: Message) -> "OpenCall":
+    def _open_call(self, order: Message) -> OpenCall:
         with self._lock:
             self._lock.wait_for(lambda: order["call"] in self._calls, 5)
             return self._calls[order["call"]]
 
-    def _keep(self, name: Optional[str], call: "OpenCall") -> None:
+    def _keep(self, name: Optional[str], call: OpenCall) -> None:
         if name is not None:
             with self._lock:
                 self._calls[name] = call

@@ -1,4 +1,4 @@
-"""The conformance peer of this SDK (sdks/conformance/README.md): commands on standard input, answers on standard output."""
+"""The conformance peer of this SDK (sdks/conformance/README.md): commands on stdin, answers on stdout."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any, Callable, Dict
 SDK = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SDK))
 
-from hms_ffi.contract import Contract  # noqa: E402
-
 from client_role import AsyncClientRole, BlockingClientRole  # noqa: E402
 from server_role import ServerRole  # noqa: E402
+
+from hms_ffi.contract import Contract  # noqa: E402
 
 _writing = threading.Lock()
 

@@ -135,7 +135,9 @@ def _error(said: Message) -> ServiceError:
         said.get("message", ""),
         reason=said.get("reason") or None,
         metadata=said.get("metadata") or {},
-        violations=[FieldViolation(each.get("field", ""), each.get("description", "")) for each in said.get("violations") or []],
+        violations=[
+            FieldViolation(each.get("field", ""), each.get("description", "")) for each in said.get("violations") or []
+        ],
         retry_after=wait / 1000 if wait else None,
     )
 
@@ -147,11 +149,9 @@ class Handlers:
         self._notes = notes
 
     def _unary(self, request: Message, context: CallContext) -> Message:
-        answer: Message = {}
         with Run(self._notes, context) as run:
             run.begin(request.get("key") or "")
-            for answer in run.answers(request):
-                pass
+            answer = list(run.answers(request))[-1]
         return answer
 
     @method

@@ -21,7 +21,7 @@ class AsyncConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
-        self._waiting: List[Tuple[Callable[[], bool], "asyncio.Future[None]"]] = []
+        self._waiting: List[Tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._writable = True
         self._paused = False
         self.session: ClientSession = None  # type: ignore[assignment]
@@ -100,7 +100,9 @@ class AsyncConnection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self.session.lost(connection_lost("The connection to the server broke; whether the call took effect is unknown"))
+        self.session.lost(
+            connection_lost("The connection to the server broke; whether the call took effect is unknown")
+        )
         self._writable = True
         self._wake()
 
@@ -157,7 +159,7 @@ class AsyncConnection(asyncio.Protocol):
         """Returns once something holds that arriving frames change. Raises DeadlineExceededError."""
         if ready():
             return
-        future: "asyncio.Future[None]" = self._loop.create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((ready, future))
         timer = None
         if deadline is not None:
@@ -183,7 +185,7 @@ def _monotonic_offset(loop: asyncio.AbstractEventLoop) -> float:
     return time.monotonic() - loop.time()
 
 
-def _expire(future: "asyncio.Future[None]") -> None:
+def _expire(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_exception(deadline_exceeded())
 

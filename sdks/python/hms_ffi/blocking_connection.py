@@ -198,7 +198,9 @@ class BlockingConnection:
             self._drain_wake()
             return
         except OSError as cause:
-            self._lose(f"The connection to the server broke ({cause.strerror}); whether the call took effect is unknown")
+            self._lose(
+                f"The connection to the server broke ({cause.strerror}); whether the call took effect is unknown"
+            )
             return
         if not chunk:
             self._lose("The connection to the server broke; whether the call took effect is unknown")

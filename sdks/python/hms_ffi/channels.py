@@ -73,7 +73,7 @@ class AsyncChannels:
         self._reset()
 
     def _reset(self) -> None:
-        self._loops: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dict[str, asyncio.Future[AsyncConnection]]]"
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dict[str, asyncio.Future[AsyncConnection]]]
         self._loops = weakref.WeakKeyDictionary()
         self._pid = os.getpid()
 
@@ -101,7 +101,7 @@ class AsyncChannels:
         self._reset()
 
 
-def _usable(opened: "asyncio.Future[AsyncConnection]") -> bool:
+def _usable(opened: asyncio.Future[AsyncConnection]) -> bool:
     return not opened.cancelled() and opened.exception() is None and opened.result().usable
 
 
@@ -109,10 +109,8 @@ def _close_on(loop: asyncio.AbstractEventLoop, connection: AsyncConnection) -> N
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:
-        running = None  # type: ignore[assignment]
+        running = None
     if running is loop:
         connection.close()
     elif not loop.is_closed():
         loop.call_soon_threadsafe(connection.close)
-
-

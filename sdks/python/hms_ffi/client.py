@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any, AsyncIterable, AsyncIterator, Awaitable, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import (
+    Any,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Union,
+)
 
 from .async_stream import AsyncStream
 from .blocking_stream import BlockingStream
@@ -16,29 +29,14 @@ from .codecs import MethodCodecs
 from .directory import Directory, Instance
 from .envelope import metadata_fields
 from .errors import DeadlineExceededError, ServiceError, UnavailableError
+from .interceptors import AsyncInterceptor, CallRequest, Interceptor, chain
 from .method_codecs import ContractSource, MethodBook
 from .retries import Attempts, RetryBudget
+from .server_stream import ServerStream
 from .settings import Settings, load_settings
 
 #: Seconds that a call may take if nothing else is said.
 DEFAULT_TIMEOUT = 30.0
-
-
-class CallRequest:
-    """A call as interceptors see it; they may change everything but the method."""
-
-    __slots__ = ("metadata", "method", "request", "service", "timeout")
-
-    def __init__(self, service: str, method: str, request: Any, metadata: Dict[str, str], timeout: Optional[float]) -> None:
-        self.service = service
-        self.method = method
-        self.request = request
-        self.metadata = metadata
-        self.timeout = timeout
-
-
-Interceptor = Callable[[CallRequest, Callable[[CallRequest], Any]], Any]
-AsyncInterceptor = Callable[[CallRequest, Callable[[CallRequest], Awaitable[Any]]], Awaitable[Any]]
 
 
 class _Terms(NamedTuple):
@@ -123,7 +121,7 @@ class Client:
             payload = terms.codecs.request.encode(what.request)
             return terms.codecs.response.decode_answer(self._unary(terms, payload))
 
-        return _chain(self._interceptors, proceed)(self._asked(method, request, metadata, timeout))
+        return chain(self._interceptors, proceed)(self._asked(method, request, metadata, timeout))
 
     async def call_async(
         self,
@@ -142,7 +140,7 @@ class Client:
             payload = terms.codecs.request.encode(what.request)
             return terms.codecs.response.decode_answer(await self._unary_async(terms, payload))
 
-        return await _chain(self._async_interceptors, proceed)(self._asked(method, request, metadata, timeout))
+        return await chain(self._async_interceptors, proceed)(self._asked(method, request, metadata, timeout))
 
     def stream(
         self,
@@ -290,8 +288,25 @@ class Client:
         may_repeat = codecs.repeatable if repeatable is None else repeatable
         return _Terms(codecs, metadata, deadline, may_repeat)
 
+    def read(self, method: str, request: Any, options: Mapping[str, Any]) -> BlockingStream:
+        """Opens a stream of answers; for `stream`."""
+        return self._open(method, _READ, request, **options)
+
+    async def read_async(self, method: str, request: Any, options: Mapping[str, Any]) -> AsyncStream:
+        """Opens a stream of answers; for `stream`."""
+        return await self._open_async(method, _READ, request, **options)
+
+    def attempts(self, deadline: Optional[float], repeatable: bool = False) -> Attempts:
+        """The attempts of one call."""
+        return Attempts(self._max_attempts, repeatable, deadline, self._budget)
+
+    def renew_ticket(self, error: ServiceError) -> None:
+        """Asks the registry again if the error says that the ticket has ended."""
+        if self._directory is not None and Attempts.ticket_is_over(error):
+            self._directory.forget(self.service_id, self.version)
+
     def _attempts(self, terms: _Terms) -> Attempts:
-        return Attempts(self._max_attempts, terms.repeatable, terms.deadline, self._budget)
+        return self.attempts(terms.deadline, terms.repeatable)
 
     def _order(self, terms: _Terms, target: Instance, payload: Optional[bytes], kind: _Kind) -> Order:
         codecs, metadata = terms.codecs, terms.metadata
@@ -376,73 +391,6 @@ class Client:
         if token and socket and target.address in (socket, f"unix:{socket}"):
             return target._replace(ticket=f"Bearer {token}")
         return target
-
-
-class ServerStream:
-    """The answers of a server-streaming call."""
-
-    def __init__(
-        self,
-        client: Client,
-        method: str,
-        request: Any,
-        timeout: Optional[float],
-        metadata: Optional[Mapping[str, str]],
-    ) -> None:
-        self._client = client
-        self._method = method
-        self._request = {} if request is None else request
-        self._options = {"timeout": timeout, "metadata": metadata}
-
-    def __iter__(self) -> Iterator[Any]:
-        attempts = self._attempts()
-        while True:
-            begun = False
-            try:
-                with self._client._open(self._method, _READ, self._request, **self._options) as stream:  # type: ignore[arg-type]
-                    for each in stream:
-                        begun = True
-                        yield each
-                return
-            except ServiceError as error:
-                time.sleep(self._again(error, attempts, begun))
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        attempts = self._attempts()
-        while True:
-            begun = False
-            try:
-                opened = await self._client._open_async(self._method, _READ, self._request, **self._options)  # type: ignore[arg-type]
-                async with opened as stream:
-                    async for each in stream:
-                        begun = True
-                        yield each
-                return
-            except ServiceError as error:
-                await asyncio.sleep(self._again(error, attempts, begun))
-
-    def _attempts(self) -> Attempts:
-        client = self._client
-        return Attempts(client._max_attempts, False, deadline_for_call(self._options["timeout"]), client._budget)  # type: ignore[arg-type]
-
-    def _again(self, error: ServiceError, attempts: Attempts, begun: bool) -> float:
-        directory = self._client._directory
-        if directory is not None and attempts.ticket_is_over(error):
-            directory.forget(self._client.service_id, self._client.version)
-        delay = None if begun else attempts.delay(error)
-        if delay is None:
-            raise error
-        return delay
-
-
-def _chain(interceptors: Sequence[Any], last: Callable[[CallRequest], Any]) -> Callable[[CallRequest], Any]:
-    for each in reversed(interceptors):
-        last = _wrapped(each, last)
-    return last
-
-
-def _wrapped(interceptor: Any, after: Callable[[CallRequest], Any]) -> Callable[[CallRequest], Any]:
-    return lambda what: interceptor(what, after)
 
 
 def _left(deadline: Optional[float], most: float = 1e9) -> float:

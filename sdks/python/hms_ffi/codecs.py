@@ -47,7 +47,9 @@ class Codec:
         try:
             return self.decode(data)
         except ValidationError as error:
-            raise InternalError(f"The answer cannot be read, the sides have different contracts: {error.message}") from error
+            raise InternalError(
+                f"The answer cannot be read, the sides have different contracts: {error.message}"
+            ) from error
 
 
 def _object(value: Any) -> Any:
@@ -57,7 +59,9 @@ def _object(value: Any) -> Any:
 
 
 #: Any JSON object, without a contract.
-UNTYPED = Codec(JSON, lambda value: dump(_object(plain({} if value is None else value))), lambda data: _object(load(data)))
+UNTYPED = Codec(
+    JSON, lambda value: dump(_object(plain({} if value is None else value))), lambda data: _object(load(data))
+)
 
 
 def json_codec(contract: Contract, type_name: str, *, skip_unknown: bool) -> Codec:

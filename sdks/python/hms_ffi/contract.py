@@ -243,5 +243,3 @@ def service_name(service_id: str, version: str) -> str:
     last = service_id.rsplit(".", 1)[-1]
     own = pascal(last.replace("-", "_"))
     return f"{service_id}.{version}.{own if own.endswith('Service') else own + 'Service'}"
-
-

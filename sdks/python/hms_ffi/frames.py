@@ -68,8 +68,8 @@ class FrameReader:
         self._discard = 0
 
     def feed(self, chunk: bytes) -> Iterable[Frame]:
-        """The frames that are complete with this chunk, to be read at once. Raises NotFramesError, after the frames before
-        it, on a length beyond any limit."""
+        """The frames that are complete with this chunk, to be read at once. Raises NotFramesError on a length beyond
+        any limit, after the frames before it."""
         if not self._buffer and not self._discard:
             rest = len(chunk) - HEADER_BYTES
             if rest >= 0:

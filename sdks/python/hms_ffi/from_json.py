@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Dict, List, Tuple
 
 from . import contract as types
@@ -115,10 +116,12 @@ def _field(reading: _Reading, field: FieldInfo, value: Any, path: str) -> Any:
             reading.add(path, f"an object is needed, not {_kind(value)}")
             return {}
         key, of = entry.by_name["key"], entry.by_name["value"]
-        return {
-            reading.attempt(lambda name=name: _map_key(key, name), path): _single(reading, of, each, f"{path}[{name!r}]")
-            for name, each in value.items()
-        }
+        read: Dict[Any, Any] = {}
+        for name, each in value.items():
+            read[reading.attempt(functools.partial(_map_key, key, name), path)] = _single(
+                reading, of, each, f"{path}[{name!r}]"
+            )
+        return read
     if not isinstance(value, list):
         reading.add(path, f"an array is needed, not {_kind(value)}")
         return []
@@ -202,7 +205,7 @@ _SPECIAL: Dict[str, Callable[[Any], Any]] = {
     "google.protobuf.Value": lambda value: value,
     "google.protobuf.ListValue": _needs(list, "an array"),
     "google.protobuf.FieldMask": _needs(str, "a text"),
-    **{f"google.protobuf.{name}": lambda value, kind=kind: _scalar(kind, value) for name, kind in WRAPPERS.items()},
+    **{f"google.protobuf.{name}": functools.partial(_scalar, kind) for name, kind in WRAPPERS.items()},
 }
 
 _KINDS: Tuple[Tuple[type, str], ...] = (

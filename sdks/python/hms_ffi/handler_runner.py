@@ -98,7 +98,7 @@ def _shielded(context: contextvars.Context, work: Callable[[], Any]) -> Any:
         return "raised", error
 
 
-async def _until_done(running: "asyncio.Future[Any]") -> None:
+async def _until_done(running: asyncio.Future[Any]) -> None:
     while not running.done():
         try:
             await asyncio.wait([running])

@@ -16,11 +16,13 @@ _MOST_BYTES = 107
 
 
 def listen_unix(path: str) -> Tuple[socket.socket, str]:
-    """A listening socket file of mode 0600 in a folder of mode 0700 (if it has to be made). Raises AlreadyExistsError if
-    somebody answers there, ValidationError if the path is too long. A dead file is replaced."""
+    """A listening socket file of mode 0600 in a folder of mode 0700 (if it has to be made). Raises AlreadyExistsError
+    if somebody answers there, ValidationError if the path is too long. A dead file is replaced."""
     path = os.path.abspath(path)
     if len(path.encode()) > _MOST_BYTES - 6:
-        raise ValidationError(f"{path} is too long for a socket ({_MOST_BYTES - 6} bytes): choose a shorter HMS_FFI_SERVICE_DIR.")
+        raise ValidationError(
+            f"{path} is too long for a socket ({_MOST_BYTES - 6} bytes): choose a shorter HMS_FFI_SERVICE_DIR."
+        )
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     made = f"{path}.{os.getpid() % 10000:x}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,7 +50,9 @@ def _take_name(made: str, path: str) -> None:
             return
         except FileExistsError:
             if _answers(path):
-                raise AlreadyExistsError(f"Somebody serves at {path} already: stop it, or choose another address.") from None
+                raise AlreadyExistsError(
+                    f"Somebody serves at {path} already: stop it, or choose another address."
+                ) from None
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
     raise AlreadyExistsError(f"{path} is taken again and again: choose another address.")

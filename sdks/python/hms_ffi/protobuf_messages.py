@@ -36,7 +36,7 @@ def service_of(descriptor: Any) -> Optional[str]:
 
 def file_descriptor_set(descriptor: Any) -> bytes:
     """A generated file's or service's descriptor with all it imports, as a FileDescriptorSet."""
-    files: "dict[str, Any]" = {}
+    files: dict[str, Any] = {}
 
     def add(file: Any) -> None:
         if file.name in files:

@@ -52,7 +52,7 @@ class Registration:
         }
 
     def start(self) -> None:
-        """Registers; a registry that is away is asked again in the background. Raises what the registry refuses with."""
+        """Registers; a registry that is away is asked again in the background. Raises its refusal."""
         try:
             self._register()
         except UnavailableError as error:
@@ -77,7 +77,9 @@ class Registration:
         key = base64_bytes(answer.get("ticketKey", ""))
         if key and (self.gate is None or self.gate.key != key):
             identity = self._identity
-            audience = f"{identity['environment']}/{identity['serviceId']}/{identity['version']}/{identity['instanceId']}"
+            audience = (
+                f"{identity['environment']}/{identity['serviceId']}/{identity['version']}/{identity['instanceId']}"
+            )
             self.gate = TicketGate(key, audience)
         for each in answer.get("warnings", []):
             _log.warning("%s: %s", each.get("subject"), each.get("description"))

@@ -23,8 +23,8 @@ class Registry:
     def __init__(self, settings: Settings) -> None:
         if settings.socket is None:
             raise FailedPreconditionError(
-                "No registry is known: set HMS_FFI_SOCKET to the path of its socket (HMS-SYS does so for what it runs), "
-                "or give the client an address."
+                "No registry is known: set HMS_FFI_SOCKET to the path of its socket (HMS-SYS does so for what it "
+                "runs), or give the client an address."
             )
         self.address = settings.socket if settings.socket.startswith("tcp:") else f"unix:{settings.socket}"
         self._metadata = metadata_fields({"authorization": f"Bearer {settings.token}"} if settings.token else {})
@@ -34,7 +34,9 @@ class Registry:
         """Makes a unary call. Raises ServiceError."""
         deadline = time.monotonic() + timeout
         connection = self._channels.get(self.address, timeout)
-        answer: Dict[str, Any] = UNTYPED.decode_answer(connection.unary(self._order(method, request, timeout), deadline))
+        answer: Dict[str, Any] = UNTYPED.decode_answer(
+            connection.unary(self._order(method, request, timeout), deadline)
+        )
         return answer
 
     def _order(self, method: str, request: Dict[str, Any], timeout: Optional[float]) -> Order:

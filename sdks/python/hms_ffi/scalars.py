@@ -15,9 +15,7 @@ _LIMITS: Final[Dict[int, Tuple[int, int]]] = {
     **dict.fromkeys((types.UINT64, types.FIXED64), (0, 2**64 - 1)),
 }
 INTEGERS: Final = frozenset(_LIMITS)
-SIXTY_FOUR: Final[FrozenSet[int]] = frozenset(
-    (types.INT64, types.SINT64, types.SFIXED64, types.UINT64, types.FIXED64)
-)
+SIXTY_FOUR: Final[FrozenSet[int]] = frozenset((types.INT64, types.SINT64, types.SFIXED64, types.UINT64, types.FIXED64))
 FLOATS: Final = frozenset((types.FLOAT, types.DOUBLE))
 
 _LARGEST_FLOAT: Final = 3.4028234663852886e38

@@ -224,5 +224,3 @@ def serving(*services: Any, **options: Any) -> Iterator[ServiceServer]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
-
-

@@ -32,7 +32,7 @@ class ServerCall:
         self.audit_level = "none"
         self.request_json: Optional[bytes] = None
         #: The handler, once it runs.
-        self.task: Optional["asyncio.Task[None]"] = None
+        self.task: Optional[asyncio.Task[None]] = None
         self.timer: Optional[asyncio.TimerHandle] = None
         #: Told how many bytes the handler has taken.
         self.taken: Callable[[int], None] = lambda _: None
@@ -41,7 +41,7 @@ class ServerCall:
         self._error: Optional[ServiceError] = None
         self._unread = 0
         self._untold = 0
-        self._changed: List["asyncio.Future[None]"] = []
+        self._changed: List[asyncio.Future[None]] = []
 
     @property
     def overfull(self) -> bool:
@@ -74,7 +74,7 @@ class ServerCall:
 
     async def changed(self) -> None:
         """Returns when something has changed."""
-        future: "asyncio.Future[None]" = self.loop.create_future()
+        future: asyncio.Future[None] = self.loop.create_future()
         self._changed.append(future)
         await future
 

@@ -148,7 +148,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _oversized(self, each: Frame) -> None:
         error = ResourceExhaustedError(
-            f"The frame has {each.oversized} bytes of data; at most {MAX_DATA_BYTES} can travel. Send less, or in parts.",
+            f"The frame has {each.oversized} bytes of data; at most {MAX_DATA_BYTES} can travel. "
+            "Send less, or in parts.",
             reason="MESSAGE_TOO_LARGE",
         )
         if each.type == frames.REQUEST and self._opens(each.stream):
@@ -278,7 +279,9 @@ class ServerConnection(asyncio.Protocol):
         payload = call.codecs.response.encode(answer)
         if len(payload) > MAX_DATA_BYTES:
             raise _too_large(len(payload))
-        while not call.finished and not call.stopped and not (self._writable and (call.credit is None or call.credit > 0)):
+        while (
+            not call.finished and not call.stopped and not (self._writable and (call.credit is None or call.credit > 0))
+        ):
             await call.changed()
         if call.finished or call.stopped:
             return False
@@ -327,7 +330,7 @@ class ServerConnection(asyncio.Protocol):
         if self._draining is not None and not self._calls:
             self._transport.close()
 
-    def abort(self, error: ServiceError) -> List["asyncio.Task[None]"]:
+    def abort(self, error: ServiceError) -> List[asyncio.Task[None]]:
         """Ends every call with an error and the connection after it; answers with the handlers that still run."""
         calls = list(self._calls.values())
         for call in calls:
@@ -345,7 +348,8 @@ class ServerConnection(asyncio.Protocol):
 
 def _too_large(size: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(
-        f"The answer takes {size} bytes; a frame carries at most {MAX_DATA_BYTES}. Ask for less.", reason="MESSAGE_TOO_LARGE"
+        f"The answer takes {size} bytes; a frame carries at most {MAX_DATA_BYTES}. Ask for less.",
+        reason="MESSAGE_TOO_LARGE",
     )
 
 

@@ -141,7 +141,9 @@ class _Parameters:
         only = self._listed[0] if len(self._listed) == 1 else None
         self._only = only
         #: Whether the handler gets the request as it is.
-        self.whole = client_streaming or (only is not None and (only.name in _WHOLE or _is_message(hints.get(only.name))))
+        self.whole = client_streaming or (
+            only is not None and (only.name in _WHOLE or _is_message(hints.get(only.name)))
+        )
 
     def arguments(self, request: Any, context: CallContext) -> Dict[str, Any]:
         """The arguments for a request. Raises ValidationError with every problem."""
@@ -160,7 +162,9 @@ class _Parameters:
                 given[each.name] = self._convert(each.name, left.pop(each.name), problems)
             elif each.default is inspect.Parameter.empty:
                 problems.append(FieldViolation(each.name, "is missing"))
-        problems.extend(FieldViolation(name, "is not known here") for name in left if left[name] not in (None, "", 0, [], {}))
+        problems.extend(
+            FieldViolation(name, "is not known here") for name in left if left[name] not in (None, "", 0, [], {})
+        )
         if problems:
             listed = "; ".join(f"{each.field} {each.description}" for each in problems)
             raise ValidationError(f"The request does not fit: {listed}.", violations=problems)

@@ -58,7 +58,8 @@ class MethodDefinition:
             if contract is None or info is None:
                 return CallCodecs(UNTYPED, UNTYPED)
             return CallCodecs(
-                json_codec(contract, info.input, skip_unknown=False), json_codec(contract, info.output, skip_unknown=False)
+                json_codec(contract, info.input, skip_unknown=False),
+                json_codec(contract, info.output, skip_unknown=False),
             )
         if number != PROTOBUF:
             raise ValidationError(f"There is no codec {number}: 0 is protobuf, 1 is JSON.")

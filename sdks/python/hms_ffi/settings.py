@@ -90,7 +90,9 @@ def _from_file(path: str) -> Dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except OSError as error:
-        raise ConfigurationError(f"HMS_FFI_CONFIG_PATH names {path}, which cannot be read: {error.strerror}.") from error
+        raise ConfigurationError(
+            f"HMS_FFI_CONFIG_PATH names {path}, which cannot be read: {error.strerror}."
+        ) from error
     tree = _json(path, text) if path.endswith(".json") else read_yaml(text, path)
     root = tree.get("ffi", tree) if isinstance(tree, dict) else None
     if not isinstance(root, dict):
@@ -168,7 +170,7 @@ def read_yaml(text: str, path: str = "the text") -> Any:
             stack.pop()
         depth, holder, place = stack[-1]
         if scalar is not None:
-            if place is None or isinstance(holder, dict) and holder:
+            if place is None or (isinstance(holder, dict) and holder):
                 raise ConfigurationError(f"{path}, line {at}: a list needs a key of its own above it.")
             if isinstance(holder, dict):
                 holder = place[0][place[1]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -85,10 +86,12 @@ def _field(contract: Contract, field: FieldInfo, value: Any, path: str, problems
             return {}
         of = entry.by_name["value"]
         key = _map_key(entry.by_name["key"])
-        return {
-            _try(lambda name=name: key(name), path, problems): _single(contract, of, each, f"{path}[{name!r}]", problems)
-            for name, each in value.items()
-        }
+        written: Dict[Any, Any] = {}
+        for name, each in value.items():
+            written[_try(functools.partial(key, name), path, problems)] = _single(
+                contract, of, each, f"{path}[{name!r}]", problems
+            )
+        return written
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
         problems.add(path, f"a list is needed, not {type(value).__name__}")
         return []
@@ -129,7 +132,7 @@ def _scalar(kind: int, value: Any) -> Any:
         whole = integer(kind, value)
         return str(whole) if kind in SIXTY_FOUR else whole
     if kind in FLOATS:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) and not hasattr(value, "__float__"):
+        if isinstance(value, bool) or (not isinstance(value, (int, float, str)) and not hasattr(value, "__float__")):
             raise ValueError(f"a number is needed, not {type(value).__name__}")
         return float_json(float(value))
     if kind == types.BOOL:
@@ -208,5 +211,5 @@ _SPECIAL: Dict[str, Callable[[Any], Any]] = {
     "google.protobuf.Value": plain,
     "google.protobuf.ListValue": plain,
     "google.protobuf.FieldMask": lambda value: value if isinstance(value, str) else ",".join(value),
-    **{f"google.protobuf.{name}": lambda value, kind=kind: _scalar(kind, value) for name, kind in WRAPPERS.items()},
+    **{f"google.protobuf.{name}": functools.partial(_scalar, kind) for name, kind in WRAPPERS.items()},
 }

@@ -74,7 +74,7 @@ def _dataclass_schema(hint: Any) -> Schema:
     return object_schema({each.name: (hints[each.name], _required(each)) for each in dataclasses.fields(hint)})
 
 
-def _required(field: "dataclasses.Field[Any]") -> bool:
+def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 

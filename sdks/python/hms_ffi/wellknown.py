@@ -14,9 +14,7 @@ _SPAN = re.compile(r"(-?)(\d+)(?:\.(\d{1,9}))?s")
 def moment_text(value: datetime) -> str:
     """RFC 3339 in UTC; a moment without time zone is taken as UTC."""
     moment = (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-    whole = (
-        f"{moment.year:04}-{moment.month:02}-{moment.day:02}T{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
-    )
+    whole = f"{moment.year:04}-{moment.month:02}-{moment.day:02}T{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
     return f"{whole}{_fraction(moment.microsecond)}Z"
 
 
