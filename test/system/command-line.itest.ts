@@ -75,6 +75,13 @@ describe("watching a rollout", () => {
   }, 60_000);
 });
 
+describe("following logs", () => {
+  test("ended by Ctrl-C exits 130 as every interrupted command does, and says nothing of it", async () => {
+    const { code, said } = await interrupted(/started: pid/, "logs", "echo-svc", "-f");
+    expect({ code, said }).toMatchObject({ code: 130, said: expect.not.stringMatching(/error|\n\s+at /i) });
+  }, 60_000);
+});
+
 describe("a reader that leaves early", () => {
   test.each([
     "deploy $FILE -o json",

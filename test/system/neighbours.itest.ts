@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { InstanceNetwork } from "@hms/config";
 import { collectProcesses, freePort } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
@@ -75,6 +76,33 @@ test("of two `up` that race for one installation one starts it, and the other ex
   expect(results.map(({ code }) => code).sort(), results.map(({ stderr }) => stderr).join("\n")).toEqual([0, 6]);
   await processes.assertNoneLeft();
 }, 90_000);
+
+describe("two installations that take turns", () => {
+  test("have each a place of its own, so that they can run side by side, too", async () => {
+    const { home } = freshEnvironment("unused");
+    const env = { ...process.env, XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: join(home, "s") };
+    const processes = collectProcesses(home);
+    const hms = (...args: string[]) => runCommand([hmsSys, ...args], env);
+    const network = (instance: string) =>
+      JSON.parse(readFileSync(join(home, "s", "hms-sys", instance, "network.json"), "utf8")) as InstanceNetwork;
+    expect(await hms("up", "--detach", "--instance", "one")).toMatchObject({ code: 0 });
+    expect(await hms("down", "--instance", "one")).toMatchObject({ code: 0 });
+    expect(await hms("up", "--detach", "--instance", "two")).toMatchObject({ code: 0 });
+    expect(Object.values(network("two")).filter((each) => Object.values(network("one")).includes(each))).toEqual([]);
+    expect(await hms("up", "--detach", "--instance", "one")).toMatchObject({ code: 0 });
+    await hms("down", "--instance", "one");
+
+    // A copy of a whole installation has the same place: it is refused while the other one runs.
+    const file = join(home, "s", "hms-sys", "one", "network.json");
+    writeFileSync(file, JSON.stringify({ ...network("two"), gatewayPort: await freePort() }));
+    expect(await hms("up", "--instance", "one")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/127\.\d+\.\*\) are in use by instance "two" \(pid \d+\)/),
+    });
+    expect(await hms("down", "--instance", "two")).toMatchObject({ code: 0 });
+    await processes.assertNoneLeft();
+  }, 120_000);
+});
 
 describe("two installations on one machine", () => {
   let one: Platform;

@@ -1,3 +1,4 @@
+import { statfsSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { agent } from "@hms/contracts";
 import { implement, type ServiceRegistration } from "@hms/kernel";
@@ -11,6 +12,8 @@ export interface AgentServiceParts {
   replicas: ReplicaKeeper;
   platform: Platform;
   report: IsolationReport;
+  /** The data directory. */
+  data: string;
   /** Begins to stop everything; the answer has gone out before the socket closes. */
   shutdown: () => void;
 }
@@ -19,7 +22,7 @@ const VERSION = "0.1.0";
 const startedAt = new Date();
 
 /** The agent's contract on what it keeps. */
-export function agentService({ replicas, platform, report, shutdown }: AgentServiceParts): ServiceRegistration {
+export function agentService({ replicas, platform, report, data, shutdown }: AgentServiceParts): ServiceRegistration {
   return implement(agent.AgentService, {
     getStatus: () => ({
       isolation: report.isolation,
@@ -29,6 +32,7 @@ export function agentService({ replicas, platform, report, shutdown }: AgentServ
       components: [ownEntry(), ...platform.describe()],
       version: VERSION,
       bootId: bootId(),
+      ...freeBytes(data),
     }),
     prepareRelease: (request, context) => replicas.prepareRelease(request, context.signal),
     pruneReleases: (request) => replicas.pruneReleases(request),
@@ -43,6 +47,16 @@ export function agentService({ replicas, platform, report, shutdown }: AgentServ
       return {};
     },
   }) as ServiceRegistration;
+}
+
+function freeBytes(directory: string): { freeBytes?: bigint } {
+  try {
+    const { bavail, bsize } = statfsSync(directory, { bigint: true });
+    return { freeBytes: bavail * bsize };
+  } catch {
+    // Some network file systems do not say.
+    return {};
+  }
 }
 
 function ownEntry() {

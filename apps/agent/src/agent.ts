@@ -63,7 +63,8 @@ export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Prom
   };
 
   const kernel = openKernel(paths, stack);
-  kernel.register(agentService({ replicas, platform, report, shutdown: () => void stopAfterAnswer(shutdown) }));
+  const stopSoon = () => void stopAfterAnswer(shutdown);
+  kernel.register(agentService({ replicas, platform, report, data: paths.data, shutdown: stopSoon }));
   stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
   platform.start();
   const everything = stack.move();

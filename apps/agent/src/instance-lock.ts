@@ -3,6 +3,7 @@ import type { InstancePaths } from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { identityOf, isAlive, type ProcessIdentity } from "./launcher/process-identity.ts";
 import { readProcess } from "./launcher/process-table.ts";
+import { isDiskFull, overwriteSmallFile } from "./small-file.ts";
 
 /**
  * Takes the installation for this process; the lock of an agent that has died counts for nothing.
@@ -13,13 +14,30 @@ export function takeInstanceLock(paths: InstancePaths): Disposable {
   const own = readProcess(process.pid);
   if (own === undefined) throw new HmsError("INTERNAL", "The agent cannot read its own process entry.");
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, JSON.stringify(identityOf(own)), { mode: 0o600 });
   try {
+    writeDraft(draft, JSON.stringify(identityOf(own)), { file, paths });
     claim(file, draft, paths);
   } finally {
     rmSync(draft, { force: true });
   }
   return { [Symbol.dispose]: () => rmSync(file, { force: true }) };
+}
+
+interface Lock {
+  file: string;
+  paths: InstancePaths;
+}
+
+/** On a full disk the file of the agent that died is all the room there is. */
+function writeDraft(draft: string, text: string, { file, paths }: Lock): void {
+  try {
+    writeFileSync(draft, text, { mode: 0o600 });
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    requireDead(file, paths);
+    renameSync(file, draft);
+    overwriteSmallFile(draft, text);
+  }
 }
 
 function claim(file: string, draft: string, paths: InstancePaths): void {
@@ -30,14 +48,18 @@ function claim(file: string, draft: string, paths: InstancePaths): void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
-    const holder = readHolder(file);
-    if (holder && isAlive(holder)) {
-      throw new HmsError(
-        "ABORTED",
-        `Instance "${paths.instance}" is kept by another agent already (pid ${holder.pid}, data in ${paths.data}).`,
-      );
-    }
+    requireDead(file, paths);
     setAside(file);
+  }
+}
+
+function requireDead(file: string, paths: InstancePaths): void {
+  const holder = readHolder(file);
+  if (holder && isAlive(holder)) {
+    throw new HmsError(
+      "ABORTED",
+      `Instance "${paths.instance}" is kept by another agent already (pid ${holder.pid}, data in ${paths.data}).`,
+    );
   }
 }
 

@@ -138,6 +138,10 @@ export const commands: CommandSpec[] = [
     options: [
       { flags: "--detach", summary: "return once it is ready" },
       { flags: "--port <port>", summary: "the gateway's port; default 3000, kept from then on" },
+      {
+        flags: "--take-over",
+        summary: "if it runs already without its `up`, keep it from now on; for service managers",
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),

@@ -1,6 +1,6 @@
 import { hostEnvironment, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
-import { createLogger } from "@hms/telemetry";
+import { createLogger, startTracing } from "@hms/telemetry";
 import { openServer } from "./server.ts";
 
 const log = createLogger("server");
@@ -27,11 +27,17 @@ try {
       `${paths.data} has no network.json: the server is started by the agent (hms-sys up).`,
     );
   }
-  const server = await openServer({ paths, network, databaseUrl: hostEnvironment().databaseUrl, log });
+  const { databaseUrl, otlpEndpoint, otlpHeaders } = hostEnvironment();
+  const tracing =
+    otlpEndpoint === undefined
+      ? undefined
+      : await startTracing({ serviceName: "hms-server", endpoint: otlpEndpoint, headers: otlpHeaders });
+  const server = await openServer({ paths, network, databaseUrl, log });
   log.info("serving", { socket: paths.kernelSocket, pid: process.pid });
   const stop = async () => {
     const late = setTimeout(() => process.exit(0), CLOSE_PATIENCE_MS);
     await server[Symbol.asyncDispose]();
+    await tracing?.[Symbol.asyncDispose]();
     clearTimeout(late);
     process.exit(0);
   };

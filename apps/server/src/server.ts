@@ -24,7 +24,7 @@ export interface ServerOptions {
 /** Composes all services into one process and serves them on the installation's socket. */
 export async function openServer({ paths, network, databaseUrl, log }: ServerOptions): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const kernel = openKernel(paths, stack, log);
+  const { kernel } = openKernel(paths, stack, log);
   const databases = await openDatabases(connectionSource(paths, databaseUrl), stack);
 
   const registry = stack.use(createRegistryService({ database: databases.registry }));

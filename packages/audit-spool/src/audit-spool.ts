@@ -14,7 +14,7 @@ export interface AuditSpoolOptions {
 }
 
 /** A failed write is tried again with the first event after this. */
-const RETRY_MS = 1000;
+const RETRY_MS = 200;
 
 /**
  * Opens an append-only file of JSON lines, one for each event. An event is written before its call is answered and

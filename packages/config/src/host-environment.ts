@@ -1,4 +1,5 @@
 import { homedir } from "node:os";
+import { buildVariables } from "./build-variables.ts";
 
 /** What the product reads from the process environment; nothing else reads it. */
 export interface HostEnvironment {
@@ -18,10 +19,18 @@ export interface HostEnvironment {
   databaseUrl: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
+  /** What builds are told of this machine's way to package registries. */
+  buildVariables: Readonly<Record<string, string>>;
   /** True if NO_COLOR is set and not empty. */
   noColor: boolean;
   /** True if FORCE_COLOR is set and not "0". */
   forceColor: boolean;
+  /** OTEL_EXPORTER_OTLP_ENDPOINT: where spans are sent; undefined: nowhere. */
+  otlpEndpoint: string | undefined;
+  /** OTEL_EXPORTER_OTLP_HEADERS: sent with them, "key=value,key=value". */
+  otlpHeaders: Readonly<Record<string, string>>;
+  /** OTEL_TRACES_SAMPLER_ARG: the part of new traces that is kept, 0 to 1. */
+  traceRatio: number | undefined;
   /** True in continuous integration. */
   ci: boolean;
 }
@@ -38,10 +47,25 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     data: env.HMS_DATA || undefined,
     databaseUrl: env.DATABASE_URL || undefined,
     environment: env.HMS_ENVIRONMENT || undefined,
+    buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
     forceColor: Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== "0",
+    otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,
+    otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
+    traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
     ci: Boolean(env.CI),
   };
+}
+
+/** Reads "a=1,b=2", values percent-encoded, as the OpenTelemetry specification writes headers. */
+function keyValues(text: string): Record<string, string> {
+  const pairs = text.split(",").map((pair) => pair.split("=").map((part) => part.trim()));
+  return Object.fromEntries(pairs.flatMap(([key, value]) => (key && value ? [[key, decodeURIComponent(value)]] : [])));
+}
+
+function ratioOf(text: string | undefined): number | undefined {
+  const ratio = Number(text || Number.NaN);
+  return ratio >= 0 && ratio <= 1 ? ratio : undefined;
 }
 
 /** One variable of the operator's environment, for ${env.NAME} in manifests. */

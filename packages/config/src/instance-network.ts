@@ -15,10 +15,10 @@ export interface InstanceNetwork {
   replicaPortBase: number;
 }
 
-const file = (paths: InstancePaths) => `${paths.data}/network.json`;
+const file = (paths: Pick<InstancePaths, "data">) => `${paths.data}/network.json`;
 
 /** What the installation has taken, or undefined before its first start. */
-export function readNetwork(paths: InstancePaths): InstanceNetwork | undefined {
+export function readNetwork(paths: Pick<InstancePaths, "data">): InstanceNetwork | undefined {
   try {
     return JSON.parse(readFileSync(file(paths), "utf8")) as InstanceNetwork;
   } catch (error) {

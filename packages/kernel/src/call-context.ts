@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
+import type { CallTrace } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 
 /** Names and values that travel beside a message; names are lower case. */
@@ -31,6 +32,11 @@ export class CallContext {
   readonly metadata: Metadata;
   /** Absolute, in `performance.now()` milliseconds; undefined: none. */
   readonly deadlineAt: number | undefined;
+  /**
+   * The call's span, if it is sampled.
+   * @private set by the kernel only
+   */
+  trace: CallTrace | undefined;
   #outer: AbortSignal | undefined;
   #controller: AbortController | undefined;
   #ended: HmsError | undefined;
@@ -91,6 +97,30 @@ export class CallContext {
       this.#requestId = given && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomBytes(12).toString("hex");
     }
     return this.#requestId;
+  }
+
+  /** The W3C trace context of this call: its own span's if it is sampled, else the caller's; undefined without any. */
+  get traceparent(): string | undefined {
+    return this.trace?.traceparent ?? this.metadata.traceparent;
+  }
+
+  /**
+   * What a call made for this one carries: what came with this call, or `own` instead, and always its trace and request
+   * id, so that audit, logs and spans of both belong together; what `own` says of these wins. A call's idempotency key
+   * is its own and never passed on.
+   */
+  passedOn(own?: Metadata): Metadata {
+    const { "x-hms-idempotency-key": _, ...came } = this.metadata;
+    const { traceparent } = this;
+    const { tracestate, baggage } = came;
+    return {
+      ...(own === undefined ? came : {}),
+      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(tracestate === undefined ? {} : { tracestate }),
+      ...(baggage === undefined ? {} : { baggage }),
+      "x-request-id": this.requestId,
+      ...own,
+    };
   }
 
   /**

@@ -53,8 +53,14 @@ export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
 /** Tells audit and observer how a call ended, and hands its error on. */
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { method } = end.context;
+  const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
   if (end.auditLevel !== ffiOptions.AuditLevel.NONE) record(end, code, error?.message ?? "");
-  end.options.observer?.finished(method, code, performance.now() - end.started);
+  observer?.finished(method, code, performance.now() - end.started);
+  if (error !== undefined) {
+    observer?.failed?.(end.context, error);
+    if (end.context.trace === undefined) tracer?.failed(end.context, error, end.started);
+  }
+  end.context.trace?.end(error);
   return error;
 }

@@ -13,7 +13,7 @@ function incoming(principal: Principal, options: CallOptions | undefined): Incom
     caller: context ? { principal: context.principal } : caller,
     deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
     signal: options.signal ?? (context?.cancellable ? context.signal : undefined),
-    metadata: metadata ?? context?.metadata,
+    metadata: context ? context.passedOn(metadata) : metadata,
   };
 }
 

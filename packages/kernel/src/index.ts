@@ -10,6 +10,8 @@ export type {
   AuditEvent,
   AuditSink,
   CallObserver,
+  CallTrace,
+  CallTracer,
   Credentials,
   IdentitySource,
   MethodName,

@@ -12,6 +12,8 @@ import { type MethodEntry, methodEntry, resourceOf } from "./method-entry.ts";
 import type {
   AuditSink,
   CallObserver,
+  CallTrace,
+  CallTracer,
   Credentials,
   IdentitySource,
   MethodName,
@@ -29,6 +31,7 @@ export interface KernelOptions {
   policy: Policy;
   audit: AuditSink;
   observer?: CallObserver;
+  tracer?: CallTracer;
   validator?: RequestValidator;
   /** What else can be called through this kernel; default: nothing. */
   elsewhere?: MethodSource;
@@ -190,7 +193,9 @@ export class Kernel {
     if (!decision.allowed) return Promise.reject(refuse(end, decision.reason));
     try {
       this.#admit(end);
-      const answer = (entry.handler as Handler)(input, context);
+      const trace = this.#begin(context);
+      const handle = () => (entry.handler as Handler)(input, context);
+      const answer = trace === undefined ? handle() : trace.run(handle);
       const settled = answer instanceof Promise ? answer : Promise.resolve(answer);
       return guardDeadline(context, settled).then(
         (output) => {
@@ -206,6 +211,19 @@ export class Kernel {
     }
   }
 
+  async *#validEach(entry: MethodEntry, inputs: AsyncIterable<unknown>): AsyncGenerator<unknown> {
+    const { validator } = this.options;
+    for await (const input of inputs) {
+      validator?.validate(entry, input);
+      yield input;
+    }
+  }
+
+  #begin(context: CallContext): CallTrace | undefined {
+    context.trace = this.options.tracer?.begin(context);
+    return context.trace;
+  }
+
   #admit({ context, input, auditLevel }: CallEnd): void {
     context.throwIfEnded();
     const { method } = context;
@@ -216,7 +234,8 @@ export class Kernel {
         { reason: "AUDIT_SPOOL_FULL" },
       );
     }
-    this.options.validator?.validate(method, input);
+    // The messages of a stream are checked as they come.
+    if (input !== undefined) this.options.validator?.validate(method, input);
   }
 
   /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
@@ -244,11 +263,13 @@ export class Kernel {
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
     try {
       this.#admit(end);
-      const output = (entry.handler as Handler)(single ?? inputs, context);
+      const trace = this.#begin(context);
+      const handle = () => (entry.handler as Handler)(single ?? this.#validEach(entry, inputs), context);
+      const output = trace === undefined ? handle() : trace.run(handle);
       if (kind === "client_streaming") {
         yield complete(entry.desc.output, await guardDeadline(context, Promise.resolve(output))) as MessageShape<O>;
       } else {
-        for await (const message of guardStream(context, output as AsyncIterable<unknown>)) {
+        for await (const message of guardStream(context, within(trace, output as AsyncIterable<unknown>))) {
           yield complete(entry.desc.output, message) as MessageShape<O>;
         }
       }
@@ -276,6 +297,20 @@ interface JudgedArrival extends Arrival {
 
 function auditLevelOf({ rule }: MethodEntry, decision: PolicyDecision): ffiOptions.AuditLevel {
   return (decision.allowed ? decision.auditLevel : undefined) ?? rule.auditLevel;
+}
+
+/** A handler's messages, each of them made with its span as the current one. */
+function within<T>(trace: CallTrace | undefined, messages: AsyncIterable<T>): AsyncIterable<T> {
+  if (trace === undefined) return messages;
+  return {
+    [Symbol.asyncIterator]() {
+      const inner = messages[Symbol.asyncIterator]();
+      return {
+        next: () => trace.run(() => inner.next()),
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
 }
 
 /** Handlers may answer with a part of a message; callers always get a whole one. */

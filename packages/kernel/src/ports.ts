@@ -1,6 +1,8 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { ffiOptions } from "@hms/contracts";
+import type { CallContext } from "./call-context.ts";
 import type { ChangeSignal } from "./change-signal.ts";
+import type { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
 import type { Principal } from "./principal.ts";
 import type { StatusCodeName } from "./status-code.ts";
@@ -77,6 +79,26 @@ export interface AuditSink {
 export interface CallObserver {
   /** `durationMs` is wall time; a stream's is its whole life. */
   finished(method: MethodEntry, code: StatusCodeName, durationMs: number): void;
+  /** Sees every call that failed after it was let in, with the error's cause, which the caller never sees. */
+  failed?(context: CallContext, error: HmsError): void;
+}
+
+/** Follows calls with spans. */
+export interface CallTracer {
+  /** Begins the span of a call; undefined if it is not sampled: then it costs nothing more. */
+  begin(context: CallContext): CallTrace | undefined;
+  /** Says that a call that is not sampled has failed; `startedAt` is in `performance.now()` milliseconds. */
+  failed(context: CallContext, error: HmsError, startedAt: number): void;
+}
+
+/** The span of one call. */
+export interface CallTrace {
+  /** What calls made for this one carry (W3C Trace Context). */
+  readonly traceparent: string;
+  /** Does a piece of the handler's work with this span as the current one. */
+  run<T>(work: () => T): T;
+  /** Ends the span; called once. */
+  end(error: HmsError | undefined): void;
 }
 
 /** A method somebody asks for. */

@@ -13,6 +13,8 @@ export interface Principal {
   readonly mfa?: boolean;
   /** Where a deployed service lives, and where its calls go unless they say otherwise. */
   readonly environment?: string;
+  /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
+  readonly endsAtMs?: number;
 }
 
 /** Nobody known; allowed nothing. */

@@ -6,6 +6,7 @@ export { manifestJsonSchema } from "./json-schema.ts";
 export type { KeyDescription } from "./key-description.ts";
 export { type Change, manifestDiff } from "./manifest-diff.ts";
 export type { Manifest } from "./manifest-schema.ts";
+export { nearestName } from "./nearest-name.ts";
 export { type ParseOptions, parseManifest } from "./parse-manifest.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export type { Surge } from "./schema-node.ts";

@@ -1,9 +1,6 @@
-/** Upper bounds of the duration histogram, in seconds. */
-export const DURATION_BUCKETS_SECONDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
-] as const;
+import { DurationHistogram } from "@hms/telemetry/metrics";
 
-const BUCKETS_MS = DURATION_BUCKETS_SECONDS.map((seconds) => seconds * 1000);
+const BOUNDS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** How a request ended, by the first digit of its status; `cancelled`: the client went away before the answer. */
 export const CODE_CLASSES = ["cancelled", "1xx", "2xx", "3xx", "4xx", "5xx"] as const;
@@ -16,9 +13,7 @@ export class RouteMetrics {
   readonly route: string;
   /** By position in CODE_CLASSES. */
   readonly requests = new Float64Array(CODE_CLASSES.length);
-  /** Not cumulative; the last one counts what is above every bound. */
-  readonly buckets = new Float64Array(BUCKETS_MS.length + 1);
-  durationSumMs = 0;
+  readonly durations = new DurationHistogram(BOUNDS_SECONDS);
 
   constructor(labels: { environment: string; service: string; route: string }) {
     this.environment = labels.environment;
@@ -30,10 +25,7 @@ export class RouteMetrics {
   count(status: number, durationMs: number): void {
     const position = (status / 100) | 0;
     this.requests[position] = (this.requests[position] as number) + 1;
-    let bucket = 0;
-    while (bucket < BUCKETS_MS.length && durationMs > (BUCKETS_MS[bucket] as number)) bucket++;
-    this.buckets[bucket] = (this.buckets[bucket] as number) + 1;
-    this.durationSumMs += durationMs;
+    this.durations.observe(durationMs);
   }
 }
 

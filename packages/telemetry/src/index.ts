@@ -1,1 +1,5 @@
+export { callFields, createCallLog } from "./call-log.ts";
+export { type CallMetrics, createCallMetrics } from "./call-metrics.ts";
+export { type CallTracerOptions, createCallTracer } from "./call-tracer.ts";
 export { createLogger, type LogFields, type Logger } from "./logger.ts";
+export { startTracing, type TracingOptions } from "./start-tracing.ts";

@@ -1,3 +1,4 @@
+export { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
 export { freePort } from "./free-port.ts";
 export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";

@@ -2,8 +2,8 @@ import { createServer as createHttp1, get } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { createClient } from "@hms/kernel";
+import { echoContract, echoKernel } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { echoContract, echoKernel } from "./echo-contract.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 

@@ -14,39 +14,43 @@ export interface CallTerms {
 
 const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined, authorized: false };
 
+/** Until when and how a call is made, before it is encoded. */
+export interface OutgoingTerms {
+  /** Absolute, in `performance.now()` milliseconds. */
+  readonly deadlineAt: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly metadata: Metadata | undefined;
+}
+
 /**
- * Works out a call's terms: the nearer of its own deadline and the one it inherits, and the metadata it passes on.
- * @throws HmsError INVALID_ARGUMENT if the metadata is too large
+ * Works out a call's terms, whatever carries it: the nearer of its own deadline and the one it inherits, its caller's
+ * cancellation, and the metadata it passes on.
  */
-export function callTerms(options: CallOptions | undefined): CallTerms {
-  if (options === undefined) return NO_TERMS;
+export function outgoingTerms(options: CallOptions): OutgoingTerms {
   const { context, timeoutMs, signal } = options;
   const own = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   const inherited = context?.deadlineAt;
-  const metadata = passedOn(options);
   return {
     deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
     signal: signal ?? (context?.cancellable ? context.signal : undefined),
+    metadata: passedOn(options),
+  };
+}
+
+/** Works out the terms of a call in frames. @throws HmsError INVALID_ARGUMENT if the metadata is too large */
+export function callTerms(options: CallOptions | undefined): CallTerms {
+  if (options === undefined) return NO_TERMS;
+  const { deadlineAt, signal, metadata } = outgoingTerms(options);
+  return {
+    deadlineAt,
+    signal,
     metadata: metadata && metadataFields(metadata),
     authorized: metadata?.authorization !== undefined,
   };
 }
 
 function passedOn({ context, metadata }: CallOptions): Metadata | undefined {
-  if (context === undefined) return metadata;
-  const { requestId } = context;
-  // The callee's audit then names the same request.
-  if (metadata === undefined) return { ...context.metadata, "x-request-id": requestId };
-  return { ...traceOf(context.metadata), "x-request-id": requestId, ...metadata };
-}
-
-/** W3C trace context, as far as there is one. */
-function traceOf({ traceparent, tracestate, baggage }: Metadata): Metadata {
-  return {
-    ...(traceparent === undefined ? {} : { traceparent }),
-    ...(tracestate === undefined ? {} : { tracestate }),
-    ...(baggage === undefined ? {} : { baggage }),
-  };
+  return context === undefined ? metadata : context.passedOn(metadata);
 }
 
 /** The error of a call that takes too long. */

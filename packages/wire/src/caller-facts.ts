@@ -12,20 +12,53 @@ const REMEMBER_CHARACTERS = 64 * 1024;
 export type PeerCredentials = Pick<Credentials, "transport" | "peer">;
 
 /**
- * Reads who calls from metadata; token and ticket go into the credentials and nowhere else. Calls of a connection that
- * show the same ones get the same `credentials` object, so that an identity source can keep its verdict by it.
+ * Whoever calls on one connection, by what the calls show. Calls that show the same token or ticket get the same
+ * `credentials` object, so that an identity source can keep its verdict by it.
  */
-export class CallerReader {
+export class PeerCallers {
   readonly #peer: PeerCredentials;
-  readonly #nobody: CallerFacts;
-  readonly #callers = new Map<string, CallerFacts["caller"]>();
+  readonly #nobody: CallerFacts["caller"];
+  readonly #known = new Map<string, CallerFacts["caller"]>();
   #remembered = 0;
-  #seen: Buffer | undefined;
-  #facts: CallerFacts;
 
   constructor(peer: PeerCredentials) {
     this.#peer = peer;
-    this.#nobody = { caller: { credentials: peer }, metadata: undefined };
+    this.#nobody = { credentials: peer };
+  }
+
+  /** The caller that an `authorization` shows: "Bearer TOKEN", "Ticket TICKET"; nobody for anything else. */
+  of(authorization: string | undefined): CallerFacts["caller"] {
+    if (authorization === undefined) return this.#nobody;
+    const known = this.#known.get(authorization);
+    if (known !== undefined) return known;
+    const [, scheme = "", value] = AUTHORIZATION.exec(authorization) ?? [];
+    const shown = scheme.toLowerCase() === "ticket" ? { ticket: value } : { token: value };
+    const caller = { credentials: { ...this.#peer, ...shown } };
+    this.#remember(authorization, caller);
+    return caller;
+  }
+
+  #remember(authorization: string, caller: CallerFacts["caller"]): void {
+    this.#known.set(authorization, caller);
+    this.#remembered += authorization.length;
+    for (const oldest of this.#known.keys()) {
+      if (this.#remembered <= REMEMBER_CHARACTERS) return;
+      this.#known.delete(oldest);
+      this.#remembered -= oldest.length;
+    }
+  }
+}
+
+/** Reads who calls from metadata; token and ticket go into the credentials and nowhere else. */
+export class CallerReader {
+  readonly #callers: PeerCallers;
+  #seen: Buffer | undefined;
+  #facts: CallerFacts;
+  readonly #nobody: CallerFacts;
+
+  constructor(peer: PeerCredentials) {
+    this.#callers = new PeerCallers(peer);
+    this.#nobody = { caller: this.#callers.of(undefined), metadata: undefined };
     this.#facts = this.#nobody;
   }
 
@@ -38,38 +71,14 @@ export class CallerReader {
     if (seen !== undefined && seen.length === length && seen.compare(bytes, metadataFrom, metadataTo) === 0) {
       return this.#facts;
     }
-    const facts = this.#factsOf(envelope.metadata());
+    const metadata = envelope.metadata();
+    const { authorization } = metadata;
+    delete metadata.authorization;
+    const facts = { caller: this.#callers.of(authorization), metadata: Object.freeze(metadata) };
     if (length <= REMEMBER_BYTES) {
       this.#seen = Buffer.from(bytes.subarray(metadataFrom, metadataTo));
       this.#facts = facts;
     }
     return facts;
-  }
-
-  #factsOf(metadata: Record<string, string>): CallerFacts {
-    const { authorization } = metadata;
-    delete metadata.authorization;
-    const caller = authorization === undefined ? this.#nobody.caller : this.#callerOf(authorization);
-    return { caller, metadata: Object.freeze(metadata) };
-  }
-
-  #callerOf(authorization: string): CallerFacts["caller"] {
-    const known = this.#callers.get(authorization);
-    if (known !== undefined) return known;
-    const [, scheme = "", value] = AUTHORIZATION.exec(authorization) ?? [];
-    const shown = scheme.toLowerCase() === "ticket" ? { ticket: value } : { token: value };
-    const caller = { credentials: { ...this.#peer, ...shown } };
-    this.#remember(authorization, caller);
-    return caller;
-  }
-
-  #remember(authorization: string, caller: CallerFacts["caller"]): void {
-    this.#callers.set(authorization, caller);
-    this.#remembered += authorization.length;
-    for (const oldest of this.#callers.keys()) {
-      if (this.#remembered <= REMEMBER_CHARACTERS) return;
-      this.#callers.delete(oldest);
-      this.#remembered -= oldest.length;
-    }
   }
 }

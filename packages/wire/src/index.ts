@@ -1,4 +1,6 @@
-export type { OtherProtocols, ProtocolHandler } from "./socket-peer.ts";
+export { outgoingTerms } from "./call-terms.ts";
+export type { PeerCallers } from "./caller-facts.ts";
+export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
 export {
   type FrameServer,
   type ServeFramesOptions,
@@ -14,4 +16,4 @@ export {
   connectSocket,
   type SocketTransport,
 } from "./socket-transport.ts";
-export type { TlsIdentity } from "./tls-identity.ts";
+export { checkServerId, type TlsIdentity } from "./tls-identity.ts";

@@ -57,12 +57,16 @@ export function createListener(address: FrameAddress, options: ListenerOptions):
 
 /** Says why nothing is taken from a peer, then ends the connection. */
 function refuse(socket: TLSSocket): void {
+  socket.on("error", () => {});
+  if (socket.alpnProtocol !== FRAMES_PROTOCOL) {
+    socket.destroy();
+    return;
+  }
   const writer = new FrameWriter(socket);
   const shown = Object.keys(socket.getPeerCertificate()).length > 0;
   const why = shown ? `The certificate is not accepted (${socket.authorizationError})` : "A certificate is needed";
   writeGoaway(writer, 0, new HmsError("UNAUTHENTICATED", `${why}: use one that this platform has issued.`));
   writer.end();
-  socket.on("error", () => {});
   // Reading on keeps the system from cutting the answer off.
   socket.resume();
   const cutOff = setTimeout(() => socket.destroy(), LAST_WORD_MS);

@@ -1,9 +1,8 @@
 import { createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { anonymous, type Credentials, createClient } from "@hms/kernel";
-import { type TestCertificate, testAuthority } from "@hms/testkit";
+import { echoContract, echoKernel, type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { echoContract, echoKernel } from "./echo-contract.ts";
 import { type ConnectFramesOptions, connectFrames, serveFrames, type TlsIdentity } from "./index.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 

@@ -1,6 +1,6 @@
 import { ChangeSignal, createClient, HmsError, Kernel, type MethodEntry, type MethodName } from "@hms/kernel";
+import { echoContract, echoKernel } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { echoContract, echoKernel } from "./echo-contract.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 

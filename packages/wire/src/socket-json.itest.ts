@@ -1,6 +1,6 @@
 import { createClient, HmsError } from "@hms/kernel";
+import { echoContract, echoKernel } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { echoContract, echoKernel } from "./echo-contract.ts";
 import { FrameFlag, FrameType } from "./frame.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { frameBytes, RawPeer } from "./raw-peer.ts";

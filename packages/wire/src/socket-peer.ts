@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { HmsError } from "@hms/kernel";
-import type { PeerCredentials } from "./caller-facts.ts";
+import { PeerCallers, type PeerCredentials } from "./caller-facts.ts";
 import { ServerConnection, type ServerShare } from "./server-connection.ts";
 
 const NOT_FRAMES = "This socket speaks HMS-SYS frames (ttrpc 1.2), not HTTP: use hms-sys or an SDK.\n";
@@ -23,6 +23,18 @@ export interface OtherProtocols {
   readonly http2?: ProtocolHandler;
 }
 
+const handed = new WeakMap<Socket, PeerCallers>();
+
+/** Whoever calls on a connection that a ProtocolHandler has been given; on any other, whoever comes by the network. */
+export function callersOf(socket: Socket): PeerCallers {
+  let callers = handed.get(socket);
+  if (callers === undefined) {
+    callers = new PeerCallers({ transport: "network" });
+    handed.set(socket, callers);
+  }
+  return callers;
+}
+
 /** What all connections of a server share. */
 export interface PeerShare extends ServerShare {
   readonly also?: OtherProtocols | undefined;
@@ -31,12 +43,14 @@ export interface PeerShare extends ServerShare {
 /** Whoever has connected to a server's socket; the first byte decides what is spoken: 0 means frames. */
 export class SocketPeer {
   readonly #socket: Socket;
+  readonly #credentials: PeerCredentials;
   #connection: ServerConnection | undefined;
   /** Ends a connection that speaks something else, when its requests have been answered. */
   #leave: (() => void) | undefined;
 
   constructor(socket: Socket, share: PeerShare, credentials: PeerCredentials) {
     this.#socket = socket;
+    this.#credentials = credentials;
     // Whatever goes wrong with a socket, its end follows and is what counts.
     socket.on("error", () => {});
     const look = () => {
@@ -66,6 +80,7 @@ export class SocketPeer {
       this.#socket.destroySoon();
       return;
     }
+    handed.set(this.#socket, new PeerCallers(this.#credentials));
     this.#socket.unshift(first);
     this.#leave = handler(this.#socket) ?? (() => {});
   }

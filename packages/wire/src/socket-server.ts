@@ -13,7 +13,7 @@ const DEFAULT_MAX_CONNECTIONS = 4096;
 const DEFAULT_GRACE_MS = 5_000;
 
 /** How a server of frames is set up, wherever it listens. */
-export interface FrameServerOptions {
+interface FrameServerOptions {
   /** Calls that one connection may have running; default 1024. More are refused with RESOURCE_EXHAUSTED. */
   readonly maxStreams?: number;
   /** Connections at once; default 4096. More are closed. */

@@ -1,6 +1,6 @@
 import { createClient, HmsError, type ServiceImplementation } from "@hms/kernel";
+import { type EchoContract, echoContract, echoKernel } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createClient } from "@hms/kernel";
+import { echoContract, echoKernel } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { echoContract, echoKernel } from "./echo-contract.ts";
 import { connectSocket, serveSocket } from "./index.ts";
 import { Stage } from "./registry-on-socket.ts";
 

@@ -6,6 +6,7 @@ import type { DeploymentRuntime } from "@hms/service-deployment/ports";
 /** The agent restarts within a second; a call that may be repeated waits for it. */
 const PATIENCE_MS = 30_000;
 const AGAIN_MS = 100;
+const STATUS_PATIENCE_MS = 1000;
 
 /** Runs programs as processes of this machine, by the agent's contract; waits while the agent is away. */
 export function createProcessRuntime(client: Client<typeof agent.AgentService>): DeploymentRuntime {
@@ -19,6 +20,10 @@ export function createProcessRuntime(client: Client<typeof agent.AgentService>):
       const { replica } = await whilePatient(() => client.startReplica({ spec }));
       if (replica === undefined) throw new HmsError("INTERNAL", "The agent started a replica and did not say which.");
       return replica;
+    },
+    freeBytes: async () => {
+      const { freeBytes } = await client.getStatus({}, { timeoutMs: STATUS_PATIENCE_MS });
+      return freeBytes === undefined ? undefined : Number(freeBytes);
     },
     stopReplica: async (replicaId, { deleteLogs = false } = {}) => {
       await whilePatient(() => client.stopReplica({ replicaId, deleteLogs }));

@@ -47,6 +47,17 @@ export function takenOver(rolloutId: string): HmsError {
   });
 }
 
+/** RESOURCE_EXHAUSTED: a rollout could not even be journalled to its end. */
+export function diskFull(freeBytes: number): HmsError {
+  const left = `${Math.floor(freeBytes / 1024 ** 2)} MiB`;
+  return new HmsError(
+    "RESOURCE_EXHAUSTED",
+    `The disk of the data directory is full (${left} left): nothing can be rolled out, and nothing was changed. ` +
+      "What serves goes on. Make room on it, then try again.",
+    { reason: "DISK_FULL" },
+  );
+}
+
 /** UNAVAILABLE: the server goes down; rollouts are carried on by the next one. */
 export function stopping(): HmsError {
   return new HmsError("UNAVAILABLE", "The server is stopping. Call again when it is back; rollouts go on then.", {

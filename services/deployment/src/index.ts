@@ -107,7 +107,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
-      requests: new RolloutRequests({ journal, reader, begin: carryOn }),
+      requests: new RolloutRequests({ journal, reader, runtime, begin: carryOn }),
       views: new ServiceViews(observed, health),
       runtime,
       traffic,

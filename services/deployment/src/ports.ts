@@ -14,6 +14,8 @@ export interface DeploymentRuntime {
   pruneReleases(request: MessageInitShape<typeof agent.PruneReleasesRequestSchema>): Promise<void>;
   /** Starts a replica that is then kept running; answers with it. */
   startReplica(spec: MessageInitShape<typeof agent.ReplicaSpecSchema>): Promise<agent.Replica>;
+  /** How many bytes are free where it keeps its data; undefined if unknown. */
+  freeBytes(): Promise<number | undefined>;
   /** Ends a replica; answers when nothing of it is left. */
   stopReplica(replicaId: string, options?: { deleteLogs?: boolean }): Promise<void>;
   /** Every replica as it is, a message with `synced`, then every change; goes on over the runtime's own restarts. */

@@ -5,7 +5,8 @@ import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./deploy-plan.ts";
-import { noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
+import { diskFull, noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
+import type { DeploymentRuntime } from "./ports.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -16,6 +17,8 @@ import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
+/** A rollout needs room for its journal, its release and what its replicas write; with less none begins. */
+const LEAST_ROOM_BYTES = 32 * 1024 ** 2;
 
 /** A manifest as a request brings it. */
 export interface GivenManifest {
@@ -33,25 +36,59 @@ type Wish = Pick<NewRollout, "kind"> &
     warnings?: string[];
   };
 
+interface RequestParts {
+  journal: RolloutJournal;
+  reader: ServiceReader;
+  runtime: Pick<DeploymentRuntime, "freeBytes">;
+  begin: (row: RolloutRow) => void;
+}
+
 /** Turns requests into rollouts on record. */
 export class RolloutRequests {
   readonly #journal: RolloutJournal;
   readonly #reader: ServiceReader;
+  readonly #runtime: Pick<DeploymentRuntime, "freeBytes">;
   readonly #begin: (row: RolloutRow) => void;
 
   /** `begin` starts to carry a rollout on. */
-  constructor(parts: { journal: RolloutJournal; reader: ServiceReader; begin: (row: RolloutRow) => void }) {
+  constructor(parts: RequestParts) {
     this.#journal = parts.journal;
     this.#reader = parts.reader;
+    this.#runtime = parts.runtime;
     this.#begin = parts.begin;
   }
 
-  /** The rollout that this very request has begun already, if its answer was lost and it is repeated. */
-  async begun({ metadata }: CallContext): Promise<string | undefined> {
-    const rolloutId = askedId(metadata);
+  /**
+   * The rollout that this very request has begun already, if its answer was lost and it is repeated, else the one that
+   * `begin` begins.
+   * @throws HmsError RESOURCE_EXHAUSTED at once if the disk has no room for a rollout, unless it `frees` some.
+   */
+  async beginOnce(
+    { metadata }: CallContext,
+    begin: () => Promise<string>,
+    { frees }: { frees: boolean },
+  ): Promise<string> {
+    const lack = await this.#lackOfRoom();
+    try {
+      const begun = await this.#begun(askedId(metadata), lack ? 0 : PATIENCE_MS);
+      if (begun !== undefined) return begun;
+      if (lack && !frees) throw lack;
+      return await begin();
+    } catch (error) {
+      // A database that cannot write ends and comes back, over and over.
+      throw lack && HmsError.from(error).code === "UNAVAILABLE" ? lack : error;
+    }
+  }
+
+  async #lackOfRoom(): Promise<HmsError | undefined> {
+    // A runtime that does not say how much room there is finds out itself.
+    const free = (await this.#runtime.freeBytes().catch(() => undefined)) ?? LEAST_ROOM_BYTES;
+    return free < LEAST_ROOM_BYTES ? diskFull(free) : undefined;
+  }
+
+  async #begun(rolloutId: string | undefined, deadlineMs: number): Promise<string | undefined> {
     if (rolloutId === undefined) return undefined;
-    const has = () => this.#journal.has(rolloutId);
-    return (await retryWhileUnavailable(has, { deadlineMs: PATIENCE_MS })) ? rolloutId : undefined;
+    return (await retryWhileUnavailable(() => this.#journal.has(rolloutId), { deadlineMs })) ? rolloutId : undefined;
   }
 
   /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */

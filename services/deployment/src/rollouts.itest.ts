@@ -171,6 +171,27 @@ describe("two deploys of one service at once", () => {
   });
 });
 
+describe("without room on the disk", () => {
+  test("what would begin a rollout is refused at once and changes nothing; what frees room works", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    site.agent.freeBytes = 3n * 1024n ** 2n;
+    for (const attempt of [
+      () => site.deploy({ version: "2" }),
+      () => outcomeOf(site.client.scale({ ...echo, replicas: 2 })),
+      () => outcomeOf(site.client.restart(echo)),
+    ]) {
+      await expect(attempt()).rejects.toMatchObject({
+        code: "RESOURCE_EXHAUSTED",
+        message: expect.stringContaining("disk of the data directory is full (3 MiB left)"),
+      });
+    }
+    expect((await site.client.listRollouts(echo)).rollouts).toHaveLength(1);
+    expect((await outcomeOf(site.client.stop(echo))).ended.state).toBe(RolloutState.SUCCEEDED);
+    site.agent.freeBytes = 1n << 40n;
+    expect((await site.deploy({ version: "2" })).ended.state).toBe(RolloutState.SUCCEEDED);
+  });
+});
+
 describe("rollback", () => {
   test("brings back the last good release with its manifest and environment", async () => {
     const manifest = `env: {SUFFIX: "-$\{env.WORD}"}\n`;

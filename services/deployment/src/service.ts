@@ -31,8 +31,8 @@ export interface DeploymentParts {
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
   const { journal, feed, requests, untilEnd } = parts;
-  async function* follow(context: CallContext, begin: () => string | Promise<string>) {
-    yield* feed.watch((await requests.begun(context)) ?? (await begin()), untilEnd(context));
+  async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
+    yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
   async function* watch(rolloutId: string, context: CallContext) {
     await journal.read(rolloutId);
@@ -43,8 +43,8 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
-    stop: (request, context) => follow(context, () => requests.stop(request, context)),
-    remove: (request, context) => follow(context, () => requests.remove(request, context)),
+    stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
+    remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     watchRollout: ({ rolloutId }, context) => watch(rolloutId, context),
     plan: (request) => plan(parts, request),
     listServices: (request, context) => listServices(parts, request, context),

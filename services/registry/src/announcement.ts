@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { DescFile, DescService } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { registry } from "@hms/contracts";
+import { descriptorSetOf } from "@hms/descriptors";
 import { type Client, HmsError } from "@hms/kernel";
-import { descriptorSetOf } from "./descriptor-set.ts";
 
 const CALL_TIMEOUT_MS = 5000;
 const FAREWELL_TIMEOUT_MS = 2000;

@@ -1,9 +1,14 @@
-import type { CallContext, HmsError, ServiceRegistration } from "@hms/kernel";
+import type { AuditSink, CallContext, HmsError, ServiceRegistration } from "@hms/kernel";
+import { PolicyBook } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { openAccess } from "./access/open-access.ts";
+import type { RegistersOf } from "./access/ownership.ts";
+import { policyRegistration } from "./access/policy-service.ts";
+import { revocationsOf } from "./access/revocations.ts";
 import { stopping } from "./errors.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { Registrations } from "./registrations.ts";
-import { registryRegistration } from "./service.ts";
+import { type Patience, registryRegistration } from "./service.ts";
 import { type RegistryDatabase, RegistryStore } from "./store.ts";
 import { WatchHub } from "./watch-hub.ts";
 
@@ -21,6 +26,12 @@ export interface RegistryServiceOptions {
   database: RegistryDatabase;
   /** How long a lost instance is shown before it is forgotten; default a day. */
   keepLostMs?: number;
+  /** The policies that tickets follow; the stored ones are put in force here. Default: stored ones only. */
+  policies?: PolicyBook;
+  /** Takes what instances tell of their calls; default: nobody does. */
+  audit?: AuditSink;
+  /** The service ids a principal was given to register; default: nobody was given any. */
+  registersOf?: RegistersOf;
   /** Hears what fails with no caller to tell; default: nobody. */
   onFailure?: (failure: HmsError) => void;
 }
@@ -28,7 +39,21 @@ export interface RegistryServiceOptions {
 /** A registry, ready to be registered; disposing it ends its watches with UNAVAILABLE. */
 export interface RegistryServiceHandle extends AsyncDisposable {
   readonly registration: ServiceRegistration;
+  /** The policies' own service. */
+  readonly policies: ServiceRegistration;
+  /** Revokes the tickets for services, given as patterns of ids, of which somebody may call less. */
+  takeAway(services: readonly string[]): void;
+  /** Revokes all tickets of a principal ("user:anna"). */
+  revokePrincipal(principal: string): void;
 }
+
+function ownBook(): PolicyBook {
+  const book = new PolicyBook();
+  book.replace("file", []);
+  return book;
+}
+
+const nowhere: AuditSink = { accepts: true, record: () => {} };
 
 /**
  * Creates the registry. It answers at once: what it needs from PostgreSQL it waits for, so a server may start before its
@@ -51,15 +76,34 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
     end.signal,
   );
   const registrations = new Registrations(store, hub, leases);
+  const { policies: book = ownBook(), audit = nowhere, registersOf = () => undefined } = options;
+  const access = openAccess({ database, book, audit, registersOf, hub, signal: end.signal, failed: onFailure });
   const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
-  const ready = leases.sweep();
-  const registration = registryRegistration({ store, registrations, hub, ready, untilEnd });
+  const ready = Promise.all([leases.sweep(), access.ready]).then(() => {});
+  const patiently = patience(ready, untilEnd);
   return {
-    registration,
+    registration: registryRegistration({ store, registrations, hub, access, patiently, untilEnd }),
+    policies: policyRegistration({ book, keeper: access.keeper, patiently }),
+    takeAway: (services) => access.revocations.revoke(revocationsOf(services)),
+    revokePrincipal: (principal) =>
+      access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       await leases.settled();
       await hub.settled();
+      await access.settled();
     },
+  };
+}
+
+/** How long a call without a deadline waits for PostgreSQL. */
+const PATIENCE_MS = 10_000;
+
+/** Every method may safely be tried again while PostgreSQL is away. */
+function patience(ready: Promise<void>, untilEnd: (context: CallContext) => AbortSignal): Patience {
+  return async (context, work) => {
+    const signal = untilEnd(context);
+    await ready;
+    return retryWhileUnavailable(work, { signal, deadlineMs: context.remainingMs ?? PATIENCE_MS });
   };
 }

@@ -1,8 +1,8 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { durationFromMs, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
+import { descriptorSetOf } from "@hms/descriptors";
 import { describe, expect, test } from "vitest";
-import { descriptorSetOf } from "./descriptor-set.ts";
 import { readRegistration } from "./register-request.ts";
 
 const meshSet = descriptorSetOf([mesh.MeshService.file]);
@@ -77,30 +77,5 @@ describe("a request to register", () => {
       'metadata["ok"]',
       "file_descriptor_set",
     ]);
-  });
-});
-
-describe("a contract", () => {
-  const why = (init: Init) => {
-    try {
-      return read({ ...good, ...init }).fileDescriptorSet.length;
-    } catch (error) {
-      return (error as Error).message;
-    }
-  };
-
-  test("is taken if it is complete and has a service in the package", () => {
-    expect(why({ fileDescriptorSet: meshSet })).toBe(meshSet.length);
-  });
-
-  test("is refused if it is no descriptor set, lacks its imports, or belongs to another service", () => {
-    expect(why({ fileDescriptorSet: new TextEncoder().encode("garbage") })).toContain("no complete FileDescriptorSet");
-    const alone = create(FileDescriptorSetSchema, { file: [mesh.MeshService.file.proto] });
-    expect(why({ fileDescriptorSet: toBinary(FileDescriptorSetSchema, alone) })).toContain("build it with imports");
-    expect(why({ serviceId: "hms.cdf.debate", fileDescriptorSet: meshSet })).toContain(
-      "no service in the package hms.cdf.debate.v1",
-    );
-    expect(why({ serviceId: "google.protobuf", fileDescriptorSet: meshSet })).toContain("no service in the package");
-    expect(why({ fileDescriptorSet: new Uint8Array(3_000_000) })).toContain("larger than");
   });
 });

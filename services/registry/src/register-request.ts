@@ -1,7 +1,7 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { registry } from "@hms/contracts";
+import { readContract } from "@hms/descriptors";
 import type { FieldViolation } from "@hms/kernel";
-import { contractViolations } from "./contract-check.ts";
 import { invalid } from "./errors.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 
@@ -60,6 +60,11 @@ function checkInstance({ instanceId, address, leaseMs }: Registration): FieldVio
     violations.push({ field: "lease_duration", description: `${leaseMs} ms is no lease; use 5 s to 10 min.` });
   }
   return violations;
+}
+
+function contractViolations(bytes: Uint8Array, { serviceId, version }: ServiceKey): FieldViolation[] {
+  const reading = readContract(bytes, `${serviceId}.${version}`);
+  return "problem" in reading ? [{ field: "file_descriptor_set", description: reading.problem }] : [];
 }
 
 /**

@@ -1,10 +1,10 @@
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
+import { descriptorSetOf } from "@hms/descriptors";
 import type { Client } from "@hms/kernel";
 import { openServiceDatabase } from "@hms/postgres";
 import { openTestDatabase, openTestTransport, testTransports } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { descriptorSetOf } from "./descriptor-set.ts";
 import { announceServices, createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
 
 const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;

@@ -1,7 +1,7 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
-import { retryWhileUnavailable } from "@hms/postgres";
+import type { Access } from "./access/open-access.ts";
 import { invalid } from "./errors.ts";
 import { readListing, readSelection } from "./listing-request.ts";
 import { lookup } from "./lookup.ts";
@@ -13,17 +13,18 @@ import type { RegistryStore } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 import { watchServices } from "./watch-services.ts";
 
-/** How long a call without a deadline waits for PostgreSQL. */
-const PATIENCE_MS = 10_000;
 const DEFAULT_VERSION = "v1";
+
+/** Tries a call's work again while PostgreSQL is away, until its deadline. */
+export type Patience = <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
 
 /** What the handlers stand on. */
 export interface RegistryParts {
   store: RegistryStore;
   registrations: Registrations;
   hub: WatchHub;
-  /** Settles when leases have been looked through after the start. */
-  ready: Promise<void>;
+  access: Access;
+  patiently: Patience;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
 }
@@ -41,19 +42,16 @@ function notYet(): never {
 
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, hub, untilEnd } = parts;
-  /** Every method may safely be tried again while PostgreSQL is away. */
-  const patiently = async <T>(context: CallContext, work: () => Promise<T>): Promise<T> => {
-    const signal = untilEnd(context);
-    await parts.ready;
-    return retryWhileUnavailable(work, { signal, deadlineMs: context.remainingMs ?? PATIENCE_MS });
-  };
-
+  const { store, registrations, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
       const registration = readRegistration(request);
+      const { instanceId } = registration;
+      await patiently(context, () => access.ownership.claim(context.principal, registration));
       const end = await patiently(context, () => registrations.register(registration));
+      const ticketKey = await patiently(context, () => access.store.ticketKey(registration, instanceId));
       return {
+        ...(ticketKey === undefined ? {} : { ticketKey }),
         leaseExpiresAt: timestampFromDate(end),
         renewInterval: durationFromMs(renewIntervalMs(registration.leaseMs)),
       };
@@ -61,13 +59,18 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
 
     async unregister(request, context) {
       const key = readKey(request);
+      await patiently(context, () => access.ownership.mustOwn(context.principal, key));
       await patiently(context, () => registrations.unregister(key, request.instanceId));
+      await patiently(context, () => access.ownership.handOver(context.principal, key));
       return {};
     },
 
     async lookup(request, context) {
       const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return { service: await lookup(store, key, (work) => patiently(context, work)) };
+      const service = await lookup(store, key, (work) => patiently(context, work));
+      const instanceIds = service.instances.map(({ instanceId }) => instanceId);
+      const tickets = await patiently(context, () => access.tickets.issue(key, instanceIds, context.principal));
+      return { service, tickets };
     },
 
     async list(request, context) {
@@ -83,13 +86,20 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     getContract: notYet,
     checkContract: notYet,
     registerForeign: notYet,
-    reportCalls: notYet,
+
+    async reportCalls(request, context) {
+      const key = readKey(request);
+      await patiently(context, () => access.ownership.mustOwn(context.principal, key));
+      access.reports.record(key, request.calls);
+      return {};
+    },
 
     watch(request, context) {
       const selection = readSelection(request);
       return watchServices(selection, {
         store,
         hub,
+        revocations: () => access.revocations.current,
         signal: untilEnd(context),
         patiently: (work) => patiently(context, work),
       });

@@ -73,7 +73,7 @@ test("a watch hears of its own services only, and nothing is read without a watc
   change("a");
   change("b");
   await hub.settled();
-  expect((await subscription.next(never)).key.serviceId).toBe("b");
+  expect((await subscription.next(never)).key?.serviceId).toBe("b");
   leave();
   change("b");
   expect(readings).toHaveLength(2);

@@ -1,4 +1,6 @@
 import { ChangeSignal, HmsError } from "@hms/kernel";
+import type { TicketRevocation } from "@hms/tickets";
+import { WaitingRevocations } from "./access/revocation-event.ts";
 import { keyText, type ServiceKey } from "./service-key.ts";
 import type { Listed } from "./service-listing.ts";
 
@@ -6,6 +8,14 @@ import type { Listed } from "./service-listing.ts";
 export interface Change {
   key: ServiceKey;
   entry: Listed["entry"] | undefined;
+  revoked?: undefined;
+}
+
+/** Tickets that are worth nothing any more. */
+export interface Revoked {
+  revoked: TicketRevocation;
+  key?: undefined;
+  entry?: undefined;
 }
 
 /** Reads how services are now; those that have gone are left out. */
@@ -15,6 +25,7 @@ export type ReadServices = (keys: readonly ServiceKey[]) => Promise<Listed[]>;
 export class Subscription {
   readonly #matches: (key: ServiceKey) => boolean;
   readonly #pending = new Map<string, Change>();
+  readonly #revocations = new WaitingRevocations();
   readonly #changes = new ChangeSignal();
   #failure: HmsError | undefined;
 
@@ -29,6 +40,12 @@ export class Subscription {
     this.#changes.notify();
   }
 
+  /** Takes a revocation, whichever services are watched: callers hear of it too. */
+  revoke(revocation: TicketRevocation): void {
+    this.#revocations.add(revocation);
+    this.#changes.notify();
+  }
+
   /** Ends the watch: its reader has to start anew. */
   fail(failure: HmsError): void {
     this.#failure = failure;
@@ -36,12 +53,14 @@ export class Subscription {
   }
 
   /**
-   * The next change, in the order in which services first changed.
+   * The next revocation or change, changes in the order in which services first changed.
    * @throws HmsError why the watch ended; the signal's reason once it aborts.
    */
-  async next(signal: AbortSignal): Promise<Change> {
+  async next(signal: AbortSignal): Promise<Change | Revoked> {
     for (;;) {
       if (this.#failure) throw this.#failure;
+      const revoked = this.#revocations.take();
+      if (revoked) return { revoked };
       for (const [text, change] of this.#pending) {
         this.#pending.delete(text);
         return change;
@@ -85,6 +104,11 @@ export class WatchHub {
     this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = undefined;
     });
+  }
+
+  /** Tells every watch of a revocation. */
+  revoke(revocation: TicketRevocation): void {
+    for (const subscription of this.#subscriptions) subscription.revoke(revocation);
   }
 
   /** Settles when everything touched so far has been offered. */

@@ -1,6 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { registry } from "@hms/contracts";
-import { patternTest } from "./id-pattern.ts";
+import { patternTest } from "@hms/policies";
+import type { TicketRevocation } from "@hms/tickets";
+import { revokedEvent } from "./access/revocation-event.ts";
 import type { Selection } from "./listing-request.ts";
 import type { Patiently } from "./lookup.ts";
 import { keyText, type ServiceKey } from "./service-key.ts";
@@ -17,6 +19,8 @@ type WatchEvent = MessageInitShape<typeof registry.WatchResponseSchema>;
 export interface WatchParts {
   store: RegistryStore;
   hub: WatchHub;
+  /** The revocations in force. */
+  revocations: () => readonly TicketRevocation[];
   signal: AbortSignal;
   patiently: Patiently;
 }
@@ -34,13 +38,15 @@ async function* allServices(selection: Selection, { store, patiently }: WatchPar
 
 /**
  * The matching services as they are, SYNCED, then each change. Who comes back after a broken watch starts anew and drops
- * what was not sent again before SYNCED; who reads slowly gets each service's newest state only.
+ * what was not sent again before SYNCED; who reads slowly gets each service's newest state only. Revocations of tickets are
+ * told to the watches of services they are about, those in force before SYNCED.
  */
 export async function* watchServices(selection: Selection, parts: WatchParts): AsyncGenerator<WatchEvent> {
   const { environment, pattern } = selection;
   const fits = patternTest(pattern);
   // Before the first row is read: what changes meanwhile is told again rather than missed.
   const matches = (key: ServiceKey) => key.environment === environment && fits(key.serviceId);
+  const concerns = ({ serviceId }: TicketRevocation) => serviceId === "" || fits(serviceId);
   const { subscription, leave } = parts.hub.subscribe(matches, parts.signal);
   const shown = new Set<string>();
   try {
@@ -48,10 +54,13 @@ export async function* watchServices(selection: Selection, parts: WatchParts): A
       shown.add(keyText(key));
       yield { kind: CURRENT, service: entry };
     }
+    for (const revocation of parts.revocations().filter(concerns)) yield revokedEvent(revocation);
     yield { kind: SYNCED };
     for (;;) {
-      const { key, entry } = await subscription.next(parts.signal);
-      if (entry) {
+      const { key, entry, revoked } = await subscription.next(parts.signal);
+      if (revoked) {
+        if (concerns(revoked)) yield revokedEvent(revoked);
+      } else if (entry) {
         shown.add(keyText(key));
         yield { kind: CURRENT, service: entry };
       } else if (shown.delete(keyText(key))) {

@@ -1,5 +1,6 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import type { ProcessIdentity } from "../launcher/process-identity.ts";
+import { replaceSmallFile } from "../small-file.ts";
 
 /** What is kept of a component so that the next agent finds it. */
 export interface ComponentNote {
@@ -17,10 +18,9 @@ export function readNote(file: string): ComponentNote | undefined {
   }
 }
 
-/** Keeps a note; atomic. */
+/** Keeps a note; also on a full disk, if there was one before. */
 export function writeNote(file: string, note: ComponentNote): void {
-  writeFileSync(`${file}.new`, JSON.stringify(note), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  replaceSmallFile(file, JSON.stringify(note));
 }
 
 /** Forgets a note. */

@@ -55,6 +55,11 @@ export function isOpenToAll(directory: string): boolean {
   return true;
 }
 
+/** True if every user may read the file or list the directory. */
+export function isReadableByAll(path: string): boolean {
+  return ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o004) !== 0 && isOpenToAll(dirname(path));
+}
+
 /** Options of a mount that a user namespace may add to but not drop. */
 const LOCKED = new Set(["nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"]);
 

@@ -4,6 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import type { HostEnvironment, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import { isDiskFull } from "../small-file.ts";
 import { openControlGroups } from "./control-groups.ts";
 import { launchProcess } from "./launch-process.ts";
 import { RESOLV_CONF } from "./mount-plan.ts";
@@ -59,7 +60,7 @@ async function tryIsolation(
   if (process.platform !== "linux") return none("Namespaces exist on Linux only.");
   const isRoot = process.getuid?.() === 0;
   const wanted = isRoot ? Isolation.OWN_UID : Isolation.USER_NAMESPACE;
-  const surroundings = new Surroundings(wanted, paths, host);
+  const surroundings = new Surroundings(wanted, { paths, host });
   const missing = TOOLS.filter(
     (tool) => !surroundings.toolPath.split(":").some((each) => existsSync(`${each}/${tool}`)),
   );
@@ -88,6 +89,8 @@ async function tryIsolation(
       `${Buffer.concat(said).toString().trim() || `the probe ended with ${end.code} ${end.signal}`}. ${hint()}`,
     );
   } catch (error) {
+    // It cannot be tried without room. A replica that cannot be kept apart then does not start, rather than run unguarded.
+    if (isDiskFull(error)) return { isolation: wanted, reason: isRoot ? "" : USER_NAMESPACE_REASON };
     return none(`${HmsError.from(error).message}. ${hint()}`);
   } finally {
     await rm(stateDirectory, { recursive: true, force: true });

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { controlGroupName } from "./isolation-probe.ts";
 import { processEnd } from "./launch-status.ts";
 import { shellQuote } from "./shell-quote.ts";
-import { UID_BASE } from "./surroundings.ts";
+import { uidOf } from "./surroundings.ts";
 
 test("a shell's status tells codes and signals apart", () => {
   const at = new Date();
@@ -24,7 +24,8 @@ test("two installations of one name in different directories do not share contro
   expect(controlGroupName(paths("/srv/a"))).not.toBe(controlGroupName(paths("/srv/b")));
 });
 
-test("replicas' uids lie between those of containers and the end of what file systems hold", () => {
-  expect(UID_BASE).toBeGreaterThan(1_879_048_191);
-  expect(UID_BASE + 65_535).toBeLessThan(2_147_352_576);
+test("replicas' uids lie between those of containers and the end of what file systems hold, apart for each installation", () => {
+  expect(uidOf("127.0", 0)).toBeGreaterThan(1_879_048_191);
+  expect(uidOf("127.255", 65_535)).toBeLessThan(2_147_352_576);
+  expect(uidOf("127.89", 0)).toBeGreaterThan(uidOf("127.88", 65_535));
 });

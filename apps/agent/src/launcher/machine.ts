@@ -26,7 +26,7 @@ export function createMachine(options: {
     paths,
     network,
     report,
-    surroundings: new Surroundings(report.isolation, paths, host),
+    surroundings: new Surroundings(report.isolation, { paths, host, network }),
     groups: openControlGroups(controlGroupName(paths)),
   };
 }

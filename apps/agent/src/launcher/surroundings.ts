@@ -1,8 +1,8 @@
 import { release } from "node:os";
 import { dirname } from "node:path";
-import type { HostEnvironment, InstancePaths } from "@hms/config";
+import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
-import { isOpenToAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
+import { isOpenToAll, isReadableByAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
 import type { Sandbox } from "./launch-script.ts";
 import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
 
@@ -19,14 +19,31 @@ export interface SandboxWish {
   dnsAddress?: string | undefined;
 }
 
+/** Above what systemd gives to containers (up to 1 879 048 191). */
+const UID_BASE = 2_100_000_000;
+const SLOTS = 65_536;
+
 /**
- * Replicas get uid and gid UID_BASE + slot: above what systemd gives to containers (up to 1 879 048 191) and below the
- * largest number that every file system holds. Two installations never share a slot, so they never share a uid.
+ * The uid, and gid, of what runs in a slot; below the largest number that every file system holds. Installations that
+ * run at the same time have different address ranges ("127.88"), so they never share a uid.
  */
-export const UID_BASE = 2_100_000_000;
+export function uidOf(vipPrefix: string, slot: number): number {
+  return UID_BASE + Number(vipPrefix.split(".")[1]) * SLOTS + slot;
+}
 
 /** Where replicas see the platform's Node if it lies where their users may not go. */
 const NODE_WHERE_HIDDEN = "/tmp/.hms-node";
+
+/** The installation that something is launched for. */
+interface Installation {
+  paths: InstancePaths;
+  host: HostEnvironment;
+  /** Unset while it is only tried whether anything can be launched. */
+  network?: Pick<InstanceNetwork, "vipPrefix">;
+}
+
+/** Nobody's: installations begin at 127.88. */
+const NO_PREFIX = "127.0";
 
 /** Makes the sandboxes of one installation on this machine. */
 export class Surroundings {
@@ -36,12 +53,16 @@ export class Surroundings {
   /** The PATH of every replica: the operator's, then the platform's own Node. */
   readonly programPath: string;
   readonly #layout: HostLayout;
+  readonly #vipPrefix: string;
   readonly #node: { source: string; target: string };
   readonly #pathEntries: readonly string[];
+  readonly #buildVariables: Readonly<Record<string, string>>;
 
-  constructor(isolation: agent.Isolation, paths: InstancePaths, host: HostEnvironment) {
+  constructor(isolation: agent.Isolation, { paths, host, network }: Installation) {
     this.isolation = isolation;
+    this.#vipPrefix = network?.vipPrefix ?? NO_PREFIX;
     this.#layout = readHostLayout(host.home, [paths.data, paths.run, paths.config]);
+    this.#buildVariables = host.buildVariables;
     const source = dirname(process.execPath);
     this.#node = { source, target: this.#isShown(source) ? source : NODE_WHERE_HIDDEN };
     this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
@@ -80,8 +101,8 @@ export class Surroundings {
     const ownUid = this.isolation === agent.Isolation.OWN_UID;
     return {
       kind: ownUid ? "own-uid" : "user-namespace",
-      uid: ownUid ? UID_BASE + slot : (process.getuid?.() ?? 0),
-      gid: ownUid ? UID_BASE + slot : (process.getgid?.() ?? 0),
+      uid: ownUid ? uidOf(this.#vipPrefix, slot) : (process.getuid?.() ?? 0),
+      gid: ownUid ? uidOf(this.#vipPrefix, slot) : (process.getgid?.() ?? 0),
       mounts,
       lockedFlags: lockedMountFlags,
     };
@@ -97,6 +118,26 @@ export class Surroundings {
   #isShown(directory: string): boolean {
     const boundBack = isUnder(directory, this.#layout.home);
     return boundBack || this.isolation !== agent.Isolation.OWN_UID || isOpenToAll(directory);
+  }
+
+  /**
+   * The operator's proxies, registries and CA certificates, for builds. Files that a build cannot see are left out and
+   * named: most programs that are told of a CA file and do not find it trust nobody.
+   */
+  buildVariables(): { env: Record<string, string>; unseen: string[] } {
+    const all = Object.entries(this.#buildVariables);
+    const unseen = all.filter(([, value]) => value.startsWith("/") && !this.#isSeenByBuilds(value));
+    const env = Object.fromEntries(all.filter((entry) => !unseen.includes(entry)));
+    return { env, unseen: unseen.map(([name, value]) => `${name}=${value}`) };
+  }
+
+  #isSeenByBuilds(path: string): boolean {
+    const real = this.#layout.realPath(path);
+    if (real === undefined) return false;
+    const mounts = this.sandbox({ slot: 0, directory: "/" })?.mounts;
+    const hidden = [...(mounts?.masks ?? []), ...(mounts?.privates ?? []).map((each) => each.path)];
+    if (hidden.some((each) => isUnder(real, each) || isUnder(path, each))) return false;
+    return this.isolation !== agent.Isolation.OWN_UID || isReadableByAll(real);
   }
 
   /** Where the operator's programs of that name lie, seen from outside any sandbox. */

@@ -160,6 +160,8 @@ class Changes {
   async next(signal?: AbortSignal): Promise<string[]> {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // While lines are collected nobody waits for it: the next look finds the abort.
+    promise.catch(() => {});
     const aborted = () => reject(signal?.reason);
     signal?.addEventListener("abort", aborted, { once: true });
     try {

@@ -3,7 +3,8 @@ import { createServer } from "node:net";
 import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
 import { portHolder } from "@hms/handover";
 import { HmsError } from "@hms/kernel";
-import { claimOnMachine, releaseClaim } from "./machine-claim.ts";
+import { claimOnMachine, holderOnMachine, releaseClaim } from "./machine-claim.ts";
+import { settledPlaces } from "./settled-places.ts";
 
 /** How many further installations find a place of their own on one machine. */
 const PLACES = 100;
@@ -22,19 +23,33 @@ function place(n: number): InstanceNetwork {
 
 /**
  * Decides where an installation listens: what it had before, else place 0 for the default instance, else the first free
- * place; its addresses stay this agent's while it lives. A gateway port that was asked for is kept from then on.
- * @throws HmsError UNAVAILABLE naming the holder if a port that must be had is taken.
+ * place that no other installation has, whether that runs or not; its addresses stay this agent's while it lives. A
+ * gateway port that was asked for is kept from then on.
+ * @throws HmsError UNAVAILABLE naming the holder if a port or an address range that must be had is taken.
  */
 export async function allocateNetwork(paths: InstancePaths, gatewayPort: number | undefined): Promise<InstanceNetwork> {
   const known = readNetwork(paths);
-  const network = known ?? (await choosePlace(paths.instance === "default", gatewayPort));
-  await claimOnMachine(network.vipPrefix);
+  const network = known ?? (await choosePlace(paths, gatewayPort));
   if (gatewayPort !== undefined) network.gatewayPort = gatewayPort;
+  if (!(await claimOnMachine(network.vipPrefix, nameOf(paths)))) throw await addressesTaken(network);
   if (known === undefined || known.gatewayPort !== network.gatewayPort) {
     await moveSidePorts(network);
     writeNetwork(paths, network);
   }
   return network;
+}
+
+const nameOf = ({ instance }: InstancePaths) => `instance "${instance}" (pid ${process.pid})`;
+
+async function addressesTaken(network: InstanceNetwork): Promise<HmsError> {
+  // The port is what people know.
+  await requireGatewayPort(network);
+  const { vipPrefix } = network;
+  const holder = (await holderOnMachine(vipPrefix)) || "another installation";
+  return new HmsError(
+    "UNAVAILABLE",
+    `The mesh addresses of this installation (${vipPrefix}.*) are in use by ${holder}: the two cannot run at the same time. Stop that one first.`,
+  );
 }
 
 /** @throws HmsError UNAVAILABLE naming the holder if the gateway cannot listen. */
@@ -48,12 +63,15 @@ export async function requireGatewayPort({ gatewayPort }: InstanceNetwork): Prom
   );
 }
 
-async function choosePlace(isDefault: boolean, gatewayPort: number | undefined): Promise<InstanceNetwork> {
+async function choosePlace(paths: InstancePaths, gatewayPort: number | undefined): Promise<InstanceNetwork> {
+  const isDefault = paths.instance === "default";
   // The default gateway port is a promise: if it is taken, that is said, and nothing else is chosen in silence.
   if (isDefault && gatewayPort === undefined) return place(0);
+  const settled = settledPlaces(paths);
   for (let n = isDefault ? 0 : 1; n < PLACES; n += 1) {
     const candidate = place(n);
-    if (await takePlace(candidate, gatewayPort)) return candidate;
+    if (settled.some((other) => overlaps(candidate, other))) continue;
+    if (await takePlace(candidate, { chosenPort: gatewayPort, paths })) return candidate;
   }
   throw new HmsError(
     "RESOURCE_EXHAUSTED",
@@ -61,9 +79,16 @@ async function choosePlace(isDefault: boolean, gatewayPort: number | undefined):
   );
 }
 
-async function takePlace(place: InstanceNetwork, chosenPort: number | undefined): Promise<boolean> {
+function overlaps(place: InstanceNetwork, other: InstanceNetwork): boolean {
+  return place.vipPrefix === other.vipPrefix || place.gatewayPort === other.gatewayPort;
+}
+
+async function takePlace(
+  place: InstanceNetwork,
+  { chosenPort, paths }: { chosenPort: number | undefined; paths: InstancePaths },
+): Promise<boolean> {
   const { gatewayPort, metricsPort, proxyPort, vipPrefix } = place;
-  if (!(await claimOnMachine(vipPrefix))) return false;
+  if (!(await claimOnMachine(vipPrefix, nameOf(paths)))) return false;
   const needed = chosenPort === undefined ? [gatewayPort, metricsPort, proxyPort] : [];
   const ports = await Promise.all(needed.map((port) => isFree(port)));
   if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return true;

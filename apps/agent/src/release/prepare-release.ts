@@ -45,7 +45,7 @@ export async function* prepareRelease(
   if (copy.reused) return yield released(copy.facts, true);
   let sealed = false;
   try {
-    if (request.buildCommand) yield* build(workshop, request, { ...copy, signal });
+    if (request.buildCommand) yield* buildAsOperator(workshop, request, { ...copy, signal });
     signal?.throwIfAborted();
     await store.seal(request, copy.facts, request.buildCommand !== "").catch((error: unknown) => {
       throw error instanceof HmsError ? error : storageError(copy.directory, error);
@@ -103,10 +103,26 @@ function copyError(incoming: string, error: unknown): HmsError {
   return new HmsError("ABORTED", `The source changed while it was copied: ${message}. Try again.`, { cause: error });
 }
 
+interface BuildPlace {
+  directory: string;
+  signal: AbortSignal | undefined;
+}
+
+/** A build reaches package registries the way the operator does; the deployer's own variables come first. */
+async function* buildAsOperator(
+  workshop: ReleaseWorkshop,
+  request: agent.PrepareReleaseRequest,
+  place: BuildPlace,
+): AsyncGenerator<agent.PrepareReleaseResponse> {
+  const { env, unseen } = workshop.machine.surroundings.buildVariables();
+  for (const variable of unseen) yield line(`not passed on: ${variable}, which services may not read`);
+  yield* build(workshop, { ...request, env: { ...env, ...request.env } }, place);
+}
+
 async function* build(
   { machine, slots }: ReleaseWorkshop,
   request: agent.PrepareReleaseRequest,
-  { directory, signal }: { directory: string; signal: AbortSignal | undefined },
+  { directory, signal }: BuildPlace,
 ): AsyncGenerator<agent.PrepareReleaseResponse> {
   const { environment, service, buildCommand: command, env } = request;
   const own = { HMS_SERVICE: service, HMS_ENVIRONMENT: environment };

@@ -53,6 +53,35 @@ describe.concurrent.each(identities)("a release prepared by %s", (identity) => {
     expect(output.filter((line) => /Read-only file system/.test(line))).toHaveLength(2);
   });
 
+  test("reaches registries the way the operator does, and nothing else of the operator's environment", async () => {
+    const seen = {
+      https_proxy: "http://proxy:3128",
+      npm_config_registry: "http://registry/",
+      SSL_CERT_FILE: "/etc/passwd",
+    };
+    const machine = new TestMachine(identity);
+    await using _ = machine;
+    const hidden = `${machine.home}/ca.pem`;
+    await machine.start({ env: { ...seen, NODE_EXTRA_CA_CERTS: hidden, AWS_SECRET_ACCESS_KEY: "theirs" } });
+    writeFileSync(hidden, "theirs");
+    const source = machine.source({ a: "a" });
+    const request = { buildCommand: "env | sort; env > seen", env: { https_proxy: "http://mine" } };
+    const { lines, release } = await prepare(machine, source, request);
+    expect(lines[0]).toBe(`not passed on: NODE_EXTRA_CA_CERTS=${hidden}, which services may not read`);
+    const names = lines.slice(1).map((text) => text.split("=")[0]);
+    expect(names).toEqual(
+      expect.arrayContaining(["HMS_ENVIRONMENT", "HMS_SERVICE", "HOME", "PATH", ...Object.keys(seen)].sort()),
+    );
+    expect(names).not.toContain("AWS_SECRET_ACCESS_KEY");
+    expect(lines).toContain("https_proxy=http://mine");
+    const { spec } = await machine.startReplica(machine.spec(release?.digest ?? "", "env; echo over; exec sleep 1000"));
+    const output = await until(async () => {
+      const found = await machine.output(spec?.replicaId ?? "");
+      return found.includes("over") && found;
+    }, "the program's end");
+    expect(output.filter((text) => /^(?:https_proxy|npm_config|SSL_CERT)/.test(text))).toEqual([]);
+  });
+
   test("that fails to build says why, and leaves nothing behind", async () => {
     await using machine = await TestMachine.open(identity);
     const source = machine.source({ a: "a" });

@@ -29,6 +29,8 @@ export interface KeeperSetup {
   home: string;
   portBase: number;
   path?: string;
+  /** Further variables of the operator's. */
+  env?: Record<string, string>;
   options?: Partial<Pick<ReplicaKeeperOptions, "retention" | "readRate">> & { report?: Partial<IsolationReport> };
 }
 
@@ -68,6 +70,7 @@ export class KeeperClient {
       HOME: setup.home,
       XDG_CONFIG_HOME: `${setup.home}/.config`,
       OPERATOR_SECRET: "only-the-operator",
+      ...setup.env,
     };
     const child = spawn(command, args, { env, stdio: ["ignore", "inherit", "inherit", "ipc"] });
     const client = new KeeperClient(child);

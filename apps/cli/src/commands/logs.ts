@@ -5,7 +5,7 @@ import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { parseCount, parseSince } from "../parse-option.ts";
 
-/** Shows what a service wrote, oldest first; times are UTC. */
+/** Shows what a service wrote, oldest first; times are UTC. Following ends with Ctrl-C and exit code 130. */
 export async function run({ args, options, globals, session, output, signal }: Invocation): Promise<number> {
   const since = typeof options.since === "string" ? { since: timestampFromDate(parseSince(options.since)) } : {};
   const request = {
@@ -26,6 +26,7 @@ export async function run({ args, options, globals, session, output, signal }: I
     }
   } catch (error) {
     if (!signal.aborted) throw error;
+    return ExitCode.INTERRUPTED;
   }
   return ExitCode.OK;
 }

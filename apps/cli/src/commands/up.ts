@@ -1,117 +1,65 @@
-import type { ChildProcess } from "node:child_process";
-import { setTimeout as pause } from "node:timers/promises";
 import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
+import { endAgent, shutDown } from "../agent-end.ts";
+import { type AgentKeeper, keepAgent } from "../agent-keeper.ts";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { followRollout } from "../follow-rollout.ts";
 import { humanDuration } from "../output/human.ts";
-import { parseCount } from "../parse-option.ts";
-import { lastWords, logSize, runningSession, spawnAgent, waitForServices, waitUntilReady } from "../platform-start.ts";
+import { runningSession, waitForServices } from "../platform-start.ts";
 import { readManifest } from "../read-manifest.ts";
+import { readySession } from "../ready-session.ts";
 import type { Session } from "../session.ts";
 
-const START_PATIENCE_MS = 120_000;
 const SERVICES_PATIENCE_MS = 10_000;
-const STOP_PATIENCE_MS = 60_000;
-const LONGEST_RESTART_PAUSE_MS = 10_000;
 
 /** Starts the platform, deploys what is asked for, and stays until Ctrl-C. */
 export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
-  const running = await runningSession(globals);
-  if (running) {
-    await running.close();
-    const other = paths.instance === "default" ? "two" : `${paths.instance}-2`;
-    throw new HmsError(
-      "ABORTED",
-      `Instance "${paths.instance}" is running already (data in ${paths.data}). Stop it with \`hms-sys down\`, or start another one with \`--instance ${other}\`.`,
-    );
-  }
+  await requireFree(invocation, paths);
   const started = performance.now();
+  const stop = stopSignal(invocation.signal);
   const keeper = keepAgent(paths, invocation);
-  const session = await Promise.race([
-    waitUntilReady(globals, AbortSignal.any([keeper.givenUp, AbortSignal.timeout(START_PATIENCE_MS)])),
-    keeper.failed,
-  ]).catch((error) => {
-    // What could be started or adopted serves on; only a person can say whether it had better stop.
-    if (!keeper.givenUp.aborted) output.note("The parts that did start go on; stop them with: hms-sys down");
-    keeper.release();
-    throw error;
-  });
+  const session = await readySession({ invocation, keeper, stop });
+  if (session === undefined) return ExitCode.INTERRUPTED;
   keeper.confirm();
   try {
     const late = await waitForServices(session, SERVICES_PATIENCE_MS);
     if (late.length > 0)
       output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
-    const code = await deployMissing({ ...invocation, session: () => session }, session);
-    if (!invocation.signal.aborted) showWelcome(invocation, paths);
-    if (options.detach === true && !invocation.signal.aborted) return code;
-    return await stayUntilInterrupted(invocation, session, keeper.ended);
+    const code = await deployMissing({ ...invocation, signal: stop, session: () => session }, session);
+    if (!stop.aborted) showWelcome(invocation, paths);
+    if (options.detach === true && !stop.aborted) return code;
+    return await stayUntilStopped({ output, session, stop, ended: keeper.ended });
   } finally {
     keeper.release();
     await session.close();
   }
 }
 
-interface AgentKeeper {
-  /** Rejects if the agent's first start fails. */
-  failed: Promise<never>;
-  /** Aborted then. */
-  givenUp: AbortSignal;
-  /** Says that the first start went well: from now on every agent that dies has a successor. */
-  confirm(): void;
-  /** Resolves when the agent has ended on purpose. */
-  ended: Promise<void>;
-  /** Stops restarting it. */
-  release(): void;
+/** Aborts on the first Ctrl-C or SIGTERM. */
+function stopSignal(interrupted: AbortSignal): AbortSignal {
+  const terminated = new AbortController();
+  process.once("SIGTERM", () => terminated.abort());
+  return AbortSignal.any([interrupted, terminated.signal]);
 }
 
-/** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
-function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
-  const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
-  const failure = Promise.withResolvers<never>();
-  const end = Promise.withResolvers<void>();
-  failure.promise.catch(() => {});
-  const givenUp = new AbortController();
-  let isFirstStart = true;
-  let released = false;
-  let failures = 0;
-  const start = () => {
-    const since = logSize(paths);
-    const began = Date.now();
-    const child = spawnAgent(paths, { gatewayPort });
-    child.once("exit", (code, signal) => {
-      if (code === 0) return end.resolve();
-      if (released) return;
-      if (isFirstStart && signal === null) {
-        givenUp.abort();
-        return failure.reject(firstStartError(code, lastWords(paths, since)));
-      }
-      failures = Date.now() - began < 10_000 ? failures + 1 : 0;
-      output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);
-      setTimeout(() => released || start(), Math.min(100 * 2 ** failures, LONGEST_RESTART_PAUSE_MS));
-    });
-    return child;
-  };
-  start() satisfies ChildProcess;
-  return {
-    failed: failure.promise,
-    ended: end.promise,
-    givenUp: givenUp.signal,
-    confirm: () => {
-      isFirstStart = false;
-    },
-    release: () => {
-      released = true;
-    },
-  };
-}
-
-function firstStartError(code: number | null, words: string): HmsError {
-  return new HmsError(code === ExitCode.LOCKED ? "ABORTED" : "UNAVAILABLE", words);
+/** One installation has one keeper: another one is refused, or takes over what its predecessor left behind. */
+async function requireFree({ globals, options }: Invocation, paths: InstancePaths): Promise<void> {
+  const running = await runningSession(globals);
+  if (running === undefined) return;
+  try {
+    if (options.takeOver === true) return await endAgent(running);
+  } finally {
+    await running.close();
+  }
+  const other = paths.instance === "default" ? "two" : `${paths.instance}-2`;
+  throw new HmsError(
+    "ABORTED",
+    `Instance "${paths.instance}" is running already (data in ${paths.data}). Stop it with \`hms-sys down\`, or start another one with \`--instance ${other}\`.`,
+  );
 }
 
 async function deployMissing(invocation: Invocation, session: Session): Promise<number> {
@@ -145,24 +93,27 @@ Try next:
 `);
 }
 
-async function stayUntilInterrupted(
-  { signal, output }: Invocation,
-  session: Session,
-  ended: Promise<void>,
-): Promise<number> {
+interface Stay {
+  output: Invocation["output"];
+  session: Session;
+  stop: AbortSignal;
+  ended: AgentKeeper["ended"];
+}
+
+async function stayUntilStopped({ output, session, stop, ended }: Stay): Promise<number> {
   output.note("Ctrl-C stops everything; all data stays.");
-  const stop = Promise.withResolvers<void>();
-  signal.addEventListener("abort", () => stop.resolve(), { once: true });
-  process.once("SIGTERM", () => stop.resolve());
-  if (signal.aborted) stop.resolve();
   // Timers keep the process alive; the agent's handle alone does not.
   const alive = setInterval(() => {}, 60_000);
   try {
-    const reason = await Promise.race([stop.promise.then(() => "asked" as const), ended.then(() => "ended" as const)]);
+    const asked = once(stop);
+    const reason = await Promise.race([asked.then(() => "asked" as const), ended]);
+    if (reason === "taken over") {
+      output.note("Another `hms-sys up` keeps this installation from now on.");
+      return ExitCode.OK;
+    }
     if (reason === "asked") {
       output.note("Stopping …");
-      await shutDown(session);
-      await Promise.race([ended, pause(10_000, undefined, { ref: false })]);
+      await shutDown(session, ended);
     }
   } finally {
     clearInterval(alive);
@@ -171,16 +122,9 @@ async function stayUntilInterrupted(
   return ExitCode.OK;
 }
 
-/** Asks the agent to stop everything; one that has just died is waited for, because only it knows what runs. */
-async function shutDown({ agent }: Session): Promise<void> {
-  const until = Date.now() + STOP_PATIENCE_MS;
-  for (;;) {
-    try {
-      await agent.shutdown({}, { timeoutMs: STOP_PATIENCE_MS });
-      return;
-    } catch (error) {
-      if (HmsError.from(error).code !== "UNAVAILABLE" || Date.now() > until) throw error;
-      await pause(100);
-    }
-  }
+function once(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }

@@ -30,6 +30,8 @@ export class TestAgent implements AsyncDisposable {
   readonly starts = new Map<string, number>();
   readonly logs: agent.LogLine[] = [];
   readonly tasks: string[] = [];
+  /** The room that it says there is. */
+  freeBytes = 1n << 40n;
   readonly #replicas = new Map<string, Kept>();
   readonly #changes = new ChangeSignal();
   readonly #changed = new Map<string, number>();
@@ -41,7 +43,7 @@ export class TestAgent implements AsyncDisposable {
       throw new HmsError("UNIMPLEMENTED", "Not part of this agent.");
     };
     return implement(agent.AgentService, {
-      getStatus: unused,
+      getStatus: () => ({ freeBytes: this.freeBytes }),
       restartComponent: unused,
       shutdown: unused,
       prepareRelease: (request) => this.#prepare(request),

@@ -16,7 +16,15 @@ import {
   type StringValueSchema,
 } from "@bufbuild/protobuf/wkt";
 import { ffiOptions } from "@hms/contracts";
-import { anonymous, HmsError, implement, Kernel, type KernelOptions, type ServiceImplementation } from "@hms/kernel";
+import {
+  anonymous,
+  type CallContext,
+  HmsError,
+  implement,
+  Kernel,
+  type KernelOptions,
+  type ServiceImplementation,
+} from "@hms/kernel";
 
 type Text = typeof StringValueSchema;
 
@@ -27,22 +35,25 @@ export type EchoContract = Omit<DescService, "method"> & {
     serverStream: DescMethodServerStreaming<Text, Text>;
     clientStream: DescMethodClientStreaming<Text, Text>;
     bidi: DescMethodBiDiStreaming<Text, Text>;
+    /** As unary, but without side effects. */
+    read: DescMethodUnary<Text, Text>;
   };
 };
 
-function methodOptions() {
+function methodOptions(reads: boolean) {
   const options = create(MethodOptionsSchema);
   const { NONE } = ffiOptions.AuditLevel;
-  const rule = { permission: "echo:call", auditLevel: NONE, idempotency: ffiOptions.Idempotency.NONE };
+  const { NONE: CHANGES, NO_SIDE_EFFECTS } = ffiOptions.Idempotency;
+  const rule = { permission: "echo:call", auditLevel: NONE, idempotency: reads ? NO_SIDE_EFFECTS : CHANGES };
   setExtension(options, ffiOptions.rule, create(ffiOptions.MethodRuleSchema, rule));
   return options;
 }
 
-function method(name: string, kind: { client?: boolean; server?: boolean }) {
+function method(name: string, kind: { client?: boolean; server?: boolean; reads?: boolean }) {
   const text = ".google.protobuf.StringValue";
-  const { client = false, server = false } = kind;
+  const { client = false, server = false, reads = false } = kind;
   const streams = { clientStreaming: client, serverStreaming: server };
-  return { name, inputType: text, outputType: text, options: methodOptions(), ...streams };
+  return { name, inputType: text, outputType: text, options: methodOptions(reads), ...streams };
 }
 
 /** Builds the contract; it is no part of the product, so it has no file. */
@@ -60,6 +71,7 @@ export function echoContract(): EchoContract {
           method("ServerStream", { server: true }),
           method("ClientStream", { client: true }),
           method("Bidi", { client: true, server: true }),
+          method("Read", { reads: true }),
         ],
       },
     ],
@@ -71,13 +83,16 @@ export function echoContract(): EchoContract {
   return built.getService("hms.test.v1.EchoService") as DescService as EchoContract;
 }
 
-/** Answers as the Go program in ../interop does. */
+function answer({ value }: { value: string }, { metadata, remainingMs, principal }: CallContext) {
+  if (value === "fail") throw new HmsError("NOT_FOUND", "asked to fail");
+  const deadline = remainingMs !== undefined;
+  return { value: `${value} id=${metadata["x-request-id"]} by=${principal.kind} deadline=${deadline}` };
+}
+
+/** Answers as the Go program in packages/wire/interop does. */
 const echo: ServiceImplementation<EchoContract> = {
-  unary: ({ value }, { metadata, remainingMs, principal }) => {
-    if (value === "fail") throw new HmsError("NOT_FOUND", "asked to fail");
-    const deadline = remainingMs !== undefined;
-    return { value: `${value} id=${metadata["x-request-id"]} by=${principal.kind} deadline=${deadline}` };
-  },
+  unary: answer,
+  read: answer,
   async *serverStream({ value }) {
     for (const text of value.split(",")) {
       if (text === "fail") throw new HmsError("ABORTED", "asked to fail");

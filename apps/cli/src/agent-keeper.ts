@@ -1,0 +1,75 @@
+import type { InstancePaths } from "@hms/config";
+import { HmsError } from "@hms/kernel/errors";
+import type { Invocation } from "./command-spec.ts";
+import { ExitCode } from "./exit-code.ts";
+import { parseCount } from "./parse-option.ts";
+import { lastWords, logSize, spawnAgent } from "./platform-start.ts";
+
+const LONGEST_RESTART_PAUSE_MS = 10_000;
+const GOOD_LIFE_MS = 10_000;
+
+/** Why there is no agent to be kept any more. */
+type AgentEnd = "stopped" | "taken over";
+
+/** What keeps an installation's agent running. */
+export interface AgentKeeper {
+  /** Rejects if the agent's first start fails. */
+  failed: Promise<never>;
+  /** Aborted then. */
+  givenUp: AbortSignal;
+  /** Says that the first start went well: from now on every agent that dies has a successor. */
+  confirm(): void;
+  /** Resolves when the agent has ended on purpose, or has another keeper now. */
+  ended: Promise<AgentEnd>;
+  /** Stops restarting it. */
+  release(): void;
+}
+
+/** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
+export function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
+  const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
+  const failure = Promise.withResolvers<never>();
+  const end = Promise.withResolvers<AgentEnd>();
+  failure.promise.catch(() => {});
+  const givenUp = new AbortController();
+  let isFirstStart = true;
+  let released = false;
+  let failures = 0;
+  const start = () => {
+    const since = logSize(paths);
+    const began = Date.now();
+    const child = spawnAgent(paths, { gatewayPort });
+    child.once("exit", (code, signal) => {
+      if (code === 0) return end.resolve("stopped");
+      if (released) return;
+      if (isFirstStart && signal === null) return giveUp(code, lastWords(paths, since));
+      if (code === ExitCode.LOCKED) return end.resolve("taken over");
+      output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);
+      startLater(Date.now() - began);
+    });
+  };
+  const giveUp = (code: number | null, words: string) => {
+    givenUp.abort();
+    failure.reject(firstStartError(code, words));
+  };
+  const startLater = (livedMs: number) => {
+    failures = livedMs < GOOD_LIFE_MS ? failures + 1 : 0;
+    setTimeout(() => released || start(), Math.min(100 * 2 ** failures, LONGEST_RESTART_PAUSE_MS));
+  };
+  start();
+  return {
+    failed: failure.promise,
+    ended: end.promise,
+    givenUp: givenUp.signal,
+    confirm: () => {
+      isFirstStart = false;
+    },
+    release: () => {
+      released = true;
+    },
+  };
+}
+
+function firstStartError(code: number | null, words: string): HmsError {
+  return new HmsError(code === ExitCode.LOCKED ? "ABORTED" : "UNAVAILABLE", words);
+}

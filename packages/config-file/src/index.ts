@@ -1,0 +1,3 @@
+export { type ConfigFile, type ConfigFileOptions, openConfigFile } from "./open-config-file.ts";
+export { readRecords } from "./read-records.ts";
+export type { RecordReader } from "./record-reader.ts";

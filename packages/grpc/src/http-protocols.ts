@@ -1,0 +1,105 @@
+import { createServer as createHttp1, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttp2, type ServerHttp2Session } from "node:http2";
+import type { Socket } from "node:net";
+import { HmsError } from "@hms/kernel";
+import { callersOf, type OtherProtocols, type PeerCallers } from "@hms/wire";
+import type { HttpRequest } from "./http-messages.ts";
+
+/** Calls that one connection may have running, as with frames. */
+const MAX_STREAMS = 1024;
+
+/** What is known of the connection that a request came on. */
+export interface HttpConnection {
+  readonly callers: PeerCallers;
+  /** Aborts when the server stops: calls that never end by themselves end with it. */
+  readonly stop: AbortSignal;
+}
+
+type Listener = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+const NEVER = new AbortController().signal;
+const connections = new WeakMap<object, HttpConnection>();
+
+/** The connection of a request, whichever server it came by. */
+export function connectionOf(request: HttpRequest): HttpConnection {
+  const key = "stream" in request ? request.stream.session : request.socket;
+  const known = key && connections.get(key);
+  // Sockets of HTTP/2 are stand-ins, which nothing is remembered of; a listener of its own comes by the network.
+  return known ?? { callers: callersOf(request.socket as Socket), stop: NEVER };
+}
+
+/**
+ * Answers HTTP/1.1 and HTTP/2 on the connections of a frame server by one listener. When the server stops, running
+ * requests are finished and calls that only read are ended.
+ */
+export function httpProtocols(listener: Listener): Required<OtherProtocols> {
+  return { http1: overHttp1(listener), http2: overHttp2(listener) };
+}
+
+/** The life of one connection. */
+class Connection implements HttpConnection {
+  readonly callers: PeerCallers;
+  readonly #stopping = new AbortController();
+
+  constructor(socket: Socket) {
+    this.callers = callersOf(socket);
+  }
+
+  get stop(): AbortSignal {
+    return this.#stopping.signal;
+  }
+
+  leave(): void {
+    const why = "The server is stopping; try again when it is back.";
+    this.#stopping.abort(new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" }));
+  }
+}
+
+function overHttp1(listener: Listener): Required<OtherProtocols>["http1"] {
+  const running = new WeakMap<Socket, number>();
+  // Streams last as long as they like.
+  const server = createHttp1({ requestTimeout: 0 });
+  server.on("request", (request, response) => {
+    const { socket } = request;
+    running.set(socket, (running.get(socket) ?? 0) + 1);
+    response.once("close", () => {
+      running.set(socket, (running.get(socket) ?? 1) - 1);
+      if (connections.get(socket)?.stop.aborted) socket.end();
+    });
+    listener(request, response);
+  });
+  server.on("clientError", (_, socket) => socket.destroy());
+  return (socket) => {
+    const connection = new Connection(socket);
+    connections.set(socket, connection);
+    server.emit("connection", socket);
+    return () => {
+      connection.leave();
+      if ((running.get(socket) ?? 0) === 0) socket.end();
+    };
+  };
+}
+
+function overHttp2(listener: Listener): Required<OtherProtocols>["http2"] {
+  let arriving: { connection: Connection; session?: ServerHttp2Session } | undefined;
+  const server = createHttp2({ settings: { maxConcurrentStreams: MAX_STREAMS } }, listener as never);
+  server.on("session", (session) => {
+    if (arriving === undefined) return;
+    arriving.session = session;
+    connections.set(session, arriving.connection);
+  });
+  // A broken session ends with its socket.
+  server.on("sessionError", () => {});
+  return (socket) => {
+    const connection = new Connection(socket);
+    arriving = { connection };
+    server.emit("connection", socket);
+    const { session } = arriving;
+    arriving = undefined;
+    return () => {
+      connection.leave();
+      if (session === undefined) socket.end();
+      else session.close();
+    };
+  };
+}

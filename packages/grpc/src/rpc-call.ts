@@ -1,0 +1,53 @@
+import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import { HmsError, type IncomingCall, type Kernel, type Metadata, type MethodEntry } from "@hms/kernel";
+import { metadataOf } from "./request-metadata.ts";
+
+/** What is known of a request before its protocol has been read. */
+export interface RpcRequest {
+  readonly kernel: Kernel;
+  readonly entry: MethodEntry;
+  readonly caller: IncomingCall["caller"];
+  /** Ends the call from this side, because the server stops; undefined: it is let finish. */
+  readonly stop: AbortSignal | undefined;
+}
+
+/** Where a handler finds the request it answers. */
+export const rpcRequest: ContextKey<RpcRequest | undefined> = createContextKey<RpcRequest | undefined>(undefined, {
+  description: "what the listener knows of the request",
+});
+
+/** A request as the kernel takes it; it ends with the client, with its deadline, or when the server stops. */
+export class RpcCall implements IncomingCall {
+  readonly caller: IncomingCall["caller"];
+  readonly metadata: Metadata;
+  readonly deadlineAt: number | undefined;
+  readonly signal: AbortSignal;
+
+  constructor(context: HandlerContext, { caller, stop }: RpcRequest) {
+    this.caller = caller;
+    this.metadata = metadataOf(context.requestHeader);
+    const timeoutMs = context.timeoutMs();
+    this.deadlineAt = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    this.signal = endOf(context.signal, stop);
+  }
+}
+
+/** Aborts with the first of two signals, with an HmsError as its reason. */
+function endOf(client: AbortSignal, stop: AbortSignal | undefined): AbortSignal {
+  const end = new AbortController();
+  const once = { once: true, signal: end.signal };
+  const left = () => end.abort(reasonOf(client.reason));
+  const stopped = () => end.abort(stop?.reason);
+  if (client.aborted) left();
+  else if (stop?.aborted) stopped();
+  client.addEventListener("abort", left, once);
+  stop?.addEventListener("abort", stopped, once);
+  return end.signal;
+}
+
+function reasonOf(reason: unknown): HmsError {
+  if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) {
+    return new HmsError("DEADLINE_EXCEEDED", "The call's deadline has passed.");
+  }
+  return new HmsError("CANCELLED", "The caller cancelled the call.");
+}

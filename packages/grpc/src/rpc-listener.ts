@@ -1,0 +1,77 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import type { HttpRequest, HttpResponse } from "./http-messages.ts";
+import { connectionOf } from "./http-protocols.ts";
+import { handlerOf } from "./method-handlers.ts";
+import { platformMethods } from "./platform-methods.ts";
+import { rpcRequest } from "./rpc-call.ts";
+import { type RpcExchange, refuseRpc } from "./rpc-refusal.ts";
+import { type RpcTarget, rpcTarget } from "./rpc-target.ts";
+import { ServiceNames } from "./service-names.ts";
+
+/** How a listener is set up. */
+export interface RpcListenerOptions {
+  /** Lets reflection and health be asked without credentials; default: they need `registry:read`. */
+  readonly openReflection?: boolean;
+}
+
+/** Answers a request if it is a call; false if it is not, and nothing has been done with it. */
+export type RpcListener = (request: HttpRequest, response: HttpResponse) => boolean;
+
+/**
+ * Answers every method that can be called through a kernel, served by it or elsewhere, in gRPC, gRPC-Web and Connect,
+ * over HTTP/1.1 and HTTP/2; beside them grpc.reflection.v1, v1alpha and grpc.health.v1.
+ */
+export function createRpcListener(kernel: Kernel, options: RpcListenerOptions = {}): RpcListener {
+  const names = new ServiceNames(kernel);
+  const platform = platformMethods(kernel, options.openReflection === true);
+  const find = (target: RpcTarget, environment: string): Found | Promise<Found> => {
+    const { service, method } = target;
+    const entry = kernel.resolve({ service, method, environment });
+    if (entry instanceof Promise)
+      return entry.then((later) => (later ? { kernel, entry: later } : platform.find(target)));
+    return entry ? { kernel, entry } : platform.find(target);
+  };
+  return (request, response) => {
+    const target = rpcTarget(request.method, request.url, request.headers["content-type"]);
+    if (target === undefined) return false;
+    const environment = environmentOf(request.headers);
+    if (!target.certain && !names.has(environment, target.service) && platform.find(target) === undefined) return false;
+    void answer({ request, response, protocol: target.protocol }, target, () => find(target, environment));
+    return true;
+  };
+}
+
+/** A method, and the kernel that runs it. */
+type Found = { readonly kernel: Kernel; readonly entry: MethodEntry } | undefined;
+
+function environmentOf(headers: IncomingHttpHeaders): string {
+  const named = headers["x-hms-environment"];
+  return typeof named === "string" ? named : "default";
+}
+
+async function answer(exchange: RpcExchange, target: RpcTarget, find: () => Found | Promise<Found>): Promise<void> {
+  const { request, response } = exchange;
+  try {
+    const found = await find();
+    if (found === undefined) throw notServed(target);
+    const { callers, stop } = connectionOf(request);
+    const { desc, mutates } = found.entry;
+    const endless = desc.methodKind !== "unary" && !mutates;
+    const caller = callers.of(request.headers.authorization);
+    const values = createContextValues().set(rpcRequest, { ...found, caller, stop: endless ? stop : undefined });
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    await universalResponseToNodeResponse(await handlerOf(found.entry)(universal), response);
+  } catch (error) {
+    // The client has left, and nobody waits for an answer.
+    if (error instanceof ConnectError && error.code === Code.Aborted) return;
+    if (response.headersSent) response.destroy();
+    else refuseRpc(exchange, error);
+  }
+}
+
+function notServed({ service, method }: RpcTarget): HmsError {
+  return new HmsError("UNIMPLEMENTED", `${service}/${method}`.slice(0, 200).concat(" is not served here."));
+}

@@ -1,0 +1,58 @@
+import { ffiOptions } from "@hms/contracts";
+
+/** Who may call what: one policy of hms.ffi.v1, read. */
+export interface AccessRule {
+  /** Unique in its set. */
+  readonly id: string;
+  /** A service id, * for any part. */
+  readonly service: string;
+  /** A method name, * for any part. */
+  readonly method: string;
+  /** Roles of which a principal needs one; "*": every known principal. */
+  readonly allowedRoles: readonly string[];
+  /** Roles of which a principal may have none; "*": nobody may. */
+  readonly deniedRoles: readonly string[];
+  /** Whether nobody may call it without a second factor, whoever else allows it. */
+  readonly requiresMfa: boolean;
+  /** UNSPECIFIED: what the method's contract says. */
+  readonly auditLevel: ffiOptions.AuditLevel;
+  /** Empty: in every environment. */
+  readonly environment: string;
+}
+
+/** What applies to every known principal. */
+export const ANYBODY = "*";
+
+const SERVICE = /^[a-z*](?:[a-z0-9_.*]*[a-z0-9_*])?$/;
+const METHOD = /^[A-Za-z0-9_*]+$/;
+const ROLE = /^[\x21-\x7e]{1,200}$/;
+const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const RULE_ID = /^[\x21-\x7e]{1,200}$/;
+const LONGEST = 200;
+
+const quoted = (text: string) => JSON.stringify(text.slice(0, 80));
+
+/** What is wrong with the texts of a rule, as the rest of a sentence about them. */
+export const ruleChecks = {
+  id: (text: string) => (RULE_ID.test(text) ? undefined : "is no id; use 1 to 200 visible ASCII characters"),
+  service: (text: string) =>
+    SERVICE.test(text) && text.length <= LONGEST
+      ? undefined
+      : `cannot be ${quoted(text)}; write a service id with * for any part, "hms.emr.*"`,
+  method: (text: string) =>
+    METHOD.test(text) && text.length <= LONGEST
+      ? undefined
+      : `cannot be ${quoted(text)}; write a method name with * for any part, "Get*"`,
+  role: (text: string) => (ROLE.test(text) ? undefined : `cannot be ${quoted(text)}; use visible ASCII characters`),
+  environment: (text: string) =>
+    text === "" || ENVIRONMENT.test(text)
+      ? undefined
+      : `cannot be ${quoted(text)}; use 1 to 63 lower-case letters, digits and inner hyphens`,
+};
+
+/** What is wrong with a rule as a whole: one that neither allows, denies, demands nor audits does nothing. */
+export function emptyRuleProblem(rule: Omit<AccessRule, "id">): string | undefined {
+  const says = rule.allowedRoles.length + rule.deniedRoles.length > 0 || rule.requiresMfa;
+  if (says || rule.auditLevel !== ffiOptions.AuditLevel.UNSPECIFIED) return undefined;
+  return "says nothing; name allowed_roles, denied_roles, requires_mfa or audit_level";
+}

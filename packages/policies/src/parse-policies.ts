@@ -1,0 +1,61 @@
+import { type RecordReader, readRecords } from "@hms/config-file";
+import { ffiOptions } from "@hms/contracts";
+import { type AccessRule, emptyRuleProblem, ruleChecks } from "./access-rule.ts";
+
+const { UNSPECIFIED, NONE, METADATA, REQUEST } = ffiOptions.AuditLevel;
+const LEVELS = {
+  none: NONE,
+  standard: METADATA,
+  metadata: METADATA,
+  detailed: REQUEST,
+  full: REQUEST,
+  request: REQUEST,
+};
+
+type UnnamedRule = Omit<AccessRule, "id">;
+
+function readRule(reader: RecordReader): UnnamedRule & { id: string | undefined } {
+  const role = { check: ruleChecks.role };
+  const id = reader.text("id", { fallback: "", check: ruleChecks.id }) || undefined;
+  const rule: UnnamedRule = {
+    service: reader.text("service", { check: ruleChecks.service }),
+    method: reader.text("method", { fallback: "*", check: ruleChecks.method }),
+    // The originals' documents spell these allow_roles and deny_roles.
+    allowedRoles: reader.texts("allowed_roles", { ...role, alias: "allow_roles" }),
+    deniedRoles: reader.texts("denied_roles", { ...role, alias: "deny_roles" }),
+    requiresMfa: reader.flag("requires_mfa"),
+    auditLevel: reader.word("audit_level", LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
+    environment: reader.text("environment", { fallback: "", check: ruleChecks.environment }),
+  };
+  const problem = emptyRuleProblem(rule);
+  if (problem) reader.refuse("", problem);
+  return { ...rule, id };
+}
+
+/** Names a rule by what it is about, so that it keeps its name while the file around it changes. */
+function idOf({ environment, service, method }: UnnamedRule): string {
+  return `file:${environment === "" ? "" : `${environment}/`}${service}/${method}`;
+}
+
+/**
+ * Reads policies as seed documents and the originals write them: one object, a list, or {"policies": […]} of {service,
+ * method ("*"), allowed_roles, denied_roles, requires_mfa, audit_level, environment, id}. The spellings allow_roles and
+ * deny_roles are taken too; audit_level is none, standard (or metadata), detailed or full (or request).
+ * @throws HmsError INVALID_ARGUMENT, reason CONFIG_FILE_INVALID, with every problem, its line and column.
+ */
+export function parsePolicies(text: string, fileName: string): AccessRule[] {
+  const taken = new Set<string>();
+  return readRecords(text, {
+    fileName,
+    listKey: "policies",
+    read(reader) {
+      const { id: given, ...rule } = readRule(reader);
+      const wanted = given ?? idOf(rule);
+      if (given !== undefined && taken.has(given)) reader.refuse("id", `${given} names another policy already`);
+      let id = wanted;
+      for (let count = 2; taken.has(id); count++) id = `${wanted}#${count}`;
+      taken.add(id);
+      return { id, ...rule };
+    },
+  });
+}

@@ -1,0 +1,3 @@
+/** Metrics alone, for programs that must stay lean. */
+export { DurationHistogram } from "./duration-histogram.ts";
+export { metricFamily, metricSample } from "./prometheus-text.ts";

@@ -1,0 +1,1 @@
+export { createRequestValidator } from "./request-validator.ts";

@@ -1,0 +1,110 @@
+import { HmsError } from "@hms/kernel";
+import { type AccessRule, type PolicyBook, takenAway } from "@hms/policies";
+import { retryWhileUnavailable } from "@hms/postgres";
+import type { AccessStore, StoredRule } from "./access-store.ts";
+import { type Revocations, revocationsOf } from "./revocations.ts";
+
+function ofTheFile(id: string): HmsError {
+  return new HmsError("FAILED_PRECONDITION", `The policy ${id} stands in the policy file. Change it there.`, {
+    reason: "POLICY_IN_FILE",
+    metadata: { policyId: id },
+  });
+}
+
+/** What a policy keeper stands on. */
+export interface PolicyKeeperParts {
+  book: PolicyBook;
+  store: AccessStore;
+  revocations: Revocations;
+  /** Ends what is under way. */
+  signal: AbortSignal;
+}
+
+/** Changes stored policies: commits, puts them in force, then revokes what was issued before. */
+export class PolicyKeeper {
+  readonly #book: PolicyBook;
+  readonly #store: AccessStore;
+  readonly #revocations: Revocations;
+  readonly #signal: AbortSignal;
+  #stored = new Map<string, StoredRule>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor({ book, store, revocations, signal }: PolicyKeeperParts) {
+    this.#book = book;
+    this.#store = store;
+    this.#revocations = revocations;
+    this.#signal = signal;
+  }
+
+  /** Reads the stored policies and puts them in force. */
+  async load(): Promise<void> {
+    this.#change(await this.#store.policies());
+  }
+
+  /** Since when a stored policy is as it is; undefined for those of the file. */
+  changedAt(id: string): Date | undefined {
+    return this.#stored.get(id)?.changedAt;
+  }
+
+  /**
+   * Adds or replaces a policy.
+   * @throws HmsError FAILED_PRECONDITION if the id names a policy of the file
+   */
+  put(rule: AccessRule): Promise<StoredRule> {
+    return this.#inTurn(async () => {
+      this.#refuseIfOfFile(rule.id);
+      const next = new Map(this.#stored).set(rule.id, { rule, changedAt: new Date() });
+      const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next));
+      this.#change([...next.set(rule.id, stored).values()]);
+      return stored;
+    });
+  }
+
+  /**
+   * Removes a policy.
+   * @throws HmsError NOT_FOUND if there is none, FAILED_PRECONDITION if it stands in the file
+   */
+  delete(id: string): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#refuseIfOfFile(id);
+      const next = new Map(this.#stored);
+      next.delete(id);
+      if (!(await this.#store.deletePolicy(id, this.#revocationsBy(next)))) {
+        throw new HmsError("NOT_FOUND", `There is no policy ${id}. List them to see their ids.`, {
+          reason: "POLICY_UNKNOWN",
+        });
+      }
+      this.#change([...next.values()]);
+    });
+  }
+
+  /** One change after the other, so that each sees what the one before made. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => this.#readAgain());
+    return done;
+  }
+
+  #refuseIfOfFile(id: string): void {
+    if (this.#book.rulesOf("file").some((rule) => rule.id === id) || id.startsWith("file:")) throw ofTheFile(id);
+  }
+
+  /** Stored together with the change, so that a crash right after it revokes too. */
+  #revocationsBy(next: ReadonlyMap<string, StoredRule>) {
+    const rules = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
+    return revocationsOf(takenAway(rules(this.#stored), rules(next)));
+  }
+
+  /** After a failure nobody knows whether the change was committed. */
+  async #readAgain(): Promise<void> {
+    const retry = { signal: this.#signal, deadlineMs: Number.POSITIVE_INFINITY };
+    await retryWhileUnavailable(() => this.load(), retry).catch(() => {});
+  }
+
+  /** Puts policies in force, then revokes: what was issued until then is dated before. */
+  #change(stored: readonly StoredRule[]): void {
+    this.#stored = new Map(stored.map((each) => [each.rule.id, each]));
+    const rules = stored.map(({ rule }) => rule);
+    this.#revocations.revoke(revocationsOf(this.#book.replace("stored", rules)));
+  }
+}

@@ -1,0 +1,120 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { ffiOptions, type registry } from "@hms/contracts";
+import { HmsError, type Principal, principalName } from "@hms/kernel";
+import { type PolicyBook, subjectOf } from "@hms/policies";
+import { LONGEST_TICKET_S, mintTicket, type TicketClaims, ticketAudience } from "@hms/tickets";
+import type { ServiceKey } from "../service-key.ts";
+import type { AccessStore } from "./access-store.ts";
+import { type ContractMethod, contractMethods } from "./contract-methods.ts";
+import type { Revocations } from "./revocations.ts";
+
+type Methods = Map<string, ffiOptions.AuditLevel>;
+
+const MOST_CONTRACTS = 1000;
+
+/** Writes the tickets that a lookup answers: what the policies in force let the asking principal call. */
+export class TicketIssuer {
+  readonly #book: PolicyBook;
+  readonly #store: AccessStore;
+  readonly #revocations: Revocations;
+  readonly #contracts = new Map<string, ContractMethod[]>();
+
+  constructor(book: PolicyBook, store: AccessStore, revocations: Revocations) {
+    this.#book = book;
+    this.#store = store;
+    this.#revocations = revocations;
+  }
+
+  /**
+   * One ticket for each of these instances of a service version; none if the principal may call nothing.
+   * @throws HmsError UNAVAILABLE until all policies have been read
+   */
+  async issue(
+    key: ServiceKey,
+    instanceIds: readonly string[],
+    principal: Principal,
+  ): Promise<MessageInitShape<typeof registry.TicketSchema>[]> {
+    const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
+    const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
+    const methods = contract ? this.#methodsOf(key, contract, principal) : this.#wholeService(key, principal);
+    if (methods.size === 0) return [];
+    const dates = this.#dates(principal, key);
+    if (dates === undefined) return [];
+    return instanceIds.flatMap((instanceId) => {
+      const ticketKey = keys.get(instanceId);
+      if (ticketKey === undefined) return [];
+      const claims = {
+        id: randomUUID(),
+        audience: ticketAudience({ ...key, instanceId }),
+        principal,
+        methods,
+        ...dates,
+      };
+      const ticket = mintShort(claims, ticketKey, contract ?? []);
+      return [{ instanceId, ticket, expiresAt: timestampFromMs(dates.expiresAt * 1000) }];
+    });
+  }
+
+  /** At most 60 s from now and no longer than the principal's session; undefined if that has ended. */
+  #dates(principal: Principal, { serviceId }: ServiceKey): { issuedAt: number; expiresAt: number } | undefined {
+    const nowS = Math.floor(Date.now() / 1000);
+    const endsAtS = principal.endsAtMs === undefined ? Number.POSITIVE_INFINITY : Math.floor(principal.endsAtMs / 1000);
+    const issuedAt = Math.max(nowS, this.#revocations.issuableFromS(principalName(principal), serviceId));
+    const expiresAt = Math.min(nowS + LONGEST_TICKET_S, endsAtS);
+    return expiresAt > nowS ? { issuedAt, expiresAt } : undefined;
+  }
+
+  #methodsOf(key: ServiceKey, contract: readonly ContractMethod[], principal: Principal): Methods {
+    const subject = subjectOf(principal);
+    const set = this.#book.current;
+    const methods: Methods = new Map();
+    for (const { service, method, auditLevel } of contract) {
+      const verdict = set.judge(subject, { ...key, method });
+      if (!verdict.allowed && principal.kind !== "operator") continue;
+      methods.set(`${service}/${method}`, verdict.auditLevel || auditLevel);
+    }
+    return methods;
+  }
+
+  /** Without a contract nobody knows the methods: all of them or none. */
+  #wholeService(key: ServiceKey, principal: Principal): Methods {
+    const verdict = this.#book.current.judgeService(subjectOf(principal), key);
+    if (!verdict.allowed && principal.kind !== "operator") return new Map();
+    return new Map([["*", verdict.auditLevel || ffiOptions.AuditLevel.METADATA]]);
+  }
+
+  async #contract(key: ServiceKey, sha256: string): Promise<ContractMethod[]> {
+    const name = `${key.serviceId}/${key.version}/${sha256}`;
+    const known = this.#contracts.get(name);
+    if (known) return known;
+    const bytes = await this.#store.contract(key);
+    const methods = bytes === undefined ? [] : contractMethods(bytes, key);
+    if (this.#contracts.size >= MOST_CONTRACTS) this.#contracts.clear();
+    this.#contracts.set(name, methods);
+    return methods;
+  }
+}
+
+/** A ticket that would be too long names whole services where all their methods are allowed, at their highest level. */
+function mintShort(claims: TicketClaims, key: Uint8Array, contract: readonly ContractMethod[]): string {
+  try {
+    return mintTicket(claims, key);
+  } catch (error) {
+    if (HmsError.from(error).details.reason !== "TICKET_TOO_LARGE") throw error;
+    return mintTicket({ ...claims, methods: shortened(claims.methods, contract) }, key);
+  }
+}
+
+function shortened(methods: TicketClaims["methods"], contract: readonly ContractMethod[]): Methods {
+  const short: Methods = new Map(methods);
+  for (const service of new Set(contract.map((each) => each.service))) {
+    const names = contract.filter((each) => each.service === service).map(({ method }) => `${service}/${method}`);
+    const levels = names.flatMap((name) => methods.get(name) ?? []);
+    if (levels.length < names.length) continue;
+    for (const name of names) short.delete(name);
+    short.set(`${service}/*`, Math.max(...levels) as ffiOptions.AuditLevel);
+  }
+  return short;
+}

@@ -1,0 +1,180 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
+import { ffiOptions, type policy, registry } from "@hms/contracts";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  clearScene,
+  debate,
+  debateContract,
+  debateSvc,
+  doctor,
+  methodsOf,
+  openDatabase,
+  openDebate,
+  openRegistry,
+  operator,
+  refused,
+  scene,
+} from "./testing/access-scene.ts";
+
+const { SYNCED, REVOKED } = registry.WatchEventKind;
+const { METADATA, REQUEST } = ffiOptions.AuditLevel;
+
+afterEach(clearScene);
+
+describe("a lookup", () => {
+  test("answers a ticket for each instance with what policies let the caller call there", async () => {
+    const opened = await openRegistry();
+    const { admit, ticketKey } = await openDebate(opened);
+    expect(ticketKey).toHaveLength(32);
+    await opened.as(debateSvc).register({ ...debate, instanceId: "i-2" });
+    const { policies } = opened;
+    await policies.putPolicy({ policy: { service: "hms.cdf.*", method: "*Debate", allowedRoles: ["doctor"] } });
+    await policies.putPolicy({ policy: { service: "hms.cdf.debate", method: "Delete*", deniedRoles: ["doctor"] } });
+    await policies.putPolicy({ policy: { service: "*", method: "Create*", auditLevel: REQUEST } });
+    const { tickets } = await opened.as(doctor).lookup({ serviceId: "hms.cdf.debate" });
+    expect(tickets.map(({ instanceId }) => instanceId)).toEqual(["i-1", "i-2"]);
+    const [first, second] = tickets;
+    expect(methodsOf(first?.ticket)).toEqual({
+      "DebateService/CreateDebate": "request",
+      "DebateService/GetDebate": "metadata",
+    });
+    expect(admit(first?.ticket ?? "")).toMatchObject({ kind: "user", id: "anna", roles: ["doctor"], mfa: false });
+    expect(() => admit(second?.ticket ?? "")).toThrow(expect.objectContaining(refused("UNAUTHENTICATED")));
+    const lifeMs = timestampDate(first?.expiresAt ?? expect.unreachable()).getTime() - Date.now();
+    expect(lifeMs).toBeGreaterThan(50_000);
+    expect(lifeMs).toBeLessThanOrEqual(60_000);
+  });
+
+  test("answers no ticket to whom no policy allows anything, and every method to the operator", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    const { service, tickets } = await opened.as(doctor).lookup({ serviceId: "hms.cdf.debate" });
+    expect(service?.instances).toHaveLength(1);
+    expect(tickets).toEqual([]);
+    const all = await opened.as(operator).lookup({ serviceId: "hms.cdf.debate" });
+    expect(Object.keys(methodsOf(all.tickets[0]?.ticket))).toHaveLength(4);
+  });
+
+  test("answers no ticket that outlives the caller's session", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    await opened.policies.putPolicy({ policy: { service: "*", allowedRoles: ["doctor"] } });
+    const endsIn = async (ms: number) => {
+      const { tickets } = await opened
+        .as({ ...doctor, endsAtMs: Date.now() + ms })
+        .lookup({ serviceId: "hms.cdf.debate" });
+      return tickets.map(({ expiresAt }) => timestampDate(expiresAt ?? expect.unreachable()).getTime() - Date.now());
+    };
+    expect((await endsIn(10_000))[0]).toBeLessThanOrEqual(10_000);
+    expect(await endsIn(-1)).toEqual([]);
+  });
+
+  test("answers a ticket for everything of a service without contract, if a policy allows all its methods", async () => {
+    const opened = await openRegistry();
+    await opened.as(debateSvc).register(debate);
+    const lookup = async () => (await opened.as(doctor).lookup({ serviceId: "hms.cdf.debate" })).tickets;
+    await opened.policies.putPolicy({
+      policy: { service: "hms.cdf.debate", method: "Get*", allowedRoles: ["doctor"] },
+    });
+    expect(await lookup()).toEqual([]);
+    const { policy: whole } = await opened.policies.putPolicy({
+      policy: { service: "hms.cdf.debate", allowedRoles: ["doctor"], auditLevel: METADATA },
+    });
+    expect(whole?.method).toBe("*");
+    expect(methodsOf((await lookup())[0]?.ticket)).toEqual({ "*": "metadata" });
+    await opened.policies.putPolicy({ policy: { service: "hms.*", method: "Purge", deniedRoles: ["*"] } });
+    expect(await lookup()).toEqual([]);
+  });
+
+  test("keeps to a ticket's size by naming whole services", async () => {
+    const opened = await openRegistry();
+    const set = fromBinary(FileDescriptorSetSchema, debateContract());
+    const [file] = set.file;
+    const template = file?.service[0]?.method[0] ?? expect.unreachable();
+    file?.service[0]?.method.push(
+      ...Array.from({ length: 300 }, (_, i) => ({ ...template, name: `ListDebatesOfYear${i}` })),
+    );
+    const fileDescriptorSet = toBinary(FileDescriptorSetSchema, set);
+    await opened.as(debateSvc).register({ ...debate, fileDescriptorSet });
+    const { tickets } = await opened.as(operator).lookup({ serviceId: "hms.cdf.debate" });
+    expect(methodsOf(tickets[0]?.ticket)).toEqual({ "DebateService/*": "metadata", "AdminService/*": "metadata" });
+  });
+
+  test("an instance keeps its key from one renewal to the next", async () => {
+    const opened = await openRegistry();
+    const { ticketKey } = await openDebate(opened);
+    expect((await opened.as(debateSvc).register(debate)).ticketKey).toEqual(ticketKey);
+  });
+});
+
+describe("a change of policies", () => {
+  test("that takes something away revokes tickets issued before, and those issued after are good at once", async () => {
+    const opened = await openRegistry();
+    const { admit, revocations } = await openDebate(opened);
+    const { policy: rule } = await opened.policies.putPolicy({
+      policy: { service: "hms.cdf.debate", allowedRoles: ["doctor"] },
+    });
+    const lookup = async () =>
+      (await opened.as(doctor).lookup({ serviceId: "hms.cdf.debate" })).tickets[0]?.ticket ?? "";
+    const before = await lookup();
+    expect(admit(before)).toMatchObject({ id: "anna" });
+    const call = new AbortController();
+    scene.stack.defer(() => call.abort());
+    const watch = opened
+      .as(debateSvc)
+      .watch({ pattern: "hms.cdf.debate" }, { signal: call.signal })
+      [Symbol.asyncIterator]();
+    while ((await watch.next()).value?.kind !== SYNCED);
+    await opened.policies.putPolicy({ policy: { ...(rule as policy.AccessPolicy), deniedRoles: ["contractor"] } });
+    const { value } = await watch.next();
+    expect(value).toMatchObject({ kind: REVOKED, revocation: { principal: "", serviceId: "hms.cdf.debate" } });
+    const issuedBefore = timestampDate(value?.revocation?.issuedBefore ?? expect.unreachable()).getTime() / 1000;
+    revocations.add({ principal: "", serviceId: "hms.cdf.debate", issuedBeforeS: issuedBefore });
+    expect(() => admit(before)).toThrow(expect.objectContaining(refused("UNAUTHENTICATED", "TICKET_REVOKED")));
+    expect(admit(await lookup())).toMatchObject({ id: "anna" });
+  });
+
+  test("that gives more revokes nothing; a watch hears of revocations of its services only", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    const call = new AbortController();
+    scene.stack.defer(() => call.abort());
+    const watch = opened.as(doctor).watch({ pattern: "hms.cdf.*" }, { signal: call.signal })[Symbol.asyncIterator]();
+    while ((await watch.next()).value?.kind !== SYNCED);
+    await opened.policies.putPolicy({ policy: { policyId: "a", service: "hms.cdf.debate", allowedRoles: ["doctor"] } });
+    await opened.policies.putPolicy({ policy: { policyId: "b", service: "hms.emr.patient", deniedRoles: ["doctor"] } });
+    opened.service.revokePrincipal("user:anna");
+    expect((await watch.next()).value).toMatchObject({
+      kind: REVOKED,
+      revocation: { principal: "user:anna", serviceId: "" },
+    });
+  });
+
+  test("is remembered by the next server: tickets from before stay revoked, policies hold", async () => {
+    const own = await openDatabase();
+    {
+      const opened = await openRegistry(own);
+      await openDebate(opened);
+      await opened.policies.putPolicy({ policy: { policyId: "a", service: "hms.*", allowedRoles: ["doctor"] } });
+      await opened.policies.deletePolicy({ policyId: "a" });
+      await opened.policies.putPolicy({ policy: { policyId: "b", service: "hms.cdf.*", allowedRoles: ["doctor"] } });
+      await opened.service[Symbol.asyncDispose]();
+    }
+    const opened = await openRegistry(own);
+    const call = new AbortController();
+    scene.stack.defer(() => call.abort());
+    const watch = opened
+      .as(doctor)
+      .watch({ pattern: "hms.cdf.debate" }, { signal: call.signal })
+      [Symbol.asyncIterator]();
+    expect((await watch.next()).value?.service?.serviceId).toBe("hms.cdf.debate");
+    const { value } = await watch.next();
+    expect(value).toMatchObject({ kind: REVOKED, revocation: { principal: "", serviceId: "" } });
+    const { tickets } = await opened.as(doctor).lookup({ serviceId: "hms.cdf.debate" });
+    const [, payload = ""] = tickets[0]?.ticket.split(".") ?? [];
+    const { iat } = JSON.parse(Buffer.from(payload, "base64url").toString());
+    const issuedBefore = timestampDate(value?.revocation?.issuedBefore ?? expect.unreachable()).getTime() / 1000;
+    expect(iat).toBeGreaterThanOrEqual(issuedBefore);
+  });
+});
