@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from typing import (
+    TYPE_CHECKING,
     Any,
     AsyncIterable,
     AsyncIterator,
-    Callable,
     Dict,
     Iterable,
-    List,
     Mapping,
     NamedTuple,
     Optional,
@@ -26,14 +24,18 @@ from .call_context import deadline_for_call, metadata_for_call
 from .channels import AsyncChannels, BlockingChannels
 from .client_session import Order
 from .codecs import MethodCodecs
-from .directory import Directory, Instance
+from .directory import Instance
 from .envelope import metadata_fields
-from .errors import DeadlineExceededError, ServiceError, UnavailableError
+from .errors import DeadlineExceededError, ServiceError
 from .interceptors import AsyncInterceptor, CallRequest, Interceptor, chain
 from .method_codecs import ContractSource, MethodBook
 from .retries import Attempts, RetryBudget
+from .route import Route, time_left
 from .server_stream import ServerStream
 from .settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from .operations import AsyncCall, Operations
 
 #: Seconds that a call may take if nothing else is said.
 DEFAULT_TIMEOUT = 30.0
@@ -90,8 +92,6 @@ class Client:
         self.version = version
         self.timeout = timeout
         self._settings = settings or load_settings()
-        self._address = address
-        self._credentials = f"Ticket {ticket}" if ticket else f"Bearer {token}" if token else None
         self._metadata = dict(metadata or {})
         self._max_attempts = max_attempts
         self._interceptors = list(interceptors)
@@ -99,9 +99,15 @@ class Client:
         self._channels = BlockingChannels()
         self._async_channels = AsyncChannels()
         self._budget = RetryBudget()
-        self._directory: Optional[Directory] = None
-        if address is None:
-            self._directory = Directory(self._settings, environment or self._settings.environment)
+        self._started: Optional[Operations] = None
+        self._route = Route(
+            service_id,
+            version,
+            address=address,
+            environment=environment or self._settings.environment,
+            credentials=f"Ticket {ticket}" if ticket else f"Bearer {token}" if token else None,
+            settings=self._settings,
+        )
         self._book = MethodBook(service_id, version, service=service, codec=codec, contract=contract)
 
     def call(
@@ -197,9 +203,9 @@ class Client:
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
         while True:
-            target = self._target(terms.deadline)
+            target = self._route.target(terms.deadline, self._channels.running)
             try:
-                connection = self._channels.get(target.address, _left(terms.deadline))
+                connection = self._channels.get(target.address, time_left(terms.deadline))
                 call = connection.start(self._order(terms, target, payload, kind))
                 return BlockingStream(connection, call, terms.codecs, terms.deadline)
             except ServiceError as error:
@@ -220,7 +226,7 @@ class Client:
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
         while True:
-            target = await self._target_async(terms.deadline)
+            target = await self._route.target_async(terms.deadline, self._async_channels.running)
             try:
                 connection = await self._async_channels.get(target.address)
                 call = connection.start(self._order(terms, target, payload, kind))
@@ -240,8 +246,9 @@ class Client:
         """Ends the client's connections and the calls on them."""
         self._channels.close()
         self._async_channels.close()
-        if self._directory is not None:
-            self._directory.close()
+        if self._started is not None:
+            self._started.close()
+        self._route.close()
 
     def __enter__(self) -> Client:
         return self
@@ -268,25 +275,43 @@ class Client:
 
     async def _learn(self) -> None:
         """Asks for the contract off the event loop, the first time."""
-        if self._directory is not None and self._book.needs_contract:
+        if self._book.needs_contract:
             await asyncio.get_running_loop().run_in_executor(None, self._ask_for_contract, None)
 
     def _ask_for_contract(self, deadline: Optional[float]) -> None:
-        directory = self._directory
-        assert directory is not None
-        directory.find(self.service_id, self.version, _left(deadline, 10.0))
-        self._book.learn(directory.contract(self.service_id, self.version))
+        if self._book.needs_contract:
+            self._book.learn(self._route.contract(deadline))
 
     def _terms(self, what: CallRequest, repeatable: Optional[bool]) -> _Terms:
         deadline = deadline_for_call(what.timeout)
         if deadline is not None and deadline <= time.monotonic():
             raise DeadlineExceededError("The call's deadline has passed before it was made.")
-        if self._directory is not None and self._book.needs_contract:
-            self._ask_for_contract(deadline)
+        self._ask_for_contract(deadline)
         codecs = self._book.method(what.method, what.request)
         metadata = metadata_for_call(what.metadata)
         may_repeat = codecs.repeatable if repeatable is None else repeatable
         return _Terms(codecs, metadata, deadline, may_repeat)
+
+    def method_codecs(self, method: str, request: Any) -> MethodCodecs:
+        """How this client speaks with a method. Raises ServiceError."""
+        self._ask_for_contract(None)
+        return self._book.method(method, request)
+
+    def start(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
+        """Starts a call that outlives this process and answers at once; options as of `Operations.start`. Raises
+        ServiceError."""
+        return self._operations().start(method, request, **options)
+
+    async def start_async(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
+        """As `start`, with asyncio. Raises ServiceError."""
+        return await self._operations().start_async(method, request, **options)
+
+    def _operations(self) -> Operations:
+        from .operations import Operations
+
+        if self._started is None:
+            self._started = Operations(self, self._settings)
+        return self._started
 
     def read(self, method: str, request: Any, options: Mapping[str, Any]) -> BlockingStream:
         """Opens a stream of answers; for `stream`."""
@@ -300,10 +325,9 @@ class Client:
         """The attempts of one call."""
         return Attempts(self._max_attempts, repeatable, deadline, self._budget)
 
-    def renew_ticket(self, error: ServiceError) -> None:
-        """Asks the registry again if the error says that the ticket has ended."""
-        if self._directory is not None and Attempts.ticket_is_over(error):
-            self._directory.forget(self.service_id, self.version)
+    def failed(self, error: ServiceError) -> None:
+        """A stream has failed; for `stream`."""
+        self._route.failed(error)
 
     def _attempts(self, terms: _Terms) -> Attempts:
         return self.attempts(terms.deadline, terms.repeatable)
@@ -321,9 +345,9 @@ class Client:
     def _unary(self, terms: _Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         while True:
-            target = self._target(terms.deadline)
+            target = self._route.target(terms.deadline, self._channels.running)
             try:
-                connection = self._channels.get(target.address, _left(terms.deadline))
+                connection = self._channels.get(target.address, time_left(terms.deadline))
                 return connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
             except ServiceError as error:
                 time.sleep(self._again(error, attempts, target))
@@ -331,7 +355,7 @@ class Client:
     async def _unary_async(self, terms: _Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         while True:
-            target = await self._target_async(terms.deadline)
+            target = await self._route.target_async(terms.deadline, self._async_channels.running)
             try:
                 connection = await self._async_channels.get(target.address)
                 return await connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
@@ -340,61 +364,11 @@ class Client:
 
     def _again(self, error: ServiceError, attempts: Attempts, target: Instance) -> float:
         """Seconds after which to try again; raises the error if it is the caller's."""
-        directory = self._directory
-        if directory is not None and attempts.ticket_is_over(error):
-            directory.forget(self.service_id, self.version)
-        elif directory is not None and isinstance(error, UnavailableError):
-            directory.avoid(self.service_id, self.version, target.address)
+        self._route.failed(error, target)
         delay = attempts.delay(error)
         if delay is None:
             raise error
         return delay
-
-    def _target(self, deadline: Optional[float]) -> Instance:
-        if self._address is not None:
-            return Instance(self._address, self._credentials)
-        assert self._directory is not None
-        found = self._directory.find(self.service_id, self.version, _left(deadline, 10.0))
-        return self._credited(self._pick(found, self._channels.running))
-
-    async def _target_async(self, deadline: Optional[float]) -> Instance:
-        if self._address is not None:
-            return Instance(self._address, self._credentials)
-        directory = self._directory
-        assert directory is not None
-        found = directory.cached(self.service_id, self.version)
-        if found is None:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(
-                None, directory.find, self.service_id, self.version, _left(deadline, 10.0)
-            )
-        return self._credited(self._pick(found, self._async_channels.running))
-
-    def _pick(self, instances: List[Instance], running: Callable[[str], int]) -> Instance:
-        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
-        if not instances:
-            raise UnavailableError(
-                f"No instance of {self.service_id} {self.version} can be called from here now.", reason="NOT_CONNECTED"
-            )
-        if len(instances) == 1:
-            return instances[0]
-        one, two = random.sample(instances, 2)
-        return one if running(one.address) <= running(two.address) else two
-
-    def _credited(self, target: Instance) -> Instance:
-        if self._credentials is not None:
-            return target._replace(ticket=self._credentials)
-        if target.ticket is not None:
-            return target._replace(ticket=f"Ticket {target.ticket}")
-        # The platform's own services share the registry's socket and know its token; nobody else may see it.
-        token, socket = self._settings.token, self._settings.socket
-        if token and socket and target.address in (socket, f"unix:{socket}"):
-            return target._replace(ticket=f"Bearer {token}")
-        return target
-
-
-def _left(deadline: Optional[float], most: float = 1e9) -> float:
-    return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))
 
 
 async def _each(source: Union[Iterable[Any], AsyncIterable[Any]]) -> AsyncIterator[Any]:

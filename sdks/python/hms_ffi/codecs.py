@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 
 from . import protobuf_messages
 from .contract import Contract, MethodInfo
-from .envelope import JSON, PROTOBUF
+from .envelope import JSON, PROTOBUF, request_prefix
 from .errors import InternalError, ServiceError, UnimplementedError, ValidationError
 from .from_json import from_json
 from .plain_json import dump, load, plain
@@ -115,8 +115,10 @@ def generated_codec(message_class: Any) -> Codec:
 class MethodCodecs:
     """How a client speaks with one method."""
 
-    def __init__(self, prefix: bytes, request: Codec, response: Codec, info: Optional[MethodInfo]) -> None:
-        self.prefix = prefix
+    def __init__(self, service: str, name: str, request: Codec, response: Codec, info: Optional[MethodInfo]) -> None:
+        self.service = service
+        self.name = name
+        self.prefix = request_prefix(service, name)
         self.request = request
         self.response = response
         self.info = info

@@ -8,7 +8,6 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 from . import protobuf_messages
 from .codecs import UNTYPED, MethodCodecs, generated_codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo, pascal, service_name
-from .envelope import request_prefix
 from .errors import UnimplementedError, ValidationError
 
 #: A contract as users have it: bytes or file of a FileDescriptorSet, a generated file's or service's descriptor, or
@@ -87,7 +86,6 @@ class MethodBook:
         info = self._info(service, method)
         if info is not None:
             method = info.name
-        prefix = request_prefix(service, method)
         if message is not None:
             try:
                 request, response = protobuf_messages.classes_of(message, service, method)
@@ -95,17 +93,22 @@ class MethodBook:
                 raise UnimplementedError(
                     f"{service}/{method} is not in the generated code that this message comes from."
                 ) from None
-            return MethodCodecs(prefix, generated_codec(request), generated_codec(response), info)
+            return MethodCodecs(service, method, generated_codec(request), generated_codec(response), info)
         if info is None or self._contract is None:
             if self._codec == "protobuf":
                 raise UnimplementedError(f"There is no contract of {service}, which the protobuf codec needs.")
-            return MethodCodecs(prefix, UNTYPED, UNTYPED, None)
+            return MethodCodecs(service, method, UNTYPED, UNTYPED, None)
         if self._codec == "protobuf":
             return MethodCodecs(
-                prefix, protobuf_codec(self._contract, info.input), protobuf_codec(self._contract, info.output), info
+                service,
+                method,
+                protobuf_codec(self._contract, info.input),
+                protobuf_codec(self._contract, info.output),
+                info,
             )
         return MethodCodecs(
-            prefix,
+            service,
+            method,
             json_codec(self._contract, info.input, skip_unknown=True),
             json_codec(self._contract, info.output, skip_unknown=True),
             info,

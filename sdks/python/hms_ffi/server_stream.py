@@ -61,7 +61,7 @@ class ServerStream:
 
     def _again(self, error: ServiceError, attempts: Attempts, begun: bool) -> float:
         """Seconds after which to begin anew; raises the error if messages have come or repeating is no use."""
-        self._client.renew_ticket(error)
+        self._client.failed(error)
         delay = None if begun else attempts.delay(error)
         if delay is None:
             raise error

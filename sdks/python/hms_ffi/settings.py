@@ -60,7 +60,7 @@ def load_settings(environ: Optional[Mapping[str, str]] = None) -> Settings:
     values = _from_file(path) if path else {}
     url = env.get("HMS_FFI_REGISTRY_URL") or values.pop("url", None)
     values.pop("url", None)
-    if url:
+    if url and not env.get("HMS_FFI_SOCKET"):
         values["socket"] = _socket_of(url)
     for name, key in (
         ("HMS_FFI_SOCKET", "socket"),
