@@ -89,7 +89,8 @@ class Events:
         self, topic: str, data: Any = None, *, durable: bool = False, environment: str = "", **attributes: Any
     ) -> str:
         """Publishes one event and answers with its id. `durable`: it is on disk when this returns; otherwise it
-        reaches who is subscribed now. Attributes: id, source, type, subject, time, key, extensions. Raises ServiceError."""
+        reaches who is subscribed now. Attributes: id, source, type, subject, time, key, extensions.
+        Raises ServiceError."""
         event = event_fields(data, **attributes)
         return self.publish_all(topic, [event], durable=durable, environment=environment)[0]
 

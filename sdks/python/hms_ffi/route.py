@@ -59,7 +59,7 @@ class Route:
         return self._directory.find(self._service_id, self._version, time_left(deadline, _LOOKUP_SECONDS))
 
     def contract(self, deadline: Optional[float]) -> Optional[Contract]:
-        """What the registry has as the service's contract; None if it has none or nobody is asked. Raises ServiceError."""
+        """What the registry has as the service's contract; None if it has none. Raises ServiceError."""
         if self._directory is None:
             return None
         self._find(deadline)

@@ -59,6 +59,10 @@ class ServiceServer:
         self.instance_id = instance_id or f"{socket.gethostname().split('.')[0]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.environment = environment or self._settings.environment or "default"
         self.max_concurrent_calls = max_concurrent_calls or self._settings.max_concurrent_streams
+        #: Calls that run or wait for their turn; more are refused.
+        self.max_waiting_calls = 10 * self.max_concurrent_calls
+        #: Taken by each call that runs.
+        self.turns: asyncio.Semaphore = None  # type: ignore[assignment]
         self.timeout = timeout
         self._wanted = address
         self._register = self._settings.socket is not None if register is None else register
@@ -77,6 +81,7 @@ class ServiceServer:
     async def start(self) -> None:
         """Listens, then registers; a registry that is away is asked until it is back. Raises ServiceError."""
         loop = asyncio.get_running_loop()
+        self.turns = asyncio.Semaphore(self.max_concurrent_calls)
         sock, self.address = self._listen()
         if parse_address(self.address).path is not None:
             self._listener = await loop.create_unix_server(lambda: ServerConnection(self), sock=sock)
@@ -110,9 +115,9 @@ class ServiceServer:
 
     def admit(self) -> None:
         """Raises ResourceExhaustedError if one more call would be too many."""
-        if self.running >= self.max_concurrent_calls:
+        if self.running >= self.max_waiting_calls:
             raise ResourceExhaustedError(
-                f"This server has {self.running} calls running, the most it may have. Try again later.",
+                f"This server has {self.running} calls running or waiting, the most it may have. Try again later.",
                 reason="TOO_MANY_STREAMS",
             )
 

@@ -134,7 +134,7 @@ class ServerConnection(asyncio.Protocol):
         except MalformedError:
             self._break("The HELLO is malformed.")
             return
-        ours = Hello(1, FEATURES, STREAM_WINDOW_BYTES, self._server.max_concurrent_calls)
+        ours = Hello(1, FEATURES, STREAM_WINDOW_BYTES, self._server.max_waiting_calls)
         self._transport.write(frame(each.stream, frames.HELLO, 0, ours.encode()))
 
     def _window(self, each: Frame) -> None:
@@ -247,7 +247,8 @@ class ServerConnection(asyncio.Protocol):
     async def _run(self, call: ServerCall) -> None:
         error: Optional[ServiceError] = None
         try:
-            await self._handle(call)
+            async with self._server.turns:
+                await self._handle(call)
         except asyncio.CancelledError:
             error = call.why
             if not call.stopped:
