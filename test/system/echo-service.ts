@@ -5,6 +5,8 @@ export interface EchoVersion {
   name?: string;
   version: string;
   replicas?: number;
+  /** How long a replica may take to become healthy; default 30s. */
+  startTimeout?: string;
   /** JavaScript that runs before the server listens. */
   before?: string;
   /** Further manifest lines. */
@@ -14,7 +16,7 @@ export interface EchoVersion {
 /** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
 export function echoService(
   platform: Platform,
-  { name = "echo-svc", version, replicas = 2, before = "", manifest = "" }: EchoVersion,
+  { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" }: EchoVersion,
 ): string {
   return platform.service(
     name,
@@ -32,9 +34,9 @@ health:
   http: /healthz
   interval: 200ms
   min_healthy_time: 200ms
-  start_timeout: 10s
+  start_timeout: ${startTimeout}
 rollout:
-  deadline: 30s
+  deadline: 60s
 ${manifest}`,
     {
       "server.js": `const http = require("node:http");

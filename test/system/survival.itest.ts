@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { waitFor } from "@hms/testkit";
+import { machineSlowness, waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { failures, type Load, type LoadRecord, startLoad } from "./open-loop-load.ts";
@@ -39,21 +39,21 @@ async function killUnderLoad(victims: number[], recovered: () => Promise<boolean
   load = startLoad({ url: platform.url("/echo-svc"), perSecond: 200 });
   const { records } = load;
   await waitFor(() => records.filter(({ status: code }) => code === 200).length > 100, {
-    deadlineMs: 10_000,
     describe: () => "the load runs",
   });
   const killedAt = performance.now();
   for (const pid of victims) process.kill(pid, "SIGKILL");
   while (victims.some(isAlive));
   const diedAt = performance.now();
-  await waitFor(() => answered(killedAt), { deadlineMs: 10_000, describe: () => "requests are answered again" });
+  await waitFor(() => answered(killedAt), { describe: () => "requests are answered again" });
   const backAfterMs =
     (records.find(({ startedAt, status: code }) => startedAt > killedAt && code === 200)?.endedAt ?? 0) - killedAt;
   await waitFor(recovered, { deadlineMs: 30_000, describe: () => "what was killed is back" });
+  const slowness = await machineSlowness();
   const all = await load.stop();
   const failed = failures(all);
   const wasInFlight = ({ startedAt, endedAt }: LoadRecord) => startedAt <= diedAt && endedAt >= killedAt;
-  return { backAfterMs, failed, unexcused: failed.filter((record) => !wasInFlight(record)) };
+  return { backAfterMs, slowness, failed, unexcused: failed.filter((record) => !wasInFlight(record)) };
 }
 
 /** True until the kernel has taken the process down; a zombie has no sockets any more. */
@@ -100,7 +100,7 @@ describe("under load, SIGKILL of", () => {
     const pid = await platform.pidOf("dataplane");
     const result = await killUnderLoad([pid], replaced("dataplane", pid));
     expect(result.unexcused).toEqual([]);
-    expect(result.backAfterMs).toBeLessThan(1000);
+    expect(result.backAfterMs).toBeLessThan(1000 * result.slowness);
   });
 
   test("server and data plane: the data plane is back within a second, from its own disk", async () => {
@@ -108,7 +108,7 @@ describe("under load, SIGKILL of", () => {
     const dataplane = await platform.pidOf("dataplane");
     const result = await killUnderLoad([server, dataplane], replaced("server", server));
     expect(result.unexcused).toEqual([]);
-    expect(result.backAfterMs).toBeLessThan(1000);
+    expect(result.backAfterMs).toBeLessThan(1000 * result.slowness);
   });
 
   test("everything at once loses no data: all of it comes back", async () => {
@@ -119,7 +119,7 @@ describe("under load, SIGKILL of", () => {
     for (const pid of [...pids, ...replicas]) process.kill(pid, "SIGKILL");
     const killedAt = performance.now();
     await waitFor(replaced("postgres", pids[3] ?? 0), { deadlineMs: 30_000, describe: () => "the platform is back" });
-    await waitFor(() => answered(killedAt), { deadlineMs: 10_000, describe: () => "requests are answered again" });
+    await waitFor(() => answered(killedAt), { describe: () => "requests are answered again" });
   });
 });
 
@@ -127,7 +127,7 @@ describe("a graceful restart of the data plane", () => {
   test("loses no request", async () => {
     load = startLoad({ url: platform.url("/echo-svc"), perSecond: 300, repeat: false });
     const { records } = load;
-    await waitFor(() => records.length > 100, { deadlineMs: 10_000, describe: () => "the load runs" });
+    await waitFor(() => records.length > 100, { describe: () => "the load runs" });
     for (let turn = 0; turn < 3; turn += 1) {
       const { code, stderr } = await platform.cli("restart-component", "dataplane");
       expect({ code, stderr }).toMatchObject({ code: 0 });

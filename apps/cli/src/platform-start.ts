@@ -38,7 +38,8 @@ export function lastWords(paths: InstancePaths, since: number): string {
     const error = errorMessage(line);
     if (error) return error;
   }
-  return lines.slice(-5).join("\n") || "It said nothing.";
+  // A process that could not even load says so before its stack.
+  return lines.findLast((line) => /^\w*Error\b.*: /.test(line)) ?? (lines.slice(-5).join("\n") || "It said nothing.");
 }
 
 function errorMessage(line: string): string | undefined {

@@ -1,13 +1,16 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
-import { componentPrincipal, Kernel } from "@hms/kernel";
-import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
+import { Kernel } from "@hms/kernel";
 import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
+import { openAccess, type ServerAccess } from "./open-access.ts";
 
 /** A kernel and what it counts. */
 export interface ServerKernel {
   readonly kernel: Kernel;
+  /** The same for callers at the socket of deployed services. */
+  readonly replicaKernel: Kernel;
+  readonly access: ServerAccess;
   readonly metrics: CallMetrics;
 }
 
@@ -22,19 +25,18 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
           : log.error("the audit spool is full: nothing may change", { reason }),
     }),
   );
-  const identity = createTokenIdentity([
-    [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
-    [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
-  ]);
-  const policy = createLocalPolicy({
-    dataplane: ["mesh:read", "mesh:report"],
-    "hms.sys.deployment": ["mesh:read", "mesh:write"],
-    server: ["registry:register"],
-  });
+  const access = openAccess(paths, stack, log);
+  const { identity, replicaIdentity, policy } = access;
   const metrics = createCallMetrics();
   const observer = { finished: metrics.finished, failed: createCallLog(log).failed };
   const { otlpEndpoint, traceRatio: ratio } = hostEnvironment();
   const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
   const validator = createRequestValidator();
-  return { kernel: new Kernel({ identity, policy, audit, observer, validator, ...tracer }), metrics };
+  const options = { policy, audit, observer, validator, ...tracer };
+  return {
+    kernel: new Kernel({ identity, ...options }),
+    replicaKernel: new Kernel({ identity: replicaIdentity, ...options }),
+    access,
+    metrics,
+  };
 }

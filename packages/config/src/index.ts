@@ -1,3 +1,4 @@
+export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
 export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
 export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";

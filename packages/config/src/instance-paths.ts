@@ -24,12 +24,24 @@ export interface InstancePaths {
   agentSocket: string;
   /** The server's socket: every platform method. */
   kernelSocket: string;
+  /** What deployed services may see of the platform: its socket for them, and `ffiServices`. */
+  ffi: string;
+  /** The server's socket for deployed services; each call there needs a token of theirs. */
+  ffiSocket: string;
+  /** Where deployed services put their own sockets; everybody may make files there and remove his own. */
+  ffiServices: string;
+  /** Policies of who may call users' services, JSON. */
+  policyFile: string;
+  /** Keys of people and programs outside, JSON, mode 0600. */
+  keyFile: string;
   /** The operator's token, mode 0600. */
   operatorToken: string;
   /** The token by which the server calls the agent, mode 0600. */
   serverToken: string;
   /** The token by which data planes call the server, mode 0600; good for the mesh feed only. */
   dataplaneToken: string;
+  /** The key that signs deployed services' tokens, mode 0600. */
+  workloadKey: string;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -67,8 +79,14 @@ export function resolveInstance(
     config,
     agentSocket: `${run}/agent.sock`,
     kernelSocket: `${run}/kernel.sock`,
+    ffi: `${data}/ffi`,
+    ffiSocket: `${data}/ffi/kernel.sock`,
+    ffiServices: `${data}/ffi/services`,
+    policyFile: `${config}/ffi-policies.json`,
+    keyFile: `${config}/ffi-keys.json`,
     operatorToken: `${config}/operator.token`,
     serverToken: `${config}/server.token`,
     dataplaneToken: `${config}/dataplane.token`,
+    workloadKey: `${config}/workload.key`,
   };
 }

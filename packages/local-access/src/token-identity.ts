@@ -3,29 +3,56 @@ import { anonymous, HmsError, type IdentitySource, type Principal } from "@hms/k
 
 const digest = (token: string) => createHash("sha256").update(token).digest();
 
+/** Knows principals by token; asked with each call, so it answers quickly and with the same object. */
+export interface TokenSource {
+  /** Undefined if the token is nobody's. */
+  principalOf(token: string): Principal | undefined;
+}
+
+/** Whom an identity source knows beside those of its tokens. */
+export interface TokenIdentityOptions {
+  /** Asked in this order when a token is none of the given ones; default: nobody. */
+  sources?: readonly TokenSource[];
+  /** Knows a caller without a token by its certificate's SPIFFE id; default: nobody does. */
+  peers?: (spiffeId: string) => Principal | undefined;
+}
+
 /**
- * Knows principals by token: those who can read a token file. Comparison takes the same time for every wrong token.
- * A token that nobody has is UNAUTHENTICATED; no token is anonymous.
+ * Knows principals by token: those who can read a token file, then those of other sources; without a token by
+ * certificate. Comparison with the given tokens takes the same time for every wrong one. A token that nobody has is
+ * UNAUTHENTICATED; neither token nor known certificate is anonymous.
  */
-export function createTokenIdentity(tokens: Iterable<readonly [token: string, principal: Principal]>): IdentitySource {
+export function createTokenIdentity(
+  tokens: Iterable<readonly [token: string, principal: Principal]>,
+  { sources = [], peers = () => undefined }: TokenIdentityOptions = {},
+): IdentitySource {
   const known = [...tokens].map(([token, principal]) => ({ digest: digest(token), principal }));
   // Connections show the same token with every call: the last one that was right is remembered.
   let last: { token: string; principal: Principal } | undefined;
+  const given = (token: string): Principal | undefined => {
+    if (last !== undefined && last.token === token) return last.principal;
+    const shown = digest(token);
+    let found: Principal | undefined;
+    for (const candidate of known) if (timingSafeEqual(candidate.digest, shown)) found = candidate.principal;
+    if (found !== undefined) last = { token, principal: found };
+    return found;
+  };
+  const fromSources = (token: string): Principal | undefined => {
+    for (const source of sources) {
+      const found = source.principalOf(token);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
   return {
-    authenticate({ token }) {
-      if (token === undefined) return anonymous;
-      if (last !== undefined && last.token === token) return last.principal;
-      const shown = digest(token);
-      let found: Principal | undefined;
-      for (const candidate of known) if (timingSafeEqual(candidate.digest, shown)) found = candidate.principal;
-      if (found === undefined) {
-        throw new HmsError(
-          "UNAUTHENTICATED",
-          "The token is not known here. Read it again from the installation's config directory.",
-        );
-      }
-      last = { token, principal: found };
-      return found;
+    authenticate({ token, peer }) {
+      if (token === undefined) return (peer === undefined ? undefined : peers(peer)) ?? anonymous;
+      const found = given(token) ?? fromSources(token);
+      if (found !== undefined) return found;
+      throw new HmsError(
+        "UNAUTHENTICATED",
+        "The token is not known here. Read it again from the installation's config directory.",
+      );
     },
   };
 }

@@ -102,14 +102,17 @@ const GIVEN = "is given by the platform, and another value would not reach the p
 export const envKey = {
   kind: "map",
   description:
-    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy; $${ stands for ${ itself. The platform adds PORT, HMS_SERVICE, HMS_ENVIRONMENT, HMS_REPLICA and HMS_REVISION.",
+    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy; $${ stands for ${ itself. The platform adds PORT, HMS_SERVICE, HMS_ENVIRONMENT, HMS_REPLICA, HMS_REVISION, HMS_FFI_SOCKET and HMS_FFI_TOKEN.",
   max: 256,
   nameShape: "letters, digits and underscores, no digit first",
   namePattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
   reserved: {
     PORT: "is given by the platform, another one for each replica. Leave it out; the key port sets where NAME.mesh answers",
     ...Object.fromEntries(
-      ["SERVICE", "ENVIRONMENT", "REPLICA", "REVISION", "TASK", "LAUNCH"].map((name) => [`HMS_${name}`, GIVEN]),
+      ["SERVICE", "ENVIRONMENT", "REPLICA", "REVISION", "TASK", "LAUNCH", "FFI_TOKEN", "FFI_SOCKET"].map((name) => [
+        `HMS_${name}`,
+        GIVEN,
+      ]),
     ),
     ["__proto__"]: "has a meaning of its own in too many languages. Choose another name",
   },

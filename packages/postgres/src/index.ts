@@ -1,9 +1,11 @@
 export { type Connection, openAdmin } from "./admin-connection.ts";
+export { afterCommit } from "./after-commit.ts";
 export type { LockedWork, LockOptions } from "./advisory-lock.ts";
 export type { ChannelHandler } from "./channel-listener.ts";
 export { type ConnectionSource, connectionSource } from "./connection-source.ts";
 export type { DatabaseUser, DatabaseUserMode, HostIdentity } from "./database-user.ts";
 export { type EmbeddedPostgresPlan, planEmbeddedPostgres } from "./embedded-plan.ts";
+export type { SchemaComponent } from "./migrations.ts";
 export { translatePgError } from "./pg-error.ts";
 export type { RunningPostmaster } from "./postmaster.ts";
 export { type RetryOptions, retryWhileUnavailable } from "./retry-while-unavailable.ts";

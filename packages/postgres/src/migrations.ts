@@ -6,9 +6,17 @@ import { lockKey } from "./lock-key.ts";
 import { translatePgError } from "./pg-error.ts";
 import { positionIn, type SqlStatement, splitSqlStatements } from "./sql-statements.ts";
 
+/** Tables that a package brings into the schema of every service that asks for them, with a history of their own. */
+export interface SchemaComponent {
+  /** Begins the names of its migrations in the service's history; lower-case letters. */
+  name: string;
+  /** The folder of 0001_name.sql files. */
+  migrations: URL;
+}
+
 /** One file of a service's migrations folder. */
 export interface Migration {
-  /** Its file name, 0001_name.sql. */
+  /** Its file name, 0001_name.sql, in a component behind the component's name and a slash. */
   name: string;
   sql: string;
   sha256: string;
@@ -47,12 +55,28 @@ export function readMigrations(folder: URL): Migration[] {
   });
 }
 
+/** Reads the migrations of a component. @throws HmsError FAILED_PRECONDITION like readMigrations. */
+export function readComponent({ name, migrations }: SchemaComponent): Migration[] {
+  return readMigrations(migrations).map((migration) => ({ ...migration, name: `${name}/${migration.name}` }));
+}
+
+const historyOf = ({ name }: Pick<Applied, "name">) => name.slice(0, name.lastIndexOf("/") + 1);
+
 /** What is left to apply; a database ahead of this release is fine, since migrations are readable by the previous one. */
 export function pendingMigrations(
   service: string,
   known: readonly Migration[],
   applied: readonly Applied[],
 ): Migration[] {
+  const histories = [...new Set(known.map(historyOf))];
+  return histories.flatMap((history) => {
+    const ofHistory = <T extends { name: string }>(entries: readonly T[]) =>
+      entries.filter((entry) => historyOf(entry) === history);
+    return pendingOfHistory(service, ofHistory(known), ofHistory(applied));
+  });
+}
+
+function pendingOfHistory(service: string, known: readonly Migration[], applied: readonly Applied[]): Migration[] {
   const done = new Map(applied.map((entry) => [entry.name, entry.sha256]));
   const last =
     applied

@@ -6,7 +6,8 @@ import { type LockedWork, type LockOptions, underAdvisoryLock } from "./advisory
 import { type ChannelHandler, ChannelListener } from "./channel-listener.ts";
 import type { ConnectionSource } from "./connection-source.ts";
 import { type GuardedPool, openGuardedPool } from "./guarded-pool.ts";
-import { migrate, readMigrations } from "./migrations.ts";
+import { migrate, readComponent, readMigrations, type SchemaComponent } from "./migrations.ts";
+import { runCommitHooks, watchCommit } from "./after-commit.ts";
 import { translatePgError } from "./pg-error.ts";
 import { retryWhileUnavailable } from "./retry-while-unavailable.ts";
 import { ensureServiceRole, type Isolation } from "./service-role.ts";
@@ -18,6 +19,8 @@ export interface ServiceDatabaseOptions {
   service: string;
   /** The folder of 0001_name.sql files. */
   migrations: URL;
+  /** Tables of other packages that this schema shall have as well; applied after the service's own. */
+  components?: readonly SchemaComponent[];
   /** Most connections at once; default 5. */
   poolSize?: number;
   /** What the server shows for our connections; default "hms-<service>". */
@@ -57,7 +60,7 @@ export interface ServiceDatabase<Schema> extends AsyncDisposable {
  */
 export async function openServiceDatabase<Schema>(options: ServiceDatabaseOptions): Promise<ServiceDatabase<Schema>> {
   const { source, service, deadlineMs = 10_000 } = options;
-  const known = readMigrations(options.migrations);
+  const known = [...readMigrations(options.migrations), ...(options.components ?? []).flatMap(readComponent)];
   const prepare = async () => {
     const isolation = await ensureServiceRole(source, service);
     const settings = await roleSettings(options, isolation);
@@ -143,12 +146,23 @@ async function inTransaction<Schema, T>(
   isolation?: IsolationLevel,
 ): Promise<T> {
   const builder = db.transaction();
+  let begun: Transaction<Schema> | undefined;
   try {
-    return await (isolation ? builder.setIsolationLevel(isolation) : builder).execute(work);
+    const result = await (isolation ? builder.setIsolationLevel(isolation) : builder).execute((transaction) => {
+      begun = watchCommit(transaction);
+      return work(transaction);
+    });
+    if (begun) runCommitHooks(begun);
+    return result;
   } catch (error) {
-    throw isDriverError(error) ? translatePgError(error) : error;
+    const failure = isDriverError(error) ? translatePgError(error) : error;
+    if (begun && mayHaveCommitted(failure)) runCommitHooks(begun);
+    throw failure;
   }
 }
+
+const mayHaveCommitted = (error: unknown) =>
+  error instanceof HmsError && error.details.reason === "COMMIT_OUTCOME_UNKNOWN";
 
 /** Errors that the work itself threw pass unchanged; Kysely's own become ours. */
 const isDriverError = (error: unknown) => error instanceof Error && error.name === "AbortedTransactionError";

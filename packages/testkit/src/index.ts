@@ -1,5 +1,6 @@
 export { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
 export { freePort } from "./free-port.ts";
+export { machineSlowness } from "./machine-slowness.ts";
 export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";
 export { type TempFolder, tempFolder } from "./temp-folder.ts";

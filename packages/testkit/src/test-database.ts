@@ -10,6 +10,7 @@ import {
   connectionSource,
   openAdmin,
   openServiceDatabase,
+  type SchemaComponent,
   type ServiceDatabase,
 } from "@hms/postgres";
 import type { BrokerAnswer } from "./global-setup.ts";
@@ -20,6 +21,8 @@ export interface TestDatabaseOptions {
   service: string;
   /** The service's migrations folder. */
   migrations: URL;
+  /** Tables of other packages in the same schema. */
+  components?: readonly SchemaComponent[];
   /** Most connections at once; default 5. */
   poolSize?: number;
 }
@@ -62,10 +65,12 @@ async function askBroker(): Promise<SharedPostgres> {
   return { paths, databaseUrl, source: connectionSource(paths, databaseUrl) };
 }
 
-function fingerprint(folder: URL): string {
+function fingerprint({ migrations, components = [] }: TestDatabaseOptions): string {
   const hash = createHash("sha256");
-  for (const name of readdirSync(folder).sort()) {
-    hash.update(`${name}\0`).update(readFileSync(new URL(name, `${folder.href.replace(/\/$/, "")}/`)));
+  for (const folder of [migrations, ...components.map((component) => component.migrations)]) {
+    for (const name of readdirSync(folder).sort()) {
+      hash.update(`${name}\0`).update(readFileSync(new URL(name, `${folder.href.replace(/\/$/, "")}/`)));
+    }
   }
   return hash.digest("hex").slice(0, 12);
 }
@@ -73,7 +78,7 @@ function fingerprint(folder: URL): string {
 /** Makes the migrated database that others are copied from, once per run and state of the migrations. */
 async function ensureTemplate(server: ConnectionSource, options: TestDatabaseOptions): Promise<string> {
   await using admin = await openAdmin(server);
-  const name = `template_${options.service}_${fingerprint(options.migrations)}`;
+  const name = `template_${options.service}_${fingerprint(options)}`;
   await admin.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [name]);
   const [found] = await admin.query("SELECT FROM pg_database WHERE datname = $1", [name]);
   if (found) return name;

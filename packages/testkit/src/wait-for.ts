@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** Until when to wait, and for what. */
 export interface WaitOptions {
-  /** Default 10 000. */
+  /** Default 30 000: what takes longer is broken, also on a machine that has much else to do. */
   deadlineMs?: number;
   /** Completes "Waited … ms for"; may be a function that says how far things are at the end. */
   describe: string | (() => string);
@@ -17,7 +17,7 @@ type Nothing = undefined | null | false;
  * An error of the condition counts as "not yet" and is the cause of the failure at the deadline.
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitOptions): Promise<Exclude<T, Nothing>> {
-  const { deadlineMs = 10_000, intervalMs = 20, describe } = options;
+  const { deadlineMs = 30_000, intervalMs = 20, describe } = options;
   const deadline = performance.now() + deadlineMs;
   let lastError: unknown;
   for (;;) {

@@ -11,7 +11,7 @@ import { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
-import { ReplicaKeeper } from "./replica-keeper.ts";
+import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -37,6 +37,8 @@ export interface DeploymentServiceOptions {
   /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
+  /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
+  credentials?: CredentialsOf;
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -127,12 +129,12 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   };
 }
 
-function compose({ database, mesh, runtime, log }: DeploymentServiceOptions) {
+function compose({ database, mesh, runtime, log, credentials = () => ({}) }: DeploymentServiceOptions) {
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
-  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic });
+  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials });
   const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
   const journal = new RolloutJournal(database, serverCarrier());
   const effects: EffectParts = {

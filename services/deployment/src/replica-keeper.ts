@@ -3,6 +3,7 @@ import type { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { replicaSpec } from "./replica-spec.ts";
 import { keyOfReplica, type ServiceBook } from "./service-book.ts";
+import type { ServiceKey } from "./service-record.ts";
 import type { TrafficKeeper } from "./traffic-keeper.ts";
 
 /** What a replica keeper stands on. */
@@ -11,7 +12,11 @@ export interface ReplicaParts {
   observed: ObservedReplicas;
   runtime: DeploymentRuntime;
   traffic: TrafficKeeper;
+  credentials: CredentialsOf;
 }
+
+/** Environment variables by which a service's replicas call the platform. */
+export type CredentialsOf = (service: ServiceKey) => Readonly<Record<string, string>>;
 
 /**
  * Starts and stops replicas, for rollouts and for the reconciler alike: steps for one replica come one after the other,
@@ -36,16 +41,15 @@ export class ReplicaKeeper {
   }
 
   async #start(id: string): Promise<void> {
-    const { book, observed, runtime, traffic } = this.#parts;
+    const { book, observed, runtime, traffic, credentials } = this.#parts;
     const { replica, revision } = book.replica(id) ?? {};
     if (replica?.phase !== "running" || observed.isThere(id)) return;
     if (revision === undefined) {
       throw new HmsError("DATA_LOSS", `Revision ${replica.revision} of replica ${id} is not on record any more.`);
     }
     const key = keyOfReplica(id);
-    observed.observe(
-      await runtime.startReplica(replicaSpec({ ...key, id }, revision, await traffic.access(key.environment))),
-    );
+    const surroundings = { mesh: await traffic.access(key.environment), credentials: credentials(key) };
+    observed.observe(await runtime.startReplica(replicaSpec({ ...key, id }, revision, surroundings)));
   }
 
   async #stop(id: string, deleteLogs: boolean): Promise<void> {

@@ -16,11 +16,18 @@ export interface HealthRule {
 /** How the programs of an environment reach the mesh. */
 export type MeshAccess = Pick<agent.MeshAccess, "dnsAddress" | "proxyUrl">;
 
+/** What a replica is given beside what its manifest says. */
+export interface ReplicaSurroundings {
+  mesh: MeshAccess;
+  /** Variables by which it calls the platform. */
+  credentials: Readonly<Record<string, string>>;
+}
+
 /** What the runtime needs to run a replica of a revision. */
 export function replicaSpec(
   { environment, service, id }: ServiceKey & { id: string },
   { revision, manifest, releaseDigest }: RevisionRecord,
-  access: MeshAccess,
+  { mesh: access, credentials }: ReplicaSurroundings,
 ): MessageInitShape<typeof agent.ReplicaSpecSchema> {
   return {
     replicaId: id,
@@ -29,7 +36,7 @@ export function replicaSpec(
     revision: BigInt(revision),
     releaseDigest,
     command: manifest.run.command,
-    env: manifest.env,
+    env: { ...manifest.env, ...credentials },
     limits: resourceLimits(manifest),
     stopGraceMs: BigInt(manifest.stopGraceMs),
     mesh: access,

@@ -1,4 +1,5 @@
 import { type FieldViolation, HmsError } from "@hms/kernel";
+import type { ToldDifference } from "./contract-comparison.ts";
 import type { ServiceKey } from "./service-key.ts";
 
 /** INVALID_ARGUMENT with every problem of a request. */
@@ -43,6 +44,50 @@ export function noInstanceAvailable({ environment, serviceId, version }: Service
       `the leases of all ${lost} have run out. Start one; it answers as soon as it registers.`,
     { reason: "NO_INSTANCE_AVAILABLE", metadata: { serviceId, version, environment }, retryAfterMs: 1000 },
   );
+}
+
+const MOST_TOLD = 5;
+const MOST_VIOLATIONS = 200;
+
+/** FAILED_PRECONDITION with every way in which a contract breaks who relies on the stored one. */
+export function contractBreaks(key: ServiceKey, differences: readonly ToldDifference[]): HmsError {
+  const { serviceId, version, environment } = key;
+  const ways = differences.length === 1 ? "one way" : `${differences.length} ways`;
+  const told = differences.slice(0, MOST_TOLD).map(({ subject, description }) => `${subject}: ${description}`);
+  const more = differences.length > MOST_TOLD ? [`… and ${differences.length - MOST_TOLD} more.`] : [];
+  const message =
+    `The contract of ${serviceId} ${version} in the environment "${environment}" would break its callers in ${ways}, ` +
+    `so it was not registered. Change it compatibly, or register it as the next version. ${[...told, ...more].join(" ")}`;
+  const violations = differences.slice(0, MOST_VIOLATIONS);
+  return new HmsError("FAILED_PRECONDITION", message, {
+    reason: "CONTRACT_BREAKS",
+    metadata: { serviceId, version, environment },
+    fieldViolations: violations.map(({ subject, description }) => ({ field: subject, description })),
+  });
+}
+
+/** NOT_FOUND: the service version is there, but nobody has said what it promises. */
+export function contractUnknown({ serviceId, version, environment }: ServiceKey): HmsError {
+  const hint = "Register it with file_descriptor_set or method_schemas.";
+  const message = `${serviceId} ${version} has no contract in the environment "${environment}". ${hint}`;
+  return new HmsError("NOT_FOUND", message, {
+    reason: "CONTRACT_UNKNOWN",
+    metadata: { serviceId, version, environment },
+  });
+}
+
+/** PERMISSION_DENIED: an instance belongs to who registered it. */
+export function registeredByOther({ serviceId, version }: ServiceKey, instanceId: string): HmsError {
+  const message =
+    `The instance ${instanceId} of ${serviceId} ${version} was registered by somebody else, who alone may renew, replace ` +
+    "or remove it. Use another instance id, or let the operator unregister it.";
+  return new HmsError("PERMISSION_DENIED", message, { reason: "REGISTERED_BY_OTHER" });
+}
+
+/** UNIMPLEMENTED: this server was not given a way to stock gRPC servers. */
+export function noForeignServers(): HmsError {
+  const hint = "Register its contract with Register, or ask a server that does.";
+  return new HmsError("UNIMPLEMENTED", `This server registers no stock gRPC servers. ${hint}`);
 }
 
 /** UNAVAILABLE: the server goes down; callers come back to the next one. */

@@ -6,7 +6,10 @@ import type { RegistersOf } from "./access/ownership.ts";
 import { policyRegistration } from "./access/policy-service.ts";
 import { revocationsOf } from "./access/revocations.ts";
 import { stopping } from "./errors.ts";
+import { ForeignKeeper } from "./foreign-keeper.ts";
+import { ForeignStore } from "./foreign-store.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
+import type { ForeignServers } from "./ports.ts";
 import { Registrations } from "./registrations.ts";
 import { type Patience, registryRegistration } from "./service.ts";
 import { type RegistryDatabase, RegistryStore } from "./store.ts";
@@ -18,6 +21,7 @@ export type { RegistryTables } from "./store.ts";
 /** The folder of the registry's migrations. */
 export const registryMigrations = new URL("../migrations/", import.meta.url);
 
+const DEFAULT_FOREIGN_LEASE_MS = 30_000;
 const DEFAULT_KEEP_LOST_MS = 24 * 3_600_000;
 
 /** What a registry is made of. */
@@ -32,6 +36,10 @@ export interface RegistryServiceOptions {
   audit?: AuditSink;
   /** The service ids a principal was given to register; default: nobody was given any. */
   registersOf?: RegistersOf;
+  /** The way to stock gRPC servers; default: none can be registered. */
+  foreignServers?: ForeignServers;
+  /** How long a stock gRPC server stays available after it was last seen alive; default 30 s. */
+  foreignLeaseMs?: number;
   /** Hears what fails with no caller to tell; default: nobody. */
   onFailure?: (failure: HmsError) => void;
 }
@@ -78,17 +86,22 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const registrations = new Registrations(store, hub, leases);
   const { policies: book = ownBook(), audit = nowhere, registersOf = () => undefined } = options;
   const access = openAccess({ database, book, audit, registersOf, hub, signal: end.signal, failed: onFailure });
+  const { foreignServers: servers, foreignLeaseMs = DEFAULT_FOREIGN_LEASE_MS } = options;
+  const common = { hub, leases, stopping: end.signal, failed: onFailure, leaseMs: foreignLeaseMs };
+  const foreign = servers && new ForeignKeeper({ ...common, servers, store: new ForeignStore(database) });
   const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
   const ready = Promise.all([leases.sweep(), access.ready]).then(() => {});
+  void ready.then(() => foreign?.start());
   const patiently = patience(ready, untilEnd);
   return {
-    registration: registryRegistration({ store, registrations, hub, access, patiently, untilEnd }),
+    registration: registryRegistration({ store, registrations, foreign, hub, access, patiently, untilEnd }),
     policies: policyRegistration({ book, keeper: access.keeper, patiently }),
     takeAway: (services) => access.revocations.revoke(revocationsOf(services)),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
+      await foreign?.settled();
       await leases.settled();
       await hub.settled();
       await access.settled();

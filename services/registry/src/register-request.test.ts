@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
+import { componentPrincipal } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
 import { readRegistration } from "./register-request.ts";
 
@@ -15,7 +16,7 @@ const good = {
 
 type Init = Parameters<typeof create<typeof registry.RegisterRequestSchema>>[1];
 
-const read = (init: Init) => readRegistration(create(registry.RegisterRequestSchema, init));
+const read = (init: Init) => readRegistration(create(registry.RegisterRequestSchema, init), componentPrincipal("test"));
 
 function fieldsOf(init: Init): string[] {
   try {
@@ -48,16 +49,42 @@ describe("a request to register", () => {
     expect(fieldsOf({ ...good, version })).toEqual(["version"]);
   });
 
-  test.each(["unix:/run/x.sock", "http://127.0.0.1:20001", "https://host.example/base"])("may say %s", (address) => {
+  test.each([
+    "unix:/run/x.sock",
+    "http://127.0.0.1:20001",
+    "https://host.example/base",
+    "tcp://127.0.0.1:20001",
+    "tcp://[::1]:20001",
+    "tls://host.example:443",
+    "grpc://127.0.0.1:50051",
+    "grpcs://host.example:443",
+  ])("may say %s", (address) => {
     expect(fieldsOf({ ...good, address })).toEqual([]);
+    expect(fieldsOf({ ...good, alternativeAddresses: [address] })).toEqual([]);
   });
 
-  test.each(["", "unix:relative", "127.0.0.1:1", "ftp://a", "http://u:p@host", "http://a?b"])(
-    "may not say '%s' is its address",
-    (address) => {
-      expect(fieldsOf({ ...good, address })).toEqual(["address"]);
-    },
-  );
+  test("names which of its addresses is none, and how many there may be", () => {
+    const ok = "unix:/run/x.sock";
+    expect(fieldsOf({ ...good, alternativeAddresses: [ok, "x"] })).toEqual(["alternative_addresses[1]"]);
+    expect(fieldsOf({ ...good, alternativeAddresses: Array(9).fill(ok) })).toEqual(["alternative_addresses"]);
+  });
+
+  test.each([
+    "",
+    "unix:relative",
+    "127.0.0.1:1",
+    "ftp://a",
+    "http://u:p@host",
+    "http://a?b",
+    "tcp://10.0.0.1:1",
+    "grpc://host",
+    "grpc://host:0",
+    "grpc://host:65536",
+    "grpc://[host]:1",
+    "grpc://u@host:1",
+  ])("may not say '%s' is its address", (address) => {
+    expect(fieldsOf({ ...good, address })).toEqual(["address"]);
+  });
 
   test("asks for a lease of 5 s to 10 min", () => {
     const leaseOf = (ms: number) => fieldsOf({ ...good, leaseDuration: durationFromMs(ms) });
@@ -76,6 +103,30 @@ describe("a request to register", () => {
       'metadata[""]',
       'metadata["ok"]',
       "file_descriptor_set",
+    ]);
+  });
+});
+
+describe("a contract", () => {
+  test("is taken from a descriptor set or from schemas, not from both", () => {
+    const methodSchemas = [{ name: "Get" }];
+    expect(read({ ...good, fileDescriptorSet: meshSet }).contract).toBeDefined();
+    expect(read({ ...good, methodSchemas }).contract).toBeDefined();
+    expect(read(good).contract).toBeUndefined();
+    expect(fieldsOf({ ...good, fileDescriptorSet: meshSet, methodSchemas })).toEqual(["method_schemas"]);
+  });
+
+  test("with problems is refused with all of them, by their places", () => {
+    expect(fieldsOf({ ...good, fileDescriptorSet: new TextEncoder().encode("garbage") })).toEqual([
+      "file_descriptor_set",
+    ]);
+    const methodSchemas = [
+      { name: "Get", inputSchema: "{" },
+      { name: "Put", outputSchema: '{"$ref":"x"}' },
+    ];
+    expect(fieldsOf({ ...good, methodSchemas })).toEqual([
+      "method_schemas[0].input_schema",
+      "method_schemas[1].output_schema",
     ]);
   });
 });

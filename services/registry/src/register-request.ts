@@ -1,15 +1,16 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { registry } from "@hms/contracts";
-import { readContract } from "@hms/descriptors";
-import type { FieldViolation } from "@hms/kernel";
+import { type FieldViolation, type Principal, principalName } from "@hms/kernel";
+import { type ContractOffer, readOffer } from "./contract-offer.ts";
 import { invalid } from "./errors.ts";
+import { addressProblem } from "./instance-address.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 
 const DEFAULT_LEASE_MS = 30_000;
 const SHORTEST_LEASE_MS = 5000;
 const LONGEST_LEASE_MS = 600_000;
 const ID = /^[\x21-\x7e]{1,128}$/;
-const UNIX_ADDRESS = /^unix:(\/[\x21-\x7e]{1,106})$/;
+const MOST_ADDRESSES = 8;
 const MOST_LABELS = 64;
 const LABEL_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
 const LONGEST_LABEL = 1024;
@@ -18,21 +19,20 @@ const LONGEST_LABEL = 1024;
 export interface Registration extends ServiceKey {
   instanceId: string;
   address: string;
+  alternativeAddresses: readonly string[];
   /** Empty keeps what is stored. */
   metadata: Readonly<Record<string, string>>;
-  /** Empty keeps what is stored. */
-  fileDescriptorSet: Uint8Array;
+  /** Undefined keeps what is stored. */
+  contract: ContractOffer | undefined;
   leaseMs: number;
+  /** The principal who asks, "user:anna". */
+  registeredBy: string;
+  /** True if the principal may take over what others have registered. */
+  mayReplace: boolean;
 }
 
-function addressProblem(address: string): string | undefined {
-  if (UNIX_ADDRESS.test(address)) return undefined;
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url && /^https?:$/.test(url.protocol) && url.username === "" && url.search === "") return undefined;
-  return `"${address.slice(0, 120)}" is no address; write "unix:/path/to.sock" or "http://127.0.0.1:20001".`;
-}
-
-function labelViolations(metadata: Readonly<Record<string, string>>): FieldViolation[] {
+/** What is wrong with labels. */
+export function labelViolations(metadata: Readonly<Record<string, string>>): FieldViolation[] {
   const labels = Object.entries(metadata);
   const violations: FieldViolation[] = [];
   if (labels.length > MOST_LABELS) {
@@ -49,45 +49,60 @@ function labelViolations(metadata: Readonly<Record<string, string>>): FieldViola
   return violations;
 }
 
-function checkInstance({ instanceId, address, leaseMs }: Registration): FieldViolation[] {
+function checkInstance({ instanceId, address, alternativeAddresses, leaseMs }: Registration): FieldViolation[] {
   const violations: FieldViolation[] = [];
   if (!ID.test(instanceId)) {
     violations.push({ field: "instance_id", description: "is no id; use 1 to 128 visible ASCII characters." });
   }
-  const problem = addressProblem(address);
-  if (problem) violations.push({ field: "address", description: problem });
+  const addresses = [
+    ["address", address],
+    ...alternativeAddresses.map((one, index) => [`alternative_addresses[${index}]`, one]),
+  ];
+  for (const [field = "", one = ""] of addresses) {
+    const problem = addressProblem(one);
+    if (problem) violations.push({ field, description: problem });
+  }
+  if (alternativeAddresses.length > MOST_ADDRESSES) {
+    violations.push({
+      field: "alternative_addresses",
+      description: `are more than ${MOST_ADDRESSES}; leave some out.`,
+    });
+  }
   if (leaseMs < SHORTEST_LEASE_MS || leaseMs > LONGEST_LEASE_MS) {
     violations.push({ field: "lease_duration", description: `${leaseMs} ms is no lease; use 5 s to 10 min.` });
   }
   return violations;
 }
 
-function contractViolations(bytes: Uint8Array, { serviceId, version }: ServiceKey): FieldViolation[] {
-  const reading = readContract(bytes, `${serviceId}.${version}`);
-  return "problem" in reading ? [{ field: "file_descriptor_set", description: reading.problem }] : [];
+/** Whether a principal may take over, renew and remove what others have registered. */
+export function mayReplaceOthers({ kind }: Principal): boolean {
+  return kind === "operator";
 }
 
 /**
  * Reads a request to register, with its defaults.
  * @throws HmsError INVALID_ARGUMENT with every problem.
  */
-export function readRegistration(request: registry.RegisterRequest): Registration {
-  const { serviceId, version, instanceId, address, fileDescriptorSet, leaseDuration } = request;
+export function readRegistration(request: registry.RegisterRequest, principal: Principal): Registration {
+  const { serviceId, version, instanceId, address, leaseDuration } = request;
+  const key = { environment: environmentOf(request), serviceId, version };
+  const reading = readOffer(request, key);
   const registration: Registration = {
-    environment: environmentOf(request),
-    serviceId,
-    version,
+    ...key,
     instanceId,
     address,
+    alternativeAddresses: [...request.alternativeAddresses],
     metadata: { ...request.metadata },
-    fileDescriptorSet,
+    contract: "offer" in reading ? reading.offer : undefined,
     leaseMs: leaseDuration ? durationMs(leaseDuration) : DEFAULT_LEASE_MS,
+    registeredBy: principalName(principal),
+    mayReplace: mayReplaceOthers(principal),
   };
   const violations = [
     ...keyViolations(registration),
     ...checkInstance(registration),
     ...labelViolations(registration.metadata),
-    ...(fileDescriptorSet.length > 0 ? contractViolations(fileDescriptorSet, registration) : []),
+    ...("violations" in reading ? reading.violations : []),
   ];
   if (violations.length > 0) throw invalid("The registration", violations);
   return registration;

@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { HmsError } from "@hms/kernel";
+import type { Registered } from "./instance-rows.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { Registration } from "./register-request.ts";
 import type { ServiceKey } from "./service-key.ts";
-import type { RegistryStore } from "./store.ts";
+import type { RegistryStore, Removal } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 /** Adds and removes instances: commits, then tells the watches and moves the timer of leases. */
@@ -18,17 +18,14 @@ export class Registrations {
     this.#leases = leases;
   }
 
-  /** Adds or renews an instance; may safely be done twice. The end of its lease. A mere renewal is no change to watches. */
-  async register(registration: Registration): Promise<Date> {
-    const { fileDescriptorSet, leaseMs } = registration;
-    const hasContract = fileDescriptorSet.length > 0;
+  /** Adds or renews an instance; may safely be done twice. A mere renewal is no change to watches. */
+  async register(registration: Registration): Promise<Registered> {
     try {
-      const renewed = hasContract ? undefined : await this.#store.renew(registration);
-      const end =
-        renewed ?? (await this.#store.register(registration, hasContract ? sha256(fileDescriptorSet) : undefined));
+      const renewed = registration.contract ? undefined : await this.#store.renew(registration);
+      const registered = renewed ?? (await this.#store.register(registration));
       if (!renewed) this.#hub.touch([registration]);
-      this.#leases.endsIn(leaseMs);
-      return end;
+      this.#leases.endsIn(registration.leaseMs);
+      return registered;
     } catch (error) {
       if (HmsError.from(error).code === "UNAVAILABLE") this.#leases.noteOutage();
       throw error;
@@ -36,12 +33,8 @@ export class Registrations {
   }
 
   /** Removes an instance; without it already, nothing happens. */
-  async unregister(key: ServiceKey, instanceId: string): Promise<void> {
-    await this.#store.unregister(key, instanceId);
+  async unregister(key: ServiceKey, removal: Removal): Promise<void> {
+    await this.#store.unregister(key, removal);
     this.#hub.touch([key]);
   }
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash("sha256").update(bytes).digest();
 }

@@ -9,9 +9,10 @@ export interface ListingRow {
   service_id: string;
   version: string;
   metadata: Record<string, string>;
-  has_contract: boolean;
+  contract_digest: string | null;
   instance_id: string | null;
   address: string | null;
+  alternative_addresses: string[] | null;
   lease_expires_at: Date | null;
   available: boolean | null;
 }
@@ -29,6 +30,7 @@ function instanceOf(row: ListingRow): registry.ServiceInstance[] {
     create(registry.ServiceInstanceSchema, {
       instanceId: row.instance_id,
       address: row.address ?? "",
+      alternativeAddresses: row.alternative_addresses ?? [],
       state: row.available ? AVAILABLE : UNAVAILABLE,
       leaseExpiresAt: timestampFromDate(row.lease_expires_at),
     }),
@@ -45,9 +47,10 @@ export function listedFrom(rows: readonly ListingRow[]): Listed[] {
     else byKey.set(text, { first: row, instances: instanceOf(row) });
   }
   return [...byKey.values()].map(({ first, instances }) => {
-    const { metadata, has_contract: hasContract } = first;
+    const { metadata, contract_digest: digest } = first;
     const key = keyOf(first);
-    return { key, entry: create(registry.ServiceEntrySchema, { ...key, metadata, hasContract, instances }) };
+    const contract = { hasContract: digest !== null, contractDigest: digest ?? "" };
+    return { key, entry: create(registry.ServiceEntrySchema, { ...key, metadata, ...contract, instances }) };
   });
 }
 

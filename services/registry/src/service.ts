@@ -1,12 +1,15 @@
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
-import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
+import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import type { Access } from "./access/open-access.ts";
-import { invalid } from "./errors.ts";
+import { checkContract, getContract } from "./contract-answers.ts";
+import { invalid, noForeignServers } from "./errors.ts";
+import type { ForeignKeeper } from "./foreign-keeper.ts";
+import { readForeign } from "./foreign-request.ts";
 import { readListing, readSelection } from "./listing-request.ts";
 import { lookup } from "./lookup.ts";
 import { writePageToken } from "./page-token.ts";
-import { readRegistration, renewIntervalMs } from "./register-request.ts";
+import { mayReplaceOthers, readRegistration, renewIntervalMs } from "./register-request.ts";
 import type { Registrations } from "./registrations.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 import type { RegistryStore } from "./store.ts";
@@ -22,6 +25,8 @@ export type Patience = <T>(context: CallContext, work: () => Promise<T>) => Prom
 export interface RegistryParts {
   store: RegistryStore;
   registrations: Registrations;
+  /** Absent: stock gRPC servers cannot be registered. */
+  foreign: ForeignKeeper | undefined;
   hub: WatchHub;
   access: Access;
   patiently: Patience;
@@ -36,32 +41,33 @@ function readKey(request: { environment: string; serviceId: string; version: str
   return key;
 }
 
-function notYet(): never {
-  throw new HmsError("UNIMPLEMENTED", "The registry of this release does not do that yet.");
-}
-
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, hub, access, patiently, untilEnd } = parts;
+  const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
-      const registration = readRegistration(request);
-      const { instanceId } = registration;
+      const registration = readRegistration(request, context.principal);
       await patiently(context, () => access.ownership.claim(context.principal, registration));
-      const end = await patiently(context, () => registrations.register(registration));
-      const ticketKey = await patiently(context, () => access.store.ticketKey(registration, instanceId));
+      const registered = await patiently(context, () => registrations.register(registration));
       return {
-        ...(ticketKey === undefined ? {} : { ticketKey }),
-        leaseExpiresAt: timestampFromDate(end),
+        leaseExpiresAt: timestampFromDate(registered.leaseExpiresAt),
+        ticketKey: registered.ticketKey,
+        warnings: registered.warnings,
         renewInterval: durationFromMs(renewIntervalMs(registration.leaseMs)),
       };
     },
 
     async unregister(request, context) {
       const key = readKey(request);
-      await patiently(context, () => access.ownership.mustOwn(context.principal, key));
-      await patiently(context, () => registrations.unregister(key, request.instanceId));
-      await patiently(context, () => access.ownership.handOver(context.principal, key));
+      const { principal } = context;
+      const removal = {
+        instanceId: request.instanceId,
+        principal: principalName(principal),
+        mayReplace: mayReplaceOthers(principal),
+      };
+      await patiently(context, () => access.ownership.mustOwn(principal, key));
+      await patiently(context, () => registrations.unregister(key, removal));
+      await patiently(context, () => access.ownership.handOver(principal, key));
       return {};
     },
 
@@ -83,9 +89,23 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
-    getContract: notYet,
-    checkContract: notYet,
-    registerForeign: notYet,
+    async getContract(request, context) {
+      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
+      return getContract(store, key, (work) => patiently(context, work));
+    },
+
+    async checkContract(request, context) {
+      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
+      return checkContract(store, { key, request }, (work) => patiently(context, work));
+    },
+
+    async registerForeign(request, context) {
+      if (foreign === undefined) throw noForeignServers();
+      const server = readForeign(request, context.principal);
+      const changed = await patiently(context, () => foreign.register(server, { onlyIfKnown: false }));
+      const services = await patiently(context, () => store.findAll(changed ?? []));
+      return { services: services.map(({ entry }) => entry) };
+    },
 
     async reportCalls(request, context) {
       const key = readKey(request);

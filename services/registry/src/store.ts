@@ -1,6 +1,10 @@
 import type { ServiceDatabase } from "@hms/postgres";
 import { type RawBuilder, sql, type Transaction } from "kysely";
+import { contractQuery, type StoredContract, storedContract } from "./contract-store.ts";
+import { registeredByOther } from "./errors.ts";
+import { forgetForeign } from "./foreign-store.ts";
 import { likeOperand } from "./id-pattern.ts";
+import { deleteIfEmpty, isKey, putInstance, type Registered } from "./instance-rows.ts";
 import type { PageEnd, Question } from "./page-token.ts";
 import type { Registration } from "./register-request.ts";
 import type { ServiceKey } from "./service-key.ts";
@@ -18,11 +22,16 @@ export interface RegistryTables {
   instance: KeyColumns & {
     instance_id: string;
     address: string;
+    alternative_addresses: string[];
     lease_ms: number;
     lease_expires_at: Date;
     lost: boolean;
+    registered_by: string;
+    ticket_key: Uint8Array;
   };
+  /** sha256 is the digest of what the contract says. */
   contract: KeyColumns & { sha256: Uint8Array; file_descriptor_set: Uint8Array };
+  foreign_server: { environment: string; address: string };
 }
 
 /** The part of a service's database that the registry uses. */
@@ -43,6 +52,15 @@ export interface ExpiredLeases {
   nextInMs: number | undefined;
 }
 
+/** Which instance goes, and who wants it to. */
+export interface Removal {
+  instanceId: string;
+  /** "user:anna". */
+  principal: string;
+  /** True if the principal may remove what others have registered. */
+  mayReplace: boolean;
+}
+
 type Rows<T> = Promise<T[]>;
 
 const keyOf = ({ environment, service_id, version }: KeyColumns): ServiceKey => ({
@@ -51,19 +69,14 @@ const keyOf = ({ environment, service_id, version }: KeyColumns): ServiceKey => 
   version,
 });
 
-/** The condition that names one service version in a table. */
-const isKey = (table: string, { environment, serviceId, version }: ServiceKey): RawBuilder<boolean> => {
-  const column = (name: string) => sql.ref(`${table}.${name}`);
-  return sql`${column("environment")} = ${environment} and ${column("service_id")} = ${serviceId} and ${column("version")} = ${version}`;
-};
-
 const milliseconds = (value: number) => sql`make_interval(secs => ${value}::float8 / 1000)`;
 
 /** Services with their instances, available ones first; `services` is a table or a query of services. */
 const listing = (services: RawBuilder<unknown>) => sql<ListingRow>`
   select s.environment, s.service_id, s.version, s.metadata,
-    exists (select from contract c where (c.environment, c.service_id, c.version) = (s.environment, s.service_id, s.version)) as has_contract,
-    i.instance_id, i.address, i.lease_expires_at, i.lease_expires_at > clock_timestamp() as available
+    (select encode(c.sha256, 'hex') from contract c
+      where (c.environment, c.service_id, c.version) = (s.environment, s.service_id, s.version)) as contract_digest,
+    i.instance_id, i.address, i.alternative_addresses, i.lease_expires_at, i.lease_expires_at > clock_timestamp() as available
   from ${services} s left join instance i using (environment, service_id, version)
   order by s.service_id, s.version, available desc, i.instance_id`;
 
@@ -81,56 +94,50 @@ export class RegistryStore {
 
   /**
    * Prolongs the lease of an instance that is available and registered just so: one statement, the way of every renewal.
-   * The lease's new end; undefined if there is more to change.
+   * Undefined if there is more to change.
    */
-  async renew(registration: Registration): Promise<Date | undefined> {
-    const { instanceId, address, leaseMs } = registration;
+  async renew(registration: Registration): Promise<Registered | undefined> {
+    const { instanceId, address, alternativeAddresses, leaseMs, registeredBy, mayReplace } = registration;
     const metadata = JSON.stringify(registration.metadata);
-    const [row] = await this.#rows(sql<{ lease_expires_at: Date }>`
+    const [row] = await this.#rows(sql<{ lease_expires_at: Date; ticket_key: Uint8Array }>`
       update instance i
       set lease_expires_at = clock_timestamp() + ${milliseconds(leaseMs)}, lease_ms = ${leaseMs}
       from service s
       where ${isKey("i", registration)} and i.instance_id = ${instanceId} and i.address = ${address} and not i.lost
+        and i.alternative_addresses = ${alternativeAddresses}::text[]
+        and (i.registered_by = ${registeredBy} or ${mayReplace})
         and ${isKey("s", registration)} and (${metadata}::jsonb = '{}' or s.metadata = ${metadata}::jsonb)
-      returning i.lease_expires_at`);
-    return row?.lease_expires_at;
+      returning i.lease_expires_at, i.ticket_key`);
+    return row && { leaseExpiresAt: row.lease_expires_at, ticketKey: new Uint8Array(row.ticket_key), warnings: [] };
   }
 
-  /** Adds an instance, or replaces what is known of it, with its service and contract. The lease's end. */
-  register(registration: Registration, contractSha256: Uint8Array | undefined): Promise<Date> {
-    const { environment, serviceId, version, instanceId, address, leaseMs } = registration;
-    const key = sql`${environment}, ${serviceId}, ${version}`;
-    return this.#database.transaction(async (transaction) => {
-      const metadata = JSON.stringify(registration.metadata);
-      await sql`
-        insert into service (environment, service_id, version, metadata) values (${key}, ${metadata}::jsonb)
-        on conflict (environment, service_id, version) do update
-        set metadata = case when excluded.metadata = '{}' then service.metadata else excluded.metadata end
-      `.execute(transaction);
-      if (contractSha256) await putContract(transaction, registration, contractSha256);
-      const { rows } = await sql<{ lease_expires_at: Date }>`
-        insert into instance (environment, service_id, version, instance_id, address, lease_ms, lease_expires_at)
-        values (${key}, ${instanceId}, ${address}, ${leaseMs}, clock_timestamp() + ${milliseconds(leaseMs)})
-        on conflict (environment, service_id, version, instance_id) do update
-        set address = excluded.address, lease_ms = excluded.lease_ms,
-          lease_expires_at = excluded.lease_expires_at, lost = false
-        returning lease_expires_at
-      `.execute(transaction);
-      return (rows[0] as { lease_expires_at: Date }).lease_expires_at;
-    });
+  /** Adds an instance, or replaces what is known of it, with its service and contract: all of it or nothing. */
+  register(registration: Registration): Promise<Registered> {
+    return this.#database.transaction((transaction) => putInstance(transaction, registration));
   }
 
-  /** Removes an instance, and its service if it was the last; false if it was not there. */
-  unregister(key: ServiceKey, instanceId: string): Promise<boolean> {
+  /**
+   * Removes an instance, and its service if it was the last; false if it was not there.
+   * @throws HmsError PERMISSION_DENIED if somebody else registered it.
+   */
+  unregister(key: ServiceKey, { instanceId, principal, mayReplace }: Removal): Promise<boolean> {
     return this.#database.transaction(async (transaction) => {
       // Locked first, so that an instance that registers now is seen or waits.
       await sql`select from service s where ${isKey("s", key)} for update`.execute(transaction);
-      const { rows } = await sql`
-        delete from instance i where ${isKey("i", key)} and i.instance_id = ${instanceId} returning 1
+      const { rows } = await sql<{ registered_by: string }>`
+        delete from instance i where ${isKey("i", key)} and i.instance_id = ${instanceId} returning registered_by
       `.execute(transaction);
+      const by = rows[0]?.registered_by;
+      if (by && by !== principal && !mayReplace) throw registeredByOther(key, instanceId);
+      await forgetForeign(transaction, key.environment, instanceId);
       await deleteIfEmpty(transaction, key);
       return rows.length > 0;
     });
+  }
+
+  /** The contract of a service version; undefined if nobody has given it one. */
+  async contract(key: ServiceKey): Promise<StoredContract | undefined> {
+    return storedContract((await this.#rows(contractQuery(key)))[0]);
   }
 
   /** One service version with all its instances. */
@@ -191,20 +198,6 @@ export class RegistryStore {
   }
 }
 
-async function putContract(
-  transaction: Transaction<RegistryTables>,
-  { environment, serviceId, version, fileDescriptorSet }: Registration,
-  sha256: Uint8Array,
-): Promise<void> {
-  await sql`
-    insert into contract (environment, service_id, version, sha256, file_descriptor_set)
-    values (${environment}, ${serviceId}, ${version}, ${sha256}, ${fileDescriptorSet})
-    on conflict (environment, service_id, version) do update
-    set sha256 = excluded.sha256, file_descriptor_set = excluded.file_descriptor_set, stored_at = now()
-    where contract.sha256 <> excluded.sha256
-  `.execute(transaction);
-}
-
 /** Like every change of more than one row, it locks services before their instances. */
 async function forget(transaction: Transaction<RegistryTables>, keepLostMs: number): Promise<KeyColumns[]> {
   const old = sql`i.lost and i.lease_expires_at <= clock_timestamp() - ${milliseconds(keepLostMs)}`;
@@ -217,10 +210,4 @@ async function forget(transaction: Transaction<RegistryTables>, keepLostMs: numb
   await sql`delete from instance i where ${old}`.execute(transaction);
   for (const service of services) await deleteIfEmpty(transaction, keyOf(service));
   return services;
-}
-
-async function deleteIfEmpty(transaction: Transaction<RegistryTables>, key: ServiceKey): Promise<void> {
-  await sql`
-    delete from service s where ${isKey("s", key)} and not exists (select from instance i where ${isKey("i", key)})
-  `.execute(transaction);
 }

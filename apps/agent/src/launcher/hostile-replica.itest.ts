@@ -9,7 +9,7 @@ try() { name=$1; shift; if "$@" >/tmp/got 2>/dev/null; then echo "ESCAPED $name:
 finds() { name=$1; shift; found=$("$@" 2>/dev/null | head -c 300 | tr '\\n' ' '); [ -z "$found" ] || echo "ESCAPED $name: $found"; }
 finds "the operator's home" cat "$OPERATOR_HOME/secret.txt"
 finds "keys" cat "$OPERATOR_HOME/.config/hms-sys/default/operator.token"
-finds "what is in the data directory" sh -c 'ls "$DATA" | grep -v "^releases$"'
+finds "what is in the data directory" sh -c 'ls "$DATA" | grep -v -e "^releases$" -e "^ffi$"'
 finds "specs of other replicas" sh -c 'cat "$DATA"/agent/replicas/*'
 finds "sockets" ls "$DATA/run"
 finds "logs" ls "$DATA/logs"
@@ -23,6 +23,15 @@ finds "the init's files" sh -c 'for f in /proc/1/fd/*; do readlink $f; head -c 1
 finds "inherited files" sh -c 'ls /proc/self/fd | grep -v "^[0123]$"'
 try "signal to another program" kill -0 "$VICTIM_PID"
 try "writing into the release" touch "$PWD/planted"
+try "a file beside the platform's socket" touch "$DATA/ffi/planted"
+try "removing the platform's socket" rm "$DATA/ffi/kernel.sock"
+try "opening the platform's socket to nobody" chmod 0 "$DATA/ffi/kernel.sock"
+if [ "$(stat -c %u "$DATA/ffi/services")" != "$(id -u)" ]; then
+  finds "names of neighbours' sockets" ls "$DATA/ffi/services"
+  try "removing a neighbour's socket" rm "$DATA/ffi/services/neighbour.sock"
+  try "taking a neighbour's socket's name" mv "$DATA/ffi/services/neighbour.sock" "$DATA/ffi/services/mine"
+fi
+touch "$DATA/ffi/services/own.sock" && rm "$DATA/ffi/services/own.sock" || echo "MISSED a socket of its own"
 try "umount of the home" umount "$OPERATOR_HOME"
 try "umount of the data" umount "$DATA"
 try "lazy umount" umount -l /tmp
@@ -59,7 +68,10 @@ describe.each(identities)("a hostile replica kept by %s", (identity) => {
     mkdirSync(`${machine.home}/.config/hms-sys/default`, { recursive: true });
     writeFileSync(`${machine.home}/.config/hms-sys/default/operator.token`, "token");
     writeFileSync(`${machine.data}/hms-secret-2`, "x");
+    writeFileSync(`${machine.data}/ffi/kernel.sock`, "", { mode: 0o666 });
+    writeFileSync(`${machine.data}/ffi/services/neighbour.sock`, "");
     machine.own(machine.home);
+    machine.own(`${machine.data}/ffi`);
     const victim = await machine.run("exec sleep 98765", { service: "victim", env: { VICTIM_SECRET: "s3cret" } });
     const release = await machine.release({ "attack.sh": ATTACK });
     const hidden = asRoot ? machine.home : "/tmp";

@@ -103,6 +103,15 @@ describe("what a replica sees in a hidden home", () => {
   });
 });
 
+test("a shared directory is shown, and a writable one in it apart", () => {
+  const shared = [
+    { source: `${data}/ffi`, target: `${data}/ffi`, writable: false },
+    { source: `${data}/ffi/services`, target: `${data}/ffi/services`, writable: true },
+  ];
+  const { visible } = planMounts(host(), { release, shared, pathEntries: [], node });
+  expect(visible.filter(({ source }) => source.startsWith(`${data}/ffi`))).toEqual(shared);
+});
+
 test("a resolv.conf of its own replaces the file behind the link", () => {
   const machine = host({ links: { "/etc/resolv.conf": "/run/systemd/resolve/stub-resolv.conf" } });
   const { resolvConf } = planMounts(machine, {

@@ -50,6 +50,8 @@ export interface HostLayout {
 /** What one replica, task or build needs to see. */
 export interface MountWishes {
   release: VisibleDirectory;
+  /** Further directories of the installation's that it may use. */
+  shared?: readonly VisibleDirectory[];
   /** The operator's PATH entries, in order. */
   pathEntries: readonly string[];
   /** The directory of the platform's Node, and where it shall be seen. */
@@ -98,7 +100,7 @@ export function planMounts(host: HostLayout, wishes: MountWishes): MountPlan {
     masks,
     blocked: blocked.filter((path) => host.isFile(path) && !isHidden(path)),
     privates,
-    visible: outermost([wishes.release, ...visibleTools(host, wishes, isHidden)]),
+    visible: outermost([wishes.release, ...(wishes.shared ?? []), ...visibleTools(host, wishes, isHidden)]),
     resolvConf: target === undefined ? undefined : { target, text: wishes.resolvConf ?? "" },
   };
 }

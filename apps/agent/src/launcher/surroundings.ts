@@ -4,7 +4,7 @@ import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/confi
 import { agent } from "@hms/contracts";
 import { isOpenToAll, isReadableByAll, lockedMountFlags, readHostLayout } from "./host-layout.ts";
 import type { Sandbox } from "./launch-script.ts";
-import { type HostLayout, isUnder, planMounts } from "./mount-plan.ts";
+import { type HostLayout, isUnder, planMounts, type VisibleDirectory } from "./mount-plan.ts";
 
 /** What one launch needs of the machine. */
 export interface SandboxWish {
@@ -15,6 +15,8 @@ export interface SandboxWish {
   writable?: boolean | undefined;
   /** A directory on disk for /tmp; memory if absent. */
   temporaryDirectory?: string | undefined;
+  /** True for a replica: it may call the platform, and answer calls, on sockets. */
+  ffi?: boolean | undefined;
   /** The name server that the program shall ask. */
   dnsAddress?: string | undefined;
 }
@@ -57,12 +59,17 @@ export class Surroundings {
   readonly #node: { source: string; target: string };
   readonly #pathEntries: readonly string[];
   readonly #buildVariables: Readonly<Record<string, string>>;
+  readonly #ffi: readonly VisibleDirectory[];
 
   constructor(isolation: agent.Isolation, { paths, host, network }: Installation) {
     this.isolation = isolation;
     this.#vipPrefix = network?.vipPrefix ?? NO_PREFIX;
     this.#layout = readHostLayout(host.home, [paths.data, paths.run, paths.config]);
     this.#buildVariables = host.buildVariables;
+    this.#ffi = [
+      { source: paths.ffi, target: paths.ffi, writable: false },
+      { source: paths.ffiServices, target: paths.ffiServices, writable: true },
+    ];
     const source = dirname(process.execPath);
     this.#node = { source, target: this.#isShown(source) ? source : NODE_WHERE_HIDDEN };
     this.#pathEntries = [...new Set(host.path.split(":"))].filter((entry) => entry.startsWith("/"));
@@ -93,6 +100,7 @@ export class Surroundings {
     const { slot, directory, writable = false } = wish;
     const mounts = planMounts(this.#layout, {
       release: { source: directory, target: directory, writable },
+      shared: wish.ffi ? this.#ffi.filter(({ source }) => this.#layout.isDirectory(source)) : [],
       pathEntries: this.#pathEntries,
       node: this.#node,
       temporaryDirectory: wish.temporaryDirectory,

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { create, equals } from "@bufbuild/protobuf";
-import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
+import { ensureFfiFolders, type HostEnvironment, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { IsolationReport } from "../launcher/isolation-probe.ts";
@@ -73,6 +73,7 @@ export class ReplicaKeeper {
 
   /** Called once by openReplicaKeeper. */
   async open(): Promise<void> {
+    this.#openFfi();
     const { records, spoilt } = await this.#journal.open();
     for (const { path, reason } of spoilt)
       this.#warn(`A replica's file could not be read and was set aside as ${path}: ${reason}`);
@@ -86,6 +87,15 @@ export class ReplicaKeeper {
     this.#measuring.start();
     for (const stateDirectory of await strayStateDirectories(this.#machine, this.#replicas)) {
       void this.#endStray(stateDirectory);
+    }
+  }
+
+  /** Programs start without it too: they can then neither call the platform nor be called on sockets. */
+  #openFfi(): void {
+    try {
+      ensureFfiFolders(this.#machine.paths);
+    } catch (error) {
+      this.#warn(`Replicas cannot call the platform: ${(error as Error).message}`);
     }
   }
 

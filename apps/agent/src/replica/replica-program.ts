@@ -64,7 +64,7 @@ export async function launchReplica(
     env: programEnvironment({ env: spec.env, path, home, mesh: spec.mesh, meshTier: report.meshTier, own }),
     workingDirectory: directory,
     toolPath,
-    sandbox: surroundings.sandbox({ slot, directory, dnsAddress }),
+    sandbox: surroundings.sandbox({ slot, directory, dnsAddress, ffi: true }),
     controlGroups: group.directories,
     // Without a user of its own the limit would count the operator's processes.
     maxProcesses: surroundings.countsProcesses ? limits.maxProcesses : undefined,

@@ -180,7 +180,7 @@ export function running(word: string): number {
 export async function until<T>(
   ask: () => Promise<T> | T,
   what: string,
-  deadlineMs = 15_000,
+  deadlineMs = 30_000,
 ): Promise<Exclude<T, false | undefined>> {
   const end = performance.now() + deadlineMs;
   for (;;) {

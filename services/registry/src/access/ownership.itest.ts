@@ -11,7 +11,7 @@ import {
   operator,
   refused,
   workload,
-} from "./testing/access-scene.ts";
+} from "../testing/access-scene.ts";
 
 afterEach(clearScene);
 

@@ -1,6 +1,6 @@
 import type { policy } from "@hms/contracts";
 import { afterEach, describe, expect, test } from "vitest";
-import { clearScene, openRegistry, refused } from "./testing/access-scene.ts";
+import { clearScene, openRegistry, refused } from "../testing/access-scene.ts";
 
 afterEach(clearScene);
 

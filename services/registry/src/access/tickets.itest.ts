@@ -15,7 +15,7 @@ import {
   operator,
   refused,
   scene,
-} from "./testing/access-scene.ts";
+} from "../testing/access-scene.ts";
 
 const { SYNCED, REVOKED } = registry.WatchEventKind;
 const { METADATA, REQUEST } = ffiOptions.AuditLevel;

@@ -4,7 +4,7 @@ import { policy, registry } from "@hms/contracts";
 import { type AuditEvent, type Credentials, Kernel, type Principal } from "@hms/kernel";
 import { openTestDatabase } from "@hms/testkit";
 import { createTicketIdentity, RevocationList, ticketAudience } from "@hms/tickets";
-import { createRegistryService, type RegistryTables, registryMigrations } from "../../index.ts";
+import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";
 
 /** Owns what one test opens. */
 export const scene = { stack: new AsyncDisposableStack() };

@@ -1,0 +1,94 @@
+import type { InstancePaths } from "@hms/config";
+import { componentPrincipal, type IdentitySource, type Policy } from "@hms/kernel";
+import {
+  createLocalPolicy,
+  createPeerPrincipals,
+  createTokenIdentity,
+  createWorkloadTokens,
+  ensureToken,
+  type KeyFile,
+  openKeyFile,
+  type WorkloadTokens,
+} from "@hms/local-access";
+import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/policies";
+import type { Logger } from "@hms/telemetry";
+import { TakenAway } from "./taken-away.ts";
+
+/** Who callers are and what they may do. */
+export interface ServerAccess {
+  /** At the operator's socket and on the network. */
+  identity: IdentitySource;
+  /** At the socket for deployed services, where no token of the operator's or of a component is good. */
+  replicaIdentity: IdentitySource;
+  policy: Policy;
+  book: PolicyBook;
+  keys: KeyFile;
+  workloads: WorkloadTokens;
+  takenAway: TakenAway;
+}
+
+/** What each part of the platform may do. */
+const COMPONENTS = {
+  dataplane: ["mesh:read", "mesh:report"],
+  "hms.sys.deployment": ["mesh:read", "mesh:write"],
+  server: ["registry:register"],
+};
+
+/** What every known person, program and deployed service may do with the platform; services look closer. */
+const EVERYBODY = [
+  "registry:read",
+  "registry:register",
+  "operations:start",
+  "operations:read",
+  "operations:cancel",
+  "events:publish",
+  "events:subscribe",
+];
+
+/** The platform's own methods go by what is granted here, users' methods by access policies. */
+function serverPolicy(book: PolicyBook): Policy {
+  const own = createLocalPolicy(COMPONENTS, { service: EVERYBODY, user: EVERYBODY });
+  const users = createAccessPolicy(book);
+  return {
+    decide: (question) => (question.method.environment === undefined ? own : users).decide(question),
+  };
+}
+
+/** Opens the tokens, keys and policies of an installation and follows their files. */
+export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerAccess {
+  const takenAway = new TakenAway();
+  const book = new PolicyBook();
+  const policies = openPolicyFile({
+    path: paths.policyFile,
+    book,
+    onChange(count, services) {
+      log.info("the policy file has changed and is in force", { count });
+      takenAway.services(services);
+    },
+    onFailure: (error) => log.error("the policy file is not used; the policies read last stay in force", { error }),
+  });
+  const keys = openKeyFile({
+    path: paths.keyFile,
+    onChange(count, reduced) {
+      log.info("the key file has changed and is in force", { count });
+      takenAway.principals(reduced);
+    },
+    onFailure: (error) => log.error("the key file is not used; the keys read last stay good", { error }),
+  });
+  for (const file of [policies, keys]) stack.use(file);
+  const workloads = createWorkloadTokens(ensureToken(paths.workloadKey));
+  const own = [
+    [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
+    [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
+  ] as const;
+  const sources = [workloads, keys];
+  return {
+    identity: createTokenIdentity(own, { sources, peers: createPeerPrincipals(paths.instance) }),
+    replicaIdentity: createTokenIdentity([], { sources }),
+    policy: serverPolicy(book),
+    book,
+    keys,
+    workloads,
+    takenAway,
+  };
+}

@@ -1,0 +1,31 @@
+import type { RegistryServiceHandle } from "@hms/service-registry";
+
+type Revoker = Pick<RegistryServiceHandle, "takeAway" | "revokePrincipal">;
+
+/** Passes on what access files take away to the registry, which revokes tickets; keeps it until there is one. */
+export class TakenAway {
+  #revoker: Revoker | undefined;
+  #waiting: ((revoker: Revoker) => void)[] = [];
+
+  /** Passes on what came so far, and from now on everything at once. */
+  connect(revoker: Revoker): void {
+    this.#revoker = revoker;
+    for (const tell of this.#waiting) tell(revoker);
+    this.#waiting = [];
+  }
+
+  /** Somebody may call less of these services, given as patterns of ids. */
+  services(patterns: readonly string[]): void {
+    if (patterns.length > 0) this.#tell((revoker) => revoker.takeAway(patterns));
+  }
+
+  /** These principals are gone or stand for less ("user:anna"). */
+  principals(names: readonly string[]): void {
+    for (const name of names) this.#tell((revoker) => revoker.revokePrincipal(name));
+  }
+
+  #tell(act: (revoker: Revoker) => void): void {
+    if (this.#revoker) act(this.#revoker);
+    else this.#waiting.push(act);
+  }
+}

@@ -1,0 +1,10 @@
+export { type CloudEvent, cloudEventProblems } from "./cloud-event.ts";
+export { cloudEventFromJson, cloudEventsFromJson, cloudEventToJson } from "./cloud-event-json.ts";
+export { contractEvent, contractId, contractMessage } from "./contract-event.ts";
+export type { Delivery, EventHandler } from "./delivery.ts";
+export { type EventLog, type EventLogOptions, openEventLog, type Subscription } from "./event-log.ts";
+export type { DeadLetter, GroupHandle, GroupStatus } from "./group-handle.ts";
+export { type InboxHandler, type InboxOptions, inboxHandler } from "./inbox.ts";
+export { createEvent, type NewEvent } from "./new-event.ts";
+export { type Outbox, type OutboxOptions, openOutbox, outboxTables, type PublishOptions } from "./outbox.ts";
+export type { StartFrom, SubscribeOptions } from "./subscription-options.ts";

@@ -1,0 +1,211 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ChangeSignal, HmsError } from "@hms/kernel";
+import { retryWhileUnavailable } from "@hms/postgres";
+import { CoalescedTask } from "./coalesced-task.ts";
+import type { Consumer, GroupParts } from "./consumer.ts";
+import { deliver, type Outcome } from "./delivery.ts";
+import type { LogRow } from "./event-row.ts";
+import { PageSize } from "./page-size.ts";
+import { behindRetention } from "./relay.ts";
+import { Slots } from "./slots.ts";
+import { backoffAfter } from "./subscription-options.ts";
+
+const SAVE_INTERVAL_MS = 10;
+const POLL_MS = 250;
+const REDRIVE_POLL_MS = 2000;
+const SCAN = 5000;
+const STORE_DEADLINE_MS = 30_000;
+
+/** An event under a lease of its own. */
+interface Leased {
+  row: LogRow;
+  attempts: number;
+  error: string;
+}
+
+/**
+ * Delivers events side by side, each under a lease of its own: new ones of a group without order (`fresh`), and in every
+ * group those whose lease ran out, whose back-off is over, or that were sent again from the dead letters.
+ */
+export class LeaseLane implements Consumer {
+  readonly #parts: GroupParts;
+  readonly #fresh: boolean;
+  readonly #slots: Slots;
+  readonly #wakes = new ChangeSignal();
+  readonly #end = new AbortController();
+  readonly #pageSize = new PageSize();
+  readonly #saving: CoalescedTask;
+  readonly #running = new Set<Promise<void>>();
+  #waiting: Leased[] = [];
+  #done: { position: number; attempts: number }[] = [];
+  #scannedTo = -1;
+  #againAt = 0;
+  #isHalted = false;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(parts: GroupParts, { fresh }: { fresh: boolean }) {
+    this.#parts = parts;
+    this.#fresh = fresh;
+    this.#slots = new Slots(fresh ? parts.settings.concurrency : 1);
+    this.#saving = new CoalescedTask(() => this.#save(), SAVE_INTERVAL_MS);
+  }
+
+  /** Begins to deliver. */
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  refresh(): void {
+    this.#scannedTo = -1;
+    this.#againAt = 0;
+    this.#isHalted = false;
+    this.#wakes.notify();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#end;
+    while (!signal.aborted) {
+      try {
+        const found = await this.#fetch();
+        this.#begin();
+        if (found === 0) await this.#idle(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = HmsError.from(error);
+        if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
+        await delay(100, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  /** Waits for the log to grow, a handler to end, a lease to be due, or a refresh. */
+  async #idle(signal: AbortSignal): Promise<void> {
+    const { head } = this.#parts;
+    const waitMs = Math.max(0, this.#againAt - performance.now());
+    const either = new AbortController();
+    const both = AbortSignal.any([signal, either.signal]);
+    const ignore = () => {};
+    const waits = [this.#wakes.next(both, waitMs).catch(ignore)];
+    if (this.#fresh && this.#slots.free > 0) waits.push(head.beyond(this.#scannedTo, both, waitMs).catch(ignore));
+    await Promise.race(waits);
+    either.abort();
+  }
+
+  async #fetch(): Promise<number> {
+    const again = await this.#fetchAgain();
+    return again + (this.#fresh && !this.#isHalted ? await this.#fetchNext() : 0);
+  }
+
+  async #fetchAgain(): Promise<number> {
+    const { store, settings } = this.#parts;
+    if (performance.now() < this.#againAt) return 0;
+    // Only for handlers that are free: an event that ends the process should take few others' attempts with it.
+    const free = this.#slots.free - this.#waiting.length;
+    if (free <= 0) return 0;
+    const leases = await store.leaseAgain(free, settings.ackWaitMs);
+    if (leases.length < free) this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
+    for (const { attempts, error, ...row } of leases) this.#waiting.push({ row, attempts, error });
+    return leases.length;
+  }
+
+  async #fetchNext(): Promise<number> {
+    const { store, head, settings } = this.#parts;
+    const room = settings.concurrency - this.#waiting.length;
+    const target = head.position;
+    if (room <= 0 || this.#scannedTo >= target) return 0;
+    const limits = { rows: Math.min(room, this.#pageSize.rows), scan: SCAN, ackWaitMs: settings.ackWaitMs };
+    try {
+      const { rows, cursor } = await store.leaseNext(target, limits);
+      this.#pageSize.learn(rows);
+      if (rows.length < limits.rows && cursor + SCAN >= target) this.#scannedTo = target;
+      for (const row of rows) this.#waiting.push({ row, attempts: 1, error: "" });
+      // Nothing found is no reason to rest while there is more to look through.
+      return rows.length === 0 && this.#scannedTo < target ? 1 : rows.length;
+    } catch (error) {
+      return await this.#haltIfBehind(error);
+    }
+  }
+
+  async #haltIfBehind(error: unknown): Promise<number> {
+    const failure = HmsError.from(error);
+    if (failure.details.metadata?.sqlstate !== "HMS01") throw failure;
+    this.#isHalted = true;
+    const { group, settings, failed, store } = this.#parts;
+    const { from, to } = await store.gap();
+    failed(behindRetention({ environment: settings.environment, name: group, from, to }));
+    return 0;
+  }
+
+  #begin(): void {
+    while (this.#waiting.length > 0 && !this.#end.signal.aborted && this.#slots.tryTake()) {
+      const leased = this.#waiting.shift() as Leased;
+      const run = this.#deliver(leased).finally(() => {
+        this.#running.delete(run);
+        this.#slots.release();
+        this.#begin();
+        this.#wakes.notify();
+      });
+      this.#running.add(run);
+    }
+  }
+
+  async #deliver({ row, attempts, error }: Leased): Promise<void> {
+    const { settings, delivery } = this.#parts;
+    // Handed out so often that its last answers never came: whoever had it died or overslept.
+    const outcome: Outcome =
+      attempts > settings.maxDeliver
+        ? { kind: "term", error: error || "Handed out again and again without an answer." }
+        : await deliver(row, attempts, delivery);
+    try {
+      await retryWhileUnavailable(() => this.#settle(row.position, attempts, outcome), { deadlineMs: STORE_DEADLINE_MS });
+    } catch (failure) {
+      // The lease runs out and the event comes again.
+      this.#parts.failed(HmsError.from(failure));
+    }
+  }
+
+  async #settle(position: number, attempts: number, outcome: Outcome): Promise<void> {
+    const { store, settings } = this.#parts;
+    if (outcome.kind === "abandoned") return;
+    if (outcome.kind === "ack") {
+      this.#done.push({ position, attempts });
+      this.#saving.request();
+      return;
+    }
+    const burial = { position, attempts, error: outcome.error };
+    if (outcome.kind === "term" || attempts >= settings.maxDeliver) return await store.buryOfLease(burial);
+    const delayMs = outcome.delayMs ?? backoffAfter(settings.backoffMs, attempts);
+    await store.postponeLease(burial, delayMs);
+    this.#againAt = Math.min(this.#againAt, performance.now() + delayMs);
+    this.#wakes.notify();
+  }
+
+  async #save(): Promise<void> {
+    const done = this.#done;
+    if (done.length === 0) return;
+    this.#done = [];
+    try {
+      await this.#parts.store.endLeases(done);
+    } catch (error) {
+      this.#done = [...done, ...this.#done];
+      // Asked for again by itself while the database is away.
+      setTimeout(() => this.#saving.request(), POLL_MS).unref();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const { store } = this.#parts;
+    this.#end.abort();
+    this.#wakes.notify();
+    await this.#loop;
+    await Promise.all(this.#running);
+    await this.#saving[Symbol.asyncDispose]();
+    await this.#save().catch(() => {});
+    // What nobody has begun is free at once for the others.
+    for (const { row, attempts, error } of this.#waiting) {
+      await store.postponeLease({ position: row.position, attempts, error }, 0, true).catch(() => {});
+    }
+    this.#waiting = [];
+  }
+}

@@ -1,0 +1,62 @@
+import { writeSync } from "node:fs";
+import type { InstancePaths } from "@hms/config";
+import { connectionSource, openServiceDatabase } from "@hms/postgres";
+import { openEventLog, openOutbox, outboxTables, type CloudEvent } from "../index.ts";
+
+/** What a process of the crash tests does until it is killed. */
+export interface CrashOrder {
+  paths: InstancePaths;
+  role: "publisher" | "relay" | "consumer" | "worker";
+  /** The service's migrations folder. */
+  migrations: string;
+  /** The first number to publish, by key. */
+  next: Record<string, number>;
+  leaseMs: number;
+}
+
+/** How the consumers of the crash tests subscribe: one group for each ordering. */
+export const crashGroups = { consumer: "key", worker: "none" } as const;
+
+/** One line to the test, whole or not at all, before anything else happens. */
+function say(...words: (string | number)[]): void {
+  writeSync(1, `${words.join(" ")}\n`);
+}
+
+const now = () => process.hrtime.bigint().toString();
+
+async function publish(order: CrashOrder, outbox: Awaited<ReturnType<typeof openOutbox>>): Promise<void> {
+  const keyed = async ([key, first]: [string, number]) => {
+    for (let n = first; ; n += 1) {
+      const event: CloudEvent = {
+        specversion: "1.0",
+        id: `${key}-${n}`,
+        source: "/crash",
+        type: "crash.test",
+        partitionkey: key,
+        data: { n },
+      };
+      await outbox.publish([event]);
+      say("ack", key, n);
+    }
+  };
+  await Promise.all(Object.entries(order.next).map(keyed));
+}
+
+// The test's end is ours, however it ends.
+process.stdin.resume().on("close", () => process.exit());
+const order = JSON.parse(process.argv[2] ?? "{}") as CrashOrder;
+const { role, leaseMs } = order;
+const source = connectionSource(order.paths);
+const onFailure = (failure: Error) => say("failure", JSON.stringify(`${role}: ${failure.message}`));
+const log = await openEventLog({ source, relay: role === "relay", onFailure, deadlineMs: 60_000 });
+say("ready");
+if (role === "publisher") {
+  const migrations = new URL(order.migrations);
+  const database = await openServiceDatabase({ source, service: "crash", migrations, components: [outboxTables], deadlineMs: 60_000 });
+  await publish(order, await openOutbox({ log, database }));
+} else if (role !== "relay") {
+  const options = { topics: ["crash.**"], group: `crash-${role}`, from: "start", leaseMs, ackWaitMs: 2000, maxDeliver: 20 } as const;
+  await log.subscribe({ ...options, ordering: crashGroups[role] }, (event, { attempt }) => {
+    say("got", event.partitionkey ?? "", (event.data as { n: number }).n, event.hmsposition ?? "", attempt, now());
+  });
+}

@@ -1,0 +1,121 @@
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { resolveInstance } from "@hms/config";
+import { policy, registry } from "@hms/contracts";
+import { createClient } from "@hms/kernel";
+import { connectSocket } from "@hms/wire";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Platform, startPlatform } from "./platform.ts";
+import type { Attempts } from "./replica-caller.ts";
+
+const OWNED = "hms.test.owned";
+
+let platform: Platform;
+let attempts: Attempts;
+let stack = new AsyncDisposableStack();
+
+/** The caller as one file: a replica sees nothing of the checkout. */
+async function bundle(): Promise<string> {
+  const build = await rolldown({ input: join(import.meta.dirname, "replica-caller.ts"), platform: "node" });
+  const { output } = await build.generate({ format: "esm", codeSplitting: false });
+  await build.close();
+  return output[0].code;
+}
+
+function operatorTransport() {
+  const config = join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance);
+  const token = readFileSync(join(config, "operator.token"), "utf8").trim();
+  const { kernelSocket } = resolveInstance({ instance: platform.instance, data: platform.data });
+  return { token, transport: stack.use(connectSocket({ path: kernelSocket, token })) };
+}
+
+beforeAll(async () => {
+  platform = await startPlatform();
+  const { token, transport } = operatorTransport();
+  const operator = createClient(registry.RegistryService, transport);
+  await operator.register({ serviceId: OWNED, version: "v1", instanceId: "o", address: "http://127.0.0.1:1" });
+  const manifest = `name: caller-svc
+version: "1"
+run:
+  command: exec node caller.mjs
+env:
+  OPERATOR_TOKEN: "${token}"
+  OWNED_ID: ${OWNED}
+routes:
+  - path: /caller
+scaling:
+  min: 1
+  max: 1
+`;
+  const file = platform.service("caller-svc", manifest, { "caller.mjs": await bundle() });
+  expect(await platform.cli("deploy", file)).toMatchObject({ code: 0 });
+  attempts = (await (await fetch(platform.url("/caller"))).json()) as Attempts;
+}, 120_000);
+
+afterAll(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+  await platform?.[Symbol.asyncDispose]();
+}, 60_000);
+
+describe("a deployed service with its token", () => {
+  test("registers and looks up", () => {
+    expect(attempts).toMatchObject({ register: "OK", "look up": "OK" });
+  });
+
+  test("registers neither what is the platform's, nor another's, nor elsewhere", () => {
+    const reserved = Object.entries(attempts).filter(([name]) => name.startsWith("register hms."));
+    expect(reserved).toHaveLength(6);
+    for (const [, end] of reserved) expect(end).toBe("PERMISSION_DENIED SERVICE_ID_RESERVED");
+    expect(attempts).toMatchObject({
+      "register elsewhere": "PERMISSION_DENIED OTHER_ENVIRONMENT",
+      "register another's": "PERMISSION_DENIED SERVICE_ID_OWNED",
+      "unregister another's": "PERMISSION_DENIED SERVICE_ID_OWNED",
+      "report another's calls": "PERMISSION_DENIED SERVICE_ID_OWNED",
+    });
+  });
+
+  test("may do nothing else with the platform", () => {
+    const others = Object.entries(attempts).filter(([name]) => /^(Deployment|Mesh|Policy)Service\//.test(name));
+    expect(others.length).toBeGreaterThan(20);
+    expect(others.filter(([, end]) => end !== "PERMISSION_DENIED")).toEqual([]);
+    expect(attempts["RegistryService/RegisterForeign"]).toBe("PERMISSION_DENIED");
+    expect(attempts["RegistryService/List"]).toBe("OK");
+  });
+
+  test("is nobody without its token, and the operator's token is worth nothing there", () => {
+    expect(attempts).toMatchObject({
+      "look up as nobody": "UNAUTHENTICATED",
+      "look up as operator": "UNAUTHENTICATED",
+      "look up as forger": "UNAUTHENTICATED",
+    });
+  });
+
+  test("reaches the platform's door and a place for its own socket, and nothing beside", async () => {
+    expect(attempts["the operator's socket"]).toBe("false");
+    expect(attempts["a file beside the socket"]).not.toBe("OK");
+    expect(attempts["removing the socket"]).not.toBe("OK");
+    expect(attempts["listening among the services"]).toBe("OK");
+    const socket = connect(join(platform.data, "ffi/services/caller.sock"));
+    expect(await text(socket)).toBe("hello");
+  });
+});
+
+test("the operator gets a ticket for it, others what a policy gives them", async () => {
+  const { transport } = operatorTransport();
+  const { service, tickets } = await createClient(registry.RegistryService, transport).lookup({
+    serviceId: "hms.test.caller",
+  });
+  expect(service?.instances).toHaveLength(1);
+  expect(tickets).toHaveLength(1);
+  const { allowed, reason } = await createClient(policy.PolicyService, transport).explainAccess({
+    principal: "service:default/caller-svc",
+    roles: ["service"],
+    serviceId: "hms.test.caller",
+    method: "Anything",
+  });
+  expect([allowed, reason]).toEqual([false, expect.stringContaining("no policy allows anybody")]);
+});
