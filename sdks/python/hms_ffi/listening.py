@@ -15,8 +15,8 @@ from .errors import AlreadyExistsError, ValidationError
 _MOST_BYTES = 107
 
 
-def listen_unix(path: str) -> Tuple[socket.socket, str]:
-    """A listening socket file of mode 0600 in a folder of mode 0700 (if it has to be made). Raises AlreadyExistsError
+def listen_unix(path: str, mode: int = 0o600) -> Tuple[socket.socket, str]:
+    """A listening socket file in a folder of mode 0700 (if it has to be made). Raises AlreadyExistsError
     if somebody answers there, ValidationError if the path is too long. A dead file is replaced."""
     path = os.path.abspath(path)
     if len(path.encode()) > _MOST_BYTES - 6:
@@ -24,13 +24,13 @@ def listen_unix(path: str) -> Tuple[socket.socket, str]:
             f"{path} is too long for a socket ({_MOST_BYTES - 6} bytes): choose a shorter HMS_FFI_SERVICE_DIR."
         )
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    made = f"{path}.{os.getpid() % 10000:x}"
+    made = f"{path}.{os.getpid() % 0x10000:x}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(made)
         sock.bind(made)
-        os.chmod(made, 0o600)
+        os.chmod(made, mode)
         sock.listen(512)
         _take_name(made, path)
     except BaseException:

@@ -97,11 +97,17 @@ class ServiceServer:
     def _listen(self) -> Tuple[socket.socket, str]:
         if self._wanted is not None:
             parsed = parse_address(self._wanted) if not self._wanted.endswith(":0") else None
-            return listen_unix(parsed.path) if parsed and parsed.path else listen_tcp(self._wanted)
+            return listen_unix(parsed.path, self._mode) if parsed and parsed.path else listen_tcp(self._wanted)
         if self._settings.service_dir is not None:
-            name = f"{self.definitions[0].service_id}.{self.instance_id}.sock"
-            return listen_unix(os.path.join(self._settings.service_dir, name))
+            last = self.definitions[0].service_id.rsplit(".", 1)[-1]
+            name = f"{last[:24]}-{uuid.uuid4().hex[:8]}.sock"
+            return listen_unix(os.path.join(self._settings.service_dir, name), self._mode)
         return listen_tcp("tcp://127.0.0.1:0")
+
+    @property
+    def _mode(self) -> int:
+        """Callers may be other users of the machine, as deployed services are, where they need tickets."""
+        return 0o666 if self._register or self._gate is not None else 0o600
 
     @property
     def labels(self) -> Mapping[str, str]:

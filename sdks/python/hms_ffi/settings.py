@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
-
-class ConfigurationError(ValueError):
-    """Settings that cannot be used; says where they stand and what to write instead."""
+from .small_yaml import ConfigurationError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Settings:
     socket: Optional[str] = None
     #: Who we are to the registry, `HMS_FFI_TOKEN`.
     token: Optional[str] = None
-    #: Where services make their sockets, `HMS_FFI_SERVICE_DIR`; None: tcp on loopback.
+    #: Where services make their sockets, `HMS_FFI_SERVICE_DIR`; default: the folder "services" beside the registry's
+    #: socket; None: tcp on loopback.
     service_dir: Optional[str] = None
     #: `HMS_ENVIRONMENT`; empty: the registry's default.
     environment: str = ""
@@ -54,23 +54,53 @@ _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def load_settings(environ: Optional[Mapping[str, str]] = None) -> Settings:
-    """Reads `HMS_FFI_CONFIG_PATH`, then the variables, which win. Raises ConfigurationError with all problems."""
+    """Reads `HMS_FFI_CONFIG_PATH`, then the variables, which win. Where nothing says where the registry is, it is that of
+    this user's own installation on this machine. Raises ConfigurationError with all problems."""
     env = os.environ if environ is None else environ
     path = env.get("HMS_FFI_CONFIG_PATH")
     values = _from_file(path) if path else {}
-    url = env.get("HMS_FFI_REGISTRY_URL") or values.pop("url", None)
-    values.pop("url", None)
-    if url and not env.get("HMS_FFI_SOCKET"):
-        values["socket"] = _socket_of(url)
-    for name, key in (
-        ("HMS_FFI_SOCKET", "socket"),
-        ("HMS_FFI_TOKEN", "token"),
-        ("HMS_FFI_SERVICE_DIR", "service_dir"),
-        ("HMS_ENVIRONMENT", "environment"),
-    ):
+    file_url = values.pop("url", None)
+    url = env.get("HMS_FFI_REGISTRY_URL") or ("" if env.get("HMS_FFI_SOCKET") else file_url)
+    for name, key in _VARIABLES:
         if env.get(name):
             values[key] = env[name]
+    if url:
+        values["socket"] = _socket_of(url)
+    if "socket" not in values:
+        values = {**_own_installation(env), **values}
+    if "service_dir" not in values and "socket" in values:
+        beside = os.path.join(os.path.dirname(values["socket"]), "services")
+        if os.path.isdir(beside):
+            values["service_dir"] = beside
     return Settings(**values)
+
+
+_VARIABLES = (
+    ("HMS_FFI_SOCKET", "socket"),
+    ("HMS_FFI_TOKEN", "token"),
+    ("HMS_FFI_SERVICE_DIR", "service_dir"),
+    ("HMS_ENVIRONMENT", "environment"),
+)
+
+
+def _own_installation(env: Mapping[str, str]) -> Dict[str, Any]:
+    """The socket and token of the installation that this user has started, if there is one."""
+    name = env.get("HMS_INSTANCE") or "default"
+    home = env.get("HOME") or os.path.expanduser("~")
+    state = env.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    config = env.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    data = env.get("HMS_DATA") or os.path.join(state, "hms-sys", name)
+    path = os.path.join(data, "run", "kernel.sock")
+    if not os.path.exists(path):
+        return {}
+    found: Dict[str, Any] = {"socket": path}
+    services = os.path.join(data, "ffi", "services")
+    if os.path.isdir(services):
+        found["service_dir"] = services
+    # Without the token it is another user's installation: its socket will say that we may not open it.
+    with contextlib.suppress(OSError), open(os.path.join(config, "hms-sys", name, "operator.token")) as file:
+        found["token"] = file.read().strip()
+    return found
 
 
 def _socket_of(url: str) -> str:
@@ -146,71 +176,3 @@ def _leaf(name: str, meaning: str, value: Any, values: Dict[str, Any], problems:
             problems.append(f'"{name}" is "{text}"; write auto or local_socket.')
     else:
         values[meaning] = text
-
-
-_LINE = re.compile(r"(?P<indent> *)(?:(?P<item>- )?(?P<key>[A-Za-z_][\w-]*):(?: +(?P<value>.*))?|- (?P<scalar>.*))")
-
-
-def read_yaml(text: str, path: str = "the text") -> Any:
-    """Reads the subset of YAML that this configuration needs: mappings by indentation with spaces, lists of texts, one
-    value a line, comments. Anything else is refused. Raises ConfigurationError with the line."""
-    root: Dict[str, Any] = {}
-    stack: List[Tuple[int, Any, Optional[Tuple[Dict[str, Any], str]]]] = [(-1, root, None)]
-    for at, raw in enumerate(text.splitlines(), 1):
-        line = _uncommented(raw).rstrip()
-        if not line or line == "---":
-            continue
-        found = _LINE.fullmatch(line)
-        if not found or found.group("item"):
-            raise ConfigurationError(f'{path}, line {at}: only "key: value", "key:" and "- value" are read here.')
-        indent = len(found.group("indent"))
-        scalar = found.group("scalar")
-        # A list may stand as deep as the key it belongs to.
-        while stack[-1][0] >= indent and not (scalar is not None and stack[-1][0] == indent and stack[-1][2]):
-            stack.pop()
-        depth, holder, place = stack[-1]
-        if scalar is not None:
-            if place is None or (isinstance(holder, dict) and holder):
-                raise ConfigurationError(f"{path}, line {at}: a list needs a key of its own above it.")
-            if isinstance(holder, dict):
-                holder = place[0][place[1]] = []
-                stack[-1] = (depth, holder, place)
-            holder.append(_scalar(scalar, path, at))
-            continue
-        if not isinstance(holder, dict):
-            raise ConfigurationError(f"{path}, line {at}: a list and keys cannot be mixed.")
-        key, value = found.group("key"), found.group("value")
-        if key in holder:
-            raise ConfigurationError(f'{path}, line {at}: "{key}" is given twice.')
-        if value:
-            holder[key] = _scalar(value, path, at)
-        else:
-            child: Dict[str, Any] = {}
-            holder[key] = child
-            stack.append((indent, child, (holder, key)))
-    return root
-
-
-def _uncommented(line: str) -> str:
-    quote = ""
-    for at, letter in enumerate(line):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "\"'":
-            quote = letter
-        elif letter == "#" and (at == 0 or line[at - 1].isspace()):
-            return line[:at]
-    return line
-
-
-def _scalar(text: str, path: str, at: int) -> Any:
-    text = text.strip()
-    if text[:1] in "\"'":
-        if len(text) < 2 or text[-1] != text[0]:
-            raise ConfigurationError(f"{path}, line {at}: the quotation mark is not closed.")
-        return text[1:-1]
-    if text[:1] in "[{&*!|>%@`":
-        raise ConfigurationError(f'{path}, line {at}: "{text[:1]}" begins something that is not read here; quote it.')
-    if text in ("true", "false"):
-        return text == "true"
-    return text

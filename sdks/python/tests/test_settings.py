@@ -4,7 +4,8 @@ import os
 import tempfile
 import unittest
 
-from hms_ffi.settings import ConfigurationError, Settings, load_settings, read_yaml
+from hms_ffi.settings import Settings, load_settings
+from hms_ffi.small_yaml import ConfigurationError, read_yaml
 
 SEED = """\
 # HMS-FFI configuration
@@ -77,6 +78,24 @@ class ConfigurationFiles(unittest.TestCase):
         for wrong in ("a: [1]", "a: &x 1", "a: |", "\ta: 1", "a", "- a", "a: 1\na: 2", 'a: "open', "a:\n  - 1\n  b: 2"):
             with self.subTest(wrong), self.assertRaisesRegex(ConfigurationError, "line"):
                 read_yaml(wrong)
+
+    def test_are_not_needed_beside_the_users_own_installation(self) -> None:
+        with tempfile.TemporaryDirectory() as home:
+            data, keys = os.path.join(home, "d"), os.path.join(home, "c", "hms-sys", "blue")
+            for folder in (os.path.join(data, "run"), os.path.join(data, "ffi", "services"), keys):
+                os.makedirs(folder)
+            for path, text in (
+                (os.path.join(data, "run", "kernel.sock"), ""),
+                (os.path.join(keys, "operator.token"), "t\n"),
+            ):
+                with open(path, "w") as file:
+                    file.write(text)
+            env = {"HMS_INSTANCE": "blue", "HMS_DATA": data, "XDG_CONFIG_HOME": os.path.join(home, "c")}
+            self.assertEqual(
+                Settings(socket=f"{data}/run/kernel.sock", token="t", service_dir=f"{data}/ffi/services"),
+                load_settings(env),
+            )
+            self.assertEqual("/k.sock", load_settings({**env, "HMS_FFI_SOCKET": "/k.sock"}).socket)
 
     def test_that_are_not_there_are_named(self) -> None:
         with self.assertRaisesRegex(ConfigurationError, "/nowhere.yml"):
