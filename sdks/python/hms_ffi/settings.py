@@ -54,8 +54,8 @@ _UNITS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def load_settings(environ: Optional[Mapping[str, str]] = None) -> Settings:
-    """Reads `HMS_FFI_CONFIG_PATH`, then the variables, which win. Where nothing says where the registry is, it is that of
-    this user's own installation on this machine. Raises ConfigurationError with all problems."""
+    """Reads `HMS_FFI_CONFIG_PATH`, then the variables, which win. Where nothing says where the registry is, it is that
+    of this user's own installation on this machine. Raises ConfigurationError with all problems."""
     env = os.environ if environ is None else environ
     path = env.get("HMS_FFI_CONFIG_PATH")
     values = _from_file(path) if path else {}
