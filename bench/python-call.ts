@@ -30,7 +30,8 @@ interface Contender {
   answers: AsyncIterator<string>;
 }
 
-const can = (python: string, what: string) => spawnSync(python, ["-c", `import ${what}`], { stdio: "ignore" }).status === 0;
+const can = (python: string, what: string) =>
+  spawnSync(python, ["-c", `import ${what}`], { stdio: "ignore" }).status === 0;
 
 /** A Python with grpcio: HMS_BENCH_PYTHON, the one of the path, or a new environment made by pip; else none. */
 function pythonWithRival(folder: string): string | undefined {
@@ -51,7 +52,10 @@ function contract(): Uint8Array {
     files.set(file.name, file);
   };
   add(LOOKUP.parent.file);
-  return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, { file: [...files.values()].map(({ proto }) => proto) }));
+  return toBinary(
+    FileDescriptorSetSchema,
+    create(FileDescriptorSetSchema, { file: [...files.values()].map(({ proto }) => proto) }),
+  );
 }
 
 async function start(name: Name, python: string, folder: string): Promise<Contender> {
@@ -71,6 +75,15 @@ async function round({ client, answers }: Contender, seconds: number): Promise<R
   return JSON.parse((await answers.next()).value) as Round;
 }
 
+async function compete(contenders: Contender[], quick: boolean): Promise<Map<Name, Round[]>> {
+  const rounds = new Map<Name, Round[]>(contenders.map(({ name }) => [name, []]));
+  for (const each of contenders) await round(each, quick ? 0.5 : 2);
+  for (let n = 0; n < (quick ? 5 : 9); n += 1) {
+    for (const each of contenders) rounds.get(each.name)?.push(await round(each, quick ? 1 : 2));
+  }
+  return rounds;
+}
+
 const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 const rounded = (value: number) => Number(value.toPrecision(4));
 
@@ -86,12 +99,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
     const rival = pythonWithRival(folder);
     const names: Name[] = rival === undefined ? ["hms_json"] : ["hms", "hms_json", "grpcio"];
     for (const name of names) contenders.push(await start(name, rival ?? "python3", folder));
-    const rounds = new Map<Name, Round[]>(names.map((name) => [name, []]));
-    for (const each of contenders) await round(each, quick ? 0.5 : 2);
-    for (let n = 0; n < (quick ? 5 : 9); n += 1) {
-      for (const each of contenders) rounds.get(each.name)?.push(await round(each, quick ? 1 : 2));
-    }
-    return report(rounds, rival);
+    return report(await compete(contenders, quick), rival);
   } finally {
     for (const { server, client } of contenders) {
       client.stdin.end();
@@ -117,6 +125,10 @@ function report(rounds: Map<Name, Round[]>, rival: string | undefined): BenchRes
     ratios.python_json_p50_vs_grpcio = rounded((p50.get("hms_json") ?? Number.NaN) / theirs);
   }
   const said = spawnSync(rival ?? "python3", ["--version"], { encoding: "utf8" }).stdout.trim();
-  const versions = { node: process.version, python: said, grpcio: rival === undefined ? "not installed: left out" : GRPCIO.join(" ") };
+  const versions = {
+    node: process.version,
+    python: said,
+    grpcio: rival === undefined ? "not installed: left out" : GRPCIO.join(" "),
+  };
   return { figures, ratios, versions };
 }

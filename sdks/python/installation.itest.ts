@@ -24,7 +24,11 @@ let service: ChildProcess | undefined;
 const env = () => ({ ...platform.env, PYTHONPATH: folder });
 
 function run(file: string) {
-  const { status, stdout, stderr } = spawnSync(python, [join(work, file)], { env: env(), encoding: "utf8", timeout: 30_000 });
+  const { status, stdout, stderr } = spawnSync(python, [join(work, file)], {
+    env: env(),
+    encoding: "utf8",
+    timeout: 30_000,
+  });
   return { status, stdout, stderr };
 }
 
@@ -44,10 +48,14 @@ afterAll(async () => {
 /** Starts the README's service and waits until it is registered. */
 async function serve(): Promise<ChildProcess> {
   const watcher = 'import logging; logging.basicConfig(level="INFO"); ';
-  const started = spawn(python, ["-c", `${watcher}exec(open(${JSON.stringify(join(work, "transactions.py"))}).read())`], {
-    env: env(),
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  const started = spawn(
+    python,
+    ["-c", `${watcher}exec(open(${JSON.stringify(join(work, "transactions.py"))}).read())`],
+    {
+      env: env(),
+      stdio: ["ignore", "ignore", "pipe"],
+    },
+  );
   await new Promise<void>((resolve, reject) => {
     let said = "";
     started.stderr?.on("data", (text) => {

@@ -14,7 +14,11 @@ describe.skipIf(!installed)("the Python SDK", () => {
   });
 
   test("needs nothing but the standard library", () => {
-    const { status, stderr } = run("-S", "-c", "import hms_ffi.client, hms_ffi.service, hms_ffi.events, hms_ffi.operations");
+    const { status, stderr } = run(
+      "-S",
+      "-c",
+      "import hms_ffi.client, hms_ffi.service, hms_ffi.events, hms_ffi.operations",
+    );
     expect(status, stderr).toBe(0);
   });
 });

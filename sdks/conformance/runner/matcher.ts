@@ -43,7 +43,8 @@ function same(expected: unknown, actual: unknown): boolean {
 
 function arrays(expected: unknown[], actual: unknown, { strict, path }: Place): string[] {
   if (!Array.isArray(actual)) return [`${path} is ${show(actual)}, not a list`];
-  if (actual.length !== expected.length) return [`${path} has ${actual.length} entries, not ${expected.length}: ${show(actual)}`];
+  if (actual.length !== expected.length)
+    return [`${path} has ${actual.length} entries, not ${expected.length}: ${show(actual)}`];
   return expected.flatMap((each, at) => mismatches(each, actual[at], strict, `${path}[${at}]`));
 }
 
@@ -53,24 +54,33 @@ function objects(expected: object, actual: unknown, { strict, path }: Place): st
   return Object.entries(expected).flatMap(([key, each]) => mismatches(each, found[key], strict, `${path}.${key}`));
 }
 
-function matched(matcher: Matcher, actual: unknown, { strict, path }: Place): string[] {
-  const wrong = (what: string) => [`${path} is ${show(actual)}: ${what}`];
+type Check = (wanted: never, actual: unknown, place: Place) => string[] | string | undefined;
+
+/** What each matcher says of a value that it does not fit: one sentence, or sentences with their own place. */
+const checks: Record<keyof Matcher, Check> = {
+  $any: () => undefined,
+  $absent: () => undefined,
+  $from: (least: number, actual) => (Number.parseFloat(String(actual)) >= least ? undefined : `at least ${least}`),
+  $to: (most: number, actual) => (Number.parseFloat(String(actual)) <= most ? undefined : `at most ${most}`),
+  $matches: (pattern: string, actual) => (new RegExp(pattern, "u").test(String(actual)) ? undefined : pattern),
+  $lacks: (part: string, actual) => (String(actual).includes(part) ? `it has ${part}` : undefined),
+  $length: (wanted: unknown, actual, { path }) =>
+    mismatches(wanted, (actual as { length?: number } | undefined)?.length ?? 0, true, `${path}.length`),
+  $starts: (wanted: unknown[], actual, place) => arrays(wanted, (actual as unknown[]).slice(0, wanted.length), place),
+  $contains: (part: unknown, actual) =>
+    (actual as unknown[]).includes(part) ? undefined : `it does not contain ${show(part)}`,
+  $only: (wanted: object, actual, place) => {
+    const extra = Object.keys(actual as object).filter((key) => !(key in wanted));
+    return extra.length > 0 ? `it has ${extra.join(", ")} too` : objects(wanted, actual, place);
+  },
+};
+
+function matched(matcher: Matcher, actual: unknown, place: Place): string[] {
+  const wrong = (what: string) => [`${place.path} is ${show(actual)}: ${what}`];
   if (matcher.$absent) return actual === undefined || actual === null ? [] : wrong("it should be absent");
   if (actual === undefined && matcher.$length !== 0) return wrong("it is absent");
-  const text = String(actual);
-  const number = Number.parseFloat(text);
-  if (matcher.$from !== undefined && !(number >= matcher.$from)) return wrong(`at least ${matcher.$from}`);
-  if (matcher.$to !== undefined && !(number <= matcher.$to)) return wrong(`at most ${matcher.$to}`);
-  if (matcher.$matches !== undefined && !new RegExp(matcher.$matches, "u").test(text)) return wrong(matcher.$matches);
-  if (matcher.$lacks !== undefined && text.includes(matcher.$lacks)) return wrong(`it has ${matcher.$lacks}`);
-  if (matcher.$length !== undefined) {
-    const length = (actual as { length?: number } | undefined)?.length ?? 0;
-    return mismatches(matcher.$length, length, true, `${path}.length`);
-  }
-  if (matcher.$starts !== undefined) return arrays(matcher.$starts, (actual as unknown[]).slice(0, matcher.$starts.length), { strict, path });
-  if (matcher.$contains !== undefined && !(actual as unknown[]).includes(matcher.$contains)) return wrong(`without ${show(matcher.$contains)}`);
-  if (matcher.$only === undefined) return [];
-  const extra = Object.keys(actual as object).filter((key) => !(key in (matcher.$only as object)));
-  if (extra.length > 0) return wrong(`it has ${extra.join(", ")} too`);
-  return objects(matcher.$only, actual, { strict, path });
+  return Object.entries(matcher).flatMap(([name, wanted]) => {
+    const said = checks[name as keyof Matcher](wanted as never, actual, place);
+    return typeof said === "string" ? wrong(said) : (said ?? []);
+  });
 }

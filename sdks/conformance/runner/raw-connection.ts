@@ -76,7 +76,8 @@ export class RawConnection {
     const { first, ...parts } = expected;
     const came = await until(
       () => this.take(expected),
-      () => `No ${expected.kind} on stream ${expected.stream} (unread: ${this.unread}${this.#closed ? ", closed" : ""})`,
+      () =>
+        `No ${expected.kind} on stream ${expected.stream} (unread: ${this.unread}${this.#closed ? ", closed" : ""})`,
     );
     if (first && came !== this.#first) throw new Error(`The first frame was ${JSON.stringify(this.#first)}.`);
     const wrong = mismatches(parts, came, false, "frame");

@@ -81,36 +81,36 @@ function status({ code, message = "", reason }: NonNullable<FrameText["error"]>)
 const messageOf = ({ json, payload }: FrameText) =>
   json === undefined ? Buffer.from(payload ?? "", "hex") : Buffer.from(JSON.stringify(json));
 
-function dataOf(text: FrameText): Buffer {
+function requestData(text: FrameText): Buffer {
   const message = messageOf(text);
-  switch (text.kind) {
-    case "request": {
-      const codec = text.codec ?? (text.json === undefined ? 0 : 1);
-      const metadata = Array.isArray(text.metadata) ? text.metadata : Object.entries(text.metadata ?? {});
-      return Buffer.concat([
-        bytesField(1, text.service ?? ""),
-        bytesField(2, text.method ?? ""),
-        ...metadata.map(([key, value]) => bytesField(5, Buffer.concat([bytesField(1, key), bytesField(2, value)]))),
-        ...(text.timeoutMs === undefined ? [] : [numberField(4, text.timeoutMs * 1e6)]),
-        ...(codec ? [numberField(16, codec)] : []),
-        ...(message.length > 0 ? [bytesField(3, message)] : []),
-      ]);
-    }
-    case "response":
-      if (text.error) return bytesField(1, status(text.error));
-      return message.length > 0 ? bytesField(2, message) : message;
-    case "hello": {
-      const { version = 1, features = 0, streamWindow = 0, maxStreams = 0 } = text.hello ?? {};
-      return Buffer.concat([version, features, streamWindow, maxStreams].map((value, at) => numberField(at + 1, value)));
-    }
-    case "window":
-      return u32(text.bytes ?? 0);
-    case "goaway":
-      return Buffer.concat([u32(text.lastStream ?? 0), text.error ? status(text.error) : Buffer.alloc(0)]);
-    default:
-      return message;
-  }
+  const codec = text.codec ?? (text.json === undefined ? 0 : 1);
+  const metadata = Array.isArray(text.metadata) ? text.metadata : Object.entries(text.metadata ?? {});
+  return Buffer.concat([
+    bytesField(1, text.service ?? ""),
+    bytesField(2, text.method ?? ""),
+    ...metadata.map(([key, value]) => bytesField(5, Buffer.concat([bytesField(1, key), bytesField(2, value)]))),
+    ...(text.timeoutMs === undefined ? [] : [numberField(4, text.timeoutMs * 1e6)]),
+    ...(codec ? [numberField(16, codec)] : []),
+    ...(message.length > 0 ? [bytesField(3, message)] : []),
+  ]);
 }
+
+const written: Record<string, (text: FrameText) => Buffer> = {
+  request: requestData,
+  response(text) {
+    const message = messageOf(text);
+    if (text.error) return bytesField(1, status(text.error));
+    return message.length > 0 ? bytesField(2, message) : message;
+  },
+  hello({ hello }) {
+    const { version = 1, features = 0, streamWindow = 0, maxStreams = 0 } = hello ?? {};
+    return Buffer.concat([version, features, streamWindow, maxStreams].map((value, at) => numberField(at + 1, value)));
+  },
+  window: ({ bytes = 0 }) => u32(bytes),
+  goaway: ({ lastStream = 0, error }) => Buffer.concat([u32(lastStream), error ? status(error) : Buffer.alloc(0)]),
+};
+
+const dataOf = (text: FrameText) => (written[text.kind ?? ""] ?? messageOf)(text);
 
 /** The bytes of a frame. */
 export function frameBytes(text: FrameText): Buffer {
@@ -178,7 +178,8 @@ const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
     for (const [field, value] of fields(data)) {
       if (field === 1) text.service = String(value);
       else if (field === 2) text.method = String(value);
-      else if (field === 3) Object.assign(text, { payload: (value as Buffer).toString("hex"), json: parsed(value as Buffer) });
+      else if (field === 3)
+        Object.assign(text, { payload: (value as Buffer).toString("hex"), json: parsed(value as Buffer) });
       else if (field === 4) text.timeoutMs = Number(value) / 1e6;
       else if (field === 16) text.codec = Number(value);
       else if (field === 5) {
@@ -194,7 +195,8 @@ const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
       if (field === 1) {
         const error = readStatus(value as Buffer);
         if (error) text.error = error;
-      } else if (field === 2) Object.assign(text, { payload: (value as Buffer).toString("hex"), json: parsed(value as Buffer) });
+      } else if (field === 2)
+        Object.assign(text, { payload: (value as Buffer).toString("hex"), json: parsed(value as Buffer) });
     }
     return text;
   },
@@ -215,7 +217,9 @@ const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
 
 /** A frame that came, as scenarios write it. */
 export function frameText({ stream, type, flags, data }: RawFrame): FrameText {
-  const kind = Object.entries(TYPES).find(([, [code, wanted]]) => code === type && (type <= 2 || (wanted & 5) === (flags & 5)))?.[0];
+  const kind = Object.entries(TYPES).find(
+    ([, [code, wanted]]) => code === type && (type <= 2 || (wanted & 5) === (flags & 5)),
+  )?.[0];
   const named = kind ?? (type === 3 ? "data" : `type ${type}`);
   return { kind: named, stream, flags, type, ...(read[named]?.(data) ?? {}) };
 }

@@ -1,13 +1,13 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { type DurationSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ffiOptions, registry } from "@hms/contracts";
 import { HmsError, implement, Kernel, type ServiceImplementation } from "@hms/kernel";
 import { mintTicket, ticketAudience } from "@hms/tickets";
 import { type SocketServer, serveSocket } from "@hms/wire";
 import { mismatches } from "./matcher.ts";
-import type { RegistryControl } from "./scenario-run.ts";
 import type { Step } from "./scenario.ts";
+import type { RegistryControl } from "./scenario-run.ts";
 
 type Handlers = ServiceImplementation<typeof registry.RegistryService>;
 const { WatchEventKind, InstanceState } = registry;
@@ -144,10 +144,7 @@ export class RegistryStandIn implements RegistryControl {
     const key = known?.key ?? new Uint8Array(randomBytes(32));
     this.#known.set(request.instanceId, { request, key });
     if (!known) this.#touch();
-    const renewInterval: Partial<import("@bufbuild/protobuf").MessageShape<typeof DurationSchema>> = {
-      seconds: 0n,
-      nanos: 300_000_000,
-    };
+    const renewInterval = durationFromMs(300);
     return { leaseExpiresAt: timestampFromMs(Date.now() + 30_000), renewInterval, ticketKey: key };
   }
 

@@ -122,7 +122,9 @@ export class ScenarioRun {
   async #connection(): Promise<RawConnection> {
     const known = this.#connections.at(-1);
     if (known !== undefined) return known;
-    const made = this.#stage.listener ? await this.#stage.listener.accept() : await RawConnection.to(this.#stage.address);
+    const made = this.#stage.listener
+      ? await this.#stage.listener.accept()
+      : await RawConnection.to(this.#stage.address);
     this.#connections.push(made);
     return made;
   }
@@ -137,7 +139,8 @@ export class ScenarioRun {
     if (step.write !== undefined) {
       const written = this.#unique(expanded(step.write, { last: this.#lastStream }));
       connection.write(written, step.pieces as number | undefined);
-    } else if (step.read !== undefined) await this.#read(connection, step.read as FrameText & { anyConnection?: boolean });
+    } else if (step.read !== undefined)
+      await this.#read(connection, step.read as FrameText & { anyConnection?: boolean });
     else if (step.silent !== undefined) await connection.silent(step.silent as { stream: number });
     else if (step.closed) await connection.closed();
     else if (step.close) connection.close();

@@ -18,7 +18,7 @@ export interface Scenario {
 }
 
 /** How scenarios are run. */
-export type Kind = "pair" | "raw-client" | "raw-server" | "registry";
+type Kind = "pair" | "raw-client" | "raw-server" | "registry";
 
 /** A file of scenarios. */
 export interface Suite {
