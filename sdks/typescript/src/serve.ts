@@ -80,8 +80,8 @@ export interface ServedService extends AsyncDisposable {
   readonly address: string;
   /** Settles when the registry knows it. @throws FfiError if the registry refuses it */
   readonly registered: Promise<void>;
-  /** Leaves the registry, lets running calls finish within `graceMs`, and stops. */
-  close(): Promise<void>;
+  /** Leaves the registry, lets running calls finish within `graceMs`, and stops; may be called twice. */
+  close(options?: { graceMs?: number }): Promise<void>;
 }
 
 /**
@@ -99,19 +99,21 @@ export async function serve(options: ServeOptions): Promise<ServedService> {
 
 async function startService(options: ServeOptions): Promise<ServedService> {
   await using stack = new AsyncDisposableStack();
-  const started = options.register === false ? await startAlone(options, stack) : await startRegistered(options, stack);
+  const grace = graceOf(options);
+  const started = await (options.register === false ? startAlone : startRegistered)(options, stack, grace);
   const owned = stack.move();
   let closing: Promise<void> | undefined;
-  const close = () => {
+  const close = ({ graceMs }: { graceMs?: number } = {}) => {
+    if (graceMs !== undefined) grace.graceMs = graceMs;
     closing ??= owned.disposeAsync();
     return closing;
   };
-  return { ...started, close, [Symbol.asyncDispose]: close };
+  return { ...started, close, [Symbol.asyncDispose]: () => close() };
 }
 
 type Started = Omit<ServedService, "close" | typeof Symbol.asyncDispose>;
 
-async function startRegistered(options: ServeOptions, stack: AsyncDisposableStack): Promise<Started> {
+async function startRegistered(options: ServeOptions, stack: AsyncDisposableStack, grace: Grace): Promise<Started> {
   const { connection, release } = shareConnection(resolveSettings(options));
   stack.defer(release);
   const name = nameOf(options, connection.settings.environment);
@@ -120,7 +122,7 @@ async function startRegistered(options: ServeOptions, stack: AsyncDisposableStac
   const bytes = options.contract && serializedContract(options.contract);
   if (bytes) addMethods(kernel, bytes, { name, options });
   const server = await listen(kernel, options, connection.settings);
-  stack.defer(() => server.close(graceOf(options)));
+  stack.defer(() => server.close(grace));
   const registration = register({ name, server, connection, keys, options, bytes });
   stack.use(registration);
   if (bytes === undefined) addMethods(kernel, await contractAt(registration, name, connection), { name, options });
@@ -134,7 +136,7 @@ async function startRegistered(options: ServeOptions, stack: AsyncDisposableStac
   return { ...name, address: server.address, registered };
 }
 
-async function startAlone(options: ServeOptions, stack: AsyncDisposableStack): Promise<Started> {
+async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, grace: Grace): Promise<Started> {
   const env = ffiEnvironment();
   const name = nameOf(options, options.environment ?? env.environment ?? "default");
   const kernel = openKernel(options.access);
@@ -148,7 +150,7 @@ async function startAlone(options: ServeOptions, stack: AsyncDisposableStack): P
     maxStreams: undefined,
     tls: undefined,
   });
-  stack.defer(() => server.close(graceOf(options)));
+  stack.defer(() => server.close(grace));
   return { ...name, address: server.address, registered: Promise.resolve() };
 }
 
@@ -166,7 +168,12 @@ function openKernel(access: ServeOptions["access"]): Kernel {
   return new Kernel({ identity: createTicketIdentity({ keys }), policy: createTicketPolicy(), audit });
 }
 
-function graceOf({ graceMs }: ServeOptions): { graceMs?: number } {
+/** How long running calls may take to finish; can change until the service closes. */
+interface Grace {
+  graceMs?: number;
+}
+
+function graceOf({ graceMs }: ServeOptions): Grace {
   return graceMs === undefined ? {} : { graceMs };
 }
 
