@@ -39,7 +39,7 @@ export interface Connection extends AsyncDisposable {
 }
 
 /** Connects a program; nothing is opened before it is needed. @throws HmsError INVALID_ARGUMENT */
-export function openConnection(settings: Settings): Connection {
+function openConnection(settings: Settings): Connection {
   const edge = channelOf(settings, false);
   const background = channelOf(settings, true);
   const client = createClient(registry.RegistryService, edge);
