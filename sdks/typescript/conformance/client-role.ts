@@ -135,7 +135,7 @@ export class ClientRole {
     const options = {
       ...(typeof address === "string" ? { address } : {}),
       ...(typeof codec === "string" ? { codec: codec as "json" } : {}),
-      ...(typed && address !== undefined ? { contract: this.#contract } : {}),
+      ...(typed && service === undefined ? { contract: this.#contract } : {}),
       ...(typeof ticket === "string" ? { ticket } : {}),
       ...(typeof token === "string" ? { token } : {}),
     };

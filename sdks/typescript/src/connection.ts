@@ -34,6 +34,8 @@ export interface Connection extends AsyncDisposable {
   readonly watcher: RegistryClient;
   readonly directory: Directory;
   readonly calls: DirectCalls;
+  /** The same in JSON, for services without a contract: what they take only they know. */
+  readonly jsonCalls: DirectCalls;
   /** The platform itself: it decides with the full policy and calls services on the caller's behalf. */
   readonly edge: Channel;
 }
@@ -47,17 +49,21 @@ function openConnection(settings: Settings): Connection {
   const { cacheTtlMs, refreshIntervalMs } = settings;
   const directory = openDirectory({ registry: client, watcher, cacheTtlMs, refreshIntervalMs });
   const servedByEdge = ({ serviceId }: ServiceKey) => PLATFORM.test(serviceId);
-  const calls = createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings) });
+  const callsIn = (codec: "protobuf" | "json") =>
+    createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings, codec) });
+  const calls = callsIn("protobuf");
+  const jsonCalls = callsIn("json");
   return {
     settings,
     registry: client,
     watcher,
     directory,
     calls,
+    jsonCalls,
     edge,
     async [Symbol.asyncDispose]() {
       await directory[Symbol.asyncDispose]();
-      await calls[Symbol.asyncDispose]();
+      await Promise.all([calls[Symbol.asyncDispose](), jsonCalls[Symbol.asyncDispose]()]);
       await Promise.all([edge.close(), background.close()]);
     },
   };
@@ -75,10 +81,10 @@ export function tlsIdentity({ tls }: Pick<Settings, "tls">): TlsIdentity | undef
   return tls && { key: () => tls.key, cert: () => tls.cert, ca: () => tls.ca };
 }
 
-function schemesOf(settings: Settings): ChannelSchemes {
+function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchemes {
   const tls = tlsIdentity(settings);
   const preferred = (name: string) => settings.preferred !== undefined && name.startsWith(settings.preferred);
-  const all = { ...frameSchemes(tls ? { tls } : {}), ...connectSchemes() };
+  const all = { ...frameSchemes({ codec, ...(tls ? { tls } : {}) }), ...connectSchemes() };
   const enabled = Object.entries(all).filter(([name]) => !settings.disabled.includes(name));
   return Object.fromEntries(
     enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
@@ -105,6 +111,7 @@ export function openFixedConnection({ codec, token, ...place }: FixedAddress): C
     watcher: client,
     directory,
     calls,
+    jsonCalls: calls,
     edge,
     async [Symbol.asyncDispose]() {
       await calls[Symbol.asyncDispose]();

@@ -5,7 +5,7 @@ import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { ffiEnvironment } from "@hms/config";
 import { contractOfSchemas, descriptorSetOf } from "@hms/descriptors";
 import { keepRegistered, packageOf, type Registration, ServiceWatch } from "@hms/directory";
-import { anonymous, type CallContext, HmsError, Kernel } from "@hms/kernel";
+import { anonymous, type CallContext, HmsError, type IdentitySource, Kernel } from "@hms/kernel";
 import {
   createCallReporter,
   createTicketIdentity,
@@ -165,7 +165,7 @@ function openKernel(access: ServeOptions["access"]): Kernel {
     });
   }
   const keys = new Map([[access.audience, access.ticketKey]]);
-  return new Kernel({ identity: createTicketIdentity({ keys }), policy: createTicketPolicy(), audit });
+  return new Kernel({ identity: ticketsOnly(createTicketIdentity({ keys })), policy: createTicketPolicy(), audit });
 }
 
 /** How long running calls may take to finish; can change until the service closes. */
@@ -229,11 +229,31 @@ function kernelOf(name: InstanceName, { connection, keys, stack, options }: Kern
   stack.defer(() => watch.stop());
   const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
   stack.use(audit);
-  return new Kernel({ identity: createTicketIdentity({ keys, revocations }), policy: createTicketPolicy(), audit });
+  return new Kernel({
+    identity: ticketsOnly(createTicketIdentity({ keys, revocations })),
+    policy: createTicketPolicy(),
+    audit,
+  });
 }
 
 interface ListenSettings extends Pick<Settings, "serviceFolder" | "tls"> {
   maxStreams: number | undefined;
+}
+
+/** Whoever shows no ticket is told what is missing. */
+function ticketsOnly(tickets: IdentitySource): IdentitySource {
+  return {
+    authenticate(credentials) {
+      if (credentials.ticket !== undefined) return tickets.authenticate(credentials);
+      throw new HmsError(
+        "UNAUTHENTICATED",
+        "Calls need a ticket: look the service up and show the ticket it answers.",
+        {
+          reason: "TICKET_INVALID",
+        },
+      );
+    },
+  };
 }
 
 function listen(kernel: Kernel, options: ServeOptions, settings: ListenSettings): Promise<FrameServer> {
