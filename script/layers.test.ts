@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 
 /** From the bottom up; a package may depend on lower layers only, platform packages also on their peers. */
-const order = ["contracts", "kernel", "platform", "service", "provider", "app"];
+const order = ["contracts", "kernel", "platform", "sdk", "service", "provider", "app"];
 
 interface PackageManifest {
   name: string;
@@ -11,7 +11,7 @@ interface PackageManifest {
   dependencies?: Record<string, string>;
 }
 
-const manifests = globSync("{packages,services,providers,apps}/*/package.json").map((file) => ({
+const manifests = globSync("{packages,services,providers,apps,sdks}/*/package.json").map((file) => ({
   folder: dirname(file),
   manifest: JSON.parse(readFileSync(file, "utf8")) as PackageManifest,
 }));

@@ -10,6 +10,9 @@ export type Completes =
   | "replica"
   | "manifest"
   | "manifest-key"
+  | "ffi-service"
+  | "ffi-method"
+  | "ffi-field"
   | readonly string[];
 
 /** One positional argument. */
@@ -53,8 +56,9 @@ export interface GlobalOptions {
 
 /** A command as data; its code is loaded when it runs. */
 export interface CommandSpec {
+  /** One word, or two: the group of commands and the command in it. */
   name: string;
-  group: "Deploy" | "Watch" | "Platform" | "Learn";
+  group: "Deploy" | "Watch" | "Call" | "Platform" | "Learn";
   summary: string;
   args?: ArgumentSpec[];
   options?: OptionSpec[];

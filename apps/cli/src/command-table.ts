@@ -1,4 +1,5 @@
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
+import { ffiCommands } from "./ffi-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -7,6 +8,11 @@ const timeout: OptionSpec = {
   flags: "--timeout <time>",
   summary: "wait this long (90s, 10m); the rollout goes on",
   default: "15m",
+};
+
+/** What the groups of commands are about. */
+export const commandGroups: Readonly<Record<string, string>> = {
+  ffi: "list and call services of any language, and see what they offer",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
@@ -131,6 +137,7 @@ export const commands: CommandSpec[] = [
     options: [timeout],
     load: () => import("./commands/watch.ts"),
   },
+  ...ffiCommands,
   {
     name: "up",
     group: "Platform",

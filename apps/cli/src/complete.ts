@@ -1,5 +1,6 @@
 import { deployment } from "@hms/contracts";
-import { commands } from "./command-table.ts";
+import type { Completes } from "./command-spec.ts";
+import { commandGroups, commands } from "./command-table.ts";
 import { type Completable, whereIs } from "./completion-place.ts";
 import { enumWord } from "./output/human.ts";
 import type { Session } from "./session.ts";
@@ -26,7 +27,7 @@ async function candidates(words: string[]): Promise<Candidate[]> {
   const place = whereIs(words);
   switch (place.kind) {
     case "command":
-      return commands.map(({ name, summary }) => [name, summary]);
+      return commandWords(place.group);
     case "flag":
       return place.flags;
     case "value":
@@ -34,6 +35,15 @@ async function candidates(words: string[]): Promise<Candidate[]> {
     default:
       return [];
   }
+}
+
+function commandWords(group: string | undefined): Candidate[] {
+  if (group === undefined) {
+    const single = commands.filter(({ name }) => !name.includes(" "));
+    return [...single.map(({ name, summary }): Candidate => [name, summary]), ...Object.entries(commandGroups)];
+  }
+  const inner = commands.filter(({ name }) => name.startsWith(`${group} `));
+  return inner.map(({ name, summary }) => [name.slice(group.length + 1), summary]);
 }
 
 async function values({ completes, ...place }: Completable): Promise<Candidate[]> {
@@ -61,7 +71,19 @@ const rolloutsOf: Live = async ({ deployments }, { service, environment }) => {
   ]);
 };
 
-const live: Record<"service" | "environment" | "revision" | "rollout" | "replica", Live> = {
+const live: Record<Exclude<Completes, readonly string[] | "manifest" | "manifest-key">, Live> = {
+  "ffi-service": async ({ registry }, { environment }) => {
+    const { services } = await registry.list({ environment, pageSize: 200 }, patience);
+    return services.map(({ serviceId, version }) => [serviceId, version]);
+  },
+  "ffi-method": async (session, place) => {
+    const { methodCandidates } = await import("./ffi/candidates.ts");
+    return methodCandidates(session, place, patience);
+  },
+  "ffi-field": async (session, place) => {
+    const { fieldCandidates } = await import("./ffi/candidates.ts");
+    return fieldCandidates(session, place, patience);
+  },
   service: async ({ deployments }, { environment }) => {
     const { services } = await deployments.listServices({ environment, pageSize: 200 }, patience);
     return services.map(({ name, version }) => [name, version]);

@@ -1,6 +1,6 @@
 import { hostEnvironment } from "@hms/config";
 import type { CommandSpec, Completes, OptionSpec } from "./command-spec.ts";
-import { commands } from "./command-table.ts";
+import { commandGroups, commands } from "./command-table.ts";
 import { globalFlags } from "./parse-command-line.ts";
 
 /** A word whose values are known, and what the words before it have chosen. */
@@ -11,11 +11,13 @@ export interface Completable {
   data: string | undefined;
   /** The command's first argument; "" if there is none yet. */
   service: string;
+  /** The second one. */
+  method: string;
 }
 
 /** What the last word of an unfinished command line may be. */
 export type Place =
-  | { kind: "command" }
+  | { kind: "command"; group: string | undefined }
   | { kind: "flag"; flags: [word: string, meaning: string][] }
   | ({ kind: "value" } & Completable)
   | { kind: "unknown" };
@@ -28,7 +30,7 @@ export function whereIs(words: string[]): Place {
   if (isForeign) return { kind: "unknown" };
   if (pending) return valuePlace(pending.completes, before);
   if (last.startsWith("-")) return { kind: "flag", flags: flagsOf(command) };
-  if (command === undefined) return { kind: "command" };
+  if (command === undefined) return { kind: "command", group: before.group };
   const args = command.args ?? [];
   const argument = args[plain.length] ?? (args.at(-1)?.variadic ? args.at(-1) : undefined);
   return valuePlace(argument?.completes, before);
@@ -36,6 +38,8 @@ export function whereIs(words: string[]): Place {
 
 interface Read {
   command: CommandSpec | undefined;
+  /** The group of commands that the first word has chosen. */
+  group: string | undefined;
   /** Arguments after the command. */
   plain: string[];
   /** Values by flag, long and short. */
@@ -47,16 +51,29 @@ interface Read {
 }
 
 function readWords(words: string[]): Read {
-  const read: Read = { command: undefined, plain: [], chosen: new Map(), pending: undefined, isForeign: false };
+  const read: Read = {
+    command: undefined,
+    group: undefined,
+    plain: [],
+    chosen: new Map(),
+    pending: undefined,
+    isForeign: false,
+  };
   for (const word of words) {
     if (read.isForeign) break;
     if (read.pending) choose(read, word);
     else if (word === "--") read.isForeign = true;
     else if (word.startsWith("-")) read.pending = optionsOf(read.command).find((option) => takes(option, word));
     else if (read.command) read.plain.push(word);
-    else read.command = commands.find(({ name }) => name === word);
+    else chooseCommand(read, word);
   }
   return read;
+}
+
+function chooseCommand(read: Read, word: string): void {
+  const wanted = read.group === undefined ? word : `${read.group} ${word}`;
+  read.command = commands.find(({ name }) => name === wanted);
+  if (read.command === undefined && Object.hasOwn(commandGroups, word)) read.group = word;
 }
 
 function choose(read: Read, value: string): void {
@@ -85,5 +102,6 @@ function valuePlace(completes: Completes | undefined, { chosen, plain }: Read): 
     instance: chosen.get("--instance"),
     data: chosen.get("--data"),
     service: plain[0] ?? "",
+    method: plain[1] ?? "",
   };
 }

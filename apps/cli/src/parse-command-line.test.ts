@@ -33,6 +33,11 @@ describe("a command line", () => {
     });
   });
 
+  test("takes them before and after the word that names a group of commands, too", async () => {
+    const { command, globals } = await parse("-q ffi -e prod list hms.* -o json");
+    expect([command.name, globals]).toMatchObject(["ffi list", { environment: "prod", output: "json", quiet: true }]);
+  });
+
   test("leaves everything after -- to the other program, options included", async () => {
     const { args } = await parse("run pay-svc -- ls -l --output x");
     expect(args).toEqual(["pay-svc", "--", "ls", "-l", "--output", "x"]);
@@ -44,13 +49,17 @@ describe("a command line", () => {
     expect(exitCode).toBe(2);
   });
 
-  test.each([[["deploy"]], [["services", "-o", "yaml"]], [["services", "--nonsense"]], [[]]])(
-    "%j is a usage error: exit code 2",
-    async (argv) => expect((await answer(...argv)).exitCode).toBe(2),
-  );
+  test.each([
+    [["deploy"]],
+    [["services", "-o", "yaml"]],
+    [["services", "--nonsense"]],
+    [["ffi"]],
+    [["ffi", "lst"]],
+    [[]],
+  ])("%j is a usage error: exit code 2", async (argv) => expect((await answer(...argv)).exitCode).toBe(2));
 
   test.each(commands.map(({ name }) => name))("%s --help says what it does, with exit code 0", async (name) => {
-    const { text, exitCode } = await answer(name, "--help");
+    const { text, exitCode } = await answer(...name.split(" "), "--help");
     expect(text).toMatch(new RegExp(`^Usage: hms-sys ${name} .*\\n\\n[A-Z][^]*\\.\\n`));
     expect(exitCode).toBe(0);
   });

@@ -1,6 +1,7 @@
 import { hostEnvironment } from "@hms/config";
 import { Command, CommanderError, Option } from "commander";
 import type { CommandSpec, GlobalOptions, Invocation, OptionSpec } from "./command-spec.ts";
+import { commandGroups } from "./command-table.ts";
 import { ExitCode } from "./exit-code.ts";
 
 const VERSION = "0.1.0";
@@ -33,8 +34,13 @@ function addGlobals(command: Command): Command {
 }
 
 function addCommand(program: Command, spec: CommandSpec, chosen: (command: Command) => void): void {
-  const command = program.command(spec.name).summary(spec.summary).description(sentence(spec.summary));
-  command.helpGroup(`${spec.group}:`);
+  const [first = "", second] = spec.name.split(" ");
+  const parent = second === undefined ? program : groupOf(program, first, spec.group);
+  const command = parent
+    .command(second ?? first)
+    .summary(spec.summary)
+    .description(sentence(spec.summary));
+  if (second === undefined) command.helpGroup(`${spec.group}:`);
   for (const { name, required, variadic, summary } of spec.args ?? []) {
     const inner = variadic ? `${name}...` : name;
     command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
@@ -44,6 +50,15 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
   if (spec.examples)
     command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`);
   addGlobals(command).action(() => chosen(command));
+}
+
+/** The group of commands, made with its first one. */
+function groupOf(program: Command, name: string, helpGroup: string): Command {
+  const known = program.commands.find((command) => command.name() === name);
+  if (known) return known;
+  const summary = commandGroups[name] ?? "";
+  const group = program.command(name).summary(summary).description(sentence(summary)).helpGroup(`${helpGroup}:`);
+  return addGlobals(group);
 }
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
@@ -72,12 +87,17 @@ export async function parseCommandLine(argv: string[], table: CommandSpec[]): Pr
   let found: ParsedLine | undefined;
   for (const spec of table) {
     addCommand(program, spec, (command) => {
-      const options = { ...program.opts(), ...command.opts() };
+      // What stands nearer to the end counts.
+      const options = { ...program.opts(), ...command.parent?.opts(), ...command.opts() };
       found = { command: spec, args: command.args, options, globals: globalsOf(options) };
     });
   }
-  for (const command of program.commands)
+  for (const command of program.commands) {
     command.exitOverride().showHelpAfterError(`(hms-sys ${command.name()} --help says more)`);
+    for (const inner of command.commands) {
+      inner.exitOverride().showHelpAfterError(`(hms-sys ${command.name()} ${inner.name()} --help says more)`);
+    }
+  }
   try {
     if (argv.length === 0) {
       program.outputHelp();

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type InstancePaths, resolveInstance } from "@hms/config";
-import { agent, deployment, mesh } from "@hms/contracts";
-import { type Client, createClient, HmsError } from "@hms/kernel";
+import { agent, deployment, mesh, policy, registry } from "@hms/contracts";
+import { type Client, createClient, HmsError, type Transport } from "@hms/kernel";
 import { connectSocket } from "@hms/wire";
 import type { GlobalOptions } from "./command-spec.ts";
 
@@ -11,6 +11,10 @@ export interface Session {
   readonly deployments: Client<typeof deployment.DeploymentService>;
   readonly mesh: Client<typeof mesh.MeshService>;
   readonly agent: Client<typeof agent.AgentService>;
+  readonly registry: Client<typeof registry.RegistryService>;
+  readonly policies: Client<typeof policy.PolicyService>;
+  /** Calls any method at the platform's socket, also of services that live elsewhere. */
+  readonly platform: Transport;
   close(): Promise<void>;
 }
 
@@ -54,6 +58,9 @@ export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): 
     deployments: createClient(deployment.DeploymentService, kernel),
     mesh: createClient(mesh.MeshService, kernel),
     agent: createClient(agent.AgentService, agentTransport),
+    registry: createClient(registry.RegistryService, kernel),
+    policies: createClient(policy.PolicyService, kernel),
+    platform: kernel,
     close: async () => {
       await Promise.all([kernel.close(), agentTransport.close()]);
     },

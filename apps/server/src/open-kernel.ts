@@ -4,6 +4,7 @@ import { Kernel } from "@hms/kernel";
 import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
 import { openAccess, type ServerAccess } from "./open-access.ts";
+import { openElsewhere } from "./open-elsewhere.ts";
 
 /** A kernel and what it counts. */
 export interface ServerKernel {
@@ -33,9 +34,12 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
   const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
   const validator = createRequestValidator();
   const options = { policy, audit, observer, validator, ...tracer };
+  const kernel = new Kernel({ identity, ...options });
+  const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
+  openElsewhere([kernel, replicaKernel], stack);
   return {
-    kernel: new Kernel({ identity, ...options }),
-    replicaKernel: new Kernel({ identity: replicaIdentity, ...options }),
+    kernel,
+    replicaKernel,
     access,
     metrics,
   };

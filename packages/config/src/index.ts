@@ -1,3 +1,4 @@
+export { type FfiEnvironment, ffiEnvironment } from "./ffi-environment.ts";
 export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
 export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";

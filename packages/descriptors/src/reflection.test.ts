@@ -103,6 +103,56 @@ describe("a server's contracts are read by reflection", () => {
   });
 });
 
+test("files as protobufjs makes them, without imports and full names, are repaired", async () => {
+  const file = create(FileDescriptorProtoSchema, {
+    name: "shop.proto",
+    package: "acme.shop",
+    syntax: "proto3",
+    messageType: [
+      {
+        name: "Order",
+        nestedType: [{ name: "Line", field: [{ name: "parent", number: 1, type: 11, label: 1, typeName: "Order" }] }],
+        field: [
+          { name: "lines", number: 1, type: 11, label: 3, typeName: "Line" },
+          { name: "at", number: 2, type: 11, label: 1, typeName: "google.protobuf.Timestamp" },
+          { name: "by", number: 3, type: 11, label: 1, typeName: "people.Person" },
+        ],
+      },
+    ],
+    service: [{ name: "Shop", method: [{ name: "Get", inputType: "Order", outputType: ".acme.shop.Order" }] }],
+  });
+  const people = create(FileDescriptorProtoSchema, {
+    name: "p.proto",
+    package: "acme.people",
+    syntax: "proto3",
+    messageType: [{ name: "Person" }],
+  });
+  const standard = create(FileDescriptorProtoSchema, {
+    name: "google_protobuf.proto",
+    package: "google.protobuf",
+    syntax: "proto3",
+    messageType: [{ name: "Timestamp" }],
+  });
+  const fileDescriptorProto = [file, people, standard].map((one) => toBinary(FileDescriptorProtoSchema, one));
+  const call: ReflectionCall = async function* (_, requests) {
+    for await (const { messageRequest } of requests) {
+      const isList = messageRequest?.case === "listServices";
+      const messageResponse = isList
+        ? { case: "listServicesResponse", value: { service: [{ name: "acme.shop.Shop" }] } }
+        : { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
+      yield create(ServerReflectionResponseSchema, { messageResponse: messageResponse as never });
+    }
+  };
+  const { files } = await reflectServer(call);
+  const order = files.getService("acme.shop.Shop")?.methods[0]?.input;
+  expect(order?.fields.map(({ message }) => message?.typeName)).toEqual([
+    "acme.shop.Order.Line",
+    "google.protobuf.Timestamp",
+    "acme.people.Person",
+  ]);
+  expect(order?.fields[1]?.message?.fields).toHaveLength(2);
+});
+
 describe("a server that cannot be read is named as such", () => {
   test("without reflection", async () => {
     await expect(reflectServer(server({ services: both, speaks: [] }).call)).rejects.toMatchObject({

@@ -4,6 +4,7 @@ import { grpcReflection, grpcReflectionAlpha } from "@hms/contracts";
 import { HmsError, statusCodeName } from "@hms/kernel";
 import { registryOf } from "./descriptor-set.ts";
 import { questionsOver, type ReflectionStream } from "./reflection-stream.ts";
+import { repairFiles } from "./repair-files.ts";
 import { wellKnownFile } from "./well-known-files.ts";
 
 const MOST_FILES = 2000;
@@ -151,7 +152,11 @@ function filesOf(files: readonly FileDescriptorProto[]): FileRegistry {
   try {
     return registryOf(files);
   } catch (error) {
-    throw unexpected(`sends files that do not fit together (${HmsError.from(error).message})`);
+    try {
+      return registryOf(repairFiles(files));
+    } catch {
+      throw unexpected(`sends files that do not fit together (${HmsError.from(error).message})`);
+    }
   }
 }
 

@@ -28,7 +28,10 @@ const files: readonly DescFile[] = [
   file_google_protobuf_wrappers,
 ];
 
-const byName = new Map(files.map(({ proto }) => [proto.name, proto]));
+/** The files that come with protobuf itself. */
+export const wellKnownFiles: readonly FileDescriptorProto[] = files.map(({ proto }) => proto);
+
+const byName = new Map(wellKnownFiles.map((file) => [file.name, file]));
 
 /** A file that comes with protobuf itself, by its path ("google/protobuf/timestamp.proto"). */
 export function wellKnownFile(name: string): FileDescriptorProto | undefined {

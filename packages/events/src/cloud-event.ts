@@ -3,7 +3,7 @@ import { isRfc3339 } from "./rfc3339.ts";
 
 /**
  * A CloudEvent 1.0. Attributes are members; `data` is a Uint8Array, or for a JSON content type (the default) any JSON
- * value, or a string.
+ * value, or a string. Bytes of a JSON content type must be JSON; they are kept as they are.
  */
 export interface CloudEvent {
   readonly specversion: "1.0";
@@ -86,7 +86,8 @@ export function cloudEventProblems(value: unknown): FieldViolation[] {
   }
   const problems: FieldViolation[] = [];
   for (const name of REQUIRED) {
-    if ((value as Record<string, unknown>)[name] === undefined) problems.push({ field: name, description: "is missing." });
+    if ((value as Record<string, unknown>)[name] === undefined)
+      problems.push({ field: name, description: "is missing." });
   }
   for (const [field, attribute] of Object.entries(value)) {
     if (attribute === undefined || field === "data") continue;

@@ -1,4 +1,11 @@
-import { create, type DescMessage, fromBinary, type MessageInitShape, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { HmsError } from "@hms/kernel/errors";
 import type { CloudEvent } from "./cloud-event.ts";
 import { createEvent, type NewEvent } from "./new-event.ts";

@@ -1,6 +1,11 @@
-import { waitFor } from "@hms/testkit";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { sharedPostgres, waitFor } from "@hms/testkit";
 import { expect, test } from "vitest";
 import { CRASH_LEASE_MS, openCrashArena, orderBroken, unexplainedRepeats, victims } from "./testing/crash-arena.ts";
+import type { CrashOrder } from "./testing/crash-process.ts";
+import { numbered, openShopAlone } from "./testing/shop.ts";
 
 /** In one run every process is killed this often. */
 const ROUNDS = 2;
@@ -33,3 +38,41 @@ test("kill -9 of publisher, relay, consumers and PostgreSQL while events flow: n
   expect(unexplainedRepeats(arena, CRASH_LEASE_MS + ACK_WAIT_MS + SLACK_MS)).toEqual([]);
   expect(arena.failures).toEqual([]);
 }, 120_000);
+
+test.each(["consumer", "worker"] as const)(
+  "an event that kills its %s each time becomes a dead letter, and takes no other with it",
+  async (role) => {
+    await using shop = await openShopAlone();
+    await shop.outbox.publish(numbered("crash.poison", 30, (n) => ({ partitionkey: `k${n}` })));
+    const { paths, databaseUrl } = await sharedPostgres();
+    // The processes find the database in the installation's folders.
+    if (databaseUrl) return;
+    const database = shop.place.name;
+    const order: CrashOrder = { paths, database, role, migrations: "", next: {}, leaseMs: 300, poison: 7 };
+    const program = fileURLToPath(new URL("./testing/crash-process.ts", import.meta.url));
+    let isOver = false;
+    const incarnations = async () => {
+      for (let n = 0; n < 10 && !isOver; n += 1) {
+        const child = spawn(process.execPath, [program, JSON.stringify(order)], {
+          stdio: ["pipe", "ignore", "inherit"],
+        });
+        const stop = setInterval(() => isOver && child.kill("SIGKILL"), 20);
+        await once(child, "close");
+        clearInterval(stop);
+      }
+    };
+    const running = incarnations();
+    const handle = shop.log.group(`crash-${role}`);
+    const state = async () => {
+      const { lag, deadLetters } = await handle.status();
+      return lag === 0 && deadLetters > 0;
+    };
+    await waitFor(state, { deadlineMs: 45_000, describe: "the others to be handled" }).finally(() => {
+      isOver = true;
+    });
+    await running;
+    const dead: unknown[] = [];
+    for await (const { event } of handle.deadLetters()) dead.push(event.data);
+    expect(dead).toEqual([{ n: 7 }]);
+  },
+);

@@ -8,6 +8,8 @@ export interface Delivery {
   readonly position: number;
   /** 1 the first time. */
   readonly attempt: number;
+  /** The event's data as it was published, byte for byte; undefined without any. */
+  readonly bytes: Uint8Array | undefined;
   /** Aborted once the event is acked, naked or termed, its ack wait is over, or the subscription is being closed. */
   readonly signal: AbortSignal;
   /** The event is done; also said by a handler that ends without an error. */
@@ -16,6 +18,8 @@ export interface Delivery {
   nak(delayMs?: number): void;
   /** Never send it again: to the dead letters. */
   term(reason: string): void;
+  /** It was not looked at, because the subscription is being closed: to the next member, as if it had not been sent. */
+  abandon(): void;
 }
 
 /** Handles an event. What it throws is stored with the event, so it must hold no secrets. */
@@ -42,6 +46,7 @@ export interface DeliveryOptions {
 class DeliveryRun implements Delivery {
   readonly position: number;
   readonly attempt: number;
+  readonly bytes: Uint8Array | undefined;
   readonly #settle: (outcome: Outcome) => void;
   #controller: AbortController | undefined;
   #over: unknown;
@@ -49,6 +54,7 @@ class DeliveryRun implements Delivery {
   constructor(row: LogRow, attempt: number, settle: (outcome: Outcome) => void) {
     this.position = row.position;
     this.attempt = attempt;
+    this.bytes = row.data ?? undefined;
     this.#settle = settle;
   }
 
@@ -69,6 +75,10 @@ class DeliveryRun implements Delivery {
 
   term(reason: string): void {
     this.#settle({ kind: "term", error: reason });
+  }
+
+  abandon(): void {
+    this.#settle({ kind: "abandoned" });
   }
 
   abort(reason: HmsError): void {

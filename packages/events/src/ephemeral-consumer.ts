@@ -70,7 +70,8 @@ export class EphemeralConsumer implements Consumer {
       if (signal.aborted) return;
       const outcome = await deliver(row, 1, this.#parts.delivery);
       this.#position = row.position;
-      if (outcome.kind === "nak" || outcome.kind === "term") this.#parts.failed(notHandled(row.event_id, outcome.error));
+      if (outcome.kind === "nak" || outcome.kind === "term")
+        this.#parts.failed(notHandled(row.event_id, outcome.error));
     }
     this.#position = Math.max(this.#position, page.reached);
   }
@@ -82,6 +83,10 @@ export class EphemeralConsumer implements Consumer {
 }
 
 const notHandled = (id: string, error: string) =>
-  new HmsError("ABORTED", `The event ${id} was not handled, and comes no more to a subscription without group: ${error}`, {
-    reason: "NOT_HANDLED",
-  });
+  new HmsError(
+    "ABORTED",
+    `The event ${id} was not handled, and comes no more to a subscription without group: ${error}`,
+    {
+      reason: "NOT_HANDLED",
+    },
+  );

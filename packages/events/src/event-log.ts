@@ -144,7 +144,13 @@ class LogOfProcess implements EventLog {
     const stopping = new AbortController();
     const closed = new AbortController();
     const delivery = { handler, ackWaitMs: settings.ackWaitMs, closing: stopping.signal, closed: closed.signal };
-    const parts: ConsumerParts = { database: this.#database, head: this.#head, settings, delivery, failed: this.#failed };
+    const parts: ConsumerParts = {
+      database: this.#database,
+      head: this.#head,
+      settings,
+      delivery,
+      failed: this.#failed,
+    };
     this.#head.start();
     const consumer = await retryWhileUnavailable(() => this.#startConsumer(parts, settings, options.group), {
       deadlineMs: PATIENCE_MS,
@@ -170,7 +176,11 @@ class LogOfProcess implements EventLog {
     return subscription;
   }
 
-  async #startConsumer(parts: ConsumerParts, settings: SubscriptionSettings, group: string | undefined): Promise<Consumer> {
+  async #startConsumer(
+    parts: ConsumerParts,
+    settings: SubscriptionSettings,
+    group: string | undefined,
+  ): Promise<Consumer> {
     await this.#head.refresh();
     if (group === undefined) {
       const consumer = new EphemeralConsumer(parts, await startPosition(this.#database, settings.from));

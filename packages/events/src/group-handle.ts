@@ -69,7 +69,9 @@ const DEAD_LETTER_PAGE = 100;
 /** A handle on a group by its name. */
 export function groupHandle({ database, environment, name }: GroupHandleOptions): GroupHandle {
   const idOf = async (): Promise<number> => {
-    const query = sql<{ id: number }>`select id from consumer_group where environment = ${environment} and name = ${name}`;
+    const query = sql<{
+      id: number;
+    }>`select id from consumer_group where environment = ${environment} and name = ${name}`;
     const [row] = await rowsOf(database, query);
     if (row) return row.id;
     const place = environment === "" ? "" : ` in the environment ${environment}`;
@@ -137,8 +139,10 @@ const redrive = (id: number, ids: readonly string[] | undefined) => sql`
     where group_id = ${id} and redriven_at is null and (${ids === undefined} or id = any (${[...(ids ?? [])]}::bigint[]))
     returning group_id, position
   )
-  insert into lease (group_id, position, attempts, visible_at) select c.group_id, c.position, 0, clock_timestamp() from chosen c
-  on conflict (group_id, position) do update set attempts = 0, visible_at = excluded.visible_at returning 1`;
+  insert into lease (group_id, position, attempts, visible_at, error)
+  select c.group_id, c.position, 0, clock_timestamp(), 'Sent again.' from chosen c
+  on conflict (group_id, position) do update set attempts = 0, visible_at = excluded.visible_at, error = excluded.error
+  returning 1`;
 
 const discard = (id: number, ids: readonly string[]) => sql`
   with gone as (

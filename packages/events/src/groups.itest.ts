@@ -1,5 +1,5 @@
-import { sql } from "kysely";
 import { waitFor } from "@hms/testkit";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CloudEvent, createEvent, type DeadLetter, type Delivery, inboxHandler } from "./index.ts";
 import { numbered, openShop, openShopAlone, receive, sortedIds } from "./testing/shop.ts";
@@ -13,7 +13,13 @@ afterAll(() => shop[Symbol.asyncDispose]());
 let tests = 0;
 function fresh(ordering: "key" | "none" = "key") {
   tests += 1;
-  const options = { topics: [`test.g${tests}`], group: `group${tests}`, from: "start", ordering, backoffMs: [1] } as const;
+  const options = {
+    topics: [`test.g${tests}`],
+    group: `group${tests}`,
+    from: "start",
+    ordering,
+    backoffMs: [1],
+  } as const;
   return { topic: `test.g${tests}`, options, handle: shop.log.group(options.group) };
 }
 
@@ -68,7 +74,9 @@ describe.each(["key", "none"] as const)('an event of a group with ordering "%s"'
   test("is termed at once if its handler says so, and can be forgotten", async () => {
     const { topic, options, handle } = fresh(ordering);
     await shop.outbox.publish(numbered(topic, 1));
-    await using _subscription = await shop.log.subscribe(options, (_event, delivery) => delivery.term("makes no sense"));
+    await using _subscription = await shop.log.subscribe(options, (_event, delivery) =>
+      delivery.term("makes no sense"),
+    );
     await waitFor(async () => (await handle.status()).deadLetters === 1, { describe: "the dead letter" });
     const [letter] = await lettersOf(handle.deadLetters());
     expect(letter).toMatchObject({ attempts: 1, error: "makes no sense" });
@@ -94,11 +102,15 @@ describe.each(["key", "none"] as const)('an event of a group with ordering "%s"'
     const { topic, options } = fresh(ordering);
     await shop.outbox.publish(numbered(topic, 1));
     const reasons: unknown[] = [];
-    await using received = await receive(shop.log, { ...options, ackWaitMs: 100 }, async (_event, { attempt, signal }) => {
-      if (attempt > 1) return;
-      await new Promise((resolve) => signal.addEventListener("abort", resolve));
-      reasons.push(signal.reason);
-    });
+    await using received = await receive(
+      shop.log,
+      { ...options, ackWaitMs: 100 },
+      async (_event, { attempt, signal }) => {
+        if (attempt > 1) return;
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        reasons.push(signal.reason);
+      },
+    );
     await waitFor(() => received.deliveries.some(({ attempt }) => attempt === 2), { describe: "the second delivery" });
     expect(reasons).toEqual([expect.objectContaining({ code: "DEADLINE_EXCEEDED" })]);
   });
@@ -200,7 +212,12 @@ describe("a group", () => {
     await using received = await receive(shop.log, { ...options, from: "new", shards: 1 }, () => release.promise);
     await shop.outbox.publish(numbered(topic, 30));
     await waitFor(async () => (await handle.lag()) === 30, { describe: "a lag of 30" });
-    expect(await handle.status()).toMatchObject({ members: 1, ordering: "key", topics: [topic], behindRetention: false });
+    expect(await handle.status()).toMatchObject({
+      members: 1,
+      ordering: "key",
+      topics: [topic],
+      behindRetention: false,
+    });
     release.resolve();
     await received.distinct(30);
     await waitFor(async () => (await handle.lag()) === 0, { describe: "no lag" });
@@ -219,14 +236,19 @@ describe("a group", () => {
     const { options } = fresh();
     await using _received = await receive(shop.log, options);
     const differently = receive(shop.log, { ...options, shards: 4 });
-    await expect(differently).rejects.toMatchObject({ code: "FAILED_PRECONDITION", details: { reason: "GROUP_DIFFERS" } });
+    await expect(differently).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      details: { reason: "GROUP_DIFFERS" },
+    });
   });
 
   test("tells every problem of a subscription at once", async () => {
     const wrong = shop.log.subscribe({ topics: ["a.**.b"], group: "-", shards: 0, backoffMs: [] }, () => {});
     await expect(wrong).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      details: { fieldViolations: ["shards", "topics", "group", "backoffMs"].map((field) => expect.objectContaining({ field })) },
+      details: {
+        fieldViolations: ["shards", "topics", "group", "backoffMs"].map((field) => expect.objectContaining({ field })),
+      },
     });
     await expect(shop.log.group("nobody").lag()).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
@@ -238,7 +260,10 @@ describe("a group", () => {
     const work = inboxHandler(
       { database: shop.database, group: options.group },
       async ({ data }, transaction) =>
-        void (await transaction.insertInto("orders").values({ id: (data as { n: number }).n }).execute()),
+        void (await transaction
+          .insertInto("orders")
+          .values({ id: (data as { n: number }).n })
+          .execute()),
     );
     const seen: [string, number][] = [];
     const handler = async (event: CloudEvent, delivery: Delivery) => {
@@ -290,8 +315,15 @@ describe("a subscription without a group", () => {
     }
     const end = createEvent({ type: "test.x.done", source: "/shop" });
     await shop.outbox.publish([end]);
-    await waitFor(() => received.ids().includes(end.id) || received.events.length >= expected.length, { describe: "the last event" });
+    await waitFor(() => received.ids().includes(end.id) || received.events.length >= expected.length, {
+      describe: "the last event",
+    });
     await received.distinct(expected.length);
-    expect(received.events.slice(0, expected.length).map(({ type }) => type).sort()).toEqual([...expected].sort());
+    expect(
+      received.events
+        .slice(0, expected.length)
+        .map(({ type }) => type)
+        .sort(),
+    ).toEqual([...expected].sort());
   });
 });

@@ -1,7 +1,7 @@
 import type { ServiceDatabase } from "@hms/postgres";
 import { type QueryExecutorProvider, sql, type Transaction } from "kysely";
-import type { EventHandler } from "./delivery.ts";
 import type { CloudEvent } from "./cloud-event.ts";
+import type { EventHandler } from "./delivery.ts";
 
 /** How long an inbox remembers: longer than a log keeps its events. */
 const DEFAULT_KEEP_DAYS = 30;

@@ -21,6 +21,8 @@ interface Leased {
   row: LogRow;
   attempts: number;
   error: string;
+  /** Its last delivery was not answered: the process may have died of it. */
+  isSuspect: boolean;
 }
 
 /**
@@ -41,6 +43,7 @@ export class LeaseLane implements Consumer {
   #scannedTo = -1;
   #againAt = 0;
   #isHalted = false;
+  #hasSuspect = false;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(parts: GroupParts, { fresh }: { fresh: boolean }) {
@@ -98,14 +101,19 @@ export class LeaseLane implements Consumer {
 
   async #fetchAgain(): Promise<number> {
     const { store, settings } = this.#parts;
-    if (performance.now() < this.#againAt) return 0;
-    // Only for handlers that are free: an event that ends the process should take few others' attempts with it.
     const free = this.#slots.free - this.#waiting.length;
-    if (free <= 0) return 0;
-    const leases = await store.leaseAgain(free, settings.ackWaitMs);
-    if (leases.length < free) this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
-    for (const { attempts, error, ...row } of leases) this.#waiting.push({ row, attempts, error });
-    return leases.length;
+    if (performance.now() < this.#againAt || free <= 0) return 0;
+    const answered = await store.leaseAgain("answered", free, settings.ackWaitMs);
+    // One by one, each stored before the next: if the process dies again, no other event's attempts are used up.
+    const mayTakeSuspect = !this.#hasSuspect && answered.length < free;
+    const suspects = mayTakeSuspect ? await store.leaseAgain("unanswered", 1, settings.ackWaitMs) : [];
+    const found = answered.length + suspects.length;
+    if (found < free && suspects.length === 0)
+      this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
+    this.#hasSuspect ||= suspects.length > 0;
+    for (const { attempts, error, ...row } of answered) this.#waiting.push({ row, attempts, error, isSuspect: false });
+    for (const { attempts, error, ...row } of suspects) this.#waiting.push({ row, attempts, error, isSuspect: true });
+    return found;
   }
 
   async #fetchNext(): Promise<number> {
@@ -118,7 +126,7 @@ export class LeaseLane implements Consumer {
       const { rows, cursor } = await store.leaseNext(target, limits);
       this.#pageSize.learn(rows);
       if (rows.length < limits.rows && cursor + SCAN >= target) this.#scannedTo = target;
-      for (const row of rows) this.#waiting.push({ row, attempts: 1, error: "" });
+      for (const row of rows) this.#waiting.push({ row, attempts: 1, error: "", isSuspect: false });
       // Nothing found is no reason to rest while there is more to look through.
       return rows.length === 0 && this.#scannedTo < target ? 1 : rows.length;
     } catch (error) {
@@ -149,7 +157,8 @@ export class LeaseLane implements Consumer {
     }
   }
 
-  async #deliver({ row, attempts, error }: Leased): Promise<void> {
+  async #deliver(leased: Leased): Promise<void> {
+    const { row, attempts, error, isSuspect } = leased;
     const { settings, delivery } = this.#parts;
     // Handed out so often that its last answers never came: whoever had it died or overslept.
     const outcome: Outcome =
@@ -157,17 +166,21 @@ export class LeaseLane implements Consumer {
         ? { kind: "term", error: error || "Handed out again and again without an answer." }
         : await deliver(row, attempts, delivery);
     try {
-      await retryWhileUnavailable(() => this.#settle(row.position, attempts, outcome), { deadlineMs: STORE_DEADLINE_MS });
+      await retryWhileUnavailable(() => this.#settle(leased, outcome), { deadlineMs: STORE_DEADLINE_MS });
     } catch (failure) {
       // The lease runs out and the event comes again.
       this.#parts.failed(HmsError.from(failure));
     }
+    if (!isSuspect) return;
+    this.#hasSuspect = false;
+    this.#againAt = 0;
   }
 
-  async #settle(position: number, attempts: number, outcome: Outcome): Promise<void> {
+  async #settle({ row: { position }, attempts, isSuspect }: Leased, outcome: Outcome): Promise<void> {
     const { store, settings } = this.#parts;
     if (outcome.kind === "abandoned") return;
     if (outcome.kind === "ack") {
+      if (isSuspect) return await store.endLeases([{ position, attempts }]);
       this.#done.push({ position, attempts });
       this.#saving.request();
       return;

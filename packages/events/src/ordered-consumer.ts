@@ -32,6 +32,7 @@ export class OrderedConsumer implements Consumer {
   readonly #wakes = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #slots: Slots;
+  readonly #suspects = new Slots(1);
   readonly #pageSize = new PageSize();
   readonly #saving: CoalescedTask;
   /** Events sent again from the dead letters come beside the shards. */
@@ -94,7 +95,8 @@ export class OrderedConsumer implements Consumer {
     const { store, member, settings } = this.#parts;
     const startedAt = performance.now();
     const state = await store.state();
-    if (!state) throw new HmsError("NOT_FOUND", `The group ${this.#parts.group} has been deleted.`, { reason: "NO_GROUP" });
+    if (!state)
+      throw new HmsError("NOT_FOUND", `The group ${this.#parts.group} has been deleted.`, { reason: "NO_GROUP" });
     this.#paused = state.paused;
     this.#topics = state.topic_pattern;
     const held = await store.hold(member, settings.leaseMs);
@@ -126,6 +128,7 @@ export class OrderedConsumer implements Consumer {
     return {
       ...this.#parts,
       slots: this.#slots,
+      suspects: this.#suspects,
       mayStart: () => !this.#paused && performance.now() < this.#leaseUntil,
       progressed: () => this.#saving.request(),
       consumed: (row: LogRow) => {

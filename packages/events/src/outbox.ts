@@ -1,5 +1,11 @@
 import { HmsError } from "@hms/kernel/errors";
-import { afterCommit, retryWhileUnavailable, type SchemaComponent, type ServiceDatabase, translatePgError } from "@hms/postgres";
+import {
+  afterCommit,
+  retryWhileUnavailable,
+  type SchemaComponent,
+  type ServiceDatabase,
+  translatePgError,
+} from "@hms/postgres";
 import { type QueryExecutorProvider, sql } from "kysely";
 import { type CloudEvent, invalidEvents } from "./cloud-event.ts";
 import type { EventLog } from "./event-log.ts";

@@ -17,7 +17,10 @@ let tests = 0;
 /** A topic and a group that no other test uses. */
 function fresh(ordering: "key" | "none") {
   tests += 1;
-  return { topic: `test.t${tests}`, options: { topics: [`test.t${tests}`], group: `g${tests}`, from: "start", ordering } as const };
+  return {
+    topic: `test.t${tests}`,
+    options: { topics: [`test.t${tests}`], group: `g${tests}`, from: "start", ordering } as const,
+  };
 }
 
 /** Everything that a list of subscriptions has received. */
@@ -156,7 +159,9 @@ describe.each(["key", "none"] as const)('a group with ordering "%s"', (ordering)
     const sent = numbered(topic, 20);
     await shop.outbox.publish(sent);
     const leave = new AbortController();
-    const refusing = await shop.log.subscribe({ ...options, signal: leave.signal }, (_event, delivery) => delivery.nak(0));
+    const refusing = await shop.log.subscribe({ ...options, signal: leave.signal }, (_event, delivery) =>
+      delivery.nak(0),
+    );
     leave.abort();
     await refusing.closed;
     await using received = await receive(shop.log, { ...options, maxDeliver: 1000 });
@@ -184,7 +189,9 @@ describe.each(["key", "none"] as const)('a group with ordering "%s"', (ordering)
   test("does not share its events with another group", async () => {
     const { topic, options } = fresh(ordering);
     for (const group of ["one", "two"]) {
-      await (await receive(shop.log, { ...options, group: `${options.group}-${group}`, from: "new" }))[Symbol.asyncDispose]();
+      await (await receive(shop.log, { ...options, group: `${options.group}-${group}`, from: "new" }))[
+        Symbol.asyncDispose
+      ]();
     }
     const sent = numbered(topic, 50);
     await shop.outbox.publish(sent);
@@ -204,7 +211,10 @@ describe("a group that keeps order", () => {
     const received: CloudEvent[] = [];
     const join = () => shop.log.subscribe(options, (event) => void received.push(event));
     const ten = await Promise.all(Array.from({ length: 10 }, join));
-    await waitFor(() => received.length >= 1000, { deadlineMs: 30_000, describe: () => `1000 events; ${received.length} came` });
+    await waitFor(() => received.length >= 1000, {
+      deadlineMs: 30_000,
+      describe: () => `1000 events; ${received.length} came`,
+    });
     await Promise.all(ten.map((one) => one[Symbol.asyncDispose]()));
     const ofKey = (events: readonly CloudEvent[], key: string) =>
       events.filter(({ partitionkey }) => partitionkey === key).map(({ id }) => id);
@@ -233,33 +243,36 @@ describe("a group that keeps order", () => {
   });
 });
 
-describe.each(["key", "none"] as const)('when PostgreSQL restarts under load, a group with ordering "%s"', (ordering) => {
-  test("receives everything that a hundred publishers got acknowledged", async () => {
-    await using instance = tempInstance();
-    const durable = { settings: "" };
-    await using first = await startTestPostgres(instance.paths, durable);
-    await using place: Shop = await openShop(first.source);
-    const { options } = fresh(ordering);
-    await using received = await receive(place.log, { ...options, topics: ["test.**"], backoffMs: [10] });
-    const acknowledged: CloudEvent[] = [];
-    let isOver = false;
-    const publisher = async () => {
-      while (!isOver) {
-        const event = createEvent({ type: "test.restart", source: "/shop", data: {} });
-        await place.outbox.publish([event]);
-        acknowledged.push(event);
-      }
-    };
-    const publishers = Array.from({ length: 100 }, publisher);
-    await waitFor(() => acknowledged.length > 1000, { describe: "the load" });
-    await first.stop();
-    await using _second = await startTestPostgres(instance.paths, durable);
-    const before = acknowledged.length;
-    await waitFor(() => acknowledged.length > before + 1000, { deadlineMs: 20_000, describe: "the load to go on" });
-    isOver = true;
-    await Promise.all(publishers);
-    await received.distinct(acknowledged.length, 30_000);
-    expect([...new Set(received.ids())].sort()).toEqual(sortedIds(acknowledged));
-    expect(place.failures).toEqual([]);
-  });
-});
+describe.each(["key", "none"] as const)(
+  'when PostgreSQL restarts under load, a group with ordering "%s"',
+  (ordering) => {
+    test("receives everything that a hundred publishers got acknowledged", async () => {
+      await using instance = tempInstance();
+      const durable = { settings: "" };
+      await using first = await startTestPostgres(instance.paths, durable);
+      await using place: Shop = await openShop(first.source);
+      const { options } = fresh(ordering);
+      await using received = await receive(place.log, { ...options, topics: ["test.**"], backoffMs: [10] });
+      const acknowledged: CloudEvent[] = [];
+      let isOver = false;
+      const publisher = async () => {
+        while (!isOver) {
+          const event = createEvent({ type: "test.restart", source: "/shop", data: {} });
+          await place.outbox.publish([event]);
+          acknowledged.push(event);
+        }
+      };
+      const publishers = Array.from({ length: 100 }, publisher);
+      await waitFor(() => acknowledged.length > 1000, { describe: "the load" });
+      await first.stop();
+      await using _second = await startTestPostgres(instance.paths, durable);
+      const before = acknowledged.length;
+      await waitFor(() => acknowledged.length > before + 1000, { deadlineMs: 20_000, describe: "the load to go on" });
+      isOver = true;
+      await Promise.all(publishers);
+      await received.distinct(acknowledged.length, 30_000);
+      expect([...new Set(received.ids())].sort()).toEqual(sortedIds(acknowledged));
+      expect(place.failures).toEqual([]);
+    });
+  },
+);

@@ -26,7 +26,10 @@ const outboxOf = (schema: string) => sql.id(schema, "outbox");
 
 const candidatesOf = ({ outboxes, limit }: RelayRoute) =>
   sql.join(
-    outboxes.map((schema, box) => sql`(select ${sql.lit(box)} as box, o.* from ${outboxOf(schema)} o order by seq limit ${sql.lit(limit)})`),
+    outboxes.map(
+      (schema, box) =>
+        sql`(select ${sql.lit(box)} as box, o.* from ${outboxOf(schema)} o order by seq limit ${sql.lit(limit)})`,
+    ),
     sql` union all `,
   );
 
@@ -43,7 +46,10 @@ const deletions = ({ outboxes }: RelayRoute) =>
 // A scalar subquery, which PostgreSQL always answers by the index, however little it knows of the table's size.
 const isNew = ({ recent }: RelayRoute) =>
   sql.join(
-    recent.map((table) => sql`(select true from ${sql.id(table)} l where l.event_id = c.event_id and l.source = c.source) is null`),
+    recent.map(
+      (table) =>
+        sql`(select true from ${sql.id(table)} l where l.event_id = c.event_id and l.source = c.source) is null`,
+    ),
     sql` and `,
   );
 

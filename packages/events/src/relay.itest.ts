@@ -9,10 +9,16 @@ import { relayStatement } from "./relay-statement.ts";
 import { numbered, openShop, openShopAlone, receive, type Shop } from "./testing/shop.ts";
 
 const openEvents = (shop: Shop): Promise<EventDatabase> =>
-  openServiceDatabase({ source: shop.source, service: "events", migrations: new URL("../migrations/", import.meta.url) });
+  openServiceDatabase({
+    source: shop.source,
+    service: "events",
+    migrations: new URL("../migrations/", import.meta.url),
+  });
 
 async function positions(events: EventDatabase): Promise<number[]> {
-  const { rows } = await sql<{ position: number }>`select position::float8 as position from log order by 1`.execute(events.db);
+  const { rows } = await sql<{ position: number }>`select position::float8 as position from log order by 1`.execute(
+    events.db,
+  );
   return rows.map(({ position }) => position);
 }
 
@@ -75,7 +81,9 @@ describe("the relay", () => {
     const second = events.transaction((transaction) => relayStatement(route).execute(transaction), "repeatable read");
     const refused = expect(second).rejects.toMatchObject({ code: "ABORTED" });
     const waiting = sql<{ n: number }>`select count(*)::int as n from pg_locks where not granted`;
-    await waitFor(async () => ((await waiting.execute(shop.database.db)).rows[0]?.n ?? 0) > 0, { describe: "the second to wait" });
+    await waitFor(async () => ((await waiting.execute(shop.database.db)).rows[0]?.n ?? 0) > 0, {
+      describe: "the second to wait",
+    });
     release.resolve();
     expect(await first).toEqual({ taken: 10, position: 10, day });
     await refused;
@@ -109,7 +117,9 @@ describe("the log's days", () => {
     await shop.outbox.publish(numbered("day", 100));
     await received.distinct(200);
     expect(received.events.map(({ hmsposition }) => Number(hmsposition)).sort((a, b) => a - b)).toEqual(upTo(200));
-    const { rows } = await sql`select day::text as day, count(*)::int as n from log group by 1 order by 1`.execute(events.db);
+    const { rows } = await sql`select day::text as day, count(*)::int as n from log group by 1 order by 1`.execute(
+      events.db,
+    );
     expect(rows).toEqual([
       { day: dayOf(new Date()), n: 100 },
       { day: tomorrow(), n: 100 },

@@ -130,7 +130,8 @@ export class Relay implements AsyncDisposable {
   async #moveBatch(route: RelayRoute): Promise<number> {
     const { database, advanced } = this.#options;
     const statement = relayStatement(route);
-    const work = async (transaction: Parameters<typeof statement.execute>[0]) => (await statement.execute(transaction)).rows[0];
+    const work = async (transaction: Parameters<typeof statement.execute>[0]) =>
+      (await statement.execute(transaction)).rows[0];
     const batch = (await database.transaction(work, "repeatable read")) as RelayBatch;
     if (batch.day !== route.day) {
       this.#route = undefined;
@@ -155,7 +156,8 @@ export class Relay implements AsyncDisposable {
     }
     const [newest = today, ...older] = await ensurePart(database, today);
     const recent: [string, ...string[]] = [partTable(newest), ...older.slice(0, 1).map(partTable)];
-    this.#route = this.#outboxes.length === 0 ? undefined : { outboxes: this.#outboxes, day: newest, recent, limit: BATCH };
+    this.#route =
+      this.#outboxes.length === 0 ? undefined : { outboxes: this.#outboxes, day: newest, recent, limit: BATCH };
     return this.#route;
   }
 

@@ -9,11 +9,15 @@ import { backoffAfter } from "./subscription-options.ts";
 
 /** So many events may be done and not yet stored: no more are repeated after a crash. */
 export const MOST_UNSAVED = 64;
+/** From so many owners on that died in a row, it is asked which event they die of. */
+const DROPS_OF_A_LOOP = 2;
 const INTERRUPTED = "The process ended while it handled the event.";
 
 /** What a shard needs of the consumer that runs it. */
 export interface ShardContext extends GroupParts {
   slots: Slots;
+  /** Held while an event is handled of which the process may die. */
+  suspects: Slots;
   /** False while the group is paused or the lease may have run out. */
   mayStart(): boolean;
   /** Something is to be stored. */
@@ -35,7 +39,7 @@ export class ShardRunner {
   readonly #wakes = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #retries: Map<number, { attempts: number; dueAt: number }>;
-  /** Up to here the last owner may have begun to handle what it did not store. */
+  /** So many of the next events may be the one that its owners die of. */
   #suspects: number;
   #saved: number;
   #unsaved = 0;
@@ -48,7 +52,7 @@ export class ShardRunner {
     this.epoch = held.epoch;
     this.read = held.cursor;
     this.#saved = held.cursor;
-    this.#suspects = held.was_dropped ? MOST_UNSAVED + 1 : 0;
+    this.#suspects = held.drops >= DROPS_OF_A_LOOP ? MOST_UNSAVED + 1 : 0;
     const dueAt = (ms: number) => performance.now() + ms;
     this.#retries = new Map(
       retries.map(({ position, attempts, due_in_ms }) => [position, { attempts, dueAt: dueAt(due_in_ms) }]),
@@ -139,8 +143,16 @@ export class ShardRunner {
       return await this.#pause(1000);
     }
     const attempt = (retry?.attempts ?? 0) + 1;
-    if (this.#suspects > 0) await this.#noteAttempt(row, attempt);
-    await this.#handOver(row, attempt);
+    if (this.#suspects === 0) return await this.#handOver(row, attempt);
+    // One at a time in the whole process: no other event's attempts are used up.
+    await this.#context.suspects.take();
+    try {
+      if (this.#end.signal.aborted) return;
+      await this.#noteAttempt(row, attempt);
+      await this.#handOver(row, attempt);
+    } finally {
+      this.#context.suspects.release();
+    }
   }
 
   /** Before the handler starts: if the process ends with it once more, this delivery has been counted. */

@@ -7,14 +7,16 @@ import { connectionOf } from "./http-protocols.ts";
 import { handlerOf } from "./method-handlers.ts";
 import { platformMethods } from "./platform-methods.ts";
 import { rpcRequest } from "./rpc-call.ts";
-import { type RpcExchange, refuseRpc } from "./rpc-refusal.ts";
-import { type RpcTarget, rpcTarget } from "./rpc-target.ts";
+import { type RpcExchange, refuseOther, refuseRpc } from "./rpc-refusal.ts";
+import { pathTarget, type RpcTarget, rpcTarget } from "./rpc-target.ts";
 import { ServiceNames } from "./service-names.ts";
 
 /** How a listener is set up. */
 export interface RpcListenerOptions {
   /** Lets reflection and health be asked without credentials; default: they need `registry:read`. */
   readonly openReflection?: boolean;
+  /** True if nothing else answers here: what is no call is then refused too; default false. */
+  readonly alone?: boolean;
 }
 
 /** Answers a request if it is a call; false if it is not, and nothing has been done with it. */
@@ -35,10 +37,14 @@ export function createRpcListener(kernel: Kernel, options: RpcListenerOptions = 
     return entry ? { kernel, entry } : platform.find(target);
   };
   return (request, response) => {
-    const target = rpcTarget(request.method, request.url, request.headers["content-type"]);
-    if (target === undefined) return false;
     const environment = environmentOf(request.headers);
-    if (!target.certain && !names.has(environment, target.service) && platform.find(target) === undefined) return false;
+    const known = (name: { service: string; method: string } | undefined) =>
+      name !== undefined && (names.has(environment, name.service) || platform.find(name) !== undefined);
+    const target = rpcTarget(request.method, request.url, request.headers["content-type"]);
+    if (target === undefined || !(target.certain || known(target))) {
+      if (options.alone) refuseOther({ request, response }, known(pathTarget(request.url)));
+      return options.alone === true;
+    }
     void answer({ request, response, protocol: target.protocol }, target, () => find(target, environment));
     return true;
   };
@@ -56,7 +62,10 @@ async function answer(exchange: RpcExchange, target: RpcTarget, find: () => Foun
   const { request, response } = exchange;
   try {
     const found = await find();
-    if (found === undefined) throw notServed(target);
+    if (found === undefined) {
+      refuseRpc({ ...exchange, unknownPath: true }, notServed(target));
+      return;
+    }
     const { callers, stop } = connectionOf(request);
     const { desc, mutates } = found.entry;
     const endless = desc.methodKind !== "unary" && !mutates;

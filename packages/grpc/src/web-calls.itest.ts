@@ -113,7 +113,7 @@ describe("Connect as curl speaks it", () => {
       headers: { "content-type": "application/json" },
       body: "{}",
     });
-    expect([missing.status, ((await missing.json()) as { code: string }).code]).toEqual([501, "unimplemented"]);
+    expect([missing.status, ((await missing.json()) as { code: string }).code]).toEqual([404, "unimplemented"]);
   });
 });
 

@@ -69,15 +69,17 @@ export class Kernel {
    * Makes a service callable.
    * @throws HmsError ALREADY_EXISTS if it is registered, INTERNAL if a method has no rule.
    */
-  register({ service, implementation }: ServiceRegistration): void {
+  register({ service, implementation, ruleOf }: ServiceRegistration): void {
     for (const method of service.methods) {
       const own = (implementation as Record<string, Handler>)[method.localName];
       if (own === undefined) throw new HmsError("INTERNAL", `${service.typeName} does not implement ${method.name}.`);
-      const entry = methodEntry(service, method, own.bind(implementation) as MethodEntry["handler"]);
+      const handler = own.bind(implementation) as MethodEntry["handler"];
+      const entry = methodEntry(method, handler, ruleOf);
       if (this.#methods.has(entry.name)) throw new HmsError("ALREADY_EXISTS", `${entry.name} is registered already.`);
       this.#methods.set(entry.name, entry);
       this.#byDesc.set(method, entry);
     }
+    this.changed.notify();
   }
 
   /** Finds a method by contract name ("hms.sys.mesh.v1.MeshService") and method name ("SetService"). */

@@ -1,4 +1,4 @@
-import { type DescMethod, type DescService, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { HmsError } from "./hms-error.ts";
 
@@ -50,14 +50,17 @@ export function methodRule(method: DescMethod): MethodRule {
 }
 
 /** Builds the entry of one method of a service. */
-export function methodEntry(service: DescService, method: DescMethod, handler: MethodEntry["handler"]): MethodEntry {
-  const rule = methodRule(method);
-  const mutates = rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS;
+export function methodEntry(
+  desc: DescMethod,
+  handler: MethodEntry["handler"],
+  ruleOf: (method: DescMethod) => MethodRule = methodRule,
+): MethodEntry {
+  const rule = ruleOf(desc);
   return {
-    name: `${service.typeName}/${method.name}`,
-    desc: method,
+    name: `${desc.parent.typeName}/${desc.name}`,
+    desc,
     rule,
-    mutates,
+    mutates: rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS,
     handler,
   };
 }

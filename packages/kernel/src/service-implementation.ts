@@ -10,6 +10,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import type { CallContext } from "./call-context.ts";
+import type { MethodRule } from "./method-entry.ts";
 
 type Answer<O extends DescMessage> = MessageInitShape<O> | Promise<MessageInitShape<O>>;
 
@@ -34,6 +35,8 @@ export type ServiceImplementation<S extends DescService> = {
 export interface ServiceRegistration<S extends DescService = DescService> {
   readonly service: S;
   readonly implementation: ServiceImplementation<S>;
+  /** The rules of its methods; default: what the contract states, which must be complete. */
+  readonly ruleOf?: (method: DescMethod) => MethodRule;
 }
 
 /** Pairs a contract with its implementation; the compiler checks that every method is there. */

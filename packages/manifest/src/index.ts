@@ -1,4 +1,5 @@
 export { surgeReplicas } from "./amount.ts";
+export { parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";
 export { formatViolations } from "./format-violations.ts";

@@ -42,6 +42,8 @@ export interface ClientConnectionOptions {
   readonly firstStream?: number | undefined;
   /** Default: the peer is not asked for signs of life. */
   readonly keepAliveMs?: number | undefined;
+  /** True: calls that wait do not keep the process alive; default false. */
+  readonly background?: boolean | undefined;
 }
 
 /** One connection to a server, with the calls that wait for it. */
@@ -124,7 +126,7 @@ export class ClientConnection implements PortOwner {
   }
 
   #busy(): void {
-    this.#port.keepAlive(true);
+    if (!this.#options.background) this.#port.keepAlive(true);
     this.#keepAlive?.start();
   }
 

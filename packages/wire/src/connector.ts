@@ -17,6 +17,7 @@ export interface ConnectorOptions {
   /** The first stream id of each connection; default 1. */
   readonly firstStream?: number | undefined;
   readonly keepAliveMs?: number | undefined;
+  readonly background?: boolean | undefined;
 }
 
 /** Keeps one usable connection to a server: opens it when it is needed, and anew when it has become unusable. */
@@ -73,10 +74,11 @@ export class Connector {
       socket.destroy();
       throw this.#closed.signal.reason;
     }
-    const { firstStream, keepAliveMs } = this.#options;
+    const { firstStream, keepAliveMs, background } = this.#options;
     const connection: ClientConnection = new ClientConnection(socket, {
       firstStream,
       keepAliveMs,
+      background,
       onUnusable: () => {
         if (this.current === connection) this.current = undefined;
       },

@@ -36,6 +36,8 @@ export interface FrameTransportOptions {
    * calls' deadlines; over the network 10 s.
    */
   readonly keepAliveMs?: number;
+  /** True: calls that wait do not keep the process alive, for watches that go on beside its work; default false. */
+  readonly background?: boolean;
 }
 
 /** How a socket transport is set up. */
@@ -103,7 +105,7 @@ export class FrameTransport implements SocketTransport {
   readonly #prefixes = { plain: new Map<DescMethod, Buffer>(), authorized: new Map<DescMethod, Buffer>() };
 
   constructor(options: FrameTransportOptions & Pick<ConnectorOptions, "firstStream" | "target">) {
-    const { target, token, metadata = {}, waitForReadyMs = 0, firstStream } = options;
+    const { target, token, metadata = {}, waitForReadyMs = 0, firstStream, background } = options;
     this.#waitForReadyMs = waitForReadyMs;
     this.#codec = codecs[options.codec ?? "protobuf"];
     const plain = metadataFields(metadata);
@@ -112,7 +114,7 @@ export class FrameTransport implements SocketTransport {
       authorized: token ? metadataFields({ ...metadata, authorization: `Bearer ${token}` }) : plain,
     };
     const keepAliveMs = options.keepAliveMs ?? (target.address.kind === "unix" ? 0 : NETWORK_KEEP_ALIVE_MS);
-    this.#connector = new Connector({ target, waitForReadyMs, firstStream, keepAliveMs });
+    this.#connector = new Connector({ target, waitForReadyMs, firstStream, keepAliveMs, background });
   }
 
   get connected(): boolean {

@@ -1,19 +1,29 @@
+import type { integrationEvents } from "@hms/contracts";
+import { type EventLog, openOutbox, outboxTables } from "@hms/events";
 import { type CallContext, ChangeSignal, type HmsError, type Kernel, type ServiceRegistration } from "@hms/kernel";
-import { CallbackWorker } from "./callback-worker.ts";
+import type { ServiceDatabase } from "@hms/postgres";
 import { stopping } from "./errors.ts";
-import { OperationWorker } from "./operation-worker.ts";
-import { operationRegistration } from "./operations.ts";
-import { type IntegrationDatabase, OperationStore } from "./store.ts";
+import { eventRegistration } from "./events/event-registration.ts";
+import { LiveHub } from "./events/live-hub.ts";
+import { CallbackWorker } from "./operations/callback-worker.ts";
+import { operationRegistration } from "./operations/operation-registration.ts";
+import { type IntegrationTables, OperationStore } from "./operations/operation-store.ts";
+import { OperationWorker } from "./operations/operation-worker.ts";
 
-export type { IntegrationTables } from "./store.ts";
+export type { IntegrationTables } from "./operations/operation-store.ts";
 
 /** The folder of the integration service's migrations. */
 export const integrationMigrations = new URL("../migrations/", import.meta.url);
 
+/** What else its schema holds: the outbox of published events. */
+export const integrationComponents = [outboxTables];
+
 /** What an integration service is made of. */
 export interface IntegrationServiceOptions {
-  /** The service's own schema, with the migrations of `integrationMigrations` applied. */
-  database: IntegrationDatabase;
+  /** The service's own schema, with `integrationMigrations` and `integrationComponents`. */
+  database: Pick<ServiceDatabase<IntegrationTables>, "db" | "service" | "isolation">;
+  /** The installation's event log. */
+  events: EventLog;
   /** Makes the calls of operations and callbacks, authorized for whoever started them. */
   kernel: Kernel;
   /** Operations run at once in this process; default 64. */
@@ -33,11 +43,13 @@ export interface IntegrationService extends AsyncDisposable {
   readonly registrations: readonly ServiceRegistration[];
 }
 
-/** Creates the integration service: calls that outlive their caller. */
-export function createIntegrationService(options: IntegrationServiceOptions): IntegrationService {
-  const { database, kernel, concurrency = 64, leaseMs = 15_000, pollMs = 500, graceMs = 3000 } = options;
-  const failed = options.onFailure ?? (() => {});
+/** Opens the integration service: calls that outlive their caller, and publishing and subscribing between services. */
+export async function openIntegrationService(options: IntegrationServiceOptions): Promise<IntegrationService> {
+  const { database, events: log, kernel } = options;
+  const { concurrency = 64, leaseMs = 15_000, pollMs = 500, graceMs = 3000, onFailure: failed = () => {} } = options;
   const end = new AbortController();
+  const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
+  const outbox = await openOutbox({ log, database });
   const store = new OperationStore(database);
   const changes = new ChangeSignal();
   const callbacks = new CallbackWorker({ store, kernel, pollMs, failed });
@@ -46,12 +58,15 @@ export function createIntegrationService(options: IntegrationServiceOptions): In
     callbacks.wake();
   };
   const worker = new OperationWorker({ store, kernel, concurrency, leaseMs, pollMs, changed, failed });
-  const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
+  const live = new LiveHub<integrationEvents.Event>();
   return {
-    registrations: [operationRegistration({ kernel, store, worker, changes, untilEnd })],
+    registrations: [
+      operationRegistration({ kernel, store, worker, changes, untilEnd }),
+      eventRegistration({ log, outbox, live, untilEnd }),
+    ],
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
-      await Promise.all([worker.stop(graceMs), callbacks.stop()]);
+      await Promise.all([worker.stop(graceMs), callbacks.stop(), outbox[Symbol.asyncDispose]()]);
     },
   };
 }

@@ -3,7 +3,7 @@ import { foreignRegistrations } from "./foreign-request.ts";
 import type { ForeignServer, ForeignStore } from "./foreign-store.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ForeignServers } from "./ports.ts";
-import { renewIntervalMs } from "./register-request.ts";
+import { type Registration, renewIntervalMs } from "./register-request.ts";
 import type { ServiceKey } from "./service-key.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
@@ -52,15 +52,27 @@ export class ForeignKeeper {
   }
 
   /**
-   * Reads a server's contracts and registers them. The services that have changed; undefined if `onlyIfKnown` and it was
-   * removed meanwhile.
-   * @throws HmsError as the server's reflection does, FAILED_PRECONDITION if a contract breaks callers.
+   * Reads a server's contracts; what is to be registered for them.
+   * @throws HmsError as the server's reflection does, FAILED_PRECONDITION if nothing of it can be registered.
    */
-  async register(server: ForeignServer, options: { onlyIfKnown: boolean }): Promise<ServiceKey[] | undefined> {
-    const { servers, store, hub, leases, leaseMs, stopping } = this.#parts;
-    const signal = AbortSignal.any([stopping, AbortSignal.timeout(REFLECT_TIMEOUT_MS)]);
-    const reflected = await servers.reflect(server.address, server.services, signal);
-    const changed = await store.put(server, foreignRegistrations(server, reflected, leaseMs), options);
+  async read(server: ForeignServer, signal: AbortSignal): Promise<Registration[]> {
+    const { servers, leaseMs } = this.#parts;
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(REFLECT_TIMEOUT_MS)]);
+    return foreignRegistrations(server, await servers.reflect(server.address, server.services, limited), leaseMs);
+  }
+
+  /**
+   * Registers what was read of a server. The services that have changed; undefined if `onlyIfKnown` and the server was
+   * removed meanwhile.
+   * @throws HmsError FAILED_PRECONDITION if a contract breaks callers.
+   */
+  async put(
+    server: ForeignServer,
+    registrations: readonly Registration[],
+    options: { onlyIfKnown: boolean },
+  ): Promise<ServiceKey[] | undefined> {
+    const { store, hub, leases, leaseMs } = this.#parts;
+    const changed = await store.put(server, registrations, options);
     if (changed === undefined) return undefined;
     this.#checks.set(nameOf(server), 1);
     hub.touch(changed);
@@ -91,8 +103,9 @@ export class ForeignKeeper {
         throw new HmsError("UNAVAILABLE", `The server at ${server.address} is not available: ${reason}.`);
       }
       const checks = this.#checks.get(name) ?? 0;
-      if (checks % CHECKS_PER_READING === 0) await this.register(server, { onlyIfKnown: true });
-      else await this.#renew(server, checks);
+      if (checks % CHECKS_PER_READING === 0) {
+        await this.put(server, await this.read(server, stopping), { onlyIfKnown: true });
+      } else await this.#renew(server, checks);
     } catch (error) {
       this.#fail(error);
     }

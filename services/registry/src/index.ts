@@ -49,8 +49,8 @@ export interface RegistryServiceHandle extends AsyncDisposable {
   readonly registration: ServiceRegistration;
   /** The policies' own service. */
   readonly policies: ServiceRegistration;
-  /** Revokes the tickets for services, given as patterns of ids, of which somebody may call less. */
-  takeAway(services: readonly string[]): void;
+  /** Hears of each change of the policy file: the services, as patterns of ids, of which somebody may call less. */
+  policyFileChanged(services: readonly string[]): void;
   /** Revokes all tickets of a principal ("user:anna"). */
   revokePrincipal(principal: string): void;
 }
@@ -96,7 +96,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, access, patiently, untilEnd }),
     policies: policyRegistration({ book, keeper: access.keeper, patiently }),
-    takeAway: (services) => access.revocations.revoke(revocationsOf(services)),
+    policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),
     async [Symbol.asyncDispose]() {

@@ -41,6 +41,18 @@ function readKey(request: { environment: string; serviceId: string; version: str
   return key;
 }
 
+/** The methods that answer for contracts. */
+function contractMethods(store: RegistryStore, patiently: Patience) {
+  const keyOf = (request: Parameters<typeof readKey>[0]) =>
+    readKey({ ...request, version: request.version || DEFAULT_VERSION });
+  return {
+    getContract: async (request: registry.GetContractRequest, context: CallContext) =>
+      getContract(store, keyOf(request), (work) => patiently(context, work)),
+    checkContract: async (request: registry.CheckContractRequest, context: CallContext) =>
+      checkContract(store, { key: keyOf(request), request }, (work) => patiently(context, work)),
+  };
+}
+
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
   const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
@@ -89,20 +101,13 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
-    async getContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return getContract(store, key, (work) => patiently(context, work));
-    },
-
-    async checkContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return checkContract(store, { key, request }, (work) => patiently(context, work));
-    },
+    ...contractMethods(store, patiently),
 
     async registerForeign(request, context) {
       if (foreign === undefined) throw noForeignServers();
       const server = readForeign(request, context.principal);
-      const changed = await patiently(context, () => foreign.register(server, { onlyIfKnown: false }));
+      const registrations = await foreign.read(server, untilEnd(context));
+      const changed = await patiently(context, () => foreign.put(server, registrations, { onlyIfKnown: false }));
       const services = await patiently(context, () => store.findAll(changed ?? []));
       return { services: services.map(({ entry }) => entry) };
     },

@@ -86,7 +86,14 @@ class Arena {
     if (word === "ack") this.acknowledged.set(key, Math.max(this.acknowledged.get(key) ?? -1, Number(n)));
     if (word === "failure") this.failures.push([key, n, position, attempt, at].join(" "));
     if (word !== "got") return;
-    this.handled.push({ role, key, n: Number(n), position: Number(position), attempt: Number(attempt), at: BigInt(at) });
+    this.handled.push({
+      role,
+      key,
+      n: Number(n),
+      position: Number(position),
+      attempt: Number(attempt),
+      at: BigInt(at),
+    });
   }
 
   async ready(): Promise<void> {
@@ -131,7 +138,10 @@ export async function openCrashArena(): Promise<CrashArena> {
   for (const role of ["relay", "relay", "consumer", "consumer", "worker", "worker", "publisher"] as const) start(role);
   await arena.ready();
   const flow = () => arena.handled.length > 0;
-  await waitFor(flow, { deadlineMs: 30_000, describe: () => `events to flow; failures: ${arena.failures.join(" · ")}` });
+  await waitFor(flow, {
+    deadlineMs: 30_000,
+    describe: () => `events to flow; failures: ${arena.failures.join(" · ")}`,
+  });
   const kill = async (victim: Victim) => {
     arena.kills.push({ victim, at: process.hrtime.bigint() });
     if (victim === "postgres") {
@@ -158,7 +168,10 @@ export async function openCrashArena(): Promise<CrashArena> {
     readLog: async () => {
       const migrations = new URL("../../migrations/", import.meta.url);
       await using events = await openServiceDatabase({ source: postgres.source, service: "events", migrations });
-      const query = sql<{ position: number; event_id: string }>`select position::float8 as position, event_id from log order by 1`;
+      const query = sql<{
+        position: number;
+        event_id: string;
+      }>`select position::float8 as position, event_id from log order by 1`;
       return (await query.execute(events.db)).rows;
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -187,14 +200,19 @@ export function orderBroken(handled: readonly Handling[]): string[] {
 }
 
 /** Second handlings that no crash of a consumer or of PostgreSQL in the time before explains. */
-export function unexplainedRepeats({ handled, kills }: Pick<CrashArena, "handled" | "kills">, withinMs: number): string[] {
+export function unexplainedRepeats(
+  { handled, kills }: Pick<CrashArena, "handled" | "kills">,
+  withinMs: number,
+): string[] {
   const seen = new Set<string>();
   const inTime = [...handled].sort((a, b) => (a.at < b.at ? -1 : 1));
   const harmful = kills.filter(({ victim }) => victim === "consumer" || victim === "worker" || victim === "postgres");
   const explained = ({ role, at }: Handling) =>
     harmful.some(
       (kill) =>
-        (kill.victim === "postgres" || kill.victim === role) && kill.at < at && at - kill.at < BigInt(withinMs) * 1_000_000n,
+        (kill.victim === "postgres" || kill.victim === role) &&
+        kill.at < at &&
+        at - kill.at < BigInt(withinMs) * 1_000_000n,
     );
   return inTime.flatMap((handling) => {
     const name = `${handling.role}:${handling.key}-${handling.n}`;

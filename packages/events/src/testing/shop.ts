@@ -52,7 +52,9 @@ export async function openShop(
 }
 
 /** An empty database with one shop in it. */
-export async function openShopAlone(options: Parameters<typeof openShop>[1] = {}): Promise<Shop & { place: EmptyDatabase }> {
+export async function openShopAlone(
+  options: Parameters<typeof openShop>[1] = {},
+): Promise<Shop & { place: EmptyDatabase }> {
   const place = await openEmptyDatabase();
   const shop = await openShop(place.source, options);
   return {
@@ -66,8 +68,14 @@ export async function openShopAlone(options: Parameters<typeof openShop>[1] = {}
 }
 
 /** Events numbered from 0, all of one topic. */
-export function numbered(topic: string, count: number, more: (n: number) => Partial<NewEvent> = () => ({})): CloudEvent[] {
-  return Array.from({ length: count }, (_, n) => createEvent({ type: topic, source: "/shop", data: { n }, ...more(n) }));
+export function numbered(
+  topic: string,
+  count: number,
+  more: (n: number) => Partial<NewEvent> = () => ({}),
+): CloudEvent[] {
+  return Array.from({ length: count }, (_, n) =>
+    createEvent({ type: topic, source: "/shop", data: { n }, ...more(n) }),
+  );
 }
 
 /** What a subscription has received. */

@@ -89,6 +89,18 @@ export class AccessStore {
     });
   }
 
+  /** The policies of the file as they were in force last; undefined if that is not known. */
+  async fileRules(): Promise<AccessRule[] | undefined> {
+    const [row] = await this.#rows(sql<{ rules: AccessRule[] }>`select rules from policy_file`);
+    return row?.rules;
+  }
+
+  /** Notes the policies of the file that are in force. */
+  async putFileRules(rules: readonly AccessRule[]): Promise<void> {
+    await this.#rows(sql`insert into policy_file (rules) values (${JSON.stringify(rules)}::jsonb)
+      on conflict (singleton) do update set rules = excluded.rules`);
+  }
+
   /** Notes revocations, and forgets those older than `keptMs`. */
   revoke(revocations: readonly TicketRevocation[], keptMs: number): Promise<void> {
     return this.#database.transaction(async (transaction) => {

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema, type MethodDescriptorProto } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
 import { writeDescriptorSet } from "@hms/descriptors";
-import { type Client, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
+import { type Client, componentPrincipal, Kernel, type Principal, type ServiceRegistration } from "@hms/kernel";
 import { openTestDatabase, openTestTransport, type testTransports } from "@hms/testkit";
 import {
   createRegistryService,
@@ -28,14 +28,20 @@ export async function openScene(
   return { own, service, client: transport.client(registry.RegistryService), as: callersOf(service) };
 }
 
-/** Clients of a service in this process, by principal. */
-function callersOf({ registration }: Pick<ReturnType<typeof createRegistryService>, "registration">) {
+/** A kernel with one service, where everybody may do everything. */
+export function kernelFor(registration: ServiceRegistration): Kernel {
   const kernel = new Kernel({
-    identity: { authenticate: () => componentPrincipal("nobody") },
+    identity: { authenticate: () => componentPrincipal("test") },
     policy: { decide: () => ({ allowed: true }) },
     audit: { accepts: true, record: () => {} },
   });
   kernel.register(registration);
+  return kernel;
+}
+
+/** Clients of a service in this process, by principal. */
+function callersOf({ registration }: { registration: ServiceRegistration }) {
+  const kernel = kernelFor(registration);
   return (principal: Principal): RegistryClient => kernel.client(registry.RegistryService, principal);
 }
 

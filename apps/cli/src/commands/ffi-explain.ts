@@ -1,0 +1,31 @@
+import { createDirectCalls, type InstanceExplanation } from "@hms/direct-calls";
+import { openDirectory } from "@hms/directory";
+import type { Invocation } from "../command-spec.ts";
+import { ExitCode } from "../exit-code.ts";
+import { askedService } from "../ffi/service-contract.ts";
+import { humanDuration } from "../output/human.ts";
+
+/** Says how a call to a service would go from here, without making one. */
+export async function run({ args, globals, session, output }: Invocation): Promise<number> {
+  const [service = ""] = args;
+  const { registry, platform } = session();
+  await using directory = openDirectory({ registry });
+  await using calls = createDirectCalls({ directory, edge: platform });
+  const key = askedService(service, globals.environment);
+  const explanation = await calls.explain(key);
+  if (output.json) output.document({ ...key, ...explanation });
+  else {
+    output.result(`${key.serviceId} ${key.version} in ${key.environment}: ${explanation.path}. ${explanation.why}`);
+    for (const line of explanation.instances.flatMap(instanceLines)) output.result(line);
+  }
+  return ExitCode.OK;
+}
+
+function instanceLines({ instanceId, addresses, codec, ticketMs, methods }: InstanceExplanation): string[] {
+  const ticket =
+    ticketMs === undefined ? "no ticket" : `a ticket for ${methods.join(", ")}, ${humanDuration(ticketMs)} left`;
+  return [
+    `  instance ${instanceId}: ${codec ?? "no codec"}, ${ticket}`,
+    ...addresses.map(({ address, chosen, why }) => `    ${chosen ? "→" : " "} ${address}: ${why}`),
+  ];
+}

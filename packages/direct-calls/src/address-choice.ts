@@ -1,0 +1,61 @@
+import type { registry } from "@hms/contracts";
+import { type ChannelScheme, type ChannelSchemes, schemeOf } from "./channel.ts";
+
+/** From the cheapest way to call to the dearest. */
+const RANKING = ["unix", "tcp", "tls", "grpcs", "grpc", "https", "http"];
+
+/** One address of an instance and what speaks for or against it. */
+export interface WeighedAddress {
+  readonly address: string;
+  readonly scheme: string;
+  readonly chosen: boolean;
+  /** Why, as a clause. */
+  readonly why: string;
+}
+
+/** An address that can be used. */
+export interface UsableAddress {
+  readonly address: string;
+  readonly scheme: ChannelScheme;
+}
+
+interface Ranked {
+  address: string;
+  name: string;
+  scheme: ChannelScheme | undefined;
+  problem: string | undefined;
+}
+
+function addressesOf({ address, alternativeAddresses }: registry.ServiceInstance): string[] {
+  return [...new Set([address, ...alternativeAddresses])].filter((one) => one !== "");
+}
+
+function ranked(instance: registry.ServiceInstance, schemes: ChannelSchemes): Ranked[] {
+  const rankOf = (name: string) => schemes[name]?.rank ?? RANKING.indexOf(name);
+  return addressesOf(instance)
+    .map((address) => {
+      const name = schemeOf(address);
+      const scheme = schemes[name];
+      const problem = scheme === undefined ? "this program does not speak it" : scheme.unusable?.(address);
+      return { address, name, scheme, problem };
+    })
+    .sort((one, other) => rankOf(one.name) - rankOf(other.name));
+}
+
+/** The addresses of an instance that can be used from here, best first. */
+export function usableAddresses(instance: registry.ServiceInstance, schemes: ChannelSchemes): UsableAddress[] {
+  return ranked(instance, schemes).flatMap(({ address, scheme, problem }) =>
+    scheme === undefined || problem !== undefined ? [] : [{ address, scheme }],
+  );
+}
+
+/** Every address of an instance, the chosen one marked, with the reason for each. */
+export function weighAddresses(instance: registry.ServiceInstance, schemes: ChannelSchemes): WeighedAddress[] {
+  let chosen: string | undefined;
+  return ranked(instance, schemes).map(({ address, name, scheme, problem }) => {
+    if (problem !== undefined) return { address, scheme: name, chosen: false, why: problem };
+    if (chosen !== undefined) return { address, scheme: name, chosen: false, why: `${chosen} is nearer` };
+    chosen = name;
+    return { address, scheme: name, chosen: true, why: `the nearest that can be used: ${scheme?.speaks}` };
+  });
+}

@@ -1,0 +1,182 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { type Directory, type FoundService, keyText, type ServiceKey } from "@hms/directory";
+import { type CallOptions, HmsError, type Transport } from "@hms/kernel";
+import { failureKind, isRepeatable } from "./failure-kind.ts";
+import type { InstanceEndpoint } from "./instance-endpoint.ts";
+import type { ServiceEndpoints } from "./service-endpoints.ts";
+
+/** How often a call moves on from instances that did not take it: that costs them nothing. */
+const MOST_MOVES = 4;
+const FIRST_PAUSE_MS = 20;
+/** A callee that asks for more patience than this is not waited for. */
+const LONGEST_PAUSE_MS = 2_000;
+
+/** Tells the edge where the called service lives. */
+export const ENVIRONMENT_METADATA = "x-hms-environment";
+
+/** What the calls of one service stand on. */
+export interface CallGround {
+  readonly key: ServiceKey;
+  readonly directory: Directory;
+  readonly endpoints: ServiceEndpoints;
+  /** Takes the calls to instances for which there is no ticket; undefined: they are called without one. */
+  readonly edge: Transport | undefined;
+  /** "edge": the edge takes every call; undefined: tickets decide. */
+  readonly always: "edge" | undefined;
+  readonly maxRetries: number;
+}
+
+/** One try to make a call. */
+export interface Attempt {
+  readonly transport: Transport;
+  /** Undefined if the edge takes the call. */
+  readonly endpoint: InstanceEndpoint | undefined;
+  readonly options: CallOptions;
+}
+
+/** The tries of one call: where each goes, and whether another follows. */
+export class CallAttempts {
+  readonly #ground: CallGround;
+  readonly #method: DescMethod;
+  readonly #options: CallOptions;
+  readonly #deadlineAt: number | undefined;
+  readonly #tried: InstanceEndpoint[] = [];
+  #moves = 0;
+  #retries = 0;
+  #renewed = false;
+  #first = true;
+
+  constructor(ground: CallGround, method: DescMethod, options: CallOptions = {}) {
+    this.#ground = ground;
+    this.#method = method;
+    this.#options = options;
+    const { timeoutMs, context } = options;
+    const inherited = context?.deadlineAt;
+    const own = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
+    this.#deadlineAt = own === undefined ? inherited : Math.min(own, inherited ?? own);
+    ground.endpoints.budget.deposit();
+  }
+
+  /** The next try. @throws HmsError if there is nobody to call */
+  async next(): Promise<Attempt> {
+    const { directory, key, edge, always } = this.#ground;
+    if (edge !== undefined && always === "edge") return this.#byEdge(edge);
+    const asked = directory.lookup(key, this.#options.context?.principal);
+    const found = asked instanceof Promise ? await this.#inTime(asked) : asked;
+    if (edge !== undefined && found.tickets.size === 0) return this.#byEdge(edge);
+    const { endpoints } = this.#ground;
+    const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, []);
+    const transport = endpoint?.channel();
+    if (!endpoint || !transport) {
+      if (edge !== undefined) return this.#byEdge(edge);
+      throw unreachable(key, found);
+    }
+    const ticket = found.tickets.get(endpoint.instanceId)?.metadata;
+    return { transport, endpoint, options: this.#optionsNow(this.#carrying(ticket)) };
+  }
+
+  /** The edge decides by itself, and calls what this program has no address for. */
+  #byEdge(edge: Transport): Attempt {
+    const metadata = { ...this.#options.metadata, [ENVIRONMENT_METADATA]: this.#ground.key.environment };
+    return { transport: edge, endpoint: undefined, options: this.#optionsNow({ metadata }) };
+  }
+
+  #carrying(ticket: CallOptions["metadata"]): Pick<CallOptions, "metadata"> {
+    const { metadata } = this.#options;
+    // The ticket's own object, so that a transport can keep what it made of it.
+    if (metadata === undefined) return ticket === undefined ? {} : { metadata: ticket };
+    return { metadata: { ...metadata, ...ticket } };
+  }
+
+  /** A lookup is shared by all who wait for it, so each watches for its own end. */
+  async #inTime(asked: Promise<FoundService>): Promise<FoundService> {
+    const ended = this.#endSignal();
+    if (ended === undefined) return asked;
+    ended.throwIfAborted();
+    let stop = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      stop = () => reject(this.#endError(ended));
+      ended.addEventListener("abort", stop, { once: true });
+    });
+    try {
+      return await Promise.race([asked, aborted]);
+    } finally {
+      ended.removeEventListener("abort", stop);
+    }
+  }
+
+  #endSignal(): AbortSignal | undefined {
+    const { signal, context } = this.#options;
+    const cancelled = signal ?? (context?.cancellable ? context.signal : undefined);
+    if (this.#deadlineAt === undefined) return cancelled;
+    const late = AbortSignal.timeout(Math.max(0, Math.ceil(this.#deadlineAt - performance.now())));
+    return cancelled ? AbortSignal.any([cancelled, late]) : late;
+  }
+
+  #endError(signal: AbortSignal): HmsError {
+    return HmsError.from(signal.reason);
+  }
+
+  #optionsNow(carried: Pick<CallOptions, "metadata">): CallOptions {
+    const options = { ...this.#options, ...carried };
+    // The first try has the whole time; later ones have what is left.
+    if (this.#first || this.#deadlineAt === undefined) {
+      this.#first = false;
+      return options;
+    }
+    return { ...options, timeoutMs: Math.max(0, this.#deadlineAt - performance.now()) };
+  }
+
+  /** Waits until the next try may be made. @throws the error if there is to be none */
+  async after({ endpoint }: Attempt, error: HmsError): Promise<void> {
+    const { context, signal } = this.#options;
+    if (signal?.aborted || this.#isOver(0)) throw error;
+    const kind = failureKind(error);
+    if (kind === "ticket") return this.#renew(error);
+    if (kind === "final" || !this.#mayRepeat(kind)) throw error;
+    const again = endpoint !== undefined && this.#tried.includes(endpoint);
+    if (endpoint) this.#tried.push(endpoint);
+    const pauseMs = this.#pauseMs(error, again);
+    if (this.#isOver(pauseMs)) throw error;
+    if (pauseMs > 0) await pause(pauseMs, undefined, { signal: signal ?? context?.signal });
+  }
+
+  async #renew(error: HmsError): Promise<void> {
+    if (this.#renewed) throw error;
+    this.#renewed = true;
+    const { directory, key } = this.#ground;
+    await this.#inTime(directory.renew(key, this.#options.context?.principal));
+  }
+
+  #mayRepeat(kind: "not-served" | "unsure" | "unavailable"): boolean {
+    if (kind === "not-served") return this.#moves++ < MOST_MOVES;
+    if (this.#retries >= this.#ground.maxRetries || !isRepeatable(this.#method)) return false;
+    if (!this.#ground.endpoints.budget.withdraw(performance.now())) return false;
+    this.#retries += 1;
+    return true;
+  }
+
+  /** Another instance is asked at once; the same one after a pause, longer each time. */
+  #pauseMs({ details }: HmsError, again: boolean): number {
+    const asked = details.retryAfterMs ?? 0;
+    if (asked > LONGEST_PAUSE_MS) return Number.POSITIVE_INFINITY;
+    const own = again ? FIRST_PAUSE_MS * 2 ** (this.#moves + this.#retries) * (0.5 + Math.random()) : 0;
+    return Math.max(asked, own);
+  }
+
+  #isOver(inMs: number): boolean {
+    if (inMs === Number.POSITIVE_INFINITY) return true;
+    return this.#deadlineAt !== undefined && performance.now() + inMs >= this.#deadlineAt;
+  }
+}
+
+function unreachable(key: ServiceKey, { entry }: FoundService): HmsError {
+  const addresses = entry.instances.map(({ address }) => address).join(", ");
+  return new HmsError(
+    "UNAVAILABLE",
+    `No instance of ${keyText(key)} can be called from here (${addresses || "none"}): this program speaks none of their ` +
+      "addresses. Let the service also listen on one that it does, or call through the edge.",
+    { reason: "NO_USABLE_ADDRESS" },
+  );
+}

@@ -1,0 +1,7 @@
+export { type Channel, type ChannelScheme, type ChannelSchemes, connectSchemes, frameSchemes } from "./channel.ts";
+export { connectHttp } from "./connect-channel.ts";
+export { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./direct-calls.ts";
+export { createElsewhere, type Elsewhere } from "./elsewhere.ts";
+export type { CallExplanation, InstanceExplanation } from "./explain-calls.ts";
+export { type KnownMethod, type MessageTypes, ServiceMethods } from "./service-methods.ts";
+export { UntypedContracts } from "./untyped-contracts.ts";

@@ -1,0 +1,157 @@
+import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
+import { integrationOperations as operations } from "@hms/contracts";
+import type { KnownMethod } from "@hms/direct-calls";
+import { createClient, errorFromStatus, HmsError } from "@hms/kernel";
+import type { Connection } from "./connection.ts";
+import { FfiError } from "./errors.ts";
+import { messageValue } from "./message-value.ts";
+import { plainValue } from "./plain-value.ts";
+
+const LONGEST_WAIT_MS = 30_000;
+
+/** How a call that outlives its caller is started. */
+export interface AsyncCallOptions {
+  /** How long the call itself may take; default 1 h, at most 7 days. */
+  readonly timeoutMs?: number;
+  /** The same key answers with the call it started before. */
+  readonly idempotencyKey?: string;
+  /** A method to be called with the ended operation, at least once. */
+  readonly callback?: { readonly service: string; readonly method: string };
+  /** How long the result is kept; default 24 h, at most 30 days. */
+  readonly keepResultMs?: number;
+}
+
+/** How a call stands that outlives its caller. */
+export interface AsyncCallStatus {
+  readonly state: "pending" | "running" | "succeeded" | "failed" | "cancelled" | "timed_out";
+  readonly attempts: number;
+  readonly startedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+}
+
+interface Start {
+  readonly method: KnownMethod;
+  readonly request: object;
+  readonly environment: string;
+  readonly options: AsyncCallOptions;
+}
+
+/** A call that outlives its caller: its id is all that has to be remembered. */
+export class AsyncCall<T> {
+  readonly id: string;
+  readonly #connection: Connection;
+  readonly #method: KnownMethod;
+
+  constructor(id: string, connection: Connection, method: KnownMethod) {
+    this.id = id;
+    this.#connection = connection;
+    this.#method = method;
+  }
+
+  #client() {
+    return createClient(operations.OperationService, this.#connection.edge);
+  }
+
+  /** How the call stands now. @throws FfiError NOT_FOUND if it is forgotten */
+  async status(): Promise<AsyncCallStatus> {
+    const { operation } = await this.#client().getOperation({ operationId: this.id }).catch(failed);
+    return statusOf(operation);
+  }
+
+  /**
+   * Waits for the answer, as long as it takes by default.
+   * @throws FfiError the call's own failure; DEADLINE_EXCEEDED after `timeoutMs`: the call goes on
+   */
+  async result({
+    timeoutMs = Number.POSITIVE_INFINITY,
+    signal,
+  }: {
+    timeoutMs?: number;
+    signal?: AbortSignal;
+  } = {}): Promise<T> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const waitMs = Math.min(until - performance.now(), LONGEST_WAIT_MS);
+      if (waitMs <= 0) throw FfiError.of(stillRunning(this.id));
+      const operation = await this.#wait(waitMs, signal).catch(failed);
+      if (operation && hasEnded(operation.state)) return this.#outcome(operation);
+    }
+  }
+
+  async #wait(waitMs: number, signal: AbortSignal | undefined): Promise<operations.Operation | undefined> {
+    const request = { operationId: this.id, maxWait: durationFromMs(Math.ceil(waitMs)) };
+    return (await this.#client().waitOperation(request, { signal })).operation;
+  }
+
+  #outcome({ state, response, error }: operations.Operation): T {
+    const { desc, types } = this.#method;
+    if (state === operations.OperationState.SUCCEEDED) {
+      return plainValue(desc.output, fromBinary(desc.output, response), types) as T;
+    }
+    throw FfiError.of(error ? errorFromStatus(error) : new HmsError("UNKNOWN", `The call ${this.id} failed.`));
+  }
+
+  /** Asks the call to stop; it ends as cancelled unless it had ended before. @throws FfiError */
+  async cancel(): Promise<AsyncCallStatus> {
+    const { operation } = await this.#client().cancelOperation({ operationId: this.id }).catch(failed);
+    return statusOf(operation);
+  }
+}
+
+/** Starts a call that outlives its caller. @throws HmsError */
+export async function startOperation<T>(connection: Connection, start: Start): Promise<AsyncCall<T>> {
+  const { method, request, environment, options } = start;
+  const { desc, types } = method;
+  const message = messageValue(desc.input, request, types);
+  const client = createClient(operations.OperationService, connection.edge);
+  const started: MessageInitShape<typeof operations.StartOperationRequestSchema> = {
+    service: desc.parent.typeName,
+    method: desc.name,
+    environment,
+    request: toBinary(desc.input, message as never),
+    idempotencyKey: options.idempotencyKey ?? "",
+    ...(options.timeoutMs === undefined ? {} : { timeout: durationFromMs(options.timeoutMs) }),
+    ...(options.keepResultMs === undefined ? {} : { keepResult: durationFromMs(options.keepResultMs) }),
+    ...(options.callback === undefined ? {} : { callback: options.callback }),
+  };
+  const { operation } = await client.startOperation(started);
+  if (operation === undefined) throw new HmsError("INTERNAL", "The platform started the call without naming it.");
+  return new AsyncCall<T>(operation.operationId, connection, method);
+}
+
+const { PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED, TIMED_OUT } = operations.OperationState;
+const STATES = new Map<operations.OperationState, AsyncCallStatus["state"]>([
+  [PENDING, "pending"],
+  [RUNNING, "running"],
+  [SUCCEEDED, "succeeded"],
+  [FAILED, "failed"],
+  [CANCELLED, "cancelled"],
+  [TIMED_OUT, "timed_out"],
+]);
+
+function hasEnded(state: operations.OperationState): boolean {
+  return state === SUCCEEDED || state === FAILED || state === CANCELLED || state === TIMED_OUT;
+}
+
+function statusOf(operation: operations.Operation | undefined): AsyncCallStatus {
+  if (operation === undefined) throw FfiError.of(new HmsError("INTERNAL", "The platform answered without the call."));
+  const { state, attempts, startedAt, endedAt } = operation;
+  return {
+    state: STATES.get(state) ?? "pending",
+    attempts,
+    startedAt: startedAt && timestampDate(startedAt),
+    endedAt: endedAt && timestampDate(endedAt),
+  };
+}
+
+function stillRunning(id: string): HmsError {
+  return new HmsError(
+    "DEADLINE_EXCEEDED",
+    `The call ${id} has not ended yet; it goes on. Ask for its result again later.`,
+  );
+}
+
+function failed(error: unknown): never {
+  throw FfiError.of(error);
+}

@@ -1,0 +1,224 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { type KnownMethod, ServiceMethods, UntypedContracts } from "@hms/direct-calls";
+import { keyOfContract, type ServiceKey } from "@hms/directory";
+import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
+import { AnswerStream } from "./answer-stream.ts";
+import { type AsyncCall, type AsyncCallOptions, startOperation } from "./async-call.ts";
+import { type Connection, shareConnection } from "./connection.ts";
+import { FfiError } from "./errors.ts";
+import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
+import { messageValue } from "./message-value.ts";
+import { plainValue } from "./plain-value.ts";
+
+import { type ConnectOptions, resolveSettings } from "./settings.ts";
+
+/** How one call is made. */
+export interface CallOptions {
+  /** Default: none, or what is left of `context`. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Names are lower case. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Lets the callee know a call that is made again; at most 128 visible characters. */
+  readonly idempotencyKey?: string | undefined;
+  /** The call being answered: its deadline, cancellation, request id and trace are passed on. */
+  readonly context?: CallContext | undefined;
+}
+
+/** How a client is set up. */
+export interface ClientOptions extends ConnectOptions {
+  /** Default "v1". */
+  readonly version?: string;
+  readonly interceptors?: readonly Interceptor[];
+}
+
+const SERVICE_ID = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*$/;
+const untyped = new UntypedContracts();
+
+/** Calls one service, wherever and in whatever language it runs; checks what it sends against the service's contract. */
+export class Client implements AsyncDisposable {
+  readonly serviceId: string;
+  readonly version: string;
+  readonly #key: ServiceKey;
+  readonly #interceptors: readonly Interceptor[];
+  readonly #connection: Connection;
+  readonly #release: () => Promise<void>;
+  readonly #transport: Transport;
+  #methods: ServiceMethods | undefined;
+
+  /** @throws FfiError INVALID_ARGUMENT if the id or a setting is wrong, FAILED_PRECONDITION if no registry is set */
+  constructor(serviceId: string, options: ClientOptions = {}) {
+    const { version = "v1", interceptors = [] } = options;
+    this.serviceId = checkedId(serviceId);
+    this.version = version;
+    this.#interceptors = interceptors;
+    const { connection, release } = orFfiError(() => shareConnection(resolveSettings(options)));
+    this.#connection = connection;
+    this.#release = release;
+    this.#key = { environment: connection.settings.environment, serviceId, version };
+    this.#transport = connection.calls.transport(this.#key);
+  }
+
+  /**
+   * Calls a method that gives one answer; a method that takes a stream gets an AsyncIterable of objects.
+   * @throws FfiError of the call; UNIMPLEMENTED with the nearest name if there is no such method
+   */
+  async call<T = unknown>(name: string, request: object = {}, options: CallOptions = {}): Promise<T> {
+    try {
+      const method = await this.#method(name, options);
+      const kind = method.desc.methodKind;
+      if (kind !== "unary" && kind !== "client_streaming") throw wrongWay(method.desc, "stream");
+      return (await this.#intercepted(method, { request, options })) as T;
+    } catch (error) {
+      throw FfiError.of(error);
+    }
+  }
+
+  /**
+   * Calls a method that answers with a stream; one that takes a stream too gets an AsyncIterable of objects. Nothing is
+   * sent before the iteration begins, and leaving it cancels the call.
+   */
+  stream<T = unknown>(name: string, request: object = {}, options: CallOptions = {}): AnswerStream<T> {
+    return new AnswerStream((signal) => this.#stream<T>(name, request, { ...options, signal }), options.signal);
+  }
+
+  async *#stream<T>(name: string, request: object, options: CallOptions): AsyncGenerator<T> {
+    const method = await this.#method(name, options);
+    const kind = method.desc.methodKind;
+    if (kind !== "server_streaming" && kind !== "bidi_streaming") throw wrongWay(method.desc, "call");
+    yield* (await this.#intercepted(method, { request, options })) as AsyncIterable<T>;
+  }
+
+  /**
+   * Starts a call that outlives this program and answers with a handle on it at once.
+   * @throws FfiError of the start
+   */
+  async callAsync<T = unknown>(
+    name: string,
+    request: object = {},
+    options: AsyncCallOptions = {},
+  ): Promise<AsyncCall<T>> {
+    try {
+      const method = await this.#method(name, {});
+      if (method.desc.methodKind !== "unary") throw wrongWay(method.desc, "stream");
+      return await startOperation<T>(this.#connection, {
+        method,
+        request,
+        environment: this.#key.environment,
+        options,
+      });
+    } catch (error) {
+      throw FfiError.of(error);
+    }
+  }
+
+  /** The methods of the service's contract as it is now. */
+  async #method(name: string, { signal }: CallOptions): Promise<KnownMethod> {
+    signal?.throwIfAborted();
+    const { directory } = this.#connection;
+    const { entry } = await directory.lookup(this.#key);
+    if (!entry.hasContract) return this.#untypedMethod(name);
+    if (this.#methods?.digest !== entry.contractDigest) {
+      const contract = await directory.contract(entry);
+      if (contract) this.#methods = new ServiceMethods(contract, `${this.serviceId} ${this.version}`);
+    }
+    if (this.#methods === undefined) return this.#untypedMethod(name);
+    return this.#methods.find(name);
+  }
+
+  #untypedMethod(name: string): KnownMethod {
+    const pascal = name.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const contract = untyped.contract(this.#key, pascal);
+    if (contract) return new ServiceMethods(contract, this.serviceId).find(pascal);
+    throw new HmsError("INVALID_ARGUMENT", `"${name}" is no method name; write it in PascalCase, "GetPatient".`);
+  }
+
+  #intercepted(method: KnownMethod, { request, options }: { request: object; options: CallOptions }): Promise<unknown> {
+    const call: InterceptedCall = {
+      service: method.desc.parent.typeName,
+      method: method.desc.name,
+      request,
+      metadata: metadataOf(options),
+      timeoutMs: options.timeoutMs,
+    };
+    return intercept(this.#interceptors, call, async (last) => this.#send(method, last, options));
+  }
+
+  #send({ desc, types }: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
+    const { signal, context } = options;
+    const { timeoutMs } = call;
+    const metadata = Object.keys(call.metadata).length > 0 ? call.metadata : undefined;
+    const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata };
+    const read = (answer: unknown) => plainValue(desc.output, answer, types);
+    if (desc.methodKind === "unary") {
+      const message = messageValue(desc.input, call.request, types);
+      return this.#transport.unary(desc as never, message as never, kernelOptions).then(read);
+    }
+    const messages = messagesOf({ desc, types }, call.request);
+    const answers = this.#transport.stream(desc as never, messages as never, kernelOptions);
+    return desc.methodKind === "client_streaming" ? onlyAnswer(answers, read) : mapped(answers, read);
+  }
+
+  /** Ends this client's share of the connection; with the last one running calls are cancelled. */
+  close(): Promise<void> {
+    return this.#release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function metadataOf({ metadata = {}, idempotencyKey }: CallOptions): Record<string, string> {
+  return { ...metadata, ...(idempotencyKey === undefined ? {} : { "x-hms-idempotency-key": idempotencyKey }) };
+}
+
+function orFfiError<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw FfiError.of(error);
+  }
+}
+
+function checkedId(serviceId: string): string {
+  if (SERVICE_ID.test(serviceId)) return serviceId;
+  const { serviceId: own, version } = keyOfContract(`${serviceId}.X`, "");
+  const hint =
+    SERVICE_ID.test(own) && own !== serviceId
+      ? `write "${own}" and give {version: "${version}"}`
+      : 'write the package of its contract without the version, "hms.cdf.debate"';
+  throw FfiError.of(new HmsError("INVALID_ARGUMENT", `"${serviceId}" is no service id: ${hint}.`));
+}
+
+function wrongWay(desc: DescMethod, right: "call" | "stream"): HmsError {
+  const answers = right === "stream" ? "answers with a stream" : "gives one answer";
+  return new HmsError("INVALID_ARGUMENT", `${desc.name} ${answers}: use client.${right}("${desc.name}", …).`);
+}
+
+async function* messagesOf({ desc, types }: KnownMethod, request: unknown): AsyncGenerator<object> {
+  if (desc.methodKind === "server_streaming") {
+    yield messageValue(desc.input, request, types);
+    return;
+  }
+  if (
+    typeof request !== "object" ||
+    request === null ||
+    !(Symbol.asyncIterator in request || Symbol.iterator in request)
+  ) {
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `${desc.name} takes a stream: give an AsyncIterable (or an array) of objects.`,
+    );
+  }
+  for await (const item of request as AsyncIterable<unknown>) yield messageValue(desc.input, item, types);
+}
+
+async function* mapped(answers: AsyncIterable<unknown>, read: (answer: unknown) => unknown): AsyncGenerator<unknown> {
+  for await (const answer of answers) yield read(answer);
+}
+
+async function onlyAnswer(answers: AsyncIterable<unknown>, read: (answer: unknown) => unknown): Promise<unknown> {
+  for await (const answer of answers) return read(answer);
+  throw new HmsError("INTERNAL", "The callee ended the call without an answer.");
+}

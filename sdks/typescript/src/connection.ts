@@ -1,0 +1,101 @@
+import { registry } from "@hms/contracts";
+import {
+  type Channel,
+  type ChannelSchemes,
+  connectHttp,
+  connectSchemes,
+  createDirectCalls,
+  type DirectCalls,
+  frameSchemes,
+} from "@hms/direct-calls";
+import { type Directory, openDirectory, type RegistryClient, type ServiceKey } from "@hms/directory";
+import { createClient } from "@hms/kernel";
+import { connectFrames, type TlsIdentity } from "@hms/wire";
+import type { Settings } from "./settings.ts";
+
+/** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
+const PATIENCE_MS = 2_000;
+
+/** What the platform serves itself, at the registry's own address. */
+const PLATFORM = /^hms\.(ffi|sys|identity|assets|automation|communication)(\.|$)/;
+
+/** What one program knows of the platform, and how it reaches it; shared by all its clients and services. */
+export interface Connection extends AsyncDisposable {
+  readonly settings: Settings;
+  readonly registry: RegistryClient;
+  /** The registry over a connection whose waiting calls do not keep the process alive. */
+  readonly watcher: RegistryClient;
+  readonly directory: Directory;
+  readonly calls: DirectCalls;
+  /** The platform itself: it decides with the full policy and calls services on the caller's behalf. */
+  readonly edge: Channel;
+}
+
+/** Connects a program; nothing is opened before it is needed. @throws HmsError INVALID_ARGUMENT */
+export function openConnection(settings: Settings): Connection {
+  const edge = channelOf(settings, false);
+  const background = channelOf(settings, true);
+  const client = createClient(registry.RegistryService, edge);
+  const watcher = createClient(registry.RegistryService, background);
+  const { cacheTtlMs, refreshIntervalMs } = settings;
+  const directory = openDirectory({ registry: client, watcher, cacheTtlMs, refreshIntervalMs });
+  const servedByEdge = ({ serviceId }: ServiceKey) => PLATFORM.test(serviceId);
+  const calls = createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings) });
+  return {
+    settings,
+    registry: client,
+    watcher,
+    directory,
+    calls,
+    edge,
+    async [Symbol.asyncDispose]() {
+      await directory[Symbol.asyncDispose]();
+      await calls[Symbol.asyncDispose]();
+      await Promise.all([edge.close(), background.close()]);
+    },
+  };
+}
+
+function channelOf(settings: Settings, background: boolean): Channel {
+  const { registryUrl: address, token } = settings;
+  if (address.startsWith("http")) return connectHttp({ address, token, background });
+  const tls = tlsIdentity(settings);
+  return connectFrames({ address, token, waitForReadyMs: PATIENCE_MS, background, ...(tls ? { tls } : {}) });
+}
+
+/** Who this program is over TLS; undefined if it has no certificate. */
+export function tlsIdentity({ tls }: Settings): TlsIdentity | undefined {
+  return tls && { key: () => tls.key, cert: () => tls.cert, ca: () => tls.ca };
+}
+
+function schemesOf(settings: Settings): ChannelSchemes {
+  const tls = tlsIdentity(settings);
+  const preferred = (name: string) => settings.preferred !== undefined && name.startsWith(settings.preferred);
+  const all = { ...frameSchemes(tls ? { tls } : {}), ...connectSchemes() };
+  const enabled = Object.entries(all).filter(([name]) => !settings.disabled.includes(name));
+  return Object.fromEntries(
+    enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
+  );
+}
+
+const shared = new Map<string, { connection: Connection; users: number }>();
+
+/** A connection that all who have the same settings share; disposing the last share ends it. */
+export function shareConnection(settings: Settings): { connection: Connection; release(): Promise<void> } {
+  const key = JSON.stringify(settings);
+  const entry = shared.get(key) ?? { connection: openConnection(settings), users: 0 };
+  shared.set(key, entry);
+  entry.users += 1;
+  let released = false;
+  return {
+    connection: entry.connection,
+    async release() {
+      if (released) return;
+      released = true;
+      entry.users -= 1;
+      if (entry.users > 0) return;
+      shared.delete(key);
+      await entry.connection[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,103 @@
+import { policy as policyContract, registry as registryContract } from "@hms/contracts";
+import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
+import { openDirectory } from "@hms/directory";
+import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
+import { PolicyBook } from "@hms/policies";
+import {
+  announceServices,
+  createRegistryService,
+  type RegistryTables,
+  registryMigrations,
+} from "@hms/service-registry";
+import { openTestDatabase, tempFolder, waitFor } from "@hms/testkit";
+import { serveSocket } from "@hms/wire";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Client, PermissionDeniedError, serve } from "./index.ts";
+
+const PRINCIPALS: Record<string, Principal> = {
+  operator: { kind: "operator", id: "operator" },
+  anna: { kind: "user", id: "anna", roles: ["doctor"] },
+  ben: { kind: "user", id: "ben", roles: ["visitor"] },
+  emr: { kind: "service", id: "default/emr", environment: "default" },
+};
+
+let stack = new AsyncDisposableStack();
+beforeEach(() => {
+  stack = new AsyncDisposableStack();
+});
+afterEach(() => stack.disposeAsync());
+
+/** A registry on PostgreSQL, and the edge, on one socket. */
+async function platform() {
+  const options = { service: "registry", migrations: registryMigrations };
+  const { database } = stack.use(await openTestDatabase<RegistryTables>(options));
+  const policies = new PolicyBook();
+  policies.replace("file", []);
+  const service = stack.use(createRegistryService({ database, policies, registersOf: () => ["hms.emr.*"] }));
+  const kernel = new Kernel({
+    identity: { authenticate: ({ token }) => PRINCIPALS[token ?? ""] ?? anonymous },
+    policy: {
+      decide: ({ method }) => (method.environment ? { allowed: false, reason: "by ticket only" } : { allowed: true }),
+    },
+    audit: { accepts: true, record: () => {} },
+  });
+  kernel.register(service.registration);
+  kernel.register(service.policies);
+  const registryFor = (principal: Principal) => kernel.client(registryContract.RegistryService, principal);
+  const directory = stack.use(openDirectory({ registry: registryFor(componentPrincipal("server")), registryFor }));
+  kernel.options.elsewhere = createElsewhere(directory, stack.use(createDirectCalls({ directory })));
+  const path = `${stack.use(tempFolder()).path}/kernel.sock`;
+  const server = await serveSocket(kernel, { path, graceMs: 100 });
+  stack.defer(() => server.close({ graceMs: 0 }));
+  const failures: unknown[] = [];
+  const announcement = announceServices({
+    registry: registryFor(componentPrincipal("server")),
+    services: [registryContract.RegistryService, policyContract.PolicyService],
+    address: server.address,
+    instanceId: "server",
+    onFailure: (failure) => failures.push(failure),
+  });
+  stack.use(announcement);
+  await announcement.registered;
+  expect(failures).toEqual([]);
+  return { policies, connect: (token: string) => ({ registryUrl: `unix:${path}`, token }) };
+}
+
+const patient = {
+  input: { type: "object", properties: { patient_id: { type: "string" } }, required: ["patient_id"] },
+  output: { type: "object", properties: { name: { type: "string" } } },
+};
+
+describe("on the registry", () => {
+  test("a service described by schemas is called by whom a policy allows, and by nobody else", async () => {
+    const { connect } = await platform();
+    const service = await serve({
+      serviceId: "hms.emr.patient",
+      methods: {
+        GetPatient: {
+          ...patient,
+          handler: ({ patient_id }: { patient_id: string }) => ({ name: `Patient ${patient_id}` }),
+        },
+      },
+      ...connect("emr"),
+    });
+    stack.use(service);
+    await service.registered;
+    const clientOf = (token: string) => stack.use(new Client("hms.emr.patient", connect(token)));
+    expect(await clientOf("operator").call("GetPatient", { patient_id: "p-1" })).toEqual({ name: "Patient p-1" });
+    await expect(clientOf("ben").call("GetPatient", { patient_id: "p-1" })).rejects.toBeInstanceOf(
+      PermissionDeniedError,
+    );
+    const operator = stack.use(new Client("hms.ffi", connect("operator")));
+    const policy = { service: "hms.emr.patient", method: "Get*", allowedRoles: ["doctor"] };
+    await operator.call("PutPolicy", { policy });
+    const anna = clientOf("anna");
+    await waitFor(async () => (await anna.call("GetPatient", { patient_id: "p-2" })) !== undefined, {
+      describe: "the policy to hold",
+    });
+    expect(await anna.call("GetPatient", { patient_id: "p-2" })).toEqual({ name: "Patient p-2" });
+    await expect(clientOf("ben").call("GetPatient", { patient_id: "p-1" })).rejects.toBeInstanceOf(
+      PermissionDeniedError,
+    );
+  });
+});

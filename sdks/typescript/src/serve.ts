@@ -1,0 +1,219 @@
+import { randomBytes } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { keepRegistered, packageOf, type Registration, ServiceWatch } from "@hms/directory";
+import { type CallContext, HmsError, Kernel } from "@hms/kernel";
+import {
+  createCallReporter,
+  createTicketIdentity,
+  createTicketPolicy,
+  RevocationList,
+  ticketAudience,
+} from "@hms/tickets";
+import { type FrameServer, serveFrames } from "@hms/wire";
+import { type Connection, shareConnection, tlsIdentity } from "./connection.ts";
+import { FfiError } from "./errors.ts";
+import type { Interceptor } from "./interceptor.ts";
+import {
+  type ContractSource,
+  loadContract,
+  type Methods,
+  methodSchemas,
+  nameOfContract,
+  registrationsOf,
+  serializedContract,
+} from "./served-methods.ts";
+import { type ConnectOptions, resolveSettings } from "./settings.ts";
+
+export type { CallContext };
+
+/** What is served, and where. */
+export interface ServeOptions extends ConnectOptions {
+  /** Default: that of the generated contract. */
+  readonly serviceId?: string;
+  /** Default: that of the generated contract, else "v1". */
+  readonly version?: string;
+  readonly methods: Methods;
+  /** Default: the methods' JSON Schemas; a method without them takes and answers any object. */
+  readonly contract?: ContractSource;
+  /**
+   * `unix:/path`, `tcp://127.0.0.1:port` (0: any) or `tls://host:port`; default: a unix socket of its own, in
+   * HMS_FFI_SERVICE_DIR, else the file's `local_socket.path`, else the folder for temporary files.
+   */
+  readonly listen?: string;
+  /** What others call, where that is not `listen` itself. */
+  readonly address?: string;
+  /** Unique within the service; default: made up. */
+  readonly instanceId?: string;
+  /** Labels of the service. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly interceptors?: readonly Interceptor[];
+  /** How long the instance is callable without a sign of life; default 30 s. */
+  readonly leaseMs?: number;
+  /** How long `close` lets running calls finish; default 5 s. */
+  readonly graceMs?: number;
+  /** Hears what fails with no caller to tell; default: nobody. */
+  readonly onFailure?: (failure: FfiError) => void;
+}
+
+/** A service that is served. */
+export interface ServedService extends AsyncDisposable {
+  readonly serviceId: string;
+  readonly version: string;
+  readonly instanceId: string;
+  /** Where it listens. */
+  readonly address: string;
+  /** Settles when the registry knows it. @throws FfiError if the registry refuses it */
+  readonly registered: Promise<void>;
+  /** Leaves the registry, lets running calls finish within `graceMs`, and stops. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a service: listens, registers, keeps the registration alive while the registry comes and goes, and checks the
+ * ticket of every caller. With a contract it answers at once; with schemas once the registry has made a contract of them.
+ * @throws FfiError INVALID_ARGUMENT if methods, contract or settings do not fit together, or the registry refuses them
+ */
+export async function serve(options: ServeOptions): Promise<ServedService> {
+  try {
+    return await startService(options);
+  } catch (error) {
+    throw FfiError.of(error);
+  }
+}
+
+async function startService(options: ServeOptions): Promise<ServedService> {
+  await using stack = new AsyncDisposableStack();
+  const { connection, release } = shareConnection(resolveSettings(options));
+  stack.defer(release);
+  const name = nameOf(options, connection);
+  const keys = new Map<string, Uint8Array>();
+  const kernel = kernelOf(name, { connection, keys, stack, options });
+  const { contract, methods, interceptors = [], graceMs } = options;
+  const bytes = contract && serializedContract(contract);
+  const add = (content: Uint8Array) => {
+    for (const one of registrationsOf(loadContract(content, packageOf(name)), methods, interceptors))
+      kernel.register(one);
+  };
+  if (bytes) add(bytes);
+  const server = await listen(kernel, options, connection);
+  stack.defer(() => server.close(graceMs === undefined ? {} : { graceMs }));
+  const registration = register({ name, server, connection, keys, options, bytes });
+  stack.use(registration);
+  if (bytes === undefined) add(await contractAt(registration, name, connection));
+  const owned = stack.move();
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= owned.disposeAsync();
+    return closing;
+  };
+  const registered = registration.registered.then(
+    () => {},
+    (error) => {
+      throw FfiError.of(error);
+    },
+  );
+  registered.catch(() => {});
+  return { ...name, address: server.address, registered, close, [Symbol.asyncDispose]: close };
+}
+
+interface InstanceName {
+  serviceId: string;
+  version: string;
+  environment: string;
+  instanceId: string;
+}
+
+function nameOf(options: ServeOptions, { settings }: Connection): InstanceName {
+  const { contract, instanceId = randomBytes(6).toString("hex") } = options;
+  const own = contract && !(contract instanceof Uint8Array) ? nameOfContract(contract) : undefined;
+  const serviceId = options.serviceId ?? own?.serviceId;
+  const version = options.version ?? own?.version ?? "v1";
+  if (serviceId === undefined) {
+    throw new HmsError("INVALID_ARGUMENT", 'serve needs to know what it serves: give serviceId ("hms.cdf.debate").');
+  }
+  return { serviceId, version, environment: settings.environment, instanceId };
+}
+
+interface KernelParts {
+  connection: Connection;
+  keys: ReadonlyMap<string, Uint8Array>;
+  stack: AsyncDisposableStack;
+  options: ServeOptions;
+}
+
+/** Knows callers by their tickets, allows what these allow, and tells the registry of calls. */
+function kernelOf(name: InstanceName, { connection, keys, stack, options }: KernelParts): Kernel {
+  const failed = (failure: HmsError) => options.onFailure?.(FfiError.of(failure));
+  const revocations = new RevocationList();
+  const { environment, serviceId } = name;
+  const watch = new ServiceWatch(
+    connection.watcher,
+    { environment, pattern: serviceId },
+    {
+      changed: () => {},
+      failed,
+      revoked: ({ principal, serviceId: about, issuedBefore }) => {
+        const issuedBeforeS = issuedBefore ? timestampMs(issuedBefore) / 1000 : Date.now() / 1000;
+        revocations.add({ principal, serviceId: about, issuedBeforeS });
+      },
+    },
+  );
+  stack.defer(() => watch.stop());
+  const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
+  stack.use(audit);
+  return new Kernel({ identity: createTicketIdentity({ keys, revocations }), policy: createTicketPolicy(), audit });
+}
+
+function listen(kernel: Kernel, options: ServeOptions, { settings }: Connection): Promise<FrameServer> {
+  const folder = settings.serviceFolder ?? tmpdir();
+  const { listen: given, graceMs } = options;
+  const address = given ?? `unix:${join(folder, `hms-${randomBytes(6).toString("hex")}.sock`)}`;
+  const tls = tlsIdentity(settings);
+  return serveFrames(kernel, {
+    address,
+    maxStreams: settings.maxStreams,
+    ...(graceMs === undefined ? {} : { graceMs }),
+    ...(tls ? { tls } : {}),
+  });
+}
+
+interface Registering {
+  name: InstanceName;
+  server: FrameServer;
+  connection: Connection;
+  keys: Map<string, Uint8Array>;
+  options: ServeOptions;
+  bytes: Uint8Array | undefined;
+}
+
+function register({ name, server, connection, keys, options, bytes }: Registering): Registration {
+  const { metadata = {}, leaseMs, address = server.address, methods } = options;
+  return keepRegistered({
+    registry: connection.registry,
+    request: {
+      ...name,
+      address,
+      metadata: { ...metadata },
+      ...(bytes ? { fileDescriptorSet: new Uint8Array(bytes) } : { methodSchemas: methodSchemas(methods) }),
+      ...(leaseMs === undefined ? {} : { leaseDuration: durationFromMs(leaseMs) }),
+    },
+    onRegistered: ({ ticketKey }) => {
+      if (ticketKey.length > 0) keys.set(ticketAudience(name), ticketKey);
+    },
+    onFailure: (failure) => options.onFailure?.(FfiError.of(failure)),
+  });
+}
+
+/** The contract that the registry has made of the methods' schemas. */
+async function contractAt(
+  registration: Registration,
+  name: InstanceName,
+  { registry }: Connection,
+): Promise<Uint8Array> {
+  await registration.registered;
+  const { serviceId, version, environment } = name;
+  const { fileDescriptorSet } = await registry.getContract({ serviceId, version, environment }, { timeoutMs: 5_000 });
+  return fileDescriptorSet;
+}

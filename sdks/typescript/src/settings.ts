@@ -1,0 +1,156 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type FfiEnvironment, ffiEnvironment, resolveInstance } from "@hms/config";
+import { HmsError } from "@hms/kernel";
+import { type FileSettings, readConfigFile } from "./config-file.ts";
+
+/** How a program is connected to the platform; what is not given comes from the environment, then from the file. */
+export interface ConnectOptions {
+  /**
+   * Where the registry answers: `unix:/path`, `tcp://127.0.0.1:port`, `tls://host:port`, `http://host:port` or `https://…`.
+   * Default: HMS_FFI_REGISTRY_URL, HMS_FFI_SOCKET, the file, else this user's own installation on this machine.
+   */
+  readonly registryUrl?: string | undefined;
+  /** As whom the program calls; default HMS_FFI_TOKEN, else the file. */
+  readonly token?: string | undefined;
+  /** Where calls go and services are registered; default HMS_ENVIRONMENT, the file, else "default". */
+  readonly environment?: string | undefined;
+  /** A YAML file with settings; default HMS_FFI_CONFIG_PATH, else none. */
+  readonly configPath?: string | undefined;
+  /** How long what is known of a service is used while the registry is away; default the file's, else 5 min. */
+  readonly cacheTtlMs?: number | undefined;
+  /** How often what is used is asked for again; default the file's, else 1 min. */
+  readonly refreshIntervalMs?: number | undefined;
+}
+
+/** Everything that decides how a program is connected, worked out. */
+export interface Settings {
+  readonly registryUrl: string;
+  readonly token: string | undefined;
+  readonly environment: string;
+  readonly cacheTtlMs: number;
+  readonly refreshIntervalMs: number;
+  /** Which way of calling is tried before nearer ones; undefined: none. */
+  readonly preferred: string | undefined;
+  /** Ways of calling that are switched off. */
+  readonly disabled: readonly string[];
+  /** Where services put their sockets. */
+  readonly serviceFolder: string | undefined;
+  /** Calls that one connection to a service of this program may have running. */
+  readonly maxStreams: number;
+  readonly tls: { key: string; cert: string; ca: string } | undefined;
+}
+
+const DEFAULT_CACHE_TTL_MS = 300_000;
+const DEFAULT_REFRESH_INTERVAL_MS = 60_000;
+const DEFAULT_MAX_STREAMS = 1024;
+const URL_SCHEMES = ["unix", "tcp", "tls", "http", "https"];
+
+/**
+ * Works out the settings.
+ * @throws HmsError INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, saying what to set
+ */
+export function resolveSettings(options: ConnectOptions = {}, env: FfiEnvironment = ffiEnvironment()): Settings {
+  const configPath = options.configPath ?? env.configPath;
+  const file = configPath === undefined ? {} : readConfigFile(configPath);
+  const place = registryPlace(options, env, file);
+  const { transport = {}, registry = {} } = file;
+  return {
+    registryUrl: place.url,
+    token: options.token ?? env.token ?? registry.token ?? place.token,
+    environment: options.environment ?? env.environment ?? file.environment ?? "default",
+    cacheTtlMs: options.cacheTtlMs ?? registry.cache_ttl ?? DEFAULT_CACHE_TTL_MS,
+    refreshIntervalMs: options.refreshIntervalMs ?? registry.refresh_interval ?? DEFAULT_REFRESH_INTERVAL_MS,
+    preferred: preferredScheme(transport.default),
+    disabled: disabledSchemes(transport),
+    serviceFolder: env.serviceFolder ?? transport.local_socket?.path,
+    maxStreams: transport.grpc?.max_concurrent_streams ?? DEFAULT_MAX_STREAMS,
+    tls: tlsOf(transport.tls),
+  };
+}
+
+interface RegistryPlace {
+  url: string;
+  /** What belongs to the place, if nobody gives another. */
+  token?: string | undefined;
+}
+
+function registryPlace(options: ConnectOptions, env: FfiEnvironment, file: FileSettings): RegistryPlace {
+  if (options.registryUrl !== undefined) return { url: checkedUrl(options.registryUrl, "registryUrl") };
+  if (env.registryUrl !== undefined) return { url: checkedUrl(env.registryUrl, "HMS_FFI_REGISTRY_URL") };
+  if (env.socket !== undefined) return { url: checkedUrl(`unix:${absolute(env.socket)}`, "HMS_FFI_SOCKET") };
+  if (file.registry?.url !== undefined) return { url: checkedUrl(file.registry.url, "ffi.registry.url") };
+  return ownInstallation();
+}
+
+function absolute(path: string): string {
+  if (path.startsWith("/")) return path;
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `HMS_FFI_SOCKET is "${path}"; write the socket's whole path, beginning with /.`,
+  );
+}
+
+function checkedUrl(url: string, from: string): string {
+  const scheme = /^([a-z]+):/.exec(url)?.[1] ?? "";
+  const form = scheme === "unix" ? url.startsWith("unix:/") : /^[a-z]+:\/\/[^/?#]+\/?$/.test(url);
+  if (URL_SCHEMES.includes(scheme) && form) return url.replace(/(?<=[^/])\/$/, "");
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `${from} is "${url}", which is no address of a registry: write unix:/path, tcp://127.0.0.1:port, tls://host:port, ` +
+      "http://host:port or https://host:port.",
+  );
+}
+
+/** The installation that this user runs on this machine, for programs that nobody has configured. */
+function ownInstallation(): RegistryPlace {
+  const { kernelSocket, operatorToken } = resolveInstance();
+  if (!existsSync(kernelSocket)) {
+    throw new HmsError(
+      "FAILED_PRECONDITION",
+      `Nothing says where the registry is, and no installation runs on this machine (${kernelSocket} is not there). Set ` +
+        "HMS_FFI_REGISTRY_URL or HMS_FFI_SOCKET, or start the platform with: hms-sys up",
+    );
+  }
+  return { url: `unix:${kernelSocket}`, token: readable(operatorToken) };
+}
+
+function readable(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim() || undefined;
+  } catch {
+    // Whoever may not read it calls as nobody, and is told so by the first call.
+    return undefined;
+  }
+}
+
+const SCHEMES: Record<string, string> = { local_socket: "unix", tcp: "tcp", tls: "tls", grpc: "grpc", http: "http" };
+
+function preferredScheme(name: string | undefined): string | undefined {
+  return name === undefined ? undefined : SCHEMES[name];
+}
+
+function disabledSchemes({ local_socket, grpc }: NonNullable<FileSettings["transport"]>): string[] {
+  return [...(local_socket?.enabled === false ? ["unix"] : []), ...(grpc?.enabled === false ? ["grpc", "grpcs"] : [])];
+}
+
+function tlsOf(tls: NonNullable<FileSettings["transport"]>["tls"]): Settings["tls"] {
+  if (tls === undefined) return undefined;
+  const read = (path: string | undefined, key: string) => {
+    if (path === undefined) {
+      throw new HmsError(
+        "INVALID_ARGUMENT",
+        `ffi.transport.tls needs certificate, key and authority; ${key} is missing.`,
+      );
+    }
+    try {
+      return readFileSync(path, "utf8");
+    } catch (cause) {
+      throw new HmsError("NOT_FOUND", `ffi.transport.tls.${key} (${path}) cannot be read.`, { cause });
+    }
+  };
+  return {
+    key: read(tls.key, "key"),
+    cert: read(tls.certificate, "certificate"),
+    ca: read(tls.authority, "authority"),
+  };
+}

@@ -1,0 +1,232 @@
+import { create, createFileRegistry, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  AnySchema,
+  DurationSchema,
+  FileDescriptorProtoSchema,
+  file_google_protobuf_any,
+  file_google_protobuf_duration,
+  file_google_protobuf_struct,
+  file_google_protobuf_timestamp,
+  file_google_protobuf_wrappers,
+  FieldDescriptorProto_Label as Label,
+  StructSchema,
+  TimestampSchema,
+  FieldDescriptorProto_Type as Type,
+} from "@bufbuild/protobuf/wkt";
+import { describe, expect, test } from "vitest";
+import { messageValue } from "./message-value.ts";
+import { plainValue } from "./plain-value.ts";
+
+const wkt = [
+  file_google_protobuf_any,
+  file_google_protobuf_duration,
+  file_google_protobuf_struct,
+  file_google_protobuf_timestamp,
+  file_google_protobuf_wrappers,
+];
+
+let number = 0;
+const field = (name: string, type: Type, more: object = {}) => {
+  number += 1;
+  return { name, number, type, label: Label.OPTIONAL, ...more };
+};
+const message = (name: string, typeName: string, more: object = {}) => field(name, Type.MESSAGE, { typeName, ...more });
+
+const files = createFileRegistry(
+  create(FileDescriptorProtoSchema, {
+    name: "all.proto",
+    package: "t.v1",
+    syntax: "proto3",
+    dependency: wkt.map(({ proto }) => proto.name),
+    enumType: [
+      {
+        name: "Color",
+        value: [
+          { name: "COLOR_UNSPECIFIED", number: 0 },
+          { name: "COLOR_RED", number: 1 },
+        ],
+      },
+    ],
+    messageType: [
+      {
+        name: "All",
+        oneofDecl: [{ name: "choice" }, { name: "_maybe" }],
+        nestedType: [
+          {
+            name: "CountsEntry",
+            options: { mapEntry: true },
+            field: [
+              { name: "key", number: 1, type: Type.STRING, label: Label.OPTIONAL },
+              { name: "value", number: 2, type: Type.INT64, label: Label.OPTIONAL },
+            ],
+          },
+        ],
+        field: [
+          field("a_text", Type.STRING),
+          field("flag", Type.BOOL),
+          field("small", Type.INT32),
+          field("big", Type.INT64),
+          field("huge", Type.UINT64),
+          field("ratio", Type.DOUBLE),
+          field("blob", Type.BYTES),
+          field("color", Type.ENUM, { typeName: ".t.v1.Color" }),
+          field("texts", Type.STRING, { label: Label.REPEATED }),
+          message("counts", ".t.v1.All.CountsEntry", { label: Label.REPEATED }),
+          message("inner", ".t.v1.All"),
+          message("at", ".google.protobuf.Timestamp"),
+          message("took", ".google.protobuf.Duration"),
+          message("any_object", ".google.protobuf.Struct"),
+          message("any_value", ".google.protobuf.Value"),
+          message("wrapped", ".google.protobuf.Int64Value"),
+          message("held", ".google.protobuf.Any"),
+          field("left", Type.STRING, { oneofIndex: 0 }),
+          field("right", Type.INT32, { oneofIndex: 0 }),
+          field("maybe", Type.INT32, { oneofIndex: 1, proto3Optional: true }),
+        ],
+      },
+    ],
+  }),
+  (name) => wkt.find(({ proto }) => proto.name === name),
+);
+const All = files.getMessage("t.v1.All") as DescMessage;
+
+/** There and back again, over the wire. */
+function round(value: object): unknown {
+  const bytes = toBinary(All, messageValue(All, value, files) as never);
+  return plainValue(All, fromBinary(All, bytes), files);
+}
+
+const NOTHING = {
+  aText: "",
+  flag: false,
+  small: 0,
+  big: 0n,
+  huge: 0n,
+  ratio: 0,
+  blob: new Uint8Array(),
+  color: "COLOR_UNSPECIFIED",
+  texts: [],
+  counts: {},
+};
+
+describe("values of the language", () => {
+  test("survive the way to a message and back, each in its own type", () => {
+    const value = {
+      aText: "é",
+      flag: true,
+      small: -5,
+      big: 9_007_199_254_740_993n,
+      huge: 18_446_744_073_709_551_615n,
+      ratio: 1.5,
+      blob: new Uint8Array([0, 255]),
+      color: "COLOR_RED",
+      texts: ["a", ""],
+      counts: { a: -1n },
+      inner: { ...NOTHING, aText: "deeper" },
+      at: new Date("2026-01-31T12:00:00.123Z"),
+      took: 1_500.25,
+      anyObject: { a: [1, null, { b: "c" }] },
+      anyValue: null,
+      wrapped: 0n,
+      held: { "@type": "type.googleapis.com/t.v1.All", ...NOTHING, aText: "held" },
+      right: 0,
+      maybe: 0,
+    };
+    expect(round(value)).toEqual(value);
+  });
+
+  test("that are absent stay absent where that can be told from zero", () => {
+    expect(round({})).toEqual(NOTHING);
+    expect(round({ inner: null, maybe: undefined, aText: null })).toEqual(NOTHING);
+  });
+
+  test("may be NaN and infinite", () => {
+    expect(round({ ratio: Number.NaN })).toMatchObject({ ratio: Number.NaN });
+    expect(round({ ratio: "-Infinity" })).toMatchObject({ ratio: Number.NEGATIVE_INFINITY });
+  });
+
+  test("are taken in other forms too: snake case, numbers for 64 bits, maps, texts for times, enums by number", () => {
+    const value = {
+      a_text: "x",
+      big: 7,
+      huge: "8",
+      counts: new Map([["a", 1]]),
+      at: "2026-01-31T12:00:00Z",
+      took: "1.5s",
+      color: 1,
+      texts: new Set(["a"]),
+    };
+    expect(round(value)).toEqual({
+      ...NOTHING,
+      aText: "x",
+      big: 7n,
+      huge: 8n,
+      counts: { a: 1n },
+      at: new Date("2026-01-31T12:00:00Z"),
+      took: 1_500,
+      color: "COLOR_RED",
+      texts: ["a"],
+    });
+  });
+
+  test("that do not fit are refused all together, each with its place and what fits", () => {
+    const value = {
+      aTxt: "x",
+      flag: "yes",
+      small: 2 ** 31,
+      big: 1.5,
+      blob: "bytes",
+      color: "COLOR_RAD",
+      texts: "a",
+      inner: { inner: { small: "1" } },
+      left: "a",
+      right: 1,
+      held: { "@type": "t.v1.Nothing" },
+    };
+    let violations: readonly { field: string; description: string }[] = [];
+    try {
+      messageValue(All, value, files);
+    } catch (error) {
+      violations = (error as { details: { fieldViolations: typeof violations } }).details.fieldViolations;
+    }
+    expect(violations.map(({ field: name }) => name)).toEqual([
+      "aTxt",
+      "flag",
+      "small",
+      "big",
+      "blob",
+      "color",
+      "texts",
+      "inner.inner.small",
+      "right",
+      "held.@type",
+    ]);
+    expect(violations[0]?.description).toBe("is no field of All; did you mean aText?");
+    expect(violations[5]?.description).toBe('"COLOR_RAD" is no Color; did you mean COLOR_RED?');
+  });
+
+  test("that lie too deep are refused", () => {
+    let deep: object = {};
+    for (let i = 0; i < 200; i += 1) deep = { inner: deep };
+    expect(() => messageValue(All, deep, files)).toThrow(/more than 100 deep/);
+  });
+});
+
+describe("messages that stand for something else", () => {
+  test("are that, on their own too", () => {
+    const plain = (desc: DescMessage, value: unknown) => plainValue(desc, messageValue(desc, value, files), files);
+    expect(plain(TimestampSchema, new Date(0))).toEqual(new Date(0));
+    expect(plain(DurationSchema, -1.5)).toBe(-1.5);
+    expect(plain(StructSchema, { a: { b: [true] } })).toEqual({ a: { b: [true] } });
+  });
+
+  test("of types that nobody knows here keep their bytes", () => {
+    const value = { "@type": "type.googleapis.com/x.Y", value: new Uint8Array([1]) };
+    expect(plainValue(AnySchema, messageValue(AnySchema, value, files), files)).toEqual(value);
+  });
+
+  test("may be given as they are", () => {
+    const given = create(StructSchema, { fields: {} });
+    expect(messageValue(StructSchema, given, files)).toBe(given);
+  });
+});
