@@ -24,7 +24,7 @@ describe.skipIf(why)(`Connect's conformance suite${why ? `: skipped, ${why}` : "
       "--",
       ...server,
     ];
-    const text = await output(runner, args, folder.path);
+    const text = await output(runner, args, folder.path).catch((error) => `${error.stdout}${error.stderr}`);
     console.log(text.trim());
     const [, total = 0, failed = 1] = /Total cases: (\d+)[\s\S]* (\d+) failed/.exec(text) ?? [];
     expect(Number(total)).toBeGreaterThan(2_000);
