@@ -25,7 +25,9 @@ export async function openHms({ folder }: ContenderFolder): Promise<EventContend
     }),
   );
   const outbox = stack.use(await openOutbox({ log, database }));
-  const { rows } = await sql<{ version: string }>`select current_setting('server_version') as version`.execute(database.db);
+  const { rows } = await sql<{ version: string }>`select current_setting('server_version') as version`.execute(
+    database.db,
+  );
   const owned = stack.move();
   return {
     name: "hms",

@@ -24,7 +24,11 @@ export async function openJetstream({ folder }: ContenderFolder): Promise<EventC
   const connection = await connect({ servers: `127.0.0.1:${port}` });
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: "bench", subjects: ["bench.>"], storage: StorageType.File });
-  await manager.consumers.add("bench", { durable_name: "group", ack_policy: AckPolicy.Explicit, max_ack_pending: 10_000 });
+  await manager.consumers.add("bench", {
+    durable_name: "group",
+    ack_policy: AckPolicy.Explicit,
+    max_ack_pending: 10_000,
+  });
   const stream = jetstream(connection);
   const encoder = new TextEncoder();
   return {
@@ -33,7 +37,8 @@ export async function openJetstream({ folder }: ContenderFolder): Promise<EventC
       isDurable ? "sync_interval always" : "without sync_interval: acknowledged before it is on the disk"
     }; published asynchronously`,
     // The default, 5 s, is short for thousands in flight at one fsync each.
-    publish: async (key, body) => void (await stream.publish(`bench.${key}`, encoder.encode(body), { timeout: 30_000 })),
+    publish: async (key, body) =>
+      void (await stream.publish(`bench.${key}`, encoder.encode(body), { timeout: 30_000 })),
     consume: async (handle) => {
       const consumer = await stream.consumers.get("bench", "group");
       const messages = await consumer.consume({ max_messages: 1000 });

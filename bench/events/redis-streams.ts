@@ -41,9 +41,9 @@ type Reply = [string, [string, string[]][]][] | null;
 async function read(redis: Redis, handle: (body: string) => void, isOpen: () => boolean): Promise<void> {
   while (isOpen()) {
     const reply = (await redis.xreadgroup(
-      ...["GROUP", "group", "one", "COUNT", BATCH, "BLOCK", 200, "STREAMS", "bench", ">"] as unknown as Parameters<
+      ...(["GROUP", "group", "one", "COUNT", BATCH, "BLOCK", 200, "STREAMS", "bench", ">"] as unknown as Parameters<
         Redis["xreadgroup"]
-      >,
+      >),
     )) as Reply;
     const entries = reply?.[0]?.[1] ?? [];
     for (const [, fields] of entries) handle(fields[3] ?? "");

@@ -2,7 +2,9 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { waitFor } from "@hms/testkit";
 import { type Platform, startPlatform } from "../../test/system/platform.ts";
 
 const folder = import.meta.dirname;
@@ -16,6 +18,28 @@ function programs(): Map<string, string> {
   const found = text.matchAll(/`(\w+\.py)`:\n\n```python\n([\s\S]*?)```/g);
   return new Map([...found].map(([, name = "", program = ""]) => [name, program]));
 }
+
+/** Calls until its input ends. */
+const OFTEN = `
+import sys, threading, time
+from hms_ffi.client import Client
+
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+client = Client("demo.ach.transaction")
+calls = failed = 0
+while not ended.is_set():
+    try:
+        list(client.stream("ListAccounts"))
+        calls += 1
+    except Exception as error:
+        failed += 1
+        print(error, file=sys.stderr)
+    if calls + failed == 1:
+        print("begun", flush=True)
+    time.sleep(0.01)
+print(f"{calls} calls, {failed} failed")
+`;
 
 let platform: Platform;
 let work: string;
@@ -79,6 +103,21 @@ describe.skipIf(!installed)("the Python SDK's five minutes, as pasted, against a
       "account acc-9",
       "",
     ]);
+  });
+
+  test("calls go on while the platform's server is killed and comes back", { timeout: 60_000 }, async () => {
+    writeFileSync(join(work, "often.py"), OFTEN);
+    const often = spawn(python, [join(work, "often.py")], { env: env(), stdio: ["pipe", "pipe", "pipe"] });
+    const said = [often.stdout, often.stderr].map((stream) => text(stream));
+    await new Promise((resolve) => often.stdout.once("readable", resolve));
+    const before = await platform.pidOf("server");
+    process.kill(before, "SIGKILL");
+    await waitFor(async () => (await platform.pidOf("server")) !== before, {
+      describe: "another server",
+    });
+    often.stdin.end();
+    const [stdout, stderr] = await Promise.all(said);
+    expect(stdout?.trim().split("\n").at(-1), stderr).toMatch(/^\d{2,} calls, 0 failed$/);
   });
 
   test("it stops on SIGTERM and is looked up no more", { timeout: 60_000 }, async () => {

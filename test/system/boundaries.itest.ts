@@ -8,7 +8,7 @@ import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { type Platform, startPlatform } from "./platform.ts";
+import { type Platform, runCommand, startPlatform } from "./platform.ts";
 
 let platform: Platform;
 let config = "";
@@ -64,11 +64,95 @@ describe("the gateway", () => {
   });
 });
 
+describe("the platform's functions by HTTP", () => {
+  const token = () => readFileSync(join(config, "operator.token"), "utf8").trim();
+  const call = (path: string, headers: Record<string, string>, body = "{}") =>
+    fetch(platform.url(path), { method: "POST", body, headers: { "content-type": "application/json", ...headers } });
+
+  test("answer at the gateway to whoever shows the operator's token", async () => {
+    const response = await call("/v1/hms.sys.deployment/ListServices", { authorization: `Bearer ${token()}` });
+    expect(response.status).toBe(200);
+    const { services } = (await response.json()) as { services: { name: string }[] };
+    expect(new Set(services.map(({ name }) => name))).toEqual(new Set(["echo-svc"]));
+  });
+
+  test.each(["edge.sock", "kernel.sock"])("answer on the machine at %s", async (socket) => {
+    const path = join(platform.data, "run", socket);
+    const headers = [`authorization: Bearer ${token()}`, "content-type: application/json"];
+    const url = "http://localhost/v1/hms.sys.deployment/ListServices";
+    const given = headers.flatMap((header) => ["-H", header]);
+    const command = ["curl", "-sS", "--unix-socket", path, ...given, "-d", "{}", url];
+    const { code, stdout } = await runCommand(command, process.env, {});
+    expect({ code, services: JSON.parse(stdout).services }).toMatchObject({ code: 0, services: [{}, {}] });
+  });
+
+  test("answer Connect beside REST, and gRPC's HTTP/2 on the machine", async () => {
+    const path = "/hms.sys.deployment.v1.DeploymentService/ListServices";
+    const response = await call(path, { authorization: `Bearer ${token()}`, "connect-protocol-version": "1" });
+    expect([response.status, await response.json()]).toMatchObject([200, { services: [{}, {}] }]);
+    const socket = join(platform.data, "run", "kernel.sock");
+    const headers = ["-H", `authorization: Bearer ${token()}`, "-H", "content-type: application/json"];
+    const url = "http://localhost/v1/hms.sys.deployment/ListServices";
+    const options = ["-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "--unix-socket", socket];
+    const { stdout } = await runCommand(["curl", ...options, ...headers, "-d", "{}", url], process.env, {});
+    expect(stdout).toMatch(/^\{"services":.*\}2$/s);
+  });
+
+  test("refuse a wrong token and a data plane's, and a page of another origin", async () => {
+    const path = "/v1/hms.sys.deployment/ListServices";
+    expect((await call(path, { authorization: `Bearer ${"f".repeat(64)}` })).status).toBe(401);
+    const dataplane = readFileSync(join(config, "dataplane.token"), "utf8").trim();
+    expect((await call(path, { authorization: `Bearer ${dataplane}` })).status).toBe(403);
+    const origin = "http://evil.example";
+    expect((await call(path, { authorization: `Bearer ${token()}`, origin })).status).toBe(403);
+  });
+
+  test("stream, and end with the error they end with", async () => {
+    const authorization = `Bearer ${token()}`;
+    const body = JSON.stringify({ environment: "default" });
+    const leaving = new AbortController();
+    const response = await fetch(platform.url("/v1/hms.ffi/Watch"), {
+      method: "POST",
+      body,
+      headers: { "content-type": "application/json", authorization },
+      signal: leaving.signal,
+    });
+    const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read();
+    expect(
+      JSON.parse(
+        Buffer.from(value ?? [])
+          .toString()
+          .split("\n")[0] as string,
+      ),
+    ).toHaveProperty("kind");
+    leaving.abort();
+  });
+
+  test("are 503 while the server is away, services are not, and come back", async () => {
+    const authorization = `Bearer ${token()}`;
+    const status = async () => (await call("/v1/hms.sys.deployment/ListServices", { authorization })).status;
+    process.kill(await platform.pidOf("server"), "SIGKILL");
+    await waitFor(async () => (await status()) === 503, { describe: "503 while the server is away", intervalMs: 1 });
+    expect((await fetch(platform.url("/echo-svc"))).status).toBe(200);
+    await waitFor(async () => (await status()) === 200, { describe: "the server to be back", deadlineMs: 30_000 });
+  });
+
+  test("are described at /docs and /openapi.json, to a browser that gives the token as password", async () => {
+    for (const path of ["/docs/", "/openapi.json"]) {
+      const refused = await fetch(platform.url(path));
+      expect([refused.status, refused.headers.get("www-authenticate")]).toEqual([401, 'Basic realm="hms-sys"']);
+      const authorization = `Basic ${Buffer.from(`operator:${token()}`).toString("base64")}`;
+      expect((await fetch(platform.url(path), { headers: { authorization } })).status).toBe(200);
+    }
+  });
+});
+
 describe("files", () => {
   test("are their owner's alone: sockets and tokens 0600 in folders 0700", () => {
     for (const folder of [platform.data, join(platform.data, "run"), config])
       expect([folder, bits(folder)]).toEqual([folder, "700"]);
-    for (const socket of ["kernel.sock", "agent.sock"]) expect(bits(join(platform.data, "run", socket))).toBe("600");
+    for (const socket of ["kernel.sock", "agent.sock", "edge.sock"])
+      expect(bits(join(platform.data, "run", socket))).toBe("600");
     const keys = filesBelow(config);
     expect(keys.length).toBeGreaterThanOrEqual(3);
     expect(keys.filter((file) => bits(file) !== "600")).toEqual([]);
@@ -78,6 +162,7 @@ describe("files", () => {
     for (const path of [
       join(platform.data, "run", "kernel.sock"),
       join(platform.data, "run", "agent.sock"),
+      join(platform.data, "run", "edge.sock"),
       join(config, "operator.token"),
       join(platform.data, "network.json"),
     ]) {

@@ -1,10 +1,12 @@
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { resolveInstance } from "@hms/config";
 import { policy, registry } from "@hms/contracts";
-import { createClient } from "@hms/kernel";
+import { type Client, createClient } from "@hms/kernel";
+import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -25,11 +27,16 @@ async function bundle(): Promise<string> {
   return output[0].code;
 }
 
-function operatorTransport() {
-  const config = join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance);
-  const token = readFileSync(join(config, "operator.token"), "utf8").trim();
+const inConfig = (name: string) => join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance, name);
+
+function transportWith(token: string) {
   const { kernelSocket } = resolveInstance({ instance: platform.instance, data: platform.data });
-  return { token, transport: stack.use(connectSocket({ path: kernelSocket, token })) };
+  return stack.use(connectSocket({ path: kernelSocket, token }));
+}
+
+function operatorTransport() {
+  const token = readFileSync(inConfig("operator.token"), "utf8").trim();
+  return { token, transport: transportWith(token) };
 }
 
 beforeAll(async () => {
@@ -53,7 +60,7 @@ scaling:
   const file = platform.service("caller-svc", manifest, { "caller.mjs": await bundle() });
   expect(await platform.cli("deploy", file)).toMatchObject({ code: 0 });
   attempts = (await (await fetch(platform.url("/caller"))).json()) as Attempts;
-}, 120_000);
+}, 240_000);
 
 afterAll(async () => {
   await stack.disposeAsync();
@@ -118,4 +125,71 @@ test("the operator gets a ticket for it, others what a policy gives them", async
     method: "Anything",
   });
   expect([allowed, reason]).toEqual([false, expect.stringContaining("no policy allows anybody")]);
+});
+
+describe("somebody with a key", () => {
+  const { SYNCED, REVOKED } = registry.WatchEventKind;
+  const caller = { serviceId: "hms.test.caller" };
+  let anna: Client<typeof registry.RegistryService>;
+
+  const ticketCount = async () => (await anna.lookup(caller)).tickets.length;
+  const until = (act: () => Promise<boolean>, describe: string) => waitFor(act, { deadlineMs: 10_000, describe });
+
+  /** The revocations that a new watch is told of before SYNCED. */
+  async function revocations(): Promise<(registry.Revocation | undefined)[]> {
+    const call = new AbortController();
+    const found: (registry.Revocation | undefined)[] = [];
+    for await (const { kind, revocation } of anna.watch({ pattern: caller.serviceId }, { signal: call.signal })) {
+      if (kind === REVOKED) found.push(revocation);
+      if (kind === SYNCED) break;
+    }
+    call.abort();
+    return found;
+  }
+
+  test("is known as soon as the key file says so, and gets tickets as soon as the policy file does", async () => {
+    const key = {
+      id: "anna",
+      kind: "user",
+      roles: ["doctor"],
+      token_sha256: createHash("sha256").update("t").digest("hex"),
+    };
+    writeFileSync(inConfig("ffi-keys.json"), JSON.stringify([key]), { mode: 0o600 });
+    anna = createClient(registry.RegistryService, transportWith("t"));
+    const known = () =>
+      ticketCount().then(
+        () => true,
+        ({ code }) => code !== "UNAUTHENTICATED",
+      );
+    await until(known, "anna is known");
+    expect(await ticketCount()).toBe(0);
+    writeFileSync(inConfig("ffi-policies.json"), '{"service": "hms.test.*", "allowed_roles": ["doctor"]}', {
+      mode: 0o644,
+    });
+    await until(async () => (await ticketCount()) === 1, "a ticket for anna");
+    expect(await revocations()).toEqual([]);
+  });
+
+  test("loses it at once when the policy goes, also for a server that was killed right after it", async () => {
+    writeFileSync(inConfig("ffi-policies.json"), "[]", { mode: 0o644 });
+    await until(async () => (await ticketCount()) === 0, "no ticket for anna");
+    await until(async () => (await revocations()).length > 0, "a revocation");
+    const before = await platform.pidOf("server");
+    process.kill(before, "SIGKILL");
+    const again = () =>
+      platform.pidOf("server").then(
+        (pid) => pid !== before && pid > 0,
+        () => false,
+      );
+    await until(again, "the server is back");
+    await until(
+      () =>
+        revocations().then(
+          (found) => found.length > 0,
+          () => false,
+        ),
+      "the revocation is known again",
+    );
+    expect(await ticketCount()).toBe(0);
+  });
 });

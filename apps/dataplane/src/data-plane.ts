@@ -39,7 +39,7 @@ export interface DataPlaneOptions {
 /** Gateway, mesh addresses and names of one installation, from the newest snapshot that is known. */
 export class DataPlane {
   readonly #options: DataPlaneOptions;
-  readonly #engine: ProxyEngine = createProxyEngine();
+  readonly #engine: ProxyEngine;
   readonly #listeners = new ListenerSet();
   readonly #names = new MeshNames();
   readonly #queries = newQueryCounts();
@@ -56,7 +56,8 @@ export class DataPlane {
     const { paths, network, log } = options;
     const folder = `${paths.data}/dataplane`;
     const listeners = this.#listeners;
-    const engine = this.#engine;
+    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket });
+    this.#engine = engine;
     this.#options = options;
     this.#holder = new SnapshotHolder({
       store: new SnapshotStore(folder),

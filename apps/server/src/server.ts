@@ -1,23 +1,16 @@
 import { chmod } from "node:fs/promises";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
-import {
-  agent,
-  deployment as deploymentContract,
-  mesh,
-  policy as policyContract,
-  registry as registryContract,
-} from "@hms/contracts";
-import { componentPrincipal, createClient, type Kernel, type ServiceRegistration } from "@hms/kernel";
-import { ensureToken } from "@hms/local-access";
+import { registry } from "@hms/contracts";
+import { openEventLog } from "@hms/events";
+import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { connectionSource } from "@hms/postgres";
-import { createProcessRuntime } from "@hms/provider-process";
-import { createDeploymentService } from "@hms/service-deployment";
-import { createMeshService } from "@hms/service-mesh";
-import { announceServices, createRegistryService } from "@hms/service-registry";
+import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
-import { connectSocket, type SocketServer, serveSocket } from "@hms/wire";
-import { openDatabases } from "./open-databases.ts";
+import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
+import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
+import { edgeProtocols, openEdge } from "./open-edge.ts";
 import { openKernel } from "./open-kernel.ts";
+import { openServices } from "./open-services.ts";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -28,69 +21,43 @@ export interface ServerOptions {
   log: Logger;
 }
 
-/** Composes all services into one process and serves them on the installation's socket. */
-export async function openServer({ paths, network, databaseUrl, log }: ServerOptions): Promise<AsyncDisposable> {
+/** Composes all services into one process and serves them on the installation's sockets. */
+export async function openServer(options: ServerOptions): Promise<AsyncDisposable> {
+  const { paths, databaseUrl, log } = options;
   await using stack = new AsyncDisposableStack();
-  const { kernel, replicaKernel, access } = openKernel(paths, stack, log);
-  const register = (registration: ServiceRegistration) => {
-    for (const each of [kernel, replicaKernel]) each.register(registration);
-  };
-  const databases = await openDatabases(connectionSource(paths, databaseUrl), stack);
+  const kernels = openKernel(paths, stack, log);
+  const { kernel, replicaKernel } = kernels;
+  const source = connectionSource(paths, databaseUrl);
+  const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
+  const [databases, events] = await Promise.all([
+    openDatabases(source, stack),
+    openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
+  ]);
+  stack.use(events);
+  await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const registry = createRegistryService({
-    database: databases.registry,
-    policies: access.book,
-    audit: kernel.options.audit,
-    registersOf: access.keys.registersOf,
-    onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
-  });
-  stack.use(registry);
-  access.takenAway.connect(registry);
-  register(registry.registration);
-  register(registry.policies);
-  const meshService = stack.use(createMeshService({ database: databases.mesh, network }));
-  register(meshService.registration);
-
-  const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
-  stack.defer(() => agentTransport.close());
-  const runtime = createProcessRuntime(createClient(agent.AgentService, agentTransport));
-  const deployment = stack.use(
-    createDeploymentService({
-      database: databases.deployment,
-      mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
-      runtime,
-      credentials: ({ environment, service: name }) => ({
-        HMS_FFI_SOCKET: paths.ffiSocket,
-        HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
-      }),
-      log,
-    }),
-  );
-  register(deployment.registration);
-
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket }));
-  stack.use(await serveReplicas(replicaKernel, paths));
-  stack.use(
-    announceServices({
-      registry: kernel.client(registryContract.RegistryService, componentPrincipal("server")),
-      services: [
-        registryContract.RegistryService,
-        policyContract.PolicyService,
-        mesh.MeshService,
-        deploymentContract.DeploymentService,
-      ],
-      address: `unix:${paths.kernelSocket}`,
-      instanceId: "server",
-      onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
-    }),
-  );
+  const { also } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
+  stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
+  stack.use(announceOwn(kernel, paths, log));
   return stack.move();
 }
 
 /** Answers deployed services, whoever their uid is: nothing there is answered without a token. */
-async function serveReplicas(kernel: Kernel, paths: InstancePaths): Promise<SocketServer> {
+async function serveReplicas(kernel: Kernel, paths: InstancePaths, also: OtherProtocols): Promise<SocketServer> {
   ensureFfiFolders(paths);
-  const server = await serveSocket(kernel, { path: paths.ffiSocket });
+  const server = await serveSocket(kernel, { path: paths.ffiSocket, also });
   await chmod(paths.ffiSocket, 0o666);
   return server;
+}
+
+/** Registers what this process serves itself. */
+function announceOwn(kernel: Kernel, paths: InstancePaths, log: Logger): AsyncDisposable {
+  return announceServices({
+    registry: kernel.client(registry.RegistryService, componentPrincipal("server")),
+    services: new Set([...kernel.methods()].map(({ desc }) => desc.parent)),
+    address: `unix:${paths.kernelSocket}`,
+    instanceId: "server",
+    onFailure: (error) => log.warn("the platform's own services could not be registered yet", { error }),
+  });
 }

@@ -1,6 +1,6 @@
 import type { RegistryServiceHandle } from "@hms/service-registry";
 
-type Revoker = Pick<RegistryServiceHandle, "takeAway" | "revokePrincipal">;
+type Revoker = Pick<RegistryServiceHandle, "policyFileChanged" | "revokePrincipal">;
 
 /** Passes on what access files take away to the registry, which revokes tickets; keeps it until there is one. */
 export class TakenAway {
@@ -14,9 +14,9 @@ export class TakenAway {
     this.#waiting = [];
   }
 
-  /** Somebody may call less of these services, given as patterns of ids. */
+  /** The policy file has changed; somebody may call less of these services, given as patterns of ids. */
   services(patterns: readonly string[]): void {
-    if (patterns.length > 0) this.#tell((revoker) => revoker.takeAway(patterns));
+    this.#tell((revoker) => revoker.policyFileChanged(patterns));
   }
 
   /** These principals are gone or stand for less ("user:anna"). */

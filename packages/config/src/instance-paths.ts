@@ -24,6 +24,8 @@ export interface InstancePaths {
   agentSocket: string;
   /** The server's socket: every platform method. */
   kernelSocket: string;
+  /** Where the server answers HTTP, mode 0600: REST, OpenAPI, reference page. */
+  edgeSocket: string;
   /** What deployed services may see of the platform: its socket for them, and `ffiServices`. */
   ffi: string;
   /** The server's socket for deployed services; each call there needs a token of theirs. */
@@ -79,6 +81,7 @@ export function resolveInstance(
     config,
     agentSocket: `${run}/agent.sock`,
     kernelSocket: `${run}/kernel.sock`,
+    edgeSocket: `${run}/edge.sock`,
     ffi: `${data}/ffi`,
     ffiSocket: `${data}/ffi/kernel.sock`,
     ffiServices: `${data}/ffi/services`,

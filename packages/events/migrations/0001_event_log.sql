@@ -52,6 +52,8 @@ create table shard (
   owner text collate "C",
   epoch bigint not null default 0,
   expires_at timestamptz not null default '-infinity',
+  -- So many owners in a row have died without getting any further.
+  drops integer not null default 0,
   primary key (group_id, shard)
 ) with (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
@@ -140,7 +142,7 @@ end $$;
 
 -- Takes part in a group: prolongs what this member holds, and takes free shards up to its fair share.
 create function hold_shards(of_group integer, as_member text, lease_ms integer)
-returns table (shard integer, epoch bigint, cursor bigint, is_new boolean, was_dropped boolean, fair_share integer)
+returns table (shard integer, epoch bigint, cursor bigint, is_new boolean, drops integer, fair_share integer)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -157,18 +159,19 @@ begin
   from member m where m.group_id = of_group;
   return query
     update shard s set expires_at = until where s.group_id = of_group and s.owner = as_member
-    returning s.shard, s.epoch, s.cursor, false, false, share;
+    returning s.shard, s.epoch, s.cursor, false, s.drops, share;
   get diagnostics held = row_count;
   if held >= share then return; end if;
   return query
-    update shard s set owner = as_member, epoch = s.epoch + 1, expires_at = until
+    update shard s set owner = as_member, epoch = s.epoch + 1, expires_at = until,
+      drops = case when free.owner is null then 0 else s.drops + 1 end
     from (
       select f.shard, f.owner from shard f
       where f.group_id = of_group and (f.owner is null or f.expires_at < clock_timestamp())
       order by f.cursor limit share - held for update skip locked
     ) free
     where s.group_id = of_group and s.shard = free.shard
-    returning s.shard, s.epoch, s.cursor, true, free.owner is not null, share;
+    returning s.shard, s.epoch, s.cursor, true, s.drops, share;
 end $$;
 
 -- Stores how far shards have come, if this member still holds them; returns those that it does. Not waited for on the
@@ -179,7 +182,7 @@ returns setof integer language plpgsql as $$
 begin
   perform set_config('synchronous_commit', 'off', true);
   return query
-    update shard s set cursor = greatest(s.cursor, c.cursor)
+    update shard s set cursor = greatest(s.cursor, c.cursor), drops = 0
     from unnest(of_shards, epochs, cursors) as c (shard, epoch, cursor)
     where s.group_id = of_group and s.shard = c.shard and s.epoch = c.epoch and s.owner = as_member
     returning s.shard;
@@ -225,22 +228,23 @@ begin
     select f.* from found f where f.position in (select l.position from leased l) order by f.position;
 end $$;
 
--- Hands out events again whose leases have run out, or that were told to wait until now.
-create function lease_again(of_group integer, max_rows integer, ack_wait_ms integer)
+-- Hands out events again: those that were told to wait until now, or (unanswered) those whose leases ran out without a
+-- word, whose process may have died of one of them.
+create function lease_again(of_group integer, max_rows integer, unanswered boolean, ack_wait_ms integer)
 returns table ("position" bigint, attempts integer, error text) language plpgsql as $$
 #variable_conflict use_column
 begin
   perform set_config('synchronous_commit', 'off', true);
   return query
-    update lease l set attempts = l.attempts + 1,
+    update lease l set attempts = l.attempts + 1, error = '',
       visible_at = clock_timestamp() + make_interval(secs => ack_wait_ms / 1000.0::float8)
     from (
-      select d.position from lease d join consumer_group g on g.id = d.group_id
-      where d.group_id = of_group and d.visible_at <= clock_timestamp() and not g.paused
+      select d.position, d.error from lease d join consumer_group g on g.id = d.group_id
+      where d.group_id = of_group and d.visible_at <= clock_timestamp() and not g.paused and (d.error = '') = unanswered
       order by d.visible_at limit max_rows for update of d skip locked
     ) due
     where l.group_id = of_group and l.position = due.position
-    returning l.position, l.attempts, l.error;
+    returning l.position, l.attempts, due.error;
 end $$;
 
 -- Ends leases whose events have been handled; one that has been given to somebody else stays.

@@ -1,8 +1,9 @@
 -- Events of this service that have not been moved to the log yet; the relay deletes what it moves.
 create table outbox (
   seq bigint generated always as identity primary key,
-  event_id text collate "C" not null,
-  source text collate "C" not null,
+  -- Both stand in an index of the log.
+  event_id text collate "C" not null check (octet_length(event_id) between 1 and 256),
+  source text collate "C" not null check (octet_length(source) between 1 and 1024),
   -- Empty: the platform's own.
   environment text collate "C" not null,
   -- The event's type.

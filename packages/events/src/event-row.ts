@@ -4,7 +4,10 @@ import { type CloudEvent, cloudEventProblems, isJsonType, isTextType } from "./c
 import { isTopic } from "./topic.ts";
 
 /** The most an event's data may hold; what is larger belongs in a store, with a reference in the event. */
-export const MOST_DATA_BYTES = 256 * 1024;
+const MOST_DATA_BYTES = 256 * 1024;
+/** The most that attributes may hold: what names an event stands in indexes. */
+const MOST_BYTES: Record<string, number> = { id: 256, source: 1024, partitionkey: 1024, hmsenvironment: 100 };
+const MOST_ATTRIBUTE_BYTES = 64 * 1024;
 /** Keys meet in this many slots; a group's shards divide them among themselves. */
 const SLOTS = 1024;
 
@@ -67,6 +70,12 @@ function outboxProblems(event: CloudEvent, data: Uint8Array | null | string): Fi
     const description = `has ${data.byteLength} bytes; the log takes ${MOST_DATA_BYTES}. Store it elsewhere and refer to it.`;
     problems.push({ field: "data", description });
   }
+  for (const [field, most] of Object.entries(MOST_BYTES)) {
+    const value = event[field];
+    if (value !== undefined && typeof value !== "string") problems.push({ field, description: "is not a string." });
+    else if (value && Buffer.byteLength(value) > most)
+      problems.push({ field, description: `has more than ${most} bytes.` });
+  }
   if (event.hmsposition !== undefined) problems.push({ field: "hmsposition", description: "is given by the log." });
   return problems;
 }
@@ -77,6 +86,10 @@ export function toOutboxRow(event: CloudEvent): { row: OutboxRow; problems: Fiel
   const encoded = problems.length > 0 ? null : encodeData(event);
   problems.push(...outboxProblems(event, encoded));
   const { specversion: _, id, source, type, data: __, partitionkey, hmsenvironment = "", ...others } = event;
+  const attributes = JSON.stringify(others);
+  if (attributes.length > MOST_ATTRIBUTE_BYTES) {
+    problems.push({ field: "", description: `has more than ${MOST_ATTRIBUTE_BYTES} characters of attributes.` });
+  }
   const row: OutboxRow = {
     eventId: id,
     source,
@@ -85,7 +98,7 @@ export function toOutboxRow(event: CloudEvent): { row: OutboxRow; problems: Fiel
     partitionKey: partitionkey ?? null,
     // Events without a key spread over all slots.
     slot: crc32(`${hmsenvironment}\0${partitionkey ?? id}`) % SLOTS,
-    attributes: JSON.stringify(others),
+    attributes,
     data: typeof encoded === "string" ? null : encoded,
   };
   return { row, problems };

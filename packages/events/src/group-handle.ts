@@ -139,8 +139,10 @@ const redrive = (id: number, ids: readonly string[] | undefined) => sql`
     where group_id = ${id} and redriven_at is null and (${ids === undefined} or id = any (${[...(ids ?? [])]}::bigint[]))
     returning group_id, position
   )
-  insert into lease (group_id, position, attempts, visible_at) select c.group_id, c.position, 0, clock_timestamp() from chosen c
-  on conflict (group_id, position) do update set attempts = 0, visible_at = excluded.visible_at returning 1`;
+  insert into lease (group_id, position, attempts, visible_at, error)
+  select c.group_id, c.position, 0, clock_timestamp(), 'Sent again.' from chosen c
+  on conflict (group_id, position) do update set attempts = 0, visible_at = excluded.visible_at, error = excluded.error
+  returning 1`;
 
 const discard = (id: number, ids: readonly string[]) => sql`
   with gone as (

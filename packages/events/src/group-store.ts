@@ -14,8 +14,8 @@ export interface HeldShard {
   cursor: number;
   /** Taken just now. */
   is_new: boolean;
-  /** Its last owner did not give it back. */
-  was_dropped: boolean;
+  /** So many owners in a row have died without getting any further. */
+  drops: number;
   fair_share: number;
 }
 
@@ -115,7 +115,7 @@ export class GroupStore {
   hold(member: string, leaseMs: number): Promise<HeldShard[]> {
     return rowsOf(
       this.#database,
-      sql<HeldShard>`select shard, epoch::float8 as epoch, cursor::float8 as cursor, is_new, was_dropped, fair_share
+      sql<HeldShard>`select shard, epoch::float8 as epoch, cursor::float8 as cursor, is_new, drops, fair_share
         from hold_shards(${this.id}, ${member}, ${leaseMs})`,
     );
   }
@@ -186,7 +186,7 @@ export class GroupStore {
       this.#database,
       sql`
         with moved as (
-          update shard set cursor = greatest(cursor, ${cursor})
+          update shard set cursor = greatest(cursor, ${cursor}), drops = 0
           where group_id = ${this.id} and shard = ${shard} and epoch = ${epoch} and owner = ${member} returning 1
         ),
         dropped as (delete from retry where group_id = ${this.id} and position = ${burial.position} and exists (select from moved)),
@@ -233,12 +233,19 @@ export class GroupStore {
     return gap ?? { from: 0, to: 0 };
   }
 
-  /** Leases that are due again, with their events, and how often each has been handed out. */
-  async leaseAgain(most: number, ackWaitMs: number): Promise<(LogRow & { attempts: number; error: string })[]> {
+  /**
+   * Leases that are due again, with their events, and how often each has been handed out: those that were answered with
+   * a delay, or those that were not answered at all.
+   */
+  async leaseAgain(
+    kind: "answered" | "unanswered",
+    most: number,
+    ackWaitMs: number,
+  ): Promise<(LogRow & { attempts: number; error: string })[]> {
     const due = await rowsOf(
       this.#database,
       sql<{ position: number; attempts: number; error: string }>`
-        select position::float8 as position, attempts, error from lease_again(${this.id}, ${most}, ${ackWaitMs})`,
+        select position::float8 as position, attempts, error from lease_again(${this.id}, ${most}, ${kind === "unanswered"}, ${ackWaitMs})`,
     );
     if (due.length === 0) return [];
     const positions = due.map(({ position }) => position);

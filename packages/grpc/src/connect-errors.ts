@@ -23,6 +23,11 @@ export function toConnectError(thrown: unknown): ConnectError {
   const { code, message, details } = errorToStatus(error);
   const shown = message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)} …` : message;
   const made = new ConnectError(shown.toWellFormed(), code as Code);
+  if (error.cause instanceof ConnectError && error.cause.details.length > 0) {
+    // Another server's error passes through with details that only its caller knows.
+    made.details = error.cause.details;
+    return made;
+  }
   let bytes = 0;
   for (const { typeUrl, value } of details) {
     bytes += value.length;
@@ -69,7 +74,9 @@ export function fromConnectError(thrown: unknown): HmsError {
   const details = thrown.details.flatMap((detail) =>
     "type" in detail ? [{ typeUrl: TYPE_URL + detail.type, value: detail.value }] : [],
   );
-  return errorFromStatus(create(status.StatusSchema, { code: thrown.code, message: thrown.rawMessage, details }));
+  const received = create(status.StatusSchema, { code: thrown.code, message: thrown.rawMessage, details });
+  const { code, message, details: known } = errorFromStatus(received);
+  return new HmsError(code, message, { ...known, cause: thrown });
 }
 
 function fromNode(thrown: ConnectError): HmsError | undefined {

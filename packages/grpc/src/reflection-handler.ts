@@ -1,6 +1,6 @@
 import { type DescFile, type DescMessage, type DescService, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import type { grpcReflection } from "@hms/contracts";
+import { errorDetails, ffiErrors, type grpcReflection } from "@hms/contracts";
 import { type CallContext, HmsError, type Kernel } from "@hms/kernel";
 
 type Request = grpcReflection.ServerReflectionRequest;
@@ -53,8 +53,11 @@ function answerTo({ messageRequest: { case: kind, value } }: Request, services: 
   }
 }
 
+/** Files that no contract imports, but that the details of errors are of. */
+const DETAILS = [errorDetails.file_google_rpc_error_details, ffiErrors.file_hms_ffi_v1_errors];
+
 function filesOf(services: readonly DescService[]): Set<DescFile> {
-  const files = new Set(services.map(({ file }) => file));
+  const files = new Set([...services.map(({ file }) => file), ...DETAILS]);
   // What is added meanwhile is visited too.
   for (const file of files) for (const imported of file.dependencies) files.add(imported);
   return files;

@@ -1,5 +1,12 @@
 import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
-import { HmsError, type IncomingCall, type Kernel, type Metadata, type MethodEntry } from "@hms/kernel";
+import {
+  type CallContext,
+  HmsError,
+  type IncomingCall,
+  type Kernel,
+  type Metadata,
+  type MethodEntry,
+} from "@hms/kernel";
 import { metadataOf } from "./request-metadata.ts";
 
 /** What is known of a request before its protocol has been read. */
@@ -16,19 +23,35 @@ export const rpcRequest: ContextKey<RpcRequest | undefined> = createContextKey<R
   description: "what the listener knows of the request",
 });
 
+const exchanges = new WeakMap<CallContext, HandlerContext>();
+
+/**
+ * What Connect knows of a call that came by gRPC, gRPC-Web or Connect: the request's header fields, and those that are
+ * to go with the answer, which only these protocols have; undefined for calls that came another way.
+ */
+export function rpcContextOf(context: CallContext): HandlerContext | undefined {
+  return exchanges.get(context);
+}
+
 /** A request as the kernel takes it; it ends with the client, with its deadline, or when the server stops. */
 export class RpcCall implements IncomingCall {
   readonly caller: IncomingCall["caller"];
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
   readonly signal: AbortSignal;
+  readonly #context: HandlerContext;
 
   constructor(context: HandlerContext, { caller, stop }: RpcRequest) {
+    this.#context = context;
     this.caller = caller;
     this.metadata = metadataOf(context.requestHeader);
     const timeoutMs = context.timeoutMs();
     this.deadlineAt = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
     this.signal = endOf(context.signal, stop);
+  }
+
+  attach(context: CallContext): void {
+    exchanges.set(context, this.#context);
   }
 }
 
@@ -37,12 +60,18 @@ function endOf(client: AbortSignal, stop: AbortSignal | undefined): AbortSignal 
   const end = new AbortController();
   const once = { once: true, signal: end.signal };
   const left = () => end.abort(reasonOf(client.reason));
-  const stopped = () => end.abort(stop?.reason);
+  const stopped = () => end.abort(stopping(stop?.reason));
   if (client.aborted) left();
   else if (stop?.aborted) stopped();
   client.addEventListener("abort", left, once);
   stop?.addEventListener("abort", stopped, once);
   return end.signal;
+}
+
+function stopping(reason: unknown): HmsError {
+  if (reason instanceof HmsError) return reason;
+  const why = "The server is stopping; try again when it is back.";
+  return new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" });
 }
 
 function reasonOf(reason: unknown): HmsError {

@@ -17,14 +17,20 @@ const MEDIA = /^application\/(grpc-web-text|grpc-web|grpc|connect|proto|json)(?=
 /** Query of Connect's GET: a message and its encoding are there in any case. */
 const CONNECT_GET = /(?:^|&)encoding=/;
 
-/** Tells a call by path, method and media type; undefined if the request is none. */
-export function rpcTarget(verb: string | undefined, url = "", contentType = ""): RpcTarget | undefined {
+/** The service and method that a path names, if it can be that of a call. */
+export function pathTarget(url = ""): { service: string; method: string } | undefined {
   const cut = url.indexOf("?");
   const [, service, method] = PATH.exec(cut < 0 ? url : url.slice(0, cut)) ?? [];
-  if (service === undefined || method === undefined) return undefined;
+  return service === undefined || method === undefined ? undefined : { service, method };
+}
+
+/** Tells a call by path, method and media type; undefined if the request is none. */
+export function rpcTarget(verb: string | undefined, url = "", contentType = ""): RpcTarget | undefined {
+  const named = pathTarget(url);
+  if (named === undefined) return undefined;
   if (verb === "GET") {
-    const query = cut < 0 ? "" : url.slice(cut + 1);
-    return CONNECT_GET.test(query) ? { service, method, protocol: "connect", certain: false } : undefined;
+    const query = url.slice(url.indexOf("?") + 1);
+    return CONNECT_GET.test(query) ? { ...named, protocol: "connect", certain: false } : undefined;
   }
   if (verb !== "POST") return undefined;
   const media = MEDIA.exec(contentType)?.[1]?.toLowerCase();
@@ -32,13 +38,13 @@ export function rpcTarget(verb: string | undefined, url = "", contentType = ""):
     case undefined:
       return undefined;
     case "grpc":
-      return { service, method, protocol: "grpc", certain: true };
+      return { ...named, protocol: "grpc", certain: true };
     case "grpc-web":
     case "grpc-web-text":
-      return { service, method, protocol: "grpc-web", certain: true };
+      return { ...named, protocol: "grpc-web", certain: true };
     case "connect":
-      return { service, method, protocol: "connect-stream", certain: true };
+      return { ...named, protocol: "connect-stream", certain: true };
     default:
-      return { service, method, protocol: "connect", certain: media === "proto" };
+      return { ...named, protocol: "connect", certain: media === "proto" };
   }
 }

@@ -50,6 +50,15 @@ describe("a call through the kernel", () => {
     expect(seen).toBe((request as { service: unknown }).service);
   });
 
+  test("can be routed anew as soon as its service is registered", async () => {
+    const { kernel } = meshKernel({});
+    const woken = kernel.changed.next(new AbortController().signal, 5000);
+    const unused = Object.fromEntries(registry.RegistryService.methods.map(({ localName }) => [localName, () => ({})]));
+    kernel.register(implement(registry.RegistryService, unused as never));
+    expect(await woken).toBe(true);
+    expect([...kernel.services("default")].map(({ name }) => name)).toEqual(["MeshService", "RegistryService"]);
+  });
+
   test("is denied to nobody known, and the denial is audited though reads are not", async () => {
     const { kernel, events } = meshKernel({ getSnapshot: () => ({}) });
     const client = kernel.client(mesh.MeshService, anonymous);

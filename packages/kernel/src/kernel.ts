@@ -79,6 +79,7 @@ export class Kernel {
       this.#methods.set(entry.name, entry);
       this.#byDesc.set(method, entry);
     }
+    this.changed.notify();
   }
 
   /** Finds a method by contract name ("hms.sys.mesh.v1.MeshService") and method name ("SetService"). */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { anonymous, componentPrincipal, type HmsError, type Principal } from "@hms/kernel";
@@ -153,6 +153,15 @@ describe("a key file", () => {
     await vi.waitFor(() => expect(failures).toHaveLength(2), 4000);
     expect(failures[1]?.message).toContain("chmod 600");
     expect(keys.principalOf("secret")).toBeDefined();
+  });
+
+  test("is read as the guide shows it", async () => {
+    const guide = readFileSync(new URL("../../../docs/guide/access.md", import.meta.url), "utf8");
+    const [, example = ""] = [...guide.matchAll(/```json\n(.*?)```/gs)][1] ?? [];
+    const { path, keys } = open();
+    writeFileSync(path, example, { mode: 0o600 });
+    const batch = { kind: "service", id: "billing-batch" } as const;
+    await vi.waitFor(() => expect(keys.registersOf(batch)).toEqual(["hms.billing.*"]), 4000);
   });
 
   test("names everybody once, with a token of his own", () => {

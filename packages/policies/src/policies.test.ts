@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ffiOptions } from "@hms/contracts";
@@ -187,6 +187,12 @@ describe("a policy file", () => {
       { id: "file:prod/hms.cdf.debate/*", method: "*", allowedRoles: ["x"], deniedRoles: ["y"], auditLevel: REQUEST },
       { id: "file:prod/hms.cdf.debate/*#2", requiresMfa: true },
     ]);
+  });
+
+  test("is read as the guide shows it", () => {
+    const guide = readFileSync(new URL("../../../docs/guide/access.md", import.meta.url), "utf8");
+    const [, example = ""] = /```json\n(.*?)```/s.exec(guide) ?? [];
+    expect(parsePolicies(example, "guide")).toHaveLength(2);
   });
 
   test("that is wrong is refused with all problems at their places", () => {

@@ -3,11 +3,11 @@ import { type IsolationLevel, Kysely, PostgresDialect, type Transaction } from "
 import type { ClientConfig } from "pg";
 import { openConnection } from "./admin-connection.ts";
 import { type LockedWork, type LockOptions, underAdvisoryLock } from "./advisory-lock.ts";
+import { runCommitHooks, watchCommit } from "./after-commit.ts";
 import { type ChannelHandler, ChannelListener } from "./channel-listener.ts";
 import type { ConnectionSource } from "./connection-source.ts";
 import { type GuardedPool, openGuardedPool } from "./guarded-pool.ts";
 import { migrate, readComponent, readMigrations, type SchemaComponent } from "./migrations.ts";
-import { runCommitHooks, watchCommit } from "./after-commit.ts";
 import { translatePgError } from "./pg-error.ts";
 import { retryWhileUnavailable } from "./retry-while-unavailable.ts";
 import { ensureServiceRole, type Isolation } from "./service-role.ts";

@@ -18,6 +18,7 @@ export function usableIdleMs(announcedMs: number): number {
 /** The lasting state of one endpoint: its connections, what runs on it, how fast it answers, whether it is ejected. */
 export class Endpoint implements UpstreamOwner {
   readonly id: string;
+  readonly socketPath: string | undefined;
   readonly latency = new LatencyEstimate();
   readonly connections = new Set<UpstreamConnection>();
   readonly #idle: UpstreamConnection[] = [];
@@ -37,6 +38,7 @@ export class Endpoint implements UpstreamOwner {
     this.id = entry.id;
     this.host = entry.host;
     this.port = entry.port;
+    this.socketPath = entry.socketPath;
     this.state = entry.state;
     this.weight = entry.weight;
     this.#maxHeadBytes = maxHeadBytes;

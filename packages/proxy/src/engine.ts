@@ -4,9 +4,11 @@ import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
 import { type FrontendContext, HttpFrontend } from "./http-frontend.ts";
+import { PlatformEdge } from "./platform-edge.ts";
 import type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
 import type { RoutingTable } from "./routing-table.ts";
+import type { Service } from "./service.ts";
 import { TableState } from "./table-state.ts";
 
 const SWEEP_MS = 100;
@@ -27,6 +29,7 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly #clientIdleTimeoutMs: number;
   readonly #tunnelGraceMs: number;
   readonly #table: TableState;
+  readonly #edge: PlatformEdge | undefined;
   readonly #servers = new Set<Server>();
   readonly #drainListeners = new Set<(endpointId: string) => void>();
   readonly #refusals = new Map<number, number>();
@@ -41,7 +44,8 @@ class Engine implements ProxyEngine, FrontendContext {
     this.#clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
     this.#table = new TableState(this.maxHeadBytes);
-    this.gatewayHandler = new GatewayRouter(this.#table);
+    this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
+    this.gatewayHandler = new GatewayRouter(this.#table, this.#edge);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
   }
@@ -90,7 +94,7 @@ class Engine implements ProxyEngine, FrontendContext {
 
   metrics(): string {
     return exposeMetrics({
-      services: [...this.#table.services.values(), this.forwardProxyHandler.outside],
+      services: [...this.#table.services.values(), this.forwardProxyHandler.outside, ...this.#edgeServices()],
       refusals: this.#refusals,
       clientConnections: this.clients.size,
     });
@@ -129,6 +133,11 @@ class Engine implements ProxyEngine, FrontendContext {
   *#allEndpoints(): Iterable<Endpoint> {
     yield* this.#table.endpoints.values();
     yield* this.forwardProxyHandler.outsideEndpoints();
+    for (const { endpoints } of this.#edgeServices()) yield* endpoints;
+  }
+
+  #edgeServices(): readonly Service[] {
+    return this.#edge === undefined ? [] : [this.#edge.service];
   }
 
   #sweep(now: number): void {

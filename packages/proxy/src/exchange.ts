@@ -9,7 +9,7 @@ import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
-import type { RouteTarget } from "./service.ts";
+import type { RouteTarget, Service } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 
@@ -88,8 +88,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #attempt(now: number): void {
     const endpoint = this.#target.service.balancer.pick(now, this.#tried);
     if (endpoint === null) {
-      const name = this.#target.service.name;
-      const message = `No replica of "${name}" is ready for this request; try again in a second.`;
+      const { name, absence } = this.#target.service;
+      const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
       this.#fail({ status: 503, message, fields: "retry-after: 1\r\n" });
       return;
     }
@@ -126,7 +126,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       connection.socket.write(this.#forwardedHead, "latin1");
       return;
     }
-    connection.deadlineAt = now + this.#context.idleBodyTimeoutMs;
+    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
     this.#body.attach(connection, this.#forwardedHead, this.#head.expectsContinue);
   }
 
@@ -140,7 +140,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onBodyProgress(): void {
-    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
+    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
   }
 
   onBodySent(): void {
@@ -179,7 +179,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       this.#upgrade(connection, head);
       return;
     }
-    connection.deadlineAt = now + this.#context.idleBodyTimeoutMs;
+    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
     const isUnread = this.#continueTimer !== null;
     this.#writer.start(head, {
       requestId: this.#head.requestId,
@@ -187,6 +187,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       isHttp10: this.#request.httpVersionMinor === 0,
       keepAlive: this.#keepsAlive() && !isUnread,
     });
+  }
+
+  get #idleBodyTimeoutMs(): number {
+    return this.#target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
   }
 
   #keepsAlive(): boolean {
@@ -201,7 +205,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     // What ends the response is written with it, at the end of the turn.
     if (this.#connection === null || !this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
-    this.#connection.deadlineAt = turnNow() + this.#context.idleBodyTimeoutMs;
+    this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
   }
 
   onClientDrain(): void {
@@ -249,7 +253,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
     if (this.#tryAgain(failure, now)) return;
-    this.#fail(replyFor(failure, this.#target.service.name, reason));
+    this.#fail(replyFor(failure, this.#target.service, reason));
   }
 
   #waitsForClient(): boolean {
@@ -316,7 +320,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const { socket } = this.#client;
     const endpoint = this.#endpoint as Endpoint;
     if (this.#response !== null || this.#head.upgrade === "") {
-      this.#fail(replyFor("malformed", this.#target.service.name, "an upgrade nobody asked for"));
+      this.#fail(replyFor("malformed", this.#target.service, "an upgrade nobody asked for"));
       return;
     }
     const requestId = `x-request-id: ${this.#head.requestId}\r\n`;
@@ -356,14 +360,14 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 }
 
-function replyFor(failure: UpstreamFailure, service: string, reason: string): ErrorReply {
+function replyFor(failure: UpstreamFailure, { name: service, absence }: Service, reason: string): ErrorReply {
   switch (failure) {
     case "timeout":
       return { status: 504, message: `"${service}" did not answer in time.` };
     case "connect":
       return {
         status: 503,
-        message: `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
+        message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
         fields: "retry-after: 1\r\n",
       };
     case "malformed":

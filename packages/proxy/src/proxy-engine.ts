@@ -19,6 +19,11 @@ export interface ProxyEngineOptions {
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
   tunnelGraceMs?: number;
+  /**
+   * The unix socket of the platform's own HTTP edge. The gateway sends it what no route of a service takes, if it shows
+   * credentials or is for the reference pages (/docs, /openapi.json); default: none, everything else is 404.
+   */
+  edgeSocket?: string;
 }
 
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */

@@ -1,6 +1,7 @@
 import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
+import type { PlatformEdge } from "./platform-edge.ts";
 import type { ProxyHandler } from "./proxy-engine.ts";
 import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
 import { type RouteTarget, Service } from "./service.ts";
@@ -22,6 +23,7 @@ function refuse(status: number, message: string, fields = ""): Resolution {
   return { target: null, refusal: { status, message, fields } };
 }
 
+const NO_ENVIRONMENT = { kind: "no-environment" } as const;
 const NOT_A_TARGET = "The request's target is neither a path nor an http address.";
 const ENVIRONMENT_HOST = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost(?::\d+)?$/i;
 
@@ -42,9 +44,11 @@ export function environmentOfHost(host: string): string {
 export class GatewayRouter implements Router {
   readonly label = "gateway";
   readonly #table: TableState;
+  readonly #edge: PlatformEdge | undefined;
 
-  constructor(table: TableState) {
+  constructor(table: TableState, edge?: PlatformEdge) {
     this.#table = table;
+    this.#edge = edge;
   }
 
   resolve(request: ProxyRequest): Resolution {
@@ -54,13 +58,15 @@ export class GatewayRouter implements Router {
     const host = parsed.authority ?? request.head.host ?? "";
     const environment = environmentOfHost(host);
     const matcher = this.#table.matcher(environment);
-    if (!matcher) return refuse(404, `There is no environment "${environment}".`);
-    const match = matcher.match(parsed.path, request.method as string);
+    const match = matcher?.match(parsed.path, request.method as string) ?? NO_ENVIRONMENT;
     if (match.kind === "found") {
       return { target: match.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
     }
+    if (match.kind === "no-method") return refuse(405, `This path takes ${match.allow}.`, `allow: ${match.allow}\r\n`);
+    const target = this.#edge?.targetOf(request, parsed.path);
+    if (target) return { target, path: parsed.target, host, trustsOrigin: false, refusal: null };
     if (match.kind === "no-path") return refuse(404, `No service has a route for this path in "${environment}".`);
-    return refuse(405, `This path takes ${match.allow}.`, `allow: ${match.allow}\r\n`);
+    return refuse(404, `There is no environment "${environment}".`);
   }
 }
 

@@ -7,6 +7,8 @@ export interface EndpointEntry {
   /** A literal address or a name that the system resolves. */
   host: string;
   port: number;
+  /** A unix socket instead of host and port. */
+  socketPath?: string;
   state: EndpointState;
   /** Share of traffic against the service's other active endpoints; 0 gets none, equal weights share by latency. */
   weight: number;
@@ -31,6 +33,8 @@ export interface TrafficPolicy {
   retries: number;
   /** Repeat POST and PATCH as if they were idempotent. */
   retryPost: boolean;
+  /** A body that makes no progress for this long ends its exchange, in milliseconds; default: the engine's. */
+  idleBodyTimeoutMs?: number;
 }
 
 /** What a service gets whose entry says nothing: 30 s, 1 s, one further attempt, POST never repeated. */

@@ -17,6 +17,8 @@ export class Service {
   endpoints: readonly Endpoint[] = [];
   balancer = new Balancer<Endpoint>([]);
   inFlight = 0;
+  /** What a client is told while nobody of it accepts connections; default: that no replica is ready. */
+  absence: string | null = null;
 
   constructor(environment: string, name: string) {
     this.environment = environment;

@@ -28,6 +28,8 @@ export interface UpstreamUser extends ResponseSink {
 export interface UpstreamOwner {
   readonly host: string;
   readonly port: number;
+  /** A unix socket instead of host and port. */
+  readonly socketPath?: string | undefined;
   /** An idle connection can no longer be used, or a connection is gone. */
   onConnectionGone(connection: UpstreamConnection): void;
 }
@@ -72,8 +74,7 @@ export class UpstreamConnection implements ResponseSink {
     this.#user = user;
     this.#parser = new ResponseParser(this, maxHeadBytes);
     this.socket = connect({
-      host: owner.host,
-      port: owner.port,
+      ...(owner.socketPath === undefined ? { host: owner.host, port: owner.port } : { path: owner.socketPath }),
       noDelay: true,
       onread: { buffer: readBuffer, callback: (size, bytes) => this.#onRead(bytes as Buffer, size) },
     });

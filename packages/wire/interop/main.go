@@ -1,5 +1,5 @@
 // Interop proves that stock ttrpc peers and @hms/wire understand each other: the same program is a client or a server of
-// the echo contract of packages/wire/src/echo-contract.ts, made with nothing but github.com/containerd/ttrpc.
+// the echo contract of packages/testkit/src/echo-contract.ts, made with nothing but github.com/containerd/ttrpc.
 package main
 
 import (

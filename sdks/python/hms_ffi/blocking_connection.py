@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, List, Optional, Tuple
 
 from .addresses import not_connected, parse_address
 from .client_session import CallState, ClientSession, Order, connection_lost
@@ -52,8 +52,10 @@ class BlockingConnection:
         self._state = threading.Lock()
         self._sending = threading.Lock()
         self._reading = threading.Lock()
-        self._outbox: Deque[bytes] = deque()
-        self._followers: List[Any] = []
+        #: What is to be sent; the first may be the rest of one that was sent in part.
+        self._outbox: Deque[Any] = deque()
+        #: Who waits while another thread reads: for what, and the lock that lets them look again.
+        self._followers: List[Tuple[Callable[[], bool], Any]] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -79,6 +81,7 @@ class BlockingConnection:
         if not self._reading.acquire(blocking=False):
             return
         try:
+            self._poll.modify(self._socket, select.POLLIN)
             while self.session.usable and self._poll.poll(0):
                 self._read()
         finally:
@@ -116,7 +119,7 @@ class BlockingConnection:
         while True:
             if not self.session.peer_known:
                 self._meet(call)
-            self.wait(lambda: call.writable, deadline)
+            self.wait(lambda: call.ended or (call.writable and not self._outbox), deadline)
             with self._state:
                 if call.ended:
                     return False
@@ -157,7 +160,7 @@ class BlockingConnection:
                 if not leads:
                     turn = _thread.allocate_lock()
                     turn.acquire()
-                    self._followers.append(turn)
+                    self._followers.append((ready, turn))
             if leads:
                 try:
                     self._lead(ready, deadline)
@@ -165,12 +168,11 @@ class BlockingConnection:
                     self._hand_over()
             elif not turn.acquire(timeout=_left(deadline, -1.0)):
                 with self._state:
-                    if turn in self._followers:
-                        self._followers.remove(turn)
+                    self._followers = [each for each in self._followers if each[1] is not turn]
                     if ready():
                         return
-                # It may have been this thread's turn to read.
-                self._wake_followers_safely()
+                    # It may have become this thread's turn to read.
+                    self._promote()
                 raise deadline_exceeded()
 
     def _lead(self, ready: Callable[[], bool], deadline: Optional[float]) -> None:
@@ -178,10 +180,21 @@ class BlockingConnection:
             seconds = _left(deadline, None)
             if self.session.overfull:
                 self._wait_for_readers(seconds)
-            elif self._poll.poll(None if seconds is None else seconds * 1000 + 1):
-                self._read()
-            elif not ready():
+            elif not self._serve(None if seconds is None else seconds * 1000 + 1) and not ready():
                 raise deadline_exceeded()
+
+    def _serve(self, milliseconds: Optional[float]) -> bool:
+        """Waits until the socket can be read or has room for what waits, and does so; False if the time was over."""
+        self._poll.modify(self._socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        events = self._poll.poll(milliseconds)
+        if self._outbox:
+            self._flush()
+            with self._state:
+                # Somebody may wait for room only.
+                self._wake_followers()
+        if any(event & ~select.POLLOUT for _, event in events):
+            self._read()
+        return bool(events)
 
     def _wait_for_readers(self, seconds: Optional[float]) -> None:
         """Leaves the connection unread while a stream holds too much of what its reader has not taken."""
@@ -225,20 +238,24 @@ class BlockingConnection:
         self._shut()
 
     def _wake_followers(self) -> None:
-        """Runs with the state locked: everybody looks whether what they wait for holds."""
-        for turn in self._followers:
-            turn.release()
-        self._followers.clear()
-
-    def _wake_followers_safely(self) -> None:
-        with self._state:
-            self._wake_followers()
+        """Runs with the state locked: whoever waits for what holds now goes on."""
+        waiting = []
+        for ready, turn in self._followers:
+            if ready():
+                turn.release()
+            else:
+                waiting.append((ready, turn))
+        self._followers = waiting
 
     def _hand_over(self) -> None:
         with self._state:
             self._reading.release()
-            if self._followers:
-                self._followers.pop().release()
+            self._promote()
+
+    def _promote(self) -> None:
+        """Runs with the state locked: if nobody reads, somebody who waits shall."""
+        if self._followers and not self._reading.locked():
+            self._followers.pop(0)[1].release()
 
     def _wake_leader(self) -> None:
         if self._reading.locked() and not self._closed:
@@ -249,35 +266,33 @@ class BlockingConnection:
 
     def _flush(self) -> None:
         """Sends what waits, unless another thread is at it: that one sends ours too."""
-        while self._outbox and self._sending.acquire(blocking=False):
+        full = False
+        while self._outbox and not full and self._sending.acquire(blocking=False):
             try:
-                while self._outbox:
-                    self._send_all(self._outbox.popleft())
+                while self._outbox and not full:
+                    full = not self._send_first()
             except OSError:
                 # The reading side finds out why.
                 self._outbox.clear()
                 self._wake_leader()
             finally:
                 self._sending.release()
+        if full:
+            # Whoever reads also waits for room.
+            self._wake_leader()
 
-    def _send_all(self, data: bytes) -> None:
-        sent = self._try_send(data)
-        if sent == len(data):
-            return
-        rest = memoryview(data)[sent:]
-        room = select.poll()
-        room.register(self._socket, select.POLLOUT)
-        while rest:
-            room.poll(1000)
-            if self.session.failure is not None:
-                return
-            rest = rest[self._try_send(rest) :]
-
-    def _try_send(self, data: Any) -> int:
+    def _send_first(self) -> bool:
+        """Sends the first of what waits; False if the socket took only a part of it."""
+        data = self._outbox[0]
         try:
-            return self._socket.send(data)
+            sent = self._socket.send(data)
         except BlockingIOError:
-            return 0
+            return False
+        if sent == len(data):
+            self._outbox.popleft()
+            return True
+        self._outbox[0] = memoryview(data)[sent:]
+        return True
 
     def close(self) -> None:
         """Ends the connection and every call on it."""

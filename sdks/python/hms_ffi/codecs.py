@@ -89,10 +89,9 @@ def protobuf_codec(contract: Contract, type_name: str) -> Codec:
 
 
 def _dynamic(contract: Contract) -> protobuf_messages.DynamicMessages:
-    known = getattr(contract, "dynamic_messages", None)
+    known: Optional[protobuf_messages.DynamicMessages] = contract.dynamic_messages
     if known is None:
-        known = protobuf_messages.DynamicMessages(contract.bytes)
-        contract.dynamic_messages = known  # type: ignore[attr-defined]
+        known = contract.dynamic_messages = protobuf_messages.DynamicMessages(contract.bytes)
     return known
 
 

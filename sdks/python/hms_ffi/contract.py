@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from .protobuf_wire import blob, fields, number, text
 
@@ -73,6 +73,9 @@ class Contract:
         self.messages: Dict[str, MessageInfo] = {}
         self.enums: Dict[str, EnumInfo] = {}
         self.services: Dict[str, Dict[str, MethodInfo]] = {}
+        #: Made once by those who read and write messages.
+        self.readers: Dict[bool, Any] = {}
+        self.dynamic_messages: Any = None
         for at, value in fields(file_descriptor_set):
             if at == 1:
                 self._file(blob(value))

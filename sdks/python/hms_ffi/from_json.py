@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from . import contract as types
 from .contract import Contract, FieldInfo, MessageInfo
 from .errors import FieldViolation, ValidationError
+from .quick_json import Readers
 from .scalars import FLOATS, INTEGERS, WRAPPERS, floating, integer
 from .wellknown import base64_bytes, moment, span
 
@@ -43,6 +44,11 @@ class _Reading:
 def from_json(contract: Contract, type_name: str, value: Any, *, skip_unknown: bool) -> Any:
     """A message as a dict with the contract's names: int, bytes, datetime, timedelta, names of enums. What was not sent
     has its default; None where being absent differs from it. Raises ValidationError with all problems."""
+    try:
+        return _quick(contract, skip_unknown).message(type_name)(value)
+    except (KeyError, TypeError, ValueError):
+        # Something is unusual; what it is, if it is wrong at all, takes longer to find out.
+        pass
     reading = _Reading(contract, skip_unknown)
     read = _message(reading, type_name, value, "")
     if reading.problems:
@@ -50,6 +56,13 @@ def from_json(contract: Contract, type_name: str, value: Any, *, skip_unknown: b
         listed = "; ".join(f"{each.field or 'the message'}: {each.description}" for each in found[:10])
         raise ValidationError(f"This is no {type_name}: {listed}.", violations=found)
     return read
+
+
+def _quick(contract: Contract, skip_unknown: bool) -> Readers:
+    known = contract.readers.get(skip_unknown)
+    if known is None:
+        known = contract.readers[skip_unknown] = Readers(contract, skip_unknown, _SPECIAL, _default, _scalar)
+    return known
 
 
 def _message(reading: _Reading, type_name: str, value: Any, path: str) -> Any:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import socket
 import threading
 import time
 import unittest
@@ -287,6 +288,19 @@ class ClosedClients(ServedTest):
         client.close()
         thread.join(5)
         self.assertIsInstance(ended[0], CancelledCallError)
+
+
+class SilentServers(ServedTest):
+    def test_that_do_not_even_read_hold_nobody_beyond_his_deadline(self) -> None:
+        path = f"{self.folder}/silent.sock"
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            client = self.client(address=f"unix:{path}", contract=False)
+            begun = time.monotonic()
+            with self.assertRaises(DeadlineExceededError):
+                client.call("Echo", {"x": "y" * 3_000_000}, timeout=0.2)
+            self.assertLess(time.monotonic() - begun, 3)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ export interface AnnouncementOptions {
   /** The registry to announce to, over any transport. */
   registry: Client<typeof registry.RegistryService>;
   /** The contracts that answer at the address. */
-  services: readonly DescService[];
+  services: Iterable<DescService>;
   /** "unix:/path/to.sock" or "http://127.0.0.1:20001". */
   address: string;
   /** Unique among the instances of these services. */
@@ -40,7 +40,7 @@ interface Offer {
 }
 
 /** @throws HmsError INVALID_ARGUMENT if a package does not end in a version. */
-function offersOf(services: readonly DescService[]): Offer[] {
+function offersOf(services: Iterable<DescService>): Offer[] {
   const offers = new Map<string, Offer>();
   for (const { file, typeName } of services) {
     const name = file.proto.package;

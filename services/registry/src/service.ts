@@ -14,7 +14,7 @@ import type { Registrations } from "./registrations.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 import type { RegistryStore } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
-import { watchServices } from "./watch-services.ts";
+import { type WatchParts, watchServices } from "./watch-services.ts";
 
 const DEFAULT_VERSION = "v1";
 
@@ -28,6 +28,7 @@ export interface RegistryParts {
   /** Absent: stock gRPC servers cannot be registered. */
   foreign: ForeignKeeper | undefined;
   hub: WatchHub;
+  readPage: WatchParts["readPage"];
   access: Access;
   patiently: Patience;
   /** The signal of a call that also ends when the service stops. */
@@ -41,9 +42,35 @@ function readKey(request: { environment: string; serviceId: string; version: str
   return key;
 }
 
+async function registerForeign(
+  { foreign, access, store, patiently, untilEnd }: RegistryParts,
+  request: registry.RegisterForeignRequest,
+  context: CallContext,
+) {
+  if (foreign === undefined) throw noForeignServers();
+  const server = readForeign(request, context.principal);
+  const offered = await foreign.read(server, untilEnd(context));
+  for (const one of offered) await patiently(context, () => access.ownership.claim(context.principal, one));
+  const changed = await patiently(context, () => foreign.put(server, offered, { onlyIfKnown: false }));
+  const services = await patiently(context, () => store.findAll(changed ?? []));
+  return { services: services.map(({ entry }) => entry) };
+}
+
+/** The methods that answer for contracts. */
+function contractMethods(store: RegistryStore, patiently: Patience) {
+  const keyOf = (request: Parameters<typeof readKey>[0]) =>
+    readKey({ ...request, version: request.version || DEFAULT_VERSION });
+  return {
+    getContract: async (request: registry.GetContractRequest, context: CallContext) =>
+      getContract(store, keyOf(request), (work) => patiently(context, work)),
+    checkContract: async (request: registry.CheckContractRequest, context: CallContext) =>
+      checkContract(store, { key: keyOf(request), request }, (work) => patiently(context, work)),
+  };
+}
+
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
+  const { store, registrations, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
       const registration = readRegistration(request, context.principal);
@@ -89,24 +116,9 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       return { services: page.map(({ entry }) => entry), nextPageToken };
     },
 
-    async getContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return getContract(store, key, (work) => patiently(context, work));
-    },
+    ...contractMethods(store, patiently),
 
-    async checkContract(request, context) {
-      const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
-      return checkContract(store, { key, request }, (work) => patiently(context, work));
-    },
-
-    async registerForeign(request, context) {
-      if (foreign === undefined) throw noForeignServers();
-      const server = readForeign(request, context.principal);
-      const registrations = await foreign.read(server, untilEnd(context));
-      const changed = await patiently(context, () => foreign.put(server, registrations, { onlyIfKnown: false }));
-      const services = await patiently(context, () => store.findAll(changed ?? []));
-      return { services: services.map(({ entry }) => entry) };
-    },
+    registerForeign: (request, context) => registerForeign(parts, request, context),
 
     async reportCalls(request, context) {
       const key = readKey(request);
@@ -118,7 +130,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     watch(request, context) {
       const selection = readSelection(request);
       return watchServices(selection, {
-        store,
+        readPage: parts.readPage,
         hub,
         revocations: () => access.revocations.current,
         signal: untilEnd(context),

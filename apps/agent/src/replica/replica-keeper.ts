@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { create, equals } from "@bufbuild/protobuf";
-import { ensureFfiFolders, type HostEnvironment, type InstanceNetwork, type InstancePaths } from "@hms/config";
+import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { IsolationReport } from "../launcher/isolation-probe.ts";
@@ -19,6 +19,7 @@ import { ReplicaJournal, type ReplicaLife, type ReplicaRecord } from "./replica-
 import { checkCommand, checkEnv, checkName, digestHex, parseReplicaId, replicaKey } from "./replica-name.ts";
 import { strayStateDirectories } from "./replica-program.ts";
 import { ReplicaWatch } from "./replica-watch.ts";
+import { ServiceSockets } from "./service-sockets.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
 
 /** What a keeper is made for. */
@@ -60,10 +61,13 @@ export class ReplicaKeeper {
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
+  readonly #sockets: ServiceSockets;
+
   constructor(options: ReplicaKeeperOptions) {
     const { data } = options.paths;
     this.#machine = createMachine(options);
     this.#warn = options.warn ?? (() => {});
+    this.#sockets = new ServiceSockets(options.paths, this.#warn);
     this.#readRate = options.readRate ?? {};
     this.#journal = new ReplicaJournal(`${data}/agent/replicas`);
     this.#logs = new LogStore(`${data}/logs`, options.retention);
@@ -73,7 +77,7 @@ export class ReplicaKeeper {
 
   /** Called once by openReplicaKeeper. */
   async open(): Promise<void> {
-    this.#openFfi();
+    this.#sockets.open();
     const { records, spoilt } = await this.#journal.open();
     for (const { path, reason } of spoilt)
       this.#warn(`A replica's file could not be read and was set aside as ${path}: ${reason}`);
@@ -87,15 +91,6 @@ export class ReplicaKeeper {
     this.#measuring.start();
     for (const stateDirectory of await strayStateDirectories(this.#machine, this.#replicas)) {
       void this.#endStray(stateDirectory);
-    }
-  }
-
-  /** Programs start without it too: they can then neither call the platform nor be called on sockets. */
-  #openFfi(): void {
-    try {
-      ensureFfiFolders(this.#machine.paths);
-    } catch (error) {
-      this.#warn(`Replicas cannot call the platform: ${(error as Error).message}`);
     }
   }
 
@@ -221,6 +216,7 @@ export class ReplicaKeeper {
   /** Ends every replica and what it started, but still wants them: the next start of the agent starts them again. */
   async suspend(): Promise<void> {
     this.#measuring.stop();
+    this.#sockets.close();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
     this.#machine.groups.close();
     await this.#closeLogs();
@@ -229,6 +225,7 @@ export class ReplicaKeeper {
   /** Leaves every replica running, for the next agent to adopt. */
   async detach(): Promise<void> {
     this.#measuring.stop();
+    this.#sockets.close();
     await Promise.all([...this.#replicas.values()].map((replica) => replica.detach()));
     await this.#closeLogs();
   }

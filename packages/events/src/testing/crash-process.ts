@@ -7,6 +7,10 @@ import { type CloudEvent, openEventLog, openOutbox, outboxTables } from "../inde
 export interface CrashOrder {
   paths: InstancePaths;
   role: "publisher" | "relay" | "consumer" | "worker";
+  /** Another database than the installation's. */
+  database?: string;
+  /** The process kills itself when it is handed this number. */
+  poison?: number;
   /** The service's migrations folder. */
   migrations: string;
   /** The first number to publish, by key. */
@@ -46,7 +50,8 @@ async function publish(order: CrashOrder, outbox: Awaited<ReturnType<typeof open
 process.stdin.resume().on("close", () => process.exit());
 const order = JSON.parse(process.argv[2] ?? "{}") as CrashOrder;
 const { role, leaseMs } = order;
-const source = connectionSource(order.paths);
+const whole = connectionSource(order.paths);
+const source = order.database ? whole.withDatabase(order.database) : whole;
 const onFailure = (failure: Error) => say("failure", JSON.stringify(`${role}: ${failure.message}`));
 const log = await openEventLog({ source, relay: role === "relay", onFailure, deadlineMs: 60_000 });
 say("ready");
@@ -61,15 +66,11 @@ if (role === "publisher") {
   });
   await publish(order, await openOutbox({ log, database }));
 } else if (role !== "relay") {
-  const options = {
-    topics: ["crash.**"],
-    group: `crash-${role}`,
-    from: "start",
-    leaseMs,
-    ackWaitMs: 2000,
-    maxDeliver: 20,
-  } as const;
+  const limits = order.poison === undefined ? { ackWaitMs: 2000, maxDeliver: 20 } : { ackWaitMs: 300, maxDeliver: 2 };
+  const options = { topics: ["crash.**"], group: `crash-${role}`, from: "start", leaseMs, ...limits } as const;
   await log.subscribe({ ...options, ordering: crashGroups[role] }, (event, { attempt }) => {
-    say("got", event.partitionkey ?? "", (event.data as { n: number }).n, event.hmsposition ?? "", attempt, now());
+    const { n } = event.data as { n: number };
+    say("got", event.partitionkey ?? "", n, event.hmsposition ?? "", attempt, now());
+    if (n === order.poison) process.kill(process.pid, "SIGKILL");
   });
 }

@@ -89,6 +89,18 @@ export class AccessStore {
     });
   }
 
+  /** The policies of the file as they were in force last; undefined if that is not known. */
+  async fileRules(): Promise<AccessRule[] | undefined> {
+    const [row] = await this.#rows(sql<{ rules: AccessRule[] }>`select rules from policy_file`);
+    return row?.rules;
+  }
+
+  /** Notes the policies of the file that are in force. */
+  async putFileRules(rules: readonly AccessRule[]): Promise<void> {
+    await this.#rows(sql`insert into policy_file (rules) values (${JSON.stringify(rules)}::jsonb)
+      on conflict (singleton) do update set rules = excluded.rules`);
+  }
+
   /** Notes revocations, and forgets those older than `keptMs`. */
   revoke(revocations: readonly TicketRevocation[], keptMs: number): Promise<void> {
     return this.#database.transaction(async (transaction) => {
@@ -158,17 +170,6 @@ export class AccessStore {
       select file_descriptor_set from contract
       where environment = ${environment} and service_id = ${serviceId} and version = ${version}`);
     return row?.file_descriptor_set;
-  }
-
-  /** The ticket key of one instance; undefined if it is not there. */
-  async ticketKey(
-    { environment, serviceId, version }: ServiceKey,
-    instanceId: string,
-  ): Promise<Uint8Array | undefined> {
-    const [row] = await this.#rows(sql<{ ticket_key: Uint8Array }>`
-      select ticket_key from instance where environment = ${environment} and service_id = ${serviceId}
-        and version = ${version} and instance_id = ${instanceId}`);
-    return row?.ticket_key;
   }
 }
 

@@ -45,6 +45,7 @@ export function openAccess({ database, book, audit, registersOf, hub, signal, fa
   const read = async () => {
     await revocations.load();
     await keeper.load();
+    await keeper.followFile();
   };
   const retry = { signal, deadlineMs: Number.POSITIVE_INFINITY };
   const ready = retryWhileUnavailable(read, retry).catch((error) => {

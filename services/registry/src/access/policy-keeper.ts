@@ -41,6 +41,28 @@ export class PolicyKeeper {
     this.#change(await this.#store.policies());
   }
 
+  /** Revokes what the file takes away compared with what was in force last, under an earlier server it may be. */
+  async followFile(): Promise<void> {
+    const rules = this.#book.rulesOf("file");
+    const before = await this.#store.fileRules();
+    if (before !== undefined) this.#revocations.revoke(revocationsOf(takenAway(before, rules)));
+    await this.#noteFile();
+  }
+
+  /** Revokes at once what a change of the file has taken away, given as patterns of service ids. */
+  fileChanged(services: readonly string[]): void {
+    this.#revocations.revoke(revocationsOf(services));
+    const retry = { signal: this.#signal, deadlineMs: Number.POSITIVE_INFINITY };
+    // Whoever does not get so far revokes it once more after the next start.
+    void this.#inTurn(() => retryWhileUnavailable(() => this.#noteFile(), retry)).catch(() => {});
+  }
+
+  /** Once every revocation is stored: they would be forgotten otherwise. */
+  async #noteFile(): Promise<void> {
+    await this.#revocations.settled();
+    await this.#store.putFileRules(this.#book.rulesOf("file"));
+  }
+
   /** Since when a stored policy is as it is; undefined for those of the file. */
   changedAt(id: string): Date | undefined {
     return this.#stored.get(id)?.changedAt;

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { ffiOptions, type policy, registry } from "@hms/contracts";
+import { type AccessRule, parsePolicies } from "@hms/policies";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   clearScene,
@@ -149,6 +150,29 @@ describe("a change of policies", () => {
       kind: REVOKED,
       revocation: { principal: "user:anna", serviceId: "" },
     });
+  });
+
+  test("of the policy file is revoked also if it was made while no server ran", async () => {
+    const own = await openDatabase();
+    const rules = parsePolicies('[{"service": "hms.cdf.debate", "allowed_roles": ["doctor", "nurse"]}]', "p");
+    const [rule] = rules;
+    const wider = [...rules, { ...(rule as AccessRule), id: "x", service: "hms.emr.patient" }];
+    const revocations = async (fileRules: readonly AccessRule[]) => {
+      const opened = await openRegistry(own, fileRules);
+      const found: (string | undefined)[] = [];
+      for await (const { kind, revocation } of opened.as(doctor).watch({})) {
+        if (kind === REVOKED) found.push(revocation?.serviceId);
+        if (kind === SYNCED) break;
+      }
+      await opened.service[Symbol.asyncDispose]();
+      return found;
+    };
+    expect(await revocations(rules)).toEqual([]);
+    expect(await revocations(wider)).toEqual([]);
+    expect(await revocations(wider)).toEqual([]);
+    expect(await revocations(rules)).toEqual(["hms.emr.patient"]);
+    const narrower = [{ ...(rule as AccessRule), allowedRoles: ["nurse"] }];
+    expect((await revocations(narrower)).sort()).toEqual(["hms.cdf.debate", "hms.emr.patient"]);
   });
 
   test("is remembered by the next server: tickets from before stay revoked, policies hold", async () => {

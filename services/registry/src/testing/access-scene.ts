@@ -2,6 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { policy, registry } from "@hms/contracts";
 import { type AuditEvent, type Credentials, Kernel, type Principal } from "@hms/kernel";
+import { type AccessRule, PolicyBook } from "@hms/policies";
 import { openTestDatabase } from "@hms/testkit";
 import { createTicketIdentity, RevocationList, ticketAudience } from "@hms/tickets";
 import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";
@@ -64,13 +65,16 @@ export async function openDatabase(): Promise<Database> {
 }
 
 /** A registry that anybody may call, as far as its kernel goes. */
-export async function openRegistry(own?: Database) {
+export async function openRegistry(own?: Database, fileRules: readonly AccessRule[] = []) {
   const { database } = own ?? (await openDatabase());
+  const book = new PolicyBook();
+  book.replace("file", fileRules);
   const audited: AuditEvent[] = [];
   const spool = { accepts: true, record: (event: AuditEvent) => void audited.push(event) };
   const grants = new Map([["user:keyed", ["hms.billing.*"]]]);
   const service = createRegistryService({
     database,
+    policies: book,
     audit: spool,
     registersOf: ({ kind, id }) => grants.get(`${kind}:${id}`),
   });
@@ -83,7 +87,7 @@ export async function openRegistry(own?: Database) {
   kernel.register(service.registration);
   kernel.register(service.policies);
   const as = (principal: Principal) => kernel.client(registry.RegistryService, principal);
-  return { service, as, audited, spool, policies: kernel.client(policy.PolicyService, operator) };
+  return { service, book, as, audited, spool, policies: kernel.client(policy.PolicyService, operator) };
 }
 
 /** An open registry. */

@@ -1,0 +1,77 @@
+import { fault } from "./edge-fault.ts";
+
+/** Who may be asked for, and from which pages. */
+export interface HostGuardOptions {
+  /**
+   * Names that a request's Host may have, without port; "*.example.org" is every name below. Default: localhost, every
+   * name below it, 127.0.0.1 and [::1].
+   */
+  readonly hosts?: readonly string[];
+  /** Origins besides the edge's own whose pages may call it, as "https://console.example.org"; default none. */
+  readonly origins?: readonly string[];
+}
+
+const LOCAL_HOSTS = ["localhost", "*.localhost", "127.0.0.1", "[::1]"];
+const ENVIRONMENT_LABEL = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost$/;
+const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Keeps out requests that a foreign page sends by a name of its own (DNS rebinding) or across origins. */
+export class HostGuard {
+  readonly #exact: ReadonlySet<string>;
+  readonly #suffixes: readonly string[];
+  readonly #origins: ReadonlySet<string>;
+  // Most requests in a row ask for the same host.
+  #lastHost: string | undefined;
+  #lastEnvironment = "";
+
+  constructor({ hosts = LOCAL_HOSTS, origins = [] }: HostGuardOptions) {
+    const names = hosts.map((host) => host.toLowerCase());
+    this.#exact = new Set(names.filter((name) => !name.startsWith("*.")));
+    this.#suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+    this.#origins = new Set(origins);
+  }
+
+  /**
+   * The environment that a Host selects: `<environment>.localhost`, otherwise "default".
+   * @throws EdgeFault with status 421 for a host that is not served here
+   */
+  environmentOf(host: string | undefined): string {
+    if (host === this.#lastHost && host !== undefined) return this.#lastEnvironment;
+    const name = hostName(host ?? "");
+    if (!this.#exact.has(name) && !this.#suffixes.some((suffix) => name.endsWith(suffix))) {
+      throw fault("PERMISSION_DENIED", `The host ${JSON.stringify(name)} is not served here.`, {
+        status: 421,
+        reason: "HOST_NOT_ALLOWED",
+      });
+    }
+    this.#lastEnvironment = ENVIRONMENT_LABEL.exec(name)?.[1] ?? "default";
+    this.#lastHost = host;
+    return this.#lastEnvironment;
+  }
+
+  /**
+   * Whether a page of another origin that may call asks; false for the own origin and for callers that are no pages.
+   * @throws EdgeFault PERMISSION_DENIED for any other page
+   */
+  isForeignPage(origin: string | undefined, host: string | undefined): boolean {
+    if (origin === undefined) return false;
+    if (this.#origins.has(origin)) return true;
+    if (host !== undefined && (origin === `http://${host}` || origin === `https://${host}`)) return false;
+    throw fault("PERMISSION_DENIED", `Pages of ${origin} may not call this address.`, { reason: "ORIGIN_NOT_ALLOWED" });
+  }
+}
+
+/**
+ * The environment that a request's x-hms-environment names.
+ * @throws EdgeFault INVALID_ARGUMENT if it cannot be one
+ */
+export function namedEnvironment(text: string): string {
+  if (ENVIRONMENT.test(text)) return text;
+  throw fault("INVALID_ARGUMENT", "x-hms-environment must be lower-case letters, digits and dashes, at most 63.");
+}
+
+function hostName(host: string): string {
+  const colon = host.lastIndexOf(":");
+  const name = colon >= 0 && !host.endsWith("]") ? host.slice(0, colon) : host;
+  return name.toLowerCase();
+}

@@ -1,0 +1,48 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Credentials } from "@hms/kernel";
+import { type EdgeFault, fault } from "./edge-fault.ts";
+
+const NOBODY: Credentials = Object.freeze({ transport: "network" });
+
+const SCHEME = /^(bearer|ticket|basic) +([\x21-\x7e]+)$/i;
+
+/**
+ * What an Authorization field shows: a bearer token, a ticket, or a token as the password of Basic; the user name is
+ * not looked at. A browser sends Basic for every page of an origin, users' services included, so from a browser it
+ * counts only where people look and nothing changes (`forBrowser`).
+ * @throws EdgeFault UNAUTHENTICATED for any other scheme, or Basic from a page
+ */
+export function credentialsOf(headers: IncomingHttpHeaders, forBrowser = false): Credentials {
+  const { authorization } = headers;
+  if (authorization === undefined) return NOBODY;
+  const [, scheme = "", value = ""] = SCHEME.exec(authorization) ?? [];
+  switch (scheme.toLowerCase()) {
+    case "bearer":
+      return { transport: "network", token: value };
+    case "ticket":
+      return { transport: "network", ticket: value };
+    case "basic":
+      if (!forBrowser && headers["sec-fetch-site"] !== undefined) throw notForPages();
+      return { transport: "network", token: passwordOf(value) };
+    default:
+      throw fault("UNAUTHENTICATED", 'The Authorization field must be "Bearer TOKEN", "Ticket TICKET" or "Basic …".', {
+        reason: "CREDENTIALS_MALFORMED",
+      });
+  }
+}
+
+function notForPages(): EdgeFault {
+  return fault("UNAUTHENTICATED", "Pages call with a bearer token; Basic opens the reference pages only.", {
+    reason: "CREDENTIALS_OF_BROWSER",
+  });
+}
+
+function passwordOf(value: string): string {
+  const pair = Buffer.from(value, "base64").toString("utf8");
+  return pair.slice(pair.indexOf(":") + 1);
+}
+
+/** What to show instead, for the answer to somebody who showed nothing or something wrong. */
+export function challenge(realm: string, forBrowser: boolean): string {
+  return `${forBrowser ? "Basic" : "Bearer"} realm=${JSON.stringify(realm)}`;
+}

@@ -1,0 +1,43 @@
+import type { ProxyRequest } from "./client-messages.ts";
+import { Endpoint } from "./endpoint.ts";
+import { DEFAULT_TRAFFIC_POLICY } from "./routing-table.ts";
+import { type RouteTarget, Service } from "./service.ts";
+
+/** A call of the platform may take as long as its caller waits; a watch says nothing for hours. */
+const PATIENCE_MS = 24 * 3600 * 1000;
+
+const REFERENCE = /^\/(?:docs(?:\/|$)|openapi(?:\.json$|\/))/;
+
+/** The platform's own HTTP edge: gets what no route of a service takes, from callers who show who they are. */
+export class PlatformEdge {
+  readonly service = new Service("", "hms-sys");
+  readonly #target: RouteTarget;
+
+  constructor(socketPath: string, maxHeadBytes: number) {
+    const entry = {
+      id: "hms-sys edge",
+      host: "",
+      port: 0,
+      socketPath,
+      state: "active",
+      weight: 1,
+      revision: 0,
+    } as const;
+    this.service.useEndpoints([new Endpoint(entry, maxHeadBytes)]);
+    this.service.policy = { ...DEFAULT_TRAFFIC_POLICY, requestTimeoutMs: PATIENCE_MS, idleBodyTimeoutMs: PATIENCE_MS };
+    this.service.absence = "The platform's server is away, so its own functions do not answer; services go on.";
+    this.#target = { service: this.service, metrics: this.service.routeMetrics("") };
+  }
+
+  /** Where a request goes that no route takes: here with credentials or for the reference pages, else nowhere. */
+  targetOf({ rawHeaders }: ProxyRequest, path: string): RouteTarget | undefined {
+    return REFERENCE.test(path) || hasCredentials(rawHeaders) ? this.#target : undefined;
+  }
+}
+
+function hasCredentials(rawHeaders: readonly string[]): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.length === 13 && rawHeaders[i]?.toLowerCase() === "authorization") return true;
+  }
+  return false;
+}

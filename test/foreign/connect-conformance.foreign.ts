@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import { tempFolder } from "@hms/testkit";
+import { describe, expect, test } from "vitest";
+import { conformance, missing, output } from "./foreign-tools.ts";
+
+const why = missing("go");
+const here = (file: string) => join(import.meta.dirname, file);
+
+describe.skipIf(why)(`Connect's conformance suite${why ? `: skipped, ${why}` : ""}`, () => {
+  test("passes against our edge in all protocols, versions, codecs and kinds of streams", async () => {
+    using folder = tempFolder();
+    const { runner, contracts } = await conformance();
+    const descriptors = join(folder.path, "conformance.binpb");
+    await output("buf", ["build", contracts, "-o", descriptors]);
+    const server = [process.execPath, here("conformance-server.ts"), descriptors];
+    const known = here("conformance-known-failing.txt");
+    const args = [
+      "--mode",
+      "server",
+      "--conf",
+      here("conformance.yaml"),
+      "--known-failing",
+      `@${known}`,
+      "--",
+      ...server,
+    ];
+    const text = await output(runner, args, folder.path);
+    console.log(text.trim());
+    const [, total = 0, failed = 1] = /Total cases: (\d+)[\s\S]* (\d+) failed/.exec(text) ?? [];
+    expect(Number(total)).toBeGreaterThan(2_000);
+    expect(Number(failed)).toBe(0);
+  });
+});

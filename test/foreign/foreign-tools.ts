@@ -1,0 +1,70 @@
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** The versions that the results in docs/proof.md are of. */
+const CONFORMANCE = "connectrpc.com/conformance/cmd/connectconformance@v1.0.7";
+const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const PYTHON = ["grpcio==1.85.3", "protobuf==7.36.2", "googleapis-common-protos==1.75.0"];
+
+/** Programs of others are kept here between runs. */
+const KEPT = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "hms-sys-foreign");
+
+/** Why a program of the machine is missing; undefined if it is there. */
+export function missing(program: "go" | "python3"): string | undefined {
+  try {
+    execFileSync(program, [program === "go" ? "version" : "--version"], { stdio: "ignore" });
+    return undefined;
+  } catch {
+    return `${program} is not installed`;
+  }
+}
+
+/** What a program prints; its errors carry what it said. */
+export async function output(program: string, args: readonly string[], cwd?: string): Promise<string> {
+  const { stdout } = await run(program, [...args], { cwd, maxBuffer: 64 << 20 });
+  return stdout;
+}
+
+/** Installs a Go program, unless it has been already. */
+async function goProgram(module: string): Promise<string> {
+  const [path = "", version = ""] = module.split("@");
+  const bin = join(KEPT, `go-${version}`);
+  const program = join(bin, path.slice(path.lastIndexOf("/") + 1));
+  if (!existsSync(program)) await run("go", ["install", module], { env: { ...process.env, GOBIN: bin } });
+  return program;
+}
+
+/** grpcurl. */
+export const grpcurl = () => goProgram(GRPCURL);
+
+/** The runner of Connect's conformance suite, and the folder of its contracts. */
+export async function conformance(): Promise<{ runner: string; contracts: string }> {
+  const runner = await goProgram(CONFORMANCE);
+  const [module = ""] = CONFORMANCE.replace("/cmd/connectconformance", "").split(" ");
+  const found = JSON.parse(await output("go", ["mod", "download", "-json", module])) as { Dir: string };
+  return { runner, contracts: join(found.Dir, "proto") };
+}
+
+/** The stock grpc-go peer in ./go. */
+export async function goPeer(): Promise<string> {
+  const program = join(KEPT, "go-peer");
+  mkdirSync(KEPT, { recursive: true });
+  await output("go", ["build", "-o", program, "."], join(import.meta.dirname, "go"));
+  return program;
+}
+
+/** A Python that has grpcio. */
+export async function python(): Promise<string> {
+  const home = join(KEPT, "python");
+  const program = join(home, "bin", "python");
+  if (!existsSync(program)) {
+    await output("python3", ["-m", "venv", home]);
+    await output(program, ["-m", "pip", "install", "--quiet", ...PYTHON]);
+  }
+  return program;
+}

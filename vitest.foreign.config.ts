@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+/** Suites and programs that others wrote, fetched by Go's and Python's own tools; run by hand, results in docs/proof.md. */
+export default defineConfig({
+  test: {
+    include: ["test/foreign/*.foreign.ts"],
+    testTimeout: 600_000,
+    hookTimeout: 900_000,
+    fileParallelism: false,
+  },
+});
