@@ -1,5 +1,5 @@
 import type { HmsError } from "@hms/kernel/errors";
-import type { DeliveryOptions } from "./delivery.ts";
+import type { DeliveryDesk } from "./delivery.ts";
 import type { EventDatabase } from "./event-database.ts";
 import type { GroupStore } from "./group-store.ts";
 import type { HeadWatch } from "./head-watch.ts";
@@ -10,7 +10,7 @@ export interface ConsumerParts {
   database: EventDatabase;
   head: HeadWatch;
   settings: SubscriptionSettings;
-  delivery: DeliveryOptions;
+  desk: DeliveryDesk;
   /** Hears what fails with no caller to tell. */
   failed: (failure: HmsError) => void;
 }

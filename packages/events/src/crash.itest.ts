@@ -3,15 +3,12 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { sharedPostgres, waitFor } from "@hms/testkit";
 import { expect, test } from "vitest";
-import { CRASH_LEASE_MS, openCrashArena, orderBroken, unexplainedRepeats, victims } from "./testing/crash-arena.ts";
+import { openCrashArena, orderBroken, unexplainedRepeats, victims } from "./testing/crash-arena.ts";
 import type { CrashOrder } from "./testing/crash-process.ts";
 import { numbered, openShopAlone } from "./testing/shop.ts";
 
 /** In one run every process is killed this often. */
 const ROUNDS = 2;
-const ACK_WAIT_MS = 2000;
-/** A slow machine needs time to start what was killed. */
-const SLACK_MS = 8000;
 
 test("kill -9 of publisher, relay, consumers and PostgreSQL while events flow: nothing acknowledged is lost, no position is missing, keys keep their order", async () => {
   await using arena = await openCrashArena();
@@ -24,18 +21,15 @@ test("kill -9 of publisher, relay, consumers and PostgreSQL while events flow: n
         intervalMs: 1,
         describe: () => `events to flow before ${victim} dies; failures: ${arena.failures.join(" · ")}`,
       });
-      console.log((performance.now() / 1000).toFixed(1), victim, arena.handled.length);
       await arena.kill(victim);
     }
   }
-  console.log((performance.now() / 1000).toFixed(1), "settle");
   await arena.settle();
-  console.log((performance.now() / 1000).toFixed(1), "settled", arena.handled.length);
   const log = await arena.readLog();
   expect(log.map(({ position }) => position)).toEqual(log.map((_, index) => index + 1));
   expect(new Set(log.map(({ event_id }) => event_id)).size).toBe(log.length);
   expect(orderBroken(arena.handled)).toEqual([]);
-  expect(unexplainedRepeats(arena, CRASH_LEASE_MS + ACK_WAIT_MS + SLACK_MS)).toEqual([]);
+  expect(unexplainedRepeats(arena)).toEqual([]);
   expect(arena.failures).toEqual([]);
 }, 120_000);
 

@@ -33,16 +33,6 @@ export type Outcome =
   /** The subscription was closed before an answer. */
   | { kind: "abandoned" };
 
-/** How an event is handed over. */
-export interface DeliveryOptions {
-  handler: EventHandler;
-  ackWaitMs: number;
-  /** The subscription is being closed: handlers are told. */
-  closing: AbortSignal;
-  /** Nobody waits for handlers any more. */
-  closed: AbortSignal;
-}
-
 class DeliveryRun implements Delivery {
   readonly position: number;
   readonly attempt: number;
@@ -97,32 +87,54 @@ function errorText(error: unknown): string {
 const settled = new HmsError("CANCELLED", "The event has been answered.", { reason: "SETTLED" });
 const closing = new HmsError("CANCELLED", "The subscription is being closed.", { reason: "CLOSING" });
 
-/** Hands an event to the handler; resolves with the first answer, that of the ack wait included. */
-export function deliver(row: LogRow, attempt: number, options: DeliveryOptions): Promise<Outcome> {
-  const { handler, ackWaitMs } = options;
-  return new Promise((resolve) => {
-    const end = (outcome: Outcome, reason: HmsError) => {
-      clearTimeout(timer);
-      options.closing.removeEventListener("abort", onClosing);
-      options.closed.removeEventListener("abort", onClosed);
-      resolve(outcome);
-      run.abort(reason);
-    };
-    const run = new DeliveryRun(row, attempt, (outcome) => end(outcome, settled));
-    const onClosing = () => run.abort(closing);
-    const onClosed = () => end({ kind: "abandoned" }, closing);
-    const timer = setTimeout(() => {
-      const error = `Not answered within ${ackWaitMs} ms.`;
-      end({ kind: "nak", error }, new HmsError("DEADLINE_EXCEEDED", error, { reason: "ACK_WAIT" }));
-    }, ackWaitMs);
-    options.closing.addEventListener("abort", onClosing);
-    options.closed.addEventListener("abort", onClosed);
-    if (options.closing.aborted) onClosing();
-    call(handler, row, run).then(
-      () => end({ kind: "ack" }, settled),
-      (error: unknown) => end({ kind: "nak", error: errorText(error) }, settled),
-    );
-  });
+/** Hands events to the handler of a subscription. */
+export class DeliveryDesk {
+  readonly #handler: EventHandler;
+  readonly #ackWaitMs: number;
+  readonly #open = new Map<DeliveryRun, (outcome: Outcome) => void>();
+  #isClosing = false;
+  #isClosed = false;
+
+  constructor(handler: EventHandler, ackWaitMs: number) {
+    this.#handler = handler;
+    this.#ackWaitMs = ackWaitMs;
+  }
+
+  /** Resolves with the first answer, that of the ack wait included. */
+  deliver(row: LogRow, attempt: number): Promise<Outcome> {
+    if (this.#isClosed) return Promise.resolve({ kind: "abandoned" });
+    return new Promise((resolve) => {
+      const end = (outcome: Outcome, reason = settled) => {
+        if (!this.#open.delete(run)) return;
+        clearTimeout(timer);
+        resolve(outcome);
+        run.abort(reason);
+      };
+      const run = new DeliveryRun(row, attempt, end);
+      const timer = setTimeout(() => {
+        const error = `Not answered within ${this.#ackWaitMs} ms.`;
+        end({ kind: "nak", error }, new HmsError("DEADLINE_EXCEEDED", error, { reason: "ACK_WAIT" }));
+      }, this.#ackWaitMs);
+      this.#open.set(run, end);
+      if (this.#isClosing) run.abort(closing);
+      call(this.#handler, row, run).then(
+        () => end({ kind: "ack" }),
+        (error: unknown) => end({ kind: "nak", error: errorText(error) }),
+      );
+    });
+  }
+
+  /** Tells all handlers that the subscription is being closed. */
+  tellClosing(): void {
+    this.#isClosing = true;
+    for (const run of this.#open.keys()) run.abort(closing);
+  }
+
+  /** Waits for no handler any more. */
+  abandon(): void {
+    this.#isClosed = true;
+    for (const end of [...this.#open.values()]) end({ kind: "abandoned" });
+  }
 }
 
 async function call(handler: EventHandler, row: LogRow, run: DeliveryRun): Promise<void> {

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
 import type { Consumer, ConsumerParts } from "./consumer.ts";
-import { deliver } from "./delivery.ts";
 import { readPage } from "./log-reader.ts";
 import { PageSize } from "./page-size.ts";
+import { isPassing } from "./passing-failure.ts";
 import { behindRetention } from "./relay.ts";
 import { topicExpression } from "./topic.ts";
 
@@ -44,7 +44,7 @@ export class EphemeralConsumer implements Consumer {
         if (signal.aborted) return;
         const failure = HmsError.from(error);
         if (failure.details.reason === "BEHIND_RETENTION") this.#skip(failure);
-        else if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
+        else if (!isPassing(failure)) this.#parts.failed(failure);
         await delay(100, undefined, { signal }).catch(() => {});
       }
     }
@@ -68,7 +68,7 @@ export class EphemeralConsumer implements Consumer {
     this.#pageSize.learn(page.rows);
     for (const row of page.rows) {
       if (signal.aborted) return;
-      const outcome = await deliver(row, 1, this.#parts.delivery);
+      const outcome = await this.#parts.desk.deliver(row, 1);
       this.#position = row.position;
       if (outcome.kind === "nak" || outcome.kind === "term")
         this.#parts.failed(notHandled(row.event_id, outcome.error));

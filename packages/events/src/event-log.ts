@@ -4,7 +4,7 @@ import { type ConnectionSource, openServiceDatabase, retryWhileUnavailable } fro
 import { sql } from "kysely";
 import { CoalescedTask } from "./coalesced-task.ts";
 import type { Consumer, ConsumerParts } from "./consumer.ts";
-import type { EventHandler } from "./delivery.ts";
+import { DeliveryDesk, type EventHandler } from "./delivery.ts";
 import { EphemeralConsumer } from "./ephemeral-consumer.ts";
 import { type EventDatabase, rowsOf } from "./event-database.ts";
 import { type GroupHandle, groupHandle } from "./group-handle.ts";
@@ -141,16 +141,8 @@ class LogOfProcess implements EventLog {
 
   async subscribe(options: SubscribeOptions, handler: EventHandler): Promise<Subscription> {
     const settings = subscriptionSettings(options);
-    const stopping = new AbortController();
-    const closed = new AbortController();
-    const delivery = { handler, ackWaitMs: settings.ackWaitMs, closing: stopping.signal, closed: closed.signal };
-    const parts: ConsumerParts = {
-      database: this.#database,
-      head: this.#head,
-      settings,
-      delivery,
-      failed: this.#failed,
-    };
+    const desk = new DeliveryDesk(handler, settings.ackWaitMs);
+    const parts: ConsumerParts = { database: this.#database, head: this.#head, settings, desk, failed: this.#failed };
     this.#head.start();
     const consumer = await retryWhileUnavailable(() => this.#startConsumer(parts, settings, options.group), {
       deadlineMs: PATIENCE_MS,
@@ -158,8 +150,8 @@ class LogOfProcess implements EventLog {
     const ended = Promise.withResolvers<void>();
     let ending: Promise<void> | undefined;
     const end = async () => {
-      stopping.abort();
-      const grace = setTimeout(() => closed.abort(), GRACE_MS);
+      desk.tellClosing();
+      const grace = setTimeout(() => desk.abandon(), GRACE_MS);
       await consumer.stop();
       clearTimeout(grace);
       this.#forget(consumer, subscription);

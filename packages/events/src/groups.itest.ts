@@ -327,3 +327,22 @@ describe("a subscription without a group", () => {
     ).toEqual([...expected].sort());
   });
 });
+
+test("shards that change hands while they are being read lose nothing", async () => {
+  const { topic, options } = fresh();
+  const sent = numbered(topic, 3000, (n) => ({ partitionkey: `k${n}` }));
+  await shop.outbox.publish(sent);
+  const seen: CloudEvent[] = [];
+  const join = () => shop.log.subscribe({ ...options, shards: 32 }, (event) => void seen.push(event));
+  const members = [await join()];
+  // Each that joins takes shards from those that are reading, each that leaves gives some back.
+  for (let n = 0; n < 12; n += 1) {
+    members.push(await join());
+    if (n % 3 === 2) await members.shift()?.[Symbol.asyncDispose]();
+  }
+  await waitFor(() => new Set(seen.map(({ id }) => id)).size === 3000, {
+    describe: () => `3000 events; ${new Set(seen.map(({ id }) => id)).size} came`,
+  });
+  await Promise.all(members.map((member) => member[Symbol.asyncDispose]()));
+  expect(sortedIds(seen)).toEqual(sortedIds(sent));
+});

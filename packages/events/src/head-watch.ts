@@ -18,6 +18,7 @@ export async function readHead(database: EventDatabase): Promise<number> {
 export class HeadWatch implements AsyncDisposable {
   readonly #database: EventDatabase;
   readonly #changes = new ChangeSignal();
+  readonly #listeners = new Set<() => void>();
   readonly #end = new AbortController();
   #position = 0;
   #running: Promise<void> | undefined;
@@ -36,6 +37,13 @@ export class HeadWatch implements AsyncDisposable {
     if (position <= this.#position) return;
     this.#position = position;
     this.#changes.notify();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Calls `listener` whenever the log has grown. */
+  watch(listener: () => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
   /** Begins to watch, with the first subscription. */

@@ -3,15 +3,18 @@ import { ChangeSignal, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { CoalescedTask } from "./coalesced-task.ts";
 import type { Consumer, GroupParts } from "./consumer.ts";
-import { deliver, type Outcome } from "./delivery.ts";
+import type { Outcome } from "./delivery.ts";
 import type { LogRow } from "./event-row.ts";
 import { PageSize } from "./page-size.ts";
+import { isPassing } from "./passing-failure.ts";
 import { behindRetention } from "./relay.ts";
 import { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
 
 const SAVE_INTERVAL_MS = 10;
 const POLL_MS = 250;
+/** How soon is seen what another member was told to postpone, or left behind. */
+const AGAIN_POLL_MS = 1000;
 const REDRIVE_POLL_MS = 2000;
 const SCAN = 5000;
 const STORE_DEADLINE_MS = 30_000;
@@ -42,9 +45,11 @@ export class LeaseLane implements Consumer {
   #done: { position: number; attempts: number }[] = [];
   #scannedTo = -1;
   #againAt = 0;
+  #dueAt: number[] = [];
   #isHalted = false;
   #hasSuspect = false;
   #loop: Promise<void> = Promise.resolve();
+  #watching: Disposable | undefined;
 
   constructor(parts: GroupParts, { fresh }: { fresh: boolean }) {
     this.#parts = parts;
@@ -55,6 +60,7 @@ export class LeaseLane implements Consumer {
 
   /** Begins to deliver. */
   start(): void {
+    if (this.#fresh) this.#watching = this.#parts.head.watch(() => this.#wakes.notify());
     this.#loop = this.#run();
   }
 
@@ -75,7 +81,7 @@ export class LeaseLane implements Consumer {
       } catch (error) {
         if (signal.aborted) return;
         const failure = HmsError.from(error);
-        if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
+        if (!isPassing(failure)) this.#parts.failed(failure);
         await delay(100, undefined, { signal }).catch(() => {});
       }
     }
@@ -83,15 +89,11 @@ export class LeaseLane implements Consumer {
 
   /** Waits for the log to grow, a handler to end, a lease to be due, or a refresh. */
   async #idle(signal: AbortSignal): Promise<void> {
-    const { head } = this.#parts;
-    const waitMs = Math.max(0, this.#againAt - performance.now());
-    const either = new AbortController();
-    const both = AbortSignal.any([signal, either.signal]);
-    const ignore = () => {};
-    const waits = [this.#wakes.next(both, waitMs).catch(ignore)];
-    if (this.#fresh && this.#slots.free > 0) waits.push(head.beyond(this.#scannedTo, both, waitMs).catch(ignore));
-    await Promise.race(waits);
-    either.abort();
+    const canFetch = this.#fresh && !this.#isHalted && this.#waiting.length < this.#parts.settings.concurrency;
+    if (canFetch && this.#parts.head.position > this.#scannedTo) return;
+    const isFull = this.#slots.free - this.#waiting.length <= 0;
+    const waitMs = isFull ? POLL_MS : Math.max(0, this.#againAt - performance.now());
+    await this.#wakes.next(signal, waitMs).catch(() => {});
   }
 
   async #fetch(): Promise<number> {
@@ -108,12 +110,18 @@ export class LeaseLane implements Consumer {
     const mayTakeSuspect = !this.#hasSuspect && answered.length < free;
     const suspects = mayTakeSuspect ? await store.leaseAgain("unanswered", 1, settings.ackWaitMs) : [];
     const found = answered.length + suspects.length;
-    if (found < free && suspects.length === 0)
-      this.#againAt = performance.now() + (this.#fresh ? POLL_MS : REDRIVE_POLL_MS);
+    if (found < free && suspects.length === 0) this.#againAt = this.#nextLook();
     this.#hasSuspect ||= suspects.length > 0;
     for (const { attempts, error, ...row } of answered) this.#waiting.push({ row, attempts, error, isSuspect: false });
     for (const { attempts, error, ...row } of suspects) this.#waiting.push({ row, attempts, error, isSuspect: true });
     return found;
+  }
+
+  /** At the next time that a handler of ours asked for, and now and then for what others left. */
+  #nextLook(): number {
+    const now = performance.now();
+    this.#dueAt = this.#dueAt.filter((at) => at > now);
+    return this.#dueAt.reduce((first, at) => Math.min(first, at), now + (this.#fresh ? AGAIN_POLL_MS : REDRIVE_POLL_MS));
   }
 
   async #fetchNext(): Promise<number> {
@@ -159,12 +167,12 @@ export class LeaseLane implements Consumer {
 
   async #deliver(leased: Leased): Promise<void> {
     const { row, attempts, error, isSuspect } = leased;
-    const { settings, delivery } = this.#parts;
+    const { settings, desk } = this.#parts;
     // Handed out so often that its last answers never came: whoever had it died or overslept.
     const outcome: Outcome =
       attempts > settings.maxDeliver
         ? { kind: "term", error: error || "Handed out again and again without an answer." }
-        : await deliver(row, attempts, delivery);
+        : await desk.deliver(row, attempts);
     try {
       await retryWhileUnavailable(() => this.#settle(leased, outcome), { deadlineMs: STORE_DEADLINE_MS });
     } catch (failure) {
@@ -189,7 +197,9 @@ export class LeaseLane implements Consumer {
     if (outcome.kind === "term" || attempts >= settings.maxDeliver) return await store.buryOfLease(burial);
     const delayMs = outcome.delayMs ?? backoffAfter(settings.backoffMs, attempts);
     await store.postponeLease(burial, delayMs);
-    this.#againAt = Math.min(this.#againAt, performance.now() + delayMs);
+    const dueAt = performance.now() + delayMs;
+    this.#dueAt.push(dueAt);
+    this.#againAt = Math.min(this.#againAt, dueAt);
     this.#wakes.notify();
   }
 
@@ -209,8 +219,8 @@ export class LeaseLane implements Consumer {
 
   async stop(): Promise<void> {
     const { store } = this.#parts;
+    this.#watching?.[Symbol.dispose]();
     this.#end.abort();
-    this.#wakes.notify();
     await this.#loop;
     await Promise.all(this.#running);
     await this.#saving[Symbol.asyncDispose]();

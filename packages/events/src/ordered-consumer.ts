@@ -5,8 +5,9 @@ import type { Consumer, GroupParts } from "./consumer.ts";
 import type { LogRow } from "./event-row.ts";
 import type { HeldShard } from "./group-store.ts";
 import { LeaseLane } from "./lease-lane.ts";
-import { readPage } from "./log-reader.ts";
+import { type Page, readPage } from "./log-reader.ts";
 import { PageSize } from "./page-size.ts";
+import { isPassing } from "./passing-failure.ts";
 import { behindRetention } from "./relay.ts";
 import { ShardRunner } from "./shard-runner.ts";
 import { Slots } from "./slots.ts";
@@ -19,6 +20,8 @@ const FULL_SHARD = 200;
 /** A consumer with so many bytes waiting reads on only for shards that have nothing. */
 const FULL_BYTES = 16 * 1024 * 1024;
 const IDLE_MS = 1000;
+/** From one look at the shards to the next. */
+const LEAST_TICK_MS = 200;
 
 const sizeOf = (row: LogRow) => 200 + (row.data?.byteLength ?? 0);
 
@@ -29,6 +32,8 @@ const sizeOf = (row: LogRow) => 200 + (row.data?.byteLength ?? 0);
 export class OrderedConsumer implements Consumer {
   readonly #parts: GroupParts;
   readonly #runners = new Map<number, ShardRunner>();
+  /** The last epoch of each shard that was given back or lost: what was asked before that and answered later is old. */
+  readonly #past = new Map<number, number>();
   readonly #wakes = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #slots: Slots;
@@ -43,6 +48,7 @@ export class OrderedConsumer implements Consumer {
   #bytes = 0;
   #loops: Promise<unknown> = Promise.resolve();
   #isTickWanted = false;
+  #watching: Disposable | undefined;
 
   constructor(parts: GroupParts) {
     this.#parts = parts;
@@ -56,6 +62,7 @@ export class OrderedConsumer implements Consumer {
     const held = await this.#tick();
     // Others may hold more than their share by now.
     if (held.length < (held[0]?.fair_share ?? 1)) await this.#parts.store.announce();
+    this.#watching = this.#parts.head.watch(() => this.#wakes.notify());
     this.#loops = Promise.all([this.#keepLeases(), this.#read()]);
     this.#redriven.start();
   }
@@ -70,10 +77,14 @@ export class OrderedConsumer implements Consumer {
     const { signal } = this.#end;
     const { leaseMs } = this.#parts.settings;
     while (!signal.aborted) {
-      const dueAt = performance.now() + leaseMs / 3;
+      const began = performance.now();
+      const dueAt = began + leaseMs / 3;
       while (!this.#isTickWanted && performance.now() < dueAt && !signal.aborted) {
-        await this.#wakes.next(signal, dueAt - performance.now()).catch(() => {});
+        await this.#wakes.next(signal, Math.max(0, dueAt - performance.now())).catch(() => {});
       }
+      // Fifty that join at once must not make each of fifty look fifty times.
+      const restMs = began + LEAST_TICK_MS - performance.now();
+      if (restMs > 0) await delay(restMs, undefined, { signal }).catch(() => {});
       this.#isTickWanted = false;
       if (signal.aborted) return;
       try {
@@ -88,7 +99,7 @@ export class OrderedConsumer implements Consumer {
 
   #report(error: unknown): void {
     const failure = HmsError.from(error);
-    if (failure.code !== "UNAVAILABLE") this.#parts.failed(failure);
+    if (!isPassing(failure)) this.#parts.failed(failure);
   }
 
   async #tick(): Promise<readonly HeldShard[]> {
@@ -113,14 +124,17 @@ export class OrderedConsumer implements Consumer {
     for (const runner of this.#runners.values()) {
       if (epochs.get(runner.shard) !== runner.epoch) this.#drop(runner);
     }
-    const gained = held.filter(({ shard }) => !this.#runners.has(shard));
-    if (gained.length > 0) {
+    const isGained = ({ shard, epoch }: HeldShard) => !this.#runners.has(shard) && this.#past.get(shard) !== epoch;
+    if (held.some(isGained)) {
       const retries = await this.#parts.store.retries();
-      for (const shard of gained) this.#runners.set(shard.shard, new ShardRunner(this.#shardContext(), shard, retries));
+      for (const shard of held.filter(isGained)) {
+        this.#runners.set(shard.shard, new ShardRunner(this.#shardContext(), shard, retries));
+      }
     }
-    const surplus = held.length - (held[0]?.fair_share ?? held.length);
+    const staying = [...this.#runners.values()].filter((runner) => !runner.isReleasing);
+    const surplus = staying.length - (held[0]?.fair_share ?? staying.length);
     // Those with the least to do go first.
-    const idlest = [...this.#runners.values()].sort((a, b) => a.backlog - b.backlog).slice(0, Math.max(0, surplus));
+    const idlest = staying.sort((a, b) => a.backlog - b.backlog).slice(0, Math.max(0, surplus));
     if (idlest.length > 0) void this.#giveBack(idlest).catch((error: unknown) => this.#report(error));
   }
 
@@ -131,9 +145,10 @@ export class OrderedConsumer implements Consumer {
       suspects: this.#suspects,
       mayStart: () => !this.#paused && performance.now() < this.#leaseUntil,
       progressed: () => this.#saving.request(),
-      consumed: (row: LogRow) => {
+      consumed: (row: LogRow, left: number) => {
         this.#bytes -= sizeOf(row);
-        this.#wakes.notify();
+        // Not for each event: when it has nothing left, or room for a good many.
+        if (left === 0 || left === FULL_SHARD / 2) this.#wakes.notify();
       },
     };
   }
@@ -150,25 +165,32 @@ export class OrderedConsumer implements Consumer {
     const { store, member } = this.#parts;
     await Promise.all(runners.map((runner) => runner.release()));
     const ours = runners.filter((runner) => this.#runners.get(runner.shard) === runner);
-    const progress = ours.map(({ shard, epoch, cursor }) => ({ shard, epoch, cursor }));
-    await store.save(member, progress);
-    for (const runner of ours) this.#drop(runner);
-    await store.release(member, progress);
+    const progress = ours.map((runner) => runner.progress);
+    try {
+      await store.save(member, progress);
+      await store.release(member, progress);
+      for (const { shard, epoch } of progress) this.#past.set(shard, epoch);
+    } finally {
+      // If that failed the shard is still ours, and the next look begins it anew.
+      for (const runner of ours) if (this.#runners.get(runner.shard) === runner) this.#drop(runner);
+    }
     await store.announce();
   }
 
   async #save(): Promise<void> {
     const { store, member } = this.#parts;
-    const progress = [...this.#runners.values()]
-      .filter((runner) => runner.isUnsaved)
-      .map(({ shard, epoch, cursor }) => ({ shard, epoch, cursor }));
+    const progress = [...this.#runners.values()].filter(({ isUnsaved }) => isUnsaved).map((runner) => runner.progress);
     if (progress.length === 0) return;
     const ours = await store.save(member, progress);
-    for (const { shard, epoch, cursor } of progress) {
-      const runner = this.#runners.get(shard);
-      if (!runner || runner.epoch !== epoch) continue;
-      if (ours.has(shard)) runner.saved(cursor);
-      else this.#drop(runner);
+    for (const entry of progress) {
+      const runner = this.#runners.get(entry.shard);
+      if (!runner || runner.epoch !== entry.epoch) continue;
+      if (ours.has(entry.shard)) {
+        runner.saved(entry);
+        continue;
+      }
+      this.#past.set(entry.shard, entry.epoch);
+      this.#drop(runner);
     }
     if (ours.size < progress.length) this.refresh();
   }
@@ -195,8 +217,8 @@ export class OrderedConsumer implements Consumer {
     const { database, head, settings } = this.#parts;
     const open = [...this.#runners.values()].filter((runner) => this.#hasRoom(runner));
     const after = Math.min(...open.map(({ read }) => read));
-    if (open.length === 0) return void (await this.#wakes.next(signal, IDLE_MS));
-    if (after >= head.position) return void (await this.#untilThereIsMore(after, signal));
+    // Room, a longer log and other shards all end the wait. Without any runner the minimum is infinite.
+    if (after >= head.position) return void (await this.#wakes.next(signal, IDLE_MS));
     const until = Math.min(after + SCAN, head.position);
     const wanted = open.filter(({ read }) => read < until);
     const range = { after, until, limit: this.#pageSize.rows };
@@ -205,33 +227,19 @@ export class OrderedConsumer implements Consumer {
       const environment = settings.environment || null;
       const page = await readPage(database, range, { environment, topics: this.#topics, shards });
       this.#pageSize.learn(page.rows);
-      this.#distribute(page.rows, wanted);
-      for (const runner of wanted) runner.read = Math.max(runner.read, page.reached);
+      this.#distribute(page, wanted);
     } catch (error) {
       this.#haltIfBehind(error, wanted);
     }
   }
 
-  /** The head growing and the shards changing both end the wait. */
-  async #untilThereIsMore(after: number, signal: AbortSignal): Promise<void> {
-    const either = new AbortController();
-    const both = AbortSignal.any([signal, either.signal]);
-    const ignore = () => {};
-    await Promise.race([
-      this.#parts.head.beyond(after, both, IDLE_MS).catch(ignore),
-      this.#wakes.next(both, IDLE_MS).catch(ignore),
-    ]);
-    either.abort();
-  }
-
   /** Only to those that were asked for: a shard that was lost and won meanwhile begins elsewhere. */
-  #distribute(rows: readonly LogRow[], wanted: readonly ShardRunner[]): void {
-    const byShard = new Map(wanted.map((runner) => [runner.shard, runner]));
-    for (const row of rows) {
-      const runner = byShard.get(row.slot % this.#parts.settings.shards);
-      if (!runner || row.position <= runner.read || this.#runners.get(runner.shard) !== runner) continue;
-      this.#bytes += sizeOf(row);
-      runner.push(row);
+  #distribute({ rows, reached }: Page, wanted: readonly ShardRunner[]): void {
+    const byShard = new Map<number, LogRow[]>(wanted.map(({ shard }) => [shard, []]));
+    for (const row of rows) byShard.get(row.slot % this.#parts.settings.shards)?.push(row);
+    for (const runner of wanted) {
+      if (this.#runners.get(runner.shard) !== runner) continue;
+      for (const row of runner.accept(byShard.get(runner.shard) ?? [], reached)) this.#bytes += sizeOf(row);
     }
   }
 
@@ -248,8 +256,8 @@ export class OrderedConsumer implements Consumer {
 
   async stop(): Promise<void> {
     const { store, member } = this.#parts;
+    this.#watching?.[Symbol.dispose]();
     this.#end.abort();
-    this.#wakes.notify();
     await this.#loops;
     await this.#redriven.stop();
     await Promise.all([...this.#runners.values()].map((runner) => runner.release()));

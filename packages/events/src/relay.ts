@@ -4,6 +4,7 @@ import { CoalescedTask } from "./coalesced-task.ts";
 import { type EventDatabase, rowsOf } from "./event-database.ts";
 import { dayOf, dropParts, ensurePart, groupsBehind, partTable } from "./log-parts.ts";
 import { discoverOutboxes } from "./outbox-discovery.ts";
+import { isPassing } from "./passing-failure.ts";
 import { anyOutboxFilled, type RelayBatch, type RelayRoute, relayStatement } from "./relay-statement.ts";
 
 /** At most this many hints a second wake other processes. */
@@ -75,7 +76,7 @@ export class Relay implements AsyncDisposable {
       } catch (error) {
         const failure = HmsError.from(error);
         // Two at once, or one that did not know of a new day: nothing was written, and the next try knows more.
-        if (failure.code !== "UNAVAILABLE" && failure.code !== "ABORTED" && !signal.aborted) failed(failure);
+        if (!isPassing(failure) && !signal.aborted) failed(failure);
         await delay(PAUSE_AFTER_FAILURE_MS, undefined, { signal }).catch(() => {});
       }
     }
@@ -172,7 +173,7 @@ export class Relay implements AsyncDisposable {
     } catch (error) {
       // Tried again in a minute; moving events matters more.
       const failure = HmsError.from(error);
-      if (failure.code === "UNAVAILABLE") throw failure;
+      if (isPassing(failure)) throw failure;
       failed(failure);
     }
   }

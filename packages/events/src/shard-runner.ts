@@ -1,17 +1,24 @@
 import { ChangeSignal, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { GroupParts } from "./consumer.ts";
-import { deliver, type Outcome } from "./delivery.ts";
+import type { Outcome } from "./delivery.ts";
 import type { LogRow } from "./event-row.ts";
-import type { HeldShard, StoredRetry } from "./group-store.ts";
+import type { HeldShard, Progress, StoredRetry } from "./group-store.ts";
+import { isPassing } from "./passing-failure.ts";
 import type { Slots } from "./slots.ts";
 import { backoffAfter } from "./subscription-options.ts";
 
 /** So many events may be done and not yet stored: no more are repeated after a crash. */
-export const MOST_UNSAVED = 64;
+const MOST_UNSAVED = 64;
 /** From so many owners on that died in a row, it is asked which event they die of. */
 const DROPS_OF_A_LOOP = 2;
 const INTERRUPTED = "The process ended while it handled the event.";
+
+/** How far a shard is, for storing it. */
+export interface ShardProgress extends Progress {
+  /** How many events of it are done since it was taken. */
+  done: number;
+}
 
 /** What a shard needs of the consumer that runs it. */
 export interface ShardContext extends GroupParts {
@@ -22,18 +29,20 @@ export interface ShardContext extends GroupParts {
   mayStart(): boolean;
   /** Something is to be stored. */
   progressed(): void;
-  /** An event has left the queue. */
-  consumed(row: LogRow): void;
+  /** An event has left the queue, in which so many are left. */
+  consumed(row: LogRow, left: number): void;
 }
 
 /** Delivers the events of one shard one after the other, for as long as this member holds it. */
 export class ShardRunner {
   readonly shard: number;
   readonly epoch: number;
-  /** Everything up to here has been read from the log. */
+  /** Everything up to here has been taken from the log. */
   read: number;
   /** The log let go of the next event. */
   isHalted = false;
+  /** It is being given back. */
+  isReleasing = false;
   readonly #context: ShardContext;
   readonly #queue: LogRow[] = [];
   readonly #wakes = new ChangeSignal();
@@ -42,8 +51,9 @@ export class ShardRunner {
   /** So many of the next events may be the one that its owners die of. */
   #suspects: number;
   #saved: number;
-  #unsaved = 0;
-  #isReleasing = false;
+  /** How many events are done, and how many of them are stored. */
+  #done = 0;
+  #doneAndSaved = 0;
   readonly #running: Promise<void>;
 
   constructor(context: ShardContext, held: HeldShard, retries: readonly StoredRetry[]) {
@@ -76,16 +86,27 @@ export class ShardRunner {
     return this.cursor > this.#saved;
   }
 
+  /** What is to be stored now. */
+  get progress(): ShardProgress {
+    return { shard: this.shard, epoch: this.epoch, cursor: this.cursor, done: this.#done };
+  }
+
   /** The sum of the sizes of what waits. */
   waitingBytes(sizeOf: (row: LogRow) => number): number {
     return this.#queue.reduce((sum, row) => sum + sizeOf(row), 0);
   }
 
-  /** Adds an event unless it has been added before. */
-  push(row: LogRow): void {
-    if (row.position <= this.read || this.#end.signal.aborted) return;
-    this.#queue.push(row);
-    this.#wakes.notify();
+  /**
+   * Takes the events of a stretch of the log that ends at `reached`, all of them or, once it is stopped, none: then
+   * `cursor` must not move past what nobody will handle. Returns what it has taken.
+   */
+  accept(rows: readonly LogRow[], reached: number): LogRow[] {
+    if (this.#end.signal.aborted || reached <= this.read) return [];
+    const news = rows.filter(({ position }) => position > this.read);
+    this.#queue.push(...news);
+    this.read = reached;
+    if (news.length > 0) this.#wakes.notify();
+    return news;
   }
 
   /** What was asked of mayStart() may have changed. */
@@ -93,16 +114,16 @@ export class ShardRunner {
     this.#wakes.notify();
   }
 
-  /** `cursor` has been stored. */
-  saved(cursor: number): void {
+  /** That has been stored. */
+  saved({ cursor, done }: ShardProgress): void {
     this.#saved = Math.max(this.#saved, cursor);
-    if (this.#saved >= this.cursor) this.#unsaved = 0;
+    this.#doneAndSaved = Math.max(this.#doneAndSaved, done);
     this.#wakes.notify();
   }
 
   /** Begins nothing new; resolves once the handler that runs has answered. */
   async release(): Promise<void> {
-    this.#isReleasing = true;
+    this.isReleasing = true;
     this.stop();
     await this.#running;
   }
@@ -122,7 +143,7 @@ export class ShardRunner {
         const failure = HmsError.from(error);
         if (this.#end.signal.aborted) return;
         // The event stays at the front; nothing of it has been stored as done.
-        if (failure.code !== "UNAVAILABLE") failed(failure);
+        if (!isPassing(failure)) failed(failure);
         await this.#pause(1000);
       }
     }
@@ -138,7 +159,7 @@ export class ShardRunner {
     const retry = this.#retries.get(row.position);
     const waitMs = retry ? retry.dueAt - performance.now() : 0;
     if (waitMs > 0) return await this.#pause(waitMs);
-    if (!this.#context.mayStart() || this.#unsaved >= MOST_UNSAVED) {
+    if (!this.#context.mayStart() || this.#done - this.#doneAndSaved >= MOST_UNSAVED) {
       this.#context.progressed();
       return await this.#pause(1000);
     }
@@ -163,25 +184,25 @@ export class ShardRunner {
   }
 
   async #handOver(row: LogRow, attempt: number): Promise<void> {
-    const { slots, delivery, settings } = this.#context;
+    const { slots, desk, settings } = this.#context;
     if (attempt > settings.maxDeliver) return await this.#bury(row, attempt - 1, INTERRUPTED);
     if (!slots.tryTake()) await slots.take();
     let outcome: Outcome;
     try {
       // Waiting for a slot may have taken long.
       if (this.#end.signal.aborted || !this.#context.mayStart()) return;
-      outcome = await deliver(row, attempt, delivery);
+      outcome = await desk.deliver(row, attempt);
     } finally {
       slots.release();
     }
-    if (this.#end.signal.aborted && !this.#isReleasing) return;
+    if (this.#end.signal.aborted && !this.isReleasing) return;
     await this.#settle(row, attempt, outcome);
   }
 
   async #settle(row: LogRow, attempt: number, outcome: Outcome): Promise<void> {
     const { maxDeliver, backoffMs } = this.#context.settings;
     if (outcome.kind === "abandoned") return;
-    if (outcome.kind === "ack") return await this.#done(row);
+    if (outcome.kind === "ack") return await this.#acked(row);
     if (outcome.kind === "term" || attempt >= maxDeliver) return await this.#bury(row, attempt, outcome.error);
     const delayMs = outcome.delayMs ?? backoffAfter(backoffMs, attempt);
     this.#retries.set(row.position, { attempts: attempt, dueAt: performance.now() + delayMs });
@@ -206,23 +227,23 @@ export class ShardRunner {
     this.#advance(row);
   }
 
-  async #done(row: LogRow): Promise<void> {
+  async #acked(row: LogRow): Promise<void> {
     const wasTried = this.#retries.delete(row.position);
     this.#advance(row);
     if (!wasTried) return;
     const { store, member } = this.#context;
     // Stored before the next one starts: what a second crash repeats must be that one.
-    const { cursor } = this;
-    await this.#patiently(() => store.save(member, [{ shard: this.shard, epoch: this.epoch, cursor }]));
-    this.saved(cursor);
+    const { progress } = this;
+    await this.#patiently(() => store.save(member, [progress]));
+    this.saved(progress);
     await this.#patiently(() => store.dropRetry(row.position));
   }
 
   #advance(row: LogRow): void {
     this.#queue.shift();
-    this.#unsaved += 1;
+    this.#done += 1;
     if (this.#suspects > 0) this.#suspects -= 1;
-    this.#context.consumed(row);
+    this.#context.consumed(row, this.#queue.length);
     this.#context.progressed();
   }
 }

@@ -17,7 +17,7 @@ import {
 } from "../index.ts";
 
 /** A service of the tests: one table of its own, and an outbox. */
-export interface ShopTables {
+interface ShopTables {
   orders: { id: number };
 }
 

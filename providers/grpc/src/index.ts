@@ -1,0 +1,1 @@
+export { createGrpcServers, type GrpcServersOptions } from "./grpc-servers.ts";
