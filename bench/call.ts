@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,9 +9,11 @@ import { componentPrincipal } from "@hms/kernel";
 import type { LoadOrder, LoadResult } from "./call/client.ts";
 import { pipelineKernel, REQUEST } from "./call/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
+import { freePort, versionOf as programVersion, startContender } from "./support/contender.ts";
 
-const NAMES = ["hms", "grpc_js", "connect_node"] as const;
+const NAMES = ["hms", "grpc_js", "connect_node", "nats"] as const;
 type Name = (typeof NAMES)[number];
+const NATS_SERVER = process.env.HMS_BENCH_NATS_SERVER ?? "/usr/sbin/nats-server";
 const IN_FLIGHT = 64;
 
 interface Pair {
@@ -30,8 +33,7 @@ async function start(script: URL, args: string[]): Promise<ChildProcess> {
   return child;
 }
 
-async function startPair(name: Name, folder: string): Promise<Pair> {
-  const path = join(folder, `${name}.sock`);
+async function startPair(name: Name, path: string): Promise<Pair> {
   const server = await start(new URL("./call/server.ts", import.meta.url), [name, path]);
   const client = await start(new URL("./call/client.ts", import.meta.url), [name, path]);
   return { name, server, client };
@@ -86,23 +88,39 @@ async function versionOf(name: string): Promise<string> {
 
 /**
  * The same small call over a unix socket, 64 in flight, server and client in processes of their own: ours with the whole
- * pipeline (token, policy, audit, observer), the rivals bare. Rounds alternate, and the median round counts.
+ * pipeline (ticket, policy, validation, audit, metrics, trace context), the rivals bare. NATS, where it is installed,
+ * goes through its server on loopback, which has no unix sockets. Rounds alternate, and the median round counts.
  */
 export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const folder = await mkdtemp(join(tmpdir(), "hms-bench-"));
   const pairs: Pair[] = [];
+  const nats = await startNats();
   try {
-    for (const name of NAMES) pairs.push(await startPair(name, folder));
+    for (const name of NAMES) {
+      const path = name === "nats" ? nats && `127.0.0.1:${nats.port}` : join(folder, `${name}.sock`);
+      if (path) pairs.push(await startPair(name, path));
+    }
     const rounds = await compete(pairs, quick);
-    return report(rounds, await inProcessUs(quick ? 1_000 : 5_000), await versions());
+    const used = { ...(await versions()), ...(nats ? { "nats-server": nats.version } : {}) };
+    return report(rounds, await inProcessUs(quick ? 1_000 : 5_000), used);
   } finally {
     for (const { server, client } of pairs) for (const child of [client, server]) child.disconnect();
+    await nats?.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
+async function startNats() {
+  if (!existsSync(NATS_SERVER)) return undefined;
+  const port = await freePort();
+  const args = ["-a", "127.0.0.1", "-p", String(port)];
+  const server = await startContender({ name: "nats-server", port, command: NATS_SERVER, args });
+  const version = /v([\d.]+)/.exec((await programVersion(NATS_SERVER, ["--version"])) ?? "")?.[1] ?? "";
+  return { port, version, stop: server.stop };
+}
+
 async function compete(pairs: Pair[], quick: boolean): Promise<Map<Name, Round[]>> {
-  const rounds = new Map<Name, Round[]>(NAMES.map((name) => [name, []]));
+  const rounds = new Map<Name, Round[]>(pairs.map(({ name }) => [name, []]));
   for (const pair of pairs) await round(pair, { ms: quick ? 1_500 : 5_000, inFlight: IN_FLIGHT });
   for (let n = 0; n < (quick ? 5 : 11); n += 1) {
     for (const pair of pairs) {

@@ -42,7 +42,7 @@ async function load(call: () => Promise<unknown>, { ms, inFlight }: LoadOrder): 
 }
 
 const [name, path] = process.argv.slice(2) as [string, string];
-const call = contenders[name]?.client(path);
+const call = await contenders[name]?.client(path);
 process.on("message", (order: LoadOrder) => {
   if (call) void load(call, order).then((result) => process.send?.(result));
 });

@@ -13,13 +13,21 @@ import {
 import { registry } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
 import { connectSocket, serveSocket } from "@hms/wire";
-import { LOOKUP, pipelineKernel, REQUEST, RESPONSE, TOKEN } from "./workload.ts";
+import { connect as connectNats } from "@nats-io/transport-node";
+import { freshTicket, LOOKUP, pipelineKernel, REQUEST, RESPONSE } from "./workload.ts";
+
+type Call = () => Promise<unknown>;
+
+/** A ticket is renewed after this long, as it lives for a minute. */
+const RENEW_MS = 30_000;
+/** A trace that is not sampled: its context travels with every call. */
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /** One way of making the same call over a unix socket. */
 export interface CallContender {
   serve(path: string): Promise<void>;
   /** Connects and answers with the function that makes one call. */
-  client(path: string): () => Promise<unknown>;
+  client(path: string): Call | Promise<Call>;
 }
 
 const bytesOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -41,8 +49,38 @@ export const contenders: Record<string, CallContender> = {
       await serveSocket(pipelineKernel(), { path });
     },
     client(path) {
-      const client = createClient(registry.RegistryService, connectSocket({ path, token: TOKEN }));
-      return () => client.lookup(REQUEST);
+      const client = createClient(registry.RegistryService, connectSocket({ path }));
+      let authorization = "";
+      let renewAt = 0;
+      let span = 0;
+      return () => {
+        if (performance.now() >= renewAt) {
+          authorization = `Ticket ${freshTicket()}`;
+          renewAt = performance.now() + RENEW_MS;
+        }
+        span += 1;
+        const traceparent = `00-${TRACE_ID}-${span.toString(16).padStart(16, "0")}-00`;
+        return client.lookup(REQUEST, { metadata: { authorization, traceparent } });
+      };
+    },
+  },
+  nats: {
+    async serve(server) {
+      const connection = await connectNats({ servers: server });
+      connection.subscribe("lookup", {
+        callback: (_, message) => {
+          fromBinary(LOOKUP.input, message.data);
+          message.respond(toBinary(LOOKUP.output, RESPONSE));
+        },
+      });
+      await connection.flush();
+    },
+    async client(server) {
+      const connection = await connectNats({ servers: server });
+      return async () => {
+        const answer = await connection.request("lookup", toBinary(LOOKUP.input, REQUEST), { timeout: 10_000 });
+        return fromBinary(LOOKUP.output, answer.data);
+      };
     },
   },
   grpc_js: {

@@ -1,10 +1,9 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { registry } from "@hms/contracts";
-import { anonymous, componentPrincipal, HmsError, implement, Kernel } from "@hms/kernel";
-
-/** The token every call of ours carries. */
-export const TOKEN = "0f9a7d2c41b84e6d8a5c3b1e7f20d946";
+import { ffiOptions, registry } from "@hms/contracts";
+import { HmsError, implement, Kernel } from "@hms/kernel";
+import { createCallMetrics, createCallTracer } from "@hms/telemetry";
+import { createTicketIdentity, createTicketPolicy, LONGEST_TICKET_S, mintTicket, ticketAudience } from "@hms/tickets";
+import { createRequestValidator } from "@hms/validation";
 
 /** The method every contender serves. */
 export const LOOKUP = registry.RegistryService.method.lookup;
@@ -33,41 +32,33 @@ export const RESPONSE = create(registry.LookupResponseSchema, {
   },
 });
 
-/** A kernel as the server runs it: token check, policy, audit and observer are all on. */
+/** The instance that serves, as tickets name it, and its key, which the registry would have given it. */
+const AUDIENCE = ticketAudience({ environment: "default", serviceId: "hms.ffi", version: "v1", instanceId: "bench" });
+const TICKET_KEY = Buffer.alloc(32, 7);
+
+/** A ticket as the registry issues it with a lookup: a service that may call one method, for a minute. */
+export function freshTicket(): string {
+  const issuedAt = Math.floor(Date.now() / 1000);
+  const principal = { kind: "service", id: "default/bench-svc", environment: "default", roles: ["caller"] } as const;
+  const methods = new Map([["RegistryService/Lookup", ffiOptions.AuditLevel.NONE]]);
+  const expiresAt = issuedAt + LONGEST_TICKET_S;
+  return mintTicket({ id: "bench", audience: AUDIENCE, principal, issuedAt, expiresAt, methods }, TICKET_KEY);
+}
+
+/** A kernel as a called instance runs it: tickets, their policy, validation, audit, metrics and trace context are on. */
 export function pipelineKernel(): Kernel {
-  const expected = createHash("sha256").update(TOKEN).digest();
-  const operator = componentPrincipal("bench");
-  const granted = new Set(["registry:read"]);
-  const durations = new Map<string, { count: number; sumMs: number }>();
-  const judged = new Map<string, boolean>();
-  const known = (token: string) => {
-    let good = judged.get(token);
-    if (good === undefined) {
-      good = timingSafeEqual(createHash("sha256").update(token).digest(), expected);
-      judged.set(token, good);
-    }
-    return good;
-  };
+  const ticketPolicy = createTicketPolicy();
   const kernel = new Kernel({
-    identity: { authenticate: ({ token }) => (token !== undefined && known(token) ? operator : anonymous) },
+    identity: createTicketIdentity({ keys: new Map([[AUDIENCE, TICKET_KEY]]) }),
     policy: {
-      decide: ({ principal, permission }) =>
-        principal.kind !== "anonymous" && granted.has(permission)
-          ? { allowed: true }
-          : { allowed: false, reason: `${principal.id} has no ${permission}` },
+      // Calls within a process are made by a part of it, which needs no ticket.
+      decide: (question) =>
+        question.principal.kind === "component" ? { allowed: true } : ticketPolicy.decide(question),
     },
+    validator: createRequestValidator(),
     audit: { accepts: true, record: () => {} },
-    observer: {
-      finished: (method, code, durationMs) => {
-        const key = `${method.name} ${code}`;
-        const seen = durations.get(key);
-        if (seen === undefined) durations.set(key, { count: 1, sumMs: durationMs });
-        else {
-          seen.count += 1;
-          seen.sumMs += durationMs;
-        }
-      },
-    },
+    observer: createCallMetrics(),
+    tracer: createCallTracer(),
   });
   const unused = () => {
     throw new HmsError("UNIMPLEMENTED", "Not part of the bench.");

@@ -86,6 +86,18 @@ describe("the platform's functions by HTTP", () => {
     expect({ code, services: JSON.parse(stdout).services }).toMatchObject({ code: 0, services: [{}, {}] });
   });
 
+  test("answer Connect beside REST, and gRPC's HTTP/2 on the machine", async () => {
+    const path = "/hms.sys.deployment.v1.DeploymentService/ListServices";
+    const response = await call(path, { authorization: `Bearer ${token()}`, "connect-protocol-version": "1" });
+    expect([response.status, await response.json()]).toMatchObject([200, { services: [{}, {}] }]);
+    const socket = join(platform.data, "run", "kernel.sock");
+    const headers = ["-H", `authorization: Bearer ${token()}`, "-H", "content-type: application/json"];
+    const url = "http://localhost/v1/hms.sys.deployment/ListServices";
+    const options = ["-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "--unix-socket", socket];
+    const { stdout } = await runCommand(["curl", ...options, ...headers, "-d", "{}", url], process.env, {});
+    expect(stdout).toMatch(/^\{"services":.*\}2$/s);
+  });
+
   test("refuse a wrong token and a data plane's, and a page of another origin", async () => {
     const path = "/v1/hms.sys.deployment/ListServices";
     expect((await call(path, { authorization: `Bearer ${"f".repeat(64)}` })).status).toBe(401);

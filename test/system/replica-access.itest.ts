@@ -60,7 +60,7 @@ scaling:
   const file = platform.service("caller-svc", manifest, { "caller.mjs": await bundle() });
   expect(await platform.cli("deploy", file)).toMatchObject({ code: 0 });
   attempts = (await (await fetch(platform.url("/caller"))).json()) as Attempts;
-}, 120_000);
+}, 240_000);
 
 afterAll(async () => {
   await stack.disposeAsync();

@@ -1,10 +1,10 @@
 import type { Server } from "node:http";
 import type { InstancePaths } from "@hms/config";
 import { createRpcListener, httpProtocols } from "@hms/grpc";
-import { createEdgeServer, Edge } from "@hms/http-edge";
+import { createEdgeServer, Edge, type EdgeOptions } from "@hms/http-edge";
 import type { Kernel } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
-import { listenOnFile, type ProtocolHandler } from "@hms/wire";
+import { listenOnFile, type OtherProtocols } from "@hms/wire";
 
 /** How long running requests may take to end when the server is stopped. */
 const CLOSE_PATIENCE_MS = 5_000;
@@ -19,25 +19,18 @@ export interface OpenEdgeOptions {
 /** An edge that is served. */
 export interface OpenEdge {
   readonly edge: Edge;
-  /** Takes connections of other sockets that turn out to speak HTTP/1.1. */
-  readonly http1: ProtocolHandler;
-  /** Takes connections of other sockets that turn out to speak HTTP/2: gRPC. */
-  readonly http2: ProtocolHandler;
+  /** Answers HTTP in its two versions on connections of other sockets. */
+  readonly also: OtherProtocols;
 }
 
 /**
- * Answers HTTP for the kernel on the installation's edge socket. The gateway sends it what no route of a service takes,
- * if it shows credentials; so its Host names and origins are the gateway's.
+ * Answers HTTP for the kernel on the installation's edge socket: REST, Connect, gRPC-Web and gRPC. The gateway sends it
+ * what no route of a service takes, if it shows credentials; so its Host names and origins are the gateway's.
  */
 export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableStack): Promise<OpenEdge> {
   const { kernel, paths, log } = options;
-  const rpc = createRpcListener(kernel);
-  const edge = stack.use(
-    new Edge(kernel, {
-      others: rpc,
-      onConflicts: (environment, conflicts) =>
-        log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts }),
-    }),
+  const edge = edgeOf(kernel, stack, (environment, conflicts) =>
+    log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts }),
   );
   const server = createEdgeServer(edge);
   const file = await listenOnFile(server, paths.edgeSocket);
@@ -46,12 +39,16 @@ export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableS
     edge.drain();
     await closeServer(server);
   });
-  const http1: ProtocolHandler = (socket) => {
-    server.emit("connection", socket);
-    return () => server.closeIdleConnections();
-  };
-  const { http2 } = httpProtocols(createRpcListener(kernel, { alone: true }));
-  return { edge, http1, http2 };
+  return { edge, also: httpProtocols(edge.listener) };
+}
+
+/** Answers HTTP for a kernel on connections of a socket that others listen on. */
+export function edgeProtocols(kernel: Kernel, stack: AsyncDisposableStack): OtherProtocols {
+  return httpProtocols(edgeOf(kernel, stack).listener);
+}
+
+function edgeOf(kernel: Kernel, stack: AsyncDisposableStack, onConflicts: EdgeOptions["onConflicts"] = () => {}): Edge {
+  return stack.use(new Edge(kernel, { others: createRpcListener(kernel), onConflicts }));
 }
 
 async function closeServer(server: Server): Promise<void> {

@@ -6,9 +6,9 @@ import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { connectionSource } from "@hms/postgres";
 import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
-import { type SocketServer, serveSocket } from "@hms/wire";
+import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
-import { openEdge } from "./open-edge.ts";
+import { edgeProtocols, openEdge } from "./open-edge.ts";
 import { openKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 
@@ -36,17 +36,17 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   stack.use(events);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const { http1, http2 } = await openEdge({ kernel, paths, log }, stack);
-  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also: { http1, http2 } }));
-  stack.use(await serveReplicas(replicaKernel, paths));
+  const { also } = await openEdge({ kernel, paths, log }, stack);
+  stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
+  stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
   stack.use(announceOwn(kernel, paths, log));
   return stack.move();
 }
 
 /** Answers deployed services, whoever their uid is: nothing there is answered without a token. */
-async function serveReplicas(kernel: Kernel, paths: InstancePaths): Promise<SocketServer> {
+async function serveReplicas(kernel: Kernel, paths: InstancePaths, also: OtherProtocols): Promise<SocketServer> {
   ensureFfiFolders(paths);
-  const server = await serveSocket(kernel, { path: paths.ffiSocket });
+  const server = await serveSocket(kernel, { path: paths.ffiSocket, also });
   await chmod(paths.ffiSocket, 0o666);
   return server;
 }

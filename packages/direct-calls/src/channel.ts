@@ -39,12 +39,15 @@ function socketPathOf(address: string): string {
 export interface FrameSchemesOptions {
   /** Who this side is, for tls addresses; without it they cannot be called. */
   readonly tls?: ConnectFramesOptions["tls"];
+  /** Default protobuf. */
+  readonly codec?: "protobuf" | "json";
+  /** Goes with calls that have no ticket; default: none. Never for services that others have registered. */
+  readonly token?: string | undefined;
 }
 
 /** How addresses are called where frames are spoken: unix, tcp and tls. */
-export function frameSchemes({ tls }: FrameSchemesOptions = {}): ChannelSchemes {
-  const open = (address: string) => connectFrames({ address, ...(tls ? { tls } : {}) });
-  const codec = "protobuf" as const;
+export function frameSchemes({ tls, codec = "protobuf", token }: FrameSchemesOptions = {}): ChannelSchemes {
+  const open = (address: string) => connectFrames({ address, codec, token, ...(tls ? { tls } : {}) });
   const missing = (address: string) =>
     existsSync(socketPathOf(address)) ? undefined : "there is no such socket on this machine";
   return {

@@ -4,4 +4,4 @@ export { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./
 export { createElsewhere, type Elsewhere } from "./elsewhere.ts";
 export type { CallExplanation, InstanceExplanation } from "./explain-calls.ts";
 export { type KnownMethod, type MessageTypes, ServiceMethods } from "./service-methods.ts";
-export { UntypedContracts } from "./untyped-contracts.ts";
+export { type MethodStreams, UntypedContracts } from "./untyped-contracts.ts";

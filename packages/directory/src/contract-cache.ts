@@ -54,7 +54,7 @@ export class ContractCache {
       { serviceId, version, environment },
       { timeoutMs: CALL_TIMEOUT_MS },
     );
-    const contract = read(entry, answer);
+    const contract = readContractOf(entry, answer);
     // Registered anew in between: the next event of the watch names the new digest.
     this.#loaded.set(contract.digest, contract);
     return contract;
@@ -67,7 +67,11 @@ export class ContractCache {
   }
 }
 
-function read(entry: registry.ServiceEntry, answer: registry.GetContractResponse): ServiceContract {
+/** Reads a contract as the registry answers it. @throws HmsError INTERNAL if it cannot be read */
+export function readContractOf(
+  entry: registry.ServiceEntry,
+  answer: Pick<registry.GetContractResponse, "fileDescriptorSet" | "contractDigest">,
+): ServiceContract {
   const packageName = packageOf(entry);
   try {
     const files = createFileRegistry(fromBinary(FileDescriptorSetSchema, answer.fileDescriptorSet));

@@ -109,6 +109,11 @@ describe("a lookup", () => {
     await vi.waitFor(() => expect(memory.calls.watch).toBe(1));
     memory.revoke({ principal: "user:anna" });
     await vi.waitFor(async () => expect(await directory.lookup(key, anna)).not.toBe(annas));
+    const renewed = await directory.lookup(key, anna);
+    memory.revokeAgain();
+    memory.put({ ...key, serviceId: "hms.other" }, [one]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await directory.lookup(key, anna)).tickets).toBe(renewed.tickets);
     expect((await directory.lookup(key, ben)).tickets).toBe(bens.tickets);
   });
 });

@@ -1,5 +1,6 @@
 export type { ServiceContract } from "./contract-cache.ts";
 export { type Directory, type DirectoryOptions, openDirectory } from "./directory.ts";
+export { type FixedPlace, fixedDirectory } from "./fixed-directory.ts";
 export { type KeepRegisteredOptions, keepRegistered, type Registration } from "./keep-registered.ts";
 export { keyOfContract, keyText, packageOf, type ServiceKey } from "./service-key.ts";
 export type { FoundService } from "./service-slot.ts";

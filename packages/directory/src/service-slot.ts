@@ -1,3 +1,4 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { ServiceKey } from "./service-key.ts";
@@ -135,9 +136,12 @@ export class ServiceSlot {
   }
 
   /** Forgets tickets that a revocation is about. */
-  revoked({ principal, serviceId }: registry.Revocation): void {
+  revoked({ principal, serviceId, issuedBefore }: registry.Revocation): void {
     if (serviceId !== "" && serviceId !== this.key.serviceId) return;
+    const issuedBeforeS = issuedBefore ? timestampMs(issuedBefore) / 1000 : Number.POSITIVE_INFINITY;
     for (const [caller, { tickets }] of this.#answers) {
+      // A watch that begins is told of past revocations too; what was issued since then is good.
+      if (tickets.issuedAtS !== undefined && tickets.issuedAtS >= issuedBeforeS) continue;
       if (principal === "" || tickets.subject === undefined || tickets.subject === principal) {
         this.#answers.delete(caller);
       }

@@ -59,6 +59,7 @@ export class MemoryRegistry {
   readonly #changed = new ChangeSignal();
   #epoch = 0;
   #issuableFromS = 0;
+  #revocation: MessageInitShape<typeof registry.RevocationSchema> = {};
 
   /** Registers a service or replaces it. */
   put(key: ServiceKey, instances: readonly TestInstance[], contract?: Uint8Array): void {
@@ -76,8 +77,14 @@ export class MemoryRegistry {
   /** Revokes what has been issued until now. */
   revoke(about: { principal?: string; serviceId?: string }): void {
     this.#issuableFromS = Math.ceil(Date.now() / 1000);
-    const revocation = { ...about, issuedBefore: timestampFromMs(this.#issuableFromS * 1000) };
-    for (const watcher of this.#watchers) watcher.events.push({ kind: REVOKED, revocation });
+    this.#revocation = { ...about, issuedBefore: timestampFromMs(this.#issuableFromS * 1000) };
+    this.revokeAgain();
+  }
+
+  /** Tells of the last revocation again, as watches are told that begin after it. */
+  revokeAgain(): void {
+    const event = { kind: REVOKED, revocation: this.#revocation };
+    for (const watcher of this.#watchers) watcher.events.push(event);
     this.#changed.notify();
   }
 

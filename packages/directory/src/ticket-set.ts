@@ -17,6 +17,8 @@ export interface HeldTicket {
 export interface TicketClaims {
   /** Whom it is for: "user:anna". */
   readonly sub?: string;
+  /** When it was issued, in seconds since 1970. */
+  readonly iat?: number;
   /** What may be called there, with the audit level of each. */
   readonly mth?: Readonly<Record<string, string>>;
 }
@@ -35,6 +37,8 @@ export class TicketSet {
   readonly byInstance = new Map<string, HeldTicket>();
   /** Whom they are for; undefined if there are none. */
   readonly subject: string | undefined;
+  /** When they were issued, in seconds since 1970; undefined if they do not say. */
+  readonly issuedAtS: number | undefined;
   /** When the first of them ends; never, without tickets. */
   readonly endsAt: number = Number.POSITIVE_INFINITY;
   /** From then on new ones should be fetched: half of their life, or the refresh interval if that is shorter. */
@@ -48,7 +52,9 @@ export class TicketSet {
       this.byInstance.set(instanceId, { metadata, endsAt: now + leftMs });
       this.endsAt = Math.min(this.endsAt, now + leftMs);
     }
-    this.subject = tickets[0] && ticketClaims(tickets[0].ticket).sub;
+    const { sub, iat } = ticketClaims(tickets[0]?.ticket ?? "");
+    this.subject = sub;
+    this.issuedAtS = iat;
     this.refreshAt = Math.min(now + (this.endsAt - now) / 2, now + refreshIntervalMs);
   }
 }

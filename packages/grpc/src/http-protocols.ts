@@ -1,7 +1,6 @@
 import { createServer as createHttp1, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttp2, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
-import { HmsError } from "@hms/kernel";
 import { callersOf, type OtherProtocols, type PeerCallers } from "@hms/wire";
 import type { HttpRequest } from "./http-messages.ts";
 
@@ -50,8 +49,7 @@ class Connection implements HttpConnection {
   }
 
   leave(): void {
-    const why = "The server is stopping; try again when it is back.";
-    this.#stopping.abort(new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" }));
+    this.#stopping.abort();
   }
 }
 

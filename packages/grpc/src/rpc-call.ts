@@ -60,12 +60,18 @@ function endOf(client: AbortSignal, stop: AbortSignal | undefined): AbortSignal 
   const end = new AbortController();
   const once = { once: true, signal: end.signal };
   const left = () => end.abort(reasonOf(client.reason));
-  const stopped = () => end.abort(stop?.reason);
+  const stopped = () => end.abort(stopping(stop?.reason));
   if (client.aborted) left();
   else if (stop?.aborted) stopped();
   client.addEventListener("abort", left, once);
   stop?.addEventListener("abort", stopped, once);
   return end.signal;
+}
+
+function stopping(reason: unknown): HmsError {
+  if (reason instanceof HmsError) return reason;
+  const why = "The server is stopping; try again when it is back.";
+  return new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" });
 }
 
 function reasonOf(reason: unknown): HmsError {

@@ -17,6 +17,8 @@ export interface RpcListenerOptions {
   readonly openReflection?: boolean;
   /** True if nothing else answers here: what is no call is then refused too; default false. */
   readonly alone?: boolean;
+  /** Aborts when the server stops: calls that only read, and may never end by themselves, then end. */
+  readonly stop?: AbortSignal;
 }
 
 /** Answers a request if it is a call; false if it is not, and nothing has been done with it. */
@@ -45,7 +47,8 @@ export function createRpcListener(kernel: Kernel, options: RpcListenerOptions = 
       if (options.alone) refuseOther({ request, response }, known(pathTarget(request.url)));
       return options.alone === true;
     }
-    void answer({ request, response, protocol: target.protocol }, target, () => find(target, environment));
+    const exchange = { request, response, protocol: target.protocol };
+    void answer(exchange, target, { find: () => find(target, environment), stop: options.stop });
     return true;
   };
 }
@@ -58,19 +61,24 @@ function environmentOf(headers: IncomingHttpHeaders): string {
   return typeof named === "string" ? named : "default";
 }
 
-async function answer(exchange: RpcExchange, target: RpcTarget, find: () => Found | Promise<Found>): Promise<void> {
+/** What an exchange is answered with. */
+interface Ground {
+  find(): Found | Promise<Found>;
+  readonly stop: AbortSignal | undefined;
+}
+
+async function answer(exchange: RpcExchange, target: RpcTarget, ground: Ground): Promise<void> {
   const { request, response } = exchange;
   try {
-    const found = await find();
+    const found = await ground.find();
     if (found === undefined) {
       refuseRpc({ ...exchange, unknownPath: true }, notServed(target));
       return;
     }
-    const { callers, stop } = connectionOf(request);
-    const { desc, mutates } = found.entry;
-    const endless = desc.methodKind !== "unary" && !mutates;
-    const caller = callers.of(request.headers.authorization);
-    const values = createContextValues().set(rpcRequest, { ...found, caller, stop: endless ? stop : undefined });
+    const connection = connectionOf(request);
+    const caller = connection.callers.of(request.headers.authorization);
+    const stop = isEndless(found.entry) ? anyOf(connection.stop, ground.stop) : undefined;
+    const values = createContextValues().set(rpcRequest, { ...found, caller, stop });
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     await universalResponseToNodeResponse(await handlerOf(found.entry)(universal), response);
   } catch (error) {
@@ -80,6 +88,10 @@ async function answer(exchange: RpcExchange, target: RpcTarget, find: () => Foun
     else refuseRpc(exchange, error);
   }
 }
+
+const isEndless = ({ desc, mutates }: MethodEntry) => desc.methodKind !== "unary" && !mutates;
+
+const anyOf = (one: AbortSignal, other: AbortSignal | undefined) => (other ? AbortSignal.any([one, other]) : one);
 
 function notServed({ service, method }: RpcTarget): HmsError {
   return new HmsError("UNIMPLEMENTED", `${service}/${method}`.slice(0, 200).concat(" is not served here."));

@@ -1,11 +1,14 @@
-import { get } from "node:http";
+import { once } from "node:events";
+import { createServer, get } from "node:http";
+import type { AddressInfo } from "node:net";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import type { status } from "@hms/contracts";
+import { grpcHealth, type status } from "@hms/contracts";
 import { createClient as createKernelClient, errorFromStatus, HmsError } from "@hms/kernel";
 import { echoKernel } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
+import { createRpcListener } from "./rpc-listener.ts";
 import { contract, each, RpcStage, texts } from "./testing/rpc-stage.ts";
 
 const stage = new RpcStage();
@@ -139,5 +142,25 @@ describe("one socket file", () => {
     });
     expect(answer).toMatch(/^"a id=/);
     expect(seen).toEqual(["socket", "socket"]);
+  });
+});
+
+describe("a listener of its own", () => {
+  test("ends calls that only read when it is told to stop, and lets others finish", async () => {
+    const stop = new AbortController();
+    const rpc = createRpcListener(echoKernel(contract), { openReflection: true, stop: stop.signal, alone: true });
+    const server = createServer(rpc).listen(0, "127.0.0.1");
+    stage.defer(() => server.close());
+    await once(server, "listening");
+    const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const transport = createConnectTransport({ baseUrl, httpVersion: "1.1" });
+    const watch = createClient(grpcHealth.Health, transport).watch({})[Symbol.asyncIterator]();
+    await watch.next();
+    stop.abort();
+    await expect(watch.next()).rejects.toMatchObject({ code: 14 });
+    const client = createClient(contract as never, transport) as never as ReturnType<
+      typeof createClient<typeof contract>
+    >;
+    expect((await client.unary({ value: "a" })).value).toMatch(/^a /);
   });
 });

@@ -22,7 +22,7 @@ export class EdgeCall implements IncomingCall {
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
     response.once("close", () => {
-      if (!response.writableFinished) this.end(new HmsError("CANCELLED", "The client left."));
+      if (!response.writableEnded) this.end(new HmsError("CANCELLED", "The client left."));
     });
   }
 

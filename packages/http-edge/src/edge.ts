@@ -81,7 +81,7 @@ export class Edge implements Disposable {
     const early = { request, response, requestId, path: "", query: "", environment: "", foreignOrigin: undefined };
     try {
       const turn = this.#turnOf(early);
-      if (!this.#others(request, response, turn)) this.#answer(turn);
+      if (!this.#isOther(turn)) this.#answer(turn);
     } catch (thrown) {
       this.#fail(early, thrown, false);
     }
@@ -104,11 +104,23 @@ export class Edge implements Disposable {
     const { headers, url = "" } = early.request;
     const target = splitTarget(url);
     if (target === undefined) throw fault("INVALID_ARGUMENT", "The request's target is not a path.");
-    const byHost = this.#guard.environmentOf(headers.host);
+    // HTTP/2 has a field of its own for it.
+    const host = headers.host ?? (headers[":authority"] as string | undefined);
+    const byHost = this.#guard.environmentOf(host);
     const named = headers["x-hms-environment"];
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
-    const isForeign = this.#guard.isForeignPage(headers.origin, headers.host);
+    const isForeign = this.#guard.isForeignPage(headers.origin, host);
     return { ...early, ...target, environment, foreignOrigin: isForeign ? headers.origin : undefined };
+  }
+
+  #isOther(turn: EdgeTurn): boolean {
+    const { request, response } = turn;
+    if (!this.#others(request, response, turn)) return false;
+    const { authorization } = request.headers;
+    response.once("close", () => {
+      if (response.statusCode === 401) this.#denials.noteDenial(authorization);
+    });
+    return true;
   }
 
   #answer(turn: EdgeTurn): void {

@@ -4,8 +4,15 @@ import type { HttpBinding } from "./http-binding.ts";
 import { hasForeignCharset, mediaTypeOf } from "./media-type.ts";
 import { takesRawBody } from "./request-message.ts";
 
+/** What a request of HTTP/2 has more; it looks like one of HTTP/1.1 otherwise. */
+interface HttpTwoRequest extends IncomingMessage {
+  readonly stream: { readonly endAfterHeaders: boolean };
+}
+
 /** Whether a request has a body, even an empty one in chunks. */
-export function hasBody({ headers }: IncomingMessage): boolean {
+export function hasBody(request: IncomingMessage): boolean {
+  const { headers } = request;
+  if ("stream" in request) return !(request as HttpTwoRequest).stream.endAfterHeaders;
   if (headers["transfer-encoding"] !== undefined) return true;
   const length = headers["content-length"];
   return length !== undefined && length !== "0";

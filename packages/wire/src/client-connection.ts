@@ -42,6 +42,8 @@ export interface ClientConnectionOptions {
   readonly firstStream?: number | undefined;
   /** Default: the peer is not asked for signs of life. */
   readonly keepAliveMs?: number | undefined;
+  /** True if the server is known to be one of ours before it has said HELLO. */
+  readonly ours?: boolean;
   /** True: calls that wait do not keep the process alive; default false. */
   readonly background?: boolean | undefined;
 }
@@ -81,7 +83,8 @@ export class ClientConnection implements PortOwner {
         if (this.#peer.has(Feature.PING)) writePing(port.writer);
       },
       dead: () => {
-        if (!this.#peer.has(Feature.PING)) return;
+        const silent = !this.#peer.known && this.#options.ours === true;
+        if (!silent && !this.#peer.has(Feature.PING)) return;
         this.#reason = lost(`The server has given no sign of life for ${2 * intervalMs} ms`);
         port.destroy();
       },

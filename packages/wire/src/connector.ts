@@ -78,6 +78,7 @@ export class Connector {
     const connection: ClientConnection = new ClientConnection(socket, {
       firstStream,
       keepAliveMs,
+      ours: this.#options.target.address.kind === "tls",
       background,
       onUnusable: () => {
         if (this.current === connection) this.current = undefined;

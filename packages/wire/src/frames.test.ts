@@ -43,7 +43,7 @@ interface Vector {
   lastStream?: number;
 }
 
-const file = new URL("./fixtures/frames.json", import.meta.url);
+const file = new URL("../../../sdks/conformance/frames.json", import.meta.url);
 const vectors = JSON.parse(readFileSync(file, "utf8")) as Vector[];
 const bytesOf = (hex = "") => Buffer.from(hex, "hex");
 

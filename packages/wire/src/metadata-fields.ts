@@ -42,17 +42,40 @@ function pairBytes(key: string, value: string): Buffer {
   return bytes;
 }
 
+/** Tickets and tokens are long and go with many calls; only a few are in use at a time. */
+const MOST_KEPT = 64;
+const kept = new Map<string, Buffer>();
+
+/** The encoded pair, remembered for `authorization`. */
+function encodedPair(key: string, value: string): Buffer {
+  if (key !== "authorization") return pairBytes(key.toLowerCase(), value);
+  let bytes = kept.get(value);
+  if (bytes === undefined) {
+    bytes = pairBytes(key, value);
+    if (kept.size === MOST_KEPT) kept.delete(kept.keys().next().value as string);
+    kept.set(value, bytes);
+  }
+  return bytes;
+}
+
 /**
  * Encodes metadata as fields of a Request.
  * @throws HmsError INVALID_ARGUMENT if it is larger than 64 KiB
  */
 export function metadataFields(metadata: Metadata): Buffer {
-  const fields = Buffer.concat(Object.entries(metadata).map(([key, value]) => pairBytes(key.toLowerCase(), value)));
-  if (fields.length > MAX_METADATA_BYTES) {
+  const pairs: Buffer[] = [];
+  let length = 0;
+  for (const key of Object.keys(metadata)) {
+    const pair = encodedPair(key, metadata[key] as string);
+    pairs.push(pair);
+    length += pair.length;
+  }
+  if (length > MAX_METADATA_BYTES) {
     throw new HmsError(
       "INVALID_ARGUMENT",
-      `The call's metadata takes ${fields.length} bytes; at most ${MAX_METADATA_BYTES} can travel. Put large values into the request.`,
+      `The call's metadata takes ${length} bytes; at most ${MAX_METADATA_BYTES} can travel. Put large values into the request.`,
     );
   }
-  return fields;
+  const [only] = pairs;
+  return pairs.length === 1 && only !== undefined ? only : Buffer.concat(pairs, length);
 }

@@ -1,10 +1,11 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { type KnownMethod, ServiceMethods, UntypedContracts } from "@hms/direct-calls";
-import { keyOfContract, type ServiceKey } from "@hms/directory";
+import { isUntyped, readContract } from "@hms/descriptors";
+import { type KnownMethod, type MethodStreams, ServiceMethods, UntypedContracts } from "@hms/direct-calls";
+import { keyOfContract, packageOf, type ServiceKey } from "@hms/directory";
 import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
 import { type AsyncCall, type AsyncCallOptions, startOperation } from "./async-call.ts";
-import { type Connection, shareConnection } from "./connection.ts";
+import { type Connection, openFixedConnection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
 import { messageValue } from "./message-value.ts";
@@ -30,10 +31,20 @@ export interface ClientOptions extends ConnectOptions {
   /** Default "v1". */
   readonly version?: string;
   readonly interceptors?: readonly Interceptor[];
+  /** Calls the service at this address and asks no registry: for tests, and for services that are not registered. */
+  readonly address?: string;
+  /** The contract, as a FileDescriptorSet; default: the registry's, with `address` none: any JSON object. */
+  readonly contract?: Uint8Array;
+  /** With `address`: how messages are encoded; default protobuf, JSON without a contract. */
+  readonly codec?: "protobuf" | "json";
+  /** With `address`: goes with every call; default: none. */
+  readonly ticket?: string;
 }
 
 const SERVICE_ID = /^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*$/;
 const untyped = new UntypedContracts();
+/** Stands for the digest of a contract that was given and does not follow the registry. */
+const GIVEN = "given";
 
 /** Calls one service, wherever and in whatever language it runs; checks what it sends against the service's contract. */
 export class Client implements AsyncDisposable {
@@ -44,6 +55,7 @@ export class Client implements AsyncDisposable {
   readonly #connection: Connection;
   readonly #release: () => Promise<void>;
   readonly #transport: Transport;
+  readonly #jsonTransport: Transport;
   #methods: ServiceMethods | undefined;
 
   /** @throws FfiError INVALID_ARGUMENT if the id or a setting is wrong, FAILED_PRECONDITION if no registry is set */
@@ -52,11 +64,13 @@ export class Client implements AsyncDisposable {
     this.serviceId = checkedId(serviceId);
     this.version = version;
     this.#interceptors = interceptors;
-    const { connection, release } = orFfiError(() => shareConnection(resolveSettings(options)));
+    const { connection, release } = orFfiError(() => connectionFor(options));
     this.#connection = connection;
     this.#release = release;
     this.#key = { environment: connection.settings.environment, serviceId, version };
     this.#transport = connection.calls.transport(this.#key);
+    this.#jsonTransport = connection.jsonCalls.transport(this.#key);
+    if (options.contract) this.#methods = orFfiError(() => this.#given(options.contract as Uint8Array));
   }
 
   /**
@@ -65,7 +79,7 @@ export class Client implements AsyncDisposable {
    */
   async call<T = unknown>(name: string, request: object = {}, options: CallOptions = {}): Promise<T> {
     try {
-      const method = await this.#method(name, options);
+      const method = await this.#method(name, options, { client: isStream(request) });
       const kind = method.desc.methodKind;
       if (kind !== "unary" && kind !== "client_streaming") throw wrongWay(method.desc, "stream");
       return (await this.#intercepted(method, { request, options })) as T;
@@ -83,7 +97,7 @@ export class Client implements AsyncDisposable {
   }
 
   async *#stream<T>(name: string, request: object, options: CallOptions): AsyncGenerator<T> {
-    const method = await this.#method(name, options);
+    const method = await this.#method(name, options, { client: isStream(request), server: true });
     const kind = method.desc.methodKind;
     if (kind !== "server_streaming" && kind !== "bidi_streaming") throw wrongWay(method.desc, "call");
     yield* (await this.#intercepted(method, { request, options })) as AsyncIterable<T>;
@@ -99,7 +113,7 @@ export class Client implements AsyncDisposable {
     options: AsyncCallOptions = {},
   ): Promise<AsyncCall<T>> {
     try {
-      const method = await this.#method(name, {});
+      const method = await this.#method(name, {}, {});
       if (method.desc.methodKind !== "unary") throw wrongWay(method.desc, "stream");
       return await startOperation<T>(this.#connection, {
         method,
@@ -112,23 +126,31 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  #given(bytes: Uint8Array): ServiceMethods {
+    const reading = readContract(bytes, packageOf(this.#key));
+    if ("problem" in reading) throw new HmsError("INVALID_ARGUMENT", `The contract ${reading.problem}`);
+    return new ServiceMethods({ digest: GIVEN, ...reading.contract }, `${this.serviceId} ${this.version}`);
+  }
+
   /** The methods of the service's contract as it is now. */
-  async #method(name: string, { signal }: CallOptions): Promise<KnownMethod> {
+  async #method(name: string, { signal }: CallOptions, streams: MethodStreams): Promise<KnownMethod> {
     signal?.throwIfAborted();
+    if (this.#methods?.digest === GIVEN) return this.#methods.find(name);
     const { directory } = this.#connection;
     const { entry } = await directory.lookup(this.#key);
-    if (!entry.hasContract) return this.#untypedMethod(name);
+    if (!entry.hasContract) return this.#untypedMethod(name, streams);
     if (this.#methods?.digest !== entry.contractDigest) {
       const contract = await directory.contract(entry);
       if (contract) this.#methods = new ServiceMethods(contract, `${this.serviceId} ${this.version}`);
     }
-    if (this.#methods === undefined) return this.#untypedMethod(name);
+    if (this.#methods === undefined) return this.#untypedMethod(name, streams);
     return this.#methods.find(name);
   }
 
-  #untypedMethod(name: string): KnownMethod {
+  /** Nobody says what kind of method it is, so the way it is called decides. */
+  #untypedMethod(name: string, streams: MethodStreams): KnownMethod {
     const pascal = name.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    const contract = untyped.contract(this.#key, pascal);
+    const contract = untyped.contract(this.#key, pascal, streams);
     if (contract) return new ServiceMethods(contract, this.serviceId).find(pascal);
     throw new HmsError("INVALID_ARGUMENT", `"${name}" is no method name; write it in PascalCase, "GetPatient".`);
   }
@@ -150,12 +172,13 @@ export class Client implements AsyncDisposable {
     const metadata = Object.keys(call.metadata).length > 0 ? call.metadata : undefined;
     const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata };
     const read = (answer: unknown) => plainValue(desc.output, answer, types);
+    const transport = isUntyped(desc) ? this.#jsonTransport : this.#transport;
     if (desc.methodKind === "unary") {
       const message = messageValue(desc.input, call.request, types);
-      return this.#transport.unary(desc as never, message as never, kernelOptions).then(read);
+      return transport.unary(desc as never, message as never, kernelOptions).then(read);
     }
     const messages = messagesOf({ desc, types }, call.request);
-    const answers = this.#transport.stream(desc as never, messages as never, kernelOptions);
+    const answers = transport.stream(desc as never, messages as never, kernelOptions);
     return desc.methodKind === "client_streaming" ? onlyAnswer(answers, read) : mapped(answers, read);
   }
 
@@ -167,6 +190,18 @@ export class Client implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function connectionFor(options: ClientOptions): ReturnType<typeof shareConnection> {
+  const { address, contract, ticket, token } = options;
+  if (address === undefined) return shareConnection(resolveSettings(options));
+  const codec = options.codec ?? (contract ? "protobuf" : "json");
+  const connection = openFixedConnection({ address, contract, ticket, token, codec });
+  return { connection, release: async () => connection[Symbol.asyncDispose]() };
+}
+
+function isStream(request: unknown): boolean {
+  return typeof request === "object" && request !== null && (Symbol.asyncIterator in request || Array.isArray(request));
 }
 
 function metadataOf({ metadata = {}, idempotencyKey }: CallOptions): Record<string, string> {

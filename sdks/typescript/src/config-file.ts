@@ -24,7 +24,7 @@ const duration: Reader = (value) => {
 };
 
 /** The names that the key `transport.default` takes, and the scheme that each prefers; auto: the nearest. */
-export const TRANSPORTS = ["auto", "in_process", "local_socket", "tcp", "tls", "grpc", "http"] as const;
+const TRANSPORTS = ["auto", "in_process", "local_socket", "tcp", "tls", "grpc", "http"] as const;
 
 /** What may be in a file. */
 const SHAPE: Shape = {
@@ -82,7 +82,7 @@ export function readConfigFile(path: string): FileSettings {
 }
 
 /** Reads the content of a configuration file. @throws HmsError INVALID_ARGUMENT with every problem in it */
-export function parseConfig(content: string, path: string): FileSettings {
+function parseConfig(content: string, path: string): FileSettings {
   const document = parseDocument(content);
   const violations: FieldViolation[] = document.errors.map(({ message }) => ({ field: "", description: message }));
   const read = violations.length === 0 ? readShape(SHAPE, document.toJS() ?? {}, { path: "", violations }) : {};

@@ -8,7 +8,14 @@ import {
   type DirectCalls,
   frameSchemes,
 } from "@hms/direct-calls";
-import { type Directory, openDirectory, type RegistryClient, type ServiceKey } from "@hms/directory";
+import {
+  type Directory,
+  type FixedPlace,
+  fixedDirectory,
+  openDirectory,
+  type RegistryClient,
+  type ServiceKey,
+} from "@hms/directory";
 import { createClient } from "@hms/kernel";
 import { connectFrames, type TlsIdentity } from "@hms/wire";
 import type { Settings } from "./settings.ts";
@@ -27,12 +34,14 @@ export interface Connection extends AsyncDisposable {
   readonly watcher: RegistryClient;
   readonly directory: Directory;
   readonly calls: DirectCalls;
+  /** The same in JSON, for services without a contract: what they take only they know. */
+  readonly jsonCalls: DirectCalls;
   /** The platform itself: it decides with the full policy and calls services on the caller's behalf. */
   readonly edge: Channel;
 }
 
 /** Connects a program; nothing is opened before it is needed. @throws HmsError INVALID_ARGUMENT */
-export function openConnection(settings: Settings): Connection {
+function openConnection(settings: Settings): Connection {
   const edge = channelOf(settings, false);
   const background = channelOf(settings, true);
   const client = createClient(registry.RegistryService, edge);
@@ -40,17 +49,21 @@ export function openConnection(settings: Settings): Connection {
   const { cacheTtlMs, refreshIntervalMs } = settings;
   const directory = openDirectory({ registry: client, watcher, cacheTtlMs, refreshIntervalMs });
   const servedByEdge = ({ serviceId }: ServiceKey) => PLATFORM.test(serviceId);
-  const calls = createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings) });
+  const callsIn = (codec: "protobuf" | "json") =>
+    createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings, codec) });
+  const calls = callsIn("protobuf");
+  const jsonCalls = callsIn("json");
   return {
     settings,
     registry: client,
     watcher,
     directory,
     calls,
+    jsonCalls,
     edge,
     async [Symbol.asyncDispose]() {
       await directory[Symbol.asyncDispose]();
-      await calls[Symbol.asyncDispose]();
+      await Promise.all([calls[Symbol.asyncDispose](), jsonCalls[Symbol.asyncDispose]()]);
       await Promise.all([edge.close(), background.close()]);
     },
   };
@@ -64,19 +77,60 @@ function channelOf(settings: Settings, background: boolean): Channel {
 }
 
 /** Who this program is over TLS; undefined if it has no certificate. */
-export function tlsIdentity({ tls }: Settings): TlsIdentity | undefined {
+export function tlsIdentity({ tls }: Pick<Settings, "tls">): TlsIdentity | undefined {
   return tls && { key: () => tls.key, cert: () => tls.cert, ca: () => tls.ca };
 }
 
-function schemesOf(settings: Settings): ChannelSchemes {
+function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchemes {
   const tls = tlsIdentity(settings);
   const preferred = (name: string) => settings.preferred !== undefined && name.startsWith(settings.preferred);
-  const all = { ...frameSchemes(tls ? { tls } : {}), ...connectSchemes() };
+  const all = { ...frameSchemes({ codec, ...(tls ? { tls } : {}) }), ...connectSchemes() };
   const enabled = Object.entries(all).filter(([name]) => !settings.disabled.includes(name));
   return Object.fromEntries(
     enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
   );
 }
+
+/** Where a service is called without a registry. */
+export interface FixedAddress extends FixedPlace {
+  readonly codec?: "protobuf" | "json" | undefined;
+  readonly token?: string | undefined;
+}
+
+/** Connects a program to one address; there is no platform. @throws HmsError INVALID_ARGUMENT */
+export function openFixedConnection({ codec, token, ...place }: FixedAddress): Connection {
+  const schemes = { ...frameSchemes({ codec: codec ?? "protobuf", token }), ...connectSchemes() };
+  const directory = fixedDirectory(place);
+  const calls = createDirectCalls({ directory, schemes });
+  const settings = { ...NO_SETTINGS, registryUrl: place.address, token };
+  const edge = channelOf(settings, false);
+  const client = createClient(registry.RegistryService, edge);
+  return {
+    settings,
+    registry: client,
+    watcher: client,
+    directory,
+    calls,
+    jsonCalls: calls,
+    edge,
+    async [Symbol.asyncDispose]() {
+      await calls[Symbol.asyncDispose]();
+      await edge.close();
+    },
+  };
+}
+
+const NO_SETTINGS: Omit<Settings, "registryUrl"> = {
+  token: undefined,
+  environment: "default",
+  cacheTtlMs: 0,
+  refreshIntervalMs: 0,
+  preferred: undefined,
+  disabled: [],
+  serviceFolder: undefined,
+  maxStreams: 0,
+  tls: undefined,
+};
 
 const shared = new Map<string, { connection: Connection; users: number }>();
 

@@ -2,8 +2,10 @@ import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { ffiEnvironment } from "@hms/config";
+import { contractOfSchemas, descriptorSetOf } from "@hms/descriptors";
 import { keepRegistered, packageOf, type Registration, ServiceWatch } from "@hms/directory";
-import { type CallContext, HmsError, Kernel } from "@hms/kernel";
+import { anonymous, type CallContext, HmsError, type IdentitySource, Kernel } from "@hms/kernel";
 import {
   createCallReporter,
   createTicketIdentity,
@@ -12,6 +14,7 @@ import {
   ticketAudience,
 } from "@hms/tickets";
 import { type FrameServer, serveFrames } from "@hms/wire";
+import { CallLimits } from "./call-limits.ts";
 import { type Connection, shareConnection, tlsIdentity } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import type { Interceptor } from "./interceptor.ts";
@@ -24,7 +27,7 @@ import {
   registrationsOf,
   serializedContract,
 } from "./served-methods.ts";
-import { type ConnectOptions, resolveSettings } from "./settings.ts";
+import { type ConnectOptions, resolveSettings, type Settings } from "./settings.ts";
 
 export type { CallContext };
 
@@ -49,6 +52,17 @@ export interface ServeOptions extends ConnectOptions {
   /** Labels of the service. */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly interceptors?: readonly Interceptor[];
+  /** Calls that may run at once; more are refused with RESOURCE_EXHAUSTED. Default: as many as come. */
+  readonly maxConcurrentCalls?: number;
+  /** How long a call may take, whatever its caller allows; default: as long as the caller waits. */
+  readonly timeoutMs?: number;
+  /**
+   * False: no registry is told and none is needed; the service is called by its address, by everybody who can connect,
+   * or only with tickets if `access` is given. Default true.
+   */
+  readonly register?: boolean;
+  /** Without a registry: the key by which tickets are checked, and the audience they must name (docs/tickets.md). */
+  readonly access?: { readonly ticketKey: Uint8Array; readonly audience: string };
   /** How long the instance is callable without a sign of life; default 30 s. */
   readonly leaseMs?: number;
   /** How long `close` lets running calls finish; default 5 s. */
@@ -66,8 +80,8 @@ export interface ServedService extends AsyncDisposable {
   readonly address: string;
   /** Settles when the registry knows it. @throws FfiError if the registry refuses it */
   readonly registered: Promise<void>;
-  /** Leaves the registry, lets running calls finish within `graceMs`, and stops. */
-  close(): Promise<void>;
+  /** Leaves the registry, lets running calls finish within `graceMs`, and stops; may be called twice. */
+  close(options?: { graceMs?: number }): Promise<void>;
 }
 
 /**
@@ -85,29 +99,33 @@ export async function serve(options: ServeOptions): Promise<ServedService> {
 
 async function startService(options: ServeOptions): Promise<ServedService> {
   await using stack = new AsyncDisposableStack();
-  const { connection, release } = shareConnection(resolveSettings(options));
-  stack.defer(release);
-  const name = nameOf(options, connection);
-  const keys = new Map<string, Uint8Array>();
-  const kernel = kernelOf(name, { connection, keys, stack, options });
-  const { contract, methods, interceptors = [], graceMs } = options;
-  const bytes = contract && serializedContract(contract);
-  const add = (content: Uint8Array) => {
-    for (const one of registrationsOf(loadContract(content, packageOf(name)), methods, interceptors))
-      kernel.register(one);
-  };
-  if (bytes) add(bytes);
-  const server = await listen(kernel, options, connection);
-  stack.defer(() => server.close(graceMs === undefined ? {} : { graceMs }));
-  const registration = register({ name, server, connection, keys, options, bytes });
-  stack.use(registration);
-  if (bytes === undefined) add(await contractAt(registration, name, connection));
+  const grace = graceOf(options);
+  const started = await (options.register === false ? startAlone : startRegistered)(options, stack, grace);
   const owned = stack.move();
   let closing: Promise<void> | undefined;
-  const close = () => {
+  const close = ({ graceMs }: { graceMs?: number } = {}) => {
+    if (graceMs !== undefined) grace.graceMs = graceMs;
     closing ??= owned.disposeAsync();
     return closing;
   };
+  return { ...started, close, [Symbol.asyncDispose]: () => close() };
+}
+
+type Started = Omit<ServedService, "close" | typeof Symbol.asyncDispose>;
+
+async function startRegistered(options: ServeOptions, stack: AsyncDisposableStack, grace: Grace): Promise<Started> {
+  const { connection, release } = shareConnection(resolveSettings(options));
+  stack.defer(release);
+  const name = nameOf(options, connection.settings.environment);
+  const keys = new Map<string, Uint8Array>();
+  const kernel = kernelOf(name, { connection, keys, stack, options });
+  const bytes = options.contract && serializedContract(options.contract);
+  if (bytes) addMethods(kernel, bytes, { name, options });
+  const server = await listen(kernel, options, connection.settings);
+  stack.defer(() => server.close(grace));
+  const registration = register({ name, server, connection, keys, options, bytes });
+  stack.use(registration);
+  if (bytes === undefined) addMethods(kernel, await contractAt(registration, name, connection), { name, options });
   const registered = registration.registered.then(
     () => {},
     (error) => {
@@ -115,7 +133,55 @@ async function startService(options: ServeOptions): Promise<ServedService> {
     },
   );
   registered.catch(() => {});
-  return { ...name, address: server.address, registered, close, [Symbol.asyncDispose]: close };
+  return { ...name, address: server.address, registered };
+}
+
+async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, grace: Grace): Promise<Started> {
+  const env = ffiEnvironment();
+  const name = nameOf(options, options.environment ?? env.environment ?? "default");
+  const kernel = openKernel(options.access);
+  const { serviceId, version } = name;
+  const bytes = options.contract
+    ? serializedContract(options.contract)
+    : descriptorSetOf(contractOfSchemas({ serviceId, version, methods: methodSchemas(options.methods) }).files.files);
+  addMethods(kernel, bytes, { name, options });
+  const server = await listen(kernel, options, {
+    serviceFolder: env.serviceFolder,
+    maxStreams: undefined,
+    tls: undefined,
+  });
+  stack.defer(() => server.close(grace));
+  return { ...name, address: server.address, registered: Promise.resolve() };
+}
+
+/** A kernel without a registry. */
+function openKernel(access: ServeOptions["access"]): Kernel {
+  const audit = { accepts: true, record: () => {} };
+  if (access === undefined) {
+    return new Kernel({
+      identity: { authenticate: () => anonymous },
+      policy: { decide: () => ({ allowed: true }) },
+      audit,
+    });
+  }
+  const keys = new Map([[access.audience, access.ticketKey]]);
+  return new Kernel({ identity: ticketsOnly(createTicketIdentity({ keys })), policy: createTicketPolicy(), audit });
+}
+
+/** How long running calls may take to finish; can change until the service closes. */
+interface Grace {
+  graceMs?: number;
+}
+
+function graceOf({ graceMs }: ServeOptions): Grace {
+  return graceMs === undefined ? {} : { graceMs };
+}
+
+function addMethods(kernel: Kernel, bytes: Uint8Array, served: { name: InstanceName; options: ServeOptions }): void {
+  const { methods, interceptors = [], maxConcurrentCalls, timeoutMs } = served.options;
+  const contract = loadContract(bytes, packageOf(served.name));
+  const limits = new CallLimits({ maxConcurrentCalls, timeoutMs });
+  for (const one of registrationsOf(contract, methods, { interceptors, limits })) kernel.register(one);
 }
 
 interface InstanceName {
@@ -125,7 +191,7 @@ interface InstanceName {
   instanceId: string;
 }
 
-function nameOf(options: ServeOptions, { settings }: Connection): InstanceName {
+function nameOf(options: ServeOptions, environment: string): InstanceName {
   const { contract, instanceId = randomBytes(6).toString("hex") } = options;
   const own = contract && !(contract instanceof Uint8Array) ? nameOfContract(contract) : undefined;
   const serviceId = options.serviceId ?? own?.serviceId;
@@ -133,7 +199,7 @@ function nameOf(options: ServeOptions, { settings }: Connection): InstanceName {
   if (serviceId === undefined) {
     throw new HmsError("INVALID_ARGUMENT", 'serve needs to know what it serves: give serviceId ("hms.cdf.debate").');
   }
-  return { serviceId, version, environment: settings.environment, instanceId };
+  return { serviceId, version, environment, instanceId };
 }
 
 interface KernelParts {
@@ -163,18 +229,42 @@ function kernelOf(name: InstanceName, { connection, keys, stack, options }: Kern
   stack.defer(() => watch.stop());
   const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
   stack.use(audit);
-  return new Kernel({ identity: createTicketIdentity({ keys, revocations }), policy: createTicketPolicy(), audit });
+  return new Kernel({
+    identity: ticketsOnly(createTicketIdentity({ keys, revocations })),
+    policy: createTicketPolicy(),
+    audit,
+  });
 }
 
-function listen(kernel: Kernel, options: ServeOptions, { settings }: Connection): Promise<FrameServer> {
+interface ListenSettings extends Pick<Settings, "serviceFolder" | "tls"> {
+  maxStreams: number | undefined;
+}
+
+/** Whoever shows no ticket is told what is missing. */
+function ticketsOnly(tickets: IdentitySource): IdentitySource {
+  return {
+    authenticate(credentials) {
+      if (credentials.ticket !== undefined) return tickets.authenticate(credentials);
+      throw new HmsError(
+        "UNAUTHENTICATED",
+        "Calls need a ticket: look the service up and show the ticket it answers.",
+        {
+          reason: "TICKET_INVALID",
+        },
+      );
+    },
+  };
+}
+
+function listen(kernel: Kernel, options: ServeOptions, settings: ListenSettings): Promise<FrameServer> {
   const folder = settings.serviceFolder ?? tmpdir();
-  const { listen: given, graceMs } = options;
+  const { listen: given } = options;
   const address = given ?? `unix:${join(folder, `hms-${randomBytes(6).toString("hex")}.sock`)}`;
   const tls = tlsIdentity(settings);
   return serveFrames(kernel, {
     address,
-    maxStreams: settings.maxStreams,
-    ...(graceMs === undefined ? {} : { graceMs }),
+    ...(settings.maxStreams === undefined ? {} : { maxStreams: settings.maxStreams }),
+    ...graceOf(options),
     ...(tls ? { tls } : {}),
   });
 }

@@ -5,6 +5,7 @@ import type { MessageTypes } from "@hms/direct-calls";
 import { keyOfContract } from "@hms/directory";
 import { type CallContext, HmsError, type MethodHandler, type ServiceRegistration } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
+import type { CallLimits } from "./call-limits.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
 import { messageValue } from "./message-value.ts";
@@ -86,7 +87,7 @@ export function loadContract(bytes: Uint8Array, packageName: string): LoadedCont
 export function registrationsOf(
   { services, types }: LoadedContract,
   methods: Methods,
-  interceptors: readonly Interceptor[],
+  around: { readonly interceptors: readonly Interceptor[]; readonly limits: CallLimits },
 ): ServiceRegistration[] {
   const handlers = new Map(
     Object.entries(methods).map(([name, method]) => [pascal(name), definitionOf(method).handler]),
@@ -96,7 +97,7 @@ export function registrationsOf(
   return services.map((service) => {
     const entries = service.methods.map((desc) => {
       const handler = handlers.get(desc.name) as Handler;
-      return [desc.localName, adapted({ desc, types, handler, interceptors })];
+      return [desc.localName, adapted({ desc, types, handler, ...around })];
     });
     return { service, implementation: Object.fromEntries(entries), ruleOf } as ServiceRegistration;
   });
@@ -123,6 +124,7 @@ interface Adapting {
   readonly types: MessageTypes;
   readonly handler: Handler;
   readonly interceptors: readonly Interceptor[];
+  readonly limits: CallLimits;
 }
 
 /** A handler of the language's values as one of messages. */
@@ -137,8 +139,11 @@ function adapted(adapting: Adapting): MethodHandler<DescMethod> {
     answered(adapting, takesStream ? readEach(input as AsyncIterable<unknown>) : read(input), context);
   const givesStream = desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming";
   const handler = givesStream
-    ? (input: unknown, context: CallContext) => streamed(adapting, run(input, context))
-    : async (input: unknown, context: CallContext) => written(adapting, await run(input, context));
+    ? (input: unknown, context: CallContext) => streamed(adapting, () => run(input, context), context)
+    : async (input: unknown, context: CallContext) => {
+        using call = adapting.limits.begin(context);
+        return written(adapting, await call.inTime(run(input, context)));
+      };
   return handler as MethodHandler<DescMethod>;
 }
 
@@ -154,13 +159,33 @@ async function answered({ desc, handler, interceptors }: Adapting, request: unkn
   return intercept(interceptors, call, async (last) => handler(last.request as never, context));
 }
 
-async function* streamed(adapting: Adapting, answers: Promise<unknown>): AsyncGenerator<object> {
-  const { desc } = adapting;
-  const each = await answers;
-  if (typeof each !== "object" || each === null || !(Symbol.asyncIterator in each || Symbol.iterator in each)) {
-    throw new FfiError("INTERNAL", `The handler of ${desc.name} must give an AsyncIterable, and gave something else.`);
+async function* streamed(
+  adapting: Adapting,
+  begin: () => Promise<unknown>,
+  context: CallContext,
+): AsyncGenerator<object> {
+  using call = adapting.limits.begin(context);
+  const answers = iteratorOf(await call.inTime(begin()), adapting.desc);
+  try {
+    for (let next = await call.inTime(answers.next()); !next.done; next = await call.inTime(answers.next())) {
+      yield written(adapting, next.value);
+    }
+  } finally {
+    // Not awaited: a handler that waits for something else would hold the end of the call up.
+    answers.return?.()?.catch(() => {});
   }
-  for await (const answer of each as AsyncIterable<unknown>) yield written(adapting, answer);
+}
+
+function iteratorOf(answers: unknown, desc: DescMethod): AsyncIterator<unknown> {
+  if (typeof answers === "object" && answers !== null) {
+    if (Symbol.asyncIterator in answers) return (answers as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    if (Symbol.iterator in answers) return asyncOf(answers as Iterable<unknown>);
+  }
+  throw new FfiError("INTERNAL", `The handler of ${desc.name} must give an AsyncIterable, and gave something else.`);
+}
+
+async function* asyncOf(values: Iterable<unknown>): AsyncGenerator<unknown> {
+  yield* values;
 }
 
 /** An answer that does not fit its contract is the callee's mistake, not the caller's. */

@@ -12,7 +12,9 @@ import { LeaseKeeper } from "./lease-keeper.ts";
 import type { ForeignServers } from "./ports.ts";
 import { Registrations } from "./registrations.ts";
 import { type Patience, registryRegistration } from "./service.ts";
-import { type RegistryDatabase, RegistryStore } from "./store.ts";
+import type { Listed } from "./service-listing.ts";
+import { SharedReads } from "./shared-reads.ts";
+import { type ListingQuery, type RegistryDatabase, RegistryStore } from "./store.ts";
 import { WatchHub } from "./watch-hub.ts";
 
 export { type Announcement, type AnnouncementOptions, announceServices } from "./announcement.ts";
@@ -84,6 +86,9 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
     end.signal,
   );
   const registrations = new Registrations(store, hub, leases);
+  // After a restart every client's watch begins at once, and most of them ask the same.
+  const pages = new SharedReads<Listed[]>();
+  const readPage = (query: ListingQuery) => pages.read(JSON.stringify(query), () => store.list(query));
   const { policies: book = ownBook(), audit = nowhere, registersOf = () => undefined } = options;
   const access = openAccess({ database, book, audit, registersOf, hub, signal: end.signal, failed: onFailure });
   const { foreignServers: servers, foreignLeaseMs = DEFAULT_FOREIGN_LEASE_MS } = options;
@@ -94,7 +99,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   void ready.then(() => foreign?.start());
   const patiently = patience(ready, untilEnd);
   return {
-    registration: registryRegistration({ store, registrations, foreign, hub, access, patiently, untilEnd }),
+    registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
     policies: policyRegistration({ book, keeper: access.keeper, patiently }),
     policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>

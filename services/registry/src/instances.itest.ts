@@ -1,6 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { Principal } from "@hms/kernel";
+import { componentPrincipal, type Principal } from "@hms/kernel";
 import { testTransports } from "@hms/testkit";
+import { sql } from "kysely";
 import { afterEach, describe, expect, test } from "vitest";
 import { instance, openScene } from "./testing/registry-scene.ts";
 
@@ -10,10 +11,11 @@ afterEach(async () => {
   stack = new AsyncDisposableStack();
 });
 
-const anna: Principal = { kind: "service", id: "default/anna" };
-const bert: Principal = { kind: "service", id: "default/bert" };
+// Parts of the platform, which may register every service id.
+const anna = componentPrincipal("anna");
+const bert = componentPrincipal("bert");
 const operator: Principal = { kind: "operator", id: "operator" };
-const denied = { code: "PERMISSION_DENIED", details: { reason: "REGISTERED_BY_OTHER" } };
+const denied = { code: "PERMISSION_DENIED", details: { reason: "SERVICE_ID_OWNED" } };
 
 describe("an instance belongs to who registered it", () => {
   test("nobody else renews, replaces or removes it", async () => {
@@ -26,7 +28,7 @@ describe("an instance belongs to who registered it", () => {
     expect(service?.instances).toMatchObject([{ address: "unix:/run/i-1.sock" }]);
     await as(anna).register(instance("a"));
     await as(anna).unregister(instance("a"));
-    await as(bert).register(instance("a"));
+    await expect(as(bert).register(instance("a"))).rejects.toMatchObject(denied);
   });
 
   test("not even after its lease has run out", async () => {
@@ -51,6 +53,7 @@ describe("an instance belongs to who registered it", () => {
     const { as, own } = await openScene(stack);
     await as(anna).register(instance("a"));
     await own.database.db.updateTable("instance").set({ registered_by: "" }).execute();
+    await sql`delete from service_owner`.execute(own.database.db);
     await as(bert).register(instance("a"));
     await expect(as(anna).register(instance("a"))).rejects.toMatchObject(denied);
   });

@@ -14,7 +14,7 @@ import type { Registrations } from "./registrations.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 import type { RegistryStore } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
-import { watchServices } from "./watch-services.ts";
+import { type WatchParts, watchServices } from "./watch-services.ts";
 
 const DEFAULT_VERSION = "v1";
 
@@ -28,6 +28,7 @@ export interface RegistryParts {
   /** Absent: stock gRPC servers cannot be registered. */
   foreign: ForeignKeeper | undefined;
   hub: WatchHub;
+  readPage: WatchParts["readPage"];
   access: Access;
   patiently: Patience;
   /** The signal of a call that also ends when the service stops. */
@@ -39,6 +40,20 @@ function readKey(request: { environment: string; serviceId: string; version: str
   const violations = keyViolations(key);
   if (violations.length > 0) throw invalid("The service's name", violations);
   return key;
+}
+
+async function registerForeign(
+  { foreign, access, store, patiently, untilEnd }: RegistryParts,
+  request: registry.RegisterForeignRequest,
+  context: CallContext,
+) {
+  if (foreign === undefined) throw noForeignServers();
+  const server = readForeign(request, context.principal);
+  const offered = await foreign.read(server, untilEnd(context));
+  for (const one of offered) await patiently(context, () => access.ownership.claim(context.principal, one));
+  const changed = await patiently(context, () => foreign.put(server, offered, { onlyIfKnown: false }));
+  const services = await patiently(context, () => store.findAll(changed ?? []));
+  return { services: services.map(({ entry }) => entry) };
 }
 
 /** The methods that answer for contracts. */
@@ -55,7 +70,7 @@ function contractMethods(store: RegistryStore, patiently: Patience) {
 
 /** The methods of hms.ffi.v1's registry over their parts. */
 export function registryRegistration(parts: RegistryParts): ServiceRegistration {
-  const { store, registrations, foreign, hub, access, patiently, untilEnd } = parts;
+  const { store, registrations, hub, access, patiently, untilEnd } = parts;
   return implement(registry.RegistryService, {
     async register(request, context) {
       const registration = readRegistration(request, context.principal);
@@ -103,14 +118,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
 
     ...contractMethods(store, patiently),
 
-    async registerForeign(request, context) {
-      if (foreign === undefined) throw noForeignServers();
-      const server = readForeign(request, context.principal);
-      const registrations = await foreign.read(server, untilEnd(context));
-      const changed = await patiently(context, () => foreign.put(server, registrations, { onlyIfKnown: false }));
-      const services = await patiently(context, () => store.findAll(changed ?? []));
-      return { services: services.map(({ entry }) => entry) };
-    },
+    registerForeign: (request, context) => registerForeign(parts, request, context),
 
     async reportCalls(request, context) {
       const key = readKey(request);
@@ -122,7 +130,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     watch(request, context) {
       const selection = readSelection(request);
       return watchServices(selection, {
-        store,
+        readPage: parts.readPage,
         hub,
         revocations: () => access.revocations.current,
         signal: untilEnd(context),

@@ -7,7 +7,7 @@ import type { Selection } from "./listing-request.ts";
 import type { Patiently } from "./lookup.ts";
 import { keyText, type ServiceKey } from "./service-key.ts";
 import type { Listed } from "./service-listing.ts";
-import type { RegistryStore } from "./store.ts";
+import type { ListingQuery } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
 const PAGE = 500;
@@ -17,7 +17,8 @@ type WatchEvent = MessageInitShape<typeof registry.WatchResponseSchema>;
 
 /** What a watch stands on. */
 export interface WatchParts {
-  store: RegistryStore;
+  /** Reads a page of services as they are after the question. */
+  readPage: (query: ListingQuery) => Promise<Listed[]>;
   hub: WatchHub;
   /** The revocations in force. */
   revocations: () => readonly TicketRevocation[];
@@ -25,11 +26,11 @@ export interface WatchParts {
   patiently: Patiently;
 }
 
-async function* allServices(selection: Selection, { store, patiently }: WatchParts): AsyncGenerator<Listed> {
+async function* allServices(selection: Selection, { readPage, patiently }: WatchParts): AsyncGenerator<Listed> {
   let after: ServiceKey | undefined;
   for (;;) {
     const query = { ...selection, metadata: {}, after, limit: PAGE };
-    const page = await patiently(() => store.list(query));
+    const page = await patiently(() => readPage(query));
     yield* page;
     if (page.length < PAGE) return;
     after = page.at(-1)?.key;

@@ -171,17 +171,6 @@ export class AccessStore {
       where environment = ${environment} and service_id = ${serviceId} and version = ${version}`);
     return row?.file_descriptor_set;
   }
-
-  /** The ticket key of one instance; undefined if it is not there. */
-  async ticketKey(
-    { environment, serviceId, version }: ServiceKey,
-    instanceId: string,
-  ): Promise<Uint8Array | undefined> {
-    const [row] = await this.#rows(sql<{ ticket_key: Uint8Array }>`
-      select ticket_key from instance where environment = ${environment} and service_id = ${serviceId}
-        and version = ${version} and instance_id = ${instanceId}`);
-    return row?.ticket_key;
-  }
 }
 
 async function insertRevocations(

@@ -1,6 +1,6 @@
-import { createFileRegistry, type DescMethod, fromBinary, getOption, hasOption } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
+import { readDescriptorSet, serviceNameOf } from "@hms/descriptors";
 import type { ServiceKey } from "../service-key.ts";
 
 /** A method of a stored contract, as tickets and policies name it. */
@@ -20,10 +20,14 @@ function auditLevelOf(method: DescMethod): ffiOptions.AuditLevel {
 
 /** The methods of the services that a contract has in the package of a service version. */
 export function contractMethods(fileDescriptorSet: Uint8Array, { serviceId, version }: ServiceKey): ContractMethod[] {
-  const files = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));
-  const wanted = `${serviceId}.${version}`;
+  const files = readDescriptorSet(fileDescriptorSet);
+  // Packages of stock gRPC servers may name no version.
+  const isWanted = (packageName: string) => {
+    const name = serviceNameOf(packageName, version);
+    return name.serviceId === serviceId && name.version === version;
+  };
   return [...files.files]
-    .filter(({ proto }) => proto.package === wanted)
+    .filter(({ proto }) => isWanted(proto.package))
     .flatMap((file) => file.services)
     .flatMap((service) =>
       service.methods.map((method) => ({

@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { type Language, languages } from "./languages.ts";
+import { PeerProcess } from "./peer-process.ts";
+import { RawServer } from "./raw-connection.ts";
+import { RegistryStandIn } from "./registry-stand-in.ts";
+import { type Scenario, type Suite, suites } from "./scenario.ts";
+import { ScenarioRun, type Stage } from "./scenario-run.ts";
+
+const known = languages();
+const folder = mkdtempSync(join(tmpdir(), "hms-conf-"));
+const env = {
+  HMS_FFI_SOCKET: join(folder, "registry.sock"),
+  HMS_FFI_TOKEN: "conformance",
+  HMS_FFI_SERVICE_DIR: join(folder, "s"),
+};
+const registry = new RegistryStandIn(env.HMS_FFI_SOCKET);
+let runs = 0;
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Whether both sides have what a scenario needs. */
+function fits({ needs = [] }: Scenario, peers: Language[], codec: string): boolean {
+  const lacks = peers.flatMap((peer) => peer.lacks);
+  return needs.every((need) => !lacks.includes(need) && !(need === "any-method" && codec === "protobuf"));
+}
+
+interface Play {
+  suite: Suite;
+  scenario: Scenario;
+  codec: string;
+  client: PeerProcess;
+  server: PeerProcess;
+}
+
+async function play({ suite, scenario, codec, client, server }: Play): Promise<void> {
+  const suffix = `#${runs++}`;
+  const kind = scenario.kind ?? suite.kind;
+  const stage: Stage = { client, server, names: { client: `c${suffix}`, server: `s${suffix}` }, address: "", suffix };
+  if (suite.kind === "registry") {
+    stage.registry = registry;
+    registry.configure(scenario.policy?.deny ?? [], scenario.ticketSeconds ?? 60);
+  }
+  const served = kind !== "raw-server";
+  if (served) {
+    const options = { ...suite.server, ...scenario.server };
+    const answer = (await server.tell({ do: "serve", server: stage.names.server, ...options })) as { address: string };
+    stage.address = answer.address;
+  } else {
+    const path = join(folder, `raw${runs}.sock`);
+    stage.listener = await RawServer.at(path);
+    stage.address = `unix:${path}`;
+  }
+  const where = suite.kind === "registry" ? {} : { address: stage.address };
+  const options = { ...where, codec, ...suite.client, ...scenario.client };
+  if (kind !== "raw-client") await client.tell({ do: "connect", client: stage.names.client, ...options });
+  try {
+    await new ScenarioRun(stage, scenario).play(scenario.steps);
+  } finally {
+    if (kind !== "raw-client") await client.tell({ do: "disconnect", client: stage.names.client }).catch(() => {});
+    if (served) await server.tell({ do: "drain", server: stage.names.server, graceMs: 0 }).catch(() => {});
+    await stage.listener?.close();
+  }
+}
+
+/** The peers of one block of tests. */
+function peers(client: Language, server: Language) {
+  const started = {} as { client: PeerProcess; server: PeerProcess };
+  beforeAll(() => {
+    started.client = new PeerProcess(client, env);
+    started.server = new PeerProcess(server, env);
+  });
+  afterAll(async () => {
+    await started.client?.stop();
+    await started.server?.stop();
+  });
+  return started;
+}
+
+function testSuite(suite: Suite, sides: [client: Language, server: Language], codec: string): void {
+  const started = peers(...sides);
+  const scenarios = suite.scenarios.filter((scenario) => fits(scenario, sides, codec));
+  test.each(scenarios)("$name", (scenario) => play({ suite, scenario, codec, ...started }));
+}
+
+const codecsOf = ({ codecs }: Suite, a: Language, b: Language) =>
+  (codecs ?? ["json", "protobuf"]).filter((codec) => a.codecs.includes(codec) && b.codecs.includes(codec));
+
+for (const suite of suites()) {
+  describe(suite.suite, () => {
+    if (suite.kind === "registry") {
+      beforeAll(() => registry.start());
+      afterAll(() => registry.stop());
+    }
+    for (const one of known) {
+      if (suite.kind === "raw-client" || suite.kind === "raw-server") {
+        describe(one.name, () => testSuite(suite, [one, one], "json"));
+        continue;
+      }
+      for (const other of known) {
+        for (const codec of codecsOf(suite, one, other)) {
+          describe(`${one.name} calls ${other.name} in ${codec}`, () => testSuite(suite, [one, other], codec));
+        }
+      }
+    }
+  });
+}

@@ -1,0 +1,194 @@
+"""A connection of one asyncio event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Callable, List, Optional, Tuple
+
+from .addresses import not_connected, parse_address
+from .blocking_connection import deadline_exceeded
+from .client_session import CallState, ClientSession, Order, connection_lost
+from .errors import CancelledCallError, PermissionDeniedError, ServiceError
+from .frames import NotFramesError
+from .protobuf_wire import MalformedError
+
+_CONNECT_SECONDS = 5.0
+
+
+class AsyncConnection(asyncio.Protocol):
+    """One connection and the calls on it; belongs to the event loop that made it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]
+        self._waiting: List[Tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._writable = True
+        self._paused = False
+        self.session: ClientSession = None  # type: ignore[assignment]
+
+    @classmethod
+    async def open(cls, address: str) -> AsyncConnection:
+        """Connects. Raises UnavailableError NOT_CONNECTED, PermissionDeniedError, ValidationError."""
+        parsed = parse_address(address)
+        loop = asyncio.get_running_loop()
+        try:
+            if parsed.path is not None:
+                connecting = loop.create_unix_connection(cls, parsed.path)
+            else:
+                connecting = loop.create_connection(cls, parsed.host, parsed.port)
+            _, connection = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+        except PermissionError as cause:
+            raise PermissionDeniedError(f"This user may not open {address}.") from cause
+        except asyncio.TimeoutError as cause:
+            raise not_connected(address, TimeoutError("timed out")) from cause
+        except OSError as cause:
+            raise not_connected(address, cause) from cause
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.session = ClientSession(transport.write)
+
+    @property
+    def usable(self) -> bool:
+        """Whether new calls may start here."""
+        return self.session.usable and not self._loop.is_closed()
+
+    @property
+    def running(self) -> int:
+        """How many calls run here."""
+        return self.session.running
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.session.receive(data)
+        except (NotFramesError, MalformedError):
+            self.session.lost(connection_lost("What answers at the socket does not speak frames"))
+            self._transport.close()
+        self._regulate()
+        self._wake()
+
+    def _regulate(self) -> None:
+        """Reads nothing while a stream holds too much of what its reader has not taken."""
+        full = self.session.overfull
+        if full != self._paused and not self._transport.is_closing():
+            self._paused = full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _wake(self) -> None:
+        if not self._waiting:
+            return
+        still = []
+        for ready, future in self._waiting:
+            if future.done():
+                continue
+            if ready():
+                future.set_result(None)
+            else:
+                still.append((ready, future))
+        self._waiting = still
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._wake()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self.session.lost(
+            connection_lost("The connection to the server broke; whether the call took effect is unknown")
+        )
+        self._writable = True
+        self._wake()
+
+    def start(self, order: Order) -> CallState:
+        """Sends a request. Raises the session's errors."""
+        if self.session.failure is not None:
+            raise self.session.failure
+        return self.session.start(order, _nothing)
+
+    async def unary(self, order: Order, deadline: Optional[float]) -> bytes:
+        """Makes a call with one answer; cancelling the task cancels the call. Raises ServiceError."""
+        call = self.start(order)
+        try:
+            await self.wait(lambda: call.ended, deadline)
+        except ServiceError as error:
+            self.cancel(call, error)
+            raise
+        except asyncio.CancelledError:
+            self.cancel(call)
+            raise
+        return self.take(call) or b""
+
+    def take(self, call: CallState) -> Optional[bytes]:
+        """The next message that is there; None at the end. Raises the error that ended the call."""
+        message = self.session.take(call)
+        if self._paused:
+            self._regulate()
+        return message
+
+    async def send(self, call: CallState, payload: bytes, deadline: Optional[float]) -> bool:
+        """Sends a message once the peer takes it; False if the call has ended."""
+        if not self.session.peer_known:
+            # The server's HELLO sets the window: let it be read.
+            await asyncio.sleep(0)
+        await self.wait(lambda: call.ended or (call.writable and self._writable), deadline)
+        if call.ended:
+            return False
+        self.session.send_message(call, payload)
+        return True
+
+    def send_end(self, call: CallState) -> None:
+        """Says that no more messages follow."""
+        self.session.send_end(call)
+
+    def cancel(self, call: CallState, error: Optional[ServiceError] = None) -> None:
+        """Ends a call from this side; whoever waits for it gets the error."""
+        if self._loop.is_closed():
+            return
+        self.session.cancel(call, error or CancelledCallError("The call was cancelled."))
+        self._regulate()
+        self._wake()
+
+    async def wait(self, ready: Callable[[], bool], deadline: Optional[float]) -> None:
+        """Returns once something holds that arriving frames change. Raises DeadlineExceededError."""
+        if ready():
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((ready, future))
+        timer = None
+        if deadline is not None:
+            timer = self._loop.call_at(deadline - _monotonic_offset(self._loop), _expire, future)
+        try:
+            await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def close(self) -> None:
+        """Ends the connection and every call on it."""
+        self.session.lost(CancelledCallError("The client was closed."))
+        if not self._loop.is_closed():
+            self._transport.close()
+            self._wake()
+
+
+def _monotonic_offset(loop: asyncio.AbstractEventLoop) -> float:
+    """Between `time.monotonic` and the loop's clock, which are the same for asyncio's own loops."""
+    import time
+
+    return time.monotonic() - loop.time()
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(deadline_exceeded())
+
+
+def _nothing() -> None:
+    return

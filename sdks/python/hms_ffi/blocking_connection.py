@@ -1,0 +1,333 @@
+"""A connection shared by threads: whoever waits for an answer reads for all."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, List, Optional, Tuple
+
+from .addresses import not_connected, parse_address
+from .client_session import CallState, ClientSession, Order, connection_lost
+from .envelope import STREAM_WINDOW_BYTES
+from .errors import CancelledCallError, DeadlineExceededError, PermissionDeniedError, ServiceError
+from .frames import NotFramesError
+from .protobuf_wire import MalformedError
+
+_READ_BYTES = 256 * 1024
+_CONNECT_SECONDS = 5.0
+_MEET_SECONDS = 0.1
+
+
+def open_socket(address: str, timeout: float = _CONNECT_SECONDS) -> socket.socket:
+    """Connects. Raises UnavailableError NOT_CONNECTED, PermissionDeniedError, ValidationError."""
+    parsed = parse_address(address)
+    family = socket.AF_UNIX if parsed.path is not None else socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    try:
+        sock.connect(parsed.path if parsed.path is not None else (parsed.host, parsed.port))
+        if parsed.path is None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except PermissionError as cause:
+        sock.close()
+        raise PermissionDeniedError(f"This user may not open {address}.") from cause
+    except OSError as cause:
+        sock.close()
+        raise not_connected(address, cause) from cause
+    sock.setblocking(False)
+    return sock
+
+
+class BlockingConnection:
+    """One connection and the calls on it; safe for threads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._state = threading.Lock()
+        self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        #: What is to be sent; the first may be the rest of one that was sent in part.
+        self._outbox: Deque[Any] = deque()
+        #: Who waits while another thread reads: for what, and the lock that lets them look again.
+        self._followers: List[Tuple[Callable[[], bool], Any]] = []
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
+        self._closed = False
+        self.session = ClientSession(self._outbox.append)
+
+    @property
+    def usable(self) -> bool:
+        """Whether new calls may start here; notices a server that has gone while nobody waited."""
+        if self.session.usable and not self.session.running:
+            self._read_what_is_there()
+        return self.session.usable
+
+    @property
+    def running(self) -> int:
+        """How many calls run here."""
+        return self.session.running
+
+    def _read_what_is_there(self) -> None:
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            self._poll.modify(self._socket, select.POLLIN)
+            while self.session.usable and self._poll.poll(0):
+                self._read()
+        finally:
+            self._hand_over()
+
+    def start(self, order: Order) -> CallState:
+        """Sends a request. Raises the session's errors."""
+        with self._state:
+            if self.session.failure is not None:
+                raise self.session.failure
+            call = self.session.start(order, self._wake_followers)
+        self._flush()
+        return call
+
+    def unary(self, order: Order, deadline: Optional[float]) -> bytes:
+        """Makes a call with one answer. Raises ServiceError."""
+        call = self.start(order)
+        try:
+            self.wait(lambda: call.ended, deadline)
+        except BaseException as error:
+            self.cancel(call, _why(error))
+            raise
+        return self.take(call) or b""
+
+    def take(self, call: CallState) -> Optional[bytes]:
+        """The next message that is there; None at the end. Raises the error that ended the call."""
+        with self._state:
+            message = self.session.take(call)
+        if self._outbox:
+            self._flush()
+        return message
+
+    def send(self, call: CallState, payload: bytes, deadline: Optional[float]) -> bool:
+        """Sends a message once the peer takes it; False if the call has ended."""
+        while True:
+            if not self.session.peer_known:
+                self._meet(call)
+            self.wait(lambda: call.ended or (call.writable and not self._outbox), deadline)
+            with self._state:
+                if call.ended:
+                    return False
+                if call.writable:
+                    self.session.send_message(call, payload)
+                    break
+        self._flush()
+        return True
+
+    def _meet(self, call: CallState) -> None:
+        """Reads the server's HELLO, which sets the window; waits for it a moment once a window's worth is on the way: a
+        stock server says nothing until the end."""
+        self._read_what_is_there()
+        if call.sent > STREAM_WINDOW_BYTES:
+            with contextlib.suppress(DeadlineExceededError):
+                self.wait(lambda: self.session.peer_known or call.ended, time.monotonic() + _MEET_SECONDS)
+
+    def send_end(self, call: CallState) -> None:
+        """Says that no more messages follow."""
+        with self._state:
+            self.session.send_end(call)
+        self._flush()
+
+    def cancel(self, call: CallState, error: Optional[ServiceError] = None) -> None:
+        """Ends a call from this side; whoever waits for it gets the error."""
+        with self._state:
+            self.session.cancel(call, error or CancelledCallError("The call was cancelled."))
+        self._wake_leader()
+        self._flush()
+
+    def wait(self, ready: Callable[[], bool], deadline: Optional[float]) -> None:
+        """Returns once something holds that arriving frames change. Raises DeadlineExceededError."""
+        while True:
+            with self._state:
+                if ready():
+                    return
+                leads = self._reading.acquire(blocking=False)
+                if not leads:
+                    turn = _thread.allocate_lock()
+                    turn.acquire()
+                    self._followers.append((ready, turn))
+            if leads:
+                try:
+                    self._lead(ready, deadline)
+                finally:
+                    self._hand_over()
+            elif not turn.acquire(timeout=_left(deadline, -1.0)):
+                with self._state:
+                    self._followers = [each for each in self._followers if each[1] is not turn]
+                    if ready():
+                        return
+                    # It may have become this thread's turn to read.
+                    self._promote()
+                raise deadline_exceeded()
+
+    def _lead(self, ready: Callable[[], bool], deadline: Optional[float]) -> None:
+        while not ready():
+            seconds = _left(deadline, None)
+            if self.session.overfull:
+                self._wait_for_readers(seconds)
+            elif not self._serve(None if seconds is None else seconds * 1000 + 1) and not ready():
+                raise deadline_exceeded()
+
+    def _serve(self, milliseconds: Optional[float]) -> bool:
+        """Waits until the socket can be read or has room for what waits, and does so; False if the time was over."""
+        self._poll.modify(self._socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        events = self._poll.poll(milliseconds)
+        if self._outbox:
+            self._flush()
+            with self._state:
+                # Somebody may wait for room only.
+                self._wake_followers()
+        if any(event & ~select.POLLOUT for _, event in events):
+            self._read()
+        return bool(events)
+
+    def _wait_for_readers(self, seconds: Optional[float]) -> None:
+        """Leaves the connection unread while a stream holds too much of what its reader has not taken."""
+        if seconds == 0:
+            raise deadline_exceeded()
+        select.select([self._wake_read], [], [], min(0.05, seconds if seconds is not None else 0.05))
+        self._drain_wake()
+
+    def _read(self) -> None:
+        """Reads once and hands what came to its calls; the caller leads."""
+        try:
+            chunk = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._drain_wake()
+            return
+        except OSError as cause:
+            self._lose(
+                f"The connection to the server broke ({cause.strerror}); whether the call took effect is unknown"
+            )
+            return
+        if not chunk:
+            self._lose("The connection to the server broke; whether the call took effect is unknown")
+            return
+        try:
+            with self._state:
+                self.session.receive(chunk)
+        except (NotFramesError, MalformedError):
+            self._lose("What answers at the socket does not speak frames")
+        if self._outbox:
+            self._flush()
+
+    def _drain_wake(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except (BlockingIOError, OSError):
+            return
+
+    def _lose(self, why: str) -> None:
+        with self._state:
+            self.session.lost(connection_lost(why))
+        self._shut()
+
+    def _wake_followers(self) -> None:
+        """Runs with the state locked: whoever waits for what holds now goes on."""
+        waiting = []
+        for ready, turn in self._followers:
+            if ready():
+                turn.release()
+            else:
+                waiting.append((ready, turn))
+        self._followers = waiting
+
+    def _hand_over(self) -> None:
+        with self._state:
+            self._reading.release()
+            self._promote()
+
+    def _promote(self) -> None:
+        """Runs with the state locked: if nobody reads, somebody who waits shall."""
+        if self._followers and not self._reading.locked():
+            self._followers.pop(0)[1].release()
+
+    def _wake_leader(self) -> None:
+        if self._reading.locked() and not self._closed:
+            try:
+                os.write(self._wake_write, b"\0")
+            except OSError:
+                return
+
+    def _flush(self) -> None:
+        """Sends what waits, unless another thread is at it: that one sends ours too."""
+        full = False
+        while self._outbox and not full and self._sending.acquire(blocking=False):
+            try:
+                while self._outbox and not full:
+                    full = not self._send_first()
+            except OSError:
+                # The reading side finds out why.
+                self._outbox.clear()
+                self._wake_leader()
+            finally:
+                self._sending.release()
+        if full:
+            # Whoever reads also waits for room.
+            self._wake_leader()
+
+    def _send_first(self) -> bool:
+        """Sends the first of what waits; False if the socket took only a part of it."""
+        data = self._outbox[0]
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return False
+        if sent == len(data):
+            self._outbox.popleft()
+            return True
+        self._outbox[0] = memoryview(data)[sent:]
+        return True
+
+    def close(self) -> None:
+        """Ends the connection and every call on it."""
+        with self._state:
+            self.session.lost(CancelledCallError("The client was closed."))
+        self._wake_leader()
+        self._shut()
+
+    def _shut(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def __del__(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Gives the descriptors back without a word: the process has forked, or nobody needs them."""
+        if self._closed:
+            return
+        self._closed = True
+        self._socket.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+def _left(deadline: Optional[float], forever: Any) -> Any:
+    return forever if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def deadline_exceeded() -> DeadlineExceededError:
+    """The error of a call that takes too long."""
+    return DeadlineExceededError("The call's deadline has passed.")
+
+
+def _why(error: BaseException) -> ServiceError:
+    return error if isinstance(error, ServiceError) else CancelledCallError("The caller was interrupted.")

@@ -1,0 +1,216 @@
+"""Where services are: lookups kept while they hold, renewed ahead of time, used on while the registry is away."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from .addresses import best_address
+from .contract import Contract
+from .errors import ResourceNotFoundError, ServiceError, UnavailableError
+from .registry import Registry, Watch
+from .settings import Settings
+from .wellknown import base64_bytes, moment
+
+
+class Instance(NamedTuple):
+    """One place where a service answers, and the ticket for it."""
+
+    address: str
+    ticket: Optional[str] = None
+
+
+@dataclass
+class _Entry:
+    instances: List[Instance]
+    #: On the clock of `time.monotonic`.
+    ask_again_at: float
+    over_at: float
+    has_contract: bool
+    renewing: bool = False
+    bad_until: Dict[str, float] = field(default_factory=dict)
+
+
+_Key = Tuple[str, str]
+_BAD_SECONDS = 1.0
+_WATCH_AGAIN_SECONDS = 1.0
+
+
+class Directory:
+    """What the registry said of services; safe for threads and forks."""
+
+    def __init__(self, settings: Settings, environment: str) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._registry = Registry(settings)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: Dict[_Key, _Entry] = {}
+        self._contracts: Dict[_Key, Optional[Contract]] = {}
+        self._watches: Dict[_Key, Optional[Watch]] = {}
+        self._closed = False
+        self._pid = os.getpid()
+
+    def cached(self, service_id: str, version: str) -> Optional[List[Instance]]:
+        """The instances if asking is not needed; renews them in the background when it is time."""
+        if self._pid != os.getpid():
+            self._reset()
+        entry = self._entries.get((service_id, version))
+        now = time.monotonic()
+        if entry is None or now >= entry.over_at:
+            return None
+        if now >= entry.ask_again_at and not entry.renewing:
+            entry.renewing = True
+            threading.Thread(target=self._renew, args=(service_id, version), daemon=True, name="hms-lookup").start()
+        return _good(entry, now)
+
+    def find(self, service_id: str, version: str, timeout: float) -> List[Instance]:
+        """The instances. Raises ResourceNotFoundError, UnavailableError; stays with what it knew while the registry is
+        away."""
+        known = self.cached(service_id, version)
+        if known is not None:
+            return known
+        key = (service_id, version)
+        try:
+            entry = self._ask(service_id, version, timeout)
+        except UnavailableError:
+            old = self._entries.get(key)
+            if old is None:
+                raise
+            # The instances decide about old tickets themselves; the registry is asked again soon, not on each call.
+            old.over_at = time.monotonic() + _BAD_SECONDS
+            return _good(old, time.monotonic())
+        self._watch(key)
+        return _good(entry, time.monotonic())
+
+    def _ask(self, service_id: str, version: str, timeout: float) -> _Entry:
+        request = {"serviceId": service_id, "version": version, "environment": self._environment}
+        try:
+            answer = self._registry.call("Lookup", request, timeout)
+        except ResourceNotFoundError:
+            self._entries.pop((service_id, version), None)
+            raise
+        entry = self._entry(answer)
+        self._entries[(service_id, version)] = entry
+        return entry
+
+    def _entry(self, answer: Dict[str, Any]) -> _Entry:
+        tickets: Dict[str, str] = {}
+        lifetimes: List[float] = []
+        for each in answer.get("tickets", []):
+            tickets[each.get("instanceId", "")] = each.get("ticket", "")
+            if each.get("expiresAt"):
+                lifetimes.append(moment(each["expiresAt"]).timestamp() - time.time())
+        service = answer.get("service", {})
+        instances = []
+        for each in service.get("instances", []):
+            if each.get("state") == "INSTANCE_STATE_UNAVAILABLE":
+                continue
+            address = best_address([each.get("address", ""), *each.get("alternativeAddresses", [])])
+            if address is not None:
+                instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
+        now = time.monotonic()
+        lives = max(0.0, min([self._settings.cache_ttl, *lifetimes]))
+        half = min(self._settings.refresh_interval, lives / 2)
+        return _Entry(instances, now + half, now + lives, bool(service.get("hasContract")))
+
+    def _renew(self, service_id: str, version: str) -> None:
+        entry = self._entries.get((service_id, version))
+        try:
+            self._ask(service_id, version, 10.0)
+        except ServiceError:
+            if entry is not None:
+                entry.ask_again_at = time.monotonic() + _BAD_SECONDS
+                entry.renewing = False
+
+    def avoid(self, service_id: str, version: str, address: str) -> None:
+        """An instance could not be reached: others are preferred for a second, and the registry is asked again."""
+        entry = self._entries.get((service_id, version))
+        if entry is not None:
+            entry.bad_until[address] = time.monotonic() + _BAD_SECONDS
+            entry.ask_again_at = 0.0
+
+    def forget(self, service_id: str, version: str) -> None:
+        """The tickets are worth nothing any more: the next call asks."""
+        entry = self._entries.get((service_id, version))
+        if entry is not None:
+            entry.over_at = 0.0
+
+    def contract(self, service_id: str, version: str) -> Optional[Contract]:
+        """The contract that the registry stores, asked for once; None if there is none."""
+        if self._pid != os.getpid():
+            self._reset()
+        key = (service_id, version)
+        if key in self._contracts:
+            return self._contracts[key]
+        entry = self._entries.get(key)
+        if entry is not None and not entry.has_contract:
+            return None
+        request = {"serviceId": service_id, "version": version, "environment": self._environment}
+        found: Optional[Contract]
+        try:
+            answer = self._registry.call("GetContract", request)
+            found = Contract(base64_bytes(answer.get("fileDescriptorSet", "")))
+        except ServiceError as error:
+            if error.code not in ("NOT_FOUND", "UNIMPLEMENTED", "PERMISSION_DENIED"):
+                raise
+            found = None
+        self._contracts[key] = found
+        return found
+
+    def _watch(self, key: _Key) -> None:
+        with self._lock:
+            if key in self._watches or self._closed:
+                return
+            self._watches[key] = None
+        threading.Thread(target=self._follow, args=(key,), daemon=True, name="hms-watch").start()
+
+    def _follow(self, key: _Key) -> None:
+        while not self._closed:
+            try:
+                watch = self._registry.watch({"pattern": key[0], "environment": self._environment})
+                self._watches[key] = watch
+                for event in watch:
+                    self._heed(key, event)
+            except ServiceError:
+                pass
+            if not self._closed:
+                time.sleep(_WATCH_AGAIN_SECONDS)
+
+    def _heed(self, key: _Key, event: Dict[str, Any]) -> None:
+        kind = event.get("kind", "")
+        about = event.get("service", {})
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        if kind == "WATCH_EVENT_KIND_REVOKED":
+            named = event.get("revocation", {}).get("serviceId", "")
+            if named in ("", key[0]):
+                entry.over_at = 0.0
+        elif kind == "WATCH_EVENT_KIND_REMOVED" and about.get("version") == key[1]:
+            entry.over_at = 0.0
+            entry.instances = []
+        elif kind == "WATCH_EVENT_KIND_CURRENT" and about.get("version") == key[1]:
+            self._contracts.pop(key, None)
+            if {each.address for each in self._entry({"service": about}).instances} != {
+                each.address for each in entry.instances
+            }:
+                entry.over_at = 0.0
+
+    def close(self) -> None:
+        """Ends the watches and the connection."""
+        self._closed = True
+        if self._pid == os.getpid():
+            self._registry.close()
+
+
+def _good(entry: _Entry, now: float) -> List[Instance]:
+    if not entry.bad_until:
+        return entry.instances
+    good = [each for each in entry.instances if entry.bad_until.get(each.address, 0.0) <= now]
+    return good or entry.instances

@@ -1,0 +1,108 @@
+"""Where a client's calls go, and with which credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Callable, List, Optional
+
+from .contract import Contract
+from .directory import Directory, Instance
+from .errors import ServiceError, UnavailableError
+from .retries import Attempts
+from .settings import Settings
+
+_LOOKUP_SECONDS = 10.0
+
+#: How many calls run to an address.
+Running = Callable[[str], int]
+
+
+class Route:
+    """The instances of one service version: one given address, or what the registry says."""
+
+    def __init__(
+        self,
+        service_id: str,
+        version: str,
+        *,
+        address: Optional[str],
+        environment: str,
+        credentials: Optional[str],
+        settings: Settings,
+    ) -> None:
+        self._service_id = service_id
+        self._version = version
+        self._settings = settings
+        self._credentials = credentials
+        self._fixed = Instance(address, credentials) if address is not None else None
+        self._directory = Directory(settings, environment) if address is None else None
+
+    def target(self, deadline: Optional[float], running: Running) -> Instance:
+        """The instance for one call. Raises ResourceNotFoundError, UnavailableError."""
+        if self._fixed is not None:
+            return self._fixed
+        return self._credited(self._pick(self._find(deadline), running))
+
+    async def target_async(self, deadline: Optional[float], running: Running) -> Instance:
+        """As `target`, with asyncio. Raises ResourceNotFoundError, UnavailableError."""
+        if self._fixed is not None or self._directory is None:
+            return self.target(deadline, running)
+        found = self._directory.cached(self._service_id, self._version)
+        if found is None:
+            found = await asyncio.get_running_loop().run_in_executor(None, self._find, deadline)
+        return self._credited(self._pick(found, running))
+
+    def _find(self, deadline: Optional[float]) -> List[Instance]:
+        assert self._directory is not None
+        return self._directory.find(self._service_id, self._version, time_left(deadline, _LOOKUP_SECONDS))
+
+    def contract(self, deadline: Optional[float]) -> Optional[Contract]:
+        """What the registry has as the service's contract; None if it has none. Raises ServiceError."""
+        if self._directory is None:
+            return None
+        self._find(deadline)
+        return self._directory.contract(self._service_id, self._version)
+
+    def failed(self, error: ServiceError, target: Optional[Instance] = None) -> None:
+        """A call has failed: a ticket that has ended is renewed, an instance that does not answer avoided."""
+        if self._directory is None:
+            return
+        if Attempts.ticket_is_over(error):
+            self._directory.forget(self._service_id, self._version)
+        elif target is not None and isinstance(error, UnavailableError):
+            self._directory.avoid(self._service_id, self._version, target.address)
+
+    def _pick(self, instances: List[Instance], running: Running) -> Instance:
+        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
+        if not instances:
+            raise UnavailableError(
+                f"No instance of {self._service_id} {self._version} can be called from here now.",
+                reason="NOT_CONNECTED",
+            )
+        if len(instances) == 1:
+            return instances[0]
+        one, two = random.sample(instances, 2)
+        return one if running(one.address) <= running(two.address) else two
+
+    def _credited(self, target: Instance) -> Instance:
+        if self._credentials is not None:
+            return target._replace(ticket=self._credentials)
+        if target.ticket:
+            return target._replace(ticket=f"Ticket {target.ticket}")
+        # The platform's own services share the registry's socket and know its token; nobody else may see it.
+        token, socket = self._settings.token, self._settings.socket
+        if token and socket and target.address in (socket, f"unix:{socket}"):
+            return target._replace(ticket=f"Bearer {token}")
+        return target._replace(ticket=None)
+
+    def close(self) -> None:
+        """Asks the registry nothing more."""
+        if self._directory is not None:
+            self._directory.close()
+
+
+def time_left(deadline: Optional[float], most: float = 1e9) -> float:
+    """Seconds until a deadline, at most so many."""
+    return most if deadline is None else max(0.0, min(most, deadline - time.monotonic()))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import tempfile
+import unittest
+
+from hms_ffi.settings import Settings, load_settings
+from hms_ffi.small_yaml import ConfigurationError, read_yaml
+
+SEED = """\
+# HMS-FFI configuration
+ffi:
+  registry:
+    url: unix:/run/hms/kernel.sock
+    cache_ttl: 300s
+    refresh_interval: 1m
+
+  transport:
+    default: grpc
+    in_process:
+      enabled: true
+    local_socket:
+      enabled: true
+      path: "/var/run/hms-ffi/sockets"  # quoted
+    grpc:
+      enabled: true
+      max_concurrent_streams: 50
+
+  security:
+    token_validation_endpoint: http://auth:8080/validate
+    required_claims:
+      - sub
+      - role
+    permission_policy: strict
+"""
+
+
+def settings_of(text: str, **env: str) -> Settings:
+    with tempfile.NamedTemporaryFile("w", suffix=".yml", delete=False) as file:
+        file.write(text)
+    try:
+        return load_settings({"HMS_FFI_CONFIG_PATH": file.name, **env})
+    finally:
+        os.unlink(file.name)
+
+
+class ConfigurationFiles(unittest.TestCase):
+    def test_of_the_documented_form_are_read(self) -> None:
+        self.assertEqual(
+            Settings(
+                socket="/run/hms/kernel.sock",
+                service_dir="/var/run/hms-ffi/sockets",
+                cache_ttl=300.0,
+                refresh_interval=60.0,
+                max_concurrent_streams=50,
+            ),
+            settings_of(SEED),
+        )
+
+    def test_give_way_to_the_environment(self) -> None:
+        found = settings_of(SEED, HMS_FFI_SOCKET="/other.sock", HMS_FFI_TOKEN="t", HMS_FFI_SERVICE_DIR="/d")
+        self.assertEqual(("/other.sock", "t", "/d"), (found.socket, found.token, found.service_dir))
+
+    def test_with_an_address_of_http_say_what_to_write(self) -> None:
+        text = SEED.replace("unix:/run/hms/kernel.sock", "http://registry:8080")
+        with self.assertRaisesRegex(ConfigurationError, "unix:/path"):
+            settings_of(text)
+        self.assertEqual("/k.sock", settings_of(text, HMS_FFI_SOCKET="/k.sock").socket)
+
+    def test_say_every_problem_at_once(self) -> None:
+        wrong = "ffi:\n  registry:\n    cache_ttl: soon\n    urll: x\n  security:\n    permission_policy: loose\n"
+        with self.assertRaises(ConfigurationError) as caught:
+            settings_of(wrong)
+        for part in ("cache_ttl", "urll", "loose"):
+            self.assertIn(part, str(caught.exception))
+
+    def test_that_need_more_of_yaml_are_refused_with_their_line(self) -> None:
+        for wrong in ("a: [1]", "a: &x 1", "a: |", "\ta: 1", "a", "- a", "a: 1\na: 2", 'a: "open', "a:\n  - 1\n  b: 2"):
+            with self.subTest(wrong), self.assertRaisesRegex(ConfigurationError, "line"):
+                read_yaml(wrong)
+
+    def test_are_not_needed_beside_the_users_own_installation(self) -> None:
+        with tempfile.TemporaryDirectory() as home:
+            data, keys = os.path.join(home, "d"), os.path.join(home, "c", "hms-sys", "blue")
+            for folder in (os.path.join(data, "run"), os.path.join(data, "ffi", "services"), keys):
+                os.makedirs(folder)
+            for path, text in (
+                (os.path.join(data, "run", "kernel.sock"), ""),
+                (os.path.join(keys, "operator.token"), "t\n"),
+            ):
+                with open(path, "w") as file:
+                    file.write(text)
+            env = {"HMS_INSTANCE": "blue", "HMS_DATA": data, "XDG_CONFIG_HOME": os.path.join(home, "c")}
+            self.assertEqual(
+                Settings(socket=f"{data}/run/kernel.sock", token="t", service_dir=f"{data}/ffi/services"),
+                load_settings(env),
+            )
+            self.assertEqual("/k.sock", load_settings({**env, "HMS_FFI_SOCKET": "/k.sock"}).socket)
+
+    def test_that_are_not_there_are_named(self) -> None:
+        with self.assertRaisesRegex(ConfigurationError, "/nowhere.yml"):
+            load_settings({"HMS_FFI_CONFIG_PATH": "/nowhere.yml"})
+
+
+if __name__ == "__main__":
+    unittest.main()
