@@ -70,3 +70,13 @@ test("a program that registers its contract is called by the contract's own rout
   const document = (await (await get("/openapi/hms.library.json")).json()) as { paths: object };
   expect(Object.keys(document.paths)).toContain("/v1/shelves/{shelf}/books/{book}");
 });
+
+test("what has been counted of calls is there for Prometheus, with a token", async () => {
+  await get("/openapi.json");
+  const response = await get("/metrics");
+  expect(response.headers.get("content-type")).toContain("version=0.0.4");
+  expect(await response.text()).toMatch(
+    /hms_ffi_calls_total\{service="hms\.ffi\.v1\.RegistryService",method="Register",code="OK"\} \d+/,
+  );
+  expect((await fetch(platform.url("/metrics"))).status).toBe(404);
+});
