@@ -16,7 +16,9 @@ interface Vector {
   revocations?: { principal: string; service_id: string; issued_before: number }[];
 }
 
-const vectors = JSON.parse(readFileSync(new URL("../../../sdks/conformance/tickets.json", import.meta.url), "utf8")) as {
+const vectors = JSON.parse(
+  readFileSync(new URL("../../../sdks/conformance/tickets.json", import.meta.url), "utf8"),
+) as {
   key: string;
   audience: string;
   tickets: Vector[];

@@ -1,5 +1,4 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import type { Language } from "./languages.ts";
 
@@ -10,6 +9,10 @@ export interface Order {
 }
 
 const ANSWER_MS = 30_000;
+
+/** JSON without what some languages take for the end of a line. */
+const oneLine = (value: unknown) =>
+  JSON.stringify(value).replace(/[\u2028\u2029]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16)}`);
 
 interface Waiter {
   resolve: (result: unknown) => void;
@@ -42,7 +45,13 @@ export class PeerProcess {
     this.#child.stderr.on("data", (text) => {
       this.#complaints = (this.#complaints + text).slice(-4000);
     });
-    createInterface({ input: this.#child.stdout }).on("line", (line) => this.#answer(line));
+    // Not readline, which also ends lines at U+2028, as JSON does not.
+    let rest = "";
+    this.#child.stdout.setEncoding("utf8").on("data", (piece: string) => {
+      const lines = (rest + piece).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) this.#answer(line);
+    });
   }
 
   /** Does what the order says; resolves with its result. @throws if the peer cannot, or says nothing for 30 s */
@@ -60,7 +69,7 @@ export class PeerProcess {
           reject(error);
         },
       });
-      this.#child.stdin.write(`${JSON.stringify({ id, ...order })}\n`);
+      this.#child.stdin.write(`${oneLine({ id, ...order })}\n`);
     });
   }
 

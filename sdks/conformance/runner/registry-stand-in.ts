@@ -130,6 +130,7 @@ export class RegistryStandIn implements RegistryControl {
         return {};
       },
       lookup: (request) => this.#lookup(request),
+      getContract: ({ serviceId }) => this.#contract(serviceId),
       reportCalls: ({ calls }) => {
         this.#reported.push(...calls.map(({ code, method, reason }) => ({ code, method, reason })));
         return {};
@@ -155,13 +156,21 @@ export class RegistryStandIn implements RegistryControl {
       serviceId,
       version: "v1",
       environment: "default",
-      hasContract: false,
+      hasContract: found.some(({ request }) => request.fileDescriptorSet.length > 0),
       instances: found.map(({ request: { instanceId, address } }) => ({
         instanceId,
         address,
         state: InstanceState.AVAILABLE,
       })),
     });
+  }
+
+  #contract(serviceId: string) {
+    const all = [...this.#known.values()].filter(({ request }) => request.serviceId === serviceId);
+    const fileDescriptorSet = all.find(({ request }) => request.fileDescriptorSet.length > 0)?.request
+      .fileDescriptorSet;
+    if (!fileDescriptorSet) throw new HmsError("NOT_FOUND", `No contract of ${serviceId} is stored.`);
+    return { fileDescriptorSet };
   }
 
   #lookup({ serviceId }: registry.LookupRequest) {

@@ -35,6 +35,7 @@ class Registration:
         self._definition = definition
         self._server = server
         self._left = threading.Event()
+        self._talking = threading.Lock()
         self._renew_after = _FIRST_PAUSE
         self._pause = _FIRST_PAUSE
         self._watch: Optional[Watch] = None
@@ -61,6 +62,12 @@ class Registration:
             threading.Thread(target=work, daemon=True, name=f"hms-{work.__name__.strip('_')}").start()
 
     def _register(self) -> None:
+        # A renewal that is under way must not overtake the farewell.
+        with self._talking:
+            if not self._left.is_set():
+                self._tell()
+
+    def _tell(self) -> None:
         definition = self._definition
         request: Dict[str, Any] = {
             **self._identity,
@@ -134,7 +141,8 @@ class Registration:
         """Is looked up no more; a registry that is away forgets by itself when the lease ends."""
         self._left.set()
         try:
-            self._registry.call("Unregister", self._identity, timeout=2.0)
+            with self._talking:
+                self._registry.call("Unregister", self._identity, timeout=2.0)
         except ServiceError as error:
             _log.warning("%s could not be unregistered: %s", self._definition.name, error.message)
 
