@@ -10,6 +10,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
+          // Pure tests share what they import: a third of the time.
+          isolate: false,
           // Thousands of random cases take a second; on a machine that has much else to do, many.
           testTimeout: 30_000,
           include: everywhere.map((folder) => `${folder}/**/*.test.ts`),
