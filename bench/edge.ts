@@ -24,7 +24,8 @@ interface Load {
 
 /**
  * Requests per CPU-second of a small unary call with JSON in and out: the edge with the whole pipeline (token, policy,
- * audit, observer) and connect-node's handler, bare, for the same method, with the same client and 32 connections.
+ * validation, audit, metrics, trace context) and connect-node's handler, bare, for the same method, with the same client
+ * and 32 connections.
  */
 export const run: Bench = async ({ quick }) => {
   if (!existsSync(WRK)) throw new Error(`${WRK} is missing, which makes the load: install the package wrk.`);

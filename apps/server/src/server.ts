@@ -26,7 +26,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const { paths, databaseUrl, log } = options;
   await using stack = new AsyncDisposableStack();
   const kernels = openKernel(paths, stack, log);
-  const { kernel, replicaKernel } = kernels;
+  const { kernel, replicaKernel, metrics } = kernels;
   const source = connectionSource(paths, databaseUrl);
   const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
   const [databases, events] = await Promise.all([
@@ -36,7 +36,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   stack.use(events);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const { also } = await openEdge({ kernel, paths, log }, stack);
+  const { also } = await openEdge({ kernel, metrics, paths, log }, stack);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
   stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
   stack.use(announceOwn(kernel, paths, log));

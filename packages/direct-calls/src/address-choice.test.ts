@@ -4,10 +4,10 @@ import { expect, test } from "vitest";
 import { usableAddresses, weighAddresses } from "./address-choice.ts";
 import type { ChannelScheme } from "./channel.ts";
 
-const scheme = (unusable?: string): ChannelScheme => ({
+const scheme = (absent?: string): ChannelScheme => ({
   speaks: "frames",
   codec: "protobuf",
-  unusable: () => unusable,
+  absent: () => absent,
   open: () => {
     throw new Error("Nothing is opened by choosing.");
   },
@@ -20,7 +20,11 @@ const instance = create(registry.ServiceInstanceSchema, {
 
 test("the nearest address that can be used is chosen, and every other one has a reason", () => {
   const schemes = { unix: scheme("there is no such socket on this machine"), tcp: scheme(), grpc: scheme() };
-  expect(usableAddresses(instance, schemes).map(({ address }) => address)).toEqual(["tcp://h:2", "grpc://h:1"]);
+  expect(usableAddresses(instance, schemes).map(({ address }) => address)).toEqual([
+    "tcp://h:2",
+    "grpc://h:1",
+    "unix:/a.sock",
+  ]);
   expect(weighAddresses(instance, schemes).map(({ address, chosen, why }) => [address, chosen, why])).toEqual([
     ["quic://h:3", false, "this program does not speak it"],
     ["unix:/a.sock", false, "there is no such socket on this machine"],

@@ -24,6 +24,7 @@ interface Ranked {
   name: string;
   scheme: ChannelScheme | undefined;
   problem: string | undefined;
+  absent: string | undefined;
 }
 
 function addressesOf({ address, alternativeAddresses }: registry.ServiceInstance): string[] {
@@ -37,23 +38,26 @@ function ranked(instance: registry.ServiceInstance, schemes: ChannelSchemes): Ra
       const name = schemeOf(address);
       const scheme = schemes[name];
       const problem = scheme === undefined ? "this program does not speak it" : scheme.unusable?.(address);
-      return { address, name, scheme, problem };
+      return { address, name, scheme, problem, absent: scheme?.absent?.(address) };
     })
     .sort((one, other) => rankOf(one.name) - rankOf(other.name));
 }
 
-/** The addresses of an instance that can be used from here, best first. */
+/** The addresses of an instance that can be used from here, best first; last those where nobody answers now. */
 export function usableAddresses(instance: registry.ServiceInstance, schemes: ChannelSchemes): UsableAddress[] {
-  return ranked(instance, schemes).flatMap(({ address, scheme, problem }) =>
-    scheme === undefined || problem !== undefined ? [] : [{ address, scheme }],
+  const usable = ranked(instance, schemes).flatMap(({ address, scheme, problem, absent }) =>
+    scheme === undefined || problem !== undefined ? [] : [{ address, scheme, absent }],
   );
+  const there = (one: { absent: string | undefined }) => one.absent === undefined;
+  return [...usable.filter(there), ...usable.filter((one) => !there(one))];
 }
 
 /** Every address of an instance, the chosen one marked, with the reason for each. */
 export function weighAddresses(instance: registry.ServiceInstance, schemes: ChannelSchemes): WeighedAddress[] {
   let chosen: string | undefined;
-  return ranked(instance, schemes).map(({ address, name, scheme, problem }) => {
-    if (problem !== undefined) return { address, scheme: name, chosen: false, why: problem };
+  return ranked(instance, schemes).map(({ address, name, scheme, problem, absent }) => {
+    const why = problem ?? absent;
+    if (why !== undefined) return { address, scheme: name, chosen: false, why };
     if (chosen !== undefined) return { address, scheme: name, chosen: false, why: `${chosen} is nearer` };
     chosen = name;
     return { address, scheme: name, chosen: true, why: `the nearest that can be used: ${scheme?.speaks}` };

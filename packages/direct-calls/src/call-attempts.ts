@@ -67,6 +67,7 @@ export class CallAttempts {
     if (edge !== undefined && found.tickets.size === 0) return this.#byEdge(edge);
     const { endpoints } = this.#ground;
     const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, []);
+    if (edge !== undefined && endpoint?.isAbsent) return this.#byEdge(edge);
     const transport = endpoint?.channel();
     if (!endpoint || !transport) {
       if (edge !== undefined) return this.#byEdge(edge);

@@ -18,6 +18,8 @@ export interface ChannelScheme {
   readonly rank?: number;
   /** Why an address cannot be used from here, as a clause; undefined if it can. Default: it can. */
   unusable?(address: string): string | undefined;
+  /** Why nobody answers at an address now, as a clause, where that can be told without connecting. */
+  absent?(address: string): string | undefined;
   /** Makes the channel of an address; connects to nothing yet. */
   open(address: string): Channel;
 }
@@ -51,7 +53,7 @@ export function frameSchemes({ tls, codec = "protobuf", token }: FrameSchemesOpt
   const missing = (address: string) =>
     existsSync(socketPathOf(address)) ? undefined : "there is no such socket on this machine";
   return {
-    unix: { speaks: "frames over a unix socket", codec, unusable: missing, open },
+    unix: { speaks: "frames over a unix socket", codec, absent: missing, open },
     tcp: { speaks: "frames over TCP on this machine", codec, unusable: problemOf, open },
     tls: {
       speaks: "frames over mutual TLS",

@@ -171,7 +171,7 @@ function brokenAnswer(error: unknown, { signal }: CallEnds): HmsError {
 
 function decoded(method: DescMethod, content: Uint8Array): unknown {
   try {
-    return jsonFormat.decode(method.output, content);
+    return jsonFormat.decode(method.output, content, true);
   } catch (cause) {
     const what = `${method.parent.typeName}/${method.name}`;
     throw new HmsError("INTERNAL", `The answer of ${what} cannot be read: the two sides have different contracts.`, {

@@ -147,6 +147,15 @@ describe("a direct call", () => {
     await waitFor(() => old.server.connections === 0, { describe: "the connection to the old one to close" });
   });
 
+  test("finds an instance whose socket appears after it was registered", async () => {
+    const path = `${stack.use(tempFolder()).path}/late.sock`;
+    memory.put(key, [{ instanceId: "a", address: `unix:${path}` }]);
+    const { client } = callsOf();
+    await expect(client.write({ value: "" })).rejects.toMatchObject({ details: { reason: "NOT_CONNECTED" } });
+    await instance("a", named("late"), path);
+    expect((await client.write({ value: "" })).value).toBe("late");
+  });
+
   test("says what to do if no address can be used", async () => {
     memory.put(key, [{ instanceId: "a", address: "quic://h:1" }]);
     const { client } = callsOf();

@@ -52,7 +52,7 @@ export async function explainCalls(
       latencyMs: endpoint?.latency.isKnown ? endpoint.latency.current(now) : undefined,
     };
   });
-  const direct = tickets.size > 0 && instances.some(({ codec }) => codec !== undefined);
+  const direct = tickets.size > 0 && instances.some(({ addresses }) => addresses.some(({ chosen }) => chosen));
   if (always === "edge") return { path: "edge", why: "It is a part of the platform, which answers itself.", instances };
   return { ...pathOf(direct, edge !== undefined), instances };
 }

@@ -56,6 +56,12 @@ export class InstanceEndpoint implements Candidate {
     if (same < 0) this.#closeChannel();
   }
 
+  /** True if it is clear without connecting that nobody answers at any address now. */
+  get isAbsent(): boolean {
+    if (this.#channel) return false;
+    return this.#addresses.every(({ address, scheme }) => scheme.absent?.(address) !== undefined);
+  }
+
   /** Its connection; undefined if no address can be used from here. */
   channel(): Channel | undefined {
     const place = this.#addresses[this.#at];

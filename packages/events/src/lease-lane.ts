@@ -121,7 +121,10 @@ export class LeaseLane implements Consumer {
   #nextLook(): number {
     const now = performance.now();
     this.#dueAt = this.#dueAt.filter((at) => at > now);
-    return this.#dueAt.reduce((first, at) => Math.min(first, at), now + (this.#fresh ? AGAIN_POLL_MS : REDRIVE_POLL_MS));
+    return this.#dueAt.reduce(
+      (first, at) => Math.min(first, at),
+      now + (this.#fresh ? AGAIN_POLL_MS : REDRIVE_POLL_MS),
+    );
   }
 
   async #fetchNext(): Promise<number> {

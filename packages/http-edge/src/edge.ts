@@ -68,7 +68,7 @@ export class Edge implements Disposable {
     });
     this.#share = { kernel, bodies, watches: new Set() };
     this.#realm = options.realm ?? "hms-sys";
-    const pages = new ReferencePages((environment) => this.#tables.of(environment), this.#realm);
+    const pages = new ReferencePages((environment) => this.#tables.fresh(environment), this.#realm);
     this.mount("/docs", REFERENCE_RULE, pages.docs);
     this.mount("/openapi.json", REFERENCE_RULE, pages.openApi);
     this.mount("/openapi", REFERENCE_RULE, pages.openApi);

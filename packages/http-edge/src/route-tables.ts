@@ -34,7 +34,7 @@ export class RouteTables implements Disposable {
     return this.#atRest(environment, REST.found);
   }
 
-  /** The routes of an environment where a request found none: as they are now, unless they change all the time. */
+  /** The routes of an environment as they are now, unless they change all the time. */
   fresh(environment: string): RouteTable {
     return this.#atRest(environment, REST.missing);
   }

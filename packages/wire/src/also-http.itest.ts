@@ -79,7 +79,7 @@ describe("one socket file", () => {
     const body = "x".repeat(100);
     for (const byte of `PUT /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 100\r\n\r\n${body}`) {
       socket.write(byte);
-      await new Promise((resolve) => setImmediate(resolve));
+      for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     }
     let text = "";
     for await (const chunk of socket) text += chunk;

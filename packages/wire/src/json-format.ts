@@ -37,8 +37,10 @@ const limits = (desc: DescMessage): JsonLimits => ({ registry: registryOf(desc),
  */
 export const jsonFormat: MessageFormat = {
   encode: (desc, message) => Buffer.from(toJsonString(desc, message as never, limits(desc)), "utf8"),
-  decode: (desc, payload) =>
-    payload.length === 0 ? create(desc) : fromJsonString(desc, utf8.decode(payload), limits(desc)),
+  decode: (desc, payload, lenient = false) =>
+    payload.length === 0
+      ? create(desc)
+      : fromJsonString(desc, utf8.decode(payload), { ...limits(desc), ignoreUnknownFields: lenient }),
   violations(desc, payload) {
     try {
       return jsonViolations(desc, JSON.parse(utf8.decode(payload)) as JsonValue, limits(desc));

@@ -16,8 +16,8 @@ const MAX_ANSWER_BYTES = MAX_DATA_BYTES - 8;
 /** How messages are written as bytes. */
 export interface MessageFormat {
   encode(desc: DescMessage, message: unknown): Uint8Array;
-  /** @throws if the bytes are no such message */
-  decode(desc: DescMessage, payload: Uint8Array): unknown;
+  /** Names that the contract does not have are refused, unless `lenient`. @throws if the bytes are no such message */
+  decode(desc: DescMessage, payload: Uint8Array, lenient?: boolean): unknown;
   /** What is wrong with bytes that `decode` refused, field by field where that can be told. */
   violations?(desc: DescMessage, payload: Uint8Array): FieldViolation[];
 }
@@ -82,10 +82,10 @@ export class MessageCodec {
     throw tooLarge(`The answer of ${nameOf(method)}`, payload.length, MAX_ANSWER_BYTES);
   }
 
-  /** Decodes an answer. @throws HmsError INTERNAL if the peer's contract differs */
+  /** Decodes an answer; what a newer server adds is skipped. @throws HmsError INTERNAL if the peer's contract differs */
   decodeAnswer(method: DescMethod, payload: Uint8Array): unknown {
     try {
-      return this.#format.decode(method.output, payload);
+      return this.#format.decode(method.output, payload, true);
     } catch (cause) {
       throw new HmsError(
         "INTERNAL",

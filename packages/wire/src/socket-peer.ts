@@ -53,28 +53,25 @@ export class SocketPeer {
     this.#credentials = credentials;
     // Whatever goes wrong with a socket, its end follows and is what counts.
     socket.on("error", () => {});
+    let seen: Buffer = Buffer.alloc(0);
     const look = () => {
-      const first: Buffer | null = socket.read();
-      if (first === null) return;
+      const chunk: Buffer | null = socket.read();
+      if (chunk === null) return;
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+      if (isUndecided(seen)) return;
       socket.off("readable", look);
-      if (first[0] === 0) {
+      if (seen[0] === 0) {
         this.#connection = new ServerConnection(socket, share, credentials);
-        this.#connection.take(first);
+        this.#connection.take(seen);
       } else {
-        this.#hand(first, share.also);
+        this.#hand(seen, share.also);
       }
     };
     socket.on("readable", look);
   }
 
   #hand(first: Buffer, also: OtherProtocols = {}): void {
-    const letter = first[0] as number;
-    const handler =
-      first.toString("latin1", 0, HTTP2_START.length) === HTTP2_START.slice(0, first.length)
-        ? also.http2
-        : letter >= UPPER_A && letter <= UPPER_Z
-          ? also.http1
-          : undefined;
+    const handler = startsAsHttp2(first) ? also.http2 : startsAsHttp1(first) ? also.http1 : undefined;
     if (handler === undefined) {
       this.#socket.end(NOT_FRAMES);
       this.#socket.destroySoon();
@@ -102,4 +99,17 @@ export class SocketPeer {
   destroy(): void {
     this.#socket.destroy();
   }
+}
+
+/** True while the bytes could still become the preface of HTTP/2 or a method of HTTP/1.1 that begins like it. */
+function isUndecided(bytes: Buffer): boolean {
+  return bytes.length < HTTP2_START.length && HTTP2_START.startsWith(bytes.toString("latin1"));
+}
+
+function startsAsHttp2(bytes: Buffer): boolean {
+  return bytes.toString("latin1", 0, HTTP2_START.length) === HTTP2_START;
+}
+
+function startsAsHttp1([letter = 0]: Buffer): boolean {
+  return letter >= UPPER_A && letter <= UPPER_Z;
 }

@@ -344,7 +344,7 @@ describe("a client", () => {
   });
 
   test("gives a server up that gives no sign of life, if told to, and no other", async () => {
-    const { peers, client } = await againstRaw({ keepAliveMs: 20 });
+    const { peers, client } = await againstRaw({ keepAliveMs: 150 });
     const call = failed(client.lookup({}));
     await until(() => peers.length === 1);
     const peer = peers[0] as RawPeer;

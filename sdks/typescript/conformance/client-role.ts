@@ -30,7 +30,7 @@ class Translator {
     const method = typed ? this.#methods.get(name) : undefined;
     if (method === undefined) return value;
     const message = messageValue(method.output, value, this.#types);
-    return toJson(method.output, message as never, { registry: this.#types as never });
+    return toJson(method.output, message as never, { alwaysEmitImplicit: true, registry: this.#types as never });
   }
 }
 

@@ -7,14 +7,7 @@ import {
   reflectList,
   reflectMap,
 } from "@bufbuild/protobuf/reflect";
-import {
-  AnySchema,
-  anyPack,
-  DurationSchema,
-  durationFromMs,
-  TimestampSchema,
-  timestampFromDate,
-} from "@bufbuild/protobuf/wkt";
+import { AnySchema, anyPack, DurationSchema, TimestampSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
@@ -291,7 +284,7 @@ const SPECIAL: Record<string, ReadSpecial> = {
     if (typeof value !== "number")
       return readJson(desc, value, { place, wanted: 'milliseconds as a number, or a text like "1.5s"' });
     if (!Number.isFinite(value)) complain(place, `${value} is no duration; give milliseconds.`);
-    else return reflect(DurationSchema, durationFromMs(value));
+    else return reflect(DurationSchema, create(DurationSchema, durationOf(value)));
     return reflect(desc);
   },
   "google.protobuf.Struct": (desc, value, place) =>
@@ -305,6 +298,14 @@ const SPECIAL: Record<string, ReadSpecial> = {
   },
   "google.protobuf.Any": readAny,
 };
+
+/** Milliseconds to the nanosecond, as far as a number has them. */
+function durationOf(ms: number): { seconds: bigint; nanos: number } {
+  const seconds = Math.trunc(ms / 1_000);
+  const nanos = Math.round((ms - seconds * 1_000) * 1e6);
+  const over = Math.trunc(nanos / 1e9);
+  return { seconds: BigInt(seconds + over), nanos: nanos - over * 1e9 };
+}
 
 function readJson(
   desc: DescMessage,

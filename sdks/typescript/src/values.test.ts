@@ -217,6 +217,7 @@ describe("messages that stand for something else", () => {
     const plain = (desc: DescMessage, value: unknown) => plainValue(desc, messageValue(desc, value, files), files);
     expect(plain(TimestampSchema, new Date(0))).toEqual(new Date(0));
     expect(plain(DurationSchema, -1.5)).toBe(-1.5);
+    expect(plain(DurationSchema, 4_999.123_456_7)).toBeCloseTo(4_999.123_457, 6);
     expect(plain(StructSchema, { a: { b: [true] } })).toEqual({ a: { b: [true] } });
   });
 

@@ -56,7 +56,8 @@ function offersOf(services: Iterable<DescService>): Offer[] {
   return [...offers.values()];
 }
 
-const mayPass = ({ code }: HmsError) => code !== "INVALID_ARGUMENT" && code !== "PERMISSION_DENIED";
+const mayPass = ({ code, details }: HmsError) =>
+  code !== "INVALID_ARGUMENT" && code !== "PERMISSION_DENIED" && details.reason !== "CONTRACT_BREAKS";
 
 /** Keeps one offer registered until the signal aborts; calls back once when its first try has ended well or for good. */
 async function keepRegistered(
