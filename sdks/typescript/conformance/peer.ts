@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { ClientRole } from "./client-role.ts";
 import { ServerRole } from "./server-role.ts";
 
@@ -22,6 +21,11 @@ const commands: Record<string, Command> = {
   ...client.commands,
 };
 
+/** JSON without anything that a reader could take for the end of a line. */
+function oneLine(value: unknown): string {
+  return JSON.stringify(value).replace(/[\u2028\u2029]/g, (end) => `\\u${end.charCodeAt(0).toString(16)}`);
+}
+
 async function obey(order: Order): Promise<void> {
   let answer: object;
   try {
@@ -31,9 +35,15 @@ async function obey(order: Order): Promise<void> {
   } catch (error) {
     answer = { id: order.id, failure: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  process.stdout.write(`${oneLine(answer)}\n`);
 }
 
-const lines = createInterface({ input: process.stdin });
-lines.on("line", (line) => void obey(JSON.parse(line) as Order));
-lines.on("close", () => process.exit(0));
+// Not readline: it takes U+2028, which JSON may hold as it is, for the end of a line.
+let rest = "";
+process.stdin.setEncoding("utf8");
+process.stdin.on("data", (chunk: string) => {
+  const lines = (rest + chunk).split("\n");
+  rest = lines.pop() ?? "";
+  for (const line of lines) void obey(JSON.parse(line) as Order);
+});
+process.stdin.on("end", () => process.exit(0));

@@ -7,11 +7,12 @@ import {
   reflectList,
   reflectMap,
 } from "@bufbuild/protobuf/reflect";
-import { AnySchema, anyPack, DurationSchema, TimestampSchema, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { AnySchema, anyPack, DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
 import { isSpecial, nameOf, scalarWord } from "./plain-value.ts";
+import { timestampOf } from "./precise-date.ts";
 
 const DEEPEST = 100;
 const MOST_VIOLATIONS = 50;
@@ -277,7 +278,7 @@ const SPECIAL: Record<string, ReadSpecial> = {
     if (!(value instanceof Date))
       return readJson(desc, value, { place, wanted: "a Date, or a text like 2026-01-31T12:00:00Z" });
     if (Number.isNaN(value.getTime())) complain(place, "is an invalid Date.");
-    else return reflect(TimestampSchema, timestampFromDate(value));
+    else return reflect(TimestampSchema, create(TimestampSchema, timestampOf(value)));
     return reflect(desc);
   },
   "google.protobuf.Duration": (desc, value, place) => {

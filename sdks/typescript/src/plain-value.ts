@@ -3,6 +3,7 @@ import { type ReflectMessage, reflect, type ScalarValue } from "@bufbuild/protob
 import type { Any } from "@bufbuild/protobuf/wkt";
 import { anyUnpack, type Duration, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
+import { dateOf } from "./precise-date.ts";
 
 /**
  * A message as values of the language: objects with the contract's names in camel case, int64 as bigint, bytes as
@@ -64,7 +65,7 @@ function enumName({ enum: desc }: { enum: NonNullable<DescField["enum"]> }, valu
 }
 
 const SPECIAL: Record<string, (reflected: ReflectMessage, types: MessageTypes) => unknown> = {
-  "google.protobuf.Timestamp": ({ message }) => dateOf(message as Timestamp),
+  "google.protobuf.Timestamp": ({ message }) => dateOf((message as Timestamp).seconds, (message as Timestamp).nanos),
   "google.protobuf.Duration": ({ message }) => millisecondsOf(message as Duration),
   "google.protobuf.Struct": jsonOf,
   "google.protobuf.Value": jsonOf,
@@ -78,10 +79,6 @@ for (const name of ["Bool", "Int32", "UInt32", "Int64", "UInt64", "Float", "Doub
 
 function jsonOf({ desc, message }: ReflectMessage): unknown {
   return toJson(desc, message);
-}
-
-function dateOf({ seconds, nanos }: Timestamp): Date {
-  return new Date(Number(seconds) * 1000 + Math.floor(nanos / 1e6));
 }
 
 function millisecondsOf({ seconds, nanos }: Duration): number {

@@ -218,6 +218,10 @@ describe("messages that stand for something else", () => {
     expect(plain(TimestampSchema, new Date(0))).toEqual(new Date(0));
     expect(plain(DurationSchema, -1.5)).toBe(-1.5);
     expect(plain(DurationSchema, 4_999.123_456_7)).toBeCloseTo(4_999.123_457, 6);
+    expect(plain(TimestampSchema, new Date(-1))).toEqual(new Date(-1));
+    const precise = messageValue(TimestampSchema, "2026-11-20T12:34:56.123456789Z", files);
+    const kept = messageValue(TimestampSchema, plainValue(TimestampSchema, precise, files), files);
+    expect(kept).toMatchObject({ nanos: 123_456_789 });
     expect(plain(StructSchema, { a: { b: [true] } })).toEqual({ a: { b: [true] } });
   });
 
