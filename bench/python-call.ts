@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { create, type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { LOOKUP, TOKEN } from "./call/workload.ts";
+import { freshTicket, LOOKUP } from "./call/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
 
 const GRPCIO = ["grpcio==1.85.3", "protobuf==7.36.2"];
@@ -63,7 +63,7 @@ async function start(name: Name, python: string, folder: string): Promise<Conten
   const server = fork(new URL("./call/server.ts", import.meta.url), [PAIRS[name], path]);
   await once(server, "message");
   const script = new URL("./call/python-client.py", import.meta.url).pathname;
-  const args = [script, name, path, join(folder, "contract.binpb"), TOKEN];
+  const args = [script, name, path, join(folder, "contract.binpb")];
   const client = spawn(python, args, { stdio: ["pipe", "pipe", "inherit"] });
   const answers = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
   if ((await answers.next()).value !== "ready") throw new Error(`The Python client of ${name} did not start.`);
@@ -71,7 +71,7 @@ async function start(name: Name, python: string, folder: string): Promise<Conten
 }
 
 async function round({ client, answers }: Contender, seconds: number): Promise<Round> {
-  client.stdin.write(`${JSON.stringify({ seconds })}\n`);
+  client.stdin.write(`${JSON.stringify({ seconds, ticket: freshTicket() })}\n`);
   return JSON.parse((await answers.next()).value) as Round;
 }
 

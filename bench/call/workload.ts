@@ -1,13 +1,9 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { ffiOptions, registry } from "@hms/contracts";
-import { anonymous, componentPrincipal, HmsError, type IdentitySource, implement, Kernel } from "@hms/kernel";
+import { HmsError, implement, Kernel } from "@hms/kernel";
 import { createCallMetrics, createCallTracer } from "@hms/telemetry";
 import { createTicketIdentity, createTicketPolicy, LONGEST_TICKET_S, mintTicket, ticketAudience } from "@hms/tickets";
 import { createRequestValidator } from "@hms/validation";
-
-/** A token that the kernel knows too: for callers through the edge, and those whose SDK is not told of tickets. */
-export const TOKEN = "0f9a7d2c41b84e6d8a5c3b1e7f20d946";
 
 /** The method every contender serves. */
 export const LOOKUP = registry.RegistryService.method.lookup;
@@ -49,36 +45,13 @@ export function freshTicket(): string {
   return mintTicket({ id: "bench", audience: AUDIENCE, principal, issuedAt, expiresAt, methods }, TICKET_KEY);
 }
 
-/** Knows tickets, and the one token; its verdict on a token is kept. */
-function benchIdentity(): IdentitySource {
-  const tickets = createTicketIdentity({ keys: new Map([[AUDIENCE, TICKET_KEY]]) });
-  const expected = createHash("sha256").update(TOKEN).digest();
-  const caller = componentPrincipal("bench");
-  const judged = new Map<string, boolean>();
-  const known = (token: string) => {
-    let good = judged.get(token);
-    if (good === undefined) {
-      good = timingSafeEqual(createHash("sha256").update(token).digest(), expected);
-      judged.set(token, good);
-    }
-    return good;
-  };
-  return {
-    authenticate(credentials) {
-      const { token } = credentials;
-      if (token === undefined) return tickets.authenticate(credentials);
-      return known(token) ? caller : anonymous;
-    },
-  };
-}
-
 /** A kernel as a called instance runs it: tickets, their policy, validation, audit, metrics and trace context are on. */
 export function pipelineKernel(): Kernel {
   const ticketPolicy = createTicketPolicy();
   const kernel = new Kernel({
-    identity: benchIdentity(),
+    identity: createTicketIdentity({ keys: new Map([[AUDIENCE, TICKET_KEY]]) }),
     policy: {
-      // A part of the platform needs no ticket.
+      // Calls within a process are made by a part of it, which needs no ticket.
       decide: (question) =>
         question.principal.kind === "component" ? { allowed: true } : ticketPolicy.decide(question),
     },
