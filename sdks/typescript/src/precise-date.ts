@@ -1,7 +1,7 @@
 const NANOS_PER_MS = 1_000_000;
 
 /** A Date that also knows what a Timestamp has beyond milliseconds, so that handing it on loses nothing. */
-export class PreciseDate extends Date {
+class PreciseDate extends Date {
   /** From 0 to 999 999. */
   readonly nanosOfMillisecond: number;
 
