@@ -1,7 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { componentPrincipal, type Principal } from "@hms/kernel";
 import { testTransports } from "@hms/testkit";
-import { sql } from "kysely";
 import { afterEach, describe, expect, test } from "vitest";
 import { instance, openScene } from "./testing/registry-scene.ts";
 
@@ -14,8 +13,10 @@ afterEach(async () => {
 // Parts of the platform, which may register every service id.
 const anna = componentPrincipal("anna");
 const bert = componentPrincipal("bert");
+const carl: Principal = { kind: "service", id: "default/carl" };
+const dora: Principal = { kind: "service", id: "default/dora" };
 const operator: Principal = { kind: "operator", id: "operator" };
-const denied = { code: "PERMISSION_DENIED", details: { reason: "SERVICE_ID_OWNED" } };
+const denied = { code: "PERMISSION_DENIED", details: { reason: "REGISTERED_BY_OTHER" } };
 
 describe("an instance belongs to who registered it", () => {
   test("nobody else renews, replaces or removes it", async () => {
@@ -28,7 +29,18 @@ describe("an instance belongs to who registered it", () => {
     expect(service?.instances).toMatchObject([{ address: "unix:/run/i-1.sock" }]);
     await as(anna).register(instance("a"));
     await as(anna).unregister(instance("a"));
-    await expect(as(bert).register(instance("a"))).rejects.toMatchObject(denied);
+    await as(bert).register(instance("a"));
+  });
+
+  test("a deployed service is refused before, because the whole service id is somebody's, also when no instance is left", async () => {
+    const { as } = await openScene(stack);
+    const owned = { code: "PERMISSION_DENIED", details: { reason: "SERVICE_ID_OWNED" } };
+    await as(carl).register(instance("a"));
+    for (const instanceId of ["i-1", "i-2"]) {
+      await expect(as(dora).register(instance("a", { instanceId }))).rejects.toMatchObject(owned);
+    }
+    await as(carl).unregister(instance("a"));
+    await expect(as(dora).register(instance("a"))).rejects.toMatchObject(owned);
   });
 
   test("not even after its lease has run out", async () => {
@@ -53,7 +65,6 @@ describe("an instance belongs to who registered it", () => {
     const { as, own } = await openScene(stack);
     await as(anna).register(instance("a"));
     await own.database.db.updateTable("instance").set({ registered_by: "" }).execute();
-    await sql`delete from service_owner`.execute(own.database.db);
     await as(bert).register(instance("a"));
     await expect(as(anna).register(instance("a"))).rejects.toMatchObject(denied);
   });
