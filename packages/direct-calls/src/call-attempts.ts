@@ -45,6 +45,7 @@ export class CallAttempts {
   #moves = 0;
   #retries = 0;
   #renewed = false;
+  #inJson = false;
   #first = true;
 
   constructor(ground: CallGround, method: DescMethod, options: CallOptions = {}) {
@@ -135,12 +136,20 @@ export class CallAttempts {
     if (signal?.aborted || this.#isOver(0)) throw error;
     const kind = failureKind(error);
     if (kind === "ticket") return this.#renew(error);
+    if (kind === "codec") return this.#speakJson(endpoint, error);
     if (kind === "final" || !this.#mayRepeat(kind)) throw error;
     const again = endpoint !== undefined && this.#tried.includes(endpoint);
     if (endpoint) this.#tried.push(endpoint);
     const pauseMs = this.#pauseMs(error, again);
     if (this.#isOver(pauseMs)) throw error;
     if (pauseMs > 0) await pause(pauseMs, undefined, { signal: signal ?? context?.signal });
+  }
+
+  /** Calls that began in protobuf at the same time all end so; each is made again once. */
+  #speakJson(endpoint: InstanceEndpoint | undefined, error: HmsError): void {
+    if (this.#inJson || endpoint === undefined) throw error;
+    endpoint.speakJson();
+    this.#inJson = true;
   }
 
   async #renew(error: HmsError): Promise<void> {

@@ -22,6 +22,8 @@ export interface ChannelScheme {
   absent?(address: string): string | undefined;
   /** Makes the channel of an address; connects to nothing yet. */
   open(address: string): Channel;
+  /** The same in JSON, for callees that have no protobuf; default: it cannot be spoken otherwise. */
+  openJson?(address: string): Channel;
 }
 
 /** Schemes by name, without the colon. */
@@ -49,17 +51,20 @@ export interface FrameSchemesOptions {
 
 /** How addresses are called where frames are spoken: unix, tcp and tls. */
 export function frameSchemes({ tls, codec = "protobuf", token }: FrameSchemesOptions = {}): ChannelSchemes {
-  const open = (address: string) => connectFrames({ address, codec, token, ...(tls ? { tls } : {}) });
+  const openIn = (chosen: "protobuf" | "json") => (address: string) =>
+    connectFrames({ address, codec: chosen, token, ...(tls ? { tls } : {}) });
+  const [open, openJson] = [openIn(codec), openIn("json")];
   const missing = (address: string) =>
     existsSync(socketPathOf(address)) ? undefined : "there is no such socket on this machine";
   return {
-    unix: { speaks: "frames over a unix socket", codec, absent: missing, open },
-    tcp: { speaks: "frames over TCP on this machine", codec, unusable: problemOf, open },
+    unix: { speaks: "frames over a unix socket", codec, absent: missing, open, openJson },
+    tcp: { speaks: "frames over TCP on this machine", codec, unusable: problemOf, open, openJson },
     tls: {
       speaks: "frames over mutual TLS",
       codec,
       unusable: () => (tls ? undefined : "this program has no certificate of the platform"),
       open,
+      openJson,
     },
   };
 }

@@ -8,7 +8,7 @@ import { createClient } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectHttp } from "./index.ts";
-import { echoContract } from "./testing/index.ts";
+import { echoContract, texts, valuesOf } from "./testing/index.ts";
 
 const contract = echoContract();
 let stack = new AsyncDisposableStack();
@@ -64,16 +64,6 @@ async function foreignServer() {
   const channel = connectHttp({ address, token: "t-1" });
   stack.defer(() => channel.close());
   return createClient(contract, channel);
-}
-
-async function* texts(...values: string[]) {
-  for (const value of values) yield { value };
-}
-
-async function valuesOf(answers: AsyncIterable<{ value: string }>): Promise<string[]> {
-  const values: string[] = [];
-  for await (const { value } of answers) values.push(value);
-  return values;
 }
 
 test("a Connect server is called over HTTP/1.1, with the token and in streams", async () => {

@@ -16,8 +16,15 @@ import {
 import { tempFolder, waitFor } from "@hms/testkit";
 import { type SocketServer, serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createDirectCalls, type DirectCalls, type DirectCallsOptions } from "./index.ts";
-import { type EchoContract, echoContract } from "./testing/index.ts";
+import {
+  type Channel,
+  type ChannelScheme,
+  createDirectCalls,
+  type DirectCalls,
+  type DirectCallsOptions,
+  frameSchemes,
+} from "./index.ts";
+import { type EchoContract, echoContract, texts, valuesOf } from "./testing/index.ts";
 
 const contract = echoContract();
 const key: ServiceKey = { environment: "default", serviceId: "hms.test", version: "v1" };
@@ -75,16 +82,6 @@ function callsOf(options: Partial<DirectCallsOptions> = {}): {
 }
 
 const named = (name: string): Handlers => ({ write: () => ({ value: name }), read: () => ({ value: name }) });
-
-async function* texts(...values: string[]) {
-  for (const value of values) yield { value };
-}
-
-async function valuesOf(answers: AsyncIterable<{ value: string }>): Promise<string[]> {
-  const values: string[] = [];
-  for await (const { value } of answers) values.push(value);
-  return values;
-}
 
 describe("a direct call", () => {
   test("reaches the service that its contract names, in all four kinds", async () => {
@@ -301,6 +298,27 @@ describe("a call that failed", () => {
     await expect(reading).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect([received, served]).toEqual([["one"], 1]);
   });
+});
+
+test("a callee without protobuf is called in JSON from the first refusal on", async () => {
+  let refused = 0;
+  const path = `${stack.use(tempFolder()).path}/json.sock`;
+  const refusing = () => {
+    refused += 1;
+    throw new HmsError("UNIMPLEMENTED", "No protobuf here.", { reason: "CODEC_NOT_SUPPORTED" });
+  };
+  const first = await instance("a", { write: refusing }, path);
+  memory.put(key, [first]);
+  const opened: string[] = [];
+  const frames = frameSchemes();
+  const unix = frames.unix as ChannelScheme;
+  const openJson = (address: string) => {
+    opened.push(address);
+    return unix.openJson?.(address) as Channel;
+  };
+  const { client } = callsOf({ schemes: { ...frames, unix: { ...unix, openJson } } });
+  await expect(client.write({ value: "" })).rejects.toMatchObject({ details: { reason: "CODEC_NOT_SUPPORTED" } });
+  expect([refused, opened]).toEqual([2, [first.address]]);
 });
 
 describe("an instance that fails", () => {

@@ -20,7 +20,7 @@ import { createTicketIdentity, createTicketPolicy } from "@hms/tickets";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createDirectCalls, createElsewhere } from "./index.ts";
-import { type EchoContract, echoContract } from "./testing/index.ts";
+import { type EchoContract, echoContract, texts, valuesOf } from "./testing/index.ts";
 
 const contract = echoContract();
 const key: ServiceKey = { environment: "default", serviceId: "hms.test", version: "v1" };
@@ -82,16 +82,6 @@ async function instance<S extends DescService>(
   const server = await serveSocket(kernel, { path: `${stack.use(tempFolder()).path}/i.sock`, graceMs: 500 });
   stack.defer(() => server.close({ graceMs: 0 }));
   return server.address;
-}
-
-async function* texts(...values: string[]) {
-  for (const value of values) yield { value };
-}
-
-async function valuesOf(answers: AsyncIterable<{ value: string }>): Promise<string[]> {
-  const values: string[] = [];
-  for await (const { value } of answers) values.push(value);
-  return values;
 }
 
 describe("a service that lives elsewhere", () => {

@@ -5,9 +5,9 @@ import type { HmsError } from "@hms/kernel";
 
 /**
  * How a call failed, as far as repeating it is concerned: it never reached a handler, its ticket was refused, nobody
- * knows whether it took effect, the callee said that it cannot now, or there is nothing to repeat.
+ * knows whether it took effect, the callee said that it cannot now, it does not read protobuf, or there is nothing to repeat.
  */
-export type FailureKind = "not-served" | "ticket" | "unsure" | "unavailable" | "final";
+export type FailureKind = "not-served" | "ticket" | "codec" | "unsure" | "unavailable" | "final";
 
 const NOT_SERVED = new Set(["NOT_CONNECTED", "SERVER_STOPPING"]);
 const UNSURE = new Set(["CONNECTION_LOST", "INTERRUPTED"]);
@@ -18,6 +18,7 @@ const TICKET = new Set(["TICKET_EXPIRED", "TICKET_REVOKED", "TICKET_INVALID"]);
 export function failureKind({ code, details }: HmsError): FailureKind {
   const { reason = "" } = details;
   if (code === "UNAUTHENTICATED") return TICKET.has(reason) ? "ticket" : "final";
+  if (code === "UNIMPLEMENTED" && reason === "CODEC_NOT_SUPPORTED") return "codec";
   if (code !== "UNAVAILABLE") return "final";
   if (NOT_SERVED.has(reason)) return "not-served";
   return UNSURE.has(reason) ? "unsure" : "unavailable";

@@ -22,6 +22,7 @@ export class InstanceEndpoint implements Candidate {
   #at = 0;
   #channel: Channel | undefined;
   #retired = false;
+  #json = false;
 
   constructor(instance: registry.ServiceInstance, schemes: ChannelSchemes) {
     this.instanceId = instance.instanceId;
@@ -65,8 +66,19 @@ export class InstanceEndpoint implements Candidate {
   /** Its connection; undefined if no address can be used from here. */
   channel(): Channel | undefined {
     const place = this.#addresses[this.#at];
-    if (place) this.#channel ??= place.scheme.open(place.address);
+    if (place)
+      this.#channel ??=
+        (this.#json ? place.scheme.openJson : undefined)?.(place.address) ?? place.scheme.open(place.address);
     return this.#channel;
+  }
+
+  /** Speaks JSON from now on, because the callee has no protobuf; false if it does already or cannot. */
+  speakJson(): boolean {
+    if (this.#json || this.#addresses[this.#at]?.scheme.openJson === undefined) return false;
+    this.#json = true;
+    // What still runs there ends by itself.
+    this.#channel = undefined;
+    return true;
   }
 
   /** A call begins. */

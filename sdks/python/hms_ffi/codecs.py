@@ -78,7 +78,8 @@ def protobuf_codec(contract: Contract, type_name: str) -> Codec:
     if not protobuf_messages.INSTALLED:
         raise UnimplementedError(
             "This call is made in protobuf, and the protobuf library is not installed here: "
-            "use the JSON codec, or pip install protobuf."
+            "use the JSON codec, or pip install protobuf.",
+            reason="CODEC_NOT_SUPPORTED",
         )
     messages = _dynamic(contract)
     return Codec(

@@ -64,3 +64,15 @@ export function echoContract(packageName = "hms.test.v1"): EchoContract {
   );
   return built.getService(`${packageName}.EchoService`) as DescService as EchoContract;
 }
+
+/** A stream of requests. */
+export async function* texts(...values: string[]): AsyncGenerator<{ value: string }> {
+  for (const value of values) yield { value };
+}
+
+/** What a stream of answers says. */
+export async function valuesOf(answers: AsyncIterable<{ value: string }>): Promise<string[]> {
+  const values: string[] = [];
+  for await (const { value } of answers) values.push(value);
+  return values;
+}

@@ -1,2 +1,2 @@
-export { type EchoContract, echoContract } from "./echo-contract.ts";
+export { type EchoContract, echoContract, texts, valuesOf } from "./echo-contract.ts";
 export { openTestPlatform, type TestPlatform } from "./test-platform.ts";
