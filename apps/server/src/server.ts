@@ -1,4 +1,3 @@
-import { chmod } from "node:fs/promises";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { registry } from "@hms/contracts";
 import { openEventLog } from "@hms/events";
@@ -44,11 +43,9 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
 }
 
 /** Answers deployed services, whoever their uid is: nothing there is answered without a token. */
-async function serveReplicas(kernel: Kernel, paths: InstancePaths, also: OtherProtocols): Promise<SocketServer> {
+function serveReplicas(kernel: Kernel, paths: InstancePaths, also: OtherProtocols): Promise<SocketServer> {
   ensureFfiFolders(paths);
-  const server = await serveSocket(kernel, { path: paths.ffiSocket, also });
-  await chmod(paths.ffiSocket, 0o666);
-  return server;
+  return serveSocket(kernel, { path: paths.ffiSocket, mode: 0o666, also });
 }
 
 /** Registers what this process serves itself. */

@@ -75,12 +75,12 @@ function refuse(socket: TLSSocket): void {
 }
 
 /**
- * Listens at an address.
+ * Listens at an address; `mode` says who may open a unix socket, by default only this user.
  * @throws HmsError ALREADY_EXISTS if a server answers there, PERMISSION_DENIED or FAILED_PRECONDITION if it cannot be used
  */
-export async function listenAt(server: Server, address: FrameAddress): Promise<Listening> {
+export async function listenAt(server: Server, address: FrameAddress, mode?: number): Promise<Listening> {
   if (address.kind === "unix") {
-    const { remove } = await listenOnFile(server, address.path);
+    const { remove } = await listenOnFile(server, address.path, mode);
     return { address, remove };
   }
   const { host, port } = address;

@@ -20,12 +20,13 @@ export interface SocketFile {
 }
 
 /**
- * Listens on a socket file that only this user can open: mode 0600, its directory made with 0700 if it is missing.
+ * Listens on a socket file of a mode, its directory made with 0700 if it is missing; by default only this user can open
+ * it.
  * A file that a dead server left is replaced, in one step, so that nobody ever finds a half-made one.
  * @throws HmsError ALREADY_EXISTS if a server answers there, INVALID_ARGUMENT if the path is too long,
  * PERMISSION_DENIED or FAILED_PRECONDITION if the directory cannot be used
  */
-export async function listenOnFile(server: Server, path: string): Promise<SocketFile> {
+export async function listenOnFile(server: Server, path: string, mode = 0o600): Promise<SocketFile> {
   const folder = dirname(path);
   const side = join(folder, `.${randomBytes(3).toString("hex")}`);
   const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(side));
@@ -38,7 +39,7 @@ export async function listenOnFile(server: Server, path: string): Promise<Socket
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await listen(server, side);
-    await chmod(side, 0o600);
+    await chmod(side, mode);
     const { ino } = await stat(side);
     await place(side, path);
     return { path, remove: () => removeOwn(path, ino) };

@@ -20,13 +20,15 @@ interface FrameServerOptions {
   readonly maxConnections?: number;
   /** How long `close` lets running calls finish; default 5 s. */
   readonly graceMs?: number;
+  /** Who may open a unix socket; default 0600, this user. 0666 is for servers that let nobody in without credentials. */
+  readonly mode?: number;
   /** What else is answered on the same socket; default: one line of text to whoever does not speak frames. */
   readonly also?: OtherProtocols;
 }
 
 /** How a socket server is set up. */
 export interface ServeSocketOptions extends FrameServerOptions {
-  /** The socket file, at most 107 bytes; made with mode 0600. */
+  /** The socket file, at most 107 bytes. */
   readonly path: string;
 }
 
@@ -93,7 +95,7 @@ async function serveAt(
   const alsoProtocols = [...(also?.http2 ? ["h2"] : []), ...(also?.http1 ? ["http/1.1"] : [])];
   const server = createListener(address, { tls, alsoProtocols, connected });
   server.maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
-  const listening = await listenAt(server, address);
+  const listening = await listenAt(server, address, options.mode);
   // Errors of single accepts (out of file descriptors) must not end the process; the peer sees a closed connection.
   server.on("error", () => {});
   const stopped = new Promise<void>((resolve) => server.once("close", () => resolve()));

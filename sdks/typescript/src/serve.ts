@@ -121,7 +121,7 @@ async function startRegistered(options: ServeOptions, stack: AsyncDisposableStac
   const kernel = kernelOf(name, { connection, keys, stack, options });
   const bytes = options.contract && serializedContract(options.contract);
   if (bytes) addMethods(kernel, bytes, { name, options });
-  const server = await listen(kernel, options, connection.settings);
+  const server = await listen(kernel, options, { ...connection.settings, ticketed: true });
   stack.defer(() => server.close(grace));
   const registration = register({ name, server, connection, keys, options, bytes });
   stack.use(registration);
@@ -149,6 +149,7 @@ async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, gr
     serviceFolder: env.serviceFolder,
     maxStreams: undefined,
     tls: undefined,
+    ticketed: false,
   });
   stack.defer(() => server.close(grace));
   return { ...name, address: server.address, registered: Promise.resolve() };
@@ -238,6 +239,8 @@ function kernelOf(name: InstanceName, { connection, keys, stack, options }: Kern
 
 interface ListenSettings extends Pick<Settings, "serviceFolder" | "tls"> {
   maxStreams: number | undefined;
+  /** Whether callers have to show tickets. */
+  ticketed: boolean;
 }
 
 /** Whoever shows no ticket is told what is missing. */
@@ -259,10 +262,13 @@ function ticketsOnly(tickets: IdentitySource): IdentitySource {
 function listen(kernel: Kernel, options: ServeOptions, settings: ListenSettings): Promise<FrameServer> {
   const folder = settings.serviceFolder ?? tmpdir();
   const { listen: given } = options;
-  const address = given ?? `unix:${join(folder, `hms-${randomBytes(6).toString("hex")}.sock`)}`;
+  // A short name: the path of a socket may have no more than 107 bytes.
+  const address = given ?? `unix:${join(folder, randomBytes(4).toString("hex"))}`;
   const tls = tlsIdentity(settings);
   return serveFrames(kernel, {
     address,
+    // Callers run under other users; tickets say who may call. Without a registry there are none.
+    mode: settings.ticketed ? 0o666 : 0o600,
     ...(settings.maxStreams === undefined ? {} : { maxStreams: settings.maxStreams }),
     ...graceOf(options),
     ...(tls ? { tls } : {}),

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { type FfiEnvironment, ffiEnvironment, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { type FileSettings, readConfigFile } from "./config-file.ts";
@@ -62,7 +63,8 @@ export function resolveSettings(options: ConnectOptions = {}, env: FfiEnvironmen
     refreshIntervalMs: options.refreshIntervalMs ?? registry.refresh_interval ?? DEFAULT_REFRESH_INTERVAL_MS,
     preferred: preferredScheme(transport.default),
     disabled: disabledSchemes(transport),
-    serviceFolder: env.serviceFolder ?? transport.local_socket?.path,
+    serviceFolder:
+      env.serviceFolder ?? transport.local_socket?.path ?? place.serviceFolder ?? servicesBeside(place.url),
     maxStreams: transport.grpc?.max_concurrent_streams ?? DEFAULT_MAX_STREAMS,
     tls: tlsOf(transport.tls),
   };
@@ -72,6 +74,13 @@ interface RegistryPlace {
   url: string;
   /** What belongs to the place, if nobody gives another. */
   token?: string | undefined;
+  serviceFolder?: string | undefined;
+}
+
+/** The folder for services' sockets that a platform keeps beside the socket it gives to deployed services. */
+function servicesBeside(url: string): string | undefined {
+  const folder = url.startsWith("unix:") ? join(dirname(url.slice("unix:".length)), "services") : undefined;
+  return folder !== undefined && existsSync(folder) ? folder : undefined;
 }
 
 function registryPlace(options: ConnectOptions, env: FfiEnvironment, file: FileSettings): RegistryPlace {
@@ -103,7 +112,7 @@ function checkedUrl(url: string, from: string): string {
 
 /** The installation that this user runs on this machine, for programs that nobody has configured. */
 function ownInstallation(): RegistryPlace {
-  const { kernelSocket, operatorToken } = resolveInstance();
+  const { kernelSocket, operatorToken, ffiSocket } = resolveInstance();
   if (!existsSync(kernelSocket)) {
     throw new HmsError(
       "FAILED_PRECONDITION",
@@ -111,7 +120,8 @@ function ownInstallation(): RegistryPlace {
         "HMS_FFI_REGISTRY_URL or HMS_FFI_SOCKET, or start the platform with: hms-sys up",
     );
   }
-  return { url: `unix:${kernelSocket}`, token: readable(operatorToken) };
+  const serviceFolder = servicesBeside(`unix:${ffiSocket}`);
+  return { url: `unix:${kernelSocket}`, token: readable(operatorToken), serviceFolder };
 }
 
 function readable(path: string): string | undefined {
