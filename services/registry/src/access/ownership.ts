@@ -6,7 +6,11 @@ import type { AccessStore } from "./access-store.ts";
 /** The service ids a principal was given to register, as patterns; undefined: any that nobody else owns. */
 export type RegistersOf = (principal: Principal) => readonly string[] | undefined;
 
-const RESERVED = /^hms\.(?:ffi|sys|identity|assets|automation|communication)(?:\.|$)/;
+/** Beside the platform's domains: what every gRPC server is asked for, and the types that everybody imports. */
+const RESERVED = new RegExp(
+  "^(?:hms\\.(?:ffi|sys|identity|assets|automation|communication)" +
+    "|grpc\\.(?:health|reflection)|google\\.(?:protobuf|rpc|api)|buf\\.validate)(?:\\.|$)",
+);
 
 /** Whom a service does not stay with when none of his instances is left: who runs it by hand has to give it no name. */
 const YIELDING = ["operator:operator"];
