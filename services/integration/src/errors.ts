@@ -1,4 +1,4 @@
-import { HmsError } from "@hms/kernel";
+import { HmsError, type Principal, principalName } from "@hms/kernel";
 
 /** NOT_FOUND: there is none, or it is somebody else's. */
 export function operationUnknown(operationId: string): HmsError {
@@ -10,6 +10,13 @@ export function operationUnknown(operationId: string): HmsError {
 export function methodUnknown(service: string, method: string, environment: string): HmsError {
   const message = `Nobody offers ${service}/${method} in the environment "${environment}". Look at hms-sys ffi list.`;
   return new HmsError("NOT_FOUND", message, { reason: "METHOD_UNKNOWN" });
+}
+
+/** PERMISSION_DENIED: the events of other environments are not for a principal that lives in one. */
+export function otherEnvironment(principal: Principal, environment: string): HmsError {
+  const own = principal.environment ?? "";
+  const message = `${principalName(principal)} lives in the environment "${own}" and has no part in "${environment}". Leave the environment out.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "OTHER_ENVIRONMENT" });
 }
 
 /** INVALID_ARGUMENT: operations are for methods with one request and one answer. */

@@ -2,7 +2,8 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { integrationEvents } from "@hms/contracts";
 import type { Delivery, EventLog, Outbox, SubscribeOptions } from "@hms/events";
-import { type CallContext, implement, type Principal, principalName } from "@hms/kernel";
+import { type CallContext, implement, livesElsewhere, type Principal, principalName } from "@hms/kernel";
+import { otherEnvironment } from "../errors.ts";
 import { type Acknowledgements, OpenSubscriptions } from "./acknowledgements.ts";
 import { DeliveryQueue } from "./delivery-queue.ts";
 import { eventMessage, readEvents } from "./event-message.ts";
@@ -23,7 +24,12 @@ export interface EventParts {
   untilEnd: (context: CallContext) => AbortSignal;
 }
 
-const environmentOf = (asked: string, { environment }: Principal) => asked || environment || "default";
+/** @throws HmsError PERMISSION_DENIED if the principal lives in another environment */
+function environmentOf(asked: string, principal: Principal): string {
+  const environment = asked || principal.environment || "default";
+  if (livesElsewhere(principal, environment)) throw otherEnvironment(principal, environment);
+  return environment;
+}
 
 /** Members of a group are of one principal: nobody takes events away from others. */
 const groupOf = (group: string, { kind, id }: Principal) => `${kind}/${id}/${group}`;

@@ -1,4 +1,4 @@
-import { HmsError, type Principal, principalName } from "@hms/kernel";
+import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
 import { patternTest } from "@hms/policies";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";
@@ -57,7 +57,7 @@ export class Ownership {
       throw denied(principal, `${serviceId} is the platform's own; choose another service id.`, "SERVICE_ID_RESERVED");
     }
     if (principal.kind === "operator") return;
-    if (principal.environment !== undefined && principal.environment !== environment) {
+    if (livesElsewhere(principal, environment)) {
       const why = `it lives in the environment "${principal.environment}", not in "${environment}".`;
       throw denied(principal, why, "OTHER_ENVIRONMENT");
     }
