@@ -19,6 +19,12 @@ export function otherEnvironment(principal: Principal, environment: string): Hms
   return new HmsError("PERMISSION_DENIED", message, { reason: "OTHER_ENVIRONMENT" });
 }
 
+/** RESOURCE_EXHAUSTED: so many operations of one principal are kept and no more. */
+export function tooManyUnfinished(principal: string, most: number): HmsError {
+  const message = `${most} operations of ${principal} have not ended. Wait for some of them, or cancel what is not needed.`;
+  return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_OPERATIONS" });
+}
+
 /** INVALID_ARGUMENT: operations are for methods with one request and one answer. */
 export function notUnary(name: string): HmsError {
   return new HmsError("INVALID_ARGUMENT", `${name} is a stream; an operation takes a method with one answer.`, {

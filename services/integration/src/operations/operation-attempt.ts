@@ -87,9 +87,15 @@ function judge({ operation, signal, entry }: Attempting & { entry: MethodEntry |
     return entry === undefined || mayRepeat(entry) ? { retryAfterMs: 0 } : ended("failed", interrupted());
   }
   if (signal.aborted || operation.cancel_requested) return ended("cancelled", cancelledOnRequest());
-  if (operation.deadline.getTime() <= Date.now()) return ended("timed_out", outOfTime());
+  if (isOutOfTime(operation, error)) return ended("timed_out", outOfTime());
   if (isPassing(error, entry)) return { retryAfterMs: pauseMs(operation, error) };
   return ended("failed", error);
+}
+
+/** The call's own clock may be a little ahead of the wall's. */
+function isOutOfTime({ deadline }: ClaimedOperation, { code }: HmsError): boolean {
+  const toleranceMs = code === "DEADLINE_EXCEEDED" ? 50 : 0;
+  return deadline.getTime() <= Date.now() + toleranceMs;
 }
 
 function ended(state: OperationEnd["state"], error: HmsError): OperationEnd {

@@ -14,6 +14,7 @@ import {
 } from "@hms/kernel";
 import { openTestDatabase, waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
+import { sql } from "kysely";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   type IntegrationTables,
@@ -83,7 +84,7 @@ async function openDatabase() {
 
 type Database = Awaited<ReturnType<typeof openDatabase>>;
 
-async function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number } = {}) {
+async function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number; concurrency?: number } = {}) {
   const running = new Process();
   Object.assign(running.handlers, handlers);
   const service = await openIntegrationService({
@@ -141,6 +142,50 @@ describe("an operation", () => {
     expect(fromBinary(LookupResponseSchema, operation?.response ?? new Uint8Array()).service?.serviceId).toBe("hms.a");
     expect(seen[0]?.principal).toEqual(anna);
     expect(seen[0]?.metadata["x-hms-idempotency-key"]).toBe(idOf(started));
+  });
+
+  test("of one principal, or its callback, does not wait for another's that hang", async () => {
+    const release = Promise.withResolvers<void>();
+    const heard: string[] = [];
+    const { as } = await serve(
+      await openDatabase(),
+      {
+        lookup: async ({ serviceId }) => {
+          if (serviceId === "hangs") await release.promise;
+          return {};
+        },
+        list: async (_, { principal }) => {
+          if (principal.id === "otto") await release.promise;
+          heard.push(principal.id);
+          return {};
+        },
+      },
+      { concurrency: 4 },
+    );
+    stack.defer(() => release.resolve());
+    const callback = { service: "hms.ffi.v1.RegistryService", method: "List" };
+    for (let n = 0; n < 20; n += 1) await as(otto).startOperation({ ...lookup("quick"), callback });
+    for (let n = 0; n < 20; n += 1) await as(otto).startOperation(lookup("hangs"));
+    const operationId = idOf(await as(anna).startOperation({ ...lookup("quick"), callback }));
+    const { operation } = await as(anna).waitOperation({ operationId });
+    expect(operation?.state).toBe(OperationState.SUCCEEDED);
+    await waitFor(() => heard.includes("anna"), { describe: "anna's callback" });
+    expect(heard).toEqual(["anna"]);
+    release.resolve();
+  });
+
+  test("beyond the 10,000 that one principal may have going is refused, others' are not", async () => {
+    const own = await openDatabase();
+    const { as } = await serve(own, { lookup: () => ({}) });
+    await sql`insert into operation (operation_id, environment, service, method, codec, request, principal,
+        principal_facts, request_sha256, request_id, state, next_at, deadline, keep_ms)
+      select gen_random_uuid(), 'default', 's', 'm', 0, '', 'user:otto', '{}', '', 'r', 'pending',
+        now() + interval '1 h', now() + interval '1 h', 1000 from generate_series(1, 10000)`.execute(own.database.db);
+    await expect(as(otto).startOperation(lookup("a"))).rejects.toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      details: { reason: "TOO_MANY_OPERATIONS" },
+    });
+    await as(anna).startOperation(lookup("a"));
   });
 
   test("takes and gives JSON", async () => {
