@@ -182,8 +182,8 @@ test("an operation, or its callback, may do no more than whoever started it", as
   expect(operation?.response).toHaveLength(0);
   const mine = await operator.startOperation(list);
   const foreign = { operationId: mine.operation?.operationId ?? "" };
-  for (const act of [evil.getOperation(foreign), evil.waitOperation(foreign), evil.cancelOperation(foreign)]) {
-    await expect(act).rejects.toMatchObject({ code: "NOT_FOUND" });
+  for (const act of ["getOperation", "waitOperation", "cancelOperation"] as const) {
+    await expect(evil[act](foreign)).rejects.toMatchObject({ code: "NOT_FOUND" });
   }
   expect((await evil.listOperations({})).operations.map((one) => one.principal)).toEqual(["service:evil"]);
 });

@@ -25,6 +25,12 @@ export function tooManyUnfinished(principal: string, most: number): HmsError {
   return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_OPERATIONS" });
 }
 
+/** RESOURCE_EXHAUSTED: a principal may have so many subscriptions open and no more. */
+export function tooManySubscriptions(principal: string, most: number): HmsError {
+  const message = `${principal} has ${most} subscriptions open. End some, or use patterns that take several topics.`;
+  return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_SUBSCRIPTIONS" });
+}
+
 /** INVALID_ARGUMENT: operations are for methods with one request and one answer. */
 export function notUnary(name: string): HmsError {
   return new HmsError("INVALID_ARGUMENT", `${name} is a stream; an operation takes a method with one answer.`, {
