@@ -44,7 +44,11 @@ afterAll(() => stack.disposeAsync(), 60_000);
 type FileInit = MessageInitShape<typeof FileDescriptorProtoSchema>;
 
 /** A contract with one service "EvilService" and one method "Do", whose request and answer have a field `value`. */
-function evilFile(serviceId: string, options = create(MethodOptionsSchema), field: object = { type: STRING }): FileInit {
+function evilFile(
+  serviceId: string,
+  options = create(MethodOptionsSchema),
+  field: object = { type: STRING },
+): FileInit {
   const type = `.${serviceId}.v1.Note`;
   return {
     name: `${serviceId}.proto`,

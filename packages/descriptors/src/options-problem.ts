@@ -44,7 +44,9 @@ export function optionsProblem(files: FileRegistry): string | undefined {
   for (const desc of descriptorsOf(files)) {
     const options: Message | undefined = desc.proto.options;
     if (options?.$unknown === undefined) continue;
-    const broken = READ.find((option) => option.extendee.typeName === options.$typeName && isUnreadable(options, option));
+    const broken = READ.find(
+      (option) => option.extendee.typeName === options.$typeName && isUnreadable(options, option),
+    );
     if (broken) return `the option (${broken.typeName}) of ${desc.toString()} cannot be read`;
   }
   return undefined;

@@ -9,7 +9,8 @@ import { libraryDescriptorSet } from "./testing/library-contract.ts";
 function rivalStating(...paths: string[]): DescService {
   const set = fromBinary(FileDescriptorSetSchema, libraryDescriptorSet);
   const [first = "", ...others] = paths;
-  const rule = (path: string) => create(httpRules.HttpRuleSchema, { pattern: { case: "post", value: path }, body: "*" });
+  const rule = (path: string) =>
+    create(httpRules.HttpRuleSchema, { pattern: { case: "post", value: path }, body: "*" });
   const options = create(MethodOptionsSchema);
   setExtension(options, httpAnnotations.http, { ...rule(first), additionalBindings: others.map(rule) });
   for (const method of rivalOf(set)?.method ?? []) method.options = options;
@@ -21,7 +22,12 @@ const rivalOf = ({ file }: FileDescriptorSet) =>
 
 test("no contract can state a path that every method of another service has", () => {
   const own = "/v1/hms.sys.mesh/SetService";
-  const rival = rivalStating(own, "/v1/hms.sys%2Emesh/SetService", "/v1/hms.sys.mesh.v1.MeshService/SetService", "/v1/x");
+  const rival = rivalStating(
+    own,
+    "/v1/hms.sys%2Emesh/SetService",
+    "/v1/hms.sys.mesh.v1.MeshService/SetService",
+    "/v1/x",
+  );
   const table = new RouteTable([mesh.MeshService, rival]);
   for (const path of [own, "/v1/hms.sys%2Emesh/SetService", "/v1/hms.sys.mesh.v1.MeshService/SetService"]) {
     const match = table.tree.match(path, "POST");

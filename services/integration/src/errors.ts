@@ -31,6 +31,12 @@ export function tooManySubscriptions(principal: string, most: number): HmsError 
   return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_SUBSCRIPTIONS" });
 }
 
+/** PERMISSION_DENIED: on whose behalf it would be is nobody any more. */
+export function principalGone(principal: Principal): HmsError {
+  const message = `${principalName(principal)} started this, and its key has gone since. Start it again with one that is good.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "PRINCIPAL_GONE" });
+}
+
 /** INVALID_ARGUMENT: operations are for methods with one request and one answer. */
 export function notUnary(name: string): HmsError {
   return new HmsError("INVALID_ARGUMENT", `${name} is a stream; an operation takes a method with one answer.`, {

@@ -2,8 +2,9 @@ import { create, type DescMessage, fromJson, toJson } from "@bufbuild/protobuf";
 import { integrationOperations } from "@hms/contracts";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
 import { methodUnknown } from "../errors.ts";
-import { type OperationRecord, operationMessage } from "./operation-record.ts";
 import { FairShares } from "./fair-shares.ts";
+import { type CurrentPrincipal, knownStill } from "./operation-attempt.ts";
+import { type OperationRecord, operationMessage } from "./operation-record.ts";
 import type { OperationStore } from "./operation-store.ts";
 
 const { OperationSchema } = integrationOperations;
@@ -12,6 +13,7 @@ const { OperationSchema } = integrationOperations;
 export interface CallbackWorkerOptions {
   store: OperationStore;
   kernel: Kernel;
+  current: CurrentPrincipal;
   pollMs: number;
   failed: (failure: HmsError) => void;
 }
@@ -109,11 +111,11 @@ export class CallbackWorker {
   async #call(record: OperationRecord): Promise<void> {
     const { callback_service: service, callback_method: method, environment } = record;
     if (service === null || method === null) return;
-    const { kernel } = this.#options;
+    const { kernel, current } = this.#options;
     const entry = await kernel.resolve({ service, method, environment });
     if (entry === undefined) throw methodUnknown(service, method, environment);
     await kernel.unary(entry, requestOf(entry.desc.input, record), {
-      caller: { principal: record.principal_facts },
+      caller: { principal: knownStill(current, record.principal_facts) },
       deadlineAt: performance.now() + CALL_MS,
       signal: this.#end.signal,
       metadata: {

@@ -1,14 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
 import { cancelledOnRequest, outOfTime, stopping } from "../errors.ts";
-import { attemptOperation, errorBytes } from "./operation-attempt.ts";
 import { FairShares } from "./fair-shares.ts";
+import { attemptOperation, type CurrentPrincipal, errorBytes } from "./operation-attempt.ts";
 import type { ClaimedOperation, OperationStore } from "./operation-store.ts";
 
 /** What a worker works with. */
 export interface OperationWorkerOptions {
   store: OperationStore;
   kernel: Kernel;
+  current: CurrentPrincipal;
   /** Operations run at once; default 64. Half of them for one principal at most. */
   concurrency: number;
   /** How long an operation stays a worker's that says nothing; default 15 s. */
@@ -128,8 +129,8 @@ export class OperationWorker {
   }
 
   async #attempt(operation: ClaimedOperation, signal: AbortSignal): Promise<void> {
-    const { kernel, store, changed } = this.#options;
-    const outcome = await attemptOperation(kernel, operation, signal);
+    const { kernel, current, store, changed } = this.#options;
+    const outcome = await attemptOperation({ kernel, current }, operation, signal);
     // If this fails, the lease runs out and the operation is taken up again.
     if ("retryAfterMs" in outcome) await store.postpone(operation, outcome.retryAfterMs);
     else await store.end(operation, outcome);

@@ -1,124 +1,29 @@
-import { fromBinary, fromJsonString, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { integrationOperations, registry } from "@hms/contracts";
-import { openEventLog } from "@hms/events";
-import {
-  anonymous,
-  type CallContext,
-  createClient,
-  HmsError,
-  implement,
-  Kernel,
-  type Principal,
-  type ServiceImplementation,
-} from "@hms/kernel";
-import { openTestDatabase, waitFor } from "@hms/testkit";
+import { type CallContext, createClient, HmsError } from "@hms/kernel";
+import { waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
-import { sql } from "kysely";
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  type IntegrationTables,
-  integrationComponents,
-  integrationMigrations,
-  openIntegrationService,
-} from "../index.ts";
+  anna,
+  clearScene,
+  idOf,
+  lookup,
+  openDatabase,
+  operator,
+  otto,
+  register,
+  scene,
+  serve,
+} from "../testing/operation-scene.ts";
 
 const { OperationService, OperationState, PayloadCodec } = integrationOperations;
-const { LookupRequestSchema, LookupResponseSchema } = registry;
+const { LookupResponseSchema } = registry;
 
-const failures: HmsError[] = [];
-let stack = new AsyncDisposableStack();
-afterEach(async () => {
-  await stack.disposeAsync();
-  stack = new AsyncDisposableStack();
-  expect(failures.splice(0)).toEqual([]);
-});
+afterEach(clearScene);
 
-const anna: Principal = { kind: "user", id: "anna", roles: ["doctor"] };
-const otto: Principal = { kind: "user", id: "otto" };
-const operator: Principal = { kind: "operator", id: "operator" };
-const PEOPLE: Record<string, Principal> = { anna, otto, operator };
-
-type Handlers = ServiceImplementation<typeof registry.RegistryService>;
-
-/** A process that serves operations; the methods they call are those of the registry's contract. */
-class Process {
-  readonly kernel: Kernel;
-  readonly handlers: Partial<Handlers> = {};
-  readonly told: integrationOperations.Operation[] = [];
-  denied = new Set<string>();
-
-  constructor() {
-    this.kernel = new Kernel({
-      identity: { authenticate: ({ token }) => PEOPLE[token ?? ""] ?? anonymous },
-      policy: {
-        decide: ({ principal }) =>
-          this.denied.has(principal.id) || principal === anonymous
-            ? { allowed: false, reason: "not now" }
-            : { allowed: true },
-      },
-      audit: { accepts: true, record: () => {} },
-    });
-    const { RegistryService } = registry;
-    const unused = () => {
-      throw new HmsError("UNIMPLEMENTED", "Not part of this test.");
-    };
-    const all = Object.fromEntries(
-      RegistryService.methods.map(({ localName }) => [
-        localName,
-        (request: never, context: CallContext) =>
-          (((this.handlers as Record<string, unknown>)[localName] as typeof unused | undefined) ?? unused)(
-            ...([request, context] as unknown as []),
-          ),
-      ]),
-    );
-    this.kernel.register(implement(RegistryService, all as never));
-  }
-}
-
-async function openDatabase() {
-  const options = { service: "integration", migrations: integrationMigrations, components: integrationComponents };
-  const own = stack.use(await openTestDatabase<IntegrationTables>(options));
-  return { ...own, events: stack.use(await openEventLog({ source: own.source })) };
-}
-
-type Database = Awaited<ReturnType<typeof openDatabase>>;
-
-async function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number; concurrency?: number } = {}) {
-  const running = new Process();
-  Object.assign(running.handlers, handlers);
-  const service = await openIntegrationService({
-    database: own.database,
-    events: own.events,
-    kernel: running.kernel,
-    pollMs: 50,
-    graceMs: 200,
-    onFailure: (failure) => failures.push(failure),
-    ...options,
-  });
-  for (const registration of service.registrations) running.kernel.register(registration);
-  stack.use(service);
-  return {
-    ...running,
-    service,
-    process: running,
-    as: (who: Principal) => running.kernel.client(OperationService, who),
-  };
-}
-
-const lookup = (serviceId: string) => ({
-  service: "hms.ffi.v1.RegistryService",
-  method: "Lookup",
-  request: toBinary(LookupRequestSchema, {
-    $typeName: LookupRequestSchema.typeName,
-    serviceId,
-    version: "",
-    environment: "",
-  }),
-});
-const register = { service: "hms.ffi.v1.RegistryService", method: "Unregister", request: new Uint8Array() };
 const inMs = (ms: number) => ({ maxWait: durationFromMs(ms) });
-const idOf = ({ operation }: { operation?: { operationId: string } | undefined }) => operation?.operationId ?? "";
 
 describe("an operation", () => {
   test("answers at once, runs on behalf of its caller, and keeps its answer", async () => {
@@ -142,50 +47,6 @@ describe("an operation", () => {
     expect(fromBinary(LookupResponseSchema, operation?.response ?? new Uint8Array()).service?.serviceId).toBe("hms.a");
     expect(seen[0]?.principal).toEqual(anna);
     expect(seen[0]?.metadata["x-hms-idempotency-key"]).toBe(idOf(started));
-  });
-
-  test("of one principal, or its callback, does not wait for another's that hang", async () => {
-    const release = Promise.withResolvers<void>();
-    const heard: string[] = [];
-    const { as } = await serve(
-      await openDatabase(),
-      {
-        lookup: async ({ serviceId }) => {
-          if (serviceId === "hangs") await release.promise;
-          return {};
-        },
-        list: async (_, { principal }) => {
-          if (principal.id === "otto") await release.promise;
-          heard.push(principal.id);
-          return {};
-        },
-      },
-      { concurrency: 4 },
-    );
-    stack.defer(() => release.resolve());
-    const callback = { service: "hms.ffi.v1.RegistryService", method: "List" };
-    for (let n = 0; n < 20; n += 1) await as(otto).startOperation({ ...lookup("quick"), callback });
-    for (let n = 0; n < 20; n += 1) await as(otto).startOperation(lookup("hangs"));
-    const operationId = idOf(await as(anna).startOperation({ ...lookup("quick"), callback }));
-    const { operation } = await as(anna).waitOperation({ operationId });
-    expect(operation?.state).toBe(OperationState.SUCCEEDED);
-    await waitFor(() => heard.includes("anna"), { describe: "anna's callback" });
-    expect(heard).toEqual(["anna"]);
-    release.resolve();
-  });
-
-  test("beyond the 10,000 that one principal may have going is refused, others' are not", async () => {
-    const own = await openDatabase();
-    const { as } = await serve(own, { lookup: () => ({}) });
-    await sql`insert into operation (operation_id, environment, service, method, codec, request, principal,
-        principal_facts, request_sha256, request_id, state, next_at, deadline, keep_ms)
-      select gen_random_uuid(), 'default', 's', 'm', 0, '', 'user:otto', '{}', '', 'r', 'pending',
-        now() + interval '1 h', now() + interval '1 h', 1000 from generate_series(1, 10000)`.execute(own.database.db);
-    await expect(as(otto).startOperation(lookup("a"))).rejects.toMatchObject({
-      code: "RESOURCE_EXHAUSTED",
-      details: { reason: "TOO_MANY_OPERATIONS" },
-    });
-    await as(anna).startOperation(lookup("a"));
   });
 
   test("takes and gives JSON", async () => {
@@ -334,8 +195,8 @@ describe("an operation", () => {
   test("is there over a socket as well", async () => {
     const { kernel, as } = await serve(await openDatabase(), { lookup: () => ({}) });
     const path = `${(await import("node:fs")).mkdtempSync(`${(await import("node:os")).tmpdir()}/hms-op-`)}/s.sock`;
-    stack.use(await serveSocket(kernel, { path }));
-    const transport = stack.use(connectSocket({ path, token: "anna" }));
+    scene.stack.use(await serveSocket(kernel, { path }));
+    const transport = scene.stack.use(connectSocket({ path, token: "anna" }));
     const client = createClient(OperationService, transport);
     const operationId = idOf(await client.startOperation(lookup("a")));
     expect((await client.waitOperation({ operationId })).operation?.state).toBe(OperationState.SUCCEEDED);
@@ -399,7 +260,7 @@ describe("when the process that runs an operation goes away", () => {
 test("a hundred operations in two processes are each served once", async () => {
   const own = await openDatabase();
   const served: string[] = [];
-  const handlers: Partial<Handlers> = {
+  const handlers: Parameters<typeof serve>[1] = {
     lookup: ({ serviceId }) => {
       served.push(serviceId);
       return {};
