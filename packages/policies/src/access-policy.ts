@@ -1,5 +1,5 @@
 import { ffiOptions } from "@hms/contracts";
-import type { MethodEntry, Policy, PolicyDecision, Principal } from "@hms/kernel";
+import { livesElsewhere, type MethodEntry, type Policy, type PolicyDecision, type Principal } from "@hms/kernel";
 import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import type { MethodSlice } from "./method-slice.ts";
 import type { PolicyBook } from "./policy-book.ts";
@@ -22,6 +22,11 @@ const REASONS = {
   default: "no policy allows it to any of the caller's roles",
 };
 
+const ELSEWHERE: PolicyDecision = Object.freeze({
+  allowed: false,
+  reason: "the caller lives in another environment, and calls only there",
+});
+
 function decisionOf({ because, auditLevel }: Pick<AccessVerdict, "because" | "auditLevel">): PolicyDecision {
   if (because !== "allowed") return { allowed: false, reason: REASONS[because] };
   return auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? { allowed: true } : { allowed: true, auditLevel };
@@ -38,6 +43,7 @@ class Decisions {
   }
 
   decide(principal: Principal, method: MethodEntry): PolicyDecision {
+    if (method.environment !== undefined && livesElsewhere(principal, method.environment)) return ELSEWHERE;
     const known = this.#made.get(principal)?.get(method);
     if (known !== undefined) return known;
     const slice = this.#sliceOf(method);
