@@ -105,6 +105,12 @@ describe.skipIf(!installed)("the Python SDK's five minutes, as pasted, against a
     ]);
   });
 
+  test("the command line calls it, though it has no contract of its own", { timeout: 60_000 }, async () => {
+    const { code, stdout, stderr } = await platform.cli("ffi", "call", "demo.ach.transaction", "ListAccounts");
+    expect(code, stderr).toBe(0);
+    expect(stdout.trim().split("\n")).toEqual([expect.stringContaining("acc-1"), expect.stringContaining("acc-2")]);
+  });
+
   test("calls go on while the platform's server is killed and comes back", { timeout: 60_000 }, async () => {
     writeFileSync(join(work, "often.py"), OFTEN);
     const often = spawn(python, [join(work, "often.py")], { env: env(), stdio: ["pipe", "pipe", "pipe"] });
