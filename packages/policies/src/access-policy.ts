@@ -19,7 +19,7 @@ function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
 const REASONS = {
   denied: "a policy denies it to one of the caller's roles",
   mfa: "a policy demands that the caller has signed in with a second factor",
-  default: "no policy allows it to any of the caller's roles",
+  default: "no policy allows it to any of the caller's roles; the operator sees why with hms-sys ffi policy",
 };
 
 const ELSEWHERE: PolicyDecision = Object.freeze({

@@ -21,6 +21,8 @@ class Instance(NamedTuple):
 
     address: str
     ticket: Optional[str] = None
+    #: Where the service lives, if the address is the platform's, which passes the call on.
+    environment: Optional[str] = None
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Callable, List, Optional
 from .contract import Contract
 from .directory import Directory, Instance
 from .errors import ServiceError, UnavailableError
+from .registry import registry_address
 from .retries import Attempts
 from .settings import Settings
 
@@ -34,6 +35,7 @@ class Route:
     ) -> None:
         self._service_id = service_id
         self._version = version
+        self._environment = environment
         self._settings = settings
         self._credentials = credentials
         self._fixed = Instance(address, credentials) if address is not None else None
@@ -93,8 +95,12 @@ class Route:
             return target._replace(ticket=f"Ticket {target.ticket}")
         # The platform's own services share the registry's socket and know its token; nobody else may see it.
         token, socket = self._settings.token, self._settings.socket
-        if token and socket and target.address in (socket, f"unix:{socket}"):
-            return target._replace(ticket=f"Bearer {token}")
+        bearer = f"Bearer {token}" if token else None
+        if socket and target.address in (socket, f"unix:{socket}"):
+            return target._replace(ticket=bearer)
+        # Whom the registry gives no ticket, the platform tells why; or it passes the call on.
+        if socket:
+            return Instance(registry_address(socket), bearer, self._environment or None)
         return target._replace(ticket=None)
 
     def close(self) -> None:
