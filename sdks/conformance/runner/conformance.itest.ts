@@ -65,24 +65,27 @@ async function play({ suite, scenario, codec, client, server }: Play): Promise<v
   }
 }
 
-/** The peers of one block of tests. */
-function peers(client: Language, server: Language) {
-  const started = {} as { client: PeerProcess; server: PeerProcess };
-  beforeAll(() => {
-    started.client = new PeerProcess(client, env);
-    started.server = new PeerProcess(server, env);
-  });
-  afterAll(async () => {
-    await started.client?.stop();
-    await started.server?.stop();
-  });
-  return started;
+const running = new Map<string, PeerProcess>();
+
+/** A peer that runs already in its role, or a new one: starting one takes longer than most scenarios. */
+function peerOf(language: Language, role: "client" | "server"): PeerProcess {
+  const key = `${language.name} ${role}`;
+  const known = running.get(key);
+  if (known?.alive) return known;
+  const peer = new PeerProcess(language, env);
+  running.set(key, peer);
+  return peer;
 }
 
+afterAll(async () => {
+  await Promise.all([...running.values()].map((peer) => peer.stop()));
+});
+
 function testSuite(suite: Suite, sides: [client: Language, server: Language], codec: string): void {
-  const started = peers(...sides);
   const scenarios = suite.scenarios.filter((scenario) => fits(scenario, sides, codec));
-  test.each(scenarios)("$name", (scenario) => play({ suite, scenario, codec, ...started }));
+  test.each(scenarios)("$name", (scenario) =>
+    play({ suite, scenario, codec, client: peerOf(sides[0], "client"), server: peerOf(sides[1], "server") }),
+  );
 }
 
 const codecsOf = ({ codecs }: Suite, a: Language, b: Language) =>

@@ -27,6 +27,8 @@ export class PeerProcess {
   readonly #exited: Promise<void>;
   #next = 1;
   #complaints = "";
+  /** False once it has ended. */
+  alive = true;
 
   constructor(language: Language, env: Record<string, string>) {
     this.language = language;
@@ -98,6 +100,7 @@ export class PeerProcess {
   }
 
   #end(why: string): void {
+    this.alive = false;
     for (const [id] of [...this.#waiting]) this.#settle(id)?.reject(this.#error(undefined, why));
   }
 
