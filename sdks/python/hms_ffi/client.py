@@ -336,6 +336,8 @@ class Client:
         codecs, metadata = terms.codecs, terms.metadata
         if target.ticket is not None:
             metadata = {**metadata, "authorization": target.ticket}
+        if target.environment:
+            metadata = {**metadata, "x-hms-environment": target.environment}
         timeout_ns = 0
         if terms.deadline is not None:
             timeout_ns = max(1, int((terms.deadline - time.monotonic()) * 1e9))

@@ -21,6 +21,8 @@ class Instance(NamedTuple):
 
     address: str
     ticket: Optional[str] = None
+    #: Not None: it is the platform, which calls the service of this environment on the caller's behalf.
+    environment: Optional[str] = None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from .call_context import CallContext
 from .codecs import UNTYPED, Codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo
 from .envelope import JSON, PROTOBUF
-from .errors import ValidationError
+from .errors import UnimplementedError, ValidationError
 
 
 class CallCodecs(NamedTuple):
@@ -64,7 +64,10 @@ class MethodDefinition:
         if number != PROTOBUF:
             raise ValidationError(f"There is no codec {number}: 0 is protobuf, 1 is JSON.")
         if contract is None or info is None:
-            raise ValidationError(f"{self.path} has no contract here: call it in JSON (codec 1).")
+            # The reason lets callers that have the registry's contract of the schemas go on in JSON.
+            raise UnimplementedError(
+                f"{self.path} has no contract here: call it in JSON (codec 1).", reason="CODEC_NOT_SUPPORTED"
+            )
         return CallCodecs(protobuf_codec(contract, info.input), protobuf_codec(contract, info.output))
 
     def schema(self) -> Dict[str, Any]:

@@ -7,9 +7,9 @@ import unittest
 from typing import Any, Dict, Iterator, List
 
 from hms_ffi.client import Client
-from hms_ffi.errors import CancelledCallError, DeadlineExceededError, ResourceNotFoundError
+from hms_ffi.errors import CancelledCallError, DeadlineExceededError, ResourceNotFoundError, UnimplementedError
 from hms_ffi.events import Event, Events
-from hms_ffi.service import method, service
+from hms_ffi.service import CallContext, definition_of, method, service
 from hms_ffi.settings import Settings
 
 from .services import ServedTest
@@ -187,6 +187,38 @@ class Operations(PlatformTest):
             return await (await self.calls.start_async("ProcessTransaction"))
 
         self.assertEqual({"transaction_id": "t-1"}, asyncio.run(main()))
+
+
+@service("hms.ffi", name="RegistryService")
+class StandInRegistry:
+    """Knows one instance, which nobody has a ticket for."""
+
+    @method
+    def lookup(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        instance = {"instanceId": "i", "address": "unix:/nowhere/it.sock", "state": "INSTANCE_STATE_AVAILABLE"}
+        return {"service": {"instances": [instance]}}
+
+    @method(stream=True)
+    def watch(self, request: Dict[str, Any], context: CallContext) -> Iterator[Dict[str, Any]]:
+        yield {"kind": "WATCH_EVENT_KIND_SYNCED"}
+        context.wait_cancelled(10)
+
+
+class Tickets(PlatformTest):
+    def test_that_are_missing_leave_the_decision_to_the_platform(self) -> None:
+        platform = self.serve(StandInRegistry(), self.service)
+        settings = Settings(socket=platform.address[len("unix:") :], token="t", environment="prod")
+        client = Client("hms.ach.transaction", settings=settings, contract=False)
+        self.addCleanup(client.close)
+        self.assertEqual("prod", client.call("Who")["metadata"]["x-hms-environment"])
+
+
+class Schemas(unittest.TestCase):
+    def test_without_a_contract_here_send_callers_to_json(self) -> None:
+        definition = definition_of(StandInEvents()).methods["Publish"]
+        with self.assertRaises(UnimplementedError) as caught:
+            definition.codecs(0)
+        self.assertEqual("CODEC_NOT_SUPPORTED", caught.exception.reason)
 
 
 class Threads(PlatformTest):
