@@ -103,10 +103,11 @@ class PublishedEvents(PlatformTest):
     def test_travel_as_cloud_events(self) -> None:
         events = Events(self.settings)
         self.addCleanup(events.close)
-        self.assertEqual("e-0", events.publish("hms.ach.settled", {"amount": 5}, durable=True, key="acc-7"))
+        made = events.publish("hms.ach.settled", {"amount": 5}, durable=True, key="acc-7")
         order = self.events.published[0]
         self.assertEqual(("hms.ach.settled", True), (order["topic"], order["durable"]))
         event = order["events"][0]
+        self.assertEqual(made, event["id"])
         self.assertEqual({"amount": 5}, json.loads(base64.b64decode(event["data"])))
         self.assertEqual(("acc-7", "application/json"), (event["key"], event["dataContentType"]))
 

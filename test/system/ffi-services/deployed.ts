@@ -1,7 +1,11 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { resolveInstance } from "@hms/config";
+import { registry } from "@hms/contracts";
+import { createClient } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
+import { connectSocket } from "@hms/wire";
 import { rolldown } from "rolldown";
 import type { Platform } from "../platform.ts";
 import type { Asked } from "./orders.ts";
@@ -81,15 +85,11 @@ export function writePolicies(platform: Platform, policies: object[]): void {
   writeFileSync(join(folder, "ffi-policies.json"), JSON.stringify(policies), { mode: 0o644 });
 }
 
-/** Ends the platform's server as a crash does, and waits for the next one. */
+/** Ends the platform's server as a crash does, and waits until the next one answers. */
 export async function killServer(platform: Platform): Promise<void> {
-  const before = await platform.pidOf("server");
-  process.kill(before, "SIGKILL");
-  await waitFor(
-    async () => {
-      const pid = await platform.pidOf("server");
-      return pid > 0 && pid !== before;
-    },
-    { describe: "another server" },
-  );
+  process.kill(await platform.pidOf("server"), "SIGKILL");
+  const { kernelSocket: path } = resolveInstance({ instance: platform.instance, data: platform.data });
+  await using transport = connectSocket({ path, token: configOf(platform).token });
+  const client = createClient(registry.RegistryService, transport);
+  await waitFor(() => client.list({ pageSize: 1 }), { describe: "another server" });
 }

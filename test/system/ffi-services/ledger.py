@@ -123,6 +123,7 @@ DO = {
     "heard": lambda _: HEARD,
     "notes": lambda _: NOTES,
     "often": often,
+    "counting": lambda _: OFTEN["calls"],
     "counted": counted,
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { json } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { type AsyncCall, Client, Events, FfiError, serve } from "@hms/ffi";
+import { type AsyncCall, Client, Events, FfiError, type ReceivedEvent, serve } from "@hms/ffi";
 
 /** What the test asks a deployed service to do, as its programs do it in both languages. */
 export interface Asked {
@@ -100,10 +100,18 @@ async function callOften(asked: Asked): Promise<void> {
   }
 }
 
+async function hearAll(pattern: string, hear: (event: ReceivedEvent) => void): Promise<void> {
+  for await (const event of events.subscribe(pattern)) hear(event);
+}
+
 const operation = ({ id = "" }: Asked) => started.get(id) as AsyncCall<unknown>;
 const tasks: Record<string, (asked: Asked) => unknown> = {
   call,
-  stream: ({ method = "", request = {}, ...asked }) => Array.fromAsync(client(asked).stream(method, request)),
+  async stream({ method = "", request = {}, ...asked }) {
+    const answers: unknown[] = [];
+    for await (const answer of client(asked).stream(method, request)) answers.push(answer);
+    return answers;
+  },
   async start({ method = "", request = {}, callback, ...asked }) {
     const running = await client(asked).callAsync(method, request, callback ? { callback } : {});
     started.set(running.id, running);
@@ -114,10 +122,9 @@ const tasks: Record<string, (asked: Asked) => unknown> = {
   cancel: (asked) => operation(asked).cancel(),
   publish: ({ topic = "", data, durable = false }) => events.publish(topic, data, { durable }),
   subscribe({ pattern = "", group }) {
-    const hear = ({ topic, data, source }: { topic: string; data: unknown; source: string }) =>
-      heard.push({ topic, data, source });
+    const hear = ({ topic, data, source }: ReceivedEvent) => heard.push({ topic, data, source });
     if (group) void events.consume(pattern, hear, { group });
-    else void Array.fromAsync(events.subscribe(pattern), hear);
+    else void hearAll(pattern, hear);
   },
   heard: () => heard,
   notes: () => notes,
@@ -125,6 +132,7 @@ const tasks: Record<string, (asked: Asked) => unknown> = {
     Object.assign(often, { ended: false, calls: 0, failures: [] });
     often.done = callOften(asked);
   },
+  counting: () => often.calls,
   async counted() {
     often.ended = true;
     await often.done;
