@@ -27,7 +27,9 @@ function commands(): string[] {
 
 /** Writes each file whose name stands before a block. */
 function writeFiles(): void {
-  for (const [, name = "", text = ""] of page.matchAll(/^`(~\/\S+)`[\s\S]*?```(?:python|js|yaml|json)\n([\s\S]*?)```/gm)) {
+  for (const [, name = "", text = ""] of page.matchAll(
+    /^`(~\/\S+)`[\s\S]*?```(?:python|js|yaml|json)\n([\s\S]*?)```/gm,
+  )) {
     const path = here(name);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text, { mode: 0o644 });
