@@ -7,7 +7,13 @@ import unittest
 from typing import Any, Dict, Iterator, List
 
 from hms_ffi.client import Client
-from hms_ffi.errors import CancelledCallError, DeadlineExceededError, ResourceNotFoundError, UnimplementedError
+from hms_ffi.errors import (
+    CancelledCallError,
+    DeadlineExceededError,
+    ResourceNotFoundError,
+    UnavailableError,
+    UnimplementedError,
+)
 from hms_ffi.events import Event, Events
 from hms_ffi.service import CallContext, definition_of, method, service
 from hms_ffi.settings import Settings
@@ -34,8 +40,6 @@ class StandInEvents:
         yield {"subscriptionId": "s-1"}
         if self.broken == 0:
             self.broken = 1
-            from hms_ffi.errors import UnavailableError
-
             raise UnavailableError("Gone for a moment.")
         at = 0
         for order in self.published:
@@ -60,6 +64,7 @@ class StandInOperations:
         self.asked: Dict[str, Any] = {}
         self.waits = 0
         self.error: Dict[str, Any] = {}
+        self.away = 0
 
     def _operation(self, state: str) -> Dict[str, Any]:
         answer = base64.b64encode(json.dumps({"transaction_id": "t-1"}).encode()).decode()
@@ -81,6 +86,9 @@ class StandInOperations:
 
     @method
     def wait_operation(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if self.away > 0:
+            self.away -= 1
+            raise UnavailableError("Gone for a moment.")
         self.waits += 1
         if self.waits < 2:
             return self._operation("RUNNING")
@@ -160,6 +168,10 @@ class Operations(PlatformTest):
             ("hms.ach.transaction.v1.TransactionService", "ProcessTransaction", "60s", "k"),
             (asked["service"], asked["method"], asked["timeout"], asked["idempotencyKey"]),
         )
+
+    def test_wait_for_a_platform_that_restarts(self) -> None:
+        self.operations.away = 5
+        self.assertEqual({"transaction_id": "t-1"}, self.calls.start("ProcessTransaction").result())
 
     def test_raise_the_error_they_ended_with(self) -> None:
         self.operations.error = {
