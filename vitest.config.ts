@@ -1,6 +1,20 @@
 import { defineConfig } from "vitest/config";
 
-const everywhere = ["packages", "services", "providers", "apps", "sdks", "script", "test"];
+const libraries = ["packages", "services", "providers", "sdks"];
+const everywhere = [...libraries, "apps", "script", "test"];
+const notOurs = ["**/node_modules/**", "**/dist/**"];
+
+/** Tests on real processes, sockets and PostgreSQL. */
+const real = {
+  exclude: notOurs,
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  // On a shared machine: a test that fails once and then passes is reported as such.
+  retry: process.env.CI ? 1 : 0,
+  globalSetup: ["packages/testkit/src/global-setup.ts"],
+  // An administrator's URL runs the database tests on another PostgreSQL (15 or newer) than the embedded one.
+  provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "" },
+};
 
 export default defineConfig({
   test: {
@@ -15,23 +29,30 @@ export default defineConfig({
           // Thousands of random cases take a second; on a machine that has much else to do, many.
           testTimeout: 30_000,
           include: everywhere.map((folder) => `${folder}/**/*.test.ts`),
-          exclude: ["**/node_modules/**", "**/dist/**"],
+          exclude: notOurs,
+          sequence: { groupOrder: 0 },
         },
       },
       {
         extends: true,
         test: {
+          ...real,
           name: "integration",
-          include: everywhere.map((folder) => `${folder}/**/*.itest.ts`),
-          exclude: ["**/node_modules/**", "**/dist/**"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          include: libraries.map((folder) => `${folder}/**/*.itest.ts`),
+          // Each waits for others most of the time, so two go side by side.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...real,
+          name: "system",
+          include: ["apps/**/*.itest.ts", "test/**/*.itest.ts"],
+          // Whole installations take the machine's ports, addresses and process table.
           fileParallelism: false,
-          // Real processes on a shared machine: a test that fails once and then passes is reported as such.
-          retry: process.env.CI ? 1 : 0,
-          globalSetup: ["packages/testkit/src/global-setup.ts"],
-          // An administrator's URL runs the database tests on another PostgreSQL (15 or newer) than the embedded one.
-          provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "" },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

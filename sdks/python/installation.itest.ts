@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,9 +48,9 @@ let service: ChildProcess | undefined;
 
 const env = () => ({ ...platform.env, PYTHONPATH: folder });
 
-function run(file: string) {
+function run(file: string, more: Record<string, string> = {}) {
   const { status, stdout, stderr } = spawnSync(python, [join(work, file)], {
-    env: env(),
+    env: { ...env(), ...more },
     encoding: "utf8",
     timeout: 30_000,
   });
@@ -103,6 +104,34 @@ describe.skipIf(!installed)("the Python SDK's five minutes, as pasted, against a
       "account acc-9",
       "",
     ]);
+  });
+
+  test("the command line calls it, though it has no contract of its own", { timeout: 60_000 }, async () => {
+    const { code, stdout, stderr } = await platform.cli("ffi", "call", "demo.ach.transaction", "ListAccounts");
+    expect(code, stderr).toBe(0);
+    expect(stdout.trim().split("\n")).toEqual([expect.stringContaining("acc-1"), expect.stringContaining("acc-2")]);
+  });
+
+  test("whom no policy allows is told so, until one does", { timeout: 60_000 }, async () => {
+    const token = "a".repeat(64);
+    const key = {
+      id: "anna",
+      kind: "user",
+      roles: ["teller"],
+      token_sha256: createHash("sha256").update(token).digest("hex"),
+    };
+    const config = join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance);
+    writeFileSync(join(config, "ffi-keys.json"), JSON.stringify([key]), { mode: 0o600 });
+    const asAnna = () => run("transfer.py", { HMS_FFI_TOKEN: token });
+    await waitFor(() => asAnna().stderr.includes("PermissionDeniedError: anna may not call demo.ach.transaction"), {
+      deadlineMs: 20_000,
+      describe: () => `the denial; now: ${asAnna().stderr}`,
+    });
+    const policy = JSON.stringify({ service: "demo.*", allowed_roles: ["teller"] });
+    expect(await platform.cli("ffi", "policy", "--put", policy)).toMatchObject({ code: 0 });
+    expect(asAnna().stdout).toContain("settled");
+    const { stdout } = await platform.cli("ffi", "policy", "demo.ach.transaction");
+    expect(stdout).toMatch(/demo\.\* +\* +teller/);
   });
 
   test("calls go on while the platform's server is killed and comes back", { timeout: 60_000 }, async () => {

@@ -86,7 +86,7 @@ export const ffiCommands: CommandSpec[] = [
   {
     name: "ffi policy",
     group: "Call",
-    summary: "list who may call what; add or remove a policy; say why somebody may or may not",
+    summary: "list who may call what; add or remove a policy; say why somebody may or may not (exit code 1: may not)",
     args: [
       { ...service, required: false },
       { ...method, required: false },
@@ -97,6 +97,11 @@ export const ffiCommands: CommandSpec[] = [
       { flags: "--as <principal>", summary: "user:anna: whether and why this principal may make the call" },
       { flags: "--roles <names>", summary: "with --as: its roles, comma-separated" },
       { flags: "--mfa", summary: "with --as: it has shown a second factor" },
+    ],
+    examples: [
+      "hms-sys ffi policy hms.emr.patient",
+      `hms-sys ffi policy --put '{"service": "hms.emr.*", "allowed_roles": ["doctor"]}'`,
+      "hms-sys ffi policy hms.emr.patient GetPatient --as user:anna --roles doctor",
     ],
     load: () => import("./commands/ffi-policy.ts"),
   },

@@ -126,6 +126,26 @@ describe("hms-sys ffi", () => {
     expect(JSON.parse(dry.stdout)).toEqual({ policy_id: "x" });
   });
 
+  test.each([
+    ["policy_id", '✗ "policy_id" is no field: write name=value, or the whole request as JSON.\n'],
+    ['{"policy_id": }', /is not JSON: Unexpected token '}'.*Nothing was sent\.\n$/],
+    ["[1]", /is a list: write one JSON object.*Nothing was sent\.\n$/],
+    ["polcy_id=x", /^[^\n]*policy_id, resource, score\. Did you mean policy_id\? Nothing was sent\.\n$/],
+  ])("says once what is wrong with the request %s, and sends nothing", async (request, said) => {
+    const { code, stdout, stderr } = await cli(["ffi", "call", "hms.cdf.debate", "EvaluatePolicy", request]);
+    expect([code, stdout, stderr]).toEqual([2, "", typeof said === "string" ? said : expect.stringMatching(said)]);
+  });
+
+  test("takes the contract's own name for the service", async () => {
+    const { code, stdout } = await cli(["ffi", "describe", "hms.cdf.debate.v1.DebateService", "-o", "json"]);
+    expect([code, JSON.parse(stdout)]).toMatchObject([0, [{ service: "hms.cdf.debate.v1.DebateService" }, {}, {}]]);
+  });
+
+  test("does one thing to policies at a time", async () => {
+    const { code, stderr } = await cli(["ffi", "policy", "--put", "{}", "--delete", "p-1"]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--put and --delete do different things")]);
+  });
+
   test("ends with the error of the call, as a document too", async () => {
     const { code, stdout } = await cli([
       "ffi",

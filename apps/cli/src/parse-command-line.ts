@@ -49,6 +49,7 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
   if (spec.passThrough) command.passThroughOptions();
   if (spec.examples)
     command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`);
+  command.addHelpText("after", "\nOptions of every command, such as -o json and --env: hms-sys --help");
   addGlobals(command).action(() => chosen(command));
 }
 

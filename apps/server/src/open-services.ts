@@ -72,11 +72,12 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
 }
 
 async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Promise<readonly ServiceRegistration[]> {
-  const { kernel, databases, events, log } = ground;
+  const { kernel, access, databases, events, log } = ground;
   const integration = await openIntegrationService({
     database: databases.integration,
     events,
     kernel,
+    current: access.keys.current,
     onFailure: (error) => log.warn("an operation or callback has to wait", { error }),
   });
   return stack.use(integration).registrations;

@@ -1,4 +1,6 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
 import { expect, test } from "vitest";
 import { readContract } from "./contract.ts";
@@ -49,4 +51,18 @@ test("messages nested without end are refused, not followed", () => {
     expect(readContract(bytes, PACKAGE)).toHaveProperty("problem");
     expect(process.cpuUsage(started).user).toBeLessThan(2_000_000);
   }
+});
+
+test.each([
+  ["google.api.http", 72_295_728],
+  ["hms.ffi.v1.rule", 51_000],
+])("an option %s that holds bytes that mean nothing is refused, before anybody else stumbles over it", (name, no) => {
+  const hostile = fromBinary(FileDescriptorSetSchema, set);
+  const options = hostile.file.flatMap(({ service }) => service).flatMap(({ method }) => method)[0]?.options;
+  if (options === undefined) expect.unreachable();
+  const data = new Uint8Array([2, 0xff, 0xff]);
+  options.$unknown = [{ no, wireType: WireType.LengthDelimited, data }];
+  expect(readContract(toBinary(FileDescriptorSetSchema, hostile), PACKAGE)).toMatchObject({
+    problem: expect.stringContaining(`the option (${name}) of rpc`),
+  });
 });

@@ -99,3 +99,34 @@ test("a server that is not there is told from one that broke", async () => {
     details: { reason: "NOT_CONNECTED" },
   });
 });
+
+test("a callee that answers without end is left, and costs no memory", async () => {
+  let left = 0;
+  const piece = Buffer.alloc(1 << 20, 0x20);
+  const endless = createServer((request, response) => {
+    request.resume();
+    response.once("close", () => {
+      left += 1;
+    });
+    const isStream = request.headers["content-type"] === "application/connect+json";
+    response.writeHead(200, { "content-type": isStream ? "application/connect+json" : "application/json" });
+    if (isStream) response.write(Buffer.from([0, 0x7f, 0xff, 0xff, 0xff]));
+    const more = () => {
+      while (!response.destroyed && response.write(piece));
+    };
+    response.on("drain", more);
+    more();
+  }).listen(0, "127.0.0.1");
+  await once(endless, "listening");
+  stack.defer(() => {
+    endless.closeAllConnections();
+    endless.close();
+  });
+  const channel = connectHttp({ address: `http://127.0.0.1:${(endless.address() as AddressInfo).port}` });
+  stack.defer(() => channel.close());
+  const client = createClient(contract, channel);
+  const tooLarge = { code: "RESOURCE_EXHAUSTED", details: { reason: "MESSAGE_TOO_LARGE" } };
+  await expect(client.read({ value: "" })).rejects.toMatchObject(tooLarge);
+  await expect(valuesOf(client.list({ value: "" }))).rejects.toMatchObject(tooLarge);
+  await waitFor(() => left === 2, { describe: "both connections to be left" });
+});

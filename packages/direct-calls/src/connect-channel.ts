@@ -4,7 +4,7 @@ import { create, type DescMethod } from "@bufbuild/protobuf";
 import { type CallOptions, HmsError, type Metadata } from "@hms/kernel";
 import { jsonFormat } from "@hms/wire";
 import type { Channel } from "./channel.ts";
-import { Envelopes, writeEnvelope } from "./connect-envelope.ts";
+import { checkMessageBytes, Envelopes, writeEnvelope } from "./connect-envelope.ts";
 import { connectError, errorOfStatus } from "./connect-error.ts";
 
 /** How a channel over HTTP is set up. */
@@ -152,8 +152,13 @@ function whole(method: DescMethod, input: unknown): unknown {
 
 async function contentOf(response: IncomingMessage, ends: CallEnds): Promise<Buffer> {
   const chunks: Buffer[] = [];
+  let length = 0;
   try {
-    for await (const chunk of response) chunks.push(chunk);
+    for await (const chunk of response) {
+      length += chunk.length;
+      checkMessageBytes(length);
+      chunks.push(chunk);
+    }
   } catch (error) {
     throw brokenAnswer(error, ends);
   }

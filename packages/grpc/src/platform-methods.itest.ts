@@ -1,7 +1,7 @@
 import { create, createFileRegistry, fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { grpcHealth, grpcReflection, grpcReflectionAlpha, registry } from "@hms/contracts";
-import { anonymous, ChangeSignal, createClient, Kernel } from "@hms/kernel";
+import { anonymous, ChangeSignal, createClient, Kernel, type MethodEntry } from "@hms/kernel";
 import { echoKernel, waitFor } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { probe, reflectionCall } from "./server-probe.ts";
@@ -12,10 +12,10 @@ afterEach(() => stage.release());
 
 type Question = Parameters<ReturnType<typeof reflectionCall>>[1] extends AsyncIterable<infer Q> ? Q : never;
 
-async function served({ openReflection = true, allowed = true } = {}) {
+async function served({ openReflection = true, allowed = true, find = (): MethodEntry | undefined => undefined } = {}) {
   const offered = [contract as typeof registry.RegistryService | typeof contract];
   const changed = new ChangeSignal();
-  const elsewhere = { find: () => undefined, services: () => offered, changed };
+  const elsewhere = { find, services: () => offered, changed };
   const policy = { decide: () => (allowed ? { allowed: true as const } : { allowed: false as const, reason: "no" }) };
   const identity = { authenticate: () => anonymous };
   const kernel = new Kernel({ ...echoKernel(contract).options, identity, policy, elsewhere });
@@ -33,6 +33,16 @@ async function asked(transport: Awaited<ReturnType<typeof served>>["transport"],
   for await (const answer of reflectionCall(transport)(ServerReflection, one(question))) return answer.messageResponse;
   throw new Error("no answer");
 }
+
+test("a service that offers reflection or health itself is not asked for the platform's", async () => {
+  const impostor = () => {
+    throw new Error("an impostor was asked");
+  };
+  const { transport } = await served({ find: impostor });
+  expect(await createClient(grpcHealth.Health, transport).check({})).toMatchObject({ status: 1 });
+  const list: Question = { messageRequest: { case: "listServices", value: "*" } };
+  expect(await asked(transport, list)).toMatchObject({ case: "listServicesResponse" });
+});
 
 describe("reflection", () => {
   test.each([

@@ -33,10 +33,12 @@ export function createRpcListener(kernel: Kernel, options: RpcListenerOptions = 
   const platform = platformMethods(kernel, options.openReflection === true);
   const find = (target: RpcTarget, environment: string): Found | Promise<Found> => {
     const { service, method } = target;
+    // First of all: what a gRPC tool hears of the platform is not for a service to say.
+    const own = platform.find(target);
+    if (own !== undefined) return own;
     const entry = kernel.resolve({ service, method, environment });
-    if (entry instanceof Promise)
-      return entry.then((later) => (later ? { kernel, entry: later } : platform.find(target)));
-    return entry ? { kernel, entry } : platform.find(target);
+    if (entry instanceof Promise) return entry.then((later) => later && { kernel, entry: later });
+    return entry && { kernel, entry };
   };
   return (request, response) => {
     const environment = environmentOf(request.headers);

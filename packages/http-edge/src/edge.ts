@@ -133,7 +133,7 @@ export class Edge implements Disposable {
     const match = this.#match(turn.environment, path, request.method as string);
     if (match.kind === "found") this.#call(turn, match.target, match.segments);
     else if (match.kind === "no-path")
-      throw fault("NOT_FOUND", `No method answers at ${path}.`, { reason: "NO_ROUTE" });
+      throw fault("NOT_FOUND", `No method answers at ${path}; /docs shows what does.`, { reason: "NO_ROUTE" });
     else if (request.method === "OPTIONS") sendOptions(turn, match.allowed);
     else throw methodNotAllowed(match.allowed);
   }

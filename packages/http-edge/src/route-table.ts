@@ -42,6 +42,24 @@ function routesOf(service: DescService): ServiceRoutes {
   return routes;
 }
 
+/** Who a method's plain paths belong to: no other contract may state them, or it would get calls meant for them. */
+function plainOwners(services: readonly DescService[]): ReadonlyMap<string, DescMethod> {
+  const owners = new Map<string, DescMethod>();
+  for (const { plain } of services.map(routesOf)) {
+    for (const { template, method } of plain) {
+      const path = literalPath(template);
+      if (!owners.has(path)) owners.set(path, method);
+    }
+  }
+  return owners;
+}
+
+/** A template without variables as the tree matches it, however its contract has written it. */
+function literalPath({ segments, verb }: HttpBinding["template"]): string {
+  const path = segments.map((segment) => (segment.kind === "literal" ? segment.text : "*")).join("/");
+  return verb === undefined ? path : `${path}:${verb}`;
+}
+
 /** Every route of an environment. What cannot be served is told in `conflicts`; of two equal routes the first stays. */
 export class RouteTable {
   readonly tree = new RouteTree<HttpBinding>();
@@ -50,20 +68,29 @@ export class RouteTable {
 
   constructor(services: Iterable<DescService>) {
     this.services = [...services];
+    const owners = plainOwners(this.services);
     for (const { stated, problems } of this.services.map(routesOf)) {
       for (const { method, problem } of problems) {
         this.conflicts.push({ route: "", method: methodName(method), servedBy: "", problem });
       }
-      for (const binding of stated) this.#add(binding);
+      for (const binding of stated) this.#addStated(binding, owners.get(literalPath(binding.template)));
     }
     // What a contract states comes before what every method has.
     for (const { plain } of this.services.map(routesOf)) for (const binding of plain) this.#add(binding);
   }
 
+  #addStated(binding: HttpBinding, owner: DescMethod | undefined): void {
+    if (owner === undefined || owner.parent === binding.method.parent) this.#add(binding);
+    else this.#conflict(binding, owner);
+  }
+
   #add(binding: HttpBinding): void {
     const before = this.tree.add(binding.template, binding.httpMethod, binding);
-    if (before === undefined || before.method === binding.method) return;
-    const servedBy = methodName(before.method);
+    if (before !== undefined && before.method !== binding.method) this.#conflict(binding, before.method);
+  }
+
+  #conflict(binding: HttpBinding, owner: DescMethod): void {
+    const servedBy = methodName(owner);
     this.conflicts.push({
       route: `${binding.httpMethod} ${binding.template.source}`,
       method: methodName(binding.method),

@@ -39,8 +39,11 @@ export function refuse(end: CallEnd, reason: string): HmsError {
   record(end, "denied", reason);
   end.options.observer?.finished(method, "PERMISSION_DENIED", performance.now() - end.started);
   return principal.kind === "anonymous"
-    ? new HmsError("UNAUTHENTICATED", `${method.name} needs a known caller: ${reason}`)
-    : new HmsError("PERMISSION_DENIED", `${principal.id} may not ${method.rule.permission}: ${reason}`);
+    ? new HmsError("UNAUTHENTICATED", `${method.name} needs a known caller: ${reason}.`)
+    : new HmsError(
+        "PERMISSION_DENIED",
+        `${principal.id} may not call ${method.name} (${method.rule.permission}): ${reason}.`,
+      );
 }
 
 /** Records the denial of credentials that nobody has, and hands the error on. */

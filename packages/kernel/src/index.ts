@@ -21,7 +21,7 @@ export type {
   PolicyQuestion,
   RequestValidator,
 } from "./ports.ts";
-export { anonymous, componentPrincipal, type Principal, principalName } from "./principal.ts";
+export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
 export {
   implement,
   type MethodHandler,

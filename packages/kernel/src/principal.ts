@@ -11,7 +11,7 @@ export interface Principal {
   readonly roles?: readonly string[];
   /** True if it has shown a second factor; default false. */
   readonly mfa?: boolean;
-  /** Where a deployed service lives, and where its calls go unless they say otherwise. */
+  /** Where a deployed service or program lives: the only environment whose services and events are open to it. */
   readonly environment?: string;
   /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
   readonly endsAtMs?: number;
@@ -23,6 +23,11 @@ export const anonymous: Principal = Object.freeze({ kind: "anonymous", id: "anon
 /** A part of the platform, by the id of its service or process. */
 export function componentPrincipal(id: string): Principal {
   return Object.freeze({ kind: "component", id });
+}
+
+/** Whether a principal lives in another environment than this one: roles there mean nothing here. */
+export function livesElsewhere(principal: Principal, environment: string): boolean {
+  return principal.environment !== undefined && principal.environment !== environment;
 }
 
 /** A principal as tickets, audit events and operations name it: "user:anna", "service:default/payment-svc". */

@@ -128,6 +128,9 @@ describe("a key file", () => {
     await vi.waitFor(() => expect(reduced).toEqual(["user:anna", "service:etl"]), 4000);
     expect(keys.principalOf("secret")?.roles).toEqual([]);
     expect(keys.principalOf("other")).toBeUndefined();
+    expect(keys.current(known)).toMatchObject({ id: "anna", roles: [] });
+    expect(keys.current({ kind: "service", id: "etl" })).toBeUndefined();
+    expect(keys.current(payment as Principal)).toBe(payment);
   });
 
   test("that others can read, or that is wrong, is told of and changes nothing", async () => {

@@ -18,6 +18,8 @@ export interface KeyFileOptions {
 export interface KeyFile extends TokenSource, Disposable {
   /** The service ids that a principal of the file may register, as patterns; undefined for others. */
   registersOf(principal: Principal): readonly string[] | undefined;
+  /** A principal of an earlier call as the file has it now; undefined if its key has gone; others as they are. */
+  current(principal: Principal): Principal | undefined;
 }
 
 /** Opens a key file and follows it; only its owner may be able to read it. Without the file there are no keys. */
@@ -37,13 +39,20 @@ export function openKeyFile({ path, onChange, onFailure }: KeyFileOptions): KeyF
   return {
     principalOf: (token) => index.principalOf(token),
     registersOf: (principal) => index.registers.get(principalName(principal)),
+    current: (principal) => (isKeys(principal) ? index.byName.get(principalName(principal)) : principal),
     [Symbol.dispose]: () => file[Symbol.dispose](),
   };
+}
+
+/** Whether a principal is one that a key stands for: ids of deployed services have a slash, which no key's has. */
+function isKeys({ kind, id }: Principal): boolean {
+  return kind === "user" || (kind === "service" && !id.includes("/"));
 }
 
 function indexOf(keys: readonly AccessKey[]) {
   const byDigest = new Map(keys.map(({ tokenSha256, principal }) => [tokenSha256, principal]));
   return {
+    byName: new Map(keys.map(({ principal }) => [principalName(principal), principal])),
     registers: new Map(keys.map(({ principal, registers }) => [principalName(principal), registers])),
     // Who does not know a token cannot choose its digest, so finding it by digest gives nothing away.
     principalOf: remembered((token) => byDigest.get(createHash("sha256").update(token).digest("hex"))),

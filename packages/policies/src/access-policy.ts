@@ -1,5 +1,5 @@
 import { ffiOptions } from "@hms/contracts";
-import type { MethodEntry, Policy, PolicyDecision, Principal } from "@hms/kernel";
+import { livesElsewhere, type MethodEntry, type Policy, type PolicyDecision, type Principal } from "@hms/kernel";
 import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import type { MethodSlice } from "./method-slice.ts";
 import type { PolicyBook } from "./policy-book.ts";
@@ -19,8 +19,13 @@ function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
 const REASONS = {
   denied: "a policy denies it to one of the caller's roles",
   mfa: "a policy demands that the caller has signed in with a second factor",
-  default: "no policy allows it to any of the caller's roles",
+  default: "no policy allows it to any of the caller's roles; the operator sees why with hms-sys ffi policy",
 };
+
+const ELSEWHERE: PolicyDecision = Object.freeze({
+  allowed: false,
+  reason: "the caller lives in another environment, and calls only there",
+});
 
 function decisionOf({ because, auditLevel }: Pick<AccessVerdict, "because" | "auditLevel">): PolicyDecision {
   if (because !== "allowed") return { allowed: false, reason: REASONS[because] };
@@ -38,6 +43,7 @@ class Decisions {
   }
 
   decide(principal: Principal, method: MethodEntry): PolicyDecision {
+    if (method.environment !== undefined && livesElsewhere(principal, method.environment)) return ELSEWHERE;
     const known = this.#made.get(principal)?.get(method);
     if (known !== undefined) return known;
     const slice = this.#sliceOf(method);

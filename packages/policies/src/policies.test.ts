@@ -280,6 +280,19 @@ describe("an access policy", () => {
     expect(decide(doctor, method)).toMatchObject({ allowed: false, reason: expect.stringContaining("no policy") });
   });
 
+  test("allows nobody who lives in another environment, whatever his roles are called", () => {
+    const { decide } = open([rule({ allowedRoles: ["service:payment-svc"] })]);
+    const lives = (environment: string): Principal => ({
+      kind: "service",
+      id: `${environment}/payment-svc`,
+      roles: ["service:payment-svc"],
+      environment,
+    });
+    expect(decide(lives("default"))).toMatchObject({ allowed: true });
+    expect(decide(lives("staging"))).toEqual({ allowed: false, reason: expect.stringContaining("environment") });
+    expect(decide(lives("staging"), entry({ environment: "staging" }))).toMatchObject({ allowed: true });
+  });
+
   test("decides nothing before all policies have been read", () => {
     const book = new PolicyBook();
     book.replace("stored", [rule({ allowedRoles: ["*"] })]);

@@ -1,6 +1,6 @@
-import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { integrationEvents, registry } from "@hms/contracts";
+import { create, createFileRegistry, setExtension } from "@bufbuild/protobuf";
+import { durationFromMs, MessageOptionsSchema } from "@bufbuild/protobuf/wkt";
+import { integrationEvents, registry, validate } from "@hms/contracts";
 import { HmsError, type MethodEntry, methodRule } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
 import { createRequestValidator } from "./index.ts";
@@ -25,6 +25,35 @@ function refusalOf(work: () => void): HmsError {
   }
   throw new Error("it was let through");
 }
+
+/** A copy of a method's contract, as somebody would register it, with a CEL rule on its request. */
+function registeredWithRule(expression: string): MethodEntry {
+  const { file } = EventService;
+  const proto = structuredClone(file.proto);
+  const message = proto.messageType.find(({ name }) => name === "PublishRequest");
+  if (message === undefined) throw new Error("the contract has changed");
+  message.options = create(MessageOptionsSchema);
+  const cel = [{ id: "costly", message: "", expression }];
+  setExtension(message.options, validate.message, create(validate.MessageRulesSchema, { cel }));
+  const files = createFileRegistry(proto, (name) => file.dependencies.find((one) => one.proto.name === name));
+  const service = files.getService(EventService.typeName) as typeof EventService;
+  return { ...entryOf(service.method.publish), environment: "default" };
+}
+
+test("the rules of a registered contract cannot hold up everybody, however much they compute", () => {
+  const each = "this.events.all(a, this.events.all(b, this.events.all(c, a.id != 'x' || b.id != 'y' || c.id != 'z')))";
+  const entry = registeredWithRule(each);
+  const fine = create(PublishRequestSchema, { topic: "a.b", events: [{ id: "1" }] });
+  validator.validate(entry, fine);
+  const events = Array.from({ length: 300 }, (_, n) => ({ id: String(n) }));
+  const started = performance.now();
+  const costly = create(PublishRequestSchema, { topic: "a.b", events });
+  const error = refusalOf(() => validator.validate(entry, costly));
+  expect(performance.now() - started).toBeLessThan(3_000);
+  expect(error.code).toBe("FAILED_PRECONDITION");
+  expect(error.message).toContain("take longer than 250 ms");
+  expect(refusalOf(() => validator.validate(entry, fine)).details.reason).toBe("CONTRACT_RULES_BROKEN");
+});
 
 describe("a request", () => {
   test("that keeps the rules of its contract is let through", () => {

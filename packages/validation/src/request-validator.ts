@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator, type ValidationResult, type Violation } from "@bufbuild/protovalidate";
 import { validate as rules } from "@hms/contracts";
 import { type FieldViolation, HmsError, type MethodEntry, type RequestValidator } from "@hms/kernel";
+import { boundedWork, TookTooLong } from "./bounded-work.ts";
 
 function fieldHasRules(field: DescField): boolean {
   return hasOption(field, rules.field) || (field.oneof !== undefined && hasOption(field.oneof, rules.oneof));
@@ -40,30 +41,78 @@ function brokenRules({ parent, name }: DescMethod, cause: Error): HmsError {
   return new HmsError("FAILED_PRECONDITION", message, { reason: "CONTRACT_RULES_BROKEN", cause });
 }
 
+/** How long the rules of a contract that somebody registered may take for one request: they are compiled by the first. */
+const LONGEST_MS = { first: 1_000, later: 250 } as const;
+/** How long such a contract's calls are refused after that; twice as long each time, at most 5 min. */
+const FIRST_REST_MS = 5_000;
+const LONGEST_REST_MS = 300_000;
+
+type Check = (message: never) => ValidationResult;
+
+function checkOf(desc: DescMessage): Check {
+  const validator = createValidator();
+  return (message) => validator.validate(desc, message);
+}
+
+/** Validates by rules that strangers wrote: what takes too long is stopped, and rests. */
+function boundedCheckOf(desc: DescMessage): Check {
+  let check: Check | undefined;
+  let restMs = FIRST_REST_MS / 2;
+  let restsUntil = 0;
+  return (message) => {
+    if (performance.now() < restsUntil) throw new TookTooLong("they took too long just now");
+    const limitMs = check === undefined ? LONGEST_MS.first : LONGEST_MS.later;
+    try {
+      const known = check ?? checkOf(desc);
+      const result = boundedWork(() => known(message), limitMs);
+      check = known;
+      return result;
+    } catch (error) {
+      if (error instanceof TookTooLong) {
+        // What was stopped may have left half of something behind.
+        check = undefined;
+        restMs = Math.min(restMs * 2, LONGEST_REST_MS);
+        restsUntil = performance.now() + restMs;
+      }
+      throw error;
+    }
+  };
+}
+
 /**
  * Checks requests against the `buf.validate` rules of their contract (protovalidate), every violation at once. Messages
- * without rules cost one look-up.
+ * without rules cost one look-up. Rules of registered contracts may take 250 ms, and 1 s the first time; their calls
+ * rest after that.
  */
 export function createRequestValidator(): RequestValidator {
   // Contracts come and go while the process runs: each has a validator of its own that goes with it.
-  const validators = new WeakMap<DescMessage, ((message: never) => ValidationResult) | null>();
-  const validatorOf = (desc: DescMessage) => {
-    let found = validators.get(desc);
+  const checks = new WeakMap<DescMessage, Check | null>();
+  const checkFor = ({ desc, environment }: MethodEntry) => {
+    let found = checks.get(desc.input);
     if (found === undefined) {
-      const validator = hasRules(desc) ? createValidator() : null;
-      found = validator && ((message) => validator.validate(desc, message));
-      validators.set(desc, found);
+      const make = environment === undefined ? checkOf : boundedCheckOf;
+      found = hasRules(desc.input) ? make(desc.input) : null;
+      checks.set(desc.input, found);
     }
     return found;
   };
   return {
     /** @throws HmsError INVALID_ARGUMENT with every violation, FAILED_PRECONDITION if the rules themselves are broken */
-    validate({ desc }: MethodEntry, request: unknown): void {
-      const check = validatorOf(desc.input);
+    validate(entry: MethodEntry, request: unknown): void {
+      const check = checkFor(entry);
       if (check === null) return;
-      const result = check(request as never);
-      if (result.kind === "invalid") throw refusal(desc, result.violations);
-      if (result.kind === "error") throw brokenRules(desc, result.error);
+      const result = resultOf(entry.desc, () => check(request as never));
+      if (result.kind === "invalid") throw refusal(entry.desc, result.violations);
+      if (result.kind === "error") throw brokenRules(entry.desc, result.error);
     },
   };
+}
+
+function resultOf(method: DescMethod, check: () => ValidationResult): ValidationResult {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof TookTooLong) throw brokenRules(method, error);
+    throw error;
+  }
 }

@@ -336,7 +336,7 @@ class Client:
         codecs, metadata = terms.codecs, terms.metadata
         if target.ticket is not None:
             metadata = {**metadata, "authorization": target.ticket}
-        if target.environment:
+        if target.environment is not None:
             metadata = {**metadata, "x-hms-environment": target.environment}
         timeout_ns = 0
         if terms.deadline is not None:

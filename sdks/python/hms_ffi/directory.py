@@ -21,7 +21,7 @@ class Instance(NamedTuple):
 
     address: str
     ticket: Optional[str] = None
-    #: Not None: it is the platform, which calls the service of this environment on the caller's behalf.
+    #: Where the service lives, if the address is the platform's, which passes the call on.
     environment: Optional[str] = None
 
 

@@ -17,6 +17,11 @@ _SERVICE = "hms.ffi.v1.RegistryService"
 _SECONDS = 10.0
 
 
+def registry_address(socket: str) -> str:
+    """The address of the registry's socket, as the settings name it."""
+    return socket if socket.startswith("tcp:") else f"unix:{socket}"
+
+
 class Registry:
     """The registry as this process reaches it; safe for threads and forks."""
 
@@ -26,7 +31,7 @@ class Registry:
                 "No registry is known: set HMS_FFI_SOCKET to the path of its socket (HMS-SYS does so for what it "
                 "runs), or give the client an address."
             )
-        self.address = settings.socket if settings.socket.startswith("tcp:") else f"unix:{settings.socket}"
+        self.address = registry_address(settings.socket)
         self._metadata = metadata_fields({"authorization": f"Bearer {settings.token}"} if settings.token else {})
         self._channels = BlockingChannels()
 

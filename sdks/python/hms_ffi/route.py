@@ -10,6 +10,7 @@ from typing import Callable, List, Optional
 from .contract import Contract
 from .directory import Directory, Instance
 from .errors import ServiceError, UnavailableError
+from .registry import registry_address
 from .retries import Attempts
 from .settings import Settings
 
@@ -34,9 +35,9 @@ class Route:
     ) -> None:
         self._service_id = service_id
         self._version = version
+        self._environment = environment
         self._settings = settings
         self._credentials = credentials
-        self._environment = environment
         self._fixed = Instance(address, credentials) if address is not None else None
         self._directory = Directory(settings, environment) if address is None else None
 
@@ -76,37 +77,31 @@ class Route:
             self._directory.avoid(self._service_id, self._version, target.address)
 
     def _pick(self, instances: List[Instance], running: Running) -> Instance:
-        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices). Without a ticket the platform
-        decides by its policies and calls; it also reaches what this SDK has no address for."""
-        if self._credentials is None and not any(each.ticket for each in instances):
-            platform = self._platform()
-            if platform is not None:
-                return platform
-        # An instance that has just come has no ticket yet; until it has, the others are called.
-        usable = [each for each in instances if each.ticket] or instances
-        if not usable:
+        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
+        if not instances:
             raise UnavailableError(
                 f"No instance of {self._service_id} {self._version} can be called from here now.",
                 reason="NOT_CONNECTED",
             )
-        if len(usable) == 1:
-            return usable[0]
-        one, two = random.sample(usable, 2)
+        if len(instances) == 1:
+            return instances[0]
+        one, two = random.sample(instances, 2)
         return one if running(one.address) <= running(two.address) else two
-
-    def _platform(self) -> Optional[Instance]:
-        token, socket = self._settings.token, self._settings.socket
-        if not token or not socket:
-            return None
-        address = socket if socket.startswith("tcp:") else f"unix:{socket}"
-        return Instance(address, f"Bearer {token}", self._environment)
 
     def _credited(self, target: Instance) -> Instance:
         if self._credentials is not None:
             return target._replace(ticket=self._credentials)
-        if target.environment is None and target.ticket:
+        if target.ticket:
             return target._replace(ticket=f"Ticket {target.ticket}")
-        return target
+        # The platform's own services share the registry's socket and know its token; nobody else may see it.
+        token, socket = self._settings.token, self._settings.socket
+        bearer = f"Bearer {token}" if token else None
+        if socket and target.address in (socket, f"unix:{socket}"):
+            return target._replace(ticket=bearer)
+        # Whom the registry gives no ticket, the platform tells why; or it passes the call on.
+        if socket:
+            return Instance(registry_address(socket), bearer, self._environment or None)
+        return target._replace(ticket=None)
 
     def close(self) -> None:
         """Asks the registry nothing more."""

@@ -9,7 +9,7 @@ import { type ConnectOptions, resolveSettings } from "./settings.ts";
 export type TypedClient<S extends DescService> = KernelClient<S> & AsyncDisposable;
 
 /**
- * Makes a client of a generated contract (`hms-sys ffi generate --lang ts`, or protoc-gen-es).
+ * Makes a client of a generated contract (by protoc-gen-es).
  * @throws FfiError INVALID_ARGUMENT if a setting is wrong, FAILED_PRECONDITION if no registry is set
  */
 export function createClient<S extends DescService>(service: S, options: ConnectOptions = {}): TypedClient<S> {

@@ -1,4 +1,4 @@
-import { HmsError } from "@hms/kernel";
+import { HmsError, type Principal, principalName } from "@hms/kernel";
 
 /** NOT_FOUND: there is none, or it is somebody else's. */
 export function operationUnknown(operationId: string): HmsError {
@@ -10,6 +10,31 @@ export function operationUnknown(operationId: string): HmsError {
 export function methodUnknown(service: string, method: string, environment: string): HmsError {
   const message = `Nobody offers ${service}/${method} in the environment "${environment}". Look at hms-sys ffi list.`;
   return new HmsError("NOT_FOUND", message, { reason: "METHOD_UNKNOWN" });
+}
+
+/** PERMISSION_DENIED: the events of other environments are not for a principal that lives in one. */
+export function otherEnvironment(principal: Principal, environment: string): HmsError {
+  const own = principal.environment ?? "";
+  const message = `${principalName(principal)} lives in the environment "${own}" and has no part in "${environment}". Leave the environment out.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "OTHER_ENVIRONMENT" });
+}
+
+/** RESOURCE_EXHAUSTED: so many operations of one principal are kept and no more. */
+export function tooManyUnfinished(principal: string, most: number): HmsError {
+  const message = `${most} operations of ${principal} have not ended. Wait for some of them, or cancel what is not needed.`;
+  return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_OPERATIONS" });
+}
+
+/** RESOURCE_EXHAUSTED: a principal may have so many subscriptions open and no more. */
+export function tooManySubscriptions(principal: string, most: number): HmsError {
+  const message = `${principal} has ${most} subscriptions open. End some, or use patterns that take several topics.`;
+  return new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_SUBSCRIPTIONS" });
+}
+
+/** PERMISSION_DENIED: on whose behalf it would be is nobody any more. */
+export function principalGone(principal: Principal): HmsError {
+  const message = `${principalName(principal)} started this, and its key has gone since. Start it again with one that is good.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "PRINCIPAL_GONE" });
 }
 
 /** INVALID_ARGUMENT: operations are for methods with one request and one answer. */

@@ -6,6 +6,7 @@ import { stopping } from "./errors.ts";
 import { eventRegistration } from "./events/event-registration.ts";
 import { LiveHub } from "./events/live-hub.ts";
 import { CallbackWorker } from "./operations/callback-worker.ts";
+import type { CurrentPrincipal } from "./operations/operation-attempt.ts";
 import { operationRegistration } from "./operations/operation-registration.ts";
 import { type IntegrationTables, OperationStore } from "./operations/operation-store.ts";
 import { OperationWorker } from "./operations/operation-worker.ts";
@@ -26,6 +27,8 @@ export interface IntegrationServiceOptions {
   events: EventLog;
   /** Makes the calls of operations and callbacks, authorized for whoever started them. */
   kernel: Kernel;
+  /** Who a principal is when its operation runs, later than it was started; undefined: nobody any more. Default: the same. */
+  current?: CurrentPrincipal;
   /** Operations run at once in this process; default 64. */
   concurrency?: number;
   /** How long an operation stays a process's that says nothing; default 15 s. */
@@ -47,17 +50,18 @@ export interface IntegrationService extends AsyncDisposable {
 export async function openIntegrationService(options: IntegrationServiceOptions): Promise<IntegrationService> {
   const { database, events: log, kernel } = options;
   const { concurrency = 64, leaseMs = 15_000, pollMs = 500, graceMs = 3000, onFailure: failed = () => {} } = options;
+  const { current = (principal) => principal } = options;
   const end = new AbortController();
   const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
   const outbox = await openOutbox({ log, database });
   const store = new OperationStore(database);
   const changes = new ChangeSignal();
-  const callbacks = new CallbackWorker({ store, kernel, pollMs, failed });
+  const callbacks = new CallbackWorker({ store, kernel, current, pollMs, failed });
   const changed = () => {
     changes.notify();
     callbacks.wake();
   };
-  const worker = new OperationWorker({ store, kernel, concurrency, leaseMs, pollMs, changed, failed });
+  const worker = new OperationWorker({ store, kernel, current, concurrency, leaseMs, pollMs, changed, failed });
   const live = new LiveHub<integrationEvents.Event>();
   return {
     registrations: [

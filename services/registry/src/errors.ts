@@ -19,7 +19,7 @@ export interface Likeness {
 function likenessHint({ serviceId, version }: ServiceKey, { versions, serviceIds }: Likeness): string {
   if (versions.length > 0) return `${serviceId} is there in ${versions.join(", ")}, not in ${version}.`;
   if (serviceIds.length > 0) return `Did you mean ${serviceIds.join(" or ")}?`;
-  return "Start the service, or list what is there.";
+  return "Start the service, or list what is there: hms-sys ffi list.";
 }
 
 /** NOT_FOUND with the nearest names. */

@@ -4,6 +4,12 @@ const UNIX_ADDRESS = /^unix:(\/[\x21-\x7e]{1,106})$/;
 const HOST_ADDRESS =
   /^(tcp|tls|grpc|grpcs):\/\/(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)):(\d{1,5})$/;
 const HIGHEST_PORT = 65_535;
+const LONGEST = 512;
+
+/** An address to which "/SERVICE/METHOD" can be added: nothing of it says where else a call should go. */
+function isHttpAddress(address: string): boolean {
+  return address.length <= LONGEST && /^https?:\/\/[^\s?#@\\]+$/.test(address) && URL.canParse(address);
+}
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
@@ -21,8 +27,7 @@ function hostProblem(address: string): string | undefined {
 /** What is wrong with the address of an instance; undefined if nothing is. */
 export function addressProblem(address: string): string | undefined {
   if (UNIX_ADDRESS.test(address)) return undefined;
-  const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url && /^https?:$/.test(url.protocol) && url.username === "" && url.search === "") return undefined;
+  if (isHttpAddress(address)) return undefined;
   const problem = hostProblem(address);
   const examples = 'write "unix:/path/to.sock", "grpc://127.0.0.1:20001" or "http://127.0.0.1:20001".';
   return problem && `"${address.slice(0, 120)}" ${problem}; ${examples}`;

@@ -1,6 +1,7 @@
 import { toJson } from "@bufbuild/protobuf";
 import { ffiOptions, policy } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import { patternTest } from "@hms/policies";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { requestMessage } from "../ffi/request-text.ts";
@@ -11,6 +12,11 @@ import { renderTable } from "../output/table.ts";
 /** Lists, changes and explains who may call what. */
 export async function run(invocation: Invocation): Promise<number> {
   const { options } = invocation;
+  const asked = (["put", "delete", "as"] as const).filter((name) => typeof options[name] === "string");
+  if (asked.length > 1) {
+    const flags = asked.map((name) => `--${name}`).join(" and ");
+    throw new HmsError("INVALID_ARGUMENT", `${flags} do different things: give one of them. Nothing was changed.`);
+  }
   if (typeof options.put === "string") return put(invocation, options.put);
   if (typeof options.delete === "string") return remove(invocation, options.delete);
   return typeof options.as === "string" ? explain(invocation, options.as) : list(invocation);
@@ -44,19 +50,30 @@ async function explain(
   const question = { principal, roles, mfa: options.mfa === true, serviceId, method, environment: globals.environment };
   const answer = await session().policies.explainAccess(question, { signal });
   if (output.json) output.document(toJson(policy.ExplainAccessResponseSchema, answer, { alwaysEmitImplicit: true }));
-  else output.result(`${answer.allowed ? "allowed" : "denied"}: ${answer.reason}`);
+  else output.result(answer.reason);
   return answer.allowed ? ExitCode.OK : ExitCode.ERROR;
 }
 
-async function list({ args, session, output, signal }: Invocation): Promise<number> {
+async function list({ args, globals, session, output, signal }: Invocation): Promise<number> {
   const { policies } = await session().policies.listPolicies({}, { signal });
-  const found = args[0] === undefined ? policies : policies.filter(({ service }) => service === args[0]);
+  const found = policies.filter(isAbout(args, globals.environment));
   if (output.json) output.document(found.map((one) => toJson(policy.AccessPolicySchema, one)));
-  else if (found.length === 0) output.note("No policy: only the operator may call services.");
-  else
+  else if (found.length === 0) {
+    output.note(`No policy${args.length > 0 ? ` about ${args.join("/")}` : ""}: only the operator may call.`);
+  } else
     for (const line of renderTable(["SERVICE", "METHOD", "ALLOWED", "DENIED", "MFA", "AUDIT", "ID"], found.map(row)))
       output.result(line);
   return ExitCode.OK;
+}
+
+/** Picks policies that decide about a service, and about a method of it; all where none is named. */
+function isAbout([word, method]: string[], environment: string): (one: policy.AccessPolicy) => boolean {
+  if (word === undefined) return () => true;
+  const { serviceId } = askedService(word, environment);
+  return (one) =>
+    patternTest(one.service)(serviceId) &&
+    (method === undefined || patternTest(one.method)(method)) &&
+    (one.environment === "" || one.environment === environment);
 }
 
 function row(one: policy.AccessPolicy): string[] {

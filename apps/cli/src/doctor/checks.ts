@@ -6,6 +6,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { enumWord, humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
+import { accessFiles } from "./access-files.ts";
 
 /** One thing looked at. */
 export interface Finding {
@@ -23,7 +24,7 @@ const LOW_DISK_BYTES = 1024 ** 3;
 /** Looks at the machine and, if it runs, at the platform; every check reports, none throws. */
 export async function examine(selector: Selector): Promise<Finding[]> {
   const paths = resolveInstance(selector);
-  const findings = [nodeVersion(), operatingSystem(), dataDirectory(paths), disk(paths)];
+  const findings = [nodeVersion(), operatingSystem(), dataDirectory(paths), disk(paths), ...accessFiles(paths)];
   const session = await runningSession(selector);
   if (session === undefined) {
     findings.push({

@@ -13,6 +13,7 @@ import { jsonFormat } from "@hms/wire";
 export async function requestTexts(words: readonly string[], desc: DescMessage, several: boolean): Promise<string[]> {
   const [first = "{}"] = words;
   if (words.length > 1 || /^[\w.]+=/.test(first)) return [JSON.stringify(fieldsOf(words, desc))];
+  if (/^[a-z_][\w.]*$/i.test(first)) throw noField(first);
   const content = await contentOf(first);
   return several ? documentsOf(content) : [content];
 }
@@ -42,11 +43,15 @@ function fieldsOf(words: readonly string[], desc: DescMessage): object {
   for (const word of words) {
     const [, path, given] = /^([\w.]+)=(.*)$/s.exec(word) ?? [];
     if (path === undefined || given === undefined) {
-      throw new HmsError("INVALID_ARGUMENT", `"${word}" is no field: write name=value, or the whole request as JSON.`);
+      throw noField(word);
     }
     setPath({ value, desc }, path.split("."), given);
   }
   return value;
+}
+
+function noField(word: string): HmsError {
+  return new HmsError("INVALID_ARGUMENT", `"${word}" is no field: write name=value, or the whole request as JSON.`);
 }
 
 interface Target {
@@ -84,12 +89,18 @@ function fieldValue(field: DescField | undefined, given: string): unknown {
  */
 export function requestMessage(desc: DescMessage, content: string): unknown {
   const bytes = Buffer.from(content, "utf8");
+  const problem = objectProblem(content);
+  if (problem !== undefined && content.trim() !== "") {
+    throw new HmsError("INVALID_ARGUMENT", `The request of type ${desc.name} ${problem}. Nothing was sent.`);
+  }
   try {
     return jsonFormat.decode(desc, bytes);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const violations = (jsonFormat.violations?.(desc, bytes) ?? []).map((one) => withNearest(one, desc));
-    const problems = violations.map(({ field, description }) => `${field}: ${description}`).join(" ");
+    const problems = violations
+      .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`))
+      .join(" ");
     throw new HmsError(
       "INVALID_ARGUMENT",
       `The request is no ${desc.name}. ${problems || `${why}.`} Nothing was sent.`,
@@ -107,5 +118,17 @@ function withNearest({ field, description }: FieldViolation, desc: DescMessage):
     desc.fields.map(({ name }) => name),
   );
   const known = desc.fields.some(({ name, jsonName }) => name === field || jsonName === field);
-  return { field, description: known || near === undefined ? description : `${description} Did you mean ${near}?` };
+  const told = /[.?!]$/.test(description) ? description : `${description}.`;
+  return { field, description: known || near === undefined ? told : `${told} Did you mean ${near}?` };
+}
+
+/** Why a text is no JSON object, as a clause; undefined if it is one. */
+function objectProblem(content: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(content);
+    if (Array.isArray(value)) return 'is a list: write one JSON object, {"name": "value"}';
+    return typeof value === "object" && value !== null ? undefined : 'is no JSON object: write {"name": "value"}';
+  } catch (error) {
+    return `is not JSON: ${(error as Error).message}`;
+  }
 }

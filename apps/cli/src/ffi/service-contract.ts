@@ -17,9 +17,9 @@ export interface Offer {
   readonly types: { getMessage(typeName: string): DescMessage | undefined };
 }
 
-/** The service that a word of the command line names: "hms.cdf.debate", "hms.cdf.debate.v2". */
+/** The service that a word names: "hms.cdf.debate", "hms.cdf.debate.v2", "hms.cdf.debate.v2.DebateService". */
 export function askedService(word: string, environment: string): Asked {
-  return { ...serviceNameOf(word), environment };
+  return { ...serviceNameOf(word.replace(/(\.v\d+)\.[A-Z]\w*$/, "$1")), environment };
 }
 
 /**

@@ -11,16 +11,22 @@ function describe(violation: FieldViolation, paint: Painter): string {
   return `  ${paint.dim(place(violation))}${name}${description}`;
 }
 
-/** A single problem that the message tells already needs no list. */
-const isSaid = ({ field, description, line }: FieldViolation, message: string) =>
-  line === undefined && message === `${field}: ${description}`;
+/** Every problem is told once: a single one by the message, several by the list below it. */
+function toldOnce(message: string, violations: readonly FieldViolation[]): [string, readonly FieldViolation[]] {
+  if (violations.some(({ line }) => line !== undefined)) return [message, violations];
+  const inMessage = violations.map(({ field, description }) =>
+    field === "" ? description : `${field}: ${description}`,
+  );
+  const all = inMessage.join(" ");
+  if (all === "" || !message.includes(all)) return [message, violations];
+  const rest = message.replace(all, "").replace(/ {2,}/g, " ").trim();
+  return violations.length === 1 || rest === "" ? [message, []] : [rest, violations];
+}
 
 /** An error as a person reads it: what, why, what to do, then every single problem. */
 export function renderError(error: HmsError, paint: Painter): string {
-  const lines = [`${paint.bad("✗")} ${error.message}`];
-  for (const violation of error.details.fieldViolations ?? []) {
-    if (!isSaid(violation, error.message)) lines.push(describe(violation, paint));
-  }
+  const [message, violations] = toldOnce(error.message, error.details.fieldViolations ?? []);
+  const lines = [`${paint.bad("✗")} ${message}`, ...violations.map((violation) => describe(violation, paint))];
   if (error.code === "INTERNAL" && error.cause instanceof Error)
     lines.push(paint.dim(`  ${error.cause.stack ?? error.cause.message}`));
   return `${lines.join("\n")}\n`;

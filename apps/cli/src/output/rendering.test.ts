@@ -50,4 +50,17 @@ describe("an error", () => {
     const error = new HmsError("INVALID_ARGUMENT", 'environment: "x y" cannot be a name.', { fieldViolations });
     expect(renderError(error, plain)).toBe('✗ environment: "x y" cannot be a name.\n');
   });
+
+  test("tells problems once that its message tells among other words", () => {
+    const one = { field: "size", description: "is no number." };
+    const other = { field: "", description: "names nothing." };
+    const error = (fieldViolations: (typeof one)[], message: string) =>
+      new HmsError("INVALID_ARGUMENT", message, { fieldViolations });
+    expect(renderError(error([one], "It is wrong. size: is no number. Nothing was sent."), plain)).toBe(
+      "✗ It is wrong. size: is no number. Nothing was sent.\n",
+    );
+    expect(
+      renderError(error([one, other], "It is wrong. size: is no number. names nothing. Nothing was sent."), plain),
+    ).toBe("✗ It is wrong. Nothing was sent.\n  size: is no number.\n  names nothing.\n");
+  });
 });

@@ -1,28 +1,50 @@
 import { ChangeSignal } from "@hms/kernel";
 
+/** How much may wait for one subscriber. */
+export interface QueueLimits<T> {
+  /** Default: any number. */
+  readonly most?: number;
+  /** All that wait together; default: any size. A single one may be larger. */
+  readonly mostBytes?: number;
+  readonly bytesOf?: (value: T) => number;
+}
+
 /** What waits to be sent to one subscriber. */
 export class DeliveryQueue<T> {
-  readonly #most: number;
+  readonly #limits: Required<QueueLimits<T>>;
+  #bytes = 0;
   readonly #waiting: T[] = [];
   readonly #changed = new ChangeSignal();
   readonly #taken = new ChangeSignal();
   #failure: { error: unknown } | undefined;
 
-  /** Takes how many may wait: `offer` beyond that lets the oldest go. */
-  constructor(most: number) {
-    this.#most = most;
+  /** Takes how much may wait: `offer` beyond that lets the oldest go. */
+  constructor(limits: QueueLimits<T> = {}) {
+    const all = Number.POSITIVE_INFINITY;
+    this.#limits = { most: all, mostBytes: all, bytesOf: () => 0, ...limits };
   }
 
-  /** Adds one, and lets the oldest go if there are too many: for those that are delivered at most once. */
+  get #isFull(): boolean {
+    return this.#waiting.length >= this.#limits.most || this.#bytes >= this.#limits.mostBytes;
+  }
+
+  /** Adds one, and lets the oldest go if there is too much: for those that are delivered at most once. */
   offer(value: T): void {
-    if (this.#waiting.length >= this.#most) this.#waiting.shift();
+    while (this.#isFull) this.#take();
     this.#waiting.push(value);
+    this.#bytes += this.#limits.bytesOf(value);
     this.#changed.notify();
+  }
+
+  #take(): T {
+    const value = this.#waiting.shift() as T;
+    this.#bytes -= this.#limits.bytesOf(value);
+    return value;
   }
 
   /** Adds one when there is room. @throws the signal's reason */
   async put(value: T, signal: AbortSignal): Promise<void> {
-    while (this.#waiting.length >= this.#most) await this.#taken.next(signal);
+    while (this.#isFull) await this.#taken.next(signal);
     this.offer(value);
   }
 
@@ -36,7 +58,7 @@ export class DeliveryQueue<T> {
   async *read(signal: AbortSignal): AsyncGenerator<T> {
     for (;;) {
       while (this.#waiting.length > 0) {
-        const next = this.#waiting.shift() as T;
+        const next = this.#take();
         this.#taken.notify();
         yield next;
       }

@@ -2,17 +2,24 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { integrationEvents } from "@hms/contracts";
 import type { Delivery, EventLog, Outbox, SubscribeOptions } from "@hms/events";
-import { type CallContext, implement, type Principal, principalName } from "@hms/kernel";
+import { type CallContext, implement, livesElsewhere, type Principal, principalName } from "@hms/kernel";
+import { otherEnvironment } from "../errors.ts";
 import { type Acknowledgements, OpenSubscriptions } from "./acknowledgements.ts";
 import { DeliveryQueue } from "./delivery-queue.ts";
 import { eventMessage, readEvents } from "./event-message.ts";
 import type { LiveHub } from "./live-hub.ts";
+import { SubscriptionPlaces } from "./subscription-places.ts";
 
 /** What a subscriber without a group may leave unread; older events are let go. */
-const MOST_UNREAD = 10_000;
+const MOST_UNREAD = { most: 10_000, mostBytes: 16 << 20, bytesOf };
 const DEFAULT_IN_FLIGHT = 64;
 
 type Response = MessageInitShape<typeof integrationEvents.SubscribeResponseSchema>;
+
+/** What an event takes, roughly: its data, and what is around it. */
+function bytesOf({ delivery }: Response): number {
+  return 512 + (delivery?.event?.data?.length ?? 0);
+}
 
 /** What the handlers stand on. */
 export interface EventParts {
@@ -23,7 +30,12 @@ export interface EventParts {
   untilEnd: (context: CallContext) => AbortSignal;
 }
 
-const environmentOf = (asked: string, { environment }: Principal) => asked || environment || "default";
+/** @throws HmsError PERMISSION_DENIED if the principal lives in another environment */
+function environmentOf(asked: string, principal: Principal): string {
+  const environment = asked || principal.environment || "default";
+  if (livesElsewhere(principal, environment)) throw otherEnvironment(principal, environment);
+  return environment;
+}
 
 /** Members of a group are of one principal: nobody takes events away from others. */
 const groupOf = (group: string, { kind, id }: Principal) => `${kind}/${id}/${group}`;
@@ -32,6 +44,7 @@ const groupOf = (group: string, { kind, id }: Principal) => `${kind}/${id}/${gro
 export function eventRegistration(parts: EventParts) {
   const { log, outbox, live, untilEnd } = parts;
   const subscriptions = new OpenSubscriptions();
+  const places = new SubscriptionPlaces();
 
   return implement(integrationEvents.EventService, {
     async publish({ topic, events, durable, environment: asked }, { principal, traceparent }) {
@@ -48,6 +61,7 @@ export function eventRegistration(parts: EventParts) {
 
     async *subscribe(request, context) {
       const signal = untilEnd(context);
+      using _ = places.take(context.principal);
       if (request.group === "") yield* everybody(parts, request, { context, signal });
       else yield* member(log, request, { context, signal, subscriptions });
     },
@@ -96,7 +110,7 @@ async function* member(
   const { principal } = context;
   const { id, acknowledgements, close } = subscriptions.open(principalName(principal));
   const options = groupOptions(request, principal);
-  const queue = new DeliveryQueue<Response>(Number.POSITIVE_INFINITY);
+  const queue = new DeliveryQueue<Response>();
   try {
     await using _ = await log.subscribe(options, (event, delivery) => {
       const { name, settled } = named(acknowledgements, delivery);

@@ -101,6 +101,17 @@ describe.each([
     expect(elsewhere.got).toEqual([]);
   });
 
+  test("is neither read nor published by who lives in another environment", async () => {
+    const refused = { code: "PERMISSION_DENIED", details: { reason: "OTHER_ENVIRONMENT" } };
+    const events = [{ data: bytes(1) }];
+    const publishing = as(staging).publish({ topic: "t", events, durable, environment: "default" });
+    await expect(publishing).rejects.toMatchObject(refused);
+    for (const group of ["", "workers"]) {
+      const reading = as(staging).subscribe({ pattern: "**", group, environment: "default" });
+      await expect(reading[Symbol.asyncIterator]().next()).rejects.toMatchObject(refused);
+    }
+  });
+
   test("comes in the order of its publishing", async () => {
     const { got, arrived } = await subscribe(receipt, { pattern: "**" });
     for (let n = 0; n < 5; n += 1) {

@@ -2,6 +2,8 @@ import { create, type DescMessage, fromJson, toJson } from "@bufbuild/protobuf";
 import { integrationOperations } from "@hms/contracts";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
 import { methodUnknown } from "../errors.ts";
+import { FairShares } from "./fair-shares.ts";
+import { type CurrentPrincipal, knownStill } from "./operation-attempt.ts";
 import { type OperationRecord, operationMessage } from "./operation-record.ts";
 import type { OperationStore } from "./operation-store.ts";
 
@@ -11,11 +13,14 @@ const { OperationSchema } = integrationOperations;
 export interface CallbackWorkerOptions {
   store: OperationStore;
   kernel: Kernel;
+  current: CurrentPrincipal;
   pollMs: number;
   failed: (failure: HmsError) => void;
 }
 
 const CONCURRENCY = 16;
+/** For one principal: its callees may be slow. */
+const SHARE = 4;
 const CALL_MS = 30_000;
 const LEASE_MS = 2 * CALL_MS;
 /** About a day, at the pauses below. */
@@ -36,6 +41,9 @@ export class CallbackWorker {
   readonly #wake = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #loop: Promise<void>;
+  readonly #shares = new FairShares(SHARE);
+  readonly #running = new Set<Promise<void>>();
+  #woken = false;
 
   constructor(options: CallbackWorkerOptions) {
     this.#options = options;
@@ -44,6 +52,7 @@ export class CallbackWorker {
 
   /** A callback may be due now. */
   wake(): void {
+    this.#woken = true;
     this.#wake.notify();
   }
 
@@ -55,17 +64,34 @@ export class CallbackWorker {
 
   async #run(): Promise<void> {
     const { signal } = this.#end;
-    const { store, pollMs, failed } = this.#options;
+    const { pollMs, failed } = this.#options;
     while (!signal.aborted) {
-      try {
-        const due = await store.claimCallbacks(CONCURRENCY, LEASE_MS);
-        await Promise.all(due.map((record) => this.#tell(record)));
-        if (due.length === CONCURRENCY) continue;
-      } catch (error) {
-        failed(HmsError.from(error));
-      }
-      await this.#wake.next(signal, pollMs).catch(() => {});
+      this.#woken = false;
+      await this.#takeDue().catch((error: unknown) => failed(HmsError.from(error)));
+      if (!this.#woken) await this.#wake.next(signal, pollMs).catch(() => {});
     }
+    await Promise.all(this.#running);
+  }
+
+  async #takeDue(): Promise<void> {
+    const limit = Math.min(CONCURRENCY - this.#running.size, this.#shares.room);
+    if (limit <= 0) return;
+    const claim = { limit, others: this.#shares.served(), leaseMs: LEASE_MS };
+    const due = await this.#options.store.claimCallbacks(claim);
+    for (const record of due) this.#begin(record);
+    if (due.length === limit) this.#woken = true;
+  }
+
+  #begin(record: OperationRecord): void {
+    this.#shares.begin(record.principal);
+    const telling = this.#tell(record)
+      .catch((error: unknown) => this.#options.failed(HmsError.from(error)))
+      .finally(() => {
+        this.#shares.end(record.principal);
+        this.#running.delete(telling);
+        this.wake();
+      });
+    this.#running.add(telling);
   }
 
   async #tell(record: OperationRecord): Promise<void> {
@@ -85,11 +111,11 @@ export class CallbackWorker {
   async #call(record: OperationRecord): Promise<void> {
     const { callback_service: service, callback_method: method, environment } = record;
     if (service === null || method === null) return;
-    const { kernel } = this.#options;
+    const { kernel, current } = this.#options;
     const entry = await kernel.resolve({ service, method, environment });
     if (entry === undefined) throw methodUnknown(service, method, environment);
     await kernel.unary(entry, requestOf(entry.desc.input, record), {
-      caller: { principal: record.principal_facts },
+      caller: { principal: knownStill(current, record.principal_facts) },
       deadlineAt: performance.now() + CALL_MS,
       signal: this.#end.signal,
       metadata: {

@@ -1,7 +1,7 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { ffiOptions, status } from "@hms/contracts";
-import { errorToStatus, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
-import { cancelledOnRequest, interrupted, methodUnknown, outOfTime } from "../errors.ts";
+import { errorToStatus, HmsError, type Kernel, type MethodEntry, type Principal } from "@hms/kernel";
+import { cancelledOnRequest, interrupted, methodUnknown, outOfTime, principalGone } from "../errors.ts";
 import type { ClaimedOperation, OperationEnd } from "./operation-store.ts";
 import { decodePayload, encodePayload } from "./payload.ts";
 
@@ -40,14 +40,15 @@ function isPassing(error: HmsError, entry: MethodEntry | undefined): boolean {
  * The callee sees the operation's id as `x-hms-idempotency-key`, the same at each attempt.
  */
 export async function attemptOperation(
-  kernel: Kernel,
+  { kernel, current }: { kernel: Kernel; current: CurrentPrincipal },
   operation: ClaimedOperation,
   signal: AbortSignal,
 ): Promise<AttemptOutcome> {
   let entry: MethodEntry | undefined;
   try {
     entry = await findMethod(kernel, operation);
-    return { state: "succeeded", response: await call(kernel, entry, { operation, signal }) };
+    const principal = knownStill(current, operation.principal_facts);
+    return { state: "succeeded", response: await call(kernel, entry, { operation, signal, principal }) };
   } catch (error) {
     return judge({ operation, signal, entry }, HmsError.from(error));
   }
@@ -67,13 +68,27 @@ interface Attempting {
   signal: AbortSignal;
 }
 
-async function call(kernel: Kernel, entry: MethodEntry, { operation, signal }: Attempting): Promise<Uint8Array> {
+/** A principal of an earlier call as it is now; undefined if nobody knows it any more. */
+export type CurrentPrincipal = (principal: Principal) => Principal | undefined;
+
+/** @throws HmsError PERMISSION_DENIED if nobody knows the principal any more */
+export function knownStill(current: CurrentPrincipal, before: Principal): Principal {
+  const principal = current(before);
+  if (principal === undefined) throw principalGone(before);
+  return principal;
+}
+
+async function call(
+  kernel: Kernel,
+  entry: MethodEntry,
+  { operation, signal, principal }: Attempting & { principal: Principal },
+): Promise<Uint8Array> {
   // Whoever ran it before has gone without a word: nobody knows whether the call was served.
   if (operation.orphaned && !mayRepeat(entry)) throw interrupted();
   const { input, output } = entry.desc;
   const { codec } = operation;
   const answer = await kernel.unary(entry, decodePayload(input, operation.request, codec), {
-    caller: { principal: operation.principal_facts },
+    caller: { principal },
     deadlineAt: performance.now() + operation.deadline.getTime() - Date.now(),
     signal,
     metadata: metadataOf(operation),
@@ -87,9 +102,15 @@ function judge({ operation, signal, entry }: Attempting & { entry: MethodEntry |
     return entry === undefined || mayRepeat(entry) ? { retryAfterMs: 0 } : ended("failed", interrupted());
   }
   if (signal.aborted || operation.cancel_requested) return ended("cancelled", cancelledOnRequest());
-  if (operation.deadline.getTime() <= Date.now()) return ended("timed_out", outOfTime());
+  if (isOutOfTime(operation, error)) return ended("timed_out", outOfTime());
   if (isPassing(error, entry)) return { retryAfterMs: pauseMs(operation, error) };
   return ended("failed", error);
+}
+
+/** The call's own clock may be a little ahead of the wall's. */
+function isOutOfTime({ deadline }: ClaimedOperation, { code }: HmsError): boolean {
+  const toleranceMs = code === "DEADLINE_EXCEEDED" ? 50 : 0;
+  return deadline.getTime() <= Date.now() + toleranceMs;
 }
 
 function ended(state: OperationEnd["state"], error: HmsError): OperationEnd {

@@ -1,5 +1,6 @@
 import { type ServiceDatabase, translatePgError } from "@hms/postgres";
 import { type RawBuilder, sql } from "kysely";
+import { tooManyUnfinished } from "../errors.ts";
 import type { EndState, OperationRecord, StateName } from "./operation-record.ts";
 
 /** The tables of the integration service's schema; its SQL is written by hand. */
@@ -46,8 +47,19 @@ export interface OperationEnd {
   error?: Uint8Array;
 }
 
+/** What a worker has room for. */
+export interface Claim {
+  limit: number;
+  /** Principals for whom as much runs already as may at once. */
+  others: Iterable<string>;
+  leaseMs: number;
+}
+
 /** An attempt: whose it is, and the token that fences off older ones. */
 export type Attempt = Pick<OperationRecord, "operation_id" | "attempts">;
+
+/** What one principal may have going at once: it can wait for its own, but not fill the database. */
+const MOST_UNFINISHED = 10_000;
 
 const CLOCK = sql`clock_timestamp()`;
 const inMs = (ms: number) => sql`clock_timestamp() + make_interval(secs => ${ms / 1000}::float8)`;
@@ -77,18 +89,26 @@ export class OperationStore {
     return (await this.#rows(query))[0];
   }
 
-  /** Keeps a new operation; or answers with the one that has its idempotency key. */
+  /**
+   * Keeps a new operation; or answers with the one that has its idempotency key.
+   * @throws HmsError RESOURCE_EXHAUSTED if 10,000 of the principal's have not ended
+   */
   async start(operation: NewOperation): Promise<OperationRecord> {
     const o = operation;
     const added = await this.#one(sql<OperationRecord>`
       insert into operation (operation_id, environment, service, method, codec, request, principal, principal_facts,
         idempotency_key, request_sha256, request_id, traceparent, callback_service, callback_method, state, deadline, keep_ms)
-      values (${o.operation_id}, ${o.environment}, ${o.service}, ${o.method}, ${o.codec}, ${o.request}, ${o.principal},
+      select ${o.operation_id}, ${o.environment}, ${o.service}, ${o.method}, ${o.codec}, ${o.request}, ${o.principal},
         ${JSON.stringify(o.principal_facts)}::jsonb, ${o.idempotency_key}, ${o.request_sha256}, ${o.request_id},
-        ${o.traceparent}, ${o.callback_service}, ${o.callback_method}, 'pending', ${inMs(o.timeoutMs)}, ${o.keepMs})
+        ${o.traceparent}, ${o.callback_service}, ${o.callback_method}, 'pending', ${inMs(o.timeoutMs)}, ${o.keepMs}
+      where ${MOST_UNFINISHED} > (select count(*) from (
+        select from operation where principal = ${o.principal} and state in ('pending', 'running')
+        limit ${MOST_UNFINISHED}) unfinished)
       on conflict do nothing returning *`);
     // Nothing was added: the same call came before, by its key or, repeated after a lost answer, by its id.
-    return added ?? ((await this.#earlier(o)) as OperationRecord);
+    const kept = added ?? (await this.#earlier(o));
+    if (kept === undefined) throw tooManyUnfinished(o.principal, MOST_UNFINISHED);
+    return kept;
   }
 
   #earlier({ principal, idempotency_key, operation_id }: NewOperation): Promise<OperationRecord | undefined> {
@@ -125,12 +145,13 @@ export class OperationStore {
       order by date_trunc('milliseconds', created_at) desc, operation_id desc limit ${query.limit}`);
   }
 
-  /** Takes operations that are due, and those whose runner has gone, for `leaseMs`. */
-  claim(limit: number, leaseMs: number): Promise<ClaimedOperation[]> {
+  /** Takes operations that are due, and those whose runner has gone, for `leaseMs`; none of `others`. */
+  claim({ limit, others, leaseMs }: Claim): Promise<ClaimedOperation[]> {
     return this.#rows(sql<ClaimedOperation>`
       with fresh as (
         select operation_id, false as orphaned from operation
         where state = 'pending' and next_at <= ${CLOCK} and deadline > ${CLOCK}
+          and principal <> all(${[...others]}::text[])
         order by next_at limit ${limit} for update skip locked
       ), orphans as (
         select operation_id, true as orphaned from operation
@@ -193,12 +214,13 @@ export class OperationStore {
     await this.#rows(sql`delete from operation where forgotten_at <= ${CLOCK} and callback_at is null`);
   }
 
-  /** Takes callbacks that are due, for `leaseMs`. */
-  claimCallbacks(limit: number, leaseMs: number): Promise<OperationRecord[]> {
+  /** Takes callbacks that are due, for `leaseMs`; none of `others`. */
+  claimCallbacks({ limit, others, leaseMs }: Claim): Promise<OperationRecord[]> {
     return this.#rows(sql<OperationRecord>`
       update operation set callback_at = ${inMs(leaseMs)}, callback_attempts = callback_attempts + 1
       where operation_id in (
         select operation_id from operation where callback_at <= ${CLOCK}
+          and principal <> all(${[...others]}::text[])
         order by callback_at limit ${limit} for update skip locked)
       returning *`);
   }

@@ -1,14 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
 import { cancelledOnRequest, outOfTime, stopping } from "../errors.ts";
-import { attemptOperation, errorBytes } from "./operation-attempt.ts";
+import { FairShares } from "./fair-shares.ts";
+import { attemptOperation, type CurrentPrincipal, errorBytes } from "./operation-attempt.ts";
 import type { ClaimedOperation, OperationStore } from "./operation-store.ts";
 
 /** What a worker works with. */
 export interface OperationWorkerOptions {
   store: OperationStore;
   kernel: Kernel;
-  /** Operations run at once; default 64. */
+  current: CurrentPrincipal;
+  /** Operations run at once; default 64. Half of them for one principal at most. */
   concurrency: number;
   /** How long an operation stays a worker's that says nothing; default 15 s. */
   leaseMs: number;
@@ -35,6 +37,7 @@ const FORGET_EVERY_MS = 60_000;
 export class OperationWorker {
   readonly #options: OperationWorkerOptions;
   readonly #running = new Map<string, Running>();
+  readonly #shares: FairShares;
   readonly #wake = new ChangeSignal();
   readonly #end = new AbortController();
   readonly #loops: Promise<void>[];
@@ -42,6 +45,7 @@ export class OperationWorker {
 
   constructor(options: OperationWorkerOptions) {
     this.#options = options;
+    this.#shares = new FairShares(options.concurrency >> 1);
     this.#loops = [this.#loop(() => this.#takeDue(), options.pollMs), this.#renewLoop(), this.#forgetLoop()];
   }
 
@@ -99,22 +103,24 @@ export class OperationWorker {
     const { store, concurrency, leaseMs, changed } = this.#options;
     const expired = await store.expire(errorBytes(outOfTime()));
     if (expired.length > 0) changed();
-    const room = concurrency - this.#running.size;
-    if (room <= 0) return;
-    const claimed = await store.claim(room, leaseMs);
+    const limit = Math.min(concurrency - this.#running.size, this.#shares.room);
+    if (limit <= 0) return;
+    const claimed = await store.claim({ limit, others: this.#shares.served(), leaseMs });
     for (const operation of claimed) this.#run(operation);
     // There may be more than there was room for in one go.
-    if (claimed.length === room) this.#woken = true;
+    if (claimed.length === limit) this.#woken = true;
   }
 
   #run(operation: ClaimedOperation): void {
-    const { operation_id } = operation;
+    const { operation_id, principal } = operation;
+    this.#shares.begin(principal);
     // An attempt of this very process that had lost its lease, because everything stood still for a while.
     this.#running.get(operation_id)?.abort.abort(stopping());
     const abort = new AbortController();
     const done = this.#attempt(operation, abort.signal)
       .catch((error: unknown) => this.#options.failed(HmsError.from(error)))
       .finally(() => {
+        this.#shares.end(principal);
         if (this.#running.get(operation_id) === running) this.#running.delete(operation_id);
         this.wake();
       });
@@ -123,8 +129,8 @@ export class OperationWorker {
   }
 
   async #attempt(operation: ClaimedOperation, signal: AbortSignal): Promise<void> {
-    const { kernel, store, changed } = this.#options;
-    const outcome = await attemptOperation(kernel, operation, signal);
+    const { kernel, current, store, changed } = this.#options;
+    const outcome = await attemptOperation({ kernel, current }, operation, signal);
     // If this fails, the lease runs out and the operation is taken up again.
     if ("retryAfterMs" in outcome) await store.postpone(operation, outcome.retryAfterMs);
     else await store.end(operation, outcome);

@@ -1,123 +1,29 @@
-import { fromBinary, fromJsonString, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, fromJsonString } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { integrationOperations, registry } from "@hms/contracts";
-import { openEventLog } from "@hms/events";
-import {
-  anonymous,
-  type CallContext,
-  createClient,
-  HmsError,
-  implement,
-  Kernel,
-  type Principal,
-  type ServiceImplementation,
-} from "@hms/kernel";
-import { openTestDatabase, waitFor } from "@hms/testkit";
+import { type CallContext, createClient, HmsError } from "@hms/kernel";
+import { waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
 import {
-  type IntegrationTables,
-  integrationComponents,
-  integrationMigrations,
-  openIntegrationService,
-} from "../index.ts";
+  anna,
+  clearScene,
+  idOf,
+  lookup,
+  openDatabase,
+  operator,
+  otto,
+  register,
+  scene,
+  serve,
+} from "../testing/operation-scene.ts";
 
 const { OperationService, OperationState, PayloadCodec } = integrationOperations;
-const { LookupRequestSchema, LookupResponseSchema } = registry;
+const { LookupResponseSchema } = registry;
 
-const failures: HmsError[] = [];
-let stack = new AsyncDisposableStack();
-afterEach(async () => {
-  await stack.disposeAsync();
-  stack = new AsyncDisposableStack();
-  expect(failures.splice(0)).toEqual([]);
-});
+afterEach(clearScene);
 
-const anna: Principal = { kind: "user", id: "anna", roles: ["doctor"] };
-const otto: Principal = { kind: "user", id: "otto" };
-const operator: Principal = { kind: "operator", id: "operator" };
-const PEOPLE: Record<string, Principal> = { anna, otto, operator };
-
-type Handlers = ServiceImplementation<typeof registry.RegistryService>;
-
-/** A process that serves operations; the methods they call are those of the registry's contract. */
-class Process {
-  readonly kernel: Kernel;
-  readonly handlers: Partial<Handlers> = {};
-  readonly told: integrationOperations.Operation[] = [];
-  denied = new Set<string>();
-
-  constructor() {
-    this.kernel = new Kernel({
-      identity: { authenticate: ({ token }) => PEOPLE[token ?? ""] ?? anonymous },
-      policy: {
-        decide: ({ principal }) =>
-          this.denied.has(principal.id) || principal === anonymous
-            ? { allowed: false, reason: "not now" }
-            : { allowed: true },
-      },
-      audit: { accepts: true, record: () => {} },
-    });
-    const { RegistryService } = registry;
-    const unused = () => {
-      throw new HmsError("UNIMPLEMENTED", "Not part of this test.");
-    };
-    const all = Object.fromEntries(
-      RegistryService.methods.map(({ localName }) => [
-        localName,
-        (request: never, context: CallContext) =>
-          (((this.handlers as Record<string, unknown>)[localName] as typeof unused | undefined) ?? unused)(
-            ...([request, context] as unknown as []),
-          ),
-      ]),
-    );
-    this.kernel.register(implement(RegistryService, all as never));
-  }
-}
-
-async function openDatabase() {
-  const options = { service: "integration", migrations: integrationMigrations, components: integrationComponents };
-  const own = stack.use(await openTestDatabase<IntegrationTables>(options));
-  return { ...own, events: stack.use(await openEventLog({ source: own.source })) };
-}
-
-type Database = Awaited<ReturnType<typeof openDatabase>>;
-
-async function serve(own: Database, handlers: Partial<Handlers>, options: { leaseMs?: number; graceMs?: number } = {}) {
-  const running = new Process();
-  Object.assign(running.handlers, handlers);
-  const service = await openIntegrationService({
-    database: own.database,
-    events: own.events,
-    kernel: running.kernel,
-    pollMs: 50,
-    graceMs: 200,
-    onFailure: (failure) => failures.push(failure),
-    ...options,
-  });
-  for (const registration of service.registrations) running.kernel.register(registration);
-  stack.use(service);
-  return {
-    ...running,
-    service,
-    process: running,
-    as: (who: Principal) => running.kernel.client(OperationService, who),
-  };
-}
-
-const lookup = (serviceId: string) => ({
-  service: "hms.ffi.v1.RegistryService",
-  method: "Lookup",
-  request: toBinary(LookupRequestSchema, {
-    $typeName: LookupRequestSchema.typeName,
-    serviceId,
-    version: "",
-    environment: "",
-  }),
-});
-const register = { service: "hms.ffi.v1.RegistryService", method: "Unregister", request: new Uint8Array() };
 const inMs = (ms: number) => ({ maxWait: durationFromMs(ms) });
-const idOf = ({ operation }: { operation?: { operationId: string } | undefined }) => operation?.operationId ?? "";
 
 describe("an operation", () => {
   test("answers at once, runs on behalf of its caller, and keeps its answer", async () => {
@@ -289,8 +195,8 @@ describe("an operation", () => {
   test("is there over a socket as well", async () => {
     const { kernel, as } = await serve(await openDatabase(), { lookup: () => ({}) });
     const path = `${(await import("node:fs")).mkdtempSync(`${(await import("node:os")).tmpdir()}/hms-op-`)}/s.sock`;
-    stack.use(await serveSocket(kernel, { path }));
-    const transport = stack.use(connectSocket({ path, token: "anna" }));
+    scene.stack.use(await serveSocket(kernel, { path }));
+    const transport = scene.stack.use(connectSocket({ path, token: "anna" }));
     const client = createClient(OperationService, transport);
     const operationId = idOf(await client.startOperation(lookup("a")));
     expect((await client.waitOperation({ operationId })).operation?.state).toBe(OperationState.SUCCEEDED);
@@ -354,7 +260,7 @@ describe("when the process that runs an operation goes away", () => {
 test("a hundred operations in two processes are each served once", async () => {
   const own = await openDatabase();
   const served: string[] = [];
-  const handlers: Partial<Handlers> = {
+  const handlers: Parameters<typeof serve>[1] = {
     lookup: ({ serviceId }) => {
       served.push(serviceId);
       return {};

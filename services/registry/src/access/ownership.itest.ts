@@ -50,7 +50,15 @@ describe("registering", () => {
     const opened = await openRegistry();
     const reserved = refused("PERMISSION_DENIED", "SERVICE_ID_RESERVED");
     const others = ["identity", "assets", "automation.x", "communication"].map((name) => `hms.${name}`);
-    for (const id of ["hms.ffi", "hms.sys.deployment", "hms.sys.x.y", ...others]) {
+    for (const id of [
+      "hms.ffi",
+      "hms.sys.deployment",
+      "hms.sys.x.y",
+      "grpc.health",
+      "google.rpc",
+      "buf.validate",
+      ...others,
+    ]) {
       for (const principal of [debateSvc, operator, { kind: "user", id: "keyed" } as const]) {
         await expect(register(opened, principal, id)).rejects.toMatchObject(reserved);
       }

@@ -1,4 +1,4 @@
-import { HmsError, type Principal, principalName } from "@hms/kernel";
+import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
 import { patternTest } from "@hms/policies";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";
@@ -6,7 +6,11 @@ import type { AccessStore } from "./access-store.ts";
 /** The service ids a principal was given to register, as patterns; undefined: any that nobody else owns. */
 export type RegistersOf = (principal: Principal) => readonly string[] | undefined;
 
-const RESERVED = /^hms\.(?:ffi|sys|identity|assets|automation|communication)(?:\.|$)/;
+/** Beside the platform's domains: what every gRPC server is asked for, and the types that everybody imports. */
+const RESERVED = new RegExp(
+  "^(?:hms\\.(?:ffi|sys|identity|assets|automation|communication)" +
+    "|grpc\\.(?:health|reflection)|google\\.(?:protobuf|rpc|api)|buf\\.validate)(?:\\.|$)",
+);
 
 /** Whom a service does not stay with when none of his instances is left: who runs it by hand has to give it no name. */
 const YIELDING = ["operator:operator"];
@@ -53,7 +57,7 @@ export class Ownership {
       throw denied(principal, `${serviceId} is the platform's own; choose another service id.`, "SERVICE_ID_RESERVED");
     }
     if (principal.kind === "operator") return;
-    if (principal.environment !== undefined && principal.environment !== environment) {
+    if (livesElsewhere(principal, environment)) {
       const why = `it lives in the environment "${principal.environment}", not in "${environment}".`;
       throw denied(principal, why, "OTHER_ENVIRONMENT");
     }

@@ -61,7 +61,9 @@ export function readQuestion(request: policy.ExplainAccessRequest): AccessQuesti
   const violations = problems([
     [
       "principal",
-      kind === undefined ? 'is no principal; write "user:anna" or "service:default/payment-svc"' : undefined,
+      kind === undefined
+        ? 'is no principal; write kind and name, "user:anna" or "service:default/payment-svc"'
+        : undefined,
     ],
     [
       "service_id",

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ffiOptions, type registry } from "@hms/contracts";
-import { HmsError, type Principal, principalName } from "@hms/kernel";
+import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
 import { type PolicyBook, subjectOf } from "@hms/policies";
 import { LONGEST_TICKET_S, mintTicket, type TicketClaims, ticketAudience } from "@hms/tickets";
 import type { ServiceKey } from "../service-key.ts";
@@ -28,7 +28,8 @@ export class TicketIssuer {
   }
 
   /**
-   * One ticket for each of these instances of a service version; none if the principal may call nothing.
+   * One ticket for each of these instances of a service version; none if the principal may call nothing, as in any
+   * environment but its own.
    * @throws HmsError UNAVAILABLE until all policies have been read
    */
   async issue(
@@ -36,6 +37,7 @@ export class TicketIssuer {
     instanceIds: readonly string[],
     principal: Principal,
   ): Promise<MessageInitShape<typeof registry.TicketSchema>[]> {
+    if (livesElsewhere(principal, key.environment)) return [];
     const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
     const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
     const methods = contract ? this.#methodsOf(key, contract, principal) : this.#wholeService(key, principal);

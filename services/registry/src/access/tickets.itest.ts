@@ -16,6 +16,7 @@ import {
   operator,
   refused,
   scene,
+  workload,
 } from "../testing/access-scene.ts";
 
 const { SYNCED, REVOKED } = registry.WatchEventKind;
@@ -55,6 +56,15 @@ describe("a lookup", () => {
     expect(tickets).toEqual([]);
     const all = await opened.as(operator).lookup({ serviceId: "hms.cdf.debate" });
     expect(Object.keys(methodsOf(all.tickets[0]?.ticket))).toHaveLength(4);
+  });
+
+  test("answers no ticket to who lives in another environment", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    await opened.policies.putPolicy({ policy: { service: "hms.cdf.*", allowedRoles: ["*"] } });
+    const ticketsOf = async (environment: string) =>
+      (await opened.as(workload("other-svc", environment)).lookup({ serviceId: "hms.cdf.debate" })).tickets.length;
+    expect([await ticketsOf("default"), await ticketsOf("staging")]).toEqual([1, 0]);
   });
 
   test("answers no ticket that outlives the caller's session", async () => {
