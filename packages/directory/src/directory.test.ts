@@ -87,6 +87,15 @@ describe("a lookup", () => {
     expect(memory.calls.lookup).toBe(2);
   });
 
+  test("asks again where there was no ticket, so that who may call later calls directly", async () => {
+    memory.put(key, [{ instanceId: "a", address: "unix:/a.sock" }]);
+    const { directory } = directoryOf();
+    expect((await directory.lookup(key)).tickets.size).toBe(0);
+    memory.put(key, [one]);
+    const ticketed = async () => expect([...(await directory.lookup(key)).tickets.keys()]).toEqual(["a"]);
+    await vi.waitFor(ticketed, { timeout: 10_000 });
+  });
+
   test("gives each principal its own tickets", async () => {
     memory.put(key, [one]);
     const { directory, clientOf } = directoryOf();

@@ -1,3 +1,4 @@
+export { Backoff } from "./backoff.ts";
 export type { ServiceContract } from "./contract-cache.ts";
 export { type Directory, type DirectoryOptions, openDirectory } from "./directory.ts";
 export { type FixedPlace, fixedDirectory } from "./fixed-directory.ts";

@@ -39,6 +39,8 @@ class _Entry:
 _Key = Tuple[str, str]
 _BAD_SECONDS = 1.0
 _WATCH_AGAIN_SECONDS = 1.0
+#: Calls without a ticket go by the platform; as soon as there is one, they go directly.
+_NO_TICKET_SECONDS = 1.0
 
 
 class Directory:
@@ -119,6 +121,9 @@ class Directory:
         now = time.monotonic()
         lives = max(0.0, min([self._settings.cache_ttl, *lifetimes]))
         half = min(self._settings.refresh_interval, lives / 2)
+        if not tickets:
+            # Nobody tells when a policy allows more than before.
+            half = min(half, _NO_TICKET_SECONDS)
         return _Entry(instances, now + half, now + lives, bool(service.get("hasContract")))
 
     def _renew(self, service_id: str, version: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+import uuid
 from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from .client import Client
-from .errors import ServiceError, UnavailableError, ValidationError
+from .errors import ResourceNotFoundError, ServiceError, UnavailableError, ValidationError
 from .plain_json import dump, load, plain
-from .platform_services import platform_client
+from .platform_services import call_patiently, platform_client
 from .settings import Settings
 from .wellknown import base64_bytes, base64_text, moment, moment_text, span_text
 
@@ -98,9 +100,11 @@ class Events:
         self, topic: str, events: Sequence[Dict[str, Any]], *, durable: bool = False, environment: str = ""
     ) -> List[str]:
         """Publishes up to 1000 events (`event_fields`) in order. Raises ServiceError."""
-        request = {"topic": topic, "events": list(events), "durable": durable, "environment": environment}
-        repeatable = all(each.get("id") for each in events)
-        ids: List[str] = self.client.call("Publish", request, repeatable=repeatable).get("ids", [])
+        # Durable events with an id may be published again when it is unclear whether they were.
+        named = [each if each.get("id") else {**each, "id": str(uuid.uuid4())} for each in events]
+        request = {"topic": topic, "events": named, "durable": durable, "environment": environment}
+        said = call_patiently(self.client, "Publish", request) if durable else self.client.call("Publish", request)
+        ids: List[str] = said.get("ids", [])
         return ids
 
     def subscribe(self, pattern: str, *, group: str = "", **options: Any) -> Subscription:
@@ -132,7 +136,7 @@ class Subscription:
                     pause = 0.1
                     yield event
                     if not event.settled:
-                        event.ack()
+                        _tell(event.ack)
             except UnavailableError:
                 if self._ended.wait(pause * random.uniform(0.5, 1.5)):
                     return
@@ -159,16 +163,22 @@ class Subscription:
                 handler(event)
             except Exception:
                 if not event.settled:
-                    event.retry()
+                    _tell(event.retry)
                 continue
             if not event.settled:
-                event.ack()
+                _tell(event.ack)
 
     def close(self) -> None:
         """Ends it, from any thread."""
         self._ended.set()
         if self._stream is not None:
             self._stream.cancel()
+
+
+def _tell(settle: Callable[[], None]) -> None:
+    """Where the subscription has ended with its server, the event is delivered again to the next one."""
+    with contextlib.suppress(ResourceNotFoundError, UnavailableError):
+        settle()
 
 
 def event_fields(

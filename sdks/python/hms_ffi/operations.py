@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from datetime import timedelta
 from typing import Any, Dict, Optional, Tuple
 
@@ -11,7 +12,7 @@ from .client import Client
 from .codecs import Codec
 from .errors import CancelledCallError, DeadlineExceededError, InternalError
 from .json_status import error_of
-from .platform_services import platform_client
+from .platform_services import PATIENCE, call_patiently, call_patiently_async, platform_client
 from .settings import Settings
 from .wellknown import base64_bytes, base64_text, span_text
 
@@ -36,13 +37,13 @@ class AsyncCall:
     def status(self) -> str:
         """How it stands now: PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED or TIMED_OUT. Raises ServiceError."""
         if not self._ended:
-            self._take(self._client.call("GetOperation", {"operationId": self.id}, repeatable=True))
+            self._take(call_patiently(self._client, "GetOperation", {"operationId": self.id}))
         return self._state
 
     async def status_async(self) -> str:
         """As `status`, with asyncio. Raises ServiceError."""
         if not self._ended:
-            self._take(await self._client.call_async("GetOperation", {"operationId": self.id}, repeatable=True))
+            self._take(await call_patiently_async(self._client, "GetOperation", {"operationId": self.id}))
         return self._state
 
     def result(self, timeout: Optional[float] = None) -> Any:
@@ -50,7 +51,7 @@ class AsyncCall:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._ended:
             request, limit = self._question(until)
-            self._take(self._client.call("WaitOperation", request, timeout=limit, repeatable=True))
+            self._take(call_patiently(self._client, "WaitOperation", request, limit))
         return self._outcome()
 
     async def result_async(self, timeout: Optional[float] = None) -> Any:
@@ -58,7 +59,7 @@ class AsyncCall:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._ended:
             request, limit = self._question(until)
-            self._take(await self._client.call_async("WaitOperation", request, timeout=limit, repeatable=True))
+            self._take(await call_patiently_async(self._client, "WaitOperation", request, limit))
         return self._outcome()
 
     def __await__(self) -> Any:
@@ -66,12 +67,12 @@ class AsyncCall:
 
     def cancel(self) -> str:
         """Asks the call to stop; answers with how it stands. Raises ServiceError."""
-        self._take(self._client.call("CancelOperation", {"operationId": self.id}, repeatable=True))
+        self._take(call_patiently(self._client, "CancelOperation", {"operationId": self.id}))
         return self._state
 
     async def cancel_async(self) -> str:
         """As `cancel`, with asyncio. Raises ServiceError."""
-        self._take(await self._client.call_async("CancelOperation", {"operationId": self.id}, repeatable=True))
+        self._take(await call_patiently_async(self._client, "CancelOperation", {"operationId": self.id}))
         return self._state
 
     @property
@@ -89,7 +90,9 @@ class AsyncCall:
         wait = _WAIT_SECONDS if until is None else min(_WAIT_SECONDS, until - time.monotonic())
         if wait <= 0:
             raise DeadlineExceededError(f"Operation {self.id} has not ended in time; it goes on ({self._state}).")
-        return {"operationId": self.id, "maxWait": span_text(timedelta(seconds=wait))}, wait + 10.0
+        # Who waits for ever waits longer for a platform that restarts.
+        more = PATIENCE if until is None else 10.0
+        return {"operationId": self.id, "maxWait": span_text(timedelta(seconds=wait))}, wait + more
 
     def _outcome(self) -> Any:
         if self._state == "SUCCEEDED":
@@ -131,16 +134,16 @@ class Operations:
             "method": codecs.name,
             "request": base64_text(codecs.request.encode(request)),
             "codec": "PAYLOAD_CODEC_JSON" if codecs.request.number else "PAYLOAD_CODEC_UNSPECIFIED",
+            # With a key it may be asked for again when it is unclear whether it was started.
+            "idempotencyKey": idempotency_key or str(uuid.uuid4()),
         }
         if timeout is not None:
             asked["timeout"] = span_text(timedelta(seconds=timeout))
         if keep_result is not None:
             asked["keepResult"] = span_text(timedelta(seconds=keep_result))
-        if idempotency_key is not None:
-            asked["idempotencyKey"] = idempotency_key
         if callback is not None:
             asked["callback"] = {"service": callback[0], "method": callback[1]}
-        answer = self._client.call("StartOperation", asked, repeatable=idempotency_key is not None)
+        answer = call_patiently(self._client, "StartOperation", asked)
         return AsyncCall(self._client, answer.get("operation", {}), codecs.response)
 
     async def start_async(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
@@ -151,7 +154,7 @@ class Operations:
     def get(self, operation_id: str, method: Optional[str] = None) -> AsyncCall:
         """A call that was started before, perhaps by another process; with `method` its result is decoded. Raises
         ServiceError."""
-        answer = self._client.call("GetOperation", {"operationId": operation_id}, repeatable=True)
+        answer = call_patiently(self._client, "GetOperation", {"operationId": operation_id})
         response = self._calls.method_codecs(method, None).response if method is not None else None
         return AsyncCall(self._client, answer.get("operation", {}), response)
 

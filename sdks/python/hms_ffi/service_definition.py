@@ -64,7 +64,7 @@ class MethodDefinition:
         if number != PROTOBUF:
             raise ValidationError(f"There is no codec {number}: 0 is protobuf, 1 is JSON.")
         if contract is None or info is None:
-            # Callers that know the service's schemas from the registry begin in protobuf; this tells them to change over.
+            # Callers that know the service's schemas from the registry begin in protobuf: they change over.
             raise UnimplementedError(
                 f"{self.path} has no contract here: call it in JSON (codec 1).", reason="CODEC_NOT_SUPPORTED"
             )

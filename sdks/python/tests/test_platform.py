@@ -7,9 +7,15 @@ import unittest
 from typing import Any, Dict, Iterator, List
 
 from hms_ffi.client import Client
-from hms_ffi.errors import CancelledCallError, DeadlineExceededError, ResourceNotFoundError
+from hms_ffi.errors import (
+    CancelledCallError,
+    DeadlineExceededError,
+    ResourceNotFoundError,
+    UnavailableError,
+    UnimplementedError,
+)
 from hms_ffi.events import Event, Events
-from hms_ffi.service import method, service
+from hms_ffi.service import CallContext, definition_of, method, service
 from hms_ffi.settings import Settings
 
 from .services import ServedTest
@@ -34,8 +40,6 @@ class StandInEvents:
         yield {"subscriptionId": "s-1"}
         if self.broken == 0:
             self.broken = 1
-            from hms_ffi.errors import UnavailableError
-
             raise UnavailableError("Gone for a moment.")
         at = 0
         for order in self.published:
@@ -60,6 +64,7 @@ class StandInOperations:
         self.asked: Dict[str, Any] = {}
         self.waits = 0
         self.error: Dict[str, Any] = {}
+        self.away = 0
 
     def _operation(self, state: str) -> Dict[str, Any]:
         answer = base64.b64encode(json.dumps({"transaction_id": "t-1"}).encode()).decode()
@@ -81,6 +86,9 @@ class StandInOperations:
 
     @method
     def wait_operation(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if self.away > 0:
+            self.away -= 1
+            raise UnavailableError("Gone for a moment.")
         self.waits += 1
         if self.waits < 2:
             return self._operation("RUNNING")
@@ -103,10 +111,11 @@ class PublishedEvents(PlatformTest):
     def test_travel_as_cloud_events(self) -> None:
         events = Events(self.settings)
         self.addCleanup(events.close)
-        self.assertEqual("e-0", events.publish("hms.ach.settled", {"amount": 5}, durable=True, key="acc-7"))
+        made = events.publish("hms.ach.settled", {"amount": 5}, durable=True, key="acc-7")
         order = self.events.published[0]
         self.assertEqual(("hms.ach.settled", True), (order["topic"], order["durable"]))
         event = order["events"][0]
+        self.assertEqual(made, event["id"])
         self.assertEqual({"amount": 5}, json.loads(base64.b64decode(event["data"])))
         self.assertEqual(("acc-7", "application/json"), (event["key"], event["dataContentType"]))
 
@@ -160,6 +169,10 @@ class Operations(PlatformTest):
             (asked["service"], asked["method"], asked["timeout"], asked["idempotencyKey"]),
         )
 
+    def test_wait_for_a_platform_that_restarts(self) -> None:
+        self.operations.away = 5
+        self.assertEqual({"transaction_id": "t-1"}, self.calls.start("ProcessTransaction").result())
+
     def test_raise_the_error_they_ended_with(self) -> None:
         self.operations.error = {
             "code": 5,
@@ -187,6 +200,38 @@ class Operations(PlatformTest):
             return await (await self.calls.start_async("ProcessTransaction"))
 
         self.assertEqual({"transaction_id": "t-1"}, asyncio.run(main()))
+
+
+@service("hms.ffi", name="RegistryService")
+class StandInRegistry:
+    """Knows one instance, which nobody has a ticket for."""
+
+    @method
+    def lookup(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        instance = {"instanceId": "i", "address": "unix:/nowhere/it.sock", "state": "INSTANCE_STATE_AVAILABLE"}
+        return {"service": {"instances": [instance]}}
+
+    @method(stream=True)
+    def watch(self, request: Dict[str, Any], context: CallContext) -> Iterator[Dict[str, Any]]:
+        yield {"kind": "WATCH_EVENT_KIND_SYNCED"}
+        context.wait_cancelled(10)
+
+
+class Tickets(PlatformTest):
+    def test_that_are_missing_leave_the_decision_to_the_platform(self) -> None:
+        platform = self.serve(StandInRegistry(), self.service)
+        settings = Settings(socket=platform.address[len("unix:") :], token="t", environment="prod")
+        client = Client("hms.ach.transaction", settings=settings, contract=False)
+        self.addCleanup(client.close)
+        self.assertEqual("prod", client.call("Who")["metadata"]["x-hms-environment"])
+
+
+class Schemas(unittest.TestCase):
+    def test_without_a_contract_here_send_callers_to_json(self) -> None:
+        definition = definition_of(StandInEvents()).methods["Publish"]
+        with self.assertRaises(UnimplementedError) as caught:
+            definition.codecs(0)
+        self.assertEqual("CODEC_NOT_SUPPORTED", caught.exception.reason)
 
 
 class Threads(PlatformTest):

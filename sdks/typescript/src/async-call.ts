@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { integrationOperations as operations } from "@hms/contracts";
@@ -7,6 +8,7 @@ import type { Connection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
+import { callPatiently } from "./platform-calls.ts";
 
 const LONGEST_WAIT_MS = 30_000;
 
@@ -55,7 +57,7 @@ export class AsyncCall<T> {
 
   /** How the call stands now. @throws FfiError NOT_FOUND if it is forgotten */
   async status(): Promise<AsyncCallStatus> {
-    const { operation } = await this.#client().getOperation({ operationId: this.id }).catch(failed);
+    const { operation } = await callPatiently(() => this.#client().getOperation({ operationId: this.id }));
     return statusOf(operation);
   }
 
@@ -72,15 +74,15 @@ export class AsyncCall<T> {
   } = {}): Promise<T> {
     const until = performance.now() + timeoutMs;
     for (;;) {
-      const waitMs = Math.min(until - performance.now(), LONGEST_WAIT_MS);
-      if (waitMs <= 0) throw FfiError.of(stillRunning(this.id));
-      const operation = await this.#wait(waitMs, signal).catch(failed);
+      if (performance.now() >= until) throw FfiError.of(stillRunning(this.id));
+      const operation = await callPatiently(() => this.#wait(until - performance.now(), signal), { signal });
       if (operation && hasEnded(operation.state)) return this.#outcome(operation);
     }
   }
 
-  async #wait(waitMs: number, signal: AbortSignal | undefined): Promise<operations.Operation | undefined> {
-    const request = { operationId: this.id, maxWait: durationFromMs(Math.ceil(waitMs)) };
+  async #wait(leftMs: number, signal: AbortSignal | undefined): Promise<operations.Operation | undefined> {
+    const waitMs = Math.min(Math.max(0, Math.ceil(leftMs)), LONGEST_WAIT_MS);
+    const request = { operationId: this.id, maxWait: durationFromMs(waitMs) };
     return (await this.#client().waitOperation(request, { signal })).operation;
   }
 
@@ -94,7 +96,7 @@ export class AsyncCall<T> {
 
   /** Asks the call to stop; it ends as cancelled unless it had ended before. @throws FfiError */
   async cancel(): Promise<AsyncCallStatus> {
-    const { operation } = await this.#client().cancelOperation({ operationId: this.id }).catch(failed);
+    const { operation } = await callPatiently(() => this.#client().cancelOperation({ operationId: this.id }));
     return statusOf(operation);
   }
 }
@@ -110,12 +112,13 @@ export async function startOperation<T>(connection: Connection, start: Start): P
     method: desc.name,
     environment,
     request: toBinary(desc.input, message as never),
-    idempotencyKey: options.idempotencyKey ?? "",
+    // With a key it may be asked for again when it is unclear whether it was started.
+    idempotencyKey: options.idempotencyKey ?? randomUUID(),
     ...(options.timeoutMs === undefined ? {} : { timeout: durationFromMs(options.timeoutMs) }),
     ...(options.keepResultMs === undefined ? {} : { keepResult: durationFromMs(options.keepResultMs) }),
     ...(options.callback === undefined ? {} : { callback: options.callback }),
   };
-  const { operation } = await client.startOperation(started);
+  const { operation } = await callPatiently(() => client.startOperation(started));
   if (operation === undefined) throw new HmsError("INTERNAL", "The platform started the call without naming it.");
   return new AsyncCall<T>(operation.operationId, connection, method);
 }
@@ -150,8 +153,4 @@ function stillRunning(id: string): HmsError {
     "DEADLINE_EXCEEDED",
     `The call ${id} has not ended yet; it goes on. Ask for its result again later.`,
   );
-}
-
-function failed(error: unknown): never {
-  throw FfiError.of(error);
 }

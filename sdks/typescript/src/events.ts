@@ -1,9 +1,12 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { durationFromMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { integrationEvents as contract } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
 import { type Connection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
+import { callPatiently, isAway, platformBackoff } from "./platform-calls.ts";
 import { type ConnectOptions, resolveSettings } from "./settings.ts";
 
 /** How an event is published. */
@@ -79,7 +82,8 @@ export class Events implements AsyncDisposable {
 
   /** Publishes one event and answers with its id; bytes travel as they are, anything else as JSON. @throws FfiError */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
-    const { durable = false, id = "", type = "", subject = "", key = "" } = options;
+    // A durable event with an id may be published again when it is unclear whether it was.
+    const { durable = false, id = randomUUID(), type = "", subject = "", key = "" } = options;
     const isBytes = data instanceof Uint8Array;
     const event = {
       id,
@@ -91,17 +95,14 @@ export class Events implements AsyncDisposable {
       data: isBytes ? new Uint8Array(data) : new TextEncoder().encode(JSON.stringify(data ?? null)),
     };
     const { environment } = this.#connection.settings;
-    try {
-      const { ids } = await this.#client().publish({ topic, events: [event], durable, environment });
-      return ids[0] ?? id;
-    } catch (error) {
-      throw FfiError.of(error);
-    }
+    const publish = () => this.#client().publish({ topic, events: [event], durable, environment });
+    const { ids } = await callPatiently(publish, durable ? {} : { patienceMs: 0 });
+    return ids[0] ?? id;
   }
 
   /**
    * The events on topics that fit: `*` stands for one part, `**` at the end for any rest. With a group each has to be
-   * acknowledged.
+   * acknowledged. Subscribes again by itself when the platform was away.
    */
   subscribe<T = unknown>(pattern: string, options: SubscribeOptions = {}): AnswerStream<ReceivedEvent<T>> {
     return new AnswerStream((signal) => this.#receive<T>(pattern, options, signal), options.signal);
@@ -123,10 +124,19 @@ export class Events implements AsyncDisposable {
       environment: this.#connection.settings.environment,
       ...(ackWaitMs === undefined ? {} : { ackWait: durationFromMs(ackWaitMs) }),
     };
-    let subscriptionId = "";
-    for await (const answer of this.#client().subscribe(request, { signal })) {
-      subscriptionId ||= answer.subscriptionId;
-      if (answer.delivery) yield this.#received<T>(answer.delivery, subscriptionId);
+    const backoff = platformBackoff();
+    while (!signal.aborted) {
+      try {
+        let subscriptionId = "";
+        for await (const answer of this.#client().subscribe(request, { signal })) {
+          backoff.reset();
+          subscriptionId ||= answer.subscriptionId;
+          if (answer.delivery) yield this.#received<T>(answer.delivery, subscriptionId);
+        }
+      } catch (error) {
+        if (!isAway(FfiError.of(error))) throw error;
+      }
+      await pause(backoff.next(), undefined, { signal }).catch(() => {});
     }
   }
 
@@ -167,12 +177,13 @@ export class Events implements AsyncDisposable {
     options: SubscribeOptions & { readonly group: string },
   ): Promise<void> {
     for await (const event of this.subscribe<T>(pattern, options)) {
-      try {
-        await handler(event);
-        await event.ack();
-      } catch {
-        await event.retry();
-      }
+      const settle = await Promise.resolve(event)
+        .then(handler)
+        .then(
+          () => event.ack,
+          () => event.retry,
+        );
+      await settle().catch(deliveredAgain);
     }
   }
 
@@ -196,6 +207,11 @@ function dataOf(event: contract.Event | undefined): unknown {
     // Whoever published it says that it is JSON and is wrong; the bytes are all there is.
     return data;
   }
+}
+
+/** Where the subscription has ended with its server, the event is delivered again to the next one. */
+function deliveredAgain(error: FfiError): void {
+  if (error.code !== "NOT_FOUND" && !isAway(error)) throw error;
 }
 
 function failed(error: unknown): never {
