@@ -58,6 +58,7 @@ export class ReplicaKeeper {
   readonly #measuring = new MeasureLoop(() => this.#replicas.values());
   readonly #starting = new Map<string, Promise<Replica>>();
   readonly #stopping = new Map<string, Promise<void>>();
+  #suspended = false;
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
@@ -131,7 +132,7 @@ export class ReplicaKeeper {
   /**
    * Starts a replica and keeps it running. Answers when it runs, or when it is known why it does not yet.
    * @throws HmsError INVALID_ARGUMENT; ALREADY_EXISTS if the id is taken by another spec; FAILED_PRECONDITION without a
-   * release; RESOURCE_EXHAUSTED if the disk or the port range is full.
+   * release; RESOURCE_EXHAUSTED if the disk or the port range is full; UNAVAILABLE if the agent is stopping.
    */
   async startReplica(request: agent.StartReplicaRequest): Promise<agent.StartReplicaResponse> {
     const spec = checkedSpec(request.spec);
@@ -141,6 +142,10 @@ export class ReplicaKeeper {
     }
     const known = this.#replicas.get(replicaId);
     if (known) return create(agent.StartReplicaResponseSchema, { replica: sameReplica(known, spec) });
+    if (this.#suspended) {
+      const why = "The agent is stopping, so it starts nothing more; try again when it is back.";
+      throw new HmsError("UNAVAILABLE", why, { reason: "SERVER_STOPPING" });
+    }
     const work = this.#startNew(spec).finally(() => this.#starting.delete(replicaId));
     this.#starting.set(replicaId, work);
     return create(agent.StartReplicaResponseSchema, { replica: (await work).view });
@@ -215,8 +220,11 @@ export class ReplicaKeeper {
 
   /** Ends every replica and what it started, but still wants them: the next start of the agent starts them again. */
   async suspend(): Promise<void> {
+    this.#suspended = true;
     this.#measuring.stop();
     this.#sockets.close();
+    // What is being started now is suspended with the others.
+    await Promise.allSettled(this.#starting.values());
     await Promise.all([...this.#replicas.values()].map((replica) => replica.suspend()));
     this.#machine.groups.close();
     await this.#closeLogs();
