@@ -50,8 +50,8 @@ export default defineConfig({
           ...real,
           name: "system",
           include: ["apps/**/*.itest.ts", "test/**/*.itest.ts"],
-          // Whole installations take the machine's ports, addresses and process table.
-          fileParallelism: false,
+          // Every installation has a name, folders, ports and addresses of its own.
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },
