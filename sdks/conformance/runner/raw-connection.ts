@@ -1,11 +1,10 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { mismatches } from "./matcher.ts";
 import { type FrameText, frameBytes, frameText, HELLO, RawReader } from "./raw-frames.ts";
 
 const PATIENCE_MS = 5000;
 const SILENCE_MS = 150;
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until something is there. @throws after 5 s */
 async function until<T>(look: () => T | undefined, what: () => string): Promise<T> {

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ffiOptions, registry } from "@hms/contracts";
@@ -13,7 +14,6 @@ type Handlers = ServiceImplementation<typeof registry.RegistryService>;
 const { WatchEventKind, InstanceState } = registry;
 
 const PATIENCE_MS = 10_000;
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 interface Known {
   request: registry.RegisterRequest;

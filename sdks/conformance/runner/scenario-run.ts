@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { mismatches } from "./matcher.ts";
 import type { Order, PeerProcess } from "./peer-process.ts";
 import { RawConnection, type RawServer } from "./raw-connection.ts";
@@ -6,8 +7,6 @@ import { expanded, type Scenario, type Step } from "./scenario.ts";
 
 const PATIENCE_MS = 5000;
 const STILL_MS = 150;
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** What a registry of the runner can be told. */
 export interface RegistryControl {
