@@ -7,6 +7,8 @@ const BLOCK_BYTES = 64 * 1024;
 const LARGE_BYTES = 16 * 1024;
 /** More than this waiting for a slow reader: streams pause. */
 const BUSY_BYTES = 256 * 1024;
+/** So many frames leave without waiting for the end of the tick, or the two sides would work in turns, not at once. */
+const FRAMES_AT_ONCE = 16;
 /** Blocks kept for the next connection that has something to say. */
 const SPARE_BLOCKS = 16;
 
@@ -14,7 +16,7 @@ const NOTHING = Buffer.alloc(0);
 const spare: Buffer[] = [];
 
 /**
- * Writes frames to a socket: all frames of one tick leave in one system call, and while the peer does not read, what
+ * Writes frames to a socket: the frames of one tick leave together, up to sixteen in one system call, and while the peer does not read, what
  * waits is packed densely and counted, so that senders can pause.
  */
 export class FrameWriter {
@@ -28,6 +30,7 @@ export class FrameWriter {
   #aside: Uint8Array[] = [];
   #asideBytes = 0;
   #scheduled = false;
+  #framesWaiting = 0;
   #writing = false;
   #closed = false;
   #waiting: (() => void)[] = [];
@@ -83,6 +86,8 @@ export class FrameWriter {
       if (length >= LARGE_BYTES) this.#append(payload);
       else this.#copy(payload);
     }
+    this.#framesWaiting += 1;
+    if (this.#framesWaiting >= FRAMES_AT_ONCE) this.#flush();
     if (!this.#scheduled && !this.#closed) {
       this.#scheduled = true;
       process.nextTick(this.#flushSoon);
@@ -134,6 +139,7 @@ export class FrameWriter {
   }
 
   #hand(): void {
+    this.#framesWaiting = 0;
     this.#setAside();
     const chunks = this.#aside;
     if (chunks.length === 0) return;
