@@ -1,13 +1,13 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { machineSlowness, waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { failures, type Load, type LoadRecord, startLoad } from "./open-loop-load.ts";
+import { failures, type Load, startLoad } from "./open-loop-load.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 import { PrivateBootId } from "./private-boot-id.ts";
 import { mayMount } from "./small-disk.ts";
+import { isAlive, killAtOnce, wasUnderWay } from "./sudden-death.ts";
 
 const boot = mayMount ? new PrivateBootId() : undefined;
 let platform: Platform;
@@ -53,25 +53,19 @@ async function killUnderLoad(victims: number[], recovered: () => Promise<boolean
   await waitFor(() => records.filter(({ status: code }) => code === 200).length > 100, {
     describe: () => "the load runs",
   });
-  const killedAt = performance.now();
-  for (const pid of victims) process.kill(pid, "SIGKILL");
-  while (victims.some(isAlive));
-  // One whole turn of the event loop, and the client has heard which of its connections have ended.
-  await nextTurn();
-  await nextTurn();
-  const diedAt = performance.now();
+  const outage = await killAtOnce(...victims);
   const slowness = machineSlowness();
-  await waitFor(() => answered(killedAt), { describe: () => "requests are answered again" });
+  await waitFor(() => answered(outage.from), { describe: () => "requests are answered again" });
   const backAfterMs =
-    (records.find(({ startedAt, status: code }) => startedAt > killedAt && code === 200)?.endedAt ?? 0) - killedAt;
+    (records.find(({ startedAt, status: code }) => startedAt > outage.from && code === 200)?.endedAt ?? 0) -
+    outage.from;
   await waitFor(recovered, { deadlineMs: 30_000, describe: () => "what was killed is back" });
   const all = await load.stop();
   const failed = failures(all);
-  const wasInFlight = ({ startedAt, endedAt }: LoadRecord) => startedAt <= diedAt && endedAt >= killedAt;
   return {
     idleBackAfterMs: backAfterMs / (await slowness),
     failed,
-    unexcused: failed.filter((record) => !wasInFlight(record)),
+    unexcused: failed.filter((record) => !wasUnderWay(record, outage)),
   };
 }
 
@@ -89,15 +83,6 @@ async function expectBackWithinASecond(...components: string[]): Promise<void> {
     returns.push(result.idleBackAfterMs);
   } while (Math.min(...returns) >= 1000 && returns.length < 3);
   expect(Math.min(...returns), `milliseconds, divided by the machine's slowness: ${returns}`).toBeLessThan(1000);
-}
-
-/** True until the kernel has taken the process down; a zombie has no sockets any more. */
-function isAlive(pid: number): boolean {
-  try {
-    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
 }
 
 const healthy = async () => {
@@ -170,9 +155,7 @@ describe("under load, SIGKILL of", () => {
     const before = await everythingKept();
     const pids = [...(await componentPids()), ...(await replicaPids())];
     load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: "{}", perSecond: 100 });
-    for (const pid of pids) process.kill(pid, "SIGKILL");
-    while (pids.some(isAlive));
-    const diedAt = performance.now();
+    const { to: diedAt } = await killAtOnce(...pids);
     await waitFor(replaced("postgres", pids[3] ?? 0), { deadlineMs: 30_000, describe: () => "the platform is back" });
     await waitFor(() => answered(diedAt), { describe: () => "requests are answered again" });
     const records = await load.stop();

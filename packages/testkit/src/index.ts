@@ -1,4 +1,5 @@
 export { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
+export { expositionProblems } from "./exposition-problems.ts";
 export { freePort } from "./free-port.ts";
 export { machineSlowness } from "./machine-slowness.ts";
 export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
