@@ -64,15 +64,20 @@ async function stockServer(handlers: Record<string, Handler>) {
 async function callerOf(address: string, token = "anna") {
   memory.put(key, [{ instanceId: address, address }], descriptorSetOf([contract.file]));
   const audit = { accepts: true, record: () => {} };
-  const open = { identity: { authenticate: () => anonymous }, policy: { decide: () => ({ allowed: true }) }, audit };
-  const registryKernel = new Kernel(open);
+  const registryKernel = new Kernel({
+    identity: { authenticate: () => anonymous },
+    policy: { decide: () => ({ allowed: true }) },
+    audit,
+  });
   registryKernel.register(memory.registration);
   const registryFor = (principal: Principal) => registryKernel.client(registry.RegistryService, principal);
   const directory = stack.use(openDirectory({ registry: registryFor(componentPrincipal("edge")), registryFor }));
   const calls = stack.use(createDirectCalls({ directory, schemes: grpcSchemes() }));
   const kernel = new Kernel({
     identity: { authenticate: (shown) => (shown.token === "anna" ? anna : ben) },
-    policy: { decide: ({ principal }) => ({ allowed: principal === anna, reason: "not anna" }) },
+    policy: {
+      decide: ({ principal }) => (principal === anna ? { allowed: true } : { allowed: false, reason: "not anna" }),
+    },
     audit,
     elsewhere: createElsewhere(directory, calls),
   });

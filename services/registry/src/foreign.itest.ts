@@ -60,11 +60,8 @@ describe.each(testTransports)("a stock gRPC server, named to the registry %s", (
     const { as } = await openForeign(via);
     const { address } = await start({ protos: ["greeter", "orders"] });
     await as(operator).registerForeign({ address });
-    for (const [serviceId, version] of [
-      ["helloworld", "v1"],
-      ["acme.orders", "v2"],
-    ]) {
-      const { service, tickets } = await as(operator).lookup({ serviceId, version });
+    for (const request of [{ serviceId: "helloworld" }, { serviceId: "acme.orders", version: "v2" }]) {
+      const { service, tickets } = await as(operator).lookup(request);
       expect([service?.instances.length, tickets]).toEqual([1, []]);
     }
   });
