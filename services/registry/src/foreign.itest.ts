@@ -56,6 +56,16 @@ describe.each(testTransports)("a stock gRPC server, named to the registry %s", (
     expect((await client.lookup({ serviceId: "helloworld" })).service?.instances).toMatchObject([{ address }]);
   });
 
+  test("is given no ticket by anybody who calls it: it could not check one, and others could use it", async () => {
+    const { as } = await openForeign(via);
+    const { address } = await start({ protos: ["greeter", "orders"] });
+    await as(operator).registerForeign({ address });
+    for (const request of [{ serviceId: "helloworld" }, { serviceId: "acme.orders", version: "v2" }]) {
+      const { service, tickets } = await as(operator).lookup(request);
+      expect([service?.instances.length, tickets]).toEqual([1, []]);
+    }
+  });
+
   test("may be registered in part, and in the version that one says", async () => {
     const { client } = await openForeign(via);
     const { address } = await start({ protos: ["greeter", "orders"] });

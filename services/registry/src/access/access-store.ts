@@ -154,12 +154,14 @@ export class AccessStore {
           and i.lease_expires_at > clock_timestamp())`);
   }
 
-  /** The ticket keys of a service version's instances, and which contract it has. */
+  /** The ticket keys of a service version's instances that know theirs, and which contract it has. */
   async ticketMaterial({ environment, serviceId, version }: ServiceKey): Promise<TicketMaterial> {
     const rows = await this.#rows(sql<{ instance_id: string; ticket_key: Uint8Array; sha256: string | null }>`
       select i.instance_id, i.ticket_key, encode(c.sha256, 'hex') as sha256
       from instance i left join contract c using (environment, service_id, version)
-      where i.environment = ${environment} and i.service_id = ${serviceId} and i.version = ${version}`);
+      where i.environment = ${environment} and i.service_id = ${serviceId} and i.version = ${version}
+        and not exists (
+          select from foreign_server f where f.environment = i.environment and f.address = i.instance_id)`);
     const keys = new Map(rows.map((row) => [row.instance_id, row.ticket_key]));
     return { keys, contractSha256: rows[0]?.sha256 ?? undefined };
   }
