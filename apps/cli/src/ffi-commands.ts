@@ -59,6 +59,27 @@ export const ffiCommands: CommandSpec[] = [
     load: () => import("./commands/ffi-call.ts"),
   },
   {
+    name: "ffi tap",
+    group: "Call",
+    summary:
+      "show calls as they end, live, until Ctrl-C: those that pass through the server (REST, gRPC, this command line, " +
+      "the platform's own methods); programs with an SDK call each other directly, which traces show",
+    args: [
+      { name: "service", summary: "SERVICE or SERVICE/Method, * for any part; default all", completes: "ffi-service" },
+    ],
+    options: [
+      { flags: "--errors", summary: "only calls that failed or were denied" },
+      { flags: "--principal <name>", summary: "only these callers, * for any part: user:anna, service:*" },
+      { flags: "--payload", summary: "also requests, secrets redacted, of calls that are audited with their request" },
+    ],
+    examples: [
+      "hms-sys ffi tap",
+      "hms-sys ffi tap 'hms.emr.*' --errors",
+      "hms-sys ffi tap hms.cdf.debate/Get* -o json",
+    ],
+    load: () => import("./commands/ffi-tap.ts"),
+  },
+  {
     name: "ffi explain",
     group: "Call",
     summary: "say which instance, transport and codec a call would use, and why",
