@@ -100,7 +100,7 @@ export const ffiCommands: CommandSpec[] = [
   {
     name: "ffi diff",
     group: "Call",
-    summary: "say what a new contract would change, and whom it would break; exit code 10 if anything differs",
+    summary: "say what a new contract would change, and whom it would break; exit code 10 if it changes anything",
     args: [service, { name: "file", summary: "a FileDescriptorSet (buf build -o set.binpb)", required: true }],
     load: () => import("./commands/ffi-diff.ts"),
   },

@@ -1,4 +1,5 @@
 export { type Contract, type ContractReading, readContract, servicesOf } from "./contract.ts";
+export { type ContractAddition, contractAdditions } from "./contract-additions.ts";
 export { type ContractDifference, contractDifferences, differenceText } from "./contract-differences.ts";
 export { contractDigest } from "./contract-digest.ts";
 export { descriptorSetOf, readDescriptorSet, writeDescriptorSet } from "./descriptor-set.ts";

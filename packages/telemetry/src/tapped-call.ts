@@ -1,5 +1,5 @@
 import { create, fromJson } from "@bufbuild/protobuf";
-import { durationFromMs, timestampNow, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { type Duration, DurationSchema, timestampNow, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { calls, ffiOptions } from "@hms/contracts";
 import { principalName, redactedRequest } from "@hms/kernel";
 import type { TappableCall } from "./call-filter.ts";
@@ -20,10 +20,16 @@ export function tappedCall(call: TappableCall, withRequest: boolean): calls.Tapp
     principal: principalName(principal),
     code: error?.code ?? "OK",
     reason: error?.details.reason ?? "",
-    duration: durationFromMs(durationMs),
+    duration: durationOf(durationMs),
     transport: way,
     traceId: traceparent === undefined ? "" : (parseTraceparent(traceparent)?.traceId ?? ""),
     requestId,
     ...(shows ? { request: fromJson(ValueSchema, redactedRequest(method.desc.input, input)) } : {}),
   });
+}
+
+/** Not by way of milliseconds: a fraction of one has no place in a Duration's whole nanoseconds. */
+function durationOf(ms: number): Duration {
+  const nanos = Math.round(ms * 1e6);
+  return create(DurationSchema, { seconds: BigInt(Math.floor(nanos / 1e9)), nanos: nanos % 1e9 });
 }
