@@ -105,6 +105,32 @@ export const ffiCommands: CommandSpec[] = [
     load: () => import("./commands/ffi-diff.ts"),
   },
   {
+    name: "ffi generate",
+    group: "Call",
+    summary: "write typed code to call and to offer services with the SDKs, from their contracts",
+    args: [
+      {
+        name: "service",
+        summary: "service ids, hms.cdf.debate or hms.cdf.debate@v2; with --from default all of the file",
+        variadic: true,
+        completes: "ffi-service",
+      },
+    ],
+    options: [
+      { flags: "--lang <language>", summary: "ts or python", completes: ["ts", "python"] },
+      { flags: "--out <folder>", summary: "where the files go, one a service; default here" },
+      {
+        flags: "--from <file>",
+        summary: "not the registry: a FileDescriptorSet (buf build -o set.binpb, or set.json)",
+      },
+    ],
+    examples: [
+      "hms-sys ffi generate hms.cdf.debate --lang ts --out src/generated",
+      "hms-sys ffi generate --from set.binpb --lang python",
+    ],
+    load: () => import("./commands/ffi-generate.ts"),
+  },
+  {
     name: "ffi policy",
     group: "Call",
     summary: "list who may call what; add or remove a policy; say why somebody may or may not (exit code 1: may not)",

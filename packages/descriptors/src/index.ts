@@ -8,3 +8,4 @@ export { type ReflectedServer, type ReflectionCall, type ReflectOptions, reflect
 export { contractOfSchemas, type SchemaContract, type SchemaContractOptions } from "./schema-contract.ts";
 export type { SchemaNote } from "./schema-messages.ts";
 export { type ServiceName, serviceNameOf } from "./service-name.ts";
+export { commentsOf } from "./source-comments.ts";
