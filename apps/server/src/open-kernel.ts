@@ -1,7 +1,14 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
-import { Kernel } from "@hms/kernel";
-import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
+import { type CallObserver, Kernel, type ServiceRegistration } from "@hms/kernel";
+import {
+  type CallMetrics,
+  createCallLog,
+  createCallMetrics,
+  createCallTap,
+  createCallTracer,
+  type Logger,
+} from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
 import { openAccess, type ServerAccess } from "./open-access.ts";
 import { openElsewhere } from "./open-elsewhere.ts";
@@ -13,6 +20,8 @@ export interface ServerKernel {
   readonly replicaKernel: Kernel;
   readonly access: ServerAccess;
   readonly metrics: CallMetrics;
+  /** Shows the calls of both kernels. */
+  readonly tap: ServiceRegistration;
 }
 
 /** The server's kernel with its ports: who callers are, what they may do, what is recorded. */
@@ -29,7 +38,8 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
   const access = openAccess(paths, stack, log);
   const { identity, replicaIdentity, policy } = access;
   const metrics = createCallMetrics();
-  const observer = { finished: metrics.finished, failed: createCallLog(log).failed };
+  const { failed } = createCallLog(log);
+  const observer: CallObserver = { finished: metrics.finished, failed, ended: undefined };
   const { otlpEndpoint, traceRatio: ratio } = hostEnvironment();
   const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
   const validator = createRequestValidator();
@@ -42,5 +52,6 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
     replicaKernel,
     access,
     metrics,
+    tap: createCallTap(observer),
   };
 }

@@ -30,6 +30,7 @@ export async function openServices(ground: Ground, stack: AsyncDisposableStack):
     ...openMesh(ground, stack),
     ...openDeployment(ground, stack),
     ...(await openIntegration(ground, stack)),
+    ground.tap,
   ];
   for (const kernel of [ground.kernel, ground.replicaKernel]) {
     for (const registration of registrations) kernel.register(registration);

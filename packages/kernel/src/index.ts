@@ -12,7 +12,9 @@ export type {
   CallObserver,
   CallTrace,
   CallTracer,
+  CallWay,
   Credentials,
+  EndedCall,
   IdentitySource,
   MethodName,
   MethodSource,
@@ -22,6 +24,7 @@ export type {
   RequestValidator,
 } from "./ports.ts";
 export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
+export { redactedRequest } from "./redacted-request.ts";
 export {
   implement,
   type MethodHandler,
