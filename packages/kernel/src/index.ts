@@ -1,3 +1,4 @@
+export { anyTypesOf } from "./any-types.ts";
 export { CallContext, type Metadata } from "./call-context.ts";
 export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
