@@ -3,4 +3,5 @@ export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
 export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
 export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";
+export { isPartName, type PartName, partNames, readPartNames } from "./part-name.ts";
 export { launcherPath, type ProgramName, programPath } from "./program-path.ts";
