@@ -1,4 +1,5 @@
 import { HmsError } from "@hms/kernel/errors";
+import type { InstancePaths } from "./instance-paths.ts";
 
 /** The parts of the platform's control: each can run in a process of its own. */
 export const partNames = ["registry", "mesh", "deployment", "integration"] as const;
@@ -12,10 +13,11 @@ export function isPartName(text: string): text is PartName {
 }
 
 /**
- * Reads "deployment,registry", each part once, in the order of `partNames`.
+ * Reads "deployment,registry", each part once, in the order of `partNames`; "none" or nothing is none.
  * @throws HmsError INVALID_ARGUMENT with every name that is none
  */
 export function readPartNames(option: string, text: string): PartName[] {
+  if (text === "none" || text === "") return [];
   const words = text.split(",").map((word) => word.trim());
   const wrong = words.filter((word) => !isPartName(word));
   if (wrong.length > 0) {
@@ -26,4 +28,9 @@ export function readPartNames(option: string, text: string): PartName[] {
     );
   }
   return partNames.filter((name) => words.includes(name));
+}
+
+/** A part's own socket. */
+export function partSocket(paths: Pick<InstancePaths, "parts">, part: PartName): string {
+  return `${paths.parts}/${part}.sock`;
 }
