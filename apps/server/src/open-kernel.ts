@@ -24,11 +24,19 @@ export interface ServerKernel {
   readonly tap: ServiceRegistration;
 }
 
+/** What a kernel is opened with. */
+export interface OpenKernelOptions {
+  paths: InstancePaths;
+  /** The process's name, which its audit spool has. */
+  process: string;
+  log: Logger;
+}
+
 /** The server's kernel with its ports: who callers are, what they may do, what is recorded. */
-export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerKernel {
+export function openKernel({ paths, process, log }: OpenKernelOptions, stack: AsyncDisposableStack): ServerKernel {
   const audit = stack.use(
     openAuditSpool({
-      directory: `${paths.data}/audit/server`,
+      directory: `${paths.data}/audit/${process}`,
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")

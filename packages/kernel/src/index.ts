@@ -4,6 +4,7 @@ export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
+export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
 export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";

@@ -42,6 +42,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.ffi.v1.PolicyService.ListPolicies": "Every policy, those of the policy file included, in the order of service, method and id.",
   "hms.ffi.v1.PolicyService.PutPolicy": "Adds or replaces a policy; it holds at once, and tickets issued before are revoked where it takes something away.",
   "hms.ffi.v1.PolicyService.DeletePolicy": "Removes a policy; those of the policy file are removed there (FAILED_PRECONDITION).",
+  "hms.ffi.v1.PolicyService.WatchPolicies": "The stored policies, all of them at once, now and after each change; those of the policy file are not among them,\nbecause every process of the platform reads that itself.",
   "hms.ffi.v1.PolicyService.ExplainAccess": "Whether somebody could make a call, and which policies decide it.",
   "hms.ffi.v1.AccessPolicy": "One rule: who may call what. A denial beats what allows.",
   "hms.ffi.v1.AccessPolicy.policy_id": "Unique; given by the platform if empty.",

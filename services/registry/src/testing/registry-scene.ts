@@ -3,29 +3,67 @@ import { FileDescriptorProtoSchema, FileDescriptorSetSchema, type MethodDescript
 import { registry } from "@hms/contracts";
 import { writeDescriptorSet } from "@hms/descriptors";
 import { type Client, componentPrincipal, Kernel, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { openTestDatabase, openTestTransport, type testTransports } from "@hms/testkit";
+import {
+  type nearTransports,
+  openHostedTransport,
+  openTestDatabase,
+  openTestTransport,
+  ServiceHost,
+  sharedPostgres,
+  type TestVia,
+} from "@hms/testkit";
 import {
   createRegistryService,
   type RegistryServiceOptions,
   type RegistryTables,
   registryMigrations,
 } from "../index.ts";
+import { grpcForeignServers } from "./grpc-foreign-servers.ts";
+import type { HostedRegistryOptions } from "./registry-service-host.ts";
 
 /** A client of the registry. */
 export type RegistryClient = Client<typeof registry.RegistryService>;
 
-/** A registry on a database of its own, called one way or the other. */
-export async function openScene(
+/** How a registry of a test differs from an ordinary one. */
+type SceneOptions = Omit<RegistryServiceOptions, "database">;
+
+/** A registry on a database of its own, in this process. */
+export async function openScene(stack: AsyncDisposableStack, options: SceneOptions = {}) {
+  return openNear(stack, "in-process", options);
+}
+
+async function openNear(
   stack: AsyncDisposableStack,
-  options: { via?: (typeof testTransports)[number] } & Omit<RegistryServiceOptions, "database"> = {},
+  via: (typeof nearTransports)[number],
+  options: SceneOptions & HostedRegistryOptions["own"],
 ) {
-  const { via = "in-process", ...others } = options;
-  const own = stack.use(
-    await openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations }),
-  );
-  const service = stack.use(createRegistryService({ database: own.database, ...others }));
+  const own = stack.use(await openDatabase());
+  const service = stack.use(createRegistryService({ database: own.database, ...options }));
   const transport = stack.use(await openTestTransport([service.registration], via));
   return { own, service, client: transport.client(registry.RegistryService), as: callersOf(service) };
+}
+
+const openDatabase = () => openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations });
+
+/** The process for registries of their own; a test file that uses it ends it. */
+export const registryHost = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
+
+/** A registry on a database of its own that knows stock gRPC servers, called in one of the ways. */
+export async function openSceneVia(
+  stack: AsyncDisposableStack,
+  via: TestVia,
+  options: HostedRegistryOptions["own"] = {},
+): Promise<Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as">> {
+  if (via === "in-process" || via === "socket") {
+    return openNear(stack, via, { ...options, foreignServers: grpcForeignServers });
+  }
+  const own = stack.use(await openDatabase());
+  const { paths, databaseUrl } = await sharedPostgres();
+  const { database = "" } = await own.source.admin();
+  const hosted = { paths, databaseUrl, database, own: options } satisfies HostedRegistryOptions;
+  const transport = stack.use(await openHostedTransport(registryHost, { part: "registry", via, options: hosted }));
+  const { RegistryService } = registry;
+  return { own, client: transport.client(RegistryService), as: (who) => transport.as(RegistryService, who) };
 }
 
 /** A kernel with one service, where everybody may do everything. */
