@@ -58,7 +58,7 @@ describe.each(testTransports)("a stock gRPC server, named to the registry %s", (
   });
 
   test("is given no ticket by anybody who calls it: it could not check one, and others could use it", async () => {
-    const { as } = await openForeign(via);
+    const { as } = await openSceneVia(stack, via);
     const { address } = await start({ protos: ["greeter", "orders"] });
     await as(operator).registerForeign({ address });
     for (const request of [{ serviceId: "helloworld" }, { serviceId: "acme.orders", version: "v2" }]) {
