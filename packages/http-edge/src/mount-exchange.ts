@@ -29,7 +29,7 @@ function mountedMethod(): DescMethod {
 
 /** Answers a request through a mount, as a call that the kernel authenticates, authorizes, limits and records. */
 export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: EdgeTurn, mount: Mount): Promise<void> {
-  const { request, response, requestId, environment, query } = turn;
+  const { request, response, requestId, environment, query, isPlatformHost } = turn;
   const path = turn.path.slice(mount.prefix.length);
   const readBody = () => bodies.read(request);
   let refused: unknown;
@@ -46,7 +46,7 @@ export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: Edg
   try {
     if (mount.rule.public) await runPublic(kernel, entry, new EdgeCall(turn, { transport: "network" }));
     else {
-      const credentials = credentialsOf(request.headers, mount.rule.browser === true);
+      const credentials = credentialsOf(request.headers, { forBrowser: mount.rule.browser === true, isPlatformHost });
       await kernel.unary(entry, create(EmptySchema), new EdgeCall(turn, credentials));
     }
   } catch (thrown) {
