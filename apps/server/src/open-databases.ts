@@ -1,5 +1,6 @@
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
+import { type IdentityTables, identityMigrations } from "@hms/service-identity";
 import { type IntegrationTables, integrationComponents, integrationMigrations } from "@hms/service-integration";
 import { type MeshTables, meshMigrations } from "@hms/service-mesh";
 import { type RegistryTables, registryMigrations } from "@hms/service-registry";
@@ -13,7 +14,7 @@ export type Databases = Awaited<ReturnType<typeof openDatabases>>;
 /** Opens the schema of every service, each under its own role. */
 export async function openDatabases(source: ConnectionSource, stack: AsyncDisposableStack) {
   const deadlineMs = DATABASE_PATIENCE_MS;
-  const [registry, meshDatabase, deployment, integration] = await Promise.all([
+  const [registry, meshDatabase, deployment, integration, identity] = await Promise.all([
     openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations, deadlineMs }),
     openServiceDatabase<MeshTables>({ source, service: "mesh", migrations: meshMigrations, deadlineMs }),
     openServiceDatabase<DeploymentTables>({
@@ -29,7 +30,8 @@ export async function openDatabases(source: ConnectionSource, stack: AsyncDispos
       components: integrationComponents,
       deadlineMs,
     }),
+    openServiceDatabase<IdentityTables>({ source, service: "identity", migrations: identityMigrations, deadlineMs }),
   ]);
-  for (const database of [registry, meshDatabase, deployment, integration]) stack.use(database);
-  return { registry, mesh: meshDatabase, deployment, integration };
+  for (const database of [registry, meshDatabase, deployment, integration, identity]) stack.use(database);
+  return { registry, mesh: meshDatabase, deployment, integration, identity };
 }

@@ -6,12 +6,14 @@ import { ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createDeploymentService } from "@hms/service-deployment";
+import type { IdentityService } from "@hms/service-identity";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { connectSocket } from "@hms/wire";
 import type { Databases } from "./open-databases.ts";
+import { openIdentity } from "./open-identity.ts";
 import type { ServerKernel } from "./open-kernel.ts";
 
 /** What services stand on. */
@@ -24,8 +26,10 @@ export interface Ground extends ServerKernel {
 }
 
 /** Opens every service and makes it callable. */
-export async function openServices(ground: Ground, stack: AsyncDisposableStack): Promise<void> {
+export async function openServices(ground: Ground, stack: AsyncDisposableStack): Promise<IdentityService> {
+  const identity = await openIdentity(ground, stack);
   const registrations = [
+    ...identity.registrations,
     ...openRegistry(ground, stack),
     ...openMesh(ground, stack),
     ...openDeployment(ground, stack),
@@ -34,6 +38,7 @@ export async function openServices(ground: Ground, stack: AsyncDisposableStack):
   for (const kernel of [ground.kernel, ground.replicaKernel]) {
     for (const registration of registrations) kernel.register(registration);
   }
+  return identity;
 }
 
 function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
@@ -77,7 +82,8 @@ async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Pro
     database: databases.integration,
     events,
     kernel,
-    current: access.keys.current,
+    // Who has no key may have an account.
+    current: (principal) => access.keys.current(principal) ?? access.accounts.current(principal),
     onFailure: (error) => log.warn("an operation or callback has to wait", { error }),
   });
   return stack.use(integration).registrations;

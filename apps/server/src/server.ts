@@ -8,6 +8,7 @@ import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
+import { mountIdentity } from "./open-identity.ts";
 import { openKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 
@@ -33,9 +34,10 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
     openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
   ]);
   stack.use(events);
-  await openServices({ ...options, ...kernels, databases, events }, stack);
+  const identity = await openServices({ ...options, ...kernels, databases, events }, stack);
 
-  const { also } = await openEdge({ kernel, metrics, paths, log }, stack);
+  const { edge, also } = await openEdge({ kernel, metrics, paths, log }, stack);
+  mountIdentity(edge, identity);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
   stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
   stack.use(announceOwn(kernel, paths, log));

@@ -44,6 +44,12 @@ export interface InstancePaths {
   dataplaneToken: string;
   /** The key that signs deployed services' tokens, mode 0600. */
   workloadKey: string;
+  /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
+  sealingKey: string;
+  /** Who is signed in at the command line, mode 0600; nobody without it. */
+  login: string;
+  /** The link by which the first account is made, mode 0600; gone once somebody has one. */
+  setUpLink: string;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -91,5 +97,8 @@ export function resolveInstance(
     serverToken: `${config}/server.token`,
     dataplaneToken: `${config}/dataplane.token`,
     workloadKey: `${config}/workload.key`,
+    sealingKey: `${config}/secrets.key`,
+    login: `${config}/login.json`,
+    setUpLink: `${config}/set-up.link`,
   };
 }
