@@ -1,6 +1,7 @@
 import { partNames } from "@hms/config";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
+import { identityCommands } from "./identity-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -27,6 +28,10 @@ const serveOptions: OptionSpec[] = [
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   ffi: "list and call services of any language, and see what they offer",
+  users: "people who may come in",
+  roles: "what people and programs may do",
+  keys: "API keys of people and programs",
+  sessions: "browsers and programs that are signed in",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
@@ -152,9 +157,11 @@ export const commands: CommandSpec[] = [
     load: () => import("./commands/watch.ts"),
   },
   ...ffiCommands,
+  ...identityCommands,
   {
     name: "up",
     group: "Platform",
+    asPerson: false,
     summary: "start the platform and stay until Ctrl-C",
     options: [
       { flags: "--detach", summary: "return once it is ready" },
@@ -186,18 +193,21 @@ export const commands: CommandSpec[] = [
   {
     name: "down",
     group: "Platform",
+    asPerson: false,
     summary: "stop every replica and the platform; all data stays",
     load: () => import("./commands/down.ts"),
   },
   {
     name: "doctor",
     group: "Platform",
+    asPerson: false,
     summary: "check machine and platform, with a remedy for what is wrong",
     load: () => import("./commands/doctor.ts"),
   },
   {
     name: "setup",
     group: "Platform",
+    asPerson: false,
     offline: true,
     summary: "once, with sudo: let ordinary users serve mesh names on ports 53 and 80",
     load: () => import("./commands/setup.ts"),
@@ -205,6 +215,7 @@ export const commands: CommandSpec[] = [
   {
     name: "restart-component",
     group: "Platform",
+    asPerson: false,
     summary: "replace one of the platform's own processes; the data plane without losing a request",
     args: [
       {

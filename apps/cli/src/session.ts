@@ -46,13 +46,16 @@ function readToken(paths: InstancePaths): string {
   }
 }
 
-/** Opens the connection; nothing is sent before the first call. */
-export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): Session {
+/**
+ * Opens the connection; nothing is sent before the first call. With a token of somebody who is signed in the platform is
+ * called as that person, otherwise as the operator.
+ */
+export function openSession(globals: Pick<GlobalOptions, "instance" | "data">, personToken?: string): Session {
   const paths = resolveInstance(globals);
   const token = readToken(paths);
   // A server that restarts is waited for; where no agent is, nothing will come.
   const waitForReadyMs = existsSync(paths.agentSocket) ? SERVER_PATIENCE_MS : 0;
-  const kernel = connectSocket({ path: paths.kernelSocket, token, waitForReadyMs });
+  const kernel = connectSocket({ path: paths.kernelSocket, token: personToken ?? token, waitForReadyMs });
   const agentTransport = connectSocket({ path: paths.agentSocket, token });
   return {
     paths,

@@ -1,6 +1,7 @@
 import type { PartName } from "@hms/config";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
+import { type IdentityTables, identityMigrations } from "@hms/service-identity";
 import { type IntegrationTables, integrationComponents, integrationMigrations } from "@hms/service-integration";
 import { type MeshTables, meshMigrations } from "@hms/service-mesh";
 import { type RegistryTables, registryMigrations } from "@hms/service-registry";
@@ -34,6 +35,16 @@ const openers = {
 
 /** Each part's own part of the database, of those that run here. */
 export type Databases = { [P in PartName]?: Awaited<ReturnType<(typeof openers)[P]>> };
+
+/** Opens the schema of the identity service, which runs where people come in. */
+export function openIdentityDatabase(source: ConnectionSource) {
+  return openServiceDatabase<IdentityTables>({
+    source,
+    service: "identity",
+    migrations: identityMigrations,
+    deadlineMs,
+  });
+}
 
 /** Opens the schema of each of these parts, under its own role. */
 export async function openDatabases(

@@ -93,7 +93,8 @@ async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Pro
     database: needed("database", databases.integration),
     events: needed("event log", events),
     kernel,
-    current: access.keys.current,
+    // Who has no key may have an account.
+    current: (principal) => access.keys.current(principal) ?? access.accounts.current(principal),
     onFailure: (error) => log.warn("an operation or callback has to wait", { error }),
   });
   return stack.use(integration).registrations;

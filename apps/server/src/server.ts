@@ -6,12 +6,14 @@ import { ensureToken, readToken } from "@hms/local-access";
 import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { followPolicies } from "@hms/policies";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
+import type { IdentityService } from "@hms/service-identity";
 import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
+import { mountIdentity, openIdentity } from "./open-identity.ts";
 import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 import { serveParts } from "./serve-parts.ts";
@@ -41,16 +43,17 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   connectParts({ placement, installation, key, kernels: [kernel, replicaKernel] }, stack);
   followRegistry(kernels, options, stack);
   const source = connectionSource(paths, databaseUrl);
-  const [databases, events] = await Promise.all([
+  const [databases, events, identity] = await Promise.all([
     openDatabases(source, placement.here, stack),
     openEvents(source, options, stack),
+    placement.isServer ? openIdentity({ ...options, ...kernels, source }, stack) : undefined,
   ]);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
-  // What passes here is seen here: calls are not watched in a process with a few parts only.
-  const callable = placement.isServer ? [...registrations, kernels.tap] : registrations;
+  // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
+  const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;
   for (const each of [kernel, replicaKernel]) for (const registration of callable) each.register(registration);
   await serveParts({ placement, installation, key, kernel, registrations, log }, stack);
-  if (placement.isServer) await serveEverybody(kernels, options, stack);
+  if (identity) await serveEverybody({ ...kernels, identity }, options, stack);
   return stack.move();
 }
 
@@ -80,11 +83,12 @@ async function openEvents(source: ConnectionSource, { placement, log }: ServerOp
 }
 
 async function serveEverybody(
-  { kernel, replicaKernel, metrics }: ServerKernel,
+  { kernel, replicaKernel, metrics, identity }: ServerKernel & { identity: IdentityService },
   { paths, log }: ServerOptions,
   stack: AsyncDisposableStack,
 ): Promise<void> {
-  const { also } = await openEdge({ kernel, metrics, paths, log }, stack);
+  const { edge, also } = await openEdge({ kernel, metrics, paths, log }, stack);
+  mountIdentity(edge, identity);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
   stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
   stack.use(announceOwn(kernel, paths, log));

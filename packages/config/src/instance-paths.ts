@@ -48,6 +48,12 @@ export interface InstancePaths {
   workloadKey: string;
   /** The key by which the platform's processes say on whose behalf they call each other, mode 0600. */
   partKey: string;
+  /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
+  sealingKey: string;
+  /** Who is signed in at the command line, mode 0600; nobody without it. */
+  login: string;
+  /** The link by which the first account is made, mode 0600; gone once somebody has one. */
+  setUpLink: string;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -97,5 +103,8 @@ export function resolveInstance(
     dataplaneToken: `${config}/dataplane.token`,
     workloadKey: `${config}/workload.key`,
     partKey: `${config}/part.key`,
+    sealingKey: `${config}/secrets.key`,
+    login: `${config}/login.json`,
+    setUpLink: `${config}/set-up.link`,
   };
 }

@@ -1,5 +1,5 @@
 import type { MountHandler } from "@hms/http-edge";
-import type { ServiceRegistration } from "@hms/kernel";
+import type { Principal, ServiceRegistration } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
 import type { ClientMetadata } from "oidc-provider";
 import { createActingFor } from "./accounts/acting-for.ts";
@@ -24,6 +24,7 @@ import { createSessionService } from "./sessions/session-service.ts";
 import { useSession } from "./sessions/session-store.ts";
 import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { type AccountTokens, createAccountTokens } from "./tokens/account-tokens.ts";
+import { currentPrincipal } from "./tokens/current-principal.ts";
 
 /** What the identity service is opened with. */
 export interface IdentityOptions {
@@ -52,6 +53,8 @@ export interface IdentityService extends AsyncDisposable {
   readonly registrations: readonly ServiceRegistration[];
   readonly tokens: AccountTokens;
   readonly roles: RoleBook;
+  /** The principal of an account as it is now, with its roles of now; undefined if it may not come in any more. */
+  current(principal: Principal): Promise<Principal | undefined>;
   /** Other people's protocols, by the path below which each is served; both have credentials of their own. */
   readonly mounts: readonly { readonly prefix: string; readonly handler: MountHandler }[];
   /** The link by which the first admin is made; undefined once anybody has an account. */
@@ -65,7 +68,17 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const changes = stack.use(await IdentityChanges.open(database));
   const roles = stack.use(await openRoleBook(database, changes));
   const judge = options.judge(roles);
-  const ground = { database, changes, roles, judge, origin, instance, actingFor: createActingFor(judge, roles) };
+  const onSetUp = () => options.onSetUp?.();
+  const ground = {
+    database,
+    changes,
+    roles,
+    judge,
+    origin,
+    instance,
+    onSetUp,
+    actingFor: createActingFor(judge, roles),
+  };
   const signingKeys = new SigningKeys({ database, sealing, changes });
   const oidcGround = oidcGroundOf(options, { changes, signingKeys });
   const provider = stack.use(new OidcProvider(oidcGround));
@@ -75,7 +88,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   }
   stack.use(forgetEnded(database, options.onFailure));
   const setUpToken = await openSetUp(database);
-  const pages = new SignInPages(oidcGround, provider, () => options.onSetUp?.());
+  const pages = new SignInPages(oidcGround, provider, onSetUp);
   const tokens = stack.use(createAccountTokens({ database, changes, accessTokens }));
   const owned = stack.move();
   return {
@@ -90,6 +103,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     ],
     tokens,
     roles,
+    current: (principal) => currentPrincipal(database, principal),
     mounts: [
       { prefix: "/oidc", handler: provider.handler },
       { prefix: "/sign-in", handler: pages.handler },

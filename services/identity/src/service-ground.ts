@@ -11,6 +11,8 @@ export interface ServiceGround {
   readonly roles: RoleBook & { reload(): Promise<void> };
   readonly actingFor: ActingFor;
   readonly judge: Judge;
+  /** Told when somebody has an account, and the set-up link has ended. */
+  onSetUp(): void;
   /** Where people reach the platform. */
   readonly origin: string;
   /** The installation's name; stands in keys. */

@@ -33,6 +33,8 @@ export async function createAccount(queries: Queries, account: NewAccount): Prom
     .returning("account_id")
     .executeTakeFirst();
   if (made === undefined) throw loginTaken(login);
+  // Whoever holds a set-up link could make an admin.
+  if (kind === "user") await queries.deleteFrom("link").where("purpose", "=", "set-up").execute();
   await bindRoles(queries, { accountId: made.account_id, roles, boundBy: createdBy });
   return made.account_id;
 }

@@ -51,6 +51,7 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
         createdBy: principalName(principal),
       } as const;
       const accountId = await database.transaction((queries) => createAccount(queries, terms));
+      ground.onSetUp();
       return { user: userMessage(await accountOf(database.db, accountId)) };
     },
     getUser: async ({ user }) => ({ user: userMessage(await accountOf(database.db, user, "user")) }),

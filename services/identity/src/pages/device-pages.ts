@@ -11,7 +11,7 @@ const WHY: Readonly<Record<string, string>> = {
 };
 
 /** Asks for the code that a program shows. */
-export const userCodeInputSource: DeviceFlowFeature["userCodeInputSource"] = async (ctx, form, _out, error) => {
+export const userCodeInputSource: DeviceFlowFeature["userCodeInputSource"] = async (...[ctx, form, , error]) => {
   const why = error === undefined ? undefined : (WHY[error.name] ?? "That did not work. Type the code again.");
   const content = html`${why === undefined ? "" : html`<p role="alert">${why}</p>`}
 <p>Type the code that the program shows you.</p>
