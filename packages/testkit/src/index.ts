@@ -20,6 +20,7 @@ export {
 } from "./test-database.ts";
 export { startTestPostgres, type TestPostgres, type TestPostgresOptions } from "./test-postgres.ts";
 export {
+  defaultVia,
   type HostedTransport,
   nearTransports,
   openHostedTransport,

@@ -34,6 +34,16 @@ export interface TestTransport extends AsyncDisposable {
   client<S extends ServiceRegistration["service"]>(service: S): Client<S>;
 }
 
+/** The way that HMS_TEST_VIA names; default in-process. @throws Error if it names none */
+export async function defaultVia(): Promise<TestVia> {
+  // Not at the top: vitest refuses to be imported outside of a test run.
+  const { inject } = await import("vitest");
+  const named = inject("hmsTestVia") || "in-process";
+  const found = testTransports.find((via) => via === named);
+  if (found === undefined) throw new Error(`HMS_TEST_VIA=${named}: choose of ${testTransports.join(", ")}.`);
+  return found;
+}
+
 const TOKEN = "test";
 
 const test = componentPrincipal("test");

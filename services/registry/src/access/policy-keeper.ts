@@ -52,8 +52,8 @@ export class PolicyKeeper {
     const until = { signal: this.#signal, deadlineMs: Number.POSITIVE_INFINITY };
     await using _hints = await retryWhileUnavailable(() => this.#store.onPolicies(look), until);
     while (!this.#signal.aborted) {
+      await look();
       await delay(LOOK_AGAIN_MS, undefined, { signal: this.#signal }).catch(() => {});
-      if (!this.#signal.aborted) await look();
     }
   }
 

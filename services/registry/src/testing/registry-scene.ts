@@ -4,6 +4,7 @@ import { registry } from "@hms/contracts";
 import { writeDescriptorSet } from "@hms/descriptors";
 import { type Client, componentPrincipal, Kernel, type Principal, type ServiceRegistration } from "@hms/kernel";
 import {
+  type HostedOptions,
   type nearTransports,
   openHostedTransport,
   openTestDatabase,
@@ -12,6 +13,7 @@ import {
   sharedPostgres,
   type TestVia,
 } from "@hms/testkit";
+import { sql } from "kysely";
 import {
   createRegistryService,
   type RegistryServiceOptions,
@@ -45,25 +47,54 @@ async function openNear(
 
 const openDatabase = () => openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations });
 
-/** The process for registries of their own; a test file that uses it ends it. */
-export const registryHost = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
+/** A registry of a test, wherever it runs. */
+type SceneVia = Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as">;
 
-/** A registry on a database of its own that knows stock gRPC servers, called in one of the ways. */
+/** A process for registries, and the database that they share, empty for each of them; a test file that uses it ends it. */
+class RegistryHost implements AsyncDisposable {
+  readonly #host = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
+  #own: Awaited<ReturnType<typeof openDatabase>> | undefined;
+
+  async open(stack: AsyncDisposableStack, via: HostedOptions["via"], options: HostedRegistryOptions["own"]) {
+    const own = await this.#emptied();
+    const { paths, databaseUrl } = await sharedPostgres();
+    const { database = "" } = await own.source.admin();
+    const hosted = { paths, databaseUrl, database, own: options } satisfies HostedRegistryOptions;
+    const transport = stack.use(await openHostedTransport(this.#host, { part: "registry", via, options: hosted }));
+    const { RegistryService } = registry;
+    const as = (who: Principal) => transport.as(RegistryService, who);
+    return { own, client: transport.client(RegistryService), as };
+  }
+
+  async #emptied() {
+    if (this.#own === undefined) {
+      this.#own = await openDatabase();
+      return this.#own;
+    }
+    const { db } = this.#own.database;
+    await sql`truncate service, instance, contract, policy, revocation, service_owner, policy_file, foreign_server`.execute(
+      db,
+    );
+    return this.#own;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#host[Symbol.asyncDispose]();
+    await this.#own?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The process for registries in processes of their own. */
+export const registryHost = new RegistryHost();
+
+/** A registry that knows stock gRPC servers, called in one of the ways; its database is empty. */
 export async function openSceneVia(
   stack: AsyncDisposableStack,
   via: TestVia,
   options: HostedRegistryOptions["own"] = {},
-): Promise<Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as">> {
-  if (via === "in-process" || via === "socket") {
-    return openNear(stack, via, { ...options, foreignServers: grpcForeignServers });
-  }
-  const own = stack.use(await openDatabase());
-  const { paths, databaseUrl } = await sharedPostgres();
-  const { database = "" } = await own.source.admin();
-  const hosted = { paths, databaseUrl, database, own: options } satisfies HostedRegistryOptions;
-  const transport = stack.use(await openHostedTransport(registryHost, { part: "registry", via, options: hosted }));
-  const { RegistryService } = registry;
-  return { own, client: transport.client(RegistryService), as: (who) => transport.as(RegistryService, who) };
+): Promise<SceneVia> {
+  if (via === "process" || via === "process-mtls") return registryHost.open(stack, via, options);
+  return openNear(stack, via, { ...options, foreignServers: grpcForeignServers });
 }
 
 /** A kernel with one service, where everybody may do everything. */

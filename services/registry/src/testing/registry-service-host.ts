@@ -13,15 +13,21 @@ import { grpcForeignServers } from "./grpc-foreign-servers.ts";
 export interface HostedRegistryOptions {
   paths: InstancePaths;
   databaseUrl: string | undefined;
-  /** The database's name. */
+  /** The name of the one database that this process uses. */
   database: string;
   own: Pick<RegistryServiceOptions, "keepLostMs" | "foreignLeaseMs">;
 }
 
-hostServices(async ({ paths, databaseUrl, database: name, own }: HostedRegistryOptions, stack) => {
-  const source = connectionSource(paths, databaseUrl).withDatabase(name);
-  const open = { source, service: "registry", migrations: registryMigrations };
-  const database = stack.use(await openServiceDatabase<RegistryTables>(open));
-  const service = stack.use(createRegistryService({ database, foreignServers: grpcForeignServers, ...own }));
+let opened: ReturnType<typeof openDatabase> | undefined;
+
+function openDatabase({ paths, databaseUrl, database }: HostedRegistryOptions) {
+  const source = connectionSource(paths, databaseUrl).withDatabase(database);
+  return openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations });
+}
+
+hostServices(async (options: HostedRegistryOptions, stack) => {
+  opened ??= openDatabase(options);
+  const more = { foreignServers: grpcForeignServers, ...options.own };
+  const service = stack.use(createRegistryService({ database: await opened, ...more }));
   return [service.registration, service.policies];
 });
