@@ -6,5 +6,5 @@ export { Events, type PublishOptions, type ReceivedEvent, type SubscribeOptions 
 export type { InterceptedCall, Interceptor } from "./interceptor.ts";
 export { type CallContext, type ServedService, type ServeOptions, serve } from "./serve.ts";
 export type { ContractSource, Handler, MethodDefinition, Methods } from "./served-methods.ts";
-export type { ConnectOptions } from "./settings.ts";
+export type { ConnectOptions, TlsFiles } from "./settings.ts";
 export { createClient, type TypedClient } from "./typed-client.ts";

@@ -27,7 +27,7 @@ import {
   registrationsOf,
   serializedContract,
 } from "./served-methods.ts";
-import { type ConnectOptions, resolveSettings, type Settings } from "./settings.ts";
+import { type ConnectOptions, resolveSettings, type Settings, tlsOf } from "./settings.ts";
 
 export type { CallContext };
 
@@ -148,7 +148,7 @@ async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, gr
   const server = await listen(kernel, options, {
     serviceFolder: env.serviceFolder,
     maxStreams: undefined,
-    tls: undefined,
+    tls: tlsOf(options.tls),
     ticketed: false,
   });
   stack.defer(() => server.close(grace));
