@@ -1,9 +1,9 @@
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { registry } from "@hms/contracts";
+import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { connectionSource } from "@hms/postgres";
-import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";

@@ -1,11 +1,12 @@
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
+import { announceServices } from "@hms/directory";
 import type { Client } from "@hms/kernel";
 import { openServiceDatabase } from "@hms/postgres";
 import { openTestDatabase, openTestTransport, testTransports } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { announceServices, createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
+import { createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
 
 const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;
 const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
