@@ -1,3 +1,4 @@
+export type { CallObserver, CallTracer } from "@hms/kernel";
 export type { AnswerStream } from "./answer-stream.ts";
 export type { AsyncCall, AsyncCallOptions, AsyncCallStatus } from "./async-call.ts";
 export { type CallOptions, Client, type ClientOptions } from "./client.ts";
