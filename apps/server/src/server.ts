@@ -1,5 +1,6 @@
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { policy, registry } from "@hms/contracts";
+import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { ensureToken, readToken } from "@hms/local-access";
@@ -7,7 +8,6 @@ import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { followPolicies } from "@hms/policies";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
 import type { IdentityService } from "@hms/service-identity";
-import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";

@@ -10,6 +10,7 @@ from hms_ffi.client import Client
 from hms_ffi.contract import Contract, service_name
 from hms_ffi.errors import CancelledCallError, ServiceError
 from hms_ffi.from_json import from_json
+from hms_ffi.tls import TlsIdentity
 from hms_ffi.to_json import to_json
 
 Message = Dict[str, Any]
@@ -27,6 +28,14 @@ def error_outcome(error: ServiceError) -> Message:
     if error.retry_after is not None:
         said["retryAfterMs"] = round(error.retry_after * 1000)
     return said
+
+
+def tls_of(order: Message) -> Optional[TlsIdentity]:
+    """Who a client or server is over TLS, as the order says."""
+    files = order.get("tls")
+    if files is None:
+        return None
+    return TlsIdentity(files["certificate"], files["key"], files["authority"], files.get("expectedId"))
 
 
 class Translator:
@@ -81,6 +90,7 @@ class ClientRole:
             contract=self._contract if typed else False,
             ticket=order.get("ticket"),
             token=order.get("token"),
+            tls=tls_of(order),
         )
         self._translators[order["client"]] = Translator(self._contract, typed)
         return {}

@@ -27,6 +27,7 @@ class CallContext:
         environment: str = "",
         roles: Tuple[str, ...] = (),
         mfa: bool = False,
+        peer: str = "",
     ) -> None:
         self.method = method
         #: Without credentials; names in lower case.
@@ -38,6 +39,8 @@ class CallContext:
         self.environment = environment
         self.roles = roles
         self.mfa = mfa
+        #: The SPIFFE id of the program at the other end of a TLS connection; empty: it has shown none.
+        self.peer = peer
         self._stopped = threading.Event()
         self._why: Optional[ServiceError] = None
         self._listeners: List[Callable[[], None]] = []

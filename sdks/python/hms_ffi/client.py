@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -33,6 +34,7 @@ from .retries import Attempts, RetryBudget
 from .route import Route, time_left
 from .server_stream import ServerStream
 from .settings import Settings, load_settings
+from .tls import TlsIdentity
 
 if TYPE_CHECKING:
     from .operations import AsyncCall, Operations
@@ -86,18 +88,21 @@ class Client:
         metadata: Optional[Mapping[str, str]] = None,
         interceptors: Sequence[Interceptor] = (),
         async_interceptors: Sequence[AsyncInterceptor] = (),
+        tls: Optional[TlsIdentity] = None,
         settings: Optional[Settings] = None,
     ) -> None:
         self.service_id = service_id
         self.version = version
         self.timeout = timeout
         self._settings = settings or load_settings()
+        if tls is not None:
+            self._settings = replace(self._settings, tls=tls)
         self._metadata = dict(metadata or {})
         self._max_attempts = max_attempts
         self._interceptors = list(interceptors)
         self._async_interceptors = list(async_interceptors)
-        self._channels = BlockingChannels()
-        self._async_channels = AsyncChannels()
+        self._channels = BlockingChannels(self._settings.tls)
+        self._async_channels = AsyncChannels(self._settings.tls)
         self._budget = RetryBudget()
         self._started: Optional[Operations] = None
         self._route = Route(

@@ -1,4 +1,4 @@
-import { Client } from "../src/index.ts";
+import { Client, type TlsFiles } from "../src/index.ts";
 import { outcomeOf } from "./error-outcome.ts";
 import type { Order } from "./peer.ts";
 import { Translator } from "./translator.ts";
@@ -100,7 +100,7 @@ export class ClientRole {
     };
   }
 
-  #connect({ client, service, address, codec, contract, ticket, token }: Order): object {
+  #connect({ client, service, address, codec, contract, ticket, token, tls }: Order): object {
     const typed = contract !== "none";
     const options = {
       ...(typeof address === "string" ? { address } : {}),
@@ -108,6 +108,7 @@ export class ClientRole {
       ...(typed && service === undefined ? { contract: this.#contract } : {}),
       ...(typeof ticket === "string" ? { ticket } : {}),
       ...(typeof token === "string" ? { token } : {}),
+      ...(tls ? { tls: tls as TlsFiles } : {}),
     };
     this.#clients.set(String(client), { client: new Client(String(service ?? "hms.conformance"), options), typed });
     return {};

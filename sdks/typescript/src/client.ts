@@ -205,10 +205,10 @@ export class Client implements AsyncDisposable {
 }
 
 function connectionFor(options: ClientOptions): ReturnType<typeof shareConnection> {
-  const { address, contract, ticket, token } = options;
+  const { address, contract, ticket, token, tls } = options;
   if (address === undefined) return shareConnection(resolveSettings(options));
   const codec = options.codec ?? (contract ? "protobuf" : "json");
-  const connection = openFixedConnection({ address, contract, ticket, token, codec });
+  const connection = openFixedConnection({ address, contract, ticket, token, codec, tls });
   return { connection, release: async () => connection[Symbol.asyncDispose]() };
 }
 
