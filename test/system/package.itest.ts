@@ -70,7 +70,7 @@ describe("the package", () => {
     expect(existsSync(join(installed, "apps"))).toBe(false);
     for (const component of ["agent", "server", "dataplane"]) {
       const command = readFileSync(`/proc/${await platform.pidOf(component)}/cmdline`, "utf8");
-      expect(command).toContain(`${installed}/dist/apps/${component}/src/main.js`);
+      expect(command).toContain(`${installed}/dist/${component}.js`);
       expect(command).not.toContain(root);
     }
   });

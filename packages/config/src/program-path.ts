@@ -12,8 +12,9 @@ export function launcherPath(): string {
   return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
-/** The entry file of a process: a source in a checkout, compiled in an installed package, where the layout is the same. */
+/** The entry file of a process: a source in a checkout, a file of dist/ where it has been compiled (see script/build.ts). */
 export function programPath(name: ProgramName): string {
   const here = fileURLToPath(import.meta.url);
-  return resolve(dirname(here), `../../../apps/${name}/src/main${extname(here)}`);
+  const root = resolve(dirname(here), "../../..");
+  return extname(here) === ".js" ? resolve(root, `${name}.js`) : resolve(root, `apps/${name}/src/main.ts`);
 }

@@ -39,11 +39,18 @@ function postmasterIdentity(pid: number | undefined): ProcessIdentity | undefine
   return entry && identityOf(entry);
 }
 
+/** Half of the server's memory would else be young objects of its start; more than this makes nothing faster. */
+const SERVER_FLAGS = ["--max-semi-space-size=4"];
+
 /** The server: every service of the platform. */
 export function serverComponent(paths: InstancePaths): ComponentSpec {
   return {
     name: "server",
-    command: () => ({ argv: [process.execPath, programPath("server")], env: platformEnv(paths), cwd: paths.data }),
+    command: () => ({
+      argv: [process.execPath, ...SERVER_FLAGS, programPath("server")],
+      env: platformEnv(paths),
+      cwd: paths.data,
+    }),
     stopSignal: "SIGTERM",
     stopGraceMs: 15_000,
     explainEnd,
