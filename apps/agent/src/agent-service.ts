@@ -29,6 +29,7 @@ export function agentService({ replicas, platform, report, data, shutdown }: Age
       isolationReason: report.isolationReason,
       meshTier: report.meshTier,
       meshTierReason: report.meshTierReason,
+      limitsReason: report.limitsReason,
       components: [ownEntry(), ...platform.describe()],
       version: VERSION,
       bootId: bootId(),

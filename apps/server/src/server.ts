@@ -6,6 +6,7 @@ import { connectionSource } from "@hms/postgres";
 import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
+import { noteDatabaseRoles } from "./note-database-roles.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
 import { openKernel } from "./open-kernel.ts";
@@ -33,6 +34,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
     openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
   ]);
   stack.use(events);
+  noteDatabaseRoles(databases, options);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 
   const { also } = await openEdge({ kernel, metrics, paths, log }, stack);

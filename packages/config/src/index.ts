@@ -1,3 +1,4 @@
+export { type DatabaseRole, readDatabaseRoles, writeDatabaseRoles } from "./database-roles.ts";
 export { type FfiEnvironment, ffiEnvironment } from "./ffi-environment.ts";
 export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
