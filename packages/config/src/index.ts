@@ -4,4 +4,4 @@ export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
 export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
 export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";
-export { launcherPath, type ProgramName, programPath } from "./program-path.ts";
+export { launcherPath, type ProgramName, productVersion, programPath } from "./program-path.ts";
