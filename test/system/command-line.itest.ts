@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { commands } from "../../apps/cli/src/command-table.ts";
 import { echoService } from "./echo-service.ts";
 import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
@@ -114,9 +115,16 @@ describe("-o json", () => {
     "explain manifest",
     "plan FILE",
     "restart-component dataplane",
+    "completion bash",
+    "ffi list",
+    "ffi describe hms.sys.mesh",
+    "ffi explain hms.sys.mesh",
+    "ffi policy",
+    "ffi call hms.sys.mesh GetSnapshot",
   ];
   const lines = [
     "deploy FILE",
+    "watch ROLLOUT",
     "scale echo-svc 2",
     "restart echo-svc --detach",
     "logs echo-svc --tail 3",
@@ -133,11 +141,26 @@ describe("-o json", () => {
     "run nobody -- true",
     "restart-component nobody",
     "explain nothing",
+    "completion basic",
+    "up",
+    "ffi register grpc://127.0.0.1:1",
+    "ffi diff hms.sys.mesh /nowhere.binpb",
   ];
-  const run = (command: string) =>
-    shell(`"$HMS_SYS" ${command.replace("FILE", echoService(platform, { version: "json", replicas: 1 }))} -o json`);
+  /** Those that end the platform, or change the machine, have tests of their own. */
+  const apart = ["setup", "down"];
+  const run = async (command: string) => {
+    const file = echoService(platform, { version: "json", replicas: 1 });
+    const rollout = command.includes("ROLLOUT") ? ((await history())[0]?.rolloutId ?? "") : "";
+    return shell(`"$HMS_SYS" ${command.replace("FILE", file).replace("ROLLOUT", rollout)} -o json`);
+  };
   /** A command of our own takes options only before `--`. */
   const place = (command: string) => (command.startsWith("run ") ? command.replace(/^run/, "-o json run") : command);
+
+  test("is asked of every command there is", () => {
+    const asked = [...documents, ...lines, ...errors, ...apart];
+    const isAsked = (name: string) => asked.some((line) => line === name || line.startsWith(`${name} `));
+    expect(commands.map(({ name }) => name).filter((name) => !isAsked(name))).toEqual([]);
+  });
 
   test.each(documents)(
     "of `%s` is one JSON document",
@@ -172,4 +195,18 @@ describe("-o json", () => {
     },
     60_000,
   );
+
+  test("of `setup` is one JSON document, and changes nothing for who may not", async () => {
+    const nobody = { uid: 65_534, gid: 65_534 };
+    const asRoot = process.getuid?.() === 0;
+    const { stdout } = await runCommand([hmsSys, "setup", "-o", "json"], platform.env, asRoot ? nobody : {});
+    expect(Object.keys(JSON.parse(stdout))).toContainEqual(expect.stringMatching(/^(message|error)$/));
+  });
+
+  test("of `down` and `up` is JSON too, in which the gateway and the services are found", async () => {
+    expect(JSON.parse((await platform.cli("down", "-o", "json")).stdout)).toEqual({ stopped: true });
+    expect(JSON.parse((await platform.cli("down", "-o", "json")).stdout)).toEqual({ stopped: false });
+    const { stdout, stderr } = await platform.cli("up", "--detach", "-o", "json");
+    expect(JSON.parse(stdout), stderr).toMatchObject({ gateway: expect.stringMatching(/^http:/), services: [] });
+  }, 60_000);
 });

@@ -79,6 +79,9 @@ describe("a newcomer", () => {
     expect(await platform.stop()).toBe(0);
     expect(await listening(platform)).toBe("");
     await platform.start();
+    expect(platform.said).toContain("receipt-svc: http://receipt-svc.mesh/receipt");
+    expect(platform.said).toMatch(/payment-svc: http:\/\/payment-svc\.mesh\/pay/);
+    expect(platform.said).toMatch(/Try next:\n {2}curl .*\n {2}\S+ services\n {2}\S+ logs receipt-svc -f\n/);
     const after = await platform.json<{ name: string; revision: string }[]>("services");
     expect(after.map(({ name, revision }) => ({ name, revision }))).toEqual(
       before.map(({ name, revision }) => ({ name, revision })),

@@ -11,6 +11,7 @@ import type { IdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
+import { noteDatabaseRoles } from "./note-database-roles.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
 import { mountIdentity, openIdentity } from "./open-identity.ts";
@@ -48,6 +49,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
     openEvents(source, options, stack),
     placement.isServer ? openIdentity({ ...options, ...kernels, source }, stack) : undefined,
   ]);
+  if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
   // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
   const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;
