@@ -83,6 +83,63 @@ describe("following logs", () => {
   }, 60_000);
 });
 
+describe("logs", () => {
+  const TICK = 'let n = 0; setInterval(() => console.log("tick " + (n += 1)), 100);';
+  interface Line {
+    time: string;
+    replicaId: string;
+    text: string;
+  }
+  const lines = async (...args: string[]): Promise<Line[]> => {
+    const { code, stdout, stderr } = await platform.cli("logs", "echo-svc", "-o", "json", ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Line);
+  };
+
+  test("-f shows what is written from now on, until Ctrl-C", async () => {
+    const file = echoService(platform, { version: "ticking", replicas: 2, before: TICK });
+    expect(await platform.cli("deploy", file)).toMatchObject({ code: 0 });
+    // One line was there before; the others came while it was followed.
+    const cue = /(?:.* tick \d+\n){6}/;
+    const { code, said } = await interrupted(cue, "logs", "echo-svc", "-f", "--tail", "1", "--grep", "tick");
+    expect(code).toBe(130);
+    expect(said).toMatch(cue);
+  }, 60_000);
+
+  test("--replica and --since show that replica's lines, and those from that moment on", async () => {
+    const { replicas } = await platform.json<{ replicas: { replica: { spec: { replicaId: string } } }[] }>(
+      "status",
+      "echo-svc",
+    );
+    const replicaId = replicas[1]?.replica.spec.replicaId ?? "";
+    const own = await lines("--replica", replicaId);
+    expect(new Set(own.map((line) => line.replicaId))).toEqual(new Set([replicaId]));
+    const { time = "" } = own.at(-3) ?? {};
+    const since = await lines("--since", time);
+    expect(new Set(since.map((line) => line.replicaId)).size).toBe(2);
+    expect(since.filter((line) => Date.parse(line.time) < Date.parse(time))).toEqual([]);
+    expect(since.filter((line) => line.replicaId === replicaId).slice(0, 3)).toEqual(
+      own.filter((line) => Date.parse(line.time) >= Date.parse(time)).slice(0, 3),
+    );
+  }, 60_000);
+});
+
+test("`status --wait` that is over too early exits 5 and says where to look", async () => {
+  expect(await platform.cli("deploy", slowly("waited"), "--detach")).toMatchObject({ code: 0 });
+  const { code, stdout, stderr } = await platform.cli("status", "echo-svc", "--wait", "--timeout", "100ms");
+  expect({ code, stderr }).toMatchObject({ code: 5, stderr: expect.stringContaining("hms-sys logs echo-svc") });
+  expect(stdout).toContain("rollout ");
+  expect(await settled()).toMatchObject({ code: 0 });
+}, 60_000);
+
+test("`plan` of another version exits 10 and names the difference", async () => {
+  const { code, stdout } = await platform.cli("plan", slowly("planned"));
+  expect({ code, stdout }).toMatchObject({ code: 10, stdout: expect.stringMatching(/version: waited → planned/) });
+});
+
 describe("a reader that leaves early", () => {
   test.each([
     "deploy $FILE -o json",
