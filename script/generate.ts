@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fromBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { commentsOf } from "@hms/descriptors";
 import { manifestJsonSchema, manifestReferencePage } from "@hms/manifest";
-import { commentsOf } from "../packages/http-edge/src/open-api/source-comments.ts";
 
 /** Writes everything that follows from a source: the contracts' code, the manifest's JSON Schema and its reference page. */
 const SCHEMA = "packages/manifest/hms-manifest.schema.json";

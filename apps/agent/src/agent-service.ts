@@ -35,6 +35,7 @@ export function agentService({ replicas, platform, report, data, shutdown }: Age
       ...freeBytes(data),
     }),
     prepareRelease: (request, context) => replicas.prepareRelease(request, context.signal),
+    compareRelease: (request) => replicas.compareRelease(request),
     pruneReleases: (request) => replicas.pruneReleases(request),
     startReplica: (request) => replicas.startReplica(request),
     stopReplica: (request) => replicas.stopReplica(request),

@@ -13,7 +13,10 @@ const GOAWAY = Buffer.from("000008070000000000" + "7fffffff" + "00000000", "hex"
 /** RST_STREAM of stream 1 without an error (RFC 9113, section 6.4). */
 const RESET = Buffer.from("000004030000000001" + "00000000", "hex");
 /** The response headers ":status: 200" and "content-type: application/grpc" for stream 1; more is to follow. */
-const BEGUN = Buffer.concat([Buffer.from("000013010400000001" + "88" + "5f10", "hex"), Buffer.from("application/grpc")]);
+const BEGUN = Buffer.concat([
+  Buffer.from("000013010400000001" + "88" + "5f10", "hex"),
+  Buffer.from("application/grpc"),
+]);
 
 const HEADERS_TYPE = 1;
 

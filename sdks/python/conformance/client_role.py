@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple, TypeVar
 
 from hms_ffi.client import Client
 from hms_ffi.contract import Contract, service_name
@@ -85,6 +85,10 @@ class ClientRole:
         self._translators[order["client"]] = Translator(self._contract, typed)
         return {}
 
+    def connected(self, order: Message) -> Tuple[Client, Translator]:
+        """The client that an order names."""
+        return self._clients[order["client"]], self._translators[order["client"]]
+
     def _options(self, order: Message) -> Message:
         timeout = order.get("timeoutMs")
         return {"timeout": None if timeout is None else timeout / 1000, "metadata": order.get("metadata")}
@@ -124,7 +128,7 @@ class BlockingClientRole(ClientRole):
     """With the blocking client."""
 
     def _call(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         method = order["method"]
         try:
             request = translator.request(method, order.get("request", {}))
@@ -142,7 +146,7 @@ class BlockingClientRole(ClientRole):
         return {"response": translator.response(order["method"], stream.answer())}
 
     def _open(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         request = translator.request(order["method"], order.get("request"))
         stream = client.open(order["method"], request, **self._options(order))
         self._keep(order["call"], OpenCall(order["method"], translator, stream))
@@ -191,7 +195,7 @@ class AsyncClientRole(ClientRole):
         return self._wait(self._call_async(order))
 
     async def _call_async(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         try:
             request = translator.request(order["method"], order.get("request", {}))
             calling = asyncio.ensure_future(client.call_async(order["method"], request, **self._options(order)))
@@ -203,7 +207,7 @@ class AsyncClientRole(ClientRole):
             return {"error": error_outcome(CancelledCallError("The task was cancelled."))}
 
     def _open(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         request = translator.request(order["method"], order.get("request"))
         stream = self._wait(client.open_async(order["method"], request, **self._options(order)))
         self._keep(order["call"], OpenCall(order["method"], translator, stream))

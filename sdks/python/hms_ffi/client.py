@@ -23,7 +23,7 @@ from .blocking_stream import BlockingStream
 from .call_context import deadline_for_call, metadata_for_call
 from .channels import AsyncChannels, BlockingChannels
 from .client_session import Order
-from .codecs import MethodCodecs
+from .codecs import Codec, MethodCodecs
 from .directory import Instance
 from .envelope import metadata_fields
 from .errors import DeadlineExceededError, ServiceError
@@ -297,6 +297,11 @@ class Client:
         self._ask_for_contract(None)
         return self._book.method(method, request)
 
+    def answer_codec(self, method: str, codec: str) -> Codec:
+        """How an answer of a method is read that was kept in "json" or "protobuf". Raises ServiceError."""
+        self._ask_for_contract(None)
+        return self._book.answers_in(codec, method)
+
     def start(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
         """Starts a call that outlives this process and answers at once; options as of `Operations.start`. Raises
         ServiceError."""
@@ -305,6 +310,11 @@ class Client:
     async def start_async(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
         """As `start`, with asyncio. Raises ServiceError."""
         return await self._operations().start_async(method, request, **options)
+
+    def resume(self, method: str, operation_id: str) -> AsyncCall:
+        """A call that was started before, perhaps by another process, by its `id`; the method is needed to read the
+        answer. Raises ServiceError, ResourceNotFoundError if it is forgotten or another's."""
+        return self._operations().get(operation_id, method)
 
     def _operations(self) -> Operations:
         from .operations import Operations

@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from . import protobuf_messages
-from .codecs import UNTYPED, MethodCodecs, generated_codec, json_codec, protobuf_codec
+from .codecs import UNTYPED, Codec, MethodCodecs, generated_codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo, pascal, service_name
 from .errors import UnimplementedError, ValidationError
 
@@ -30,6 +30,10 @@ def read_contract(source: ContractSource) -> Optional[Contract]:
     if protobuf_messages.INSTALLED and hasattr(descriptor, "full_name" if hasattr(descriptor, "file") else "name"):
         return Contract(protobuf_messages.file_descriptor_set(descriptor))
     raise ValidationError("A contract is the bytes or path of a FileDescriptorSet, or a generated module.")
+
+
+def _lenient_json(contract: Contract, type_name: str) -> Codec:
+    return json_codec(contract, type_name, skip_unknown=True)
 
 
 class MethodBook:
@@ -90,6 +94,15 @@ class MethodBook:
             known = self._methods[(name, kind)] = self._make(name, request if kind is not None else None)
         return known
 
+    def answers_in(self, codec: str, name: str) -> Codec:
+        """How an answer of a method is read that was kept in "json" or "protobuf", whatever this client speaks itself.
+        Raises UnimplementedError without what that needs."""
+        codecs = self.method(name, None)
+        if codecs.info is None or self._contract is None:
+            return codecs.response
+        make = protobuf_codec if codec == "protobuf" else _lenient_json
+        return make(self._contract, codecs.info.output)
+
     def _make(self, name: str, message: Any) -> MethodCodecs:
         service, _, method = name.rpartition("/")
         service = self._full_name(service) if service else self.service
@@ -119,8 +132,8 @@ class MethodBook:
         return MethodCodecs(
             service,
             method,
-            json_codec(self._contract, info.input, skip_unknown=True),
-            json_codec(self._contract, info.output, skip_unknown=True),
+            _lenient_json(self._contract, info.input),
+            _lenient_json(self._contract, info.output),
             info,
         )
 

@@ -32,6 +32,16 @@ class _Marked:
         self.repeatable = repeatable
 
 
+@typing.overload
+def method(function: F) -> F: ...
+
+
+@typing.overload
+def method(
+    *, name: Optional[str] = ..., stream: bool = ..., client_stream: bool = ..., repeatable: bool = ...
+) -> Callable[[F], F]: ...
+
+
 def method(
     function: Optional[F] = None,
     *,
@@ -73,7 +83,7 @@ def definition_of(instance: Any) -> ServiceDefinition:
     full = _full_name(service_id, version, name, contract)
     methods: Dict[str, MethodDefinition] = {}
     for attribute, function in inspect.getmembers(instance, callable):
-        marked = getattr(function, _MARK, None)
+        marked = _marked(type(instance), attribute, function)
         if marked is not None:
             made = _method(full, marked.name or pascal(attribute), function, marked, contract)
             methods[made.name] = made
@@ -85,6 +95,15 @@ def definition_of(instance: Any) -> ServiceDefinition:
                 "write them with @method."
             )
     return ServiceDefinition(service_id, version, full, methods, contract)
+
+
+def _marked(kind: type, attribute: str, function: Any) -> Optional[_Marked]:
+    """The mark of a method, which those that override it inherit."""
+    for each in (function, *(vars(base).get(attribute) for base in kind.__mro__)):
+        found = getattr(each, _MARK, None)
+        if isinstance(found, _Marked):
+            return found
+    return None
 
 
 def _full_name(service_id: str, version: str, name: Optional[str], contract: Optional[Contract]) -> str:

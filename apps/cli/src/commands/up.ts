@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { endAgent, shutDown } from "../agent-end.ts";
@@ -84,6 +85,7 @@ function showWelcome({ output, options, globals }: Invocation, paths: InstancePa
   const gateway = `http://localhost:${port}`;
   if (output.json) output.jsonLine({ gateway });
   else output.result(`Gateway: ${gateway}`);
+  showSetUp(output, paths);
   if (typeof options.deploy !== "string") return;
   output.note(`
 Try next:
@@ -91,6 +93,19 @@ Try next:
   ./hms-sys${instance} services
   ./hms-sys${instance} logs receipt-svc -f
 `);
+}
+
+/** Nobody has an account yet: says how the first is made. */
+function showSetUp(output: Invocation["output"], { setUpLink, instance }: InstancePaths): void {
+  if (!existsSync(setUpLink)) return;
+  const link = readFileSync(setUpLink, "utf8").trim();
+  if (output.json) {
+    output.jsonLine({ setUpLink: link });
+    return;
+  }
+  const named = instance === "default" ? "" : ` --instance ${instance}`;
+  output.result(`Make the first account at ${link}`);
+  output.note(`or here: hms-sys users create-admin LOGIN${named}`);
 }
 
 interface Stay {

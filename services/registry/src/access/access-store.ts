@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "@hms/policies";
 import type { TicketRevocation } from "@hms/tickets";
@@ -48,6 +49,8 @@ const ruleOf = (row: RuleRow): StoredRule => ({
 /** The registry's tables of policies, revocations and owners, with their SQL. */
 export class AccessStore {
   readonly #database: RegistryDatabase;
+  /** Tells this registry's own hints from others'. */
+  readonly #self = randomUUID();
 
   constructor(database: RegistryDatabase) {
     this.#database = database;
@@ -55,6 +58,17 @@ export class AccessStore {
 
   async #rows<T>(query: RawBuilder<T>): Promise<T[]> {
     return (await query.execute(this.#database.db)).rows;
+  }
+
+  /** Calls back whenever another registry on this database says that policies have changed, or may have. */
+  onPolicies(changed: () => void): Promise<AsyncDisposable> {
+    const hint = (from: string | undefined) => from === this.#self || changed();
+    return this.#database.listen("policies", hint);
+  }
+
+  /** Says so to the others; a hint only. */
+  tellPolicies(): Promise<void> {
+    return this.#database.notify("policies", this.#self);
   }
 
   /** Every stored policy. */
