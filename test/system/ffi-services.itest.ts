@@ -18,7 +18,11 @@ import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { configOf, deployBoth, killServer, writePolicies } from "./ffi-services/deployed.ts";
+import { edgeCallerTests } from "./ffi-services/edge-callers.ts";
+import { edgeFaultTests } from "./ffi-services/edge-faults.ts";
+import { oneTraceTests } from "./ffi-services/one-trace.ts";
 import type { Asked } from "./ffi-services/orders.ts";
+import { restartTests } from "./ffi-services/restarts.ts";
 import { BOTH_WAYS, POLICIES, Scene, until } from "./ffi-services/scene.ts";
 import { stockServerTests } from "./ffi-services/stock-server.ts";
 import { type Platform, startPlatform } from "./platform.ts";
@@ -181,6 +185,9 @@ describe("the operator calls the same methods", () => {
 });
 
 stockServerTests(() => scene);
+oneTraceTests(() => scene);
+edgeCallerTests(() => scene);
+edgeFaultTests(() => scene);
 
 describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, service, callee) => {
   const start = (method: string, request: object) => {
@@ -216,6 +223,8 @@ describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, serv
     await hearsOf(id);
   }, 90_000);
 });
+
+restartTests(() => scene);
 
 describe("events", () => {
   const heardBy = (program: string) => answerOf<{ topic: string; data: { n: number } }[]>(program, { do: "heard" });

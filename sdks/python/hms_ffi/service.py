@@ -12,7 +12,7 @@ from .errors import FieldViolation, ValidationError
 from .method_codecs import ContractSource, read_contract
 from .server import ServiceServer, serve
 from .service_definition import MethodDefinition, ServiceDefinition
-from .type_hints import converted, object_schema, schema_of
+from .type_hints import converted, empty, object_schema, schema_of
 
 __all__ = ["CallContext", "ServiceServer", "current_call", "method", "outgoing_metadata", "serve", "service"]
 
@@ -179,6 +179,8 @@ class _Parameters:
                 left = {}
             elif each.name in left:
                 given[each.name] = self._convert(each.name, left.pop(each.name), problems)
+            elif each.default is inspect.Parameter.empty and empty(self._hints.get(each.name)) is not None:
+                given[each.name] = self._convert(each.name, empty(self._hints[each.name]), problems)
             elif each.default is inspect.Parameter.empty:
                 problems.append(FieldViolation(each.name, "is missing"))
         problems.extend(

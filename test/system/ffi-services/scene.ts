@@ -42,11 +42,34 @@ export class Scene {
   }
 
   /** Makes a call by REST at the gateway. */
-  rest(path: string, { token, body }: { token: string; body: object }): Promise<Response> {
-    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-    return fetch(this.platform.url(path), { method: "POST", headers, body: JSON.stringify(body) });
+  rest(path: string, { token, body, headers, signal = null }: RestCall): Promise<Response> {
+    const all = { authorization: `Bearer ${token}`, "content-type": "application/json", ...headers };
+    return fetch(this.platform.url(path), { method: "POST", headers: all, body: JSON.stringify(body), signal });
+  }
+
+  /** Ends a program's process as a crash does; waits for the next one, unless told not to. */
+  async killReplica(program: string, { wait = true } = {}): Promise<void> {
+    const { replicas } = await this.platform.json<{ replicas: { replica: { pid: string } }[] }>("status", program);
+    for (const { replica } of replicas) process.kill(Number(replica.pid), "SIGKILL");
+    if (wait) await this.running(program);
+  }
+
+  /** Waits until a program answers, and its service can be called by the other one. */
+  async running(program: string): Promise<void> {
+    const caller = BOTH_WAYS.find(([, , callee]) => callee === program);
+    const call = { do: "call", service: caller?.[1] ?? "", method: "Add", request: { numbers: [1] } };
+    await until(() => this.answerOf(caller?.[0] ?? "", call), `${program} to be back`);
+    await until(() => this.answerOf(program, { do: "notes" }), `${program} to answer`);
   }
 }
 
+interface RestCall {
+  token: string;
+  body: object;
+  headers?: Record<string, string>;
+  signal?: AbortSignal | null;
+}
+
 /** Waits until something is so. */
-export const until = <T>(act: () => Promise<T>, describe: string) => waitFor(act, { describe, intervalMs: 50 });
+export const until = <T>(act: () => Promise<T>, describe: string) =>
+  waitFor(act, { describe, intervalMs: 50, deadlineMs: 60_000 });

@@ -30,7 +30,10 @@ interface StockCall {
   request: { name?: string };
   metadata: grpc.Metadata;
 }
-type Handlers = Record<string, (call: StockCall, answer: (error: null, value: object) => void) => void>;
+type Handlers = Record<string, (call: StockCall, answer: (error: object | null, value?: object) => void) => void>;
+
+/** Whoever has this name breaks the greeter: INTERNAL. */
+const BROKEN = "broken";
 
 /** Starts a server on the loopback interface that greets whoever a request names; disposing it cuts all connections. */
 export async function startStockServer(options: StockServerOptions): Promise<StockServer> {
@@ -45,7 +48,9 @@ export async function startStockServer(options: StockServerOptions): Promise<Sto
     for (const name of Object.keys(service)) {
       handlers[name] = (call, answer) => {
         metadata.push(call.metadata.getMap());
-        answer(null, { message: `Hello ${call.request.name}` });
+        const { name: whom } = call.request;
+        if (whom === BROKEN) answer({ code: grpc.status.INTERNAL, details: "the greeter is broken" });
+        else answer(null, { message: `Hello ${whom}` });
       };
     }
     server.addService(service, handlers as never);
