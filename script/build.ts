@@ -1,6 +1,7 @@
 import { cpSync, globSync, rmSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { rolldown } from "rolldown";
+import { buildTypescriptSdk } from "./build-typescript-sdk.ts";
 
 /** Compiles every process of the platform to JavaScript in dist/, file by file, with the data files they read. */
 const entries = globSync("apps/{agent,server,dataplane,cli}/src/main.ts");
@@ -23,3 +24,4 @@ await build.close();
 const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
 for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });
+await buildTypescriptSdk();
