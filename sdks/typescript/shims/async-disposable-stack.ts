@@ -55,6 +55,7 @@ class OwnAsyncDisposableStack implements AsyncDisposable {
   }
 }
 
+const native: unknown = Reflect.get(globalThis, "AsyncDisposableStack");
+
 /** The runtime's own stack, or ours where it has none: Node before 24. */
-export const asyncDisposableStack = (Reflect.get(globalThis, "AsyncDisposableStack") ??
-  OwnAsyncDisposableStack) as typeof OwnAsyncDisposableStack;
+export const asyncDisposableStack = (native ?? OwnAsyncDisposableStack) as typeof OwnAsyncDisposableStack;
