@@ -37,5 +37,7 @@ test("services of one contract whose methods are called the same are told apart 
 test("a service without a handler for one of them is refused, by the method's name", async () => {
   const methods = { "OneService/Get": () => ({}), "OtherService/Gt": () => ({}) };
   const options = { serviceId: "demo.two", contract, register: false };
-  await expect(serve({ ...options, methods })).rejects.toThrow(/method Get has no handler.*OtherService\/Gt is no method/);
+  await expect(serve({ ...options, methods })).rejects.toThrow(
+    /method Get has no handler.*OtherService\/Gt is no method/,
+  );
 });
