@@ -79,11 +79,7 @@ async function createWith(invocation: Invocation, roles: string[]): Promise<numb
 
 function showLink(
   output: Invocation["output"],
-  {
-    login,
-    link,
-    expiresAt,
-  }: { login: string; link: string; expiresAt: identityUsers.CreateInvitationResponse["expiresAt"] },
+  { login, link, expiresAt }: { login: string; link: string; expiresAt?: Timestamp | undefined },
 ): number {
   const until = expiresAt === undefined ? "" : timestampDate(expiresAt).toISOString();
   if (output.json) output.document({ login, link, expiresAt: until });
