@@ -18,8 +18,8 @@ export interface IdentityGround {
   log: Logger;
 }
 
-/** Both have credentials of their own; what they change is recorded by the service. */
-const MOUNT_RULE = { permission: "", auditLevel: "metadata", mutates: true, public: true } as const;
+/** Both have credentials of their own, and the service itself records who comes in, or any page view would fill the log. */
+const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
 export function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
@@ -39,6 +39,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
+    audit: kernel.options.audit,
     onAccountChange: (id) => takenAway.principals([`user:${id}`, `service:${id}`]),
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),

@@ -59,7 +59,12 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
   provider.on("end_session.success", (ctx) => void signOut(ctx.req.headers).catch(() => {}));
   provider.on("grant.revoked", (ctx) => {
     const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
-    if (accountId !== undefined) void changes.tell({ account: accountId });
+    if (accountId === undefined) return;
+    void changes.tell({ account: accountId });
+    if (ctx.oidc.route !== "token") return;
+    const refused = "a used token was shown again; everything that came from it has ended";
+    const resource = ctx.oidc.client?.clientId ?? "";
+    ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, requestId: "" });
   });
   const signOut = async (headers: Parameters<typeof liveSession>[0]) => {
     const session = await liveSession(headers);
