@@ -11,6 +11,7 @@ import type { Databases } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
+  replicaKernel: Kernel;
   access: ServerAccess;
   paths: InstancePaths;
   network: InstanceNetwork;
@@ -40,7 +41,13 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
     audit: kernel.options.audit,
-    onAccountChange: (id) => takenAway.principals([`user:${id}`, `service:${id}`]),
+    onAccountChange(id) {
+      takenAway.principals([`user:${id}`, `service:${id}`]);
+      for (const one of [kernel, ground.replicaKernel]) {
+        one.endStreamsOf("user", id);
+        one.endStreamsOf("service", id);
+      }
+    },
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });

@@ -3,7 +3,6 @@ import type { Provider } from "oidc-provider";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
 import type { OidcGround } from "./oidc-ground.ts";
-import { providerConfiguration } from "./provider-configuration.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
 export class OidcProvider implements Disposable {
@@ -49,7 +48,10 @@ export class OidcProvider implements Disposable {
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
-  const { default: ProviderClass } = await import("oidc-provider");
+  const [{ default: ProviderClass }, { providerConfiguration }] = await Promise.all([
+    import("oidc-provider"),
+    import("./provider-configuration.ts"),
+  ]);
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;

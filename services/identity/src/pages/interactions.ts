@@ -1,7 +1,7 @@
-import { bindGrant } from "../oidc/artifact-adapter.ts";
+import { bindGrant } from "../oidc/bind-grant.ts";
+import { isOwnClient } from "../oidc/clients.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
-import { isOwnClient } from "../oidc/provider-configuration.ts";
 import type { FormTokens } from "./form-token.ts";
 import { consentPage, signInPage } from "./forms.ts";
 import type { Interaction } from "./oidc-types.ts";
