@@ -202,8 +202,10 @@ describe("a stream through the kernel", () => {
     const next = anna.next();
     kernel.endStreamsOf("user", "anna");
     await expect(next).rejects.toMatchObject({ code: "UNAUTHENTICATED", details: { reason: "ACCESS_CHANGED" } });
-    expect(await Promise.race([ben.next(), Promise.resolve("goes on")])).toBe("goes on");
-    await ben.return?.();
+    const bens = ben.next();
+    expect(await Promise.race([bens, Promise.resolve("goes on")])).toBe("goes on");
+    kernel.endStreamsOf("user", "ben");
+    await expect(bens).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
   });
 });
 
