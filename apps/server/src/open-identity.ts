@@ -23,7 +23,7 @@ export interface IdentityGround {
 const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
-export function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
   return `http://hms.localhost:${gatewayPort}`;
 }
 

@@ -1,10 +1,10 @@
 import { type AuditSink, anonymous, HmsError, type Principal } from "@hms/kernel";
 
 /** What happens at the door: no method of a contract, but recorded as one. */
-export type Deed = "SignIn" | "SignOut" | "SetUp" | "ChoosePassword" | "AllowProgram" | "ReplayedToken";
+type Deed = "SignIn" | "SignOut" | "SetUp" | "ChoosePassword" | "AllowProgram" | "ReplayedToken";
 
 /** One deed, and how it came out. */
-export interface DeedDone {
+interface DeedDone {
   readonly deed: Deed;
   /** The account, once it is known. */
   readonly accountId?: string | undefined;

@@ -1,6 +1,6 @@
 import type { Configuration, KoaContextWithOIDC } from "oidc-provider";
 import type { IdentityDatabase } from "../identity-tables.ts";
-import * as devicePages from "../pages/device-pages.ts";
+import { devicePages } from "../pages/device-pages.ts";
 import { logOutPage } from "../pages/log-out-pages.ts";
 import { errorPage, plainPage } from "../pages/page.ts";
 import { WHOLE_SCOPE } from "../tokens/access-tokens.ts";

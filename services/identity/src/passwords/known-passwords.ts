@@ -4,7 +4,7 @@ let words: Promise<ReadonlySet<string>> | undefined;
  * The passwords that leaked lists have most often: the list of @zxcvbn-ts/language-common (MIT), read when a password is
  * set for the first time.
  */
-export function knownPasswords(): Promise<ReadonlySet<string>> {
+function knownPasswords(): Promise<ReadonlySet<string>> {
   words ??= import("@zxcvbn-ts/language-common").then(
     ({ dictionary }) => new Set<string>(dictionary["passwords-common"]),
   );

@@ -11,14 +11,14 @@ import type { Judge } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
 /** The token of the operator. */
-export const OPERATOR = "o".repeat(64);
+const OPERATOR = "o".repeat(64);
 /** The operator. */
 export const operator: Principal = { kind: "operator", id: "operator" };
 
 const OWN = ["profile:own", "sessions:own", "keys:own"];
 
 /** A judge as the server's: the operator may all, others what their roles permit within their scopes. */
-export function testJudge(roles: RoleBook): Judge {
+function testJudge(roles: RoleBook): Judge {
   return {
     may({ kind, roles: names = [], scopes }, permission) {
       if (kind === "operator") return true;
