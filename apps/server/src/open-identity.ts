@@ -12,6 +12,7 @@ import { openIdentityDatabase } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
+  replicaKernel: Kernel;
   access: ServerAccess;
   paths: InstancePaths;
   /** Known wherever people come in. */
@@ -20,11 +21,11 @@ export interface IdentityGround {
   log: Logger;
 }
 
-/** Both have credentials of their own; what they change is recorded by the service. */
-const MOUNT_RULE = { permission: "", auditLevel: "metadata", mutates: true, public: true } as const;
+/** Both have credentials of their own, and the service itself records who comes in, or any page view would fill the log. */
+const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
-export function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
   return `http://hms.localhost:${gatewayPort}`;
 }
 
@@ -42,7 +43,14 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
-    onAccountChange: (id) => takenAway.principals([`user:${id}`, `service:${id}`]),
+    audit: kernel.options.audit,
+    onAccountChange(id) {
+      takenAway.principals([`user:${id}`, `service:${id}`]);
+      for (const one of [kernel, ground.replicaKernel]) {
+        one.endStreamsOf("user", id);
+        one.endStreamsOf("service", id);
+      }
+    },
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });

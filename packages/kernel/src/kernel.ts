@@ -63,6 +63,8 @@ export class Kernel {
   readonly #methods = new Map<string, MethodEntry>();
   readonly #byDesc = new Map<DescMethod, MethodEntry>();
   readonly #changed = new ChangeSignal();
+  /** Streams of principals whose session can end before the stream does. */
+  readonly #streams = new Set<CallContext>();
 
   constructor(options: KernelOptions) {
     this.options = options;
@@ -244,6 +246,18 @@ export class Kernel {
     if (input !== undefined) this.options.validator?.validate(method, input);
   }
 
+  /**
+   * Ends the running streams of a principal that may do less than when they began, or has no session any more; who still
+   * may calls again.
+   */
+  endStreamsOf(kind: Principal["kind"], id: string): void {
+    const message = "What you may do here has changed. Call again; sign in again if that is refused.";
+    const error = new HmsError("UNAUTHENTICATED", message, { reason: "ACCESS_CHANGED" });
+    for (const context of this.#streams) {
+      if (context.principal.kind === kind && context.principal.id === id) context.end(error);
+    }
+  }
+
   /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
   async *stream<O extends DescMessage>(
     entry: MethodEntry,
@@ -267,6 +281,8 @@ export class Kernel {
     const end = { options: this.options, context, input: single, resource, started, auditLevel };
     if (!decision.allowed) throw refuse(end, decision.reason);
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
+    const mayEnd = principal.endsAtMs !== undefined;
+    if (mayEnd) this.#streams.add(context);
     try {
       this.#admit(end);
       const trace = this.#begin(context);
@@ -284,6 +300,7 @@ export class Kernel {
       failure = HmsError.from(error);
       throw failure;
     } finally {
+      if (mayEnd) this.#streams.delete(context);
       if (failure) context.end(failure);
       finishCall(end, failure);
     }

@@ -1,5 +1,5 @@
 import type { MountHandler } from "@hms/http-edge";
-import type { Principal, ServiceRegistration } from "@hms/kernel";
+import type { AuditSink, Principal, ServiceRegistration } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
 import type { ClientMetadata } from "oidc-provider";
 import { createActingFor } from "./accounts/acting-for.ts";
@@ -22,6 +22,7 @@ import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { useSession } from "./sessions/session-store.ts";
+import { createSignInTrail } from "./sign-in-trail.ts";
 import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { type AccountTokens, createAccountTokens } from "./tokens/account-tokens.ts";
 import { currentPrincipal } from "./tokens/current-principal.ts";
@@ -44,6 +45,8 @@ export interface IdentityOptions {
   readonly onAccountChange?: (accountId: string) => void;
   /** Told when the first account was made, and the set-up link has ended. */
   readonly onSetUp?: () => void;
+  /** Records who comes in, who leaves and who is refused. */
+  readonly audit: AuditSink;
   /** Hears what failed in the background. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -114,7 +117,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 }
 
 function oidcGroundOf(
-  { database, sealing, origin, clients = [], permissions, onFailure }: IdentityOptions,
+  { database, sealing, origin, clients = [], permissions, onFailure, audit }: IdentityOptions,
   own: Pick<OidcGround, "changes" | "signingKeys">,
 ): OidcGround {
   return {
@@ -126,6 +129,7 @@ function oidcGroundOf(
     audience: `${origin}/`,
     clients,
     permissions,
+    trail: createSignInTrail(audit),
     onFailure,
     liveSession: (headers) => useSession(database, cookieOf(headers, SESSION_COOKIE) ?? ""),
   };

@@ -12,7 +12,7 @@ export interface Page {
 }
 
 /** The whole document; it needs no script. */
-export function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
+function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -33,7 +33,7 @@ ${content}
 }
 
 /** What every page is sent with: no script, no frame, no trace in caches or referrers. */
-export function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
+function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
   const forms = ["'self'", ...leadsTo].join(" ");
   return {
     "content-type": "text/html; charset=utf-8",
