@@ -132,7 +132,11 @@ function entryOf(desc: DescMethod, { key, transport }: { key: ServiceKey; transp
 
 /** Carries a call on with all its metadata, so that the callee sees what the caller has sent. */
 function forwarding(desc: DescMethod, transport: Transport): MethodEntry["handler"] {
-  const optionsOf = (context: CallContext): CallOptions => ({ context, metadata: carriedOn(context) });
+  const optionsOf = (context: CallContext): CallOptions => ({
+    context,
+    metadata: carriedOn(context),
+    onMetadata: (metadata) => context.sendMetadata(metadata),
+  });
   const method = desc as never;
   switch (desc.methodKind) {
     case "unary":
