@@ -80,7 +80,8 @@ describe("the package", () => {
       program,
       env: { PATH: env.PATH ?? "" },
     });
-  }, 120_000);
+    // Two installations by npm, on a machine that may have much else to do.
+  }, 400_000);
   afterAll(async () => {
     await platform?.[Symbol.asyncDispose]();
     rmSync(place, { recursive: true, force: true });
@@ -154,5 +155,5 @@ describe("the package", () => {
     const now = await Promise.all(["agent", "server", "dataplane"].map((name) => platform.pidOf(name)));
     for (const pid of now) expect(pids).not.toContain(pid);
     expect(await platform.json<{ name: string }[]>("services")).toMatchObject([{ name: "own-svc" }]);
-  }, 120_000);
+  }, 400_000);
 });
