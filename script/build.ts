@@ -58,7 +58,8 @@ function put(file: string, content: string): void {
 
 mkdirSync("dist", { recursive: true });
 // Its time is that of the start: what is edited from now on is not in this build (see script/is-compiled).
-writeFileSync("dist/.stamp.new", "");
+const stamp = `dist/.stamp.${process.pid}`;
+writeFileSync(stamp, "");
 const build = await rolldown({
   input: Object.fromEntries(programs.map((name) => [name, `apps/${name}/src/main.ts`])),
   external: isExternal,
@@ -82,4 +83,4 @@ for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `d
 await buildTypescriptSdk();
 const current = new Set(chunks.map(({ fileName }) => fileName));
 for (const file of readdirSync("dist")) if (file.endsWith(".js") && !current.has(file)) rmSync(`dist/${file}`);
-renameSync("dist/.stamp.new", "dist/.stamp");
+renameSync(stamp, "dist/.stamp");
