@@ -224,6 +224,19 @@ describe("a call that failed", () => {
     expect(served.count).toBe(1);
   });
 
+  test("is made again with the idempotency key that it was given", async () => {
+    const seen: unknown[] = [];
+    const handler = (_: unknown, { metadata }: CallContext) => {
+      seen.push(metadata["x-hms-idempotency-key"]);
+      if (seen.length < 3) throw away();
+      return { value: "at last" };
+    };
+    memory.put(key, [await instance("a", { read: handler })]);
+    const metadata = { "x-hms-idempotency-key": "k-1" };
+    expect((await callsOf().client.read({ value: "" }, { metadata })).value).toBe("at last");
+    expect(seen).toEqual(["k-1", "k-1", "k-1"]);
+  });
+
   test("is made again twice at most, and a fifth of all calls at most", async () => {
     const { served, handlers } = failing(Number.POSITIVE_INFINITY, away);
     memory.put(key, [await instance("a", handlers)]);

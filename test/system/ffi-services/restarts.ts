@@ -23,6 +23,7 @@ export function restartTests(scene: () => Scene): void {
       await began("slow once begins", beforeOnce + 1);
       await scene().killReplica(callee);
       const { error } = await scene().ask(program, { do: "result", id: once });
+      (await import("node:fs")).cpSync(`${scene().platform.data}/logs/server.log`, `/tmp/i3-server-${program}.log`);
       expect(`${error?.code} ${error?.message}`).toMatch(/^UNAVAILABLE/);
       await began("slow begins");
       expect((await scene().ask(program, { do: "result", id })).answer).toEqual({ slept: 3 });
