@@ -24,4 +24,5 @@ await build.close();
 const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
 for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });
-await buildTypescriptSdk();
+// The archive of the platform does not hold the SDK, which is published by itself.
+if (!process.argv.includes("--platform-only")) await buildTypescriptSdk();
