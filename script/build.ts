@@ -80,7 +80,8 @@ put("THIRD-PARTY-LICENCES.txt", thirdPartyLicences(chunks.flatMap(({ moduleIds }
 const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
 for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });
-await buildTypescriptSdk();
 const current = new Set(chunks.map(({ fileName }) => fileName));
 for (const file of readdirSync("dist")) if (file.endsWith(".js") && !current.has(file)) rmSync(`dist/${file}`);
 renameSync(stamp, "dist/.stamp");
+// The archive of the platform does not hold the SDK, which is published by itself.
+if (!process.argv.includes("--platform-only")) await buildTypescriptSdk();
