@@ -1,3 +1,4 @@
+import { partNames } from "@hms/config";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
@@ -10,6 +11,19 @@ const timeout: OptionSpec = {
   summary: "wait this long (90s, 10m); the rollout goes on",
   default: "15m",
 };
+
+const serveOptions: OptionSpec[] = [
+  { flags: "--only <parts>", summary: `which parts, of ${partNames.join(",")}` },
+  {
+    flags: "--listen <addresses>",
+    summary: "where they are called, unix:PATH or tls://HOST:PORT; default their sockets",
+  },
+  { flags: "--at <places>", summary: "where others are called, PART=ADDRESS,…; default their sockets" },
+  { flags: "--tls-cert <file>", summary: "for tls addresses: this part's certificate" },
+  { flags: "--tls-key <file>", summary: "its key" },
+  { flags: "--tls-ca <file>", summary: "the authority that has issued those of all parts" },
+  { flags: "--part-key <file>", summary: "the key that all parts share; default the installation's own part.key" },
+];
 
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
@@ -38,7 +52,7 @@ export const commands: CommandSpec[] = [
   {
     name: "plan",
     group: "Deploy",
-    summary: "say what a deploy would change and whether it loses requests; exit code 10 if the manifest changes",
+    summary: "say what a deploy would change and whether it loses requests; exit code 10 if anything changes",
     args: [file],
     load: () => import("./commands/plan.ts"),
   },
@@ -156,9 +170,25 @@ export const commands: CommandSpec[] = [
         flags: "--take-over",
         summary: "if it runs already without its `up`, keep it from now on; for service managers",
       },
+      {
+        flags: "--apart <parts>",
+        summary: `parts of the platform with a process each, of ${partNames.join(",")}; none: all in one; kept from then on`,
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),
+  },
+  {
+    name: "serve",
+    group: "Platform",
+    offline: true,
+    summary: "run some parts of the platform in this process; `up --apart` does it by itself",
+    options: serveOptions,
+    examples: [
+      "hms-sys serve --only deployment",
+      "hms-sys serve --only registry --listen tls://10.0.0.2:7443 --tls-cert c.pem --tls-key k.pem --tls-ca ca.pem",
+    ],
+    load: () => import("./commands/serve.ts"),
   },
   {
     name: "down",
@@ -190,9 +220,9 @@ export const commands: CommandSpec[] = [
     args: [
       {
         name: "component",
-        summary: "server, dataplane or postgres",
+        summary: "server, dataplane, postgres, or a part that runs apart",
         required: true,
-        completes: ["server", "dataplane", "postgres"],
+        completes: ["server", "dataplane", "postgres", ...partNames],
       },
     ],
     load: () => import("./commands/restart-component.ts"),

@@ -1,12 +1,13 @@
 import { rmSync, writeFileSync } from "node:fs";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import type { Edge } from "@hms/http-edge";
-import type { Kernel } from "@hms/kernel";
+import { HmsError, type Kernel } from "@hms/kernel";
+import type { ConnectionSource } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import type { ServerAccess } from "./open-access.ts";
-import type { Databases } from "./open-databases.ts";
+import { openIdentityDatabase } from "./open-databases.ts";
 
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
@@ -14,8 +15,9 @@ export interface IdentityGround {
   replicaKernel: Kernel;
   access: ServerAccess;
   paths: InstancePaths;
-  network: InstanceNetwork;
-  databases: Databases;
+  /** Known wherever people come in. */
+  network: InstanceNetwork | undefined;
+  source: ConnectionSource;
   log: Logger;
 }
 
@@ -29,10 +31,11 @@ function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): 
 
 /** Opens the identity service, and lets its accounts in. */
 export async function openIdentity(ground: IdentityGround, stack: AsyncDisposableStack): Promise<IdentityService> {
-  const { kernel, access, paths, network, databases, log } = ground;
+  const { kernel, access, paths, network, source, log } = ground;
+  if (network === undefined) throw new HmsError("FAILED_PRECONDITION", "The server is started by: hms-sys up.");
   const { accounts, takenAway } = access;
   const identity = await openIdentityService({
-    database: databases.identity,
+    database: stack.use(await openIdentityDatabase(source)),
     sealing: openSealingKey(paths.sealingKey),
     origin: platformOrigin(network),
     instance: paths.instance,

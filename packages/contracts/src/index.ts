@@ -7,6 +7,7 @@ export * as status from "./gen/google/rpc/status_pb.ts";
 export * as grpcHealth from "./gen/grpc/health/v1/health_pb.ts";
 export * as grpcReflection from "./gen/grpc/reflection/v1/reflection_pb.ts";
 export * as grpcReflectionAlpha from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
+export * as calls from "./gen/hms/ffi/v1/calls_pb.ts";
 export * as ffiErrors from "./gen/hms/ffi/v1/errors_pb.ts";
 export * as ffiOptions from "./gen/hms/ffi/v1/options_pb.ts";
 export * as policy from "./gen/hms/ffi/v1/policy_pb.ts";

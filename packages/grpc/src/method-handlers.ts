@@ -1,4 +1,4 @@
-import { createRegistry, type DescFile, type DescMethod, type Registry } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { createMethodImplSpec, type HandlerContext } from "@connectrpc/connect";
 import { createUniversalMethodHandler, type UniversalHandler } from "@connectrpc/connect/protocol";
@@ -6,7 +6,7 @@ import { createHandlerFactory as createConnect } from "@connectrpc/connect/proto
 import { createHandlerFactory as createGrpc } from "@connectrpc/connect/protocol-grpc";
 import { createHandlerFactory as createGrpcWeb } from "@connectrpc/connect/protocol-grpc-web";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import { HmsError, type MethodEntry } from "@hms/kernel";
+import { anyTypesOf, HmsError, type MethodEntry } from "@hms/kernel";
 import { fromConnectError, toConnectError } from "./connect-errors.ts";
 import { RpcCall, type RpcRequest, rpcRequest } from "./rpc-call.ts";
 
@@ -42,24 +42,10 @@ function createHandler(method: DescMethod): UniversalHandler {
     acceptCompression: [compressionGzip, compressionBrotli],
     readMaxBytes: MAX_MESSAGE_BYTES,
     // Unknown names are refused on every edge.
-    jsonOptions: { registry: registryOf(method.parent.file), ignoreUnknownFields: false },
+    jsonOptions: { registry: anyTypesOf(method.parent.file), ignoreUnknownFields: false },
   };
   const factories = [createConnect(options), createGrpc(options), createGrpcWeb(options)];
   return createUniversalMethodHandler(createMethodImplSpec(method, implementation(method) as never), factories);
-}
-
-const registries = new WeakMap<DescFile, Registry>();
-
-/** The types that a google.protobuf.Any may hold in JSON: those of the contract's file and of all it imports. */
-function registryOf(file: DescFile): Registry {
-  let registry = registries.get(file);
-  if (registry === undefined) {
-    const files = new Set<DescFile>([file]);
-    for (const each of files) for (const imported of each.dependencies) files.add(imported);
-    registry = createRegistry(...files);
-    registries.set(file, registry);
-  }
-  return registry;
 }
 
 /** What answers one method, in the shape that Connect wants for its kind. */

@@ -9,6 +9,7 @@ export class EdgeCall implements IncomingCall {
   readonly caller: { readonly credentials: Credentials };
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
+  readonly way = "http";
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 

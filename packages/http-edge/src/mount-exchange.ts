@@ -77,7 +77,14 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
   const { audit, observer } = kernel.options;
   const isAudited = entry.rule.auditLevel !== ffiOptions.AuditLevel.NONE;
   const { metadata, deadlineAt } = call;
-  const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, metadata, attached: true });
+  const context = new CallContext({
+    method: entry,
+    principal: anonymous,
+    deadlineAt,
+    metadata,
+    attached: true,
+    way: "http",
+  });
   call.attach(context);
   let failure: HmsError | undefined;
   try {
@@ -89,7 +96,9 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
   } finally {
     const outcome = failure?.code ?? "OK";
     if (isAudited) record(context, { outcome, reason: failure?.message ?? "" }, kernel);
-    observer?.finished(entry, outcome, performance.now() - started);
+    const durationMs = performance.now() - started;
+    observer?.finished(entry, outcome, durationMs);
+    observer?.ended?.({ context, error: failure, durationMs, input: undefined, auditLevel: entry.rule.auditLevel });
   }
 }
 

@@ -1,6 +1,6 @@
 import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema, StringValueSchema, StructSchema } from "@bufbuild/protobuf/wkt";
-import { registry } from "@hms/contracts";
+import { anyPack, FileDescriptorSetSchema, StringValueSchema, StructSchema } from "@bufbuild/protobuf/wkt";
+import { errorDetails, integrationOperations, registry } from "@hms/contracts";
 import type { HmsError } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
 import { codecOf, codecs } from "./message-codec.ts";
@@ -26,6 +26,19 @@ describe("JSON of a call", () => {
     for (const spelt of ['{"serviceId":"a"}', '{"service_id":"a"}']) {
       expect(json.decodeRequest(lookup, Buffer.from(spelt))).toMatchObject({ serviceId: "a" });
     }
+  });
+
+  test("holds the details of an error in a field, though the contract imports no kind of them", () => {
+    const { waitOperation } = integrationOperations.OperationService.method;
+    const info = create(errorDetails.ErrorInfoSchema, { reason: "THING_UNKNOWN" });
+    const details = [anyPack(errorDetails.ErrorInfoSchema, info)];
+    const answer = create(waitOperation.output, { operation: { error: { code: 5, details } } });
+    const text = json.encodeAnswer(waitOperation, answer);
+    expect(JSON.parse(Buffer.from(text).toString())).toMatchObject({
+      operation: {
+        error: { details: [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason: "THING_UNKNOWN" }] },
+      },
+    });
   });
 
   test("may be no bytes at all, which is the empty message also where {} is none", () => {

@@ -1,13 +1,5 @@
-import {
-  create,
-  createRegistry,
-  type DescFile,
-  type DescMessage,
-  fromJsonString,
-  type JsonValue,
-  type Registry,
-  toJsonString,
-} from "@bufbuild/protobuf";
+import { create, type DescMessage, fromJsonString, type JsonValue, toJsonString } from "@bufbuild/protobuf";
+import { anyTypesOf } from "@hms/kernel";
 import { type JsonLimits, jsonViolations } from "./json-violations.ts";
 import type { MessageFormat } from "./message-codec.ts";
 
@@ -15,21 +7,10 @@ import type { MessageFormat } from "./message-codec.ts";
 const RECURSION_LIMIT = 100;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
-const registries = new WeakMap<DescFile, Registry>();
-
-/** The types that a google.protobuf.Any may hold: those of the contract's file and of all it imports. */
-function registryOf({ file }: DescMessage): Registry {
-  let registry = registries.get(file);
-  if (registry === undefined) {
-    const files = new Set<DescFile>([file]);
-    for (const each of files) for (const imported of each.dependencies) files.add(imported);
-    registry = createRegistry(...files);
-    registries.set(file, registry);
-  }
-  return registry;
-}
-
-const limits = (desc: DescMessage): JsonLimits => ({ registry: registryOf(desc), recursionLimit: RECURSION_LIMIT });
+const limits = (desc: DescMessage): JsonLimits => ({
+  registry: anyTypesOf(desc.file),
+  recursionLimit: RECURSION_LIMIT,
+});
 
 /**
  * The proto3 JSON mapping in UTF-8: names are read in either spelling and written in lowerCamelCase, unknown ones are

@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { certificates } from "./certificates.ts";
 import { type Language, languages } from "./languages.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { RawServer } from "./raw-connection.ts";
+import { RealPlatform } from "./real-platform.ts";
 import { RegistryStandIn } from "./registry-stand-in.ts";
-import { type Scenario, type Suite, suites } from "./scenario.ts";
+import { expanded, type Scenario, type Suite, suites } from "./scenario.ts";
 import { ScenarioRun, type Stage } from "./scenario-run.ts";
 
 const known = languages();
@@ -17,6 +19,9 @@ const env = {
   HMS_FFI_SERVICE_DIR: join(folder, "s"),
 };
 const registry = new RegistryStandIn(env.HMS_FFI_SOCKET);
+const platform = new RealPlatform({ socket: env.HMS_FFI_SOCKET, token: env.HMS_FFI_TOKEN });
+/** What `$serverTls` and the like stand for. */
+const own = certificates(folder);
 let runs = 0;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -38,14 +43,17 @@ interface Play {
 async function play({ suite, scenario, codec, client, server }: Play): Promise<void> {
   const suffix = `#${runs++}`;
   const kind = scenario.kind ?? suite.kind;
-  const stage: Stage = { client, server, names: { client: `c${suffix}`, server: `s${suffix}` }, address: "", suffix };
+  const names = { client: `c${suffix}`, server: `s${suffix}` };
+  const restart = (role: "client" | "server") => restarted(stage[role], role);
+  const stage: Stage = { client, server, names, address: "", suffix, restart, own };
   if (suite.kind === "registry") {
     stage.registry = registry;
     registry.configure(scenario.policy?.deny ?? [], scenario.ticketSeconds ?? 60);
   }
+  if (suite.kind === "platform") stage.platform = platform;
   const served = kind !== "raw-server";
   if (served) {
-    const options = { ...suite.server, ...scenario.server };
+    const options = expanded({ ...suite.server, ...scenario.server }, own) as object;
     const answer = (await server.tell({ do: "serve", server: stage.names.server, ...options })) as { address: string };
     stage.address = answer.address;
   } else {
@@ -53,14 +61,15 @@ async function play({ suite, scenario, codec, client, server }: Play): Promise<v
     stage.listener = await RawServer.at(path);
     stage.address = `unix:${path}`;
   }
-  const where = suite.kind === "registry" ? {} : { address: stage.address };
-  const options = { ...where, codec, ...suite.client, ...scenario.client };
+  const where = suite.kind === "registry" || suite.kind === "platform" ? {} : { address: stage.address };
+  const options = expanded({ ...where, codec, ...suite.client, ...scenario.client }, own) as object;
   if (kind !== "raw-client") await client.tell({ do: "connect", client: stage.names.client, ...options });
   try {
     await new ScenarioRun(stage, scenario).play(scenario.steps);
   } finally {
-    if (kind !== "raw-client") await client.tell({ do: "disconnect", client: stage.names.client }).catch(() => {});
-    if (served) await server.tell({ do: "drain", server: stage.names.server, graceMs: 0 }).catch(() => {});
+    if (kind !== "raw-client")
+      await stage.client.tell({ do: "disconnect", client: stage.names.client }).catch(() => {});
+    if (served) await stage.server.tell({ do: "drain", server: stage.names.server, graceMs: 0 }).catch(() => {});
     await stage.listener?.close();
   }
 }
@@ -75,6 +84,12 @@ function peerOf(language: Language, role: "client" | "server"): PeerProcess {
   const peer = new PeerProcess(language, env);
   running.set(key, peer);
   return peer;
+}
+
+/** Another process in place of one that is killed. */
+async function restarted(peer: PeerProcess, role: "client" | "server"): Promise<PeerProcess> {
+  await peer.kill();
+  return peerOf(peer.language, role);
 }
 
 afterAll(async () => {
@@ -93,10 +108,9 @@ const codecsOf = ({ codecs }: Suite, a: Language, b: Language) =>
 
 for (const suite of suites()) {
   describe(suite.suite, () => {
-    if (suite.kind === "registry") {
-      beforeAll(() => registry.start());
-      afterAll(() => registry.stop());
-    }
+    const ground = suite.kind === "registry" ? registry : suite.kind === "platform" ? platform : undefined;
+    beforeAll(() => ground?.start());
+    afterAll(() => ground?.stop());
     for (const one of known) {
       if (suite.kind === "raw-client" || suite.kind === "raw-server") {
         describe(one.name, () => testSuite(suite, [one, one], "json"));

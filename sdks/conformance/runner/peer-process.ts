@@ -104,6 +104,12 @@ export class PeerProcess {
     for (const [id] of [...this.#waiting]) this.#settle(id)?.reject(this.#error(undefined, why));
   }
 
+  /** Ends the peer without a word (`kill -9`). */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#exited;
+  }
+
   /** Ends the peer. */
   async stop(): Promise<void> {
     this.#child.stdin.end();

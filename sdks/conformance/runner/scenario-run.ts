@@ -5,7 +5,7 @@ import { RawConnection, type RawServer } from "./raw-connection.ts";
 import type { FrameText } from "./raw-frames.ts";
 import { expanded, type Scenario, type Step } from "./scenario.ts";
 
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 15_000;
 const STILL_MS = 150;
 
 /** What a registry of the runner can be told. */
@@ -23,8 +23,13 @@ export interface Stage {
   address: string;
   /** Makes keys and calls of one run differ from those of others. */
   suffix: string;
+  /** What further names stand for. */
+  own: Record<string, unknown>;
   listener?: RawServer;
   registry?: RegistryControl;
+  platform?: { restart(): Promise<void> };
+  /** Kills a peer (`kill -9`) and starts it again, without servers and clients. */
+  restart(role: "client" | "server"): Promise<PeerProcess>;
 }
 
 /** Plays one scenario. */
@@ -33,11 +38,14 @@ export class ScenarioRun {
   readonly #strict: boolean;
   readonly #background = new Map<string, Promise<unknown>>();
   readonly #connections: RawConnection[] = [];
+  /** What `$name` and `{name}` stand for. */
+  readonly #names: Record<string, unknown>;
   #lastStream: number | undefined;
 
   constructor(stage: Stage, scenario: Scenario) {
     this.#stage = stage;
     this.#strict = scenario.strict ?? false;
+    this.#names = { ...stage.own, address: stage.address, run: stage.suffix.replace("#", "r") };
   }
 
   /** Plays every step. @throws at the first that does not come out as expected */
@@ -59,21 +67,34 @@ export class ScenarioRun {
   async #step(step: Step): Promise<void> {
     if (step.on !== undefined) await this.#peerStep(step);
     else if (step.await !== undefined) this.#check(step.expect, await this.#background.get(step.await as string));
+    else if (step.together !== undefined) this.#check(step.expect, await this.#together(step.together as string[]));
     else if (step.registry !== undefined) await this.#stage.registry?.do(step.registry as string, step);
+    else if (step.platform === "restart") await this.#stage.platform?.restart();
+    else if (step.restart !== undefined) await this.#restart(step.restart as "client" | "server");
     else if (step.pauseMs !== undefined) await pause(step.pauseMs as number);
     else await this.#rawStep(step);
   }
 
   #check(expect: unknown, actual: unknown): void {
     if (expect === undefined) return;
-    const wrong = mismatches(expanded(expect), actual, this.#strict);
+    const wrong = mismatches(expanded(expect, this.#names), actual, this.#strict);
     if (wrong.length > 0) throw new Error(`${wrong.join("\n")}\nin ${JSON.stringify(actual)?.slice(0, 1000)}`);
   }
 
+  /** What several `take` steps have come to, as one. */
+  async #together(names: string[]): Promise<{ events: unknown[] }> {
+    const taken = await Promise.all(names.map((name) => this.#background.get(name)));
+    return { events: taken.flatMap((each) => (each as { events: unknown[] }).events) };
+  }
+
+  async #restart(role: "client" | "server"): Promise<void> {
+    this.#stage[role] = await this.#stage.restart(role);
+  }
+
   #order(step: Step): Order {
-    const { on: _, as: __, until: ___, still: ____, expect: _____, ...said } = step;
-    const { names, address, suffix } = this.#stage;
-    const order = this.#unique(expanded(said, { address })) as Order;
+    const { on: _, as: __, until: ___, still: ____, expect: _____, keep: ______, ...said } = step;
+    const { names, suffix } = this.#stage;
+    const order = this.#unique(expanded(said, this.#names)) as Order;
     if (order.client === "c") order.client = names.client;
     if (order.server === "s") order.server = names.server;
     if (typeof order.call === "string") order.call += suffix;
@@ -102,17 +123,25 @@ export class ScenarioRun {
       return;
     }
     if (step.until) await this.#until(() => peer.tell(order), step.expect);
-    else this.#check(step.expect, await peer.tell(order));
+    else this.#keep(step, await peer.tell(order));
     if (step.still) {
       await pause(STILL_MS);
       this.#check(step.expect, await peer.tell(order));
     }
   }
 
+  /** Checks what came, and keeps parts of it under names for later steps. */
+  #keep({ expect, keep = {} }: Step, actual: unknown): void {
+    this.#check(expect, actual);
+    for (const [name, part] of Object.entries(keep as Record<string, string>)) {
+      this.#names[name] = (actual as Record<string, unknown>)[part];
+    }
+  }
+
   async #until(ask: () => Promise<unknown>, expect: unknown): Promise<void> {
     for (const giveUpAt = Date.now() + PATIENCE_MS; ; ) {
       const actual = await ask();
-      if (mismatches(expanded(expect), actual, this.#strict).length === 0) return;
+      if (mismatches(expanded(expect, this.#names), actual, this.#strict).length === 0) return;
       if (Date.now() > giveUpAt) this.#check(expect, actual);
       await pause(5);
     }

@@ -18,7 +18,7 @@ export interface Scenario {
 }
 
 /** How scenarios are run. */
-type Kind = "pair" | "raw-client" | "raw-server" | "registry";
+type Kind = "pair" | "raw-client" | "raw-server" | "registry" | "platform";
 
 /** A file of scenarios. */
 export interface Suite {
@@ -49,12 +49,17 @@ function spelledOut(scenario: Scenario): Scenario[] {
   });
 }
 
-/** Arguments with `$repeat` written out and `$names` replaced. */
+/** Arguments with `$repeat` written out, and `$names` and `{names}` replaced. */
 export function expanded(value: unknown, names: Record<string, unknown> = {}): unknown {
-  if (typeof value === "string" && value.startsWith("$") && value.slice(1) in names) return names[value.slice(1)];
+  if (typeof value === "string") return named(value, names);
   if (Array.isArray(value)) return value.map((each) => expanded(each, names));
   if (typeof value !== "object" || value === null) return value;
   const { $repeat, times } = value as { $repeat?: string; times?: number };
   if ($repeat !== undefined) return $repeat.repeat(times ?? 1);
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, expanded(each, names)]));
+}
+
+function named(text: string, names: Record<string, unknown>): unknown {
+  if (text.startsWith("$") && text.slice(1) in names) return names[text.slice(1)];
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(names[name] ?? whole));
 }

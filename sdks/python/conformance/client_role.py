@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple, TypeVar
 
 from hms_ffi.client import Client
 from hms_ffi.contract import Contract, service_name
 from hms_ffi.errors import CancelledCallError, ServiceError
 from hms_ffi.from_json import from_json
+from hms_ffi.tls import TlsIdentity
 from hms_ffi.to_json import to_json
 
 Message = Dict[str, Any]
@@ -27,6 +28,14 @@ def error_outcome(error: ServiceError) -> Message:
     if error.retry_after is not None:
         said["retryAfterMs"] = round(error.retry_after * 1000)
     return said
+
+
+def tls_of(order: Message) -> Optional[TlsIdentity]:
+    """Who a client or server is over TLS, as the order says."""
+    files = order.get("tls")
+    if files is None:
+        return None
+    return TlsIdentity(files["certificate"], files["key"], files["authority"], files.get("expectedId"))
 
 
 class Translator:
@@ -81,9 +90,14 @@ class ClientRole:
             contract=self._contract if typed else False,
             ticket=order.get("ticket"),
             token=order.get("token"),
+            tls=tls_of(order),
         )
         self._translators[order["client"]] = Translator(self._contract, typed)
         return {}
+
+    def connected(self, order: Message) -> Tuple[Client, Translator]:
+        """The client that an order names."""
+        return self._clients[order["client"]], self._translators[order["client"]]
 
     def _options(self, order: Message) -> Message:
         timeout = order.get("timeoutMs")
@@ -124,7 +138,7 @@ class BlockingClientRole(ClientRole):
     """With the blocking client."""
 
     def _call(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         method = order["method"]
         try:
             request = translator.request(method, order.get("request", {}))
@@ -142,7 +156,7 @@ class BlockingClientRole(ClientRole):
         return {"response": translator.response(order["method"], stream.answer())}
 
     def _open(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         request = translator.request(order["method"], order.get("request"))
         stream = client.open(order["method"], request, **self._options(order))
         self._keep(order["call"], OpenCall(order["method"], translator, stream))
@@ -191,7 +205,7 @@ class AsyncClientRole(ClientRole):
         return self._wait(self._call_async(order))
 
     async def _call_async(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         try:
             request = translator.request(order["method"], order.get("request", {}))
             calling = asyncio.ensure_future(client.call_async(order["method"], request, **self._options(order)))
@@ -203,7 +217,7 @@ class AsyncClientRole(ClientRole):
             return {"error": error_outcome(CancelledCallError("The task was cancelled."))}
 
     def _open(self, order: Message) -> Message:
-        client, translator = self._clients[order["client"]], self._translators[order["client"]]
+        client, translator = self.connected(order)
         request = translator.request(order["method"], order.get("request"))
         stream = self._wait(client.open_async(order["method"], request, **self._options(order)))
         self._keep(order["call"], OpenCall(order["method"], translator, stream))

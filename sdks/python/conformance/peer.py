@@ -16,6 +16,7 @@ SDK = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SDK))
 
 from client_role import AsyncClientRole, BlockingClientRole  # noqa: E402
+from platform_role import PlatformRole  # noqa: E402
 from server_role import ServerRole  # noqa: E402
 
 from hms_ffi.contract import Contract  # noqa: E402
@@ -46,6 +47,7 @@ def main() -> None:
         "hello": _hello,
         **server.commands,
         **client.commands,
+        **PlatformRole(client).commands,
     }
     workers = ThreadPoolExecutor(64)
 

@@ -11,14 +11,18 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from client_role import tls_of
+
 from hms_ffi.call_context import CallContext
 from hms_ffi.contract import Contract
 from hms_ffi.errors import BY_CODE, FieldViolation, ServiceError
 from hms_ffi.server import ServiceServer
 from hms_ffi.service import method, service
 from hms_ffi.tickets import TicketGate
+from hms_ffi.to_json import to_json
 
 Message = Dict[str, Any]
+ENDED = "hms.conformance.v1.EndedRequest"
 
 
 class Notes:
@@ -28,6 +32,8 @@ class Notes:
         self._events: Dict[str, List[str]] = defaultdict(list)
         self._released: Dict[str, threading.Event] = defaultdict(threading.Event)
         self._calls: Dict[str, int] = defaultdict(int)
+        #: What the callback of operations was told, by their ids.
+        self.ended: Dict[str, List[Message]] = defaultdict(list)
         self._lock = threading.Lock()
 
     def note(self, key: str, event: str) -> None:
@@ -203,11 +209,17 @@ class Handlers:
     def echo(self, request: Message) -> Any:
         return request
 
+    @method(repeatable=True)
+    def ended(self, request: Message) -> Any:
+        self._notes.ended[request["operation_id"]].append(request)
+        return {}
+
 
 class ServerRole:
     """Serves, and says what was noted."""
 
     def __init__(self, contract: Contract, loop: asyncio.AbstractEventLoop) -> None:
+        self._contract = contract
         self._loop = loop
         self._notes = Notes()
         self._servers: Dict[str, ServiceServer] = {}
@@ -222,6 +234,7 @@ class ServerRole:
             "serve": self._serve,
             "seen": lambda order: {"events": self._notes.events(order["key"])},
             "release": self._release,
+            "told": self._told,
             "drain": self._drain,
         }
 
@@ -229,7 +242,8 @@ class ServerRole:
         gate = None
         if order.get("ticketKey"):
             gate = TicketGate(base64.b64decode(order["ticketKey"]), order["audience"])
-        address = order.get("address") or ("tcp://127.0.0.1:0" if order.get("listen") == "tcp" else None)
+        network = f"{order['listen']}://127.0.0.1:0" if order.get("listen") in ("tcp", "tls") else None
+        address = order.get("address") or network
         server = ServiceServer(
             self._services[order.get("contract", "descriptors")](self._notes),
             address=address,
@@ -238,10 +252,15 @@ class ServerRole:
             max_concurrent_calls=order.get("maxConcurrentCalls"),
             timeout=order.get("timeoutMs", 30_000) / 1000,
             gate=gate,
+            tls=tls_of(order),
         )
         asyncio.run_coroutine_threadsafe(server.start(), self._loop).result()
         self._servers[order["server"]] = server
         return {"address": server.address}
+
+    def _told(self, order: Message) -> Message:
+        ended = self._notes.ended[order["operation"]]
+        return {"ended": [to_json(self._contract, ENDED, each) for each in ended]}
 
     def _release(self, order: Message) -> Message:
         self._notes.release(order["key"])

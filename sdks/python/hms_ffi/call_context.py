@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .errors import ServiceError
+from .tracing import active_traceparent
 
 #: Passed on by calls made for a call.
 PASSED_ON = ("traceparent", "tracestate", "baggage", "x-request-id")
@@ -27,6 +28,7 @@ class CallContext:
         environment: str = "",
         roles: Tuple[str, ...] = (),
         mfa: bool = False,
+        peer: str = "",
     ) -> None:
         self.method = method
         #: Without credentials; names in lower case.
@@ -38,6 +40,8 @@ class CallContext:
         self.environment = environment
         self.roles = roles
         self.mfa = mfa
+        #: The SPIFFE id of the program at the other end of a TLS connection; empty: it has shown none.
+        self.peer = peer
         self._stopped = threading.Event()
         self._why: Optional[ServiceError] = None
         self._listeners: List[Callable[[], None]] = []
@@ -102,14 +106,17 @@ def outgoing_metadata(metadata: Mapping[str, str]) -> Iterator[None]:
 
 
 def metadata_for_call(own: Optional[Mapping[str, str]]) -> Dict[str, str]:
-    """What a call made now carries: what the current call passes on, the block's, its own."""
+    """What a call made now carries: what the current call passes on, the active span's trace, the block's, its own."""
     context = _current.get()
     outgoing = _outgoing.get()
-    if context is None and not outgoing:
+    traceparent = active_traceparent()
+    if context is None and not outgoing and traceparent is None:
         return {name.lower(): value for name, value in own.items()} if own else {}
     carried: Dict[str, str] = {}
     if context is not None:
         carried = {name: context.metadata[name] for name in PASSED_ON if name in context.metadata}
+    if traceparent is not None:
+        carried["traceparent"] = traceparent
     for source in (outgoing, own or {}):
         carried.update({name.lower(): value for name, value in source.items()})
     return carried

@@ -9,7 +9,9 @@ import weakref
 from typing import Dict, Optional
 
 from .async_connection import AsyncConnection
-from .blocking_connection import BlockingConnection, open_socket
+from .blocking_connection import BlockingConnection
+from .dialing import open_socket
+from .tls import TlsIdentity
 
 _SHARDS = Dict[str, BlockingConnection]
 
@@ -17,7 +19,8 @@ _SHARDS = Dict[str, BlockingConnection]
 class BlockingChannels:
     """One connection for each address, shared by threads, made when it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Optional[TlsIdentity] = None) -> None:
+        self._tls = tls
         self._reset()
 
     def _reset(self) -> None:
@@ -38,7 +41,7 @@ class BlockingChannels:
             if known is not None and known.usable:
                 return known
             limit = 5.0 if timeout is None else max(0.001, min(5.0, timeout))
-            made = BlockingConnection(open_socket(address, limit))
+            made = BlockingConnection(open_socket(address, limit, self._tls))
             self._connections[address] = made
             return made
 
@@ -69,7 +72,8 @@ class BlockingChannels:
 class AsyncChannels:
     """One connection for each event loop and address."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Optional[TlsIdentity] = None) -> None:
+        self._tls = tls
         self._reset()
 
     def _reset(self) -> None:
@@ -84,7 +88,7 @@ class AsyncChannels:
         mine = self._loops.setdefault(asyncio.get_running_loop(), {})
         known = mine.get(address)
         if known is None or (known.done() and not _usable(known)):
-            known = mine[address] = asyncio.ensure_future(AsyncConnection.open(address))
+            known = mine[address] = asyncio.ensure_future(AsyncConnection.open(address, self._tls))
         return await asyncio.shield(known)
 
     def running(self, address: str) -> int:

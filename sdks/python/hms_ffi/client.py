@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -23,7 +24,7 @@ from .blocking_stream import BlockingStream
 from .call_context import deadline_for_call, metadata_for_call
 from .channels import AsyncChannels, BlockingChannels
 from .client_session import Order
-from .codecs import MethodCodecs
+from .codecs import Codec, MethodCodecs
 from .directory import Instance
 from .envelope import metadata_fields
 from .errors import DeadlineExceededError, ServiceError
@@ -33,6 +34,7 @@ from .retries import Attempts, RetryBudget
 from .route import Route, time_left
 from .server_stream import ServerStream
 from .settings import Settings, load_settings
+from .tls import TlsIdentity
 
 if TYPE_CHECKING:
     from .operations import AsyncCall, Operations
@@ -86,18 +88,21 @@ class Client:
         metadata: Optional[Mapping[str, str]] = None,
         interceptors: Sequence[Interceptor] = (),
         async_interceptors: Sequence[AsyncInterceptor] = (),
+        tls: Optional[TlsIdentity] = None,
         settings: Optional[Settings] = None,
     ) -> None:
         self.service_id = service_id
         self.version = version
         self.timeout = timeout
         self._settings = settings or load_settings()
+        if tls is not None:
+            self._settings = replace(self._settings, tls=tls)
         self._metadata = dict(metadata or {})
         self._max_attempts = max_attempts
         self._interceptors = list(interceptors)
         self._async_interceptors = list(async_interceptors)
-        self._channels = BlockingChannels()
-        self._async_channels = AsyncChannels()
+        self._channels = BlockingChannels(self._settings.tls)
+        self._async_channels = AsyncChannels(self._settings.tls)
         self._budget = RetryBudget()
         self._started: Optional[Operations] = None
         self._route = Route(
@@ -297,6 +302,11 @@ class Client:
         self._ask_for_contract(None)
         return self._book.method(method, request)
 
+    def answer_codec(self, method: str, codec: str) -> Codec:
+        """How an answer of a method is read that was kept in "json" or "protobuf". Raises ServiceError."""
+        self._ask_for_contract(None)
+        return self._book.answers_in(codec, method)
+
     def start(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
         """Starts a call that outlives this process and answers at once; options as of `Operations.start`. Raises
         ServiceError."""
@@ -305,6 +315,11 @@ class Client:
     async def start_async(self, method: str, request: Any = None, **options: Any) -> AsyncCall:
         """As `start`, with asyncio. Raises ServiceError."""
         return await self._operations().start_async(method, request, **options)
+
+    def resume(self, method: str, operation_id: str) -> AsyncCall:
+        """A call that was started before, perhaps by another process, by its `id`; the method is needed to read the
+        answer. Raises ServiceError, ResourceNotFoundError if it is forgotten or another's."""
+        return self._operations().get(operation_id, method)
 
     def _operations(self) -> Operations:
         from .operations import Operations

@@ -16,7 +16,7 @@ from .envelope import (
     decode_status,
     request_body,
 )
-from .errors import InternalError, ResourceExhaustedError, ServiceError, UnavailableError
+from .errors import InternalError, ResourceExhaustedError, ServiceError, UnauthenticatedError, UnavailableError
 from .frames import HEADER_BYTES, MAX_DATA_BYTES, Frame, FrameReader, frame
 from .protobuf_wire import MalformedError
 
@@ -270,6 +270,9 @@ class ClientSession:
             said = decode_status(each.data[4:])
         except MalformedError:
             said = None
+        if isinstance(said, UnauthenticatedError):
+            self.lost(said)
+            return
         message = said.message if said is not None else "The server is stopping; try again."
         for call in [call for call in self._calls.values() if call.stream > last]:
             del self._calls[call.stream]

@@ -25,6 +25,10 @@ class Instance(NamedTuple):
     environment: Optional[str] = None
 
 
+#: An instance that only the platform can reach for this program.
+THROUGH_PLATFORM = Instance("")
+
+
 @dataclass
 class _Entry:
     instances: List[Instance]
@@ -111,13 +115,19 @@ class Directory:
             if each.get("expiresAt"):
                 lifetimes.append(moment(each["expiresAt"]).timestamp() - time.time())
         service = answer.get("service", {})
-        instances = []
+        instances: List[Instance] = []
+        elsewhere: List[Instance] = []
         for each in service.get("instances", []):
             if each.get("state") == "INSTANCE_STATE_UNAVAILABLE":
                 continue
-            address = best_address([each.get("address", ""), *each.get("alternativeAddresses", [])])
+            offered = [each.get("address", ""), *each.get("alternativeAddresses", [])]
+            address = best_address(offered, self._settings.tls is not None)
             if address is not None:
                 instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
+            elif THROUGH_PLATFORM not in elsewhere:
+                elsewhere.append(THROUGH_PLATFORM)
+        # What speaks gRPC only, say: the platform passes the call on.
+        instances = instances or elsewhere
         now = time.monotonic()
         lives = max(0.0, min([self._settings.cache_ttl, *lifetimes]))
         half = min(self._settings.refresh_interval, lives / 2)

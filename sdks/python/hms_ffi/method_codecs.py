@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from . import protobuf_messages
-from .codecs import UNTYPED, MethodCodecs, generated_codec, json_codec, protobuf_codec
+from .codecs import UNTYPED, Codec, MethodCodecs, generated_codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo, pascal, service_name
 from .errors import UnimplementedError, ValidationError
 
@@ -32,6 +32,10 @@ def read_contract(source: ContractSource) -> Optional[Contract]:
     raise ValidationError("A contract is the bytes or path of a FileDescriptorSet, or a generated module.")
 
 
+def _lenient_json(contract: Contract, type_name: str) -> Codec:
+    return json_codec(contract, type_name, skip_unknown=True)
+
+
 class MethodBook:
     """The methods of one service version, as far as they are known."""
 
@@ -40,7 +44,8 @@ class MethodBook:
     ) -> None:
         if codec not in ("json", "protobuf"):
             raise ValidationError(f'There is no codec "{codec}"; "json" and "protobuf" are there.')
-        self._package = f"{service_id}.{version}"
+        self._id = service_id
+        self._versioned = f"{service_id}.{version}"
         self._named = service
         self._codec = codec
         self._contract = read_contract(contract)
@@ -52,7 +57,7 @@ class MethodBook:
     def service(self) -> str:
         """The full name of the service that is called by default."""
         if self._named is not None:
-            return self._named if "." in self._named else f"{self._package}.{self._named}"
+            return self._full_name(self._named)
         inside = self._inside()
         return inside[0] if len(inside) == 1 else self._default
 
@@ -60,6 +65,15 @@ class MethodBook:
         if self._contract is None:
             return []
         return [name for name in self._contract.services if name.rsplit(".", 1)[0] == self._package]
+
+    @property
+    def _package(self) -> str:
+        """The contract's package; a stock gRPC server's may have no version ("helloworld")."""
+        packages = {name.rpartition(".")[0] for name in self._contract.services} if self._contract else set()
+        return self._id if self._id in packages and self._versioned not in packages else self._versioned
+
+    def _full_name(self, service: str) -> str:
+        return service if "." in service else f"{self._package}.{service}"
 
     @property
     def needs_contract(self) -> bool:
@@ -80,9 +94,18 @@ class MethodBook:
             known = self._methods[(name, kind)] = self._make(name, request if kind is not None else None)
         return known
 
+    def answers_in(self, codec: str, name: str) -> Codec:
+        """How an answer of a method is read that was kept in "json" or "protobuf", whatever this client speaks itself.
+        Raises UnimplementedError without what that needs."""
+        codecs = self.method(name, None)
+        if codecs.info is None or self._contract is None:
+            return codecs.response
+        make = protobuf_codec if codec == "protobuf" else _lenient_json
+        return make(self._contract, codecs.info.output)
+
     def _make(self, name: str, message: Any) -> MethodCodecs:
         service, _, method = name.rpartition("/")
-        service = (service if "." in service else f"{self._package}.{service}") if service else self.service
+        service = self._full_name(service) if service else self.service
         info = self._info(service, method)
         if info is not None:
             method = info.name
@@ -109,8 +132,8 @@ class MethodBook:
         return MethodCodecs(
             service,
             method,
-            json_codec(self._contract, info.input, skip_unknown=True),
-            json_codec(self._contract, info.output, skip_unknown=True),
+            _lenient_json(self._contract, info.input),
+            _lenient_json(self._contract, info.output),
             info,
         )
 

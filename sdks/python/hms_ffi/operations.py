@@ -155,8 +155,11 @@ class Operations:
         """A call that was started before, perhaps by another process; with `method` its result is decoded. Raises
         ServiceError."""
         answer = call_patiently(self._client, "GetOperation", {"operationId": operation_id})
-        response = self._calls.method_codecs(method, None).response if method is not None else None
-        return AsyncCall(self._client, answer.get("operation", {}), response)
+        operation = answer.get("operation", {})
+        # As the program wrote its request that started the call.
+        kept = "json" if operation.get("codec") == "PAYLOAD_CODEC_JSON" else "protobuf"
+        response = self._calls.answer_codec(method, kept) if method is not None else None
+        return AsyncCall(self._client, operation, response)
 
     def close(self) -> None:
         """Ends the connections to the platform."""

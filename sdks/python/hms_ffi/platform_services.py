@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, Optional
 
 from .client import Client
 from .errors import FailedPreconditionError, UnavailableError
+from .registry import registry_address
 from .settings import Settings, load_settings
 
 
@@ -19,7 +20,7 @@ def platform_client(service_id: str, service: str, settings: Optional[Settings] 
         raise FailedPreconditionError(
             f"{service_id} is part of the platform: set HMS_FFI_SOCKET to the path of its socket."
         )
-    address = known.socket if known.socket.startswith("tcp:") else f"unix:{known.socket}"
+    address = registry_address(known.socket)
     return Client(service_id, service=service, address=address, token=known.token, contract=False, settings=known)
 
 

@@ -35,6 +35,7 @@ from .frames import HEADER_BYTES, MAX_DATA_BYTES, Frame, FrameReader, NotFramesE
 from .handler_runner import answer_many, answer_once
 from .protobuf_wire import MalformedError
 from .server_call import Requests, ServerCall
+from .tls import FRAMES_PROTOCOL, ServerCertificate, spiffe_id
 
 if TYPE_CHECKING:
     from .server import ServiceServer
@@ -45,8 +46,11 @@ _GREETING = b"This socket speaks HMS-FFI frames (docs/wire.md): call it with an 
 class ServerConnection(asyncio.Protocol):
     """One connection; belongs to the server's event loop."""
 
-    def __init__(self, server: ServiceServer) -> None:
+    def __init__(self, server: ServiceServer, certificate: Optional[ServerCertificate] = None) -> None:
         self._server = server
+        self._certificate = certificate
+        #: The SPIFFE id that the caller's certificate has shown.
+        self._peer_id = ""
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
@@ -63,6 +67,13 @@ class ServerConnection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=STREAM_WINDOW_BYTES)
         self._server.connections.add(self)
+        if self._certificate is not None:
+            self._certificate.follow()
+            agreed = transport.get_extra_info("ssl_object")
+            if agreed.selected_alpn_protocol() != FRAMES_PROTOCOL:
+                transport.abort()
+                return
+            self._peer_id = spiffe_id(agreed.getpeercert()) or ""
 
     def data_received(self, data: bytes) -> None:
         if not self._begun:
@@ -204,6 +215,7 @@ class ServerConnection(asyncio.Protocol):
             environment=ticket.environment if ticket else "",
             roles=ticket.roles if ticket else (),
             mfa=ticket.mfa if ticket else False,
+            peer=self._peer_id,
         )
         call.audit_level = level
         if level == "request" and request.codec == JSON:

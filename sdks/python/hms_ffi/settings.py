@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .small_yaml import ConfigurationError, read_yaml
+from .tls import TlsIdentity
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Settings:
     refresh_interval: float = 60.0
     #: Calls one service answers at once.
     max_concurrent_streams: int = 100
+    #: Who we are over TLS; None: tls addresses cannot be called or offered.
+    tls: Optional[TlsIdentity] = None
 
 
 _LEAVES: Mapping[Tuple[str, ...], str] = {
@@ -44,6 +47,9 @@ _LEAVES: Mapping[Tuple[str, ...], str] = {
     ("transport", "local_socket", "path"): "service_dir",
     ("transport", "grpc", "enabled"): "ignored",
     ("transport", "grpc", "max_concurrent_streams"): "max_concurrent_streams",
+    ("transport", "tls", "certificate"): "tls_certificate",
+    ("transport", "tls", "key"): "tls_key",
+    ("transport", "tls", "authority"): "tls_authority",
     ("security", "token_validation_endpoint"): "ignored",
     ("security", "required_claims"): "ignored",
     ("security", "permission_policy"): "permission_policy",
@@ -107,7 +113,7 @@ def _socket_of(url: str) -> str:
     if url.startswith("unix:"):
         return url[len("unix:") :].replace("///", "/", 1)
     parts = urlsplit(url)
-    if parts.scheme == "tcp" and parts.port:
+    if parts.scheme in ("tcp", "tls") and parts.port:
         return url
     raise ConfigurationError(
         f'The registry\'s address "{url}" is none this SDK can speak to: it speaks frames over a socket. '
@@ -130,9 +136,23 @@ def _from_file(path: str) -> Dict[str, Any]:
     problems: List[str] = []
     values: Dict[str, Any] = {}
     _collect(root, (), values, problems)
+    _take_tls(values, problems)
     if problems:
         raise ConfigurationError(f"{path}: " + " ".join(problems))
     return values
+
+
+_TLS = ("certificate", "key", "authority")
+
+
+def _take_tls(values: Dict[str, Any], problems: List[str]) -> None:
+    """Puts the three files of an identity together."""
+    files = {name: values.pop(f"tls_{name}", None) for name in _TLS}
+    missing = [name for name, file in files.items() if file is None]
+    if not missing:
+        values["tls"] = TlsIdentity(**files)
+    elif len(missing) < len(_TLS):
+        problems.append(f'"transport.tls" needs {", ".join(_TLS)}; {", ".join(missing)} is missing.')
 
 
 def _json(path: str, text: str) -> Any:

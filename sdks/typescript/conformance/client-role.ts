@@ -1,38 +1,7 @@
-import { type DescMessage, type DescMethod, fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
-import { readContract } from "@hms/descriptors";
-import { Client } from "../src/index.ts";
-import { messageValue } from "../src/message-value.ts";
-import { plainValue } from "../src/plain-value.ts";
+import { Client, type TlsFiles } from "../src/index.ts";
 import { outcomeOf } from "./error-outcome.ts";
 import type { Order } from "./peer.ts";
-
-/** JSON of the runner as the SDK's own values, and back. */
-class Translator {
-  readonly #methods = new Map<string, DescMethod>();
-  readonly #types: { getMessage(name: string): DescMessage | undefined };
-
-  constructor(bytes: Uint8Array) {
-    const reading = readContract(bytes, "hms.conformance.v1");
-    if ("problem" in reading) throw new Error(reading.problem);
-    const { files, services } = reading.contract;
-    this.#types = files;
-    for (const { methods } of services) for (const method of methods) this.#methods.set(method.name, method);
-  }
-
-  request(typed: boolean, name: string, json: unknown): object {
-    const method = typed ? this.#methods.get(name) : undefined;
-    if (method === undefined || json === undefined) return (json ?? {}) as object;
-    const message = fromJson(method.input, json as JsonValue, { registry: this.#types as never });
-    return plainValue(method.input, message, this.#types) as object;
-  }
-
-  response(typed: boolean, name: string, value: unknown): unknown {
-    const method = typed ? this.#methods.get(name) : undefined;
-    if (method === undefined) return value;
-    const message = messageValue(method.output, value, this.#types);
-    return toJson(method.output, message as never, { alwaysEmitImplicit: true, registry: this.#types as never });
-  }
-}
+import { Translator } from "./translator.ts";
 
 /** Messages that are handed to a stream one by one, and when the SDK has accepted each. */
 class Outbox implements AsyncIterable<object> {
@@ -95,7 +64,8 @@ interface OpenCall {
   cancel: () => void;
 }
 
-interface Connected {
+/** A client that has a name. */
+export interface Connected {
   client: Client;
   typed: boolean;
 }
@@ -104,13 +74,13 @@ interface Connected {
 export class ClientRole {
   readonly commands: Record<string, (order: Order) => unknown>;
   readonly #contract: Uint8Array;
-  readonly #translator: Translator;
+  readonly translator: Translator;
   readonly #clients = new Map<string, Connected>();
   readonly #calls = new Map<string, OpenCall>();
 
   constructor(contract: Uint8Array) {
     this.#contract = contract;
-    this.#translator = new Translator(contract);
+    this.translator = new Translator(contract);
     this.commands = {
       connect: (order) => this.#connect(order),
       call: (order) => this.#call(order),
@@ -130,7 +100,7 @@ export class ClientRole {
     };
   }
 
-  #connect({ client, service, address, codec, contract, ticket, token }: Order): object {
+  #connect({ client, service, address, codec, contract, ticket, token, tls }: Order): object {
     const typed = contract !== "none";
     const options = {
       ...(typeof address === "string" ? { address } : {}),
@@ -138,6 +108,7 @@ export class ClientRole {
       ...(typed && service === undefined ? { contract: this.#contract } : {}),
       ...(typeof ticket === "string" ? { ticket } : {}),
       ...(typeof token === "string" ? { token } : {}),
+      ...(tls ? { tls: tls as TlsFiles } : {}),
     };
     this.#clients.set(String(client), { client: new Client(String(service ?? "hms.conformance"), options), typed });
     return {};
@@ -148,7 +119,8 @@ export class ClientRole {
     return {};
   }
 
-  #client({ client }: Order): Connected {
+  /** @throws Error if there is no such client */
+  client({ client }: Order): Connected {
     const found = this.#clients.get(String(client));
     if (found === undefined) throw new Error(`There is no client ${client}.`);
     return found;
@@ -161,28 +133,28 @@ export class ClientRole {
   }
 
   async #call(order: Order): Promise<object> {
-    const { client, typed } = this.#client(order);
+    const { client, typed } = this.client(order);
     const method = String(order.method);
     const controller = new AbortController();
     const cancel = () => controller.abort();
     if (order.call)
       this.#calls.set(String(order.call), { method, typed, outbox: undefined, answers: undefined, cancel });
     try {
-      const request = this.#translator.request(typed, method, order.request);
+      const request = this.translator.request(typed, method, order.request);
       const answer = await client.call(method, request, { ...optionsOf(order), signal: controller.signal });
-      return { response: this.#translator.response(typed, method, answer) };
+      return { response: this.translator.response(typed, method, answer) };
     } catch (error) {
       return { error: outcomeOf(error) };
     }
   }
 
   #open(order: Order): object {
-    const { client, typed } = this.#client(order);
+    const { client, typed } = this.client(order);
     const method = String(order.method);
     const controller = new AbortController();
     const options = { ...optionsOf(order), signal: controller.signal };
     const outbox = method === "Read" ? undefined : new Outbox();
-    const request = outbox ?? this.#translator.request(typed, method, order.request);
+    const request = outbox ?? this.translator.request(typed, method, order.request);
     const answers =
       method === "Collect"
         ? onlyAnswer(client.call(method, request, options))
@@ -194,7 +166,7 @@ export class ClientRole {
 
   async #send(order: Order): Promise<object> {
     const { outbox, typed, method } = this.#named(order);
-    const message = this.#translator.request(typed, method, order.message);
+    const message = this.translator.request(typed, method, order.message);
     let sent = 0;
     for (let i = 0; i < Number(order.times ?? 1); i += 1) {
       if (!(await outbox?.send(message))) return { sent, ended: true };
@@ -213,7 +185,7 @@ export class ClientRole {
           outbox?.end();
           return { messages, ended: true };
         }
-        messages.push(this.#translator.response(typed, method, next.value));
+        messages.push(this.translator.response(typed, method, next.value));
       }
       return { messages, ended: false };
     } catch (error) {
@@ -230,9 +202,12 @@ function optionsOf({ timeoutMs, metadata }: Order) {
   };
 }
 
-async function* onlyAnswer(answer: Promise<unknown>): AsyncGenerator<unknown> {
+function onlyAnswer(answer: Promise<unknown>): AsyncGenerator<unknown> {
+  // It may fail before anybody asks for it.
   answer.catch(() => {});
-  yield await answer;
+  return (async function* () {
+    yield await answer;
+  })();
 }
 
 /** An iteration that begins before anybody asks for its first answer. */

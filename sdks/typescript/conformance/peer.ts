@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { ClientRole } from "./client-role.ts";
+import { PlatformRole } from "./platform-role.ts";
 import { ServerRole } from "./server-role.ts";
 
 /** What the runner orders (sdks/conformance/README.md). */
@@ -19,6 +20,7 @@ const commands: Record<string, Command> = {
   hello: () => ({ language: "typescript", version: process.versions.node }),
   ...server.commands,
   ...client.commands,
+  ...new PlatformRole(client).commands,
 };
 
 /** JSON without anything that a reader could take for the end of a line. */

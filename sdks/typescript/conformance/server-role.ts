@@ -1,5 +1,6 @@
-import { type CallContext, FfiError, type Methods, type ServedService, serve } from "../src/index.ts";
+import { type CallContext, FfiError, type Methods, type ServedService, serve, type TlsFiles } from "../src/index.ts";
 import { errorOf, type Failure } from "./error-outcome.ts";
+import { Notes } from "./notes.ts";
 import type { Order } from "./peer.ts";
 
 interface Step {
@@ -18,47 +19,6 @@ interface RunRequest {
   text?: string;
   data?: Uint8Array | string;
   steps?: Step[];
-}
-
-/** What happened under each key, and which holds are released. */
-class Notes {
-  readonly #events = new Map<string, string[]>();
-  readonly #released = new Map<string, PromiseWithResolvers<void>>();
-  readonly #calls = new Map<string, number>();
-
-  note(key: string, event: string): void {
-    if (key !== "") this.#events.set(key, [...this.events(key), event]);
-  }
-
-  events(key: string): string[] {
-    return this.#events.get(key) ?? [];
-  }
-
-  #hold(key: string): PromiseWithResolvers<void> {
-    const hold = this.#released.get(key) ?? Promise.withResolvers<void>();
-    this.#released.set(key, hold);
-    return hold;
-  }
-
-  release(key: string): void {
-    this.#hold(key).resolve();
-  }
-
-  async hold(key: string, { signal }: CallContext): Promise<void> {
-    this.note(key, "held");
-    const stopped = new Promise<never>((_, reject) => {
-      const stop = () => reject(signal.reason);
-      if (signal.aborted) stop();
-      else signal.addEventListener("abort", stop, { once: true });
-    });
-    await Promise.race([this.#hold(key).promise, stopped]);
-  }
-
-  callNumber(key: string): number {
-    const number = (this.#calls.get(key) ?? 0) + 1;
-    this.#calls.set(key, number);
-    return number;
-  }
 }
 
 /** One call, step by step. */
@@ -188,6 +148,14 @@ function methodsOf(notes: Notes): Methods {
       },
     },
     Echo: { handler: (request: object) => request, idempotency: "no_side_effects" },
+    Ended: {
+      idempotency: "idempotent",
+      handler: (request: { operationId: string }) => {
+        const id = request.operationId;
+        notes.ended.set(id, [...(notes.ended.get(id) ?? []), request]);
+        return {};
+      },
+    },
   };
 }
 
@@ -228,18 +196,20 @@ export class ServerRole {
         this.#notes.release(String(key));
         return {};
       },
+      told: ({ operation }) => ({ ended: this.#notes.ended.get(String(operation)) ?? [] }),
       drain: (order) => this.#drain(order),
     };
   }
 
   async #serve(order: Order): Promise<object> {
     const { server, listen, contract = "descriptors", maxConcurrentCalls = 100, timeoutMs = 30_000 } = order;
-    const { register = false, ticketKey, audience, instanceId, address } = order;
+    const { register = false, ticketKey, audience, instanceId, address, tls } = order;
     const service = await serve({
       serviceId: "hms.conformance",
       methods: methodsOf(this.#notes),
       ...(contract === "descriptors" ? { contract: this.#contract } : {}),
-      ...(listen === "tcp" ? { listen: "tcp://127.0.0.1:0" } : {}),
+      ...(listen === "tcp" || listen === "tls" ? { listen: `${listen}://127.0.0.1:0` } : {}),
+      ...(tls ? { tls: tls as TlsFiles } : {}),
       ...(typeof address === "string" ? { listen: address } : {}),
       ...(typeof instanceId === "string" ? { instanceId } : {}),
       ...(ticketKey === undefined

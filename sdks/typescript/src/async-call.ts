@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { type DescMessage, fromBinary, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { integrationOperations as operations } from "@hms/contracts";
 import type { KnownMethod } from "@hms/direct-calls";
-import { createClient, errorFromStatus, HmsError } from "@hms/kernel";
+import { anyTypesOf, createClient, errorFromStatus, HmsError } from "@hms/kernel";
 import type { Connection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { messageValue } from "./message-value.ts";
@@ -86,10 +86,10 @@ export class AsyncCall<T> {
     return (await this.#client().waitOperation(request, { signal })).operation;
   }
 
-  #outcome({ state, response, error }: operations.Operation): T {
+  #outcome({ state, response, error, codec }: operations.Operation): T {
     const { desc, types } = this.#method;
     if (state === operations.OperationState.SUCCEEDED) {
-      return plainValue(desc.output, fromBinary(desc.output, response), types) as T;
+      return plainValue(desc.output, decoded(desc.output, response, codec), types) as T;
     }
     throw FfiError.of(error ? errorFromStatus(error) : new HmsError("UNKNOWN", `The call ${this.id} failed.`));
   }
@@ -99,6 +99,16 @@ export class AsyncCall<T> {
     const { operation } = await callPatiently(() => this.#client().cancelOperation({ operationId: this.id }));
     return statusOf(operation);
   }
+}
+
+/** A kept answer, in whichever way the program that started the call wrote its request. */
+function decoded(desc: DescMessage, bytes: Uint8Array, codec: operations.PayloadCodec): object {
+  if (codec !== operations.PayloadCodec.JSON) return fromBinary(desc, bytes);
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  return fromJsonString(desc, text === "" ? "{}" : text, {
+    registry: anyTypesOf(desc.file),
+    ignoreUnknownFields: true,
+  });
 }
 
 /** Starts a call that outlives its caller. @throws HmsError */
@@ -121,6 +131,17 @@ export async function startOperation<T>(connection: Connection, start: Start): P
   const { operation } = await callPatiently(() => client.startOperation(started));
   if (operation === undefined) throw new HmsError("INTERNAL", "The platform started the call without naming it.");
   return new AsyncCall<T>(operation.operationId, connection, method);
+}
+
+/** Finds a call again that was started before. @throws HmsError */
+export async function resumeOperation<T>(
+  connection: Connection,
+  method: KnownMethod,
+  id: string,
+): Promise<AsyncCall<T>> {
+  const call = new AsyncCall<T>(id, connection, method);
+  await call.status();
+  return call;
 }
 
 const { PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED, TIMED_OUT } = operations.OperationState;

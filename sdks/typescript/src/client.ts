@@ -4,13 +4,13 @@ import { type KnownMethod, type MethodStreams, ServiceMethods, UntypedContracts 
 import { keyOfContract, packageOf, type ServiceKey } from "@hms/directory";
 import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
-import { type AsyncCall, type AsyncCallOptions, startOperation } from "./async-call.ts";
+import { type AsyncCall, type AsyncCallOptions, resumeOperation, startOperation } from "./async-call.ts";
+import { mapped, messagesOf, onlyAnswer } from "./call-streams.ts";
 import { type Connection, openFixedConnection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
-
 import { type ConnectOptions, resolveSettings } from "./settings.ts";
 
 /** How one call is made. */
@@ -126,6 +126,18 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /**
+   * A call that was started before, perhaps by another program, by the id of its handle; its method is needed to read the
+   * answer. @throws FfiError NOT_FOUND if it is forgotten or another's
+   */
+  async resume<T = unknown>(name: string, id: string): Promise<AsyncCall<T>> {
+    try {
+      return await resumeOperation<T>(this.#connection, await this.#method(name, {}, {}), id);
+    } catch (error) {
+      throw FfiError.of(error);
+    }
+  }
+
   #given(bytes: Uint8Array): ServiceMethods {
     const reading = readContract(bytes, packageOf(this.#key));
     if ("problem" in reading) throw new HmsError("INVALID_ARGUMENT", `The contract ${reading.problem}`);
@@ -193,10 +205,10 @@ export class Client implements AsyncDisposable {
 }
 
 function connectionFor(options: ClientOptions): ReturnType<typeof shareConnection> {
-  const { address, contract, ticket, token } = options;
+  const { address, contract, ticket, token, tls } = options;
   if (address === undefined) return shareConnection(resolveSettings(options));
   const codec = options.codec ?? (contract ? "protobuf" : "json");
-  const connection = openFixedConnection({ address, contract, ticket, token, codec });
+  const connection = openFixedConnection({ address, contract, ticket, token, codec, tls });
   return { connection, release: async () => connection[Symbol.asyncDispose]() };
 }
 
@@ -229,31 +241,4 @@ function checkedId(serviceId: string): string {
 function wrongWay(desc: DescMethod, right: "call" | "stream"): HmsError {
   const answers = right === "stream" ? "answers with a stream" : "gives one answer";
   return new HmsError("INVALID_ARGUMENT", `${desc.name} ${answers}: use client.${right}("${desc.name}", …).`);
-}
-
-async function* messagesOf({ desc, types }: KnownMethod, request: unknown): AsyncGenerator<object> {
-  if (desc.methodKind === "server_streaming") {
-    yield messageValue(desc.input, request, types);
-    return;
-  }
-  if (
-    typeof request !== "object" ||
-    request === null ||
-    !(Symbol.asyncIterator in request || Symbol.iterator in request)
-  ) {
-    throw new HmsError(
-      "INVALID_ARGUMENT",
-      `${desc.name} takes a stream: give an AsyncIterable (or an array) of objects.`,
-    );
-  }
-  for await (const item of request as AsyncIterable<unknown>) yield messageValue(desc.input, item, types);
-}
-
-async function* mapped(answers: AsyncIterable<unknown>, read: (answer: unknown) => unknown): AsyncGenerator<unknown> {
-  for await (const answer of answers) yield read(answer);
-}
-
-async function onlyAnswer(answers: AsyncIterable<unknown>, read: (answer: unknown) => unknown): Promise<unknown> {
-  for await (const answer of answers) return read(answer);
-  throw new HmsError("INTERNAL", "The callee ended the call without an answer.");
 }

@@ -34,6 +34,8 @@ export interface SubscribeOptions {
   readonly maxDeliveries?: number;
   /** How many deliveries may be unacknowledged at once; default 64. */
   readonly maxInFlight?: number;
+  /** Told when the platform has taken the subscription, again after each lost connection: what is published from then on arrives. */
+  readonly onSubscribed?: () => void;
   readonly signal?: AbortSignal;
 }
 
@@ -113,24 +115,17 @@ export class Events implements AsyncDisposable {
     options: SubscribeOptions,
     signal: AbortSignal,
   ): AsyncGenerator<ReceivedEvent<T>> {
-    const { group = "", start = "now", ackWaitMs, maxDeliveries = 0, maxInFlight = 0 } = options;
-    const { UNSPECIFIED, EARLIEST } = contract.StartPosition;
-    const request = {
-      pattern,
-      group,
-      start: start === "earliest" ? EARLIEST : UNSPECIFIED,
-      maxDeliveries,
-      maxInFlight,
-      environment: this.#connection.settings.environment,
-      ...(ackWaitMs === undefined ? {} : { ackWait: durationFromMs(ackWaitMs) }),
-    };
+    const request = subscribeRequest(pattern, options, this.#connection.settings.environment);
     const backoff = platformBackoff();
     while (!signal.aborted) {
       try {
         let subscriptionId = "";
         for await (const answer of this.#client().subscribe(request, { signal })) {
           backoff.reset();
-          subscriptionId ||= answer.subscriptionId;
+          if (answer.subscriptionId !== "") {
+            subscriptionId = answer.subscriptionId;
+            options.onSubscribed?.();
+          }
           if (answer.delivery) yield this.#received<T>(answer.delivery, subscriptionId);
         }
       } catch (error) {
@@ -195,6 +190,20 @@ export class Events implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function subscribeRequest(pattern: string, options: SubscribeOptions, environment: string) {
+  const { group = "", start = "now", ackWaitMs, maxDeliveries = 0, maxInFlight = 0 } = options;
+  const { UNSPECIFIED, EARLIEST } = contract.StartPosition;
+  return {
+    pattern,
+    group,
+    start: start === "earliest" ? EARLIEST : UNSPECIFIED,
+    maxDeliveries,
+    maxInFlight,
+    environment,
+    ...(ackWaitMs === undefined ? {} : { ackWait: durationFromMs(ackWaitMs) }),
+  };
 }
 
 function dataOf(event: contract.Event | undefined): unknown {

@@ -17,7 +17,6 @@ import { SharedReads } from "./shared-reads.ts";
 import { type ListingQuery, type RegistryDatabase, RegistryStore } from "./store.ts";
 import { WatchHub } from "./watch-hub.ts";
 
-export { type Announcement, type AnnouncementOptions, announceServices } from "./announcement.ts";
 export type { RegistryTables } from "./store.ts";
 
 /** The folder of the registry's migrations. */
@@ -100,7 +99,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const patiently = patience(ready, untilEnd);
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
-    policies: policyRegistration({ book, keeper: access.keeper, patiently }),
+    policies: policyRegistration({ book, keeper: access.keeper, patiently, untilEnd }),
     policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),

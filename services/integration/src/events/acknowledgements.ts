@@ -9,17 +9,21 @@ const { RETRY, REJECT } = integrationEvents.AckOutcome;
 interface Unanswered {
   delivery: Delivery;
   answered: () => void;
+  /** The subscriber has been given it. */
+  isSent: boolean;
 }
 
 /** The deliveries of one subscription that nobody has answered yet. */
 export class Acknowledgements {
   /** Whose subscription it is. */
   readonly owner: string;
+  readonly #left: AbortSignal;
   readonly #waiting = new Map<string, Unanswered>();
   #last = 0;
 
-  constructor(owner: string) {
+  constructor(owner: string, left: AbortSignal) {
     this.owner = owner;
+    this.#left = left;
   }
 
   /** Names a delivery; settles when it is answered or can no longer be. */
@@ -27,16 +31,25 @@ export class Acknowledgements {
     this.#last += 1;
     const id = String(this.#last);
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#waiting.set(id, { delivery, answered: resolve });
+    const unanswered: Unanswered = { delivery, answered: resolve, isSent: false };
+    this.#waiting.set(id, unanswered);
     // Closing, or the ack wait is over: then this comes too late and changes nothing.
     const over = () => {
       this.#waiting.delete(id);
-      delivery.abandon();
+      // A subscriber that left with it may have died of it, as the next one would: that counts as a delivery.
+      if (unanswered.isSent && this.#left.aborted) delivery.nak();
+      else delivery.abandon();
       resolve();
     };
     if (delivery.signal.aborted) over();
     else delivery.signal.addEventListener("abort", over, { once: true });
     return { id, settled: promise };
+  }
+
+  /** The subscriber is given this delivery now. */
+  sent(id: string): void {
+    const found = this.#waiting.get(id);
+    if (found) found.isSent = true;
   }
 
   /** Answers deliveries; those that have been answered, or were taken back because they took too long, are left out. */
@@ -61,10 +74,10 @@ function settle(delivery: Delivery, { outcome, delay, reason }: integrationEvent
 export class OpenSubscriptions {
   readonly #open = new Map<string, Acknowledgements>();
 
-  /** Opens one, until `close` is called. */
-  open(owner: string): { id: string; acknowledgements: Acknowledgements; close: () => void } {
+  /** Opens one, until `close` is called; `left` aborts when its subscriber goes away. */
+  open(owner: string, left: AbortSignal): { id: string; acknowledgements: Acknowledgements; close: () => void } {
     const id = v7();
-    const acknowledgements = new Acknowledgements(owner);
+    const acknowledgements = new Acknowledgements(owner, left);
     this.#open.set(id, acknowledgements);
     return { id, acknowledgements, close: () => this.#open.delete(id) };
   }

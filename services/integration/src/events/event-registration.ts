@@ -108,7 +108,7 @@ async function* member(
   { context, signal, subscriptions }: Subscribing & { subscriptions: OpenSubscriptions },
 ): AsyncGenerator<Response> {
   const { principal } = context;
-  const { id, acknowledgements, close } = subscriptions.open(principalName(principal));
+  const { id, acknowledgements, close } = subscriptions.open(principalName(principal), context.signal);
   const options = groupOptions(request, principal);
   const queue = new DeliveryQueue<Response>();
   try {
@@ -121,7 +121,10 @@ async function* member(
       return settled;
     });
     yield { subscriptionId: id };
-    yield* queue.read(signal);
+    for await (const answer of queue.read(signal)) {
+      acknowledgements.sent(answer.delivery?.deliveryId ?? "");
+      yield answer;
+    }
   } finally {
     close();
   }

@@ -218,3 +218,18 @@ test("what cannot be published is refused with every problem", async () => {
     code: "INVALID_ARGUMENT",
   });
 });
+
+test("an event that its subscribers leave with again and again becomes a dead letter", async () => {
+  const order = { pattern: "shop.poison", group: "g", start: StartPosition.EARLIEST, maxDeliveries: 2 };
+  await as(payment).publish({ topic: "shop.poison", events: [{ id: "e-1", key: "k", data: bytes(1) }], durable: true });
+  for (const attempt of [1, 2]) {
+    const member = await subscribe(receipt, order);
+    await member.arrived(1);
+    expect(member.got).toMatchObject([{ attempt, event: { id: "e-1" } }]);
+    await member.stop();
+  }
+  await as(payment).publish({ topic: "shop.poison", events: [{ id: "e-2", key: "k", data: bytes(2) }], durable: true });
+  const last = await subscribe(receipt, order);
+  await last.arrived(1);
+  expect(last.got).toMatchObject([{ attempt: 1, event: { id: "e-2" } }]);
+});

@@ -1,6 +1,6 @@
 import { create, type DescMessage, fromJson, toJson } from "@bufbuild/protobuf";
 import { integrationOperations } from "@hms/contracts";
-import { ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
+import { anyTypesOf, ChangeSignal, HmsError, type Kernel } from "@hms/kernel";
 import { methodUnknown } from "../errors.ts";
 import { FairShares } from "./fair-shares.ts";
 import { type CurrentPrincipal, knownStill } from "./operation-attempt.ts";
@@ -32,7 +32,9 @@ const LONGEST_PAUSE_MS = 3_600_000;
 function requestOf(desc: DescMessage, record: OperationRecord): unknown {
   const operation = create(OperationSchema, operationMessage(record));
   if (desc.typeName === OperationSchema.typeName) return operation;
-  return fromJson(desc, toJson(OperationSchema, operation), { ignoreUnknownFields: true });
+  return fromJson(desc, toJson(OperationSchema, operation, { registry: anyTypesOf(OperationSchema.file) }), {
+    ignoreUnknownFields: true,
+  });
 }
 
 /** Tells callers how their operations ended: at least once each, on behalf of whoever started it. */

@@ -7,7 +7,7 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { integrationOperations } from "@hms/contracts";
-import { HmsError } from "@hms/kernel";
+import { anyTypesOf, HmsError } from "@hms/kernel";
 
 const { JSON: JSON_CODEC } = integrationOperations.PayloadCodec;
 
@@ -20,7 +20,7 @@ export function decodePayload<D extends DescMessage>(
   try {
     if (codec !== JSON_CODEC) return fromBinary(desc, bytes);
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    return fromJsonString(desc, text === "" ? "{}" : text);
+    return fromJsonString(desc, text === "" ? "{}" : text, { registry: anyTypesOf(desc.file) });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const description = `is no ${desc.typeName}: ${why}.`;
@@ -37,5 +37,7 @@ export function encodePayload<D extends DescMessage>(
   message: MessageShape<D>,
   codec: integrationOperations.PayloadCodec,
 ): Uint8Array {
-  return codec === JSON_CODEC ? new TextEncoder().encode(toJsonString(desc, message)) : toBinary(desc, message);
+  return codec === JSON_CODEC
+    ? new TextEncoder().encode(toJsonString(desc, message, { registry: anyTypesOf(desc.file) }))
+    : toBinary(desc, message);
 }

@@ -77,10 +77,14 @@ async function createWith(invocation: Invocation, roles: string[]): Promise<numb
   return showLink(output, { login, link, expiresAt });
 }
 
-function showLink(
-  output: Invocation["output"],
-  { login, link, expiresAt }: { login: string; link: string; expiresAt?: Timestamp | undefined },
-): number {
+/** A link, for whom it is and until when it is good. */
+interface PersonalLink {
+  login: string;
+  link: string;
+  expiresAt?: Timestamp | undefined;
+}
+
+function showLink(output: Invocation["output"], { login, link, expiresAt }: PersonalLink): number {
   const until = expiresAt === undefined ? "" : timestampDate(expiresAt).toISOString();
   if (output.json) output.document({ login, link, expiresAt: until });
   else output.result(`${login} chooses a password at ${link} (good once, until ${until})`);
