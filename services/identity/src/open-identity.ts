@@ -15,6 +15,7 @@ import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
 import { SigningKeys } from "./oidc/signing-keys.ts";
+import { onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
 import type { Judge } from "./ports.ts";
@@ -108,8 +109,8 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     roles,
     current: (principal) => currentPrincipal(database, principal),
     mounts: [
-      { prefix: "/oidc", handler: provider.handler },
-      { prefix: "/sign-in", handler: pages.handler },
+      { prefix: "/oidc", handler: onlyAt(origin, provider.handler) },
+      { prefix: "/sign-in", handler: onlyAt(origin, pages.handler) },
     ],
     setUpLink: setUpToken === undefined ? undefined : `${origin}/sign-in/set-up?token=${setUpToken}`,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -22,9 +22,9 @@ export async function setActive(ground: ServiceGround, change: ActivityChange): 
   const account = await database.transaction(async (queries) => {
     const found = await accountOf(queries, name, kind);
     actingFor.assertCovers(principal, found.roles);
-    if (!active) await endEverything(queries, found.account_id);
     const update = queries.updateTable("account").set({ active }).where("account_id", "=", found.account_id);
     await keepingAnAdmin(queries, () => update.execute());
+    if (!active) await endEverything(queries, found.account_id);
     return { ...found, active };
   });
   await changes.tell({ account: account.account_id });

@@ -204,11 +204,20 @@ test("pages run no script, are shown in no frame, leave no trace, and show input
     "content-security-policy": expect.stringMatching(/default-src 'none'.*frame-ancestors 'none'; base-uri 'none'/),
     "x-frame-options": "DENY",
     "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
   });
   expect([page.headers["set-cookie"] ?? []].flat().join()).not.toContain("undefined");
   expect((await browser.get("/sign-in/style.css")).headers["content-type"]).toContain("text/css");
   expect((await browser.get("/sign-in/nothing")).status).toBe(404);
+});
+
+test("at another host than the platform's own there is no sign-in", async () => {
+  const browser = browse();
+  for (const path of ["/sign-in", "/oidc/.well-known/openid-configuration"]) {
+    const answer = await browser.fetch("GET", path, undefined, { host: running.origin.replace("http://hms.", "") });
+    expect(answer.status).toBe(421);
+    expect(answer.headers["set-cookie"]).toBeUndefined();
+  }
 });
 
 test("the session cookie is for this host, TLS or loopback, and no script", async () => {

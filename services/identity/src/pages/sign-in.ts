@@ -1,4 +1,5 @@
 import { accountFacts } from "../accounts/account-store.ts";
+import { accountUnknown } from "../errors.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
 import { verifyNobody } from "../passwords/hash-password.ts";
@@ -42,11 +43,14 @@ export async function letIn(
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
     if (before !== undefined) await endSession(queries, before.sessionId);
-    await queries
+    // Locks the account: whoever deactivates it meanwhile ends this session too.
+    const { active } = await queries
       .updateTable("account")
       .set({ last_sign_in_at: new Date() })
       .where("account_id", "=", accountId)
-      .execute();
+      .returning("active")
+      .executeTakeFirstOrThrow();
+    if (!active) throw accountUnknown(accountId);
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);
