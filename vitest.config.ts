@@ -13,7 +13,11 @@ const real = {
   retry: process.env.CI ? 1 : 0,
   globalSetup: ["packages/testkit/src/global-setup.ts"],
   // An administrator's URL runs the database tests on another PostgreSQL (15 or newer) than the embedded one.
-  provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "" },
+  provide: {
+    hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "",
+    // "process-mtls" runs whole suites, not only what is about calls, with the service in a process of its own.
+    hmsTestVia: process.env.HMS_TEST_VIA ?? "",
+  },
 };
 
 export default defineConfig({

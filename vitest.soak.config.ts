@@ -8,6 +8,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     fileParallelism: false,
     globalSetup: ["packages/testkit/src/global-setup.ts"],
-    provide: { hmsTestDatabaseUrl: "" },
+    provide: { hmsTestDatabaseUrl: "", hmsTestVia: "" },
   },
 });

@@ -12,7 +12,7 @@ export async function run({ quick }: { quick: boolean }) {
     if (code !== 0) throw new Error(`deploy of ${version} exited ${code}: ${stderr}`);
   };
   await deploy("0");
-  const load = startLoad({ url: platform.url("/echo-svc"), perSecond: PER_SECOND });
+  const load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: "{}", perSecond: PER_SECOND });
   const untilServing: number[] = [];
   const commands: number[] = [];
   for (let turn = 1; turn <= (quick ? 5 : 20); turn += 1) {

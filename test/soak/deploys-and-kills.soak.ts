@@ -30,7 +30,6 @@ test(`${ROUNDS} deploys, each with a control process killed at a random moment, 
     method: "POST",
     body: "{}",
     perSecond: 100,
-    repeat: false,
   });
   for (let round = 1; round <= ROUNDS; round += 1) {
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? "server";

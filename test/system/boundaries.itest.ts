@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
 import { resolveInstance } from "@hms/config";
 import { deployment } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
@@ -96,6 +97,22 @@ describe("the platform's functions by HTTP", () => {
     const options = ["-sS", "--http2-prior-knowledge", "-w", "%{http_version}", "--unix-socket", socket];
     const { stdout } = await runCommand(["curl", ...options, ...headers, "-d", "{}", url], process.env, {});
     expect(stdout).toMatch(/^\{"services":.*\}2$/s);
+  });
+
+  test("answer gRPC-Web at the gateway, with the status in the body", async () => {
+    const path = "/hms.sys.deployment.v1.DeploymentService/ListServices";
+    const empty = Buffer.alloc(5);
+    const ask = (type: string, body: Buffer | string, authorization = `Bearer ${token()}`) =>
+      fetch(platform.url(path), { method: "POST", headers: { "content-type": type, authorization }, body });
+    const binary = await ask("application/grpc-web+proto", empty);
+    const answer = Buffer.from(await binary.arrayBuffer());
+    const end = 5 + answer.readUInt32BE(1);
+    expect([binary.status, answer[0], answer[end]]).toEqual([200, 0, 0x80]);
+    expect(fromBinary(deployment.ListServicesResponseSchema, answer.subarray(5, end)).services).toHaveLength(2);
+    expect(answer.subarray(end + 5).toString()).toMatch(/grpc-status: ?0/i);
+    const refused = await ask("application/grpc-web+proto", empty, `Bearer ${"f".repeat(64)}`);
+    const trailers = refused.headers.get("grpc-status") ?? Buffer.from(await refused.arrayBuffer()).toString();
+    expect(trailers).toMatch(/^16$|grpc-status: ?16/);
   });
 
   test("refuse a wrong token and a data plane's, and a page of another origin", async () => {

@@ -3,8 +3,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { failures, type Load, type LoadRecord, startLoad } from "./open-loop-load.ts";
+import { failures, type Load, startLoad } from "./open-loop-load.ts";
 import { type Platform, startPlatform } from "./platform.ts";
+import { killAtOnce, type Outage, wasUnderWay } from "./sudden-death.ts";
 
 /** One figure decides at which moments things break; print it with a failure, set it to see that failure again. */
 const seed = Date.now() % 100_000;
@@ -59,19 +60,6 @@ function parentOf(name: string): [pid: number, parent: number] {
     // It ended while we looked.
     return [Number(name), 0];
   }
-}
-
-/** When a process was away, in the load's clock. */
-interface Outage {
-  from: number;
-  to: number;
-}
-
-async function kill(component: string): Promise<Outage> {
-  const pid = await platform.pidOf(component);
-  const from = performance.now();
-  process.kill(pid, "SIGKILL");
-  return { from, to: performance.now() + 50 };
 }
 
 /** PostgreSQL works in children of its first process; the others' children are not theirs to stop. */
@@ -141,16 +129,11 @@ async function expectOneTruth({ before, after, code, words }: Told): Promise<voi
   expect(new Set(versions), words).toEqual(new Set([serving]));
 }
 
-const inFlight =
-  ({ from, to }: Outage) =>
-  ({ startedAt, endedAt }: LoadRecord) =>
-    startedAt <= to && endedAt >= from;
-
 describe("in the middle of a deploy under load, SIGKILL of", () => {
   test.each(["server", "agent", "postgres"])(
     "the %s loses no request, and the rollout ends in one truth",
     async (component) => {
-      const told = await deployWhile(() => kill(component));
+      const told = await deployWhile(async () => killAtOnce(await platform.pidOf(component)));
       await expectOneTruth(told);
       expect(told.failed, told.words).toEqual([]);
     },
@@ -158,13 +141,10 @@ describe("in the middle of a deploy under load, SIGKILL of", () => {
   );
 
   test("the data plane loses only what was under way, and the rollout ends in one truth", async () => {
-    const told = await deployWhile(() => kill("dataplane"));
+    const told = await deployWhile(async () => killAtOnce(await platform.pidOf("dataplane")));
     await expectOneTruth(told);
-    const excused = inFlight(told.outage);
-    expect(
-      told.failed.filter((record) => !excused(record)),
-      told.words,
-    ).toEqual([]);
+    const unexcused = told.failed.filter((record) => !wasUnderWay(record, told.outage));
+    expect(unexcused, told.words).toEqual([]);
   }, 120_000);
 });
 

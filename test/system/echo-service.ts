@@ -9,21 +9,25 @@ export interface EchoVersion {
   startTimeout?: string;
   /** JavaScript that runs before the server listens. */
   before?: string;
+  /** How its health is checked; default by GET. */
+  check?: "http" | "tcp";
+  /** Further lines under `run`, indented. */
+  run?: string;
   /** Further manifest lines. */
   manifest?: string;
 }
 
 /** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
-export function echoService(
-  platform: Platform,
-  { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" }: EchoVersion,
-): string {
+export function echoService(platform: Platform, options: EchoVersion): string {
+  const { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" } = options;
+  const { check = "http", run = "" } = options;
   return platform.service(
     name,
     `name: ${name}
 version: "${version}"
 run:
   command: exec node server.js
+${run}
 routes:
   - path: /${name}
     methods: [GET, POST]
@@ -31,7 +35,7 @@ scaling:
   min: ${replicas}
   max: 20
 health:
-  http: /healthz
+  ${check === "tcp" ? "tcp: true" : "http: /healthz"}
   interval: 200ms
   min_healthy_time: 200ms
   start_timeout: ${startTimeout}

@@ -17,18 +17,15 @@ import { createClient } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { configOf, deployBoth, killServer, tell, writePolicies } from "./ffi-services/deployed.ts";
+import { configOf, deployBoth, killServer, writePolicies } from "./ffi-services/deployed.ts";
+import { edgeCallerTests } from "./ffi-services/edge-callers.ts";
+import { edgeFaultTests } from "./ffi-services/edge-faults.ts";
+import { oneTraceTests } from "./ffi-services/one-trace.ts";
 import type { Asked } from "./ffi-services/orders.ts";
+import { restartTests } from "./ffi-services/restarts.ts";
+import { BOTH_WAYS, POLICIES, Scene, until } from "./ffi-services/scene.ts";
+import { stockServerTests } from "./ffi-services/stock-server.ts";
 import { type Platform, startPlatform } from "./platform.ts";
-
-const TO_ORDERS = { service: "demo.orders", allowed_roles: ["service:ledger"] };
-const TO_STOCK = { service: "demo.stock", method: "GetItem", allowed_roles: ["service:ledger"] };
-const TO_LEDGER = { service: "demo.ledger", allowed_roles: ["service:orders"] };
-/** Each program, and the service of the other one that it calls. */
-const BOTH_WAYS = [
-  ["ledger", "demo.orders", "orders"],
-  ["orders", "demo.ledger", "ledger"],
-] as const;
 
 const FULL_NAMES = {
   "demo.orders": "demo.orders.v1.OrdersService",
@@ -36,19 +33,14 @@ const FULL_NAMES = {
 };
 
 let platform: Platform;
-const ask = <T>(program: string, asked: Asked) => tell<T>(platform, program, asked);
-
-async function answerOf<T>(program: string, asked: Asked): Promise<T> {
-  const { answer, error } = await ask<T>(program, asked);
-  if (error) throw new Error(`${program}, ${JSON.stringify(asked)}: ${error.code} ${error.message}`);
-  return answer as T;
-}
-
-const until = <T>(act: () => Promise<T>, describe: string) => waitFor(act, { describe, intervalMs: 50 });
+let scene: Scene;
+const ask = <T>(program: string, asked: Asked) => scene.ask<T>(program, asked);
+const answerOf = <T>(program: string, asked: Asked) => scene.answerOf<T>(program, asked);
 
 beforeAll(async () => {
   platform = await startPlatform();
-  writePolicies(platform, [TO_ORDERS, TO_STOCK, TO_LEDGER]);
+  scene = new Scene(platform);
+  writePolicies(platform, POLICIES);
   await deployBoth(platform);
   for (const [program, service] of BOTH_WAYS) {
     const request = { numbers: [1, 2, 3] };
@@ -109,13 +101,12 @@ test.each(BOTH_WAYS)(
       return error?.code ?? "OK";
     };
     expect(await code()).toBe("OK");
-    const all = [TO_ORDERS, TO_STOCK, TO_LEDGER];
     writePolicies(
       platform,
-      all.filter((policy) => policy.service !== service),
+      POLICIES.filter((policy) => policy.service !== service),
     );
     await waitFor(async () => (await code()) === "PERMISSION_DENIED", { deadlineMs: 2000, describe: "a denial" });
-    writePolicies(platform, all);
+    writePolicies(platform, POLICIES);
     await until(async () => (await code()) === "OK", "the call is allowed again");
   },
 );
@@ -193,6 +184,11 @@ describe("the operator calls the same methods", () => {
   });
 });
 
+stockServerTests(() => scene);
+oneTraceTests(() => scene);
+edgeCallerTests(() => scene);
+edgeFaultTests(() => scene);
+
 describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, service, callee) => {
   const start = (method: string, request: object) => {
     const callback = { service: FULL_NAMES[service], method: "Note" };
@@ -227,6 +223,8 @@ describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, serv
     await hearsOf(id);
   }, 90_000);
 });
+
+restartTests(() => scene);
 
 describe("events", () => {
   const heardBy = (program: string) => answerOf<{ topic: string; data: { n: number } }[]>(program, { do: "heard" });

@@ -1,13 +1,26 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { openAuditSpool } from "@hms/audit-spool";
-import { type HostEnvironment, hostEnvironment, type InstanceNetwork, type InstancePaths } from "@hms/config";
+import {
+  type HostEnvironment,
+  hostEnvironment,
+  type InstanceNetwork,
+  type InstancePaths,
+  type PartName,
+  readApart,
+  writeApart,
+} from "@hms/config";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
 import { serveSocket } from "@hms/wire";
 import { agentService } from "./agent-service.ts";
 import { Platform } from "./components/platform.ts";
-import { dataplaneComponent, postgresComponent, serverComponent } from "./components/platform-components.ts";
+import {
+  dataplaneComponent,
+  partComponent,
+  postgresComponent,
+  serverComponent,
+} from "./components/platform-components.ts";
 import { takeInstanceLock } from "./instance-lock.ts";
 import { probeIsolation } from "./launcher/isolation-probe.ts";
 import { allocateNetwork, requireGatewayPort } from "./network/allocate-network.ts";
@@ -18,6 +31,8 @@ export interface AgentOptions {
   paths: InstancePaths;
   /** The gateway's port from now on; undefined: as before. */
   gatewayPort: number | undefined;
+  /** The parts that run in processes of their own from now on; undefined: as before. */
+  apart: readonly PartName[] | undefined;
   log: Logger;
 }
 
@@ -34,7 +49,7 @@ export interface Agent {
  * server and data plane.
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
-export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Promise<Agent> {
+export async function openAgent({ paths, gatewayPort, apart: wanted, log }: AgentOptions): Promise<Agent> {
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -43,7 +58,9 @@ export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Prom
   stack.use(takeInstanceLock(paths));
   const host = hostEnvironment();
   const network = await allocateNetwork(paths, gatewayPort);
-  const platform = createPlatform({ paths, network, host, log });
+  const before = readApart(paths);
+  const apart = wanted ?? before;
+  const platform = createPlatform({ paths, network, host, apart, log });
   if (!platform.isRunning("dataplane")) await requireGatewayPort(network);
 
   const report = await probeIsolation(paths, host);
@@ -59,6 +76,7 @@ export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Prom
     await platform.stop("dataplane");
     await replicas.suspend();
     await platform.stop("server");
+    await Promise.all(apart.map((part) => platform.stop(part)));
     await platform.stop("postgres");
   };
 
@@ -66,6 +84,7 @@ export async function openAgent({ paths, gatewayPort, log }: AgentOptions): Prom
   const stopSoon = () => void stopAfterAnswer(shutdown);
   kernel.register(agentService({ replicas, platform, report, data: paths.data, shutdown: stopSoon }));
   stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
+  await rearrange({ paths, before, apart, platform, log });
   platform.start();
   const everything = stack.move();
   return { shutdown, ended: end.promise.then(() => everything.disposeAsync()) };
@@ -77,16 +96,34 @@ async function stopAfterAnswer(shutdown: () => Promise<void>): Promise<void> {
   await shutdown();
 }
 
+interface Arrangement {
+  paths: InstancePaths;
+  before: readonly PartName[];
+  apart: readonly PartName[];
+  platform: Platform;
+  log: Logger;
+}
+
+/** Where parts are to run apart that did not, or the other way round, what runs of them is not adopted but ended. */
+async function rearrange({ paths, before, apart, platform, log }: Arrangement): Promise<void> {
+  if (String(before) === String(apart)) return;
+  const retired = before.filter((part) => !apart.includes(part)).map((part) => partComponent(paths, part));
+  await Promise.all([platform.endFound(["server"]), new Platform(retired, paths, log).endFound()]);
+  writeApart(paths, apart);
+}
+
 interface Surroundings {
   paths: InstancePaths;
   network: InstanceNetwork;
   host: HostEnvironment;
+  apart: readonly PartName[];
   log: Logger;
 }
 
-function createPlatform({ paths, network, host, log }: Surroundings): Platform {
+function createPlatform({ paths, network, host, apart, log }: Surroundings): Platform {
   const database = host.databaseUrl === undefined ? [postgresComponent(paths)] : [];
-  const specs = [dataplaneComponent(paths, network), ...database, serverComponent(paths)];
+  const parts = apart.map((part) => partComponent(paths, part));
+  const specs = [dataplaneComponent(paths, network), ...database, ...parts, serverComponent(paths, apart)];
   return new Platform(specs, paths, log);
 }
 

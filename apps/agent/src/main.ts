@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { resolveInstance } from "@hms/config";
+import { readPartNames, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { createLogger } from "@hms/telemetry";
 import { openAgent } from "./agent.ts";
@@ -19,11 +19,11 @@ process.on("SIGINT", () => {});
 process.on("SIGHUP", () => {});
 
 try {
-  const { values } = parseArgs({
-    options: { instance: { type: "string" }, data: { type: "string" }, port: { type: "string" } },
-  });
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({ options: { instance: text, data: text, port: text, apart: text } });
   const gatewayPort = values.port === undefined ? undefined : Number(values.port);
-  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, log });
+  const apart = values.apart === undefined ? undefined : readPartNames("--apart", values.apart);
+  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, apart, log });
   process.once("SIGTERM", () => void agent.shutdown());
   await agent.ended;
   process.exit(0);

@@ -1,4 +1,4 @@
-import type { InstancePaths } from "@hms/config";
+import { type InstancePaths, readPartNames } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
@@ -28,6 +28,7 @@ export interface AgentKeeper {
 /** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
 export function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
   const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
+  const apart = typeof options.apart === "string" ? readPartNames("--apart", options.apart) : undefined;
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<AgentEnd>();
   failure.promise.catch(() => {});
@@ -38,7 +39,7 @@ export function keepAgent(paths: InstancePaths, { options, output }: Invocation)
   const start = () => {
     const since = logSize(paths);
     const began = Date.now();
-    const child = spawnAgent(paths, { gatewayPort });
+    const child = spawnAgent(paths, { gatewayPort, apart });
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve("stopped");
       if (released) return;

@@ -58,13 +58,15 @@ export interface GlobalOptions {
 export interface CommandSpec {
   /** One word, or two: the group of commands and the command in it. */
   name: string;
-  group: "Deploy" | "Watch" | "Call" | "Platform" | "Learn";
+  group: "Deploy" | "Watch" | "Call" | "Access" | "Platform" | "Learn";
   summary: string;
   args?: ArgumentSpec[];
   options?: OptionSpec[];
   examples?: string[];
   /** Works without an installation. */
   offline?: boolean;
+  /** False: it is the operator's, whoever is signed in; default true. */
+  asPerson?: boolean;
   /** Everything after the arguments belongs to another program. */
   passThrough?: boolean;
   load: () => Promise<{ run: (invocation: Invocation) => Promise<number> }>;

@@ -1,5 +1,7 @@
+import { partNames } from "@hms/config";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
+import { identityCommands } from "./identity-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -10,9 +12,26 @@ const timeout: OptionSpec = {
   default: "15m",
 };
 
+const serveOptions: OptionSpec[] = [
+  { flags: "--only <parts>", summary: `which parts, of ${partNames.join(",")}` },
+  {
+    flags: "--listen <addresses>",
+    summary: "where they are called, unix:PATH or tls://HOST:PORT; default their sockets",
+  },
+  { flags: "--at <places>", summary: "where others are called, PART=ADDRESS,…; default their sockets" },
+  { flags: "--tls-cert <file>", summary: "for tls addresses: this part's certificate" },
+  { flags: "--tls-key <file>", summary: "its key" },
+  { flags: "--tls-ca <file>", summary: "the authority that has issued those of all parts" },
+  { flags: "--part-key <file>", summary: "the key that all parts share; default the installation's own part.key" },
+];
+
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
   ffi: "list and call services of any language, and see what they offer",
+  users: "people who may come in",
+  roles: "what people and programs may do",
+  keys: "API keys of people and programs",
+  sessions: "browsers and programs that are signed in",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
@@ -33,7 +52,7 @@ export const commands: CommandSpec[] = [
   {
     name: "plan",
     group: "Deploy",
-    summary: "say what a deploy would change and whether it loses requests; exit code 10 if the manifest changes",
+    summary: "say what a deploy would change and whether it loses requests; exit code 10 if anything changes",
     args: [file],
     load: () => import("./commands/plan.ts"),
   },
@@ -138,9 +157,11 @@ export const commands: CommandSpec[] = [
     load: () => import("./commands/watch.ts"),
   },
   ...ffiCommands,
+  ...identityCommands,
   {
     name: "up",
     group: "Platform",
+    asPerson: false,
     summary: "start the platform and stay until Ctrl-C",
     options: [
       { flags: "--detach", summary: "return once it is ready" },
@@ -149,25 +170,44 @@ export const commands: CommandSpec[] = [
         flags: "--take-over",
         summary: "if it runs already without its `up`, keep it from now on; for service managers",
       },
+      {
+        flags: "--apart <parts>",
+        summary: `parts of the platform with a process each, of ${partNames.join(",")}; none: all in one; kept from then on`,
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),
   },
   {
+    name: "serve",
+    group: "Platform",
+    offline: true,
+    summary: "run some parts of the platform in this process; `up --apart` does it by itself",
+    options: serveOptions,
+    examples: [
+      "hms-sys serve --only deployment",
+      "hms-sys serve --only registry --listen tls://10.0.0.2:7443 --tls-cert c.pem --tls-key k.pem --tls-ca ca.pem",
+    ],
+    load: () => import("./commands/serve.ts"),
+  },
+  {
     name: "down",
     group: "Platform",
+    asPerson: false,
     summary: "stop every replica and the platform; all data stays",
     load: () => import("./commands/down.ts"),
   },
   {
     name: "doctor",
     group: "Platform",
+    asPerson: false,
     summary: "check machine and platform, with a remedy for what is wrong",
     load: () => import("./commands/doctor.ts"),
   },
   {
     name: "setup",
     group: "Platform",
+    asPerson: false,
     offline: true,
     summary: "once, with sudo: let ordinary users serve mesh names on ports 53 and 80",
     load: () => import("./commands/setup.ts"),
@@ -175,13 +215,14 @@ export const commands: CommandSpec[] = [
   {
     name: "restart-component",
     group: "Platform",
+    asPerson: false,
     summary: "replace one of the platform's own processes; the data plane without losing a request",
     args: [
       {
         name: "component",
-        summary: "server, dataplane or postgres",
+        summary: "server, dataplane, postgres, or a part that runs apart",
         required: true,
-        completes: ["server", "dataplane", "postgres"],
+        completes: ["server", "dataplane", "postgres", ...partNames],
       },
     ],
     load: () => import("./commands/restart-component.ts"),

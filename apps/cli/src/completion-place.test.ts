@@ -1,3 +1,4 @@
+import { partNames } from "@hms/config";
 import { describe, expect, test } from "vitest";
 import { whereIs } from "./completion-place.ts";
 
@@ -34,7 +35,7 @@ describe("the word to complete", () => {
 
   test("is a shell, a component, a rollout or a key of the manifest where these belong", () => {
     expect(at("completion ")).toMatchObject({ completes: ["bash", "zsh", "fish"] });
-    expect(at("restart-component ")).toMatchObject({ completes: ["server", "dataplane", "postgres"] });
+    expect(at("restart-component ")).toMatchObject({ completes: ["server", "dataplane", "postgres", ...partNames] });
     expect(at("watch ")).toMatchObject({ completes: "rollout" });
     expect(at("explain manifest.h")).toMatchObject({ completes: "manifest-key" });
   });

@@ -59,6 +59,27 @@ export const ffiCommands: CommandSpec[] = [
     load: () => import("./commands/ffi-call.ts"),
   },
   {
+    name: "ffi tap",
+    group: "Call",
+    summary:
+      "show calls as they end, live, until Ctrl-C: those that pass through the server (REST, gRPC, this command line, " +
+      "the platform's own methods); programs with an SDK call each other directly, which traces show",
+    args: [
+      { name: "service", summary: "SERVICE or SERVICE/Method, * for any part; default all", completes: "ffi-service" },
+    ],
+    options: [
+      { flags: "--errors", summary: "only calls that failed or were denied" },
+      { flags: "--principal <name>", summary: "only these callers, * for any part: user:anna, service:*" },
+      { flags: "--payload", summary: "also requests, secrets redacted, of calls that are audited with their request" },
+    ],
+    examples: [
+      "hms-sys ffi tap",
+      "hms-sys ffi tap 'hms.emr.*' --errors",
+      "hms-sys ffi tap hms.cdf.debate/Get* -o json",
+    ],
+    load: () => import("./commands/ffi-tap.ts"),
+  },
+  {
     name: "ffi explain",
     group: "Call",
     summary: "say which instance, transport and codec a call would use, and why",
@@ -79,9 +100,35 @@ export const ffiCommands: CommandSpec[] = [
   {
     name: "ffi diff",
     group: "Call",
-    summary: "say what a new contract would change, and whom it would break; exit code 10 if anything differs",
+    summary: "say what a new contract would change, and whom it would break; exit code 10 if it changes anything",
     args: [service, { name: "file", summary: "a FileDescriptorSet (buf build -o set.binpb)", required: true }],
     load: () => import("./commands/ffi-diff.ts"),
+  },
+  {
+    name: "ffi generate",
+    group: "Call",
+    summary: "write typed code to call and to offer services with the SDKs, from their contracts",
+    args: [
+      {
+        name: "service",
+        summary: "service ids, hms.cdf.debate or hms.cdf.debate@v2; with --from default all of the file",
+        variadic: true,
+        completes: "ffi-service",
+      },
+    ],
+    options: [
+      { flags: "--lang <language>", summary: "ts or python", completes: ["ts", "python"] },
+      { flags: "--out <folder>", summary: "where the files go, one a service; default here" },
+      {
+        flags: "--from <file>",
+        summary: "not the registry: a FileDescriptorSet (buf build -o set.binpb, or set.json)",
+      },
+    ],
+    examples: [
+      "hms-sys ffi generate hms.cdf.debate --lang ts --out src/generated",
+      "hms-sys ffi generate --from set.binpb --lang python",
+    ],
+    load: () => import("./commands/ffi-generate.ts"),
   },
   {
     name: "ffi policy",

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type InstancePaths, programPath, resolveInstance } from "@hms/config";
+import { type InstancePaths, type PartName, programPath, resolveInstance } from "@hms/config";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
@@ -13,7 +13,12 @@ const agentLog = (paths: InstancePaths) => `${paths.data}/logs/agent.log`;
 /** How the agent is started. */
 export interface AgentOptions {
   gatewayPort: number | undefined;
+  /** The parts that run in processes of their own from now on; undefined: as before. */
+  apart: readonly PartName[] | undefined;
 }
+
+/** The agent lives long and does little: it needs no room for many young objects. */
+const AGENT_FLAGS = ["--max-semi-space-size=2"];
 
 /** Starts the agent in a session of its own, so that it outlives this process and its terminal. */
 export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildProcess {
@@ -21,7 +26,8 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   const log = openSync(agentLog(paths), "a", 0o600);
   const args = ["--instance", paths.instance, "--data", paths.data];
   if (options.gatewayPort !== undefined) args.push("--port", String(options.gatewayPort));
-  const child = spawn(process.execPath, [programPath("agent"), ...args], {
+  if (options.apart !== undefined) args.push("--apart", options.apart.join(","));
+  const child = spawn(process.execPath, [...AGENT_FLAGS, programPath("agent"), ...args], {
     detached: true,
     stdio: ["ignore", log, log],
   });

@@ -1,4 +1,5 @@
-import { hostEnvironment } from "@hms/config";
+import { existsSync } from "node:fs";
+import { hostEnvironment, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import type { CommandSpec, GlobalOptions, Invocation } from "./command-spec.ts";
 import { commands } from "./command-table.ts";
@@ -39,6 +40,7 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
   process.stdout.on("error", onInterrupt);
   let session: Session | undefined;
   const openSession = command.offline ? undefined : (await import("./session.ts")).openSession;
+  let personToken: string | undefined;
   const invocation: Invocation = {
     args,
     options,
@@ -46,13 +48,14 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
     output,
     signal: interruption.signal,
     session: () => {
-      session ??= openSession?.(globals);
+      session ??= openSession?.(globals, personToken);
       if (session === undefined)
         throw new HmsError("INTERNAL", `${command.name} is marked offline, but wants the platform.`);
       return session;
     },
   };
   try {
+    if (command.asPerson !== false && !command.offline) personToken = await personTokenOf(globals, interruption.signal);
     const { run } = await command.load();
     return await run(invocation);
   } catch (error) {
@@ -62,6 +65,13 @@ async function runCommand(command: CommandSpec, { args, options, globals }: Pars
     process.stdout.removeListener("error", onInterrupt);
     await session?.close();
   }
+}
+
+/** Only who has signed in pays for loading what refreshes tokens. */
+async function personTokenOf(globals: GlobalOptions, signal: AbortSignal): Promise<string | undefined> {
+  const paths = resolveInstance(globals);
+  if (!existsSync(paths.login)) return undefined;
+  return (await import("./login/current-login.ts")).currentToken(paths, signal);
 }
 
 function report(thrown: unknown, output: Output): number {

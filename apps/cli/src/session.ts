@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type InstancePaths, resolveInstance } from "@hms/config";
-import { agent, deployment, mesh, policy, registry } from "@hms/contracts";
+import { agent, calls, deployment, mesh, policy, registry } from "@hms/contracts";
 import { type Client, createClient, HmsError, type Transport } from "@hms/kernel";
 import { connectSocket } from "@hms/wire";
 import type { GlobalOptions } from "./command-spec.ts";
@@ -12,6 +12,7 @@ export interface Session {
   readonly mesh: Client<typeof mesh.MeshService>;
   readonly agent: Client<typeof agent.AgentService>;
   readonly registry: Client<typeof registry.RegistryService>;
+  readonly calls: Client<typeof calls.CallService>;
   readonly policies: Client<typeof policy.PolicyService>;
   /** Calls any method at the platform's socket, also of services that live elsewhere. */
   readonly platform: Transport;
@@ -45,13 +46,16 @@ function readToken(paths: InstancePaths): string {
   }
 }
 
-/** Opens the connection; nothing is sent before the first call. */
-export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): Session {
+/**
+ * Opens the connection; nothing is sent before the first call. With a token of somebody who is signed in the platform is
+ * called as that person, otherwise as the operator.
+ */
+export function openSession(globals: Pick<GlobalOptions, "instance" | "data">, personToken?: string): Session {
   const paths = resolveInstance(globals);
   const token = readToken(paths);
   // A server that restarts is waited for; where no agent is, nothing will come.
   const waitForReadyMs = existsSync(paths.agentSocket) ? SERVER_PATIENCE_MS : 0;
-  const kernel = connectSocket({ path: paths.kernelSocket, token, waitForReadyMs });
+  const kernel = connectSocket({ path: paths.kernelSocket, token: personToken ?? token, waitForReadyMs });
   const agentTransport = connectSocket({ path: paths.agentSocket, token });
   return {
     paths,
@@ -59,6 +63,7 @@ export function openSession(globals: Pick<GlobalOptions, "instance" | "data">): 
     mesh: createClient(mesh.MeshService, kernel),
     agent: createClient(agent.AgentService, agentTransport),
     registry: createClient(registry.RegistryService, kernel),
+    calls: createClient(calls.CallService, kernel),
     policies: createClient(policy.PolicyService, kernel),
     platform: kernel,
     close: async () => {

@@ -1,5 +1,7 @@
-import { hostEnvironment, readNetwork, resolveInstance } from "@hms/config";
+import { parseArgs } from "node:util";
+import { hostEnvironment, type InstanceSelector, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
+import { type PlacementOptions, placeParts } from "@hms/parts";
 import { createLogger, startTracing } from "@hms/telemetry";
 import { openServer } from "./server.ts";
 
@@ -7,6 +9,27 @@ const log = createLogger("server");
 
 /** How long running calls may take to end when the server is stopped. */
 const CLOSE_PATIENCE_MS = 10_000;
+
+/** What the server, or a process with some parts of the platform, is told on its command line. */
+function readArguments(): InstanceSelector & PlacementOptions {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({
+    options: {
+      instance: text,
+      data: text,
+      only: text,
+      apart: text,
+      listen: text,
+      at: text,
+      "tls-cert": text,
+      "tls-key": text,
+      "tls-ca": text,
+      "part-key": text,
+    },
+  });
+  const { "tls-cert": tlsCert, "tls-key": tlsKey, "tls-ca": tlsCa, "part-key": partKey, ...others } = values;
+  return { ...others, tlsCert, tlsKey, tlsCa, partKey };
+}
 
 function fail(message: string, error: unknown): never {
   log.error(message, { error });
@@ -19,9 +42,11 @@ process.on("unhandledRejection", (error) =>
 );
 
 try {
-  const paths = resolveInstance();
+  const { instance, data, ...placing } = readArguments();
+  const paths = resolveInstance({ instance, data });
+  const placement = placeParts(placing, paths);
   const network = readNetwork(paths);
-  if (network === undefined) {
+  if (network === undefined && placement.isServer) {
     throw new HmsError(
       "FAILED_PRECONDITION",
       `${paths.data} has no network.json: the server is started by the agent (hms-sys up).`,
@@ -31,9 +56,13 @@ try {
   const tracing =
     otlpEndpoint === undefined
       ? undefined
-      : await startTracing({ serviceName: "hms-server", endpoint: otlpEndpoint, headers: otlpHeaders });
-  const server = await openServer({ paths, network, databaseUrl, log });
-  log.info("serving", { socket: paths.kernelSocket, pid: process.pid });
+      : await startTracing({
+          serviceName: placement.isServer ? "hms-server" : `hms-${placement.process}`,
+          endpoint: otlpEndpoint,
+          headers: otlpHeaders,
+        });
+  const server = await openServer({ paths, network, databaseUrl, placement, log });
+  log.info("serving", { parts: placement.here.join(", "), pid: process.pid });
   const stop = async () => {
     const late = setTimeout(() => process.exit(0), CLOSE_PATIENCE_MS);
     await server[Symbol.asyncDispose]();
@@ -42,6 +71,8 @@ try {
     process.exit(0);
   };
   process.once("SIGTERM", () => void stop());
+  // The terminal's Ctrl-C is for whoever has started this process.
+  process.on("SIGINT", () => {});
 } catch (error) {
   fail(HmsError.from(error).message, error);
 }

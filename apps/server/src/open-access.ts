@@ -12,6 +12,7 @@ import {
 } from "@hms/local-access";
 import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/policies";
 import type { Logger } from "@hms/telemetry";
+import { Accounts } from "./accounts.ts";
 import { TakenAway } from "./taken-away.ts";
 
 /** Who callers are and what they may do. */
@@ -24,6 +25,7 @@ export interface ServerAccess {
   book: PolicyBook;
   keys: KeyFile;
   workloads: WorkloadTokens;
+  accounts: Accounts;
   takenAway: TakenAway;
 }
 
@@ -31,7 +33,7 @@ export interface ServerAccess {
 const COMPONENTS = {
   dataplane: ["mesh:read", "mesh:report"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
-  server: ["registry:read", "registry:register"],
+  server: ["registry:read", "registry:register", "policies:read"],
 };
 
 /** What every known person, program and deployed service may do with the platform; services look closer. */
@@ -43,11 +45,17 @@ const EVERYBODY = [
   "operations:cancel",
   "events:publish",
   "events:subscribe",
+  "profile:own",
+  "sessions:own",
+  "keys:own",
 ];
 
-/** The platform's own methods go by what is granted here, users' methods by access policies. */
-function serverPolicy(book: PolicyBook): Policy {
-  const own = createLocalPolicy(COMPONENTS, { service: EVERYBODY, user: EVERYBODY });
+/**
+ * The platform's own methods go by what is granted here and what the caller's roles permit, users' methods by access
+ * policies.
+ */
+function serverPolicy(book: PolicyBook, accounts: Accounts): Policy {
+  const own = accounts.judging(createLocalPolicy(COMPONENTS, { service: EVERYBODY, user: EVERYBODY }));
   const users = createAccessPolicy(book);
   return {
     decide: (question) => (question.method.environment === undefined ? own : users).decide(question),
@@ -82,13 +90,15 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
   ] as const;
   const sources = [workloads, keys];
+  const accounts = new Accounts();
   return {
-    identity: createTokenIdentity(own, { sources, peers: createPeerPrincipals(paths.instance) }),
-    replicaIdentity: createTokenIdentity([], { sources }),
-    policy: serverPolicy(book),
+    identity: createTokenIdentity(own, { sources, accounts, peers: createPeerPrincipals(paths.instance) }),
+    replicaIdentity: createTokenIdentity([], { sources, accounts }),
+    policy: serverPolicy(book, accounts),
     book,
     keys,
     workloads,
+    accounts,
     takenAway,
   };
 }

@@ -1,5 +1,7 @@
+import type { PartName } from "@hms/config";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
+import { type IdentityTables, identityMigrations } from "@hms/service-identity";
 import { type IntegrationTables, integrationComponents, integrationMigrations } from "@hms/service-integration";
 import { type MeshTables, meshMigrations } from "@hms/service-mesh";
 import { type RegistryTables, registryMigrations } from "@hms/service-registry";
@@ -7,21 +9,21 @@ import { type RegistryTables, registryMigrations } from "@hms/service-registry";
 /** The database may still be starting when the server does: milliseconds. */
 export const DATABASE_PATIENCE_MS = 60_000;
 
-/** Each service's own part of the database. */
-export type Databases = Awaited<ReturnType<typeof openDatabases>>;
+const deadlineMs = DATABASE_PATIENCE_MS;
 
-/** Opens the schema of every service, each under its own role. */
-export async function openDatabases(source: ConnectionSource, stack: AsyncDisposableStack) {
-  const deadlineMs = DATABASE_PATIENCE_MS;
-  const [registry, meshDatabase, deployment, integration] = await Promise.all([
+const openers = {
+  registry: (source: ConnectionSource) =>
     openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations, deadlineMs }),
+  mesh: (source: ConnectionSource) =>
     openServiceDatabase<MeshTables>({ source, service: "mesh", migrations: meshMigrations, deadlineMs }),
+  deployment: (source: ConnectionSource) =>
     openServiceDatabase<DeploymentTables>({
       source,
       service: "deployment",
       migrations: deploymentMigrations,
       deadlineMs,
     }),
+  integration: (source: ConnectionSource) =>
     openServiceDatabase<IntegrationTables>({
       source,
       service: "integration",
@@ -29,7 +31,27 @@ export async function openDatabases(source: ConnectionSource, stack: AsyncDispos
       components: integrationComponents,
       deadlineMs,
     }),
-  ]);
-  for (const database of [registry, meshDatabase, deployment, integration]) stack.use(database);
-  return { registry, mesh: meshDatabase, deployment, integration };
+} satisfies Record<PartName, unknown>;
+
+/** Each part's own part of the database, of those that run here. */
+export type Databases = { [P in PartName]?: Awaited<ReturnType<(typeof openers)[P]>> };
+
+/** Opens the schema of the identity service, which runs where people come in. */
+export function openIdentityDatabase(source: ConnectionSource) {
+  return openServiceDatabase<IdentityTables>({
+    source,
+    service: "identity",
+    migrations: identityMigrations,
+    deadlineMs,
+  });
+}
+
+/** Opens the schema of each of these parts, under its own role. */
+export async function openDatabases(
+  source: ConnectionSource,
+  parts: readonly PartName[],
+  stack: AsyncDisposableStack,
+): Promise<Databases> {
+  const opened = await Promise.all(parts.map(async (part) => [part, stack.use(await openers[part](source))] as const));
+  return Object.fromEntries(opened) as Databases;
 }

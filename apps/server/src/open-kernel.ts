@@ -1,7 +1,14 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
-import { Kernel } from "@hms/kernel";
-import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
+import { type CallObserver, Kernel, type ServiceRegistration } from "@hms/kernel";
+import {
+  type CallMetrics,
+  createCallLog,
+  createCallMetrics,
+  createCallTap,
+  createCallTracer,
+  type Logger,
+} from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
 import { openAccess, type ServerAccess } from "./open-access.ts";
 import { openElsewhere } from "./open-elsewhere.ts";
@@ -13,13 +20,23 @@ export interface ServerKernel {
   readonly replicaKernel: Kernel;
   readonly access: ServerAccess;
   readonly metrics: CallMetrics;
+  /** Shows the calls of both kernels. */
+  readonly tap: ServiceRegistration;
+}
+
+/** What a kernel is opened with. */
+export interface OpenKernelOptions {
+  paths: InstancePaths;
+  /** The process's name, which its audit spool has. */
+  process: string;
+  log: Logger;
 }
 
 /** The server's kernel with its ports: who callers are, what they may do, what is recorded. */
-export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerKernel {
+export function openKernel({ paths, process, log }: OpenKernelOptions, stack: AsyncDisposableStack): ServerKernel {
   const audit = stack.use(
     openAuditSpool({
-      directory: `${paths.data}/audit/server`,
+      directory: `${paths.data}/audit/${process}`,
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")
@@ -29,7 +46,8 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
   const access = openAccess(paths, stack, log);
   const { identity, replicaIdentity, policy } = access;
   const metrics = createCallMetrics();
-  const observer = { finished: metrics.finished, failed: createCallLog(log).failed };
+  const { failed } = createCallLog(log);
+  const observer: CallObserver = { finished: metrics.finished, failed, ended: undefined };
   const { otlpEndpoint, traceRatio: ratio } = hostEnvironment();
   const tracer = otlpEndpoint === undefined ? {} : { tracer: createCallTracer(ratio === undefined ? {} : { ratio }) };
   const validator = createRequestValidator();
@@ -42,5 +60,6 @@ export function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, lo
     replicaKernel,
     access,
     metrics,
+    tap: createCallTap(observer),
   };
 }

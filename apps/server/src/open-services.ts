@@ -1,7 +1,7 @@
-import type { InstanceNetwork, InstancePaths } from "@hms/config";
+import type { InstanceNetwork, InstancePaths, PartName } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
 import type { EventLog } from "@hms/events";
-import { componentPrincipal, createClient, type ServiceRegistration } from "@hms/kernel";
+import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
 import { ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
@@ -17,28 +17,43 @@ import type { ServerKernel } from "./open-kernel.ts";
 /** What services stand on. */
 export interface Ground extends ServerKernel {
   paths: InstancePaths;
-  network: InstanceNetwork;
+  network: InstanceNetwork | undefined;
   databases: Databases;
-  events: EventLog;
+  /** There where integration runs. */
+  events: EventLog | undefined;
   log: Logger;
 }
 
-/** Opens every service and makes it callable. */
-export async function openServices(ground: Ground, stack: AsyncDisposableStack): Promise<void> {
-  const registrations = [
-    ...openRegistry(ground, stack),
-    ...openMesh(ground, stack),
-    ...openDeployment(ground, stack),
-    ...(await openIntegration(ground, stack)),
-  ];
-  for (const kernel of [ground.kernel, ground.replicaKernel]) {
-    for (const registration of registrations) kernel.register(registration);
-  }
+type OpenPart = (ground: Ground, stack: AsyncDisposableStack) => Opened | Promise<Opened>;
+type Opened = readonly ServiceRegistration[];
+
+const openers: Readonly<Record<PartName, OpenPart>> = {
+  registry: openRegistry,
+  mesh: openMesh,
+  deployment: openDeployment,
+  integration: openIntegration,
+};
+
+/** Opens these parts of the platform, one after the other, and answers with what they offer. */
+export async function openServices(
+  ground: Ground,
+  parts: readonly PartName[],
+  stack: AsyncDisposableStack,
+): Promise<ServiceRegistration[]> {
+  const registrations: ServiceRegistration[] = [];
+  for (const part of parts) registrations.push(...(await openers[part](ground, stack)));
+  return registrations;
+}
+
+/** What a part cannot do without, and has where it runs. */
+function needed<T>(what: string, value: T | undefined): T {
+  if (value !== undefined) return value;
+  throw new HmsError("FAILED_PRECONDITION", `A part of the platform has no ${what} here; start it by: hms-sys up.`);
 }
 
 function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
   const registry = createRegistryService({
-    database: databases.registry,
+    database: needed("database", databases.registry),
     policies: access.book,
     audit: kernel.options.audit,
     registersOf: access.keys.registersOf,
@@ -51,7 +66,8 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
 }
 
 function openMesh({ databases, network }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
-  return [stack.use(createMeshService({ database: databases.mesh, network })).registration];
+  const options = { database: needed("database", databases.mesh), network: needed("network", network) };
+  return [stack.use(createMeshService(options)).registration];
 }
 
 function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
@@ -59,7 +75,7 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
   const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
   stack.defer(() => agentTransport.close());
   const deployment = createDeploymentService({
-    database: databases.deployment,
+    database: needed("database", databases.deployment),
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
     credentials: ({ environment, service: name }) => ({
@@ -71,13 +87,14 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
   return [stack.use(deployment).registration];
 }
 
-async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Promise<readonly ServiceRegistration[]> {
+async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
   const { kernel, access, databases, events, log } = ground;
   const integration = await openIntegrationService({
-    database: databases.integration,
-    events,
+    database: needed("database", databases.integration),
+    events: needed("event log", events),
     kernel,
-    current: access.keys.current,
+    // Who has no key may have an account.
+    current: (principal) => access.keys.current(principal) ?? access.accounts.current(principal),
     onFailure: (error) => log.warn("an operation or callback has to wait", { error }),
   });
   return stack.use(integration).registrations;

@@ -1,45 +1,99 @@
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
-import { registry } from "@hms/contracts";
+import { policy, registry } from "@hms/contracts";
 import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
-import { connectionSource } from "@hms/postgres";
+import { ensureToken, readToken } from "@hms/local-access";
+import { type PartPlacement, partKeyOf } from "@hms/parts";
+import { followPolicies } from "@hms/policies";
+import { type ConnectionSource, connectionSource } from "@hms/postgres";
+import type { IdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
+import { connectParts } from "./connect-parts.ts";
+import { noteDatabaseRoles } from "./note-database-roles.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
-import { openKernel } from "./open-kernel.ts";
+import { mountIdentity, openIdentity } from "./open-identity.ts";
+import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
+import { serveParts } from "./serve-parts.ts";
 
 /** What a server is made of. */
 export interface ServerOptions {
   paths: InstancePaths;
-  network: InstanceNetwork;
+  /** Undefined where the installation's agent has never run; the mesh and the deployment need it. */
+  network: InstanceNetwork | undefined;
   /** A PostgreSQL elsewhere; undefined: the embedded one. */
   databaseUrl: string | undefined;
+  placement: PartPlacement;
   log: Logger;
 }
 
-/** Composes all services into one process and serves them on the installation's sockets. */
+/**
+ * Composes the parts of the platform that run in this process, makes the others callable, and serves them: the server
+ * on the installation's sockets, a process with a few parts to the platform's other processes only.
+ */
 export async function openServer(options: ServerOptions): Promise<AsyncDisposable> {
-  const { paths, databaseUrl, log } = options;
+  const { paths, databaseUrl, placement, log } = options;
   await using stack = new AsyncDisposableStack();
-  const kernels = openKernel(paths, stack, log);
-  const { kernel, replicaKernel, metrics } = kernels;
+  const kernels = openKernel({ paths, process: placement.process, log }, stack);
+  const { kernel, replicaKernel } = kernels;
+  const installation = paths.instance;
+  const key = openPartKey(placement, paths);
+  connectParts({ placement, installation, key, kernels: [kernel, replicaKernel] }, stack);
+  followRegistry(kernels, options, stack);
   const source = connectionSource(paths, databaseUrl);
-  const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
-  const [databases, events] = await Promise.all([
-    openDatabases(source, stack),
-    openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
+  const [databases, events, identity] = await Promise.all([
+    openDatabases(source, placement.here, stack),
+    openEvents(source, options, stack),
+    placement.isServer ? openIdentity({ ...options, ...kernels, source }, stack) : undefined,
   ]);
-  stack.use(events);
-  await openServices({ ...options, ...kernels, databases, events }, stack);
+  if (identity) noteDatabaseRoles(databases, options);
+  const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
+  // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
+  const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;
+  for (const each of [kernel, replicaKernel]) for (const registration of callable) each.register(registration);
+  await serveParts({ placement, installation, key, kernel, registrations, log }, stack);
+  if (identity) await serveEverybody({ ...kernels, identity }, options, stack);
+  return stack.move();
+}
 
-  const { also } = await openEdge({ kernel, metrics, paths, log }, stack);
+/** The key by which the installation's processes know each other; made at first use, unless it is given by its file. */
+function openPartKey({ keyFile }: PartPlacement, paths: InstancePaths): Uint8Array {
+  return partKeyOf(keyFile === paths.partKey ? ensureToken(keyFile) : readToken(keyFile));
+}
+
+/** The registry's process follows the access files itself, and its policies are followed by all others. */
+function followRegistry(
+  { kernel, access }: ServerKernel,
+  { placement, log }: ServerOptions,
+  stack: AsyncDisposableStack,
+) {
+  if (placement.here.includes("registry")) return;
+  access.takenAway.connect({ policyFileChanged: () => {}, revokePrincipal: () => {} });
+  const policies = kernel.client(policy.PolicyService, componentPrincipal("server"));
+  const onFailure = (error: unknown) =>
+    log.warn("the registry does not tell of policies; those known stay in force, and it is asked again", { error });
+  stack.use(followPolicies({ policies, book: access.book, onFailure }));
+}
+
+async function openEvents(source: ConnectionSource, { placement, log }: ServerOptions, stack: AsyncDisposableStack) {
+  if (!placement.here.includes("integration")) return undefined;
+  const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
+  return stack.use(await openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }));
+}
+
+async function serveEverybody(
+  { kernel, replicaKernel, metrics, identity }: ServerKernel & { identity: IdentityService },
+  { paths, log }: ServerOptions,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  const { edge, also } = await openEdge({ kernel, metrics, paths, log }, stack);
+  mountIdentity(edge, identity);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
   stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
   stack.use(announceOwn(kernel, paths, log));
-  return stack.move();
 }
 
 /** Answers deployed services, whoever their uid is: nothing there is answered without a token. */
@@ -48,7 +102,7 @@ function serveReplicas(kernel: Kernel, paths: InstancePaths, also: OtherProtocol
   return serveSocket(kernel, { path: paths.ffiSocket, mode: 0o666, also });
 }
 
-/** Registers what this process serves itself. */
+/** Registers what can be called through this process, in whichever process it runs: the platform has one address. */
 function announceOwn(kernel: Kernel, paths: InstancePaths, log: Logger): AsyncDisposable {
   return announceServices({
     registry: kernel.client(registry.RegistryService, componentPrincipal("server")),

@@ -26,6 +26,8 @@ export interface InstancePaths {
   kernelSocket: string;
   /** Where the server answers HTTP, mode 0600: REST, OpenAPI, reference page. */
   edgeSocket: string;
+  /** Where parts of the platform that run in processes of their own are called, a socket `PART.sock` each. */
+  parts: string;
   /** What deployed services may see of the platform: its socket for them, and `ffiServices`. */
   ffi: string;
   /** The server's socket for deployed services; each call there needs a token of theirs. */
@@ -44,6 +46,14 @@ export interface InstancePaths {
   dataplaneToken: string;
   /** The key that signs deployed services' tokens, mode 0600. */
   workloadKey: string;
+  /** The key by which the platform's processes say on whose behalf they call each other, mode 0600. */
+  partKey: string;
+  /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
+  sealingKey: string;
+  /** Who is signed in at the command line, mode 0600; nobody without it. */
+  login: string;
+  /** The link by which the first account is made, mode 0600; gone once somebody has one. */
+  setUpLink: string;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
@@ -82,6 +92,7 @@ export function resolveInstance(
     agentSocket: `${run}/agent.sock`,
     kernelSocket: `${run}/kernel.sock`,
     edgeSocket: `${run}/edge.sock`,
+    parts: `${run}/parts`,
     ffi: `${data}/ffi`,
     ffiSocket: `${data}/ffi/kernel.sock`,
     ffiServices: `${data}/ffi/services`,
@@ -91,5 +102,9 @@ export function resolveInstance(
     serverToken: `${config}/server.token`,
     dataplaneToken: `${config}/dataplane.token`,
     workloadKey: `${config}/workload.key`,
+    partKey: `${config}/part.key`,
+    sealingKey: `${config}/secrets.key`,
+    login: `${config}/login.json`,
+    setUpLink: `${config}/set-up.link`,
   };
 }

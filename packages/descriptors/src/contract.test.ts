@@ -3,7 +3,7 @@ import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/pr
 import { mesh } from "@hms/contracts";
 import { describe, expect, test } from "vitest";
 import { readContract } from "./contract.ts";
-import { descriptorSetOf } from "./descriptor-set.ts";
+import { descriptorSetOf, readDescriptorSet } from "./descriptor-set.ts";
 
 const meshSet = descriptorSetOf([mesh.MeshService.file]);
 
@@ -29,6 +29,27 @@ describe("a contract", () => {
     const other = { name: "b.proto", package: "b", messageType: [{ name: "N" }] };
     const own = { dependency: ["b.proto"], messageType: [{ name: "M" }], service: [service] };
     expect(problemOfFiles(own, other)).toBe("");
+  });
+
+  test("names its fields in JSON as protoc does where the names were left out", () => {
+    const field = { name: "user_name", number: 1, type: 9, label: 1 };
+    const inner = {
+      name: "N",
+      field: [
+        { ...field, jsonName: "own" },
+        { ...field, name: "user_id", number: 2 },
+      ],
+    };
+    const file = {
+      name: "a.proto",
+      package: "a.v1",
+      syntax: "proto3",
+      messageType: [{ name: "M", field: [field], nestedType: [inner] }],
+    };
+    const set = create(FileDescriptorSetSchema, { file: [create(FileDescriptorProtoSchema, file)] });
+    const files = readDescriptorSet(toBinary(FileDescriptorSetSchema, set));
+    const namesOf = (message: string) => files.getMessage(message)?.fields.map(({ jsonName }) => jsonName);
+    expect([namesOf("a.v1.M"), namesOf("a.v1.M.N")]).toEqual([["userName"], ["own", "userId"]]);
   });
 
   test("is refused if it is no descriptor set, lacks its imports, or belongs to another service", () => {

@@ -3,6 +3,7 @@ import { type FileDescriptorProto, type FileDescriptorSet, FileDescriptorSetSche
 import { HmsError } from "@hms/kernel";
 import { structureProblem } from "./descriptor-structure.ts";
 import { importsFirst } from "./import-order.ts";
+import { addJsonNames } from "./json-names.ts";
 import { optionsProblem } from "./options-problem.ts";
 
 function collect(file: DescFile, seen: Set<DescFile>): void {
@@ -31,6 +32,7 @@ export function registryOf(files: readonly FileDescriptorProto[]): FileRegistry 
   const set = create(FileDescriptorSetSchema, { file: importsFirst(files) });
   const problem = structureProblem(set);
   if (problem) throw new HmsError("INVALID_ARGUMENT", problem);
+  addJsonNames(set.file);
   const registry = registryFrom(set);
   const unreadable = optionsProblem(registry);
   if (unreadable) throw new HmsError("INVALID_ARGUMENT", unreadable);

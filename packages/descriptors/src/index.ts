@@ -1,4 +1,5 @@
 export { type Contract, type ContractReading, readContract, servicesOf } from "./contract.ts";
+export { type ContractAddition, contractAdditions } from "./contract-additions.ts";
 export { type ContractDifference, contractDifferences, differenceText } from "./contract-differences.ts";
 export { contractDigest } from "./contract-digest.ts";
 export { descriptorSetOf, readDescriptorSet, writeDescriptorSet } from "./descriptor-set.ts";
@@ -7,3 +8,4 @@ export { type ReflectedServer, type ReflectionCall, type ReflectOptions, reflect
 export { contractOfSchemas, type SchemaContract, type SchemaContractOptions } from "./schema-contract.ts";
 export type { SchemaNote } from "./schema-messages.ts";
 export { type ServiceName, serviceNameOf } from "./service-name.ts";
+export { commentsOf } from "./source-comments.ts";

@@ -186,7 +186,7 @@ describe("a direct call", () => {
     memory.put(key, [
       await instance("a", {
         read: (_, { metadata }) => {
-          seen.push(metadata["x-request-id"], metadata.mine);
+          seen.push(metadata.traceparent, metadata["x-request-id"], metadata.mine);
           return {};
         },
       }),
@@ -195,8 +195,10 @@ describe("a direct call", () => {
     const outer = kernelOf({
       write: async (_, context) => client.read({ value: "" }, { context, metadata: { mine: "yes" } }),
     });
-    await outer.client(contract, anonymous).write({ value: "" }, { metadata: { "x-request-id": "r-7" } });
-    expect(seen).toEqual(["r-7", "yes"]);
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    const metadata = { "x-request-id": "r-7", traceparent };
+    await outer.client(contract, anonymous).write({ value: "" }, { metadata });
+    expect(seen).toEqual([traceparent, "r-7", "yes"]);
   });
 });
 

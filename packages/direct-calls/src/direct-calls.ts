@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { type Directory, keyOfContract, keyText, type ServiceKey } from "@hms/directory";
 import { type CallOptions, HmsError, type Principal, type Transport } from "@hms/kernel";
 import { CallAttempts, type CallGround } from "./call-attempts.ts";
+import { beginCallSpan } from "./call-span.ts";
 import { type ChannelSchemes, frameSchemes } from "./channel.ts";
 import { type CallExplanation, explainCalls } from "./explain-calls.ts";
 import { ServiceEndpoints } from "./service-endpoints.ts";
@@ -101,6 +102,18 @@ class DirectTransport implements Transport {
   }
 
   async unary(method: DescMethod, input: unknown, options?: CallOptions): Promise<never> {
+    const span = beginCallSpan(method, options);
+    try {
+      const output = await this.#unary(method, input, span.options);
+      span.end(undefined);
+      return output;
+    } catch (error) {
+      span.end(HmsError.from(error));
+      throw error;
+    }
+  }
+
+  async #unary(method: DescMethod, input: unknown, options: CallOptions | undefined): Promise<never> {
     const attempts = this.#attempts(method, options);
     for (;;) {
       const attempt = await attempts.next();
@@ -120,6 +133,24 @@ class DirectTransport implements Transport {
   }
 
   async *stream(method: DescMethod, inputs: AsyncIterable<unknown>, options?: CallOptions): AsyncGenerator<never> {
+    const span = beginCallSpan(method, options);
+    let ended: HmsError | undefined = callerLeft();
+    try {
+      yield* this.#stream(method, inputs, span.options);
+      ended = undefined;
+    } catch (error) {
+      ended = HmsError.from(error);
+      throw error;
+    } finally {
+      span.end(ended);
+    }
+  }
+
+  async *#stream(
+    method: DescMethod,
+    inputs: AsyncIterable<unknown>,
+    options: CallOptions | undefined,
+  ): AsyncGenerator<never> {
     const attempts = this.#attempts(method, options);
     // A single request can be sent again, a stream only if nobody has read from it.
     const single = method.methodKind === "server_streaming" ? await onlyOf(inputs) : undefined;
@@ -148,7 +179,7 @@ interface StreamTry {
 async function* streamOnce({ method, source, progress }: StreamTry, attempt: Attempt): AsyncGenerator<never> {
   const { endpoint, transport, options } = attempt;
   endpoint?.begin(performance.now());
-  let ended: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
+  let ended: HmsError | undefined = callerLeft();
   try {
     for await (const message of transport.stream(method, source as AsyncIterable<never>, options)) {
       progress.received = true;
@@ -162,6 +193,8 @@ async function* streamOnce({ method, source, progress }: StreamTry, attempt: Att
     endpoint?.end(ended, undefined);
   }
 }
+
+const callerLeft = () => new HmsError("CANCELLED", "The caller left the stream.");
 
 type Attempt = Awaited<ReturnType<CallAttempts["next"]>>;
 

@@ -4,9 +4,8 @@ import { ruleOf } from "@hms/descriptors";
 import { type Directory, keyOfContract, type ServiceContract, type ServiceKey } from "@hms/directory";
 import {
   type CallContext,
-  type CallOptions,
   type ChangeSignal,
-  HmsError,
+  forwarding,
   type Metadata,
   type MethodEntry,
   type MethodName,
@@ -126,40 +125,12 @@ function entryOf(desc: DescMethod, { key, transport }: { key: ServiceKey; transp
     desc,
     rule,
     mutates: rule.idempotency !== ffiOptions.Idempotency.NO_SIDE_EFFECTS,
-    handler: forwarding(desc, transport),
+    handler: forwarding(desc, transport, carriedOn),
   };
 }
 
-/** Carries a call on with all its metadata, so that the callee sees what the caller has sent. */
-function forwarding(desc: DescMethod, transport: Transport): MethodEntry["handler"] {
-  const optionsOf = (context: CallContext): CallOptions => ({
-    context,
-    metadata: carriedOn(context),
-    onMetadata: (metadata) => context.sendMetadata(metadata),
-  });
-  const method = desc as never;
-  switch (desc.methodKind) {
-    case "unary":
-      return (input, context) => transport.unary(method, input, optionsOf(context));
-    case "client_streaming":
-      return (inputs, context) => onlyAnswer(transport.stream(method, inputs, optionsOf(context)));
-    case "server_streaming":
-      return (input, context) => transport.stream(method, streamOf(input), optionsOf(context));
-    case "bidi_streaming":
-      return (inputs, context) => transport.stream(method, inputs, optionsOf(context));
-  }
-}
-
+/** All its metadata, so that the callee sees what the caller has sent. */
 function carriedOn({ metadata }: CallContext): Metadata {
   const { [ENVIRONMENT_METADATA]: _here, ...others } = metadata;
   return others;
-}
-
-async function* streamOf<T>(value: T): AsyncGenerator<T> {
-  yield value;
-}
-
-async function onlyAnswer(answers: AsyncIterable<unknown>): Promise<unknown> {
-  for await (const answer of answers) return answer;
-  throw new HmsError("INTERNAL", "The callee ended the call without an answer.");
 }

@@ -1,11 +1,12 @@
 import { isIP } from "node:net";
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport as ConnectTransport } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { type CallOptions, HmsError, type Metadata, type Transport } from "@hms/kernel";
 import { checkServerId, outgoingTerms, type TlsIdentity } from "@hms/wire";
 import { connectionLost, fromConnectError } from "./connect-errors.ts";
 import { type GrpcAddress, parseGrpcAddress } from "./grpc-address.ts";
+import { WatchedSessions } from "./watched-sessions.ts";
 
 /** How a transport to a gRPC server is set up. */
 export interface ConnectGrpcOptions {
@@ -41,7 +42,7 @@ export function connectGrpc(options: ConnectGrpcOptions): GrpcTransport {
   const baseUrl = `${address.secure ? "https" : "http"}://${address.authority}`;
   const { keepAliveMs = KEEP_ALIVE_MS } = options;
   const ping = keepAliveMs > 0 ? { pingIntervalMs: keepAliveMs, pingTimeoutMs: keepAliveMs } : {};
-  const sessionManager = new Http2SessionManager(baseUrl, ping, address.secure ? secureOptions(address, options) : {});
+  const sessionManager = new WatchedSessions(baseUrl, ping, address.secure ? secureOptions(address, options) : {});
   // Between services the processor is scarcer than the network: nothing is compressed.
   const acceptCompression: [] = [];
   const inner = createGrpcTransport({ baseUrl, sessionManager, readMaxBytes: MAX_MESSAGE_BYTES, acceptCompression });
@@ -79,7 +80,7 @@ function secureOptions({ host }: GrpcAddress, { address, tls }: ConnectGrpcOptio
 
 interface TransportParts {
   readonly inner: ConnectTransport;
-  readonly sessionManager: Http2SessionManager;
+  readonly sessionManager: WatchedSessions;
   readonly address: GrpcAddress;
   /** Metadata of every call. */
   readonly fixed: Metadata;
@@ -149,9 +150,7 @@ class KernelTransport implements GrpcTransport {
   #errorOf(thrown: unknown, signal: AbortSignal | undefined): HmsError {
     if (signal?.aborted) return HmsError.from(signal.reason);
     if (this.#closed) return new HmsError("CANCELLED", "The transport has been closed.");
-    // Nobody here has cancelled it: a stream is also reset so when its connection ends.
-    const lost = thrown instanceof ConnectError && thrown.code === Code.Canceled && !thrown.isWireError;
-    return lost ? connectionLost(thrown) : fromConnectError(thrown);
+    return wasCutOff(thrown) ? connectionLost(thrown) : fromConnectError(thrown);
   }
 
   async close(): Promise<void> {
@@ -162,4 +161,12 @@ class KernelTransport implements GrpcTransport {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Whether a call that nobody here has cancelled ended with its connection: its stream is reset, or just stops. */
+function wasCutOff(thrown: unknown): boolean {
+  if (!(thrown instanceof ConnectError) || thrown.isWireError) return false;
+  return (
+    thrown.code === Code.Canceled || (thrown.code === Code.Internal && thrown.rawMessage.endsWith("missing status"))
+  );
 }

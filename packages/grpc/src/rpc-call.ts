@@ -1,6 +1,7 @@
 import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import {
   type CallContext,
+  type CallWay,
   HmsError,
   type IncomingCall,
   type Kernel,
@@ -33,17 +34,22 @@ export function rpcContextOf(context: CallContext): HandlerContext | undefined {
   return exchanges.get(context);
 }
 
+/** The protocols by the names that Connect gives them. */
+const WAYS: Record<string, CallWay> = { connect: "connect", grpc: "grpc", "grpc-web": "grpc-web" };
+
 /** A request as the kernel takes it; it ends with the client, with its deadline, or when the server stops. */
 export class RpcCall implements IncomingCall {
   readonly caller: IncomingCall["caller"];
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
   readonly signal: AbortSignal;
+  readonly way: CallWay;
   readonly #context: HandlerContext;
 
   constructor(context: HandlerContext, { caller, stop }: RpcRequest) {
     this.#context = context;
     this.caller = caller;
+    this.way = WAYS[context.protocolName] ?? "connect";
     this.metadata = metadataOf(context.requestHeader);
     const timeoutMs = context.timeoutMs();
     this.deadlineAt = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;

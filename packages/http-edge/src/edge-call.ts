@@ -9,6 +9,7 @@ export class EdgeCall implements IncomingCall {
   readonly caller: { readonly credentials: Credentials };
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
+  readonly way = "http";
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
@@ -16,9 +17,9 @@ export class EdgeCall implements IncomingCall {
    * Takes the request's own credentials unless others are given.
    * @throws EdgeFault if the request's credentials or deadline cannot be read
    */
-  constructor({ request, response, requestId }: EdgeTurn, credentials?: Credentials) {
+  constructor({ request, response, requestId, isPlatformHost }: EdgeTurn, credentials?: Credentials) {
     const { headers } = request;
-    this.caller = { credentials: credentials ?? credentialsOf(headers) };
+    this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost }) };
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
     response.once("close", () => {

@@ -10,6 +10,8 @@ export interface EdgeTurn {
   /** Without "?"; empty if there is none. */
   readonly query: string;
   readonly environment: string;
+  /** Whether the platform's own host was asked, at which no user's service has pages. */
+  readonly isPlatformHost: boolean;
   /** The origin of a foreign page that may read the answer. */
   readonly foreignOrigin: string | undefined;
 }

@@ -78,7 +78,8 @@ export class Edge implements Disposable {
   /** Answers one request; for `server.on("request", edge.listener)`. */
   readonly listener = (request: IncomingMessage, response: ServerResponse): void => {
     const requestId = requestIdOf(request.headers);
-    const early = { request, response, requestId, path: "", query: "", environment: "", foreignOrigin: undefined };
+    const begun = { request, response, requestId, path: "", query: "" };
+    const early = { ...begun, environment: "", isPlatformHost: false, foreignOrigin: undefined };
     try {
       const turn = this.#turnOf(early);
       if (!this.#isOther(turn)) this.#answer(turn);
@@ -110,7 +111,8 @@ export class Edge implements Disposable {
     const named = headers["x-hms-environment"];
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
     const isForeign = this.#guard.isForeignPage(headers.origin, host);
-    return { ...early, ...target, environment, foreignOrigin: isForeign ? headers.origin : undefined };
+    const isPlatformHost = this.#guard.isPlatformHost(host);
+    return { ...early, ...target, environment, isPlatformHost, foreignOrigin: isForeign ? headers.origin : undefined };
   }
 
   #isOther(turn: EdgeTurn): boolean {

@@ -7,6 +7,11 @@ export interface HostGuardOptions {
    * name below it, 127.0.0.1 and [::1].
    */
   readonly hosts?: readonly string[];
+  /**
+   * The name at which only the platform answers, never a user's service, so that a browser's session is safe there.
+   * Default: hms.localhost. It selects no environment.
+   */
+  readonly platformHost?: string;
   /** Origins besides the edge's own whose pages may call it, as "https://console.example.org"; default none. */
   readonly origins?: readonly string[];
 }
@@ -20,12 +25,14 @@ export class HostGuard {
   readonly #exact: ReadonlySet<string>;
   readonly #suffixes: readonly string[];
   readonly #origins: ReadonlySet<string>;
+  readonly #platformHost: string;
   // Most requests in a row ask for the same host.
   #lastHost: string | undefined;
   #lastEnvironment = "";
 
-  constructor({ hosts = LOCAL_HOSTS, origins = [] }: HostGuardOptions) {
-    const names = hosts.map((host) => host.toLowerCase());
+  constructor({ hosts = LOCAL_HOSTS, origins = [], platformHost = "hms.localhost" }: HostGuardOptions) {
+    this.#platformHost = platformHost;
+    const names = [...hosts, platformHost].map((host) => host.toLowerCase());
     this.#exact = new Set(names.filter((name) => !name.startsWith("*.")));
     this.#suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
     this.#origins = new Set(origins);
@@ -44,9 +51,14 @@ export class HostGuard {
         reason: "HOST_NOT_ALLOWED",
       });
     }
-    this.#lastEnvironment = ENVIRONMENT_LABEL.exec(name)?.[1] ?? "default";
+    this.#lastEnvironment = name === this.#platformHost ? "default" : (ENVIRONMENT_LABEL.exec(name)?.[1] ?? "default");
     this.#lastHost = host;
     return this.#lastEnvironment;
+  }
+
+  /** Whether a Host is the platform's own. */
+  isPlatformHost(host: string | undefined): boolean {
+    return host !== undefined && hostName(host) === this.#platformHost;
   }
 
   /**

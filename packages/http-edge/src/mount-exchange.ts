@@ -29,7 +29,7 @@ function mountedMethod(): DescMethod {
 
 /** Answers a request through a mount, as a call that the kernel authenticates, authorizes, limits and records. */
 export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: EdgeTurn, mount: Mount): Promise<void> {
-  const { request, response, requestId, environment, query } = turn;
+  const { request, response, requestId, environment, query, isPlatformHost } = turn;
   const path = turn.path.slice(mount.prefix.length);
   const readBody = () => bodies.read(request);
   let refused: unknown;
@@ -46,7 +46,7 @@ export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: Edg
   try {
     if (mount.rule.public) await runPublic(kernel, entry, new EdgeCall(turn, { transport: "network" }));
     else {
-      const credentials = credentialsOf(request.headers, mount.rule.browser === true);
+      const credentials = credentialsOf(request.headers, { forBrowser: mount.rule.browser === true, isPlatformHost });
       await kernel.unary(entry, create(EmptySchema), new EdgeCall(turn, credentials));
     }
   } catch (thrown) {
@@ -77,7 +77,14 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
   const { audit, observer } = kernel.options;
   const isAudited = entry.rule.auditLevel !== ffiOptions.AuditLevel.NONE;
   const { metadata, deadlineAt } = call;
-  const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, metadata, attached: true });
+  const context = new CallContext({
+    method: entry,
+    principal: anonymous,
+    deadlineAt,
+    metadata,
+    attached: true,
+    way: "http",
+  });
   call.attach(context);
   let failure: HmsError | undefined;
   try {
@@ -89,7 +96,9 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
   } finally {
     const outcome = failure?.code ?? "OK";
     if (isAudited) record(context, { outcome, reason: failure?.message ?? "" }, kernel);
-    observer?.finished(entry, outcome, performance.now() - started);
+    const durationMs = performance.now() - started;
+    observer?.finished(entry, outcome, durationMs);
+    observer?.ended?.({ context, error: failure, durationMs, input: undefined, auditLevel: entry.rule.auditLevel });
   }
 }
 

@@ -12,9 +12,10 @@ const SCHEME = /^(bearer|ticket|basic) +([\x21-\x7e]+)$/i;
  * counts only where people look and nothing changes (`forBrowser`).
  * @throws EdgeFault UNAUTHENTICATED for any other scheme, or Basic from a page
  */
-export function credentialsOf(headers: IncomingHttpHeaders, forBrowser = false): Credentials {
+export function credentialsOf(headers: IncomingHttpHeaders, terms: CredentialTerms = {}): Credentials {
   const { authorization } = headers;
-  if (authorization === undefined) return NOBODY;
+  const { forBrowser = false, isPlatformHost = false } = terms;
+  if (authorization === undefined) return isPlatformHost ? sessionCredentials(headers) : NOBODY;
   const [, scheme = "", value = ""] = SCHEME.exec(authorization) ?? [];
   switch (scheme.toLowerCase()) {
     case "bearer":
@@ -29,6 +30,22 @@ export function credentialsOf(headers: IncomingHttpHeaders, forBrowser = false):
         reason: "CREDENTIALS_MALFORMED",
       });
   }
+}
+
+/** Where credentials are shown. */
+export interface CredentialTerms {
+  /** True: people look there with a browser, and nothing changes. */
+  readonly forBrowser?: boolean;
+  /** True: at the platform's own host, where a browser session's cookie counts. */
+  readonly isPlatformHost?: boolean;
+}
+
+const SESSION = /(?:^|; ?)__Host-hms_session=(hmss_[A-Za-z0-9_-]{43})(?:;|$)/;
+
+// Browsers say of themselves which page asks; one of another site or service, or a link, gets nothing by the cookie.
+function sessionCredentials({ cookie, "sec-fetch-site": site }: IncomingHttpHeaders): Credentials {
+  const [, token] = site === "same-origin" && cookie !== undefined ? (SESSION.exec(cookie) ?? []) : [];
+  return token === undefined ? NOBODY : { transport: "network", token };
 }
 
 function notForPages(): EdgeFault {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
-import type { CallTrace } from "./ports.ts";
+import type { CallTrace, CallWay } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 
 /** Names and values that travel beside a message; names are lower case. */
@@ -32,6 +32,8 @@ export interface CallContextInit {
   attached?: boolean;
   /** Hears what the handler says beside its answers; default: nobody. */
   answerMetadata?: AnswerMetadataSink;
+  /** Default: "in-process". */
+  way?: CallWay | undefined;
 }
 
 /**
@@ -44,6 +46,8 @@ export class CallContext {
   readonly metadata: Metadata;
   /** Absolute, in `performance.now()` milliseconds; undefined: none. */
   readonly deadlineAt: number | undefined;
+  /** How the call came in. */
+  readonly way: CallWay;
   /**
    * The call's span, if it is sampled.
    * @private set by the kernel only
@@ -62,6 +66,7 @@ export class CallContext {
     this.principal = init.principal;
     this.metadata = init.metadata ?? NO_METADATA;
     this.deadlineAt = init.deadlineAt;
+    this.way = init.way ?? "in-process";
     this.#outer = init.signal;
     this.#attached = init.attached === true;
     this.#answerMetadata = init.answerMetadata;

@@ -1,9 +1,10 @@
-import { toJson } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import type { CallContext } from "./call-context.ts";
 import { HmsError } from "./hms-error.ts";
 import type { KernelOptions } from "./kernel.ts";
 import type { AuditEvent } from "./ports.ts";
+import { redactedRequest } from "./redacted-request.ts";
+import type { StatusCodeName } from "./status-code.ts";
 
 /** What is known of a call when it ends. */
 export interface CallEnd {
@@ -29,37 +30,48 @@ function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): v
     outcome,
     reason,
     requestId,
-    ...(withRequest ? { request: toJson(method.desc.input, end.input as never) } : {}),
+    ...(withRequest ? { request: redactedRequest(method.desc.input, end.input) } : {}),
   });
+}
+
+/** Tells observers how a call ended. */
+function observe(end: CallEnd, code: StatusCodeName, error: HmsError | undefined): void {
+  const { observer } = end.options;
+  if (observer === undefined) return;
+  const { context, input, auditLevel } = end;
+  const durationMs = performance.now() - end.started;
+  observer.finished(context.method, code, durationMs);
+  observer.ended?.({ context, error, durationMs, input, auditLevel });
 }
 
 /** Records a denial and makes the error for it; denials are always audited. */
 export function refuse(end: CallEnd, reason: string): HmsError {
   const { method, principal } = end.context;
   record(end, "denied", reason);
-  end.options.observer?.finished(method, "PERMISSION_DENIED", performance.now() - end.started);
-  return principal.kind === "anonymous"
-    ? new HmsError("UNAUTHENTICATED", `${method.name} needs a known caller: ${reason}.`)
-    : new HmsError(
-        "PERMISSION_DENIED",
-        `${principal.id} may not call ${method.name} (${method.rule.permission}): ${reason}.`,
-      );
+  const error =
+    principal.kind === "anonymous"
+      ? new HmsError("UNAUTHENTICATED", `${method.name} needs a known caller: ${reason}.`)
+      : new HmsError(
+          "PERMISSION_DENIED",
+          `${principal.id} may not call ${method.name} (${method.rule.permission}): ${reason}.`,
+        );
+  observe(end, "PERMISSION_DENIED", error);
+  return error;
 }
 
 /** Records the denial of credentials that nobody has, and hands the error on. */
 export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
   record(end, "denied", error.message);
-  end.options.observer?.finished(end.context.method, error.code, performance.now() - end.started);
+  observe(end, error.code, error);
   return error;
 }
 
 /** Tells audit and observer how a call ended, and hands its error on. */
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
-  const { method } = end.context;
   const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
   if (end.auditLevel !== ffiOptions.AuditLevel.NONE) record(end, code, error?.message ?? "");
-  observer?.finished(method, code, performance.now() - end.started);
+  observe(end, code, error);
   if (error !== undefined) {
     observer?.failed?.(end.context, error);
     if (end.context.trace === undefined) tracer?.failed(end.context, error, end.started);

@@ -4,6 +4,7 @@ export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
+export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
 export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
@@ -13,7 +14,9 @@ export type {
   CallObserver,
   CallTrace,
   CallTracer,
+  CallWay,
   Credentials,
+  EndedCall,
   IdentitySource,
   MethodName,
   MethodSource,
@@ -23,6 +26,7 @@ export type {
   RequestValidator,
 } from "./ports.ts";
 export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
+export { redactedRequest } from "./redacted-request.ts";
 export {
   implement,
   type MethodHandler,

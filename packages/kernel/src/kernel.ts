@@ -14,6 +14,7 @@ import type {
   CallObserver,
   CallTrace,
   CallTracer,
+  CallWay,
   Credentials,
   IdentitySource,
   MethodName,
@@ -45,6 +46,8 @@ export interface IncomingCall extends AnswerMetadataSink {
   readonly deadlineAt?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly metadata?: Metadata | undefined;
+  /** How it came in; default "in-process". */
+  readonly way?: CallWay | undefined;
   /** Is given the call's context once there is one: a transport can end the call with it and needs no signal per call. */
   attach?(context: CallContext): void;
 }
@@ -154,8 +157,8 @@ export class Kernel {
     try {
       return await this.options.identity.authenticate(credentials);
     } catch (error) {
-      const { deadlineAt, signal, metadata } = call;
-      const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata });
+      const { deadlineAt, signal, metadata, way } = call;
+      const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata, way });
       const { auditLevel } = entry.rule;
       const end = { options: this.options, context, input: undefined, resource: "", started, auditLevel };
       throw refuseUnknown(end, HmsError.from(error));
@@ -189,6 +192,7 @@ export class Kernel {
       metadata: arrival.call.metadata,
       attached: arrival.call.attach !== undefined,
       answerMetadata: arrival.call,
+      way: arrival.call.way,
     });
     arrival.call.attach?.(context);
     const { resource, started, decision } = arrival;
@@ -256,9 +260,9 @@ export class Kernel {
     const single = kind === "server_streaming" ? await firstOf(inputs) : undefined;
     const resource = single === undefined ? "" : resourceOf(entry.rule, single);
     const decision = await this.#decide(entry, resource, principal);
-    const { deadlineAt, signal, metadata } = call;
+    const { deadlineAt, signal, metadata, way } = call;
     const attached = call.attach !== undefined;
-    const own = { deadlineAt, signal, metadata, attached, answerMetadata: call };
+    const own = { deadlineAt, signal, metadata, attached, way, answerMetadata: call };
     const context = new CallContext({ method: entry, principal, ...own });
     call.attach?.(context);
     const auditLevel = auditLevelOf(entry, decision);

@@ -81,7 +81,23 @@ export interface CallObserver {
   finished(method: MethodEntry, code: StatusCodeName, durationMs: number): void;
   /** Sees every call that failed after it was let in, with the error's cause, which the caller never sees. */
   failed?(context: CallContext, error: HmsError): void;
+  /** Sees every call as it ends, with all that is known of it; undefined while nobody looks: it costs nothing then. */
+  ended?: ((call: EndedCall) => void) | undefined;
 }
+
+/** A call that has ended: answered, failed or denied. */
+export interface EndedCall {
+  readonly context: CallContext;
+  /** As its caller is told. */
+  readonly error: HmsError | undefined;
+  readonly durationMs: number;
+  /** The request, unless the call takes a stream of them. */
+  readonly input: unknown;
+  readonly auditLevel: ffiOptions.AuditLevel;
+}
+
+/** How a call came in. */
+export type CallWay = "in-process" | "frames" | "http" | "connect" | "grpc" | "grpc-web";
 
 /** Follows calls with spans. */
 export interface CallTracer {

@@ -13,6 +13,8 @@ export interface Principal {
   readonly mfa?: boolean;
   /** Where a deployed service or program lives: the only environment whose services and events are open to it. */
   readonly environment?: string;
+  /** Permissions that it is limited to, whatever its roles say; "*" is all. Default: it is not limited. */
+  readonly scopes?: readonly string[];
   /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
   readonly endsAtMs?: number;
 }

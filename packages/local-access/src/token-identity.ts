@@ -9,10 +9,18 @@ export interface TokenSource {
   principalOf(token: string): Principal | undefined;
 }
 
+/** Knows accounts by token; answers at once for tokens that it remembers. */
+export interface AccountSource {
+  /** Undefined if the token is nobody's. */
+  principalOf(token: string): Principal | undefined | Promise<Principal | undefined>;
+}
+
 /** Whom an identity source knows beside those of its tokens. */
 export interface TokenIdentityOptions {
   /** Asked in this order when a token is none of the given ones; default: nobody. */
   sources?: readonly TokenSource[];
+  /** Asked when nobody else knows a token; default: nobody. */
+  accounts?: AccountSource;
   /** Knows a caller without a token by its certificate's SPIFFE id; default: nobody does. */
   peers?: (spiffeId: string) => Principal | undefined;
 }
@@ -24,16 +32,16 @@ export interface TokenIdentityOptions {
  */
 export function createTokenIdentity(
   tokens: Iterable<readonly [token: string, principal: Principal]>,
-  { sources = [], peers = () => undefined }: TokenIdentityOptions = {},
+  { sources = [], accounts, peers = () => undefined }: TokenIdentityOptions = {},
 ): IdentitySource {
-  const known = [...tokens].map(([token, principal]) => ({ digest: digest(token), principal }));
+  const listed = [...tokens].map(([token, principal]) => ({ digest: digest(token), principal }));
   // Connections show the same token with every call: the last one that was right is remembered.
   let last: { token: string; principal: Principal } | undefined;
   const given = (token: string): Principal | undefined => {
     if (last !== undefined && last.token === token) return last.principal;
     const shown = digest(token);
     let found: Principal | undefined;
-    for (const candidate of known) if (timingSafeEqual(candidate.digest, shown)) found = candidate.principal;
+    for (const candidate of listed) if (timingSafeEqual(candidate.digest, shown)) found = candidate.principal;
     if (found !== undefined) last = { token, principal: found };
     return found;
   };
@@ -47,12 +55,16 @@ export function createTokenIdentity(
   return {
     authenticate({ token, peer }) {
       if (token === undefined) return (peer === undefined ? undefined : peers(peer)) ?? anonymous;
-      const found = given(token) ?? fromSources(token);
-      if (found !== undefined) return found;
-      throw new HmsError(
-        "UNAUTHENTICATED",
-        "The token is not known here. Read it again from the installation's config directory.",
-      );
+      const found = given(token) ?? fromSources(token) ?? accounts?.principalOf(token);
+      if (found instanceof Promise) return found.then(known);
+      return found === undefined ? known(found) : found;
     },
   };
+}
+
+function known(principal: Principal | undefined): Principal {
+  if (principal !== undefined) return principal;
+  const message =
+    "The token is not known here, or has ended. Sign in again (hms-sys login), or read it again from the installation's config directory.";
+  throw new HmsError("UNAUTHENTICATED", message);
 }

@@ -2,6 +2,7 @@ export { createAccessPolicy, subjectOf } from "./access-policy.ts";
 export { type AccessRule, emptyRuleProblem, ruleChecks } from "./access-rule.ts";
 export type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 export { explainVerdict } from "./explain-access.ts";
+export { type FollowPoliciesOptions, followPolicies } from "./follow-policies.ts";
 export { isExact, patternTest } from "./name-pattern.ts";
 export { parsePolicies } from "./parse-policies.ts";
 export { PolicyBook, type PolicyOrigin } from "./policy-book.ts";

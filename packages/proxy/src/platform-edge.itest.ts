@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, request, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -47,6 +47,18 @@ describe("the platform's edge behind the gateway", () => {
     expect(await (await get("/v1/hms.x/Y?a=1", token)).text()).toBe("edge /v1/hms.x/Y?a=1");
     expect((await get("/v1/hms.x/Y")).status).toBe(404);
     expect((await get("/v1/hms.x/Y", { "x-authorization": "Bearer t", cookie: "t=1" })).status).toBe(404);
+  });
+
+  test("gets everything that asks the platform's own host, and no service does", async () => {
+    await startEdge();
+    for (const host of ["hms.localhost", "HMS.localhost:3000"]) {
+      const answer = await new Promise<string>((resolve) => {
+        request({ port, path: "/mine/x", headers: { host } }, (response) => {
+          response.setEncoding("utf8").once("data", resolve);
+        }).end();
+      });
+      expect(answer).toBe("edge /mine/x");
+    }
   });
 
   test("gets nothing that a service has a route for", async () => {

@@ -6,6 +6,14 @@ import { type RouteTarget, Service } from "./service.ts";
 /** A call of the platform may take as long as its caller waits; a watch says nothing for hours. */
 const PATIENCE_MS = 24 * 3600 * 1000;
 
+/** The platform's own host, with or without a port. */
+const PLATFORM_HOST = /^hms\.localhost(?::\d+)?$/i;
+
+/** Whether a Host field asks for the platform itself. */
+export function isPlatformHost(host: string): boolean {
+  return PLATFORM_HOST.test(host);
+}
+
 const REFERENCE = /^\/(?:docs(?:\/|$)|openapi(?:\.json$|\/))/;
 
 /** The platform's own HTTP edge: gets what no route of a service takes, from callers who show who they are. */
@@ -27,6 +35,11 @@ export class PlatformEdge {
     this.service.policy = { ...DEFAULT_TRAFFIC_POLICY, requestTimeoutMs: PATIENCE_MS, idleBodyTimeoutMs: PATIENCE_MS };
     this.service.absence = "The platform's server is away, so its own functions do not answer; services go on.";
     this.#target = { service: this.service, metrics: this.service.routeMetrics("") };
+  }
+
+  /** Where everything goes that asks the platform's own host: a browser's session there is for no service to see. */
+  get target(): RouteTarget {
+    return this.#target;
   }
 
   /** Where a request goes that no route takes: here with credentials or for the reference pages, else nowhere. */

@@ -1,7 +1,7 @@
 import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
-import type { PlatformEdge } from "./platform-edge.ts";
+import { isPlatformHost, type PlatformEdge } from "./platform-edge.ts";
 import type { ProxyHandler } from "./proxy-engine.ts";
 import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
 import { type RouteTarget, Service } from "./service.ts";
@@ -56,6 +56,9 @@ export class GatewayRouter implements Router {
     if (parsed === null) return refuse(400, NOT_A_TARGET);
     if (hasDotSegments(parsed.path)) return refuse(400, 'The path has "." or ".." segments; send it resolved.');
     const host = parsed.authority ?? request.head.host ?? "";
+    if (this.#edge && isPlatformHost(host)) {
+      return { target: this.#edge.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
+    }
     const environment = environmentOfHost(host);
     const matcher = this.#table.matcher(environment);
     const match = matcher?.match(parsed.path, request.method as string) ?? NO_ENVIRONMENT;

@@ -12,6 +12,8 @@ declare module "vitest" {
     hmsTestPostgresSocket: string;
     /** An administrator's URL of a PostgreSQL to test on instead, or "". */
     hmsTestDatabaseUrl: string;
+    /** How services are called in tests that say nothing of it, one of `testTransports`, or "": in-process. */
+    hmsTestVia: string;
   }
 }
 

@@ -4,15 +4,28 @@ import {
   componentPrincipal,
   createClient,
   createInProcessTransport,
-  Kernel,
+  type Kernel,
+  type Principal,
   type ServiceRegistration,
   type Transport,
 } from "@hms/kernel";
-import { connectSocket, serveSocket } from "@hms/wire";
+import { forwardedServices, PartTickets, partContracts } from "@hms/parts";
+import { connectFrames, connectSocket, serveSocket } from "@hms/wire";
+import { knownMay } from "./host-program.ts";
+import type { HostedOptions, ServiceHost } from "./service-host.ts";
 import { tempInstance } from "./temp-instance.ts";
 
-/** The ways a service is called; its tests run over each. */
-export const testTransports = ["in-process", "socket"] as const;
+/** The ways a service is called that runs in the process of its test. */
+export const nearTransports = ["in-process", "socket"] as const;
+
+/**
+ * The ways a service is called; its tests run over each. In a process of its own it is called on behalf of a principal,
+ * as the platform's parts call each other.
+ */
+export const testTransports = [...nearTransports, "process", "process-mtls"] as const;
+
+/** One of them. */
+export type TestVia = (typeof testTransports)[number];
 
 /** A kernel with services under test, and a way to call it. */
 export interface TestTransport extends AsyncDisposable {
@@ -21,19 +34,22 @@ export interface TestTransport extends AsyncDisposable {
   client<S extends ServiceRegistration["service"]>(service: S): Client<S>;
 }
 
+/** The way that HMS_TEST_VIA names; default in-process. @throws Error if it names none */
+export async function defaultVia(): Promise<TestVia> {
+  // Not at the top: vitest refuses to be imported outside of a test run.
+  const { inject } = await import("vitest");
+  const named = inject("hmsTestVia") || "in-process";
+  const found = testTransports.find((via) => via === named);
+  if (found === undefined) throw new Error(`HMS_TEST_VIA=${named}: choose of ${testTransports.join(", ")}.`);
+  return found;
+}
+
 const TOKEN = "test";
 
+const test = componentPrincipal("test");
+
 function testKernel(registrations: readonly ServiceRegistration[]): Kernel {
-  const kernel = new Kernel({
-    identity: { authenticate: ({ token }) => (token === TOKEN ? componentPrincipal("test") : anonymous) },
-    policy: {
-      decide: ({ principal }) =>
-        principal.kind === "anonymous" ? { allowed: false, reason: "nobody known" } : { allowed: true },
-    },
-    audit: { accepts: true, record: () => {} },
-  });
-  for (const registration of registrations) kernel.register(registration);
-  return kernel;
+  return knownMay({ authenticate: ({ token }) => (token === TOKEN ? test : anonymous) }, registrations);
 }
 
 /** Freezes a message and everything in it; bytes cannot be frozen. */
@@ -59,12 +75,11 @@ function frozenTransport(inner: Transport): Transport {
 /** Serves registrations in-process, with all messages frozen, or on a socket of their own. */
 export async function openTestTransport(
   registrations: readonly ServiceRegistration[],
-  via: (typeof testTransports)[number],
+  via: (typeof nearTransports)[number],
 ): Promise<TestTransport> {
   const kernel = testKernel(registrations);
   if (via === "in-process") {
-    const transport = frozenTransport(createInProcessTransport(kernel, componentPrincipal("test")));
-    return { transport, client: (service) => createClient(service, transport), [Symbol.asyncDispose]: async () => {} };
+    return { ...inProcess(kernel), [Symbol.asyncDispose]: async () => {} };
   }
   await using stack = new AsyncDisposableStack();
   const { paths } = stack.use(tempInstance());
@@ -75,6 +90,33 @@ export async function openTestTransport(
   return {
     transport,
     client: (service) => createClient(service, transport),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function inProcess(kernel: Kernel, principal: Principal = test) {
+  const transport = frozenTransport(createInProcessTransport(kernel, principal));
+  const client = <S extends ServiceRegistration["service"]>(service: S) => createClient(service, transport);
+  return { transport, client };
+}
+
+/** A service in a process of its own, and ways to call it as anybody. */
+export interface HostedTransport extends TestTransport {
+  /** A client whose calls are made as this principal. */
+  as<S extends ServiceRegistration["service"]>(service: S, principal: Principal): Client<S>;
+}
+
+/** Calls a service in a process of its own, through a kernel of this process and on behalf of whoever calls. */
+export async function openHostedTransport(host: ServiceHost, options: HostedOptions): Promise<HostedTransport> {
+  await using stack = new AsyncDisposableStack();
+  const { address, tls, key } = stack.use(await host.open(options));
+  const transport = stack.use(connectFrames({ address, ...(tls ? { tls } : {}) }));
+  const tickets = new PartTickets(key, options.part);
+  const kernel = testKernel(forwardedServices(partContracts[options.part], { transport, tickets }));
+  const owned = stack.move();
+  return {
+    ...inProcess(kernel),
+    as: (service, principal) => inProcess(kernel, principal).client(service),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { HmsError } from "@hms/kernel";
 import { type FrameAddress, formatFrameAddress } from "./frame-address.ts";
-import { checkServerId, FRAMES_PROTOCOL, secureOptions, type TlsIdentity } from "./tls-identity.ts";
+import { checkServerId, type ExpectedId, FRAMES_PROTOCOL, secureOptions, type TlsIdentity } from "./tls-identity.ts";
 
 /** A server whose queue of new connections is full is asked again for this long. */
 const FULL_QUEUE_MS = 2_000;
@@ -17,7 +17,7 @@ export const TCP_KEEP_ALIVE_MS = 30_000;
 export interface DialTarget {
   readonly address: FrameAddress;
   /** For tls addresses only. */
-  readonly tls?: (TlsIdentity & { readonly expectedId?: string | undefined }) | undefined;
+  readonly tls?: (TlsIdentity & { readonly expectedId?: ExpectedId | undefined }) | undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 export { outgoingTerms } from "./call-terms.ts";
 export type { PeerCallers } from "./caller-facts.ts";
+export { parseFrameAddress } from "./frame-address.ts";
 export { jsonFormat } from "./json-format.ts";
 export { listenOnFile, type SocketFile } from "./socket-file.ts";
 export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";

@@ -23,6 +23,7 @@ export class ServerCall implements IncomingCall {
   readonly caller: IncomingCall["caller"];
   readonly metadata: Metadata | undefined;
   readonly deadlineAt: number | undefined;
+  readonly way = "frames";
   readonly stream: number;
   /** How its messages are encoded, both ways. */
   readonly codec: MessageCodec;

@@ -68,10 +68,20 @@ export function spiffeIdOf(socket: TLSSocket): string | undefined {
   return socket.authorized ? spiffeIdIn(socket.getPeerX509Certificate()?.subjectAltName) : undefined;
 }
 
-/** Judges a server by its SPIFFE id instead of its host name: any of the authorities', or the one expected. */
-export function checkServerId(alternativeNames: string | undefined, expected: string | undefined): Error | undefined {
+/** The SPIFFE id that a server must show, or several of which it must show one. */
+export type ExpectedId = string | readonly string[];
+
+/** Judges a server by its SPIFFE id instead of its host name: any of the authorities', or one that is expected. */
+export function checkServerId(
+  alternativeNames: string | undefined,
+  expected: ExpectedId | undefined,
+): Error | undefined {
   const id = spiffeIdIn(alternativeNames);
-  if (id !== undefined && (expected === undefined || id === expected)) return undefined;
+  const wanted = typeof expected === "string" ? [expected] : expected;
+  if (id !== undefined && (wanted === undefined || wanted.includes(id))) return undefined;
   const shown = id === undefined ? "no SPIFFE id" : id;
-  return new HmsError("UNAUTHENTICATED", `The server shows ${shown}; ${expected ?? "a SPIFFE id"} was expected.`);
+  return new HmsError(
+    "UNAUTHENTICATED",
+    `The server shows ${shown}; ${wanted?.join(" or ") ?? "a SPIFFE id"} was expected.`,
+  );
 }

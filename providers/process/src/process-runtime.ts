@@ -12,6 +12,7 @@ const STATUS_PATIENCE_MS = 1000;
 export function createProcessRuntime(client: Client<typeof agent.AgentService>): DeploymentRuntime {
   return {
     prepareRelease: (request, signal) => client.prepareRelease(request, { signal }),
+    compareRelease: (request, signal) => client.compareRelease(request, { signal }),
     hasRelease: (release, signal) => hasRelease(client, release, signal),
     pruneReleases: async (request) => {
       await whilePatient(() => client.pruneReleases(request));

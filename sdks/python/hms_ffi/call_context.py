@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .errors import ServiceError, ValidationError
+from .tracing import active_traceparent
 
 #: Passed on by calls made for a call.
 PASSED_ON = ("traceparent", "tracestate", "baggage", "x-request-id")
@@ -129,14 +130,17 @@ def outgoing_metadata(metadata: Mapping[str, str]) -> Iterator[None]:
 
 
 def metadata_for_call(own: Optional[Mapping[str, str]]) -> Dict[str, str]:
-    """What a call made now carries: what the current call passes on, the block's, its own."""
+    """What a call made now carries: what the current call passes on, the active span's trace, the block's, its own."""
     context = _current.get()
     outgoing = _outgoing.get()
-    if context is None and not outgoing:
+    traceparent = active_traceparent()
+    if context is None and not outgoing and traceparent is None:
         return {name.lower(): value for name, value in own.items()} if own else {}
     carried: Dict[str, str] = {}
     if context is not None:
         carried = {name: context.metadata[name] for name in PASSED_ON if name in context.metadata}
+    if traceparent is not None:
+        carried["traceparent"] = traceparent
     for source in (outgoing, own or {}):
         carried.update({name.lower(): value for name, value in source.items()})
     return carried

@@ -12,12 +12,18 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Dict
 from .call_context import enter_call
 from .errors import InternalError
 from .server_call import ServerCall
+from .tracing import server_span
 
 Send = Callable[[Any], Awaitable[bool]]
 
 
 async def answer_once(call: ServerCall, request: Any, executor: Executor) -> Any:
     """The one answer of a handler. Raises what it raises."""
+    with server_span(call.context.method, call.context.metadata):
+        return await _answer_once(call, request, executor)
+
+
+async def _answer_once(call: ServerCall, request: Any, executor: Executor) -> Any:
     function = call.definition.function
     arguments = call.definition.arguments(request, call.context)
     enter_call(call.context)
@@ -31,6 +37,11 @@ async def answer_once(call: ServerCall, request: Any, executor: Executor) -> Any
 
 async def answer_many(call: ServerCall, request: Any, executor: Executor, send: Send) -> None:
     """Sends each answer of a handler. Raises what it raises."""
+    with server_span(call.context.method, call.context.metadata):
+        await _answer_many(call, request, executor, send)
+
+
+async def _answer_many(call: ServerCall, request: Any, executor: Executor, send: Send) -> None:
     function = call.definition.function
     arguments = call.definition.arguments(request, call.context)
     enter_call(call.context)

@@ -44,7 +44,8 @@ class MethodBook:
     ) -> None:
         if codec not in ("json", "protobuf"):
             raise ValidationError(f'There is no codec "{codec}"; "json" and "protobuf" are there.')
-        self._package = f"{service_id}.{version}"
+        self._id = service_id
+        self._versioned = f"{service_id}.{version}"
         self._named = service
         self._codec = codec
         self._contract = read_contract(contract)
@@ -56,7 +57,7 @@ class MethodBook:
     def service(self) -> str:
         """The full name of the service that is called by default."""
         if self._named is not None:
-            return self._named if "." in self._named else f"{self._package}.{self._named}"
+            return self._full_name(self._named)
         inside = self._inside()
         return inside[0] if len(inside) == 1 else self._default
 
@@ -64,6 +65,15 @@ class MethodBook:
         if self._contract is None:
             return []
         return [name for name in self._contract.services if name.rsplit(".", 1)[0] == self._package]
+
+    @property
+    def _package(self) -> str:
+        """The contract's package; a stock gRPC server's may have no version ("helloworld")."""
+        packages = {name.rpartition(".")[0] for name in self._contract.services} if self._contract else set()
+        return self._id if self._id in packages and self._versioned not in packages else self._versioned
+
+    def _full_name(self, service: str) -> str:
+        return service if "." in service else f"{self._package}.{service}"
 
     @property
     def needs_contract(self) -> bool:
@@ -95,7 +105,7 @@ class MethodBook:
 
     def _make(self, name: str, message: Any) -> MethodCodecs:
         service, _, method = name.rpartition("/")
-        service = (service if "." in service else f"{self._package}.{service}") if service else self.service
+        service = self._full_name(service) if service else self.service
         info = self._info(service, method)
         if info is not None:
             method = info.name

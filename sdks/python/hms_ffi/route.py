@@ -45,7 +45,7 @@ class Route:
         """The instance for one call. Raises ResourceNotFoundError, UnavailableError."""
         if self._fixed is not None:
             return self._fixed
-        return self._credited(self._pick(self._find(deadline), running))
+        return self._chosen(self._find(deadline), running)
 
     async def target_async(self, deadline: Optional[float], running: Running) -> Instance:
         """As `target`, with asyncio. Raises ResourceNotFoundError, UnavailableError."""
@@ -54,7 +54,7 @@ class Route:
         found = self._directory.cached(self._service_id, self._version)
         if found is None:
             found = await asyncio.get_running_loop().run_in_executor(None, self._find, deadline)
-        return self._credited(self._pick(found, running))
+        return self._chosen(found, running)
 
     def _find(self, deadline: Optional[float]) -> List[Instance]:
         assert self._directory is not None
@@ -76,17 +76,24 @@ class Route:
         elif target is not None and isinstance(error, UnavailableError):
             self._directory.avoid(self._service_id, self._version, target.address)
 
-    def _pick(self, instances: List[Instance], running: Running) -> Instance:
-        """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
-        if not instances:
-            raise UnavailableError(
-                f"No instance of {self._service_id} {self._version} can be called from here now.",
-                reason="NOT_CONNECTED",
-            )
-        if len(instances) == 1:
-            return instances[0]
-        one, two = random.sample(instances, 2)
-        return one if running(one.address) <= running(two.address) else two
+    def _chosen(self, instances: List[Instance], running: Running) -> Instance:
+        if instances:
+            return self._credited(_pick(instances, running))
+        # What has only addresses that this SDK does not speak ("grpc://"), the platform calls.
+        platform = self._platform()
+        if platform is not None:
+            return platform
+        raise UnavailableError(
+            f"No instance of {self._service_id} {self._version} can be called from here now.", reason="NOT_CONNECTED"
+        )
+
+    def _platform(self) -> Optional[Instance]:
+        """The platform, which decides by itself and calls the service; None if there is none."""
+        token, socket = self._settings.token, self._settings.socket
+        if not socket:
+            return None
+        credentials = self._credentials or (f"Bearer {token}" if token else None)
+        return Instance(registry_address(socket), credentials, self._environment or None)
 
     def _credited(self, target: Instance) -> Instance:
         if self._credentials is not None:
@@ -99,14 +106,20 @@ class Route:
         if socket and target.address in (socket, f"unix:{socket}"):
             return target._replace(ticket=bearer)
         # Whom the registry gives no ticket, the platform tells why; or it passes the call on.
-        if socket:
-            return Instance(registry_address(socket), bearer, self._environment or None)
-        return target._replace(ticket=None)
+        return self._platform() or target._replace(ticket=None)
 
     def close(self) -> None:
         """Asks the registry nothing more."""
         if self._directory is not None:
             self._directory.close()
+
+
+def _pick(instances: List[Instance], running: Running) -> Instance:
+    """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
+    if len(instances) == 1:
+        return instances[0]
+    one, two = random.sample(instances, 2)
+    return one if running(one.address) <= running(two.address) else two
 
 
 def time_left(deadline: Optional[float], most: float = 1e9) -> float:

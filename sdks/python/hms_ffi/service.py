@@ -12,7 +12,7 @@ from .errors import FieldViolation, ValidationError
 from .method_codecs import ContractSource, read_contract
 from .server import ServiceServer, serve
 from .service_definition import MethodDefinition, ServiceDefinition
-from .type_hints import converted, object_schema, schema_of
+from .type_hints import converted, empty, object_schema, schema_of
 
 __all__ = ["CallContext", "ServiceServer", "current_call", "method", "outgoing_metadata", "serve", "service"]
 
@@ -30,6 +30,16 @@ class _Marked:
         self.stream = stream
         self.client_stream = client_stream
         self.repeatable = repeatable
+
+
+@typing.overload
+def method(function: F) -> F: ...
+
+
+@typing.overload
+def method(
+    *, name: Optional[str] = ..., stream: bool = ..., client_stream: bool = ..., repeatable: bool = ...
+) -> Callable[[F], F]: ...
 
 
 def method(
@@ -73,7 +83,7 @@ def definition_of(instance: Any) -> ServiceDefinition:
     full = _full_name(service_id, version, name, contract)
     methods: Dict[str, MethodDefinition] = {}
     for attribute, function in inspect.getmembers(instance, callable):
-        marked = getattr(function, _MARK, None)
+        marked = _marked(type(instance), attribute, function)
         if marked is not None:
             made = _method(full, marked.name or pascal(attribute), function, marked, contract)
             methods[made.name] = made
@@ -85,6 +95,15 @@ def definition_of(instance: Any) -> ServiceDefinition:
                 "write them with @method."
             )
     return ServiceDefinition(service_id, version, full, methods, contract)
+
+
+def _marked(kind: type, attribute: str, function: Any) -> Optional[_Marked]:
+    """The mark of a method, which those that override it inherit."""
+    for each in (function, *(vars(base).get(attribute) for base in kind.__mro__)):
+        found = getattr(each, _MARK, None)
+        if isinstance(found, _Marked):
+            return found
+    return None
 
 
 def _full_name(service_id: str, version: str, name: Optional[str], contract: Optional[Contract]) -> str:
@@ -160,6 +179,8 @@ class _Parameters:
                 left = {}
             elif each.name in left:
                 given[each.name] = self._convert(each.name, left.pop(each.name), problems)
+            elif each.default is inspect.Parameter.empty and empty(self._hints.get(each.name)) is not None:
+                given[each.name] = self._convert(each.name, empty(self._hints[each.name]), problems)
             elif each.default is inspect.Parameter.empty:
                 problems.append(FieldViolation(each.name, "is missing"))
         problems.extend(

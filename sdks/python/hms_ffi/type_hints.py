@@ -88,6 +88,15 @@ def object_schema(properties: Mapping[str, Tuple[Any, bool]]) -> Schema:
     }
 
 
+def empty(hint: Any) -> Any:
+    """What an absent value of a hint stands for: contracts know no difference between empty and absent lists and maps.
+    None if it is missed."""
+    origin = get_origin(hint)
+    if _is_list(hint, origin):
+        return []
+    return {} if _is_dict(hint, origin) else None
+
+
 def converted(hint: Any, value: Any) -> Any:
     """JSON as the value a hint promises; hints that promise nothing leave it. Raises ValueError."""
     reader = _READERS.get(hint)
@@ -143,7 +152,9 @@ def _dataclass(hint: Any, value: Any) -> Any:
     hints = typing.get_type_hints(hint)
     known = {each.name: each for each in dataclasses.fields(hint)}
     unknown = [name for name in value if name not in known]
-    missing = [name for name, each in known.items() if _required(each) and name not in value]
+    absent = [name for name, each in known.items() if _required(each) and name not in value]
+    value = {**value, **{name: empty(hints[name]) for name in absent if empty(hints[name]) is not None}}
+    missing = [name for name in absent if name not in value]
     if unknown or missing:
         said = [f"unknown: {', '.join(unknown)}"] * bool(unknown) + [f"missing: {', '.join(missing)}"] * bool(missing)
         raise ValueError(f"{hint.__name__} has other fields ({'; '.join(said)})")

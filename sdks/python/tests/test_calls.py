@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import dataclasses
 import logging
 import socket
 import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, List
+from typing import Any, Dict, List
 
 from hms_ffi.call_context import outgoing_metadata
 from hms_ffi.client import Client
@@ -24,6 +25,7 @@ from hms_ffi.errors import (
     UnimplementedError,
     ValidationError,
 )
+from hms_ffi.service import method, service
 from hms_ffi.settings import Settings
 
 from .services import ServedTest
@@ -149,10 +151,32 @@ class BlockingCalls(ServedTest):
             Client("hms.ach.transaction", settings=Settings())
 
 
+@dataclasses.dataclass
+class Line:
+    name: str
+    tags: List[str]
+
+
+@service("hms.test.lists")
+class Lists:
+    @method
+    def add(self, numbers: List[int], labels: Dict[str, int], line: Line) -> Any:
+        return {"sum": sum(numbers), "labels": labels, "tags": line.tags}
+
+
+class EmptyLists(ServedTest):
+    def test_and_maps_may_be_absent_as_contracts_have_them_and_nothing_else(self) -> None:
+        client = Client("hms.test.lists", address=self.serve(Lists()).address)
+        self.addCleanup(client.close)
+        self.assertEqual({"sum": 0, "labels": {}, "tags": []}, client.call("Add", {"line": {"name": "a"}}))
+        with self.assertRaisesRegex(ValidationError, "fit: line is missing\\. "):
+            client.call("Add", {})
+        with self.assertRaisesRegex(ValidationError, "missing: name"):
+            client.call("Add", {"line": {}})
+
+
 class CallsForCalls(ServedTest):
     def test_pass_on_the_trace_and_what_is_left_of_the_deadline(self) -> None:
-        from hms_ffi.service import method, service
-
         below = self.client()
 
         @service("hms.test.front")

@@ -215,9 +215,12 @@ function optionsOf({ timeoutMs, metadata }: Order, heard: Heard) {
   };
 }
 
-async function* onlyAnswer(answer: Promise<unknown>): AsyncGenerator<unknown> {
+function onlyAnswer(answer: Promise<unknown>): AsyncGenerator<unknown> {
+  // It may fail before anybody asks for it.
   answer.catch(() => {});
-  yield await answer;
+  return (async function* () {
+    yield await answer;
+  })();
 }
 
 /** An iteration that begins before anybody asks for its first answer. */

@@ -4,6 +4,7 @@ export type { AsyncCall, AsyncCallOptions, AsyncCallStatus } from "./async-call.
 export { type CallOptions, Client, type ClientOptions } from "./client.ts";
 export * from "./errors.ts";
 export { Events, type PublishOptions, type ReceivedEvent, type SubscribeOptions } from "./events.ts";
+export type { Answer, Init } from "./init.ts";
 export type { InterceptedCall, Interceptor } from "./interceptor.ts";
 export { type CallContext, type ServedService, type ServeOptions, serve } from "./serve.ts";
 export type { ContractSource, Handler, MethodDefinition, Methods } from "./served-methods.ts";

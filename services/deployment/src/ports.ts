@@ -8,6 +8,11 @@ export interface DeploymentRuntime {
     request: MessageInitShape<typeof agent.PrepareReleaseRequestSchema>,
     signal?: AbortSignal,
   ): AsyncIterable<agent.PrepareReleaseResponse>;
+  /** Compares a program with a release of it, without making one. */
+  compareRelease(
+    request: MessageInitShape<typeof agent.CompareReleaseRequestSchema>,
+    signal: AbortSignal,
+  ): Promise<agent.CompareReleaseResponse>;
   /** True if a release can still be run. */
   hasRelease(release: { environment: string; service: string; digest: string }, signal: AbortSignal): Promise<boolean>;
   /** Deletes releases that are neither used nor to be kept. */

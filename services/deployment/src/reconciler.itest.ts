@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deployment } from "@hms/contracts";
 import { waitFor } from "@hms/testkit";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { openGround, openServer, openSite, outcomeOf } from "./testing/test-site.ts";
+import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
+import { deploymentHost, openGround, openServer, openSite, outcomeOf } from "./testing/test-site.ts";
 
 const { ServiceHealth } = deployment;
 const echo = { environment: "default", service: "echo" };
+
+afterAll(() => deploymentHost[Symbol.asyncDispose]());
 
 let site: Awaited<ReturnType<typeof openSite>>;
 let folder: string;

@@ -4,7 +4,7 @@ import type { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
-import { deployWarnings } from "./deploy-plan.ts";
+import { deployWarnings } from "./downtime-verdict.ts";
 import { diskFull, noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";

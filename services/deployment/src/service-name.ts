@@ -5,11 +5,18 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 /** A replica's id holds both names and has to stay within what the mesh takes, 128 characters. */
 const LONGEST = { environment: 32, service: 63 } as const;
 
+/** `hms.localhost` is where the platform itself answers. */
+const RESERVED_ENVIRONMENT = "hms";
+
 /** @throws HmsError INVALID_ARGUMENT unless it is a DNS label: names become parts of paths and addresses. */
 export function checkedName(field: "environment" | "service", name: string): string {
   const longest = LONGEST[field];
-  if (LABEL.test(name) && name.length <= longest) return name;
-  const description = `"${name.slice(0, 80)}" cannot be a name: use 1 to ${longest} lower-case letters, digits and inner hyphens.`;
+  const isReserved = field === "environment" && name === RESERVED_ENVIRONMENT;
+  if (LABEL.test(name) && name.length <= longest && !isReserved) return name;
+  const advice = isReserved
+    ? "is the platform's own; choose another."
+    : `cannot be a name: use 1 to ${longest} lower-case letters, digits and inner hyphens.`;
+  const description = `"${name.slice(0, 80)}" ${advice}`;
   throw new HmsError("INVALID_ARGUMENT", `${field}: ${description}`, { fieldViolations: [{ field, description }] });
 }
 

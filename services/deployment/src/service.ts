@@ -5,6 +5,7 @@ import { nothingDeployed } from "./errors.ts";
 import type { EventFeed } from "./event-feed.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
@@ -46,7 +47,7 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     watchRollout: ({ rolloutId }, context) => watch(rolloutId, context),
-    plan: (request) => plan(parts, request),
+    plan: (request, context) => plan(parts, request, context),
     listServices: (request, context) => listServices(parts, request, context),
     getService: (request, context) => getService(parts, request, context),
     listRollouts: (request) => listRollouts(parts, request),
@@ -55,9 +56,14 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
   }) as ServiceRegistration;
 }
 
-async function plan({ reader, requests }: DeploymentParts, request: deployment.PlanRequest) {
-  const { manifest, key } = requests.readManifest(request);
-  return planDeploy(manifest, await reader.find(key));
+async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
+  const { reader, requests, runtime, views } = parts;
+  const { manifest, key, sourceDirectory } = requests.readManifest(request);
+  await known(parts, context);
+  const record = await reader.find(key);
+  const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
+  const program = await programChanges(runtime, record, given);
+  return planDeploy(manifest, { record, program, ready: record ? (views.summary(record).replicasReady ?? 0) : 0 });
 }
 
 /** Health is a guess before it is known what runs. */

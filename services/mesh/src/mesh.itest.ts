@@ -2,7 +2,7 @@ import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 import type { Client } from "@hms/kernel";
 import { openServiceDatabase } from "@hms/postgres";
-import { openTestDatabase, openTestTransport, testTransports } from "@hms/testkit";
+import { nearTransports, openTestDatabase, openTestTransport } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { createMeshService, type MeshTables, meshMigrations } from "./index.ts";
 
@@ -18,7 +18,7 @@ afterEach(async () => {
   stack = new AsyncDisposableStack();
 });
 
-async function openMesh(via: (typeof testTransports)[number] = "in-process") {
+async function openMesh(via: (typeof nearTransports)[number] = "in-process") {
   const test = stack.use(await openTestDatabase<MeshTables>({ service: "mesh", migrations: meshMigrations }));
   const service = stack.use(createMeshService({ database: test.database, network, graces: impatient }));
   const transport = stack.use(await openTestTransport([service.registration], via));
@@ -59,7 +59,7 @@ function openNode(client: MeshClient, nodeId: string, known: { knownVersion?: bi
   };
 }
 
-describe.each(testTransports)("the mesh, called %s", (via) => {
+describe.each(nearTransports)("the mesh, called %s", (via) => {
   test("gives each service an address that outlives its removal, and its picture to everybody", async () => {
     const { client } = await openMesh(via);
     const first = await client.setService(

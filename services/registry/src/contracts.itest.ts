@@ -1,12 +1,13 @@
 import { registry } from "@hms/contracts";
 import { readDescriptorSet } from "@hms/descriptors";
 import { testTransports } from "@hms/testkit";
-import { afterEach, describe, expect, test } from "vitest";
-import { instance, openScene, shopContract } from "./testing/registry-scene.ts";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { instance, openScene, openSceneVia, registryHost, shopContract } from "./testing/registry-scene.ts";
 
 const { CURRENT, SYNCED } = registry.WatchEventKind;
 
 let stack = new AsyncDisposableStack();
+afterAll(() => registryHost[Symbol.asyncDispose]());
 afterEach(async () => {
   await stack.disposeAsync();
   stack = new AsyncDisposableStack();
@@ -25,7 +26,7 @@ const schemas = (properties: Record<string, unknown>) => [
 
 describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   test("a breaking change is refused with every difference, and nothing of it stays", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register(first);
     const before = await client.getContract(shop);
     await expect(client.register({ ...broken, instanceId: "i-2" })).rejects.toMatchObject({
@@ -46,7 +47,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("the next version, and another environment, promise for themselves", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register(first);
     await client.register({ ...broken, environment: "staging", fileDescriptorSet: shopContract({ 1: "number" }) });
     expect((await client.list({})).services).toHaveLength(1);
@@ -54,7 +55,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("a compatible change is taken, and told to watches by the contract's digest", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register(first);
     const call = new AbortController();
     const watch = client.watch({}, { signal: call.signal })[Symbol.asyncIterator]();
@@ -76,7 +77,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("the same contract again is no change, other comments are kept", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register(first);
     const before = await client.getContract(shop);
     await client.register(first);
@@ -91,7 +92,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("what would change can be asked beforehand, without changing it", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     expect(await client.checkContract(first)).toMatchObject({ known: false, differences: [] });
     await client.register(first);
     expect(await client.checkContract(grown)).toMatchObject({ known: true, differences: [] });
@@ -108,7 +109,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("a contract that nobody has given, and a service that is not there, are told apart", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register(shop);
     await expect(client.getContract(shop)).rejects.toMatchObject({ details: { reason: "CONTRACT_UNKNOWN" } });
     await expect(client.getContract({ serviceId: "acme.shopp" })).rejects.toMatchObject({
@@ -117,7 +118,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("methods described by schemas keep their fields' numbers from one registration to the next", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     await client.register({ ...shop, methodSchemas: schemas({ b: { type: "string" }, c: { type: "integer" } }) });
     const told = await client.register({
       ...shop,
@@ -138,7 +139,7 @@ describe.each(testTransports)("contracts in the registry, called %s", (via) => {
   });
 
   test("what a contract cannot say of its schemas is a warning at registration", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     const methodSchemas = schemas({ a: { oneOf: [{ type: "string" }, { type: "number" }] } });
     expect((await client.register({ ...shop, methodSchemas })).warnings).toMatchObject([
       { rule: "SCHEMA_NOT_SAID", subject: "acme.shop.v1.GetRequest.a", breaking: false },

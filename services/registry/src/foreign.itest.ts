@@ -2,10 +2,10 @@ import { registry } from "@hms/contracts";
 import { readDescriptorSet } from "@hms/descriptors";
 import type { HmsError, Principal } from "@hms/kernel";
 import { testTransports, waitFor } from "@hms/testkit";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { createRegistryService } from "./index.ts";
 import { grpcForeignServers } from "./testing/grpc-foreign-servers.ts";
-import { openScene, type RegistryClient } from "./testing/registry-scene.ts";
+import { openScene, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
 import { type StockServerOptions, startStockServer } from "./testing/stock-grpc-server.ts";
 
 const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
@@ -13,19 +13,20 @@ const LEASE_MS = 3000;
 const operator: Principal = { kind: "operator", id: "operator" };
 
 let stack = new AsyncDisposableStack();
+afterAll(() => registryHost[Symbol.asyncDispose]());
 afterEach(async () => {
   await stack.disposeAsync();
   stack = new AsyncDisposableStack();
 });
 
-async function openForeign(via: (typeof testTransports)[number] = "in-process") {
+async function openForeign() {
   const failures: HmsError[] = [];
   const options = {
     foreignServers: grpcForeignServers,
     foreignLeaseMs: LEASE_MS,
     onFailure: (failure: HmsError) => failures.push(failure),
   };
-  return { ...(await openScene(stack, { via, ...options })), options, failures };
+  return { ...(await openScene(stack, options)), options, failures };
 }
 
 const start = async (options: StockServerOptions) => stack.use(await startStockServer(options));
@@ -41,7 +42,7 @@ const until = (client: RegistryClient, states: registry.InstanceState[]) =>
 
 describe.each(testTransports)("a stock gRPC server, named to the registry %s", (via) => {
   test("is registered with its contracts, one service a package", async () => {
-    const { client } = await openForeign(via);
+    const { client } = await openSceneVia(stack, via);
     const { address } = await start({ protos: ["greeter", "orders"] });
     const { services } = await client.registerForeign({ address, metadata: { team: "shop" } });
     expect(services).toMatchObject([
@@ -56,8 +57,18 @@ describe.each(testTransports)("a stock gRPC server, named to the registry %s", (
     expect((await client.lookup({ serviceId: "helloworld" })).service?.instances).toMatchObject([{ address }]);
   });
 
+  test("is given no ticket by anybody who calls it: it could not check one, and others could use it", async () => {
+    const { as } = await openSceneVia(stack, via);
+    const { address } = await start({ protos: ["greeter", "orders"] });
+    await as(operator).registerForeign({ address });
+    for (const request of [{ serviceId: "helloworld" }, { serviceId: "acme.orders", version: "v2" }]) {
+      const { service, tickets } = await as(operator).lookup(request);
+      expect([service?.instances.length, tickets]).toEqual([1, []]);
+    }
+  });
+
   test("may be registered in part, and in the version that one says", async () => {
-    const { client } = await openForeign(via);
+    const { client } = await openSceneVia(stack, via);
     const { address } = await start({ protos: ["greeter", "orders"] });
     const request = { address, services: ["helloworld.Greeter"], version: "v3" };
     expect((await client.registerForeign(request)).services).toMatchObject([
@@ -70,7 +81,7 @@ describe.each(testTransports)("a stock gRPC server, named to the registry %s", (
   });
 
   test("is refused with the reason if it is not there, cannot be read, or is no address", async () => {
-    const { client } = await openForeign(via);
+    const { client } = await openSceneVia(stack, via);
     const { address } = await start({ protos: ["greeter"], reflection: false });
     await expect(client.registerForeign({ address })).rejects.toMatchObject({
       code: "FAILED_PRECONDITION",

@@ -99,7 +99,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const patiently = patience(ready, untilEnd);
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
-    policies: policyRegistration({ book, keeper: access.keeper, patiently }),
+    policies: policyRegistration({ book, keeper: access.keeper, patiently, untilEnd }),
     policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),

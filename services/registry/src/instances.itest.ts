@@ -1,10 +1,11 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { componentPrincipal, type Principal } from "@hms/kernel";
 import { testTransports } from "@hms/testkit";
-import { afterEach, describe, expect, test } from "vitest";
-import { instance, openScene } from "./testing/registry-scene.ts";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { instance, openScene, openSceneVia, registryHost } from "./testing/registry-scene.ts";
 
 let stack = new AsyncDisposableStack();
+afterAll(() => registryHost[Symbol.asyncDispose]());
 afterEach(async () => {
   await stack.disposeAsync();
   stack = new AsyncDisposableStack();
@@ -72,7 +73,7 @@ describe("an instance belongs to who registered it", () => {
 
 describe.each(testTransports)("instances in the registry, called %s", (via) => {
   test("get a key of their own for tickets, which stays when they renew or move", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     const key = async (init: object) =>
       Buffer.from((await client.register({ ...instance("a"), ...init })).ticketKey).toString("hex");
     const first = await key({});
@@ -86,7 +87,7 @@ describe.each(testTransports)("instances in the registry, called %s", (via) => {
   });
 
   test("may have several addresses, and a change of them is no mere renewal", async () => {
-    const { client } = await openScene(stack, { via });
+    const { client } = await openSceneVia(stack, via);
     const addresses = async () => (await client.lookup({ serviceId: "a" })).service?.instances[0]?.alternativeAddresses;
     await client.register({ ...instance("a"), alternativeAddresses: ["grpc://127.0.0.1:5000"] });
     expect(await addresses()).toEqual(["grpc://127.0.0.1:5000"]);

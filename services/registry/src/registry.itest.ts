@@ -2,39 +2,26 @@ import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
 import { announceServices } from "@hms/directory";
-import type { Client } from "@hms/kernel";
 import { openServiceDatabase } from "@hms/postgres";
-import { openTestDatabase, openTestTransport, testTransports } from "@hms/testkit";
-import { afterEach, describe, expect, test } from "vitest";
+import { openTestTransport, testTransports } from "@hms/testkit";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
+import { instance, openScene, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
 
 const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;
 const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
 
-type RegistryClient = Client<typeof registry.RegistryService>;
-
 let stack = new AsyncDisposableStack();
+afterAll(() => registryHost[Symbol.asyncDispose]());
 afterEach(async () => {
   await stack.disposeAsync();
   stack = new AsyncDisposableStack();
 });
 
-async function openRegistry(via: (typeof testTransports)[number] = "in-process", keepLostMs?: number) {
-  const options = { service: "registry", migrations: registryMigrations };
-  const own = stack.use(await openTestDatabase<RegistryTables>(options));
-  const kept = keepLostMs === undefined ? {} : { keepLostMs };
-  const service = stack.use(createRegistryService({ database: own.database, ...kept }));
-  const transport = stack.use(await openTestTransport([service.registration], via));
-  return { own, service, client: transport.client(registry.RegistryService) };
-}
-
-function instance(serviceId: string, init: { instanceId?: string; version?: string; environment?: string } = {}) {
-  const { instanceId = "i-1" } = init;
-  return { serviceId, version: "v1", instanceId, address: `unix:/run/${instanceId}.sock`, ...init };
-}
+const openRegistry = (keepLostMs?: number) => openScene(stack, keepLostMs === undefined ? {} : { keepLostMs });
 
 /** Lets leases run out without waiting for them. */
-async function age({ own }: { own: Awaited<ReturnType<typeof openRegistry>>["own"] }, seconds: number): Promise<void> {
+async function age({ own }: Pick<Awaited<ReturnType<typeof openRegistry>>, "own">, seconds: number): Promise<void> {
   const { db } = own.database;
   const { sql } = await import("kysely");
   await sql`update instance set lease_expires_at = lease_expires_at - make_interval(secs => ${seconds}::float8)`.execute(
@@ -59,7 +46,7 @@ const refused = (code: string, reason?: string) => ({ code, ...(reason ? { detai
 
 describe.each(testTransports)("the registry, called %s", (via) => {
   test("finds what was registered, and says until when", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     const labels = { metadata: { team: "payments" } };
     const answer = await client.register({ ...instance("hms.cdf.debate"), ...labels });
     const leaseMs = timestampDate(answer.leaseExpiresAt ?? expect.unreachable()).getTime() - Date.now();
@@ -82,7 +69,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("keeps environments and versions apart", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     await client.register(instance("a.b", { environment: "staging", version: "v2" }));
     await expect(client.lookup({ serviceId: "a.b", version: "v2" })).rejects.toMatchObject(refused("NOT_FOUND"));
     await expect(client.lookup({ serviceId: "a.b", environment: "staging" })).rejects.toMatchObject({
@@ -93,7 +80,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("names what is nearest to a service it does not have", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     await client.register(instance("hms.cdf.debate"));
     await expect(client.lookup({ serviceId: "hms.cdf.debat" })).rejects.toMatchObject({
       code: "NOT_FOUND",
@@ -104,7 +91,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("forgets an instance that leaves, and the service with its last one", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     for (const instanceId of ["i-1", "i-2"]) await client.register(instance("a", { instanceId }));
     await client.unregister(instance("a"));
     expect((await client.lookup({ serviceId: "a" })).service?.instances).toMatchObject([{ instanceId: "i-2" }]);
@@ -115,7 +102,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("takes a renewal for what it is, and another address or label for a change", async () => {
-    const { client, own } = await openRegistry(via);
+    const { client, own } = await openSceneVia(stack, via);
     const request = { ...instance("a"), metadata: { tier: "1" } };
     await client.register(request);
     await age({ own }, 20);
@@ -132,7 +119,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("keeps a contract, also when its last instance has gone, and refuses what is none", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     const fileDescriptorSet = descriptorSetOf([mesh.MeshService.file]);
     const garbage = new TextEncoder().encode("garbage") as Uint8Array<ArrayBuffer>;
     await expect(client.register({ ...instance("hms.sys.mesh"), fileDescriptorSet: garbage })).rejects.toMatchObject({
@@ -147,7 +134,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("lists by pattern and labels, a page at a time, each service once", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     for (const [index, id] of ["b.x", "a.x", "a.y", "c_d.x", "cad.x"].entries()) {
       await client.register({ ...instance(id), metadata: { odd: String(index % 2), all: "yes" } });
     }
@@ -176,7 +163,7 @@ describe.each(testTransports)("the registry, called %s", (via) => {
   });
 
   test("tells a watch what is there, then what comes, changes and goes", async () => {
-    const { client } = await openRegistry(via);
+    const { client } = await openSceneVia(stack, via);
     await client.register(instance("a.x"));
     await client.register(instance("b.x"));
     using watch = openWatch(client, "a.*");
@@ -234,7 +221,7 @@ describe("leases", () => {
   });
 
   test("that ran out stay known for a while, across restarts, and are then forgotten", async () => {
-    const opened = await openRegistry("in-process", 100);
+    const opened = await openRegistry(100);
     const { client, service, own } = opened;
     await client.register({ ...instance("a"), leaseDuration: durationFromMs(5000) });
     await client.register(instance("b"));

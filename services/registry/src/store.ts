@@ -35,7 +35,7 @@ export interface RegistryTables {
 }
 
 /** The part of a service's database that the registry uses. */
-export type RegistryDatabase = Pick<ServiceDatabase<RegistryTables>, "db" | "transaction">;
+export type RegistryDatabase = Pick<ServiceDatabase<RegistryTables>, "db" | "transaction" | "listen" | "notify">;
 
 /** What a page of a listing asks for. */
 export interface ListingQuery extends Question {

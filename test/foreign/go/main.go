@@ -138,7 +138,10 @@ type greeter struct {
 	pb.UnimplementedGreeterServer
 }
 
-func (greeter) SayHello(_ context.Context, request *pb.HelloRequest) (*pb.HelloReply, error) {
+func (greeter) SayHello(ctx context.Context, request *pb.HelloRequest) (*pb.HelloReply, error) {
+	if sent, _ := metadata.FromIncomingContext(ctx); len(sent.Get("authorization")) > 0 {
+		return nil, status.Error(codes.PermissionDenied, "credentials of others are none of my business")
+	}
 	if request.Name == "" {
 		failure, _ := status.New(codes.InvalidArgument, "nobody").WithDetails(&errdetails.ErrorInfo{Reason: "NO_NAME"})
 		return nil, failure.Err()

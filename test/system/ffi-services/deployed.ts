@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { resolveInstance } from "@hms/config";
@@ -83,6 +84,15 @@ export function writePolicies(platform: Platform, policies: object[]): void {
   const { folder } = configOf(platform);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "ffi-policies.json"), JSON.stringify(policies), { mode: 0o644 });
+}
+
+/** Gives people keys to the installation; what each shows as a token. */
+export function writeKeys(platform: Platform, people: { id: string; roles: string[] }[]): Record<string, string> {
+  const tokens = people.map(({ id }) => [id, randomBytes(32).toString("hex")] as const);
+  const digest = (token: string) => createHash("sha256").update(token).digest("hex");
+  const keys = people.map((one, at) => ({ ...one, kind: "user", token_sha256: digest(tokens[at]?.[1] ?? "") }));
+  writeFileSync(join(configOf(platform).folder, "ffi-keys.json"), JSON.stringify(keys), { mode: 0o600 });
+  return Object.fromEntries(tokens);
 }
 
 /** Ends the platform's server as a crash does, and waits until the next one answers. */

@@ -1,6 +1,8 @@
 """A deployed service of the Python SDK; POST to its PORT makes it do what a caller does."""
 
+import itertools
 import json
+import logging
 import os
 import threading
 import time
@@ -11,6 +13,7 @@ from hms_ffi.client import Client
 from hms_ffi.errors import ServiceError
 from hms_ffi.events import Events
 from hms_ffi.service import CallContext, method, serve, service
+from hms_ffi.tracing import TraceFilter
 
 NOTES: List[Any] = []
 HEARD: List[Dict[str, Any]] = []
@@ -18,6 +21,11 @@ CLIENTS: Dict[str, Client] = {}
 STARTED: Dict[str, Any] = {}
 OFTEN: Dict[str, Any] = {}
 events = Events()
+log = logging.getLogger("ledger")
+to_stderr = logging.StreamHandler()
+to_stderr.addFilter(TraceFilter())
+to_stderr.setFormatter(logging.Formatter("%(message)s %(trace_id)s"))
+log.addHandler(to_stderr)
 
 
 @service("demo.ledger")
@@ -49,6 +57,29 @@ class Ledger:
             NOTES.append("slow was cancelled")
             context.raise_if_cancelled()
         return {"slept": seconds}
+
+    @method
+    def slow_once(self, context: CallContext) -> Dict[str, Any]:
+        NOTES.append("slow once begins")
+        context.wait_cancelled(60)
+        context.raise_if_cancelled()
+        return {}
+
+    @method(stream=True)
+    def drip(self, context: CallContext) -> Iterator[Dict[str, Any]]:
+        NOTES.append("drip begins")
+        try:
+            for n in itertools.count():
+                yield {"n": n}
+                context.wait_cancelled(0.05)
+        finally:
+            NOTES.append("drip ends")
+
+    @method
+    def relay(self, name: str, context: CallContext) -> Dict[str, Any]:
+        log.warning("ledger relays")
+        below = client("helloworld").call("SayHello", {"name": name})
+        return {"trace": context.metadata.get("traceparent"), "below": below["message"]}
 
     @method
     def note(self, request: Dict[str, Any]) -> Dict[str, Any]:

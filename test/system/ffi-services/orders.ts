@@ -67,6 +67,28 @@ await serve({
       notes.push(request);
       return {};
     },
+    SlowOnce: async (_request, { signal }) => {
+      notes.push("slow once begins");
+      await delay(60_000, undefined, { signal });
+      return {};
+    },
+    async *Drip(_request, { signal }) {
+      notes.push("drip begins");
+      try {
+        for (let n = 0; ; n += 1) {
+          yield { n };
+          await delay(50, undefined, { signal });
+        }
+      } finally {
+        notes.push("drip ends");
+      }
+    },
+    Relay: async ({ name }, context) => {
+      const [, traceId] = (context.traceparent ?? "").split("-");
+      console.error(JSON.stringify({ message: "orders relays", traceId }));
+      const below = await client({ do: "call", service: "demo.ledger" }).call("Relay", { name }, { context });
+      return { trace: context.traceparent, below };
+    },
   },
 });
 await serve({

@@ -55,6 +55,12 @@ export class ComponentKeeper {
     return this.#adopt() !== undefined;
   }
 
+  /** Ends what an agent before this one has started, if it runs; another one may be started then. */
+  async endFound(): Promise<void> {
+    await this.#adopt()?.stop();
+    dropNote(this.#around.noteFile);
+  }
+
   /** Begins to keep it. */
   start(): void {
     this.#running = this.#keep();

@@ -1,3 +1,4 @@
+import type { PartName } from "@hms/config";
 import type { ListenerKeeper } from "@hms/handover";
 import type { ProcessIdentity } from "../launcher/process-identity.ts";
 
@@ -10,7 +11,7 @@ interface ComponentCommand {
 
 /** One of the platform's own processes. */
 export interface ComponentSpec {
-  name: "postgres" | "server" | "dataplane";
+  name: "postgres" | "server" | "dataplane" | PartName;
   /** Runs before every start. */
   prepare?: () => Promise<void>;
   command: () => ComponentCommand;

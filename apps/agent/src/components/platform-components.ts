@@ -1,6 +1,6 @@
 import { get } from "node:http";
 import { connect } from "node:net";
-import { type InstanceNetwork, type InstancePaths, programPath } from "@hms/config";
+import { type InstanceNetwork, type InstancePaths, type PartName, partSocket, programPath } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
 import { explainServerExit, planEmbeddedPostgres } from "@hms/postgres";
 import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
@@ -39,15 +39,28 @@ function postmasterIdentity(pid: number | undefined): ProcessIdentity | undefine
   return entry && identityOf(entry);
 }
 
-/** The server: every service of the platform. */
-export function serverComponent(paths: InstancePaths): ComponentSpec {
+/** Half of a server's memory would else be young objects of its start; more than this makes nothing faster. */
+const SERVER_FLAGS = ["--max-semi-space-size=4"];
+
+/** The server: every part of the platform but those that run apart. */
+export function serverComponent(paths: InstancePaths, apart: readonly PartName[]): ComponentSpec {
+  const options = apart.length === 0 ? [] : ["--apart", apart.join(",")];
+  return { ...serverProgram(paths, options), name: "server", isReady: () => acceptsConnections(paths.kernelSocket) };
+}
+
+/** A part of the platform in a process of its own. */
+export function partComponent(paths: InstancePaths, part: PartName): ComponentSpec {
+  const isReady = () => acceptsConnections(partSocket(paths, part));
+  return { ...serverProgram(paths, ["--only", part]), name: part, isReady };
+}
+
+function serverProgram(paths: InstancePaths, options: readonly string[]): Omit<ComponentSpec, "name" | "isReady"> {
+  const argv = [process.execPath, ...SERVER_FLAGS, programPath("server"), ...options];
   return {
-    name: "server",
-    command: () => ({ argv: [process.execPath, programPath("server")], env: platformEnv(paths), cwd: paths.data }),
+    command: () => ({ argv, env: platformEnv(paths), cwd: paths.data }),
     stopSignal: "SIGTERM",
     stopGraceMs: 15_000,
     explainEnd,
-    isReady: () => acceptsConnections(paths.kernelSocket),
   };
 }
 

@@ -27,6 +27,11 @@ export class Platform {
     for (const keeper of this.#keepers.values()) keeper.start();
   }
 
+  /** Ends what an agent before this one has started and is not to be adopted: these processes, or all. */
+  async endFound(names: Iterable<string> = this.#keepers.keys()): Promise<void> {
+    await Promise.all([...names].map((name) => this.#keepers.get(name)?.endFound()));
+  }
+
   /** True if the process runs already, started by an agent before this one. */
   isRunning(name: string): boolean {
     return this.#keepers.get(name)?.isAdoptable ?? false;

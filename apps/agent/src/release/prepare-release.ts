@@ -1,10 +1,8 @@
-import { realpath, rm, stat } from "node:fs/promises";
-import { isAbsolute } from "node:path";
+import { rm } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Machine } from "../launcher/machine.ts";
-import { isUnder } from "../launcher/mount-plan.ts";
 import { LineSplitter } from "../logs/line-splitter.ts";
 import { storageError } from "../replica/durable-file.ts";
 import { checkEnv, checkName } from "../replica/replica-name.ts";
@@ -12,6 +10,7 @@ import type { SlotAllocator } from "../replica/slot-allocator.ts";
 import { runProgram } from "../task/program-run.ts";
 import { copyTree } from "./copy-tree.ts";
 import type { ReleaseFacts, ReleaseStore } from "./release-store.ts";
+import { sourceDirectory } from "./source-directory.ts";
 import { digestSource, type SourceTree, scanSource } from "./source-tree.ts";
 
 /** What preparing a release needs. */
@@ -36,7 +35,7 @@ export async function* prepareRelease(
   checkName("environment", request.environment);
   checkName("service", request.service);
   checkEnv("env", request.env);
-  const source = await sourceDirectory(machine, request.sourceDirectory);
+  const source = await sourceDirectory(machine.paths, request.sourceDirectory);
   const tree = await scanSource(source);
   for (const path of tree.skipped) yield line(`left out: ${path} is a socket, pipe or device`);
   const known = await store.find(request, await digestSource(source, tree, request.buildCommand));
@@ -55,22 +54,6 @@ export async function* prepareRelease(
     if (!sealed) await store.remove(request, copy.facts.digest);
   }
   yield released(copy.facts, false);
-}
-
-async function sourceDirectory(machine: Machine, wish: string): Promise<string> {
-  const { data, config } = machine.paths;
-  const refuse = (why: string) => {
-    const description = `${wish || "It"} ${why}`;
-    const fieldViolations = [{ field: "source_directory", description }];
-    return new HmsError("INVALID_ARGUMENT", `source_directory: ${description}`, { fieldViolations });
-  };
-  if (!isAbsolute(wish)) throw refuse("is not an absolute path.");
-  const found = await realpath(wish).catch(() => undefined);
-  if (!found || !(await stat(found)).isDirectory()) throw refuse("is not a directory on this machine.");
-  const clash = [data, config].find((own) => isUnder(own, found) || isUnder(found, own));
-  if (clash)
-    throw refuse(`and the platform's own ${clash} lie in each other: deploy from the program's own directory.`);
-  return found;
 }
 
 async function copied(work: {

@@ -51,6 +51,11 @@ export async function scanSource(root: string): Promise<SourceTree> {
   return tree;
 }
 
+/** The paths of everything in a tree but directories and .git. */
+export async function* sourceFiles(root: string): AsyncGenerator<string> {
+  for await (const [path, found] of walk(root)) if (!found.isDirectory()) yield path;
+}
+
 async function* walk(root: string): AsyncGenerator<[path: string, found: Dirent]> {
   const folders = [""];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
@@ -122,7 +127,8 @@ export async function digestSource(root: string, tree: SourceTree, buildCommand:
   return `sha256:${hash.update(`build ${buildCommand}`).digest("hex")}`;
 }
 
-async function hashFile(hash: Hash, path: string, bytes: number): Promise<void> {
+/** Adds a file's content, of this many bytes, to a hash. */
+export async function hashFile(hash: Hash, path: string, bytes: number): Promise<void> {
   if (bytes <= READ_WHOLE_BYTES) {
     hash.update(await readFile(path));
     return;

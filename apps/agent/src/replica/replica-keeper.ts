@@ -10,6 +10,7 @@ import { LogStore } from "../logs/log-store.ts";
 import type { LogRetention } from "../logs/log-writer.ts";
 import type { ReadRate } from "../logs/read-budget.ts";
 import { readLogs } from "../logs/read-logs.ts";
+import { compareRelease } from "../release/compare-release.ts";
 import { prepareRelease } from "../release/prepare-release.ts";
 import { ReleaseStore } from "../release/release-store.ts";
 import { cleanTasks, runTask } from "../task/run-task.ts";
@@ -112,6 +113,13 @@ export class ReplicaKeeper {
       turn.resolve();
       if (this.#preparing.get(key) === mine) this.#preparing.delete(key);
     }
+  }
+
+  /** Compares a program's directory with a release of it. */
+  compareRelease(request: agent.CompareReleaseRequest): Promise<agent.CompareReleaseResponse> {
+    checkName("environment", request.environment);
+    checkName("service", request.service);
+    return compareRelease(this.#workshop, request);
   }
 
   /** Deletes a service's releases that no replica uses and that are not to be kept. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
-import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
 import { jsonFormat } from "@hms/wire";
@@ -117,10 +117,14 @@ function withNearest({ field, description }: FieldViolation, desc: DescMessage):
     field,
     desc.fields.map(({ name }) => name),
   );
-  const known = desc.fields.some(({ name, jsonName }) => name === field || jsonName === field);
+  const found = desc.fields.find(({ name, jsonName }) => name === field || jsonName === field);
+  if (found?.enum) return { field, description: `${description} is none of ${namesOf(found.enum)}.` };
+  const known = found !== undefined;
   const told = /[.?!]$/.test(description) ? description : `${description}.`;
   return { field, description: known || near === undefined ? told : `${told} Did you mean ${near}?` };
 }
+
+const namesOf = ({ values }: DescEnum) => values.map(({ name }) => name).join(", ");
 
 /** Why a text is no JSON object, as a clause; undefined if it is one. */
 function objectProblem(content: string): string | undefined {

@@ -1,5 +1,5 @@
 import type { DescMessage, DescService } from "@bufbuild/protobuf";
-import { readContract, type ServiceName, serviceNameOf } from "@hms/descriptors";
+import { type Contract, readContract, type ServiceName, serviceNameOf } from "@hms/descriptors";
 import { type KnownMethod, ServiceMethods } from "@hms/direct-calls";
 import { type CallOptions, HmsError } from "@hms/kernel";
 import type { Session } from "../session.ts";
@@ -23,10 +23,14 @@ export function askedService(word: string, environment: string): Asked {
 }
 
 /**
- * What a service offers by its contract.
+ * A service's contract as it is registered.
  * @throws HmsError NOT_FOUND with the nearest names, INTERNAL if the contract cannot be read
  */
-export async function loadOffer({ registry }: Session, asked: Asked, options: CallOptions): Promise<Offer> {
+export async function loadContract(
+  registry: Session["registry"],
+  asked: Asked,
+  options: CallOptions,
+): Promise<Contract & { contractDigest: string }> {
   const { fileDescriptorSet, contractDigest } = await registry.getContract(asked, options);
   const reading = readContract(fileDescriptorSet, `${asked.serviceId}.${asked.version}`);
   // A package that names no version is registered as version 1 of itself.
@@ -34,14 +38,18 @@ export async function loadOffer({ registry }: Session, asked: Asked, options: Ca
   if ("problem" in usable) {
     throw new HmsError("INTERNAL", `The contract of ${asked.serviceId} ${asked.version} ${usable.problem}`);
   }
-  const { services, files } = usable.contract;
+  return { ...usable.contract, contractDigest };
+}
+
+/**
+ * What a service offers by its contract.
+ * @throws HmsError as `loadContract` does
+ */
+export async function loadOffer({ registry }: Session, asked: Asked, options: CallOptions): Promise<Offer> {
+  const { services, files, contractDigest } = await loadContract(registry, asked, options);
   const label = `${asked.serviceId} ${asked.version}`;
-  return {
-    asked,
-    services,
-    types: files,
-    methods: new ServiceMethods({ digest: contractDigest, services, files }, label),
-  };
+  const methods = new ServiceMethods({ digest: contractDigest, services, files }, label);
+  return { asked, services, types: files, methods };
 }
 
 /** One method of a service. @throws HmsError as `loadOffer` does, UNIMPLEMENTED with the nearest method */

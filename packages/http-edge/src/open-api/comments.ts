@@ -1,7 +1,7 @@
 import type { AnyDesc, DescFile } from "@bufbuild/protobuf";
 import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import { contractComments } from "@hms/contracts/comments";
-import { commentsOf } from "./source-comments.ts";
+import { commentsOf } from "@hms/descriptors";
 
 const known = new WeakMap<FileDescriptorProto, ReadonlyMap<string, string>>();
 

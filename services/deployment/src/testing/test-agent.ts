@@ -47,6 +47,7 @@ export class TestAgent implements AsyncDisposable {
       restartComponent: unused,
       shutdown: unused,
       prepareRelease: (request) => this.#prepare(request),
+      compareRelease: (request) => this.#compare(request),
       pruneReleases: (request) => this.#prune(request),
       startReplica: async ({ spec }) => ({ replica: await this.#start(spec as agent.ReplicaSpec) }),
       stopReplica: async (request) => {
@@ -98,11 +99,13 @@ export class TestAgent implements AsyncDisposable {
     this.#changes.notify();
   }
 
+  #compare({ sourceDirectory, buildCommand, digest: before }: agent.CompareReleaseRequest) {
+    return { digest: digestOf(sourceDirectory, buildCommand), releaseFound: this.hasRelease(before) };
+  }
+
   async *#prepare({ sourceDirectory, buildCommand, env }: agent.PrepareReleaseRequest) {
-    const files = readdirSync(sourceDirectory).sort();
-    const hash = createHash("sha256").update(buildCommand);
-    for (const file of files) hash.update(file).update(readFileSync(join(sourceDirectory, file)));
-    const digest = `sha256:${hash.digest("hex")}`;
+    const files = readdirSync(sourceDirectory);
+    const digest = digestOf(sourceDirectory, buildCommand);
     const directory = this.#release(digest);
     const reused = existsSync(directory);
     if (!reused) {
@@ -265,6 +268,14 @@ export class TestAgent implements AsyncDisposable {
     await Promise.all(ids.map((replicaId) => this.#stop(create(agent.StopReplicaRequestSchema, { replicaId }))));
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+function digestOf(sourceDirectory: string, buildCommand: string): string {
+  const hash = createHash("sha256").update(buildCommand);
+  for (const file of readdirSync(sourceDirectory).sort()) {
+    hash.update(file).update(readFileSync(join(sourceDirectory, file)));
+  }
+  return `sha256:${hash.digest("hex")}`;
 }
 
 /** The node that runs the tests runs the test programs, too. */

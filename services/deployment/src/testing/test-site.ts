@@ -1,10 +1,22 @@
+import { join } from "node:path";
 import { inspect } from "node:util";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
-import { openTestDatabase } from "@hms/testkit";
+import {
+  defaultVia,
+  openHostedTransport,
+  openTestDatabase,
+  openTestTransport,
+  ServiceHost,
+  sharedPostgres,
+  type TestTransport,
+  type TestVia,
+} from "@hms/testkit";
+import { serveSocket } from "@hms/wire";
 import { createDeploymentService, type DeploymentTables, deploymentMigrations } from "../index.ts";
+import type { HostedDeploymentOptions } from "./deployment-service-host.ts";
 import { TestAgent } from "./test-agent.ts";
 import { TestDataPlane } from "./test-data-plane.ts";
 import { type ProgramVersion, TestProgram } from "./test-program.ts";
@@ -77,11 +89,11 @@ export async function openGround() {
   };
 }
 
+type Ground = Awaited<ReturnType<typeof openGround>>;
+
 /** A deployment service on its ground, in this process. */
-export async function openServer(ground: Awaited<ReturnType<typeof openGround>>) {
-  const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
-  const { database } = ground.database;
-  const service = createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet });
+export async function openServer(ground: Ground) {
+  const service = openService(ground);
   const kernel = openKernel();
   kernel.register(service.registration);
   await service.ready;
@@ -89,11 +101,44 @@ export async function openServer(ground: Awaited<ReturnType<typeof openGround>>)
   return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
-/** Both together. */
-export async function openSite() {
+function openService(ground: Ground) {
+  const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
+  const { database } = ground.database;
+  return createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet });
+}
+
+/** The process for deployment services in processes of their own; a test file that uses it ends it. */
+export const deploymentHost = new ServiceHost(new URL("./deployment-service-host.ts", import.meta.url));
+
+/** A deployment service on its ground, called in one of the ways. */
+async function openServerVia(ground: Ground, via: TestVia) {
+  await using stack = new AsyncDisposableStack();
+  const transport = stack.use(await openVia(ground, via, stack));
+  const client = transport.client(deployment.DeploymentService);
+  const owned = stack.move();
+  return { client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function openVia(ground: Ground, via: TestVia, stack: AsyncDisposableStack): Promise<TestTransport> {
+  if (via === "in-process" || via === "socket") {
+    const service = stack.use(openService(ground));
+    await service.ready;
+    return openTestTransport([service.registration], via);
+  }
+  const socket = join(ground.program.directory, "ground.sock");
+  stack.use(await serveSocket(ground.kernel, { path: socket, graceMs: 200 }));
+  const { paths, databaseUrl } = await sharedPostgres();
+  const { database = "" } = await ground.database.source.admin();
+  const options = { paths, databaseUrl, database, socket } satisfies HostedDeploymentOptions;
+  return openHostedTransport(deploymentHost, { part: "deployment", via, options });
+}
+
+/** Both together; called in-process unless the test or HMS_TEST_VIA says otherwise. */
+export async function openSite(asked?: TestVia) {
+  const via = asked ?? (await defaultVia());
   await using stack = new AsyncDisposableStack();
   const ground = stack.use(await openGround());
-  const { client } = stack.use(await openServer(ground));
+  const { client } = stack.use(await openServerVia(ground, via));
   const own = stack.move();
   return {
     ...ground,

@@ -117,7 +117,7 @@ export class CallbackWorker {
     const entry = await kernel.resolve({ service, method, environment });
     if (entry === undefined) throw methodUnknown(service, method, environment);
     await kernel.unary(entry, requestOf(entry.desc.input, record), {
-      caller: { principal: knownStill(current, record.principal_facts) },
+      caller: { principal: await knownStill(current, record.principal_facts) },
       deadlineAt: performance.now() + CALL_MS,
       signal: this.#end.signal,
       metadata: {

@@ -47,7 +47,7 @@ export async function attemptOperation(
   let entry: MethodEntry | undefined;
   try {
     entry = await findMethod(kernel, operation);
-    const principal = knownStill(current, operation.principal_facts);
+    const principal = await knownStill(current, operation.principal_facts);
     return { state: "succeeded", response: await call(kernel, entry, { operation, signal, principal }) };
   } catch (error) {
     return judge({ operation, signal, entry }, HmsError.from(error));
@@ -69,11 +69,11 @@ interface Attempting {
 }
 
 /** A principal of an earlier call as it is now; undefined if nobody knows it any more. */
-export type CurrentPrincipal = (principal: Principal) => Principal | undefined;
+export type CurrentPrincipal = (principal: Principal) => Principal | undefined | Promise<Principal | undefined>;
 
 /** @throws HmsError PERMISSION_DENIED if nobody knows the principal any more */
-export function knownStill(current: CurrentPrincipal, before: Principal): Principal {
-  const principal = current(before);
+export async function knownStill(current: CurrentPrincipal, before: Principal): Promise<Principal> {
+  const principal = await current(before);
   if (principal === undefined) throw principalGone(before);
   return principal;
 }

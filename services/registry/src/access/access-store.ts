@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "@hms/policies";
 import type { TicketRevocation } from "@hms/tickets";
@@ -48,6 +49,8 @@ const ruleOf = (row: RuleRow): StoredRule => ({
 /** The registry's tables of policies, revocations and owners, with their SQL. */
 export class AccessStore {
   readonly #database: RegistryDatabase;
+  /** Tells this registry's own hints from others'. */
+  readonly #self = randomUUID();
 
   constructor(database: RegistryDatabase) {
     this.#database = database;
@@ -55,6 +58,17 @@ export class AccessStore {
 
   async #rows<T>(query: RawBuilder<T>): Promise<T[]> {
     return (await query.execute(this.#database.db)).rows;
+  }
+
+  /** Calls back whenever another registry on this database says that policies have changed, or may have. */
+  onPolicies(changed: () => void): Promise<AsyncDisposable> {
+    const hint = (from: string | undefined) => from === this.#self || changed();
+    return this.#database.listen("policies", hint);
+  }
+
+  /** Says so to the others; a hint only. */
+  tellPolicies(): Promise<void> {
+    return this.#database.notify("policies", this.#self);
   }
 
   /** Every stored policy. */
@@ -154,12 +168,14 @@ export class AccessStore {
           and i.lease_expires_at > clock_timestamp())`);
   }
 
-  /** The ticket keys of a service version's instances, and which contract it has. */
+  /** The ticket keys of a service version's instances that know theirs, and which contract it has. */
   async ticketMaterial({ environment, serviceId, version }: ServiceKey): Promise<TicketMaterial> {
     const rows = await this.#rows(sql<{ instance_id: string; ticket_key: Uint8Array; sha256: string | null }>`
       select i.instance_id, i.ticket_key, encode(c.sha256, 'hex') as sha256
       from instance i left join contract c using (environment, service_id, version)
-      where i.environment = ${environment} and i.service_id = ${serviceId} and i.version = ${version}`);
+      where i.environment = ${environment} and i.service_id = ${serviceId} and i.version = ${version}
+        and not exists (
+          select from foreign_server f where f.environment = i.environment and f.address = i.instance_id)`);
     const keys = new Map(rows.map((row) => [row.instance_id, row.ticket_key]));
     return { keys, contractSha256: rows[0]?.sha256 ?? undefined };
   }

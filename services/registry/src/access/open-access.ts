@@ -51,6 +51,7 @@ export function openAccess({ database, book, audit, registersOf, hub, signal, fa
   const ready = retryWhileUnavailable(read, retry).catch((error) => {
     if (!signal.aborted) failed(HmsError.from(error));
   });
+  const following = ready.then(() => keeper.followStore()).catch(() => {});
   return {
     store,
     ownership: new Ownership(store, registersOf),
@@ -61,6 +62,7 @@ export function openAccess({ database, book, audit, registersOf, hub, signal, fa
     ready,
     settled: async () => {
       await ready;
+      await following;
       await revocations.settled();
     },
   };

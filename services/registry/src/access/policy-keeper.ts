@@ -1,4 +1,5 @@
-import { HmsError } from "@hms/kernel";
+import { setTimeout as delay } from "node:timers/promises";
+import { ChangeSignal, HmsError } from "@hms/kernel";
 import { type AccessRule, type PolicyBook, takenAway } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { AccessStore, StoredRule } from "./access-store.ts";
@@ -10,6 +11,9 @@ function ofTheFile(id: string): HmsError {
     metadata: { policyId: id },
   });
 }
+
+/** How soon a change is found of which nobody has told. */
+const LOOK_AGAIN_MS = 5_000;
 
 /** What a policy keeper stands on. */
 export interface PolicyKeeperParts {
@@ -26,7 +30,8 @@ export class PolicyKeeper {
   readonly #store: AccessStore;
   readonly #revocations: Revocations;
   readonly #signal: AbortSignal;
-  #stored = new Map<string, StoredRule>();
+  #stored: ReadonlyMap<string, StoredRule> | undefined;
+  #changes = new ChangeSignal();
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor({ book, store, revocations, signal }: PolicyKeeperParts) {
@@ -39,6 +44,30 @@ export class PolicyKeeper {
   /** Reads the stored policies and puts them in force. */
   async load(): Promise<void> {
     this.#change(await this.#store.policies());
+  }
+
+  /** Puts in force what another process with this database has changed; it tells, or it is found within 5 s. */
+  async followStore(): Promise<void> {
+    const look = () => this.#inTurn(() => this.load()).catch(() => {});
+    const until = { signal: this.#signal, deadlineMs: Number.POSITIVE_INFINITY };
+    await using _hints = await retryWhileUnavailable(() => this.#store.onPolicies(look), until);
+    while (!this.#signal.aborted) {
+      await look();
+      await delay(LOOK_AGAIN_MS, undefined, { signal: this.#signal }).catch(() => {});
+    }
+  }
+
+  /** The stored policies, once they have been read, and again after each change. @throws the signal's reason */
+  async *watch(signal: AbortSignal): AsyncGenerator<readonly StoredRule[]> {
+    for (let told: unknown; ; ) {
+      const stored = this.#stored;
+      if (stored === told) {
+        await this.#changes.next(signal);
+        continue;
+      }
+      told = stored;
+      yield [...(stored?.values() ?? [])];
+    }
   }
 
   /** Revokes what the file takes away compared with what was in force last, under an earlier server it may be. */
@@ -65,7 +94,7 @@ export class PolicyKeeper {
 
   /** Since when a stored policy is as it is; undefined for those of the file. */
   changedAt(id: string): Date | undefined {
-    return this.#stored.get(id)?.changedAt;
+    return this.#stored?.get(id)?.changedAt;
   }
 
   /**
@@ -78,6 +107,7 @@ export class PolicyKeeper {
       const next = new Map(this.#stored).set(rule.id, { rule, changedAt: new Date() });
       const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next));
       this.#change([...next.set(rule.id, stored).values()]);
+      await this.#tellOthers();
       return stored;
     });
   }
@@ -97,7 +127,13 @@ export class PolicyKeeper {
         });
       }
       this.#change([...next.values()]);
+      await this.#tellOthers();
     });
+  }
+
+  /** Who does not hear it finds the change by looking. */
+  async #tellOthers(): Promise<void> {
+    await this.#store.tellPolicies().catch(() => {});
   }
 
   /** One change after the other, so that each sees what the one before made. */
@@ -114,7 +150,7 @@ export class PolicyKeeper {
   /** Stored together with the change, so that a crash right after it revokes too. */
   #revocationsBy(next: ReadonlyMap<string, StoredRule>) {
     const rules = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
-    return revocationsOf(takenAway(rules(this.#stored), rules(next)));
+    return revocationsOf(takenAway(rules(this.#stored ?? new Map()), rules(next)));
   }
 
   /** After a failure nobody knows whether the change was committed. */
@@ -125,8 +161,15 @@ export class PolicyKeeper {
 
   /** Puts policies in force, then revokes: what was issued until then is dated before. */
   #change(stored: readonly StoredRule[]): void {
+    if (this.#stored !== undefined && isSame(this.#stored, stored)) return;
     this.#stored = new Map(stored.map((each) => [each.rule.id, each]));
     const rules = stored.map(({ rule }) => rule);
     this.#revocations.revoke(revocationsOf(this.#book.replace("stored", rules)));
+    this.#changes.notify();
   }
+}
+
+function isSame(known: ReadonlyMap<string, StoredRule>, stored: readonly StoredRule[]): boolean {
+  const isKnown = ({ rule, changedAt }: StoredRule) => known.get(rule.id)?.changedAt.getTime() === changedAt.getTime();
+  return known.size === stored.length && stored.every(isKnown);
 }

@@ -1,6 +1,8 @@
-import type { policy } from "@hms/contracts";
+import { type policy, registry } from "@hms/contracts";
+import { followPolicies, PolicyBook } from "@hms/policies";
+import { waitFor } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { clearScene, openRegistry, refused } from "../testing/access-scene.ts";
+import { clearScene, openDatabase, openRegistry, operator, refused, scene } from "../testing/access-scene.ts";
 
 afterEach(clearScene);
 
@@ -51,5 +53,39 @@ describe("the policies' service", () => {
     await expect(policies.explainAccess({ ...ask, principal: "anna", method: "Get*" })).rejects.toMatchObject({
       details: { fieldViolations: [{ field: "principal" }, { field: "method" }] },
     });
+  });
+
+  test("tells other processes every stored policy, now and after each change", async () => {
+    const { policies } = await openRegistry();
+    await policies.putPolicy({ policy: { policyId: "x", service: "hms.cdf.debate", deniedRoles: ["*"] } });
+    const book = new PolicyBook();
+    book.replace("file", []);
+    scene.stack.use(followPolicies({ policies, book, onFailure: () => {} }));
+    const holds = (...ids: string[]) =>
+      waitFor(() => String(book.rulesOf("stored").map(({ id }) => id)) === String(ids), {
+        describe: `the policies ${ids} to be in force elsewhere`,
+      });
+    await holds("x");
+    expect(book.rulesOf("stored")).toMatchObject([{ service: "hms.cdf.debate", method: "*", deniedRoles: ["*"] }]);
+    await policies.putPolicy({ policy: { policyId: "y", service: "hms.emr.*", allowedRoles: ["nurse"] } });
+    await holds("x", "y");
+    await policies.deletePolicy({ policyId: "x" });
+    await holds("y");
+  });
+
+  test("puts in force, and revokes by, what another registry on its database has changed", async () => {
+    const own = await openDatabase();
+    const one = await openRegistry(own);
+    const other = await openRegistry(own);
+    const holds = (count: number) =>
+      waitFor(() => other.book.rulesOf("stored").length === count, { describe: `${count} policies in the other one` });
+    await one.policies.putPolicy({ policy: { policyId: "x", service: "hms.emr.*", allowedRoles: ["nurse"] } });
+    await holds(1);
+    const watch = other.as(operator).watch({ pattern: "hms.emr.patient" })[Symbol.asyncIterator]();
+    await watch.next();
+    await one.policies.deletePolicy({ policyId: "x" });
+    await holds(0);
+    expect((await watch.next()).value).toMatchObject({ kind: registry.WatchEventKind.REVOKED });
+    await watch.return?.();
   });
 });

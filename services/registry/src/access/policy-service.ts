@@ -12,6 +12,8 @@ export interface PolicyParts {
   keeper: PolicyKeeper;
   /** Tries again while PostgreSQL is away, until the call's deadline. */
   patiently: <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
+  /** The signal of a call that also ends when the service stops. */
+  untilEnd: (context: CallContext) => AbortSignal;
 }
 
 function messageOf({ id, ...rule }: AccessRule, changedAt: Date | undefined) {
@@ -27,7 +29,7 @@ function messageOf({ id, ...rule }: AccessRule, changedAt: Date | undefined) {
 }
 
 /** The methods of hms.ffi.v1's PolicyService over their parts. */
-export function policyRegistration({ book, keeper, patiently }: PolicyParts): ServiceRegistration {
+export function policyRegistration({ book, keeper, patiently, untilEnd }: PolicyParts): ServiceRegistration {
   const answer = ({ rule, changedAt }: StoredRule) => messageOf(rule, changedAt);
   return implement(policy.PolicyService, {
     async listPolicies(_request, context) {
@@ -43,6 +45,10 @@ export function policyRegistration({ book, keeper, patiently }: PolicyParts): Se
     async deletePolicy({ policyId }, context) {
       await patiently(context, () => keeper.delete(policyId));
       return {};
+    },
+
+    async *watchPolicies(_request, context) {
+      for await (const stored of keeper.watch(untilEnd(context))) yield { policies: stored.map(answer) };
     },
 
     async explainAccess(request, context) {

@@ -1,3 +1,5 @@
+import { appendFileSync } from "node:fs";
+import type { AuditEvent } from "@hms/kernel";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { serveSocket } from "@hms/wire";
 import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";
@@ -12,6 +14,11 @@ const database = await openServiceDatabase<RegistryTables>({
   service: "registry",
   migrations: registryMigrations,
 });
-const { registration } = createRegistryService({ database, foreignServers: grpcForeignServers });
-await serveSocket(kernelFor(registration), { path });
+// What it has recorded must be there after it was killed, too.
+const record = ({ requestId }: AuditEvent) => appendFileSync(`${path}.audit`, `${requestId}\n`);
+const audit = { accepts: true, record };
+const { registration, policies } = createRegistryService({ database, foreignServers: grpcForeignServers, audit });
+const kernel = kernelFor(registration);
+kernel.register(policies);
+await serveSocket(kernel, { path });
 process.stdout.write("ready\n");

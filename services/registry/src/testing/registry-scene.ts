@@ -3,29 +3,98 @@ import { FileDescriptorProtoSchema, FileDescriptorSetSchema, type MethodDescript
 import { registry } from "@hms/contracts";
 import { writeDescriptorSet } from "@hms/descriptors";
 import { type Client, componentPrincipal, Kernel, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { openTestDatabase, openTestTransport, type testTransports } from "@hms/testkit";
+import {
+  type HostedOptions,
+  type nearTransports,
+  openHostedTransport,
+  openTestDatabase,
+  openTestTransport,
+  ServiceHost,
+  sharedPostgres,
+  type TestVia,
+} from "@hms/testkit";
+import { sql } from "kysely";
 import {
   createRegistryService,
   type RegistryServiceOptions,
   type RegistryTables,
   registryMigrations,
 } from "../index.ts";
+import { grpcForeignServers } from "./grpc-foreign-servers.ts";
+import type { HostedRegistryOptions } from "./registry-service-host.ts";
 
 /** A client of the registry. */
 export type RegistryClient = Client<typeof registry.RegistryService>;
 
-/** A registry on a database of its own, called one way or the other. */
-export async function openScene(
+/** How a registry of a test differs from an ordinary one. */
+type SceneOptions = Omit<RegistryServiceOptions, "database">;
+
+/** A registry on a database of its own, in this process. */
+export async function openScene(stack: AsyncDisposableStack, options: SceneOptions = {}) {
+  return openNear(stack, "in-process", options);
+}
+
+async function openNear(
   stack: AsyncDisposableStack,
-  options: { via?: (typeof testTransports)[number] } & Omit<RegistryServiceOptions, "database"> = {},
+  via: (typeof nearTransports)[number],
+  options: SceneOptions & HostedRegistryOptions["own"],
 ) {
-  const { via = "in-process", ...others } = options;
-  const own = stack.use(
-    await openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations }),
-  );
-  const service = stack.use(createRegistryService({ database: own.database, ...others }));
+  const own = stack.use(await openDatabase());
+  const service = stack.use(createRegistryService({ database: own.database, ...options }));
   const transport = stack.use(await openTestTransport([service.registration], via));
   return { own, service, client: transport.client(registry.RegistryService), as: callersOf(service) };
+}
+
+const openDatabase = () => openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations });
+
+/** A registry of a test, wherever it runs. */
+type SceneVia = Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as">;
+
+/** A process for registries, and the database that they share, empty for each of them; a test file that uses it ends it. */
+class RegistryHost implements AsyncDisposable {
+  readonly #host = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
+  #own: Awaited<ReturnType<typeof openDatabase>> | undefined;
+
+  async open(stack: AsyncDisposableStack, via: HostedOptions["via"], options: HostedRegistryOptions["own"]) {
+    const own = await this.#emptied();
+    const { paths, databaseUrl } = await sharedPostgres();
+    const { database = "" } = await own.source.admin();
+    const hosted = { paths, databaseUrl, database, own: options } satisfies HostedRegistryOptions;
+    const transport = stack.use(await openHostedTransport(this.#host, { part: "registry", via, options: hosted }));
+    const { RegistryService } = registry;
+    const as = (who: Principal) => transport.as(RegistryService, who);
+    return { own, client: transport.client(RegistryService), as };
+  }
+
+  async #emptied() {
+    if (this.#own === undefined) {
+      this.#own = await openDatabase();
+      return this.#own;
+    }
+    const { db } = this.#own.database;
+    await sql`truncate service, instance, contract, policy, revocation, service_owner, policy_file, foreign_server`.execute(
+      db,
+    );
+    return this.#own;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#host[Symbol.asyncDispose]();
+    await this.#own?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The process for registries in processes of their own. */
+export const registryHost = new RegistryHost();
+
+/** A registry that knows stock gRPC servers, called in one of the ways; its database is empty. */
+export async function openSceneVia(
+  stack: AsyncDisposableStack,
+  via: TestVia,
+  options: HostedRegistryOptions["own"] = {},
+): Promise<SceneVia> {
+  if (via === "process" || via === "process-mtls") return registryHost.open(stack, via, options);
+  return openNear(stack, via, { ...options, foreignServers: grpcForeignServers });
 }
 
 /** A kernel with one service, where everybody may do everything. */

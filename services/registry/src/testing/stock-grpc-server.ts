@@ -8,6 +8,8 @@ import { HealthImplementation } from "grpc-health-check";
 export interface StockServer extends AsyncDisposable {
   /** "grpc://127.0.0.1:50051". */
   readonly address: string;
+  /** What each call brought besides its request, in the order of the calls. */
+  readonly metadata: readonly Record<string, unknown>[];
   /** What it answers to grpc.health.v1. */
   setServing(serving: boolean): void;
 }
@@ -24,18 +26,33 @@ export interface StockServerOptions {
   health?: boolean;
 }
 
-type Handlers = Record<string, (call: unknown, answer: (error: null, value: object) => void) => void>;
+interface StockCall {
+  request: { name?: string };
+  metadata: grpc.Metadata;
+}
+type Handlers = Record<string, (call: StockCall, answer: (error: object | null, value?: object) => void) => void>;
 
-/** Starts a server on the loopback interface; disposing it cuts all connections. */
+/** Whoever has this name breaks the greeter: INTERNAL. */
+const BROKEN = "broken";
+
+/** Starts a server on the loopback interface that greets whoever a request names; disposing it cuts all connections. */
 export async function startStockServer(options: StockServerOptions): Promise<StockServer> {
   const { protos, port = 0, reflection = true, health = true } = options;
   const files = protos.map((name) => fileURLToPath(new URL(`../fixtures/${name}.proto`, import.meta.url)));
   const definition = loadSync(files);
   const server = new grpc.Server();
+  const metadata: Record<string, unknown>[] = [];
   for (const service of Object.values(definition)) {
     if ("format" in service) continue;
     const handlers: Handlers = {};
-    for (const name of Object.keys(service)) handlers[name] = (_, answer) => answer(null, {});
+    for (const name of Object.keys(service)) {
+      handlers[name] = (call, answer) => {
+        metadata.push(call.metadata.getMap());
+        const { name: whom } = call.request;
+        if (whom === BROKEN) answer({ code: grpc.status.INTERNAL, details: "the greeter is broken" });
+        else answer(null, { message: `Hello ${whom}` });
+      };
+    }
     server.addService(service, handlers as never);
   }
   if (reflection) new ReflectionService(definition).addToServer(server);
@@ -47,6 +64,7 @@ export async function startStockServer(options: StockServerOptions): Promise<Sto
   });
   return {
     address: `grpc://127.0.0.1:${bound}`,
+    metadata,
     setServing: (serving) => implementation.setStatus("", serving ? "SERVING" : "NOT_SERVING"),
     [Symbol.asyncDispose]: async () => server.forceShutdown(),
   };

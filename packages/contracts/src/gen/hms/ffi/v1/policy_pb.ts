@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/ffi/v1/policy.proto.
  */
 export const file_hms_ffi_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChdobXMvZmZpL3YxL3BvbGljeS5wcm90bxIKaG1zLmZmaS52MSKKAgoMQWNjZXNzUG9saWN5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg4KBm1ldGhvZBgDIAEoCRIVCg1hbGxvd2VkX3JvbGVzGAQgAygJEhQKDGRlbmllZF9yb2xlcxgFIAMoCRIUCgxyZXF1aXJlc19tZmEYBiABKAgSKwoLYXVkaXRfbGV2ZWwYByABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwSEwoLZW52aXJvbm1lbnQYCCABKAkSEQoJZnJvbV9maWxlGAkgASgIEi4KCmNoYW5nZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE0xpc3RQb2xpY2llc1JlcXVlc3QiQgoUTGlzdFBvbGljaWVzUmVzcG9uc2USKgoIcG9saWNpZXMYASADKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSI8ChBQdXRQb2xpY3lSZXF1ZXN0EigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5Ij0KEVB1dFBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5IigKE0RlbGV0ZVBvbGljeVJlcXVlc3QSEQoJcG9saWN5X2lkGAEgASgJIhYKFERlbGV0ZVBvbGljeVJlc3BvbnNlIn4KFEV4cGxhaW5BY2Nlc3NSZXF1ZXN0EhEKCXByaW5jaXBhbBgBIAEoCRINCgVyb2xlcxgCIAMoCRILCgNtZmEYAyABKAgSEgoKc2VydmljZV9pZBgEIAEoCRIOCgZtZXRob2QYBSABKAkSEwoLZW52aXJvbm1lbnQYBiABKAkieQoVRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlEg8KB2FsbG93ZWQYASABKAgSDgoGcmVhc29uGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSKwoLYXVkaXRfbGV2ZWwYBCABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwy1gMKDVBvbGljeVNlcnZpY2USagoMTGlzdFBvbGljaWVzEh8uaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXF1ZXN0GiAuaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXNwb25zZSIXwvMYEwoNcG9saWNpZXM6cmVhZBgBIAEScgoJUHV0UG9saWN5EhwuaG1zLmZmaS52MS5QdXRQb2xpY3lSZXF1ZXN0Gh0uaG1zLmZmaS52MS5QdXRQb2xpY3lSZXNwb25zZSIowvMYJAoOcG9saWNpZXM6d3JpdGUSDnBvbGljeS5zZXJ2aWNlGAMgAhJ2CgxEZWxldGVQb2xpY3kSHy5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaIC5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIiPC8xgfCg5wb2xpY2llczp3cml0ZRIJcG9saWN5X2lkGAMgAhJtCg1FeHBsYWluQWNjZXNzEiAuaG1zLmZmaS52MS5FeHBsYWluQWNjZXNzUmVxdWVzdBohLmhtcy5mZmkudjEuRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlIhfC8xgTCg1wb2xpY2llczpyZWFkGAEgAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChdobXMvZmZpL3YxL3BvbGljeS5wcm90bxIKaG1zLmZmaS52MSKKAgoMQWNjZXNzUG9saWN5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg4KBm1ldGhvZBgDIAEoCRIVCg1hbGxvd2VkX3JvbGVzGAQgAygJEhQKDGRlbmllZF9yb2xlcxgFIAMoCRIUCgxyZXF1aXJlc19tZmEYBiABKAgSKwoLYXVkaXRfbGV2ZWwYByABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwSEwoLZW52aXJvbm1lbnQYCCABKAkSEQoJZnJvbV9maWxlGAkgASgIEi4KCmNoYW5nZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE0xpc3RQb2xpY2llc1JlcXVlc3QiQgoUTGlzdFBvbGljaWVzUmVzcG9uc2USKgoIcG9saWNpZXMYASADKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSI8ChBQdXRQb2xpY3lSZXF1ZXN0EigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5Ij0KEVB1dFBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5IigKE0RlbGV0ZVBvbGljeVJlcXVlc3QSEQoJcG9saWN5X2lkGAEgASgJIhYKFERlbGV0ZVBvbGljeVJlc3BvbnNlIhYKFFdhdGNoUG9saWNpZXNSZXF1ZXN0IkMKFVdhdGNoUG9saWNpZXNSZXNwb25zZRIqCghwb2xpY2llcxgBIAMoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5In4KFEV4cGxhaW5BY2Nlc3NSZXF1ZXN0EhEKCXByaW5jaXBhbBgBIAEoCRINCgVyb2xlcxgCIAMoCRILCgNtZmEYAyABKAgSEgoKc2VydmljZV9pZBgEIAEoCRIOCgZtZXRob2QYBSABKAkSEwoLZW52aXJvbm1lbnQYBiABKAkieQoVRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlEg8KB2FsbG93ZWQYASABKAgSDgoGcmVhc29uGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSKwoLYXVkaXRfbGV2ZWwYBCABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwyxwQKDVBvbGljeVNlcnZpY2USagoMTGlzdFBvbGljaWVzEh8uaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXF1ZXN0GiAuaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXNwb25zZSIXwvMYEwoNcG9saWNpZXM6cmVhZBgBIAEScgoJUHV0UG9saWN5EhwuaG1zLmZmaS52MS5QdXRQb2xpY3lSZXF1ZXN0Gh0uaG1zLmZmaS52MS5QdXRQb2xpY3lSZXNwb25zZSIowvMYJAoOcG9saWNpZXM6d3JpdGUSDnBvbGljeS5zZXJ2aWNlGAMgAhJ2CgxEZWxldGVQb2xpY3kSHy5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaIC5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIiPC8xgfCg5wb2xpY2llczp3cml0ZRIJcG9saWN5X2lkGAMgAhJvCg1XYXRjaFBvbGljaWVzEiAuaG1zLmZmaS52MS5XYXRjaFBvbGljaWVzUmVxdWVzdBohLmhtcy5mZmkudjEuV2F0Y2hQb2xpY2llc1Jlc3BvbnNlIhfC8xgTCg1wb2xpY2llczpyZWFkGAEgATABEm0KDUV4cGxhaW5BY2Nlc3MSIC5obXMuZmZpLnYxLkV4cGxhaW5BY2Nlc3NSZXF1ZXN0GiEuaG1zLmZmaS52MS5FeHBsYWluQWNjZXNzUmVzcG9uc2UiF8LzGBMKDXBvbGljaWVzOnJlYWQYASABYgZwcm90bzM", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One rule: who may call what. A denial beats what allows.
@@ -193,6 +193,36 @@ export const DeletePolicyResponseSchema: GenMessage<DeletePolicyResponse> = /*@_
   messageDesc(file_hms_ffi_v1_policy, 6);
 
 /**
+ * @generated from message hms.ffi.v1.WatchPoliciesRequest
+ */
+export type WatchPoliciesRequest = Message<"hms.ffi.v1.WatchPoliciesRequest"> & {
+};
+
+/**
+ * Describes the message hms.ffi.v1.WatchPoliciesRequest.
+ * Use `create(WatchPoliciesRequestSchema)` to create a new message.
+ */
+export const WatchPoliciesRequestSchema: GenMessage<WatchPoliciesRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_policy, 7);
+
+/**
+ * @generated from message hms.ffi.v1.WatchPoliciesResponse
+ */
+export type WatchPoliciesResponse = Message<"hms.ffi.v1.WatchPoliciesResponse"> & {
+  /**
+   * @generated from field: repeated hms.ffi.v1.AccessPolicy policies = 1;
+   */
+  policies: AccessPolicy[];
+};
+
+/**
+ * Describes the message hms.ffi.v1.WatchPoliciesResponse.
+ * Use `create(WatchPoliciesResponseSchema)` to create a new message.
+ */
+export const WatchPoliciesResponseSchema: GenMessage<WatchPoliciesResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_policy, 8);
+
+/**
  * @generated from message hms.ffi.v1.ExplainAccessRequest
  */
 export type ExplainAccessRequest = Message<"hms.ffi.v1.ExplainAccessRequest"> & {
@@ -234,7 +264,7 @@ export type ExplainAccessRequest = Message<"hms.ffi.v1.ExplainAccessRequest"> & 
  * Use `create(ExplainAccessRequestSchema)` to create a new message.
  */
 export const ExplainAccessRequestSchema: GenMessage<ExplainAccessRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 7);
+  messageDesc(file_hms_ffi_v1_policy, 9);
 
 /**
  * @generated from message hms.ffi.v1.ExplainAccessResponse
@@ -270,7 +300,7 @@ export type ExplainAccessResponse = Message<"hms.ffi.v1.ExplainAccessResponse"> 
  * Use `create(ExplainAccessResponseSchema)` to create a new message.
  */
 export const ExplainAccessResponseSchema: GenMessage<ExplainAccessResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 8);
+  messageDesc(file_hms_ffi_v1_policy, 10);
 
 /**
  * Who may call which method of which service. Without a policy that allows a call it is denied.
@@ -307,6 +337,17 @@ export const PolicyService: GenService<{
     methodKind: "unary";
     input: typeof DeletePolicyRequestSchema;
     output: typeof DeletePolicyResponseSchema;
+  },
+  /**
+   * The stored policies, all of them at once, now and after each change; those of the policy file are not among them,
+   * because every process of the platform reads that itself.
+   *
+   * @generated from rpc hms.ffi.v1.PolicyService.WatchPolicies
+   */
+  watchPolicies: {
+    methodKind: "server_streaming";
+    input: typeof WatchPoliciesRequestSchema;
+    output: typeof WatchPoliciesResponseSchema;
   },
   /**
    * Whether somebody could make a call, and which policies decide it.

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/agent/v1/agent.proto.
  */
 export const file_hms_sys_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxobXMvc3lzL2FnZW50L3YxL2FnZW50LnByb3RvEhBobXMuc3lzLmFnZW50LnYxIhIKEEdldFN0YXR1c1JlcXVlc3QioQIKEUdldFN0YXR1c1Jlc3BvbnNlEi4KCWlzb2xhdGlvbhgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuSXNvbGF0aW9uEhgKEGlzb2xhdGlvbl9yZWFzb24YAiABKAkSLQoJbWVzaF90aWVyGAMgASgOMhouaG1zLnN5cy5hZ2VudC52MS5NZXNoVGllchIYChBtZXNoX3RpZXJfcmVhc29uGAQgASgJEi8KCmNvbXBvbmVudHMYBSADKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudBIPCgd2ZXJzaW9uGAYgASgJEg8KB2Jvb3RfaWQYByABKAkSFwoKZnJlZV9ieXRlcxgIIAEoA0gAiAEBQg0KC19mcmVlX2J5dGVzIsEBCglDb21wb25lbnQSDAoEbmFtZRgBIAEoCRItCgVzdGF0ZRgCIAEoDjIeLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVN0YXRlEgsKA3BpZBgDIAEoAxIuCgpzdGFydGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgFIAEoBRIUCgxtZW1vcnlfYnl0ZXMYBiABKAMSEgoKbGFzdF9lcnJvchgHIAEoCSLZAQoVUHJlcGFyZVJlbGVhc2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSGAoQc291cmNlX2RpcmVjdG9yeRgDIAEoCRIVCg1idWlsZF9jb21tYW5kGAQgASgJEj0KA2VudhgFIAMoCzIwLmhtcy5zeXMuYWdlbnQudjEuUHJlcGFyZVJlbGVhc2VSZXF1ZXN0LkVudkVudHJ5GioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiZgoWUHJlcGFyZVJlbGVhc2VSZXNwb25zZRIVCgtvdXRwdXRfbGluZRgBIAEoCUgAEiwKB3JlbGVhc2UYAiABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlbGVhc2VIAEIHCgVldmVudCJSCgdSZWxlYXNlEg4KBmRpZ2VzdBgBIAEoCRISCgpmaWxlX2NvdW50GAIgASgDEhMKC3RvdGFsX2J5dGVzGAMgASgDEg4KBnJldXNlZBgEIAEoCCJSChRQcnVuZVJlbGVhc2VzUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhQKDGtlZXBfZGlnZXN0cxgDIAMoCSIwChVQcnVuZVJlbGVhc2VzUmVzcG9uc2USFwoPcmVtb3ZlZF9kaWdlc3RzGAEgAygJIlUKDlJlc291cmNlTGltaXRzEhQKDG1lbW9yeV9ieXRlcxgBIAEoAxIWCg5jcHVfbWlsbGljb3JlcxgCIAEoBRIVCg1tYXhfcHJvY2Vzc2VzGAMgASgFIjQKCk1lc2hBY2Nlc3MSEwoLZG5zX2FkZHJlc3MYASABKAkSEQoJcHJveHlfdXJsGAIgASgJItgCCgtSZXBsaWNhU3BlYxISCgpyZXBsaWNhX2lkGAEgASgJEhMKC2Vudmlyb25tZW50GAIgASgJEg8KB3NlcnZpY2UYAyABKAkSEAoIcmV2aXNpb24YBCABKAMSFgoOcmVsZWFzZV9kaWdlc3QYBSABKAkSDwoHY29tbWFuZBgGIAEoCRIzCgNlbnYYByADKAsyJi5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTcGVjLkVudkVudHJ5EjAKBmxpbWl0cxgIIAEoCzIgLmhtcy5zeXMuYWdlbnQudjEuUmVzb3VyY2VMaW1pdHMSFQoNc3RvcF9ncmFjZV9tcxgJIAEoAxIqCgRtZXNoGAogASgLMhwuaG1zLnN5cy5hZ2VudC52MS5NZXNoQWNjZXNzGioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoTU3RhcnRSZXBsaWNhUmVxdWVzdBIrCgRzcGVjGAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3BlYyJCChRTdGFydFJlcGxpY2FSZXNwb25zZRIqCgdyZXBsaWNhGAEgASgLMhkuaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhImEKElN0b3BSZXBsaWNhUmVxdWVzdBISCgpyZXBsaWNhX2lkGAEgASgJEhUKCGdyYWNlX21zGAIgASgDSACIAQESEwoLZGVsZXRlX2xvZ3MYAyABKAhCCwoJX2dyYWNlX21zIkEKE1N0b3BSZXBsaWNhUmVzcG9uc2USKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYSKGAQoKRXhpdFN0YXR1cxIMCgRjb2RlGAEgASgFEg4KBnNpZ25hbBgCIAEoCRItCglleGl0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW91dF9vZl9tZW1vcnkYBCABKAgSFAoMbGF1bmNoX2Vycm9yGAUgASgJIuYCCgdSZXBsaWNhEisKBHNwZWMYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTcGVjEi0KBXN0YXRlGAIgASgOMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3RhdGUSCwoDcGlkGAMgASgDEgwKBHBvcnQYBCABKAUSLgoKc3RhcnRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmVzdGFydHMYBiABKAUSLwoJbGFzdF9leGl0GAcgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzEjEKDW5leHRfc3RhcnRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBXVzYWdlGAkgASgLMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhVXNhZ2USDwoHYWRvcHRlZBgKIAEoCCKAAQoMUmVwbGljYVVzYWdlEhQKDG1lbW9yeV9ieXRlcxgBIAEoAxIWCg5jcHVfbWlsbGljb3JlcxgCIAEoBRIRCglwcm9jZXNzZXMYAyABKAUSLwoLbWVhc3VyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKFFdhdGNoUmVwbGljYXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiZAoVV2F0Y2hSZXBsaWNhc1Jlc3BvbnNlEioKB3JlcGxpY2EYASABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2ESDwoHcmVtb3ZlZBgCIAEoCBIOCgZzeW5jZWQYAyABKAgixgIKDlJ1blRhc2tSZXF1ZXN0Eg8KB3Rhc2tfaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDwoHc2VydmljZRgDIAEoCRIWCg5yZWxlYXNlX2RpZ2VzdBgEIAEoCRIPCgdjb21tYW5kGAUgASgJEjYKA2VudhgGIAMoCzIpLmhtcy5zeXMuYWdlbnQudjEuUnVuVGFza1JlcXVlc3QuRW52RW50cnkSMAoGbGltaXRzGAcgASgLMiAuaG1zLnN5cy5hZ2VudC52MS5SZXNvdXJjZUxpbWl0cxISCgp0aW1lb3V0X21zGAggASgDEioKBG1lc2gYCSABKAsyHC5obXMuc3lzLmFnZW50LnYxLk1lc2hBY2Nlc3MaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ5Cg9SdW5UYXNrUmVzcG9uc2USLwoGb3V0cHV0GAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5PdXRwdXRDaHVua0gAEiwKBGV4aXQYAiABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXNIAEIHCgVldmVudCJICgtPdXRwdXRDaHVuaxIrCgZzdHJlYW0YASABKA4yGy5obXMuc3lzLmFnZW50LnYxLkxvZ1N0cmVhbRIMCgRkYXRhGAIgASgMIqYBCg9SZWFkTG9nc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEgwKBHRhaWwYBCABKAUSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZvbGxvdxgGIAEoCBIQCghjb250YWlucxgHIAEoCSJPChBSZWFkTG9nc1Jlc3BvbnNlEigKBWxpbmVzGAEgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lEhEKCWNhdWdodF91cBgCIAEoCCKnAQoHTG9nTGluZRISCgpyZXBsaWNhX2lkGAEgASgJEhAKCHJldmlzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKBnN0cmVhbRgEIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuTG9nU3RyZWFtEgwKBHRleHQYBSABKAkSEQoJY29udGludWVzGAYgASgIIiwKF1Jlc3RhcnRDb21wb25lbnRSZXF1ZXN0EhEKCWNvbXBvbmVudBgBIAEoCSJKChhSZXN0YXJ0Q29tcG9uZW50UmVzcG9uc2USLgoJY29tcG9uZW50GAEgASgLMhsuaG1zLnN5cy5hZ2VudC52MS5Db21wb25lbnQiEQoPU2h1dGRvd25SZXF1ZXN0IhIKEFNodXRkb3duUmVzcG9uc2UqbwoJSXNvbGF0aW9uEhkKFUlTT0xBVElPTl9VTlNQRUNJRklFRBAAEhUKEUlTT0xBVElPTl9PV05fVUlEEAESHAoYSVNPTEFUSU9OX1VTRVJfTkFNRVNQQUNFEAISEgoOSVNPTEFUSU9OX05PTkUQAypNCghNZXNoVGllchIZChVNRVNIX1RJRVJfVU5TUEVDSUZJRUQQABIRCg1NRVNIX1RJRVJfRE5TEAESEwoPTUVTSF9USUVSX1BST1hZEAIqugEKDFJlcGxpY2FTdGF0ZRIdChlSRVBMSUNBX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWUkVQTElDQV9TVEFURV9TVEFSVElORxABEhkKFVJFUExJQ0FfU1RBVEVfUlVOTklORxACEh0KGVJFUExJQ0FfU1RBVEVfQkFDS0lOR19PRkYQAxIaChZSRVBMSUNBX1NUQVRFX1NUT1BQSU5HEAQSGQoVUkVQTElDQV9TVEFURV9TVE9QUEVEEAUqbAoJTG9nU3RyZWFtEhoKFkxPR19TVFJFQU1fVU5TUEVDSUZJRUQQABIVChFMT0dfU1RSRUFNX1NURE9VVBABEhUKEUxPR19TVFJFQU1fU1RERVJSEAISFQoRTE9HX1NUUkVBTV9TWVNURU0QAzK2CQoMQWdlbnRTZXJ2aWNlEmoKCUdldFN0YXR1cxIiLmhtcy5zeXMuYWdlbnQudjEuR2V0U3RhdHVzUmVxdWVzdBojLmhtcy5zeXMuYWdlbnQudjEuR2V0U3RhdHVzUmVzcG9uc2UiFMLzGBAKCmFnZW50OnJlYWQYASABEnoKDlByZXBhcmVSZWxlYXNlEicuaG1zLnN5cy5hZ2VudC52MS5QcmVwYXJlUmVsZWFzZVJlcXVlc3QaKC5obXMuc3lzLmFnZW50LnYxLlByZXBhcmVSZWxlYXNlUmVzcG9uc2UiE8LzGA8KCWFnZW50OnJ1bhgCIAIwARJ1Cg1QcnVuZVJlbGVhc2VzEiYuaG1zLnN5cy5hZ2VudC52MS5QcnVuZVJlbGVhc2VzUmVxdWVzdBonLmhtcy5zeXMuYWdlbnQudjEuUHJ1bmVSZWxlYXNlc1Jlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiACEoMBCgxTdGFydFJlcGxpY2ESJS5obXMuc3lzLmFnZW50LnYxLlN0YXJ0UmVwbGljYVJlcXVlc3QaJi5obXMuc3lzLmFnZW50LnYxLlN0YXJ0UmVwbGljYVJlc3BvbnNlIiTC8xggCglhZ2VudDpydW4SD3NwZWMucmVwbGljYV9pZBgCIAISewoLU3RvcFJlcGxpY2ESJC5obXMuc3lzLmFnZW50LnYxLlN0b3BSZXBsaWNhUmVxdWVzdBolLmhtcy5zeXMuYWdlbnQudjEuU3RvcFJlcGxpY2FSZXNwb25zZSIfwvMYGwoJYWdlbnQ6cnVuEgpyZXBsaWNhX2lkGAIgAhJ4Cg1XYXRjaFJlcGxpY2FzEiYuaG1zLnN5cy5hZ2VudC52MS5XYXRjaFJlcGxpY2FzUmVxdWVzdBonLmhtcy5zeXMuYWdlbnQudjEuV2F0Y2hSZXBsaWNhc1Jlc3BvbnNlIhTC8xgQCgphZ2VudDpyZWFkGAEgATABEmUKB1J1blRhc2sSIC5obXMuc3lzLmFnZW50LnYxLlJ1blRhc2tSZXF1ZXN0GiEuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVzcG9uc2UiE8LzGA8KCWFnZW50OnJ1bhgCIAMwARJpCghSZWFkTG9ncxIhLmhtcy5zeXMuYWdlbnQudjEuUmVhZExvZ3NSZXF1ZXN0GiIuaG1zLnN5cy5hZ2VudC52MS5SZWFkTG9nc1Jlc3BvbnNlIhTC8xgQCgphZ2VudDpyZWFkGAEgATABEowBChBSZXN0YXJ0Q29tcG9uZW50EikuaG1zLnN5cy5hZ2VudC52MS5SZXN0YXJ0Q29tcG9uZW50UmVxdWVzdBoqLmhtcy5zeXMuYWdlbnQudjEuUmVzdGFydENvbXBvbmVudFJlc3BvbnNlIiHC8xgdCgxhZ2VudDptYW5hZ2USCWNvbXBvbmVudBgCIAISaQoIU2h1dGRvd24SIS5obXMuc3lzLmFnZW50LnYxLlNodXRkb3duUmVxdWVzdBoiLmhtcy5zeXMuYWdlbnQudjEuU2h1dGRvd25SZXNwb25zZSIWwvMYEgoMYWdlbnQ6bWFuYWdlGAIgAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChxobXMvc3lzL2FnZW50L3YxL2FnZW50LnByb3RvEhBobXMuc3lzLmFnZW50LnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiuAIKEUdldFN0YXR1c1Jlc3BvbnNlEi4KCWlzb2xhdGlvbhgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuSXNvbGF0aW9uEhgKEGlzb2xhdGlvbl9yZWFzb24YAiABKAkSLQoJbWVzaF90aWVyGAMgASgOMhouaG1zLnN5cy5hZ2VudC52MS5NZXNoVGllchIYChBtZXNoX3RpZXJfcmVhc29uGAQgASgJEi8KCmNvbXBvbmVudHMYBSADKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudBIPCgd2ZXJzaW9uGAYgASgJEg8KB2Jvb3RfaWQYByABKAkSFwoKZnJlZV9ieXRlcxgIIAEoA0gAiAEBEhUKDWxpbWl0c19yZWFzb24YCSABKAlCDQoLX2ZyZWVfYnl0ZXMiwQEKCUNvbXBvbmVudBIMCgRuYW1lGAEgASgJEi0KBXN0YXRlGAIgASgOMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3RhdGUSCwoDcGlkGAMgASgDEi4KCnN0YXJ0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJlc3RhcnRzGAUgASgFEhQKDG1lbW9yeV9ieXRlcxgGIAEoAxISCgpsYXN0X2Vycm9yGAcgASgJItkBChVQcmVwYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSPQoDZW52GAUgAygLMjAuaG1zLnN5cy5hZ2VudC52MS5QcmVwYXJlUmVsZWFzZVJlcXVlc3QuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJmChZQcmVwYXJlUmVsZWFzZVJlc3BvbnNlEhUKC291dHB1dF9saW5lGAEgASgJSAASLAoHcmVsZWFzZRgCIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVsZWFzZUgAQgcKBWV2ZW50IlIKB1JlbGVhc2USDgoGZGlnZXN0GAEgASgJEhIKCmZpbGVfY291bnQYAiABKAMSEwoLdG90YWxfYnl0ZXMYAyABKAMSDgoGcmV1c2VkGAQgASgIIo0BChVDb21wYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSDgoGZGlnZXN0GAUgASgJEg0KBWJ1aWx0GAYgASgIIkoKCkZpbGVDaGFuZ2USDAoEcGF0aBgBIAEoCRIuCgRraW5kGAIgASgOMiAuaG1zLnN5cy5hZ2VudC52MS5GaWxlQ2hhbmdlS2luZCKAAQoWQ29tcGFyZVJlbGVhc2VSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSFQoNcmVsZWFzZV9mb3VuZBgCIAEoCBIrCgVmaWxlcxgDIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAQgASgDIlIKFFBydW5lUmVsZWFzZXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSFAoMa2VlcF9kaWdlc3RzGAMgAygJIjAKFVBydW5lUmVsZWFzZXNSZXNwb25zZRIXCg9yZW1vdmVkX2RpZ2VzdHMYASADKAkiVQoOUmVzb3VyY2VMaW1pdHMSFAoMbWVtb3J5X2J5dGVzGAEgASgDEhYKDmNwdV9taWxsaWNvcmVzGAIgASgFEhUKDW1heF9wcm9jZXNzZXMYAyABKAUiNAoKTWVzaEFjY2VzcxITCgtkbnNfYWRkcmVzcxgBIAEoCRIRCglwcm94eV91cmwYAiABKAki2AIKC1JlcGxpY2FTcGVjEhIKCnJlcGxpY2FfaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDwoHc2VydmljZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIWCg5yZWxlYXNlX2RpZ2VzdBgFIAEoCRIPCgdjb21tYW5kGAYgASgJEjMKA2VudhgHIAMoCzImLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVNwZWMuRW52RW50cnkSMAoGbGltaXRzGAggASgLMiAuaG1zLnN5cy5hZ2VudC52MS5SZXNvdXJjZUxpbWl0cxIVCg1zdG9wX2dyYWNlX21zGAkgASgDEioKBG1lc2gYCiABKAsyHC5obXMuc3lzLmFnZW50LnYxLk1lc2hBY2Nlc3MaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJCChNTdGFydFJlcGxpY2FSZXF1ZXN0EisKBHNwZWMYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTcGVjIkIKFFN0YXJ0UmVwbGljYVJlc3BvbnNlEioKB3JlcGxpY2EYASABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2EiYQoSU3RvcFJlcGxpY2FSZXF1ZXN0EhIKCnJlcGxpY2FfaWQYASABKAkSFQoIZ3JhY2VfbXMYAiABKANIAIgBARITCgtkZWxldGVfbG9ncxgDIAEoCEILCglfZ3JhY2VfbXMiQQoTU3RvcFJlcGxpY2FSZXNwb25zZRIqCgdyZXBsaWNhGAEgASgLMhkuaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhIoYBCgpFeGl0U3RhdHVzEgwKBGNvZGUYASABKAUSDgoGc2lnbmFsGAIgASgJEi0KCWV4aXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNb3V0X29mX21lbW9yeRgEIAEoCBIUCgxsYXVuY2hfZXJyb3IYBSABKAki5gIKB1JlcGxpY2ESKwoEc3BlYxgBIAEoCzIdLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVNwZWMSLQoFc3RhdGUYAiABKA4yHi5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTdGF0ZRILCgNwaWQYAyABKAMSDAoEcG9ydBgEIAEoBRIuCgpzdGFydGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgGIAEoBRIvCglsYXN0X2V4aXQYByABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXMSMQoNbmV4dF9zdGFydF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoFdXNhZ2UYCSABKAsyHi5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FVc2FnZRIPCgdhZG9wdGVkGAogASgIIoABCgxSZXBsaWNhVXNhZ2USFAoMbWVtb3J5X2J5dGVzGAEgASgDEhYKDmNwdV9taWxsaWNvcmVzGAIgASgFEhEKCXByb2Nlc3NlcxgDIAEoBRIvCgttZWFzdXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiPAoUV2F0Y2hSZXBsaWNhc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSJkChVXYXRjaFJlcGxpY2FzUmVzcG9uc2USKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYRIPCgdyZW1vdmVkGAIgASgIEg4KBnN5bmNlZBgDIAEoCCLGAgoOUnVuVGFza1JlcXVlc3QSDwoHdGFza19pZBgBIAEoCRITCgtlbnZpcm9ubWVudBgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEhYKDnJlbGVhc2VfZGlnZXN0GAQgASgJEg8KB2NvbW1hbmQYBSABKAkSNgoDZW52GAYgAygLMikuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVxdWVzdC5FbnZFbnRyeRIwCgZsaW1pdHMYByABKAsyIC5obXMuc3lzLmFnZW50LnYxLlJlc291cmNlTGltaXRzEhIKCnRpbWVvdXRfbXMYCCABKAMSKgoEbWVzaBgJIAEoCzIcLmhtcy5zeXMuYWdlbnQudjEuTWVzaEFjY2VzcxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInkKD1J1blRhc2tSZXNwb25zZRIvCgZvdXRwdXQYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLk91dHB1dENodW5rSAASLAoEZXhpdBgCIAEoCzIcLmhtcy5zeXMuYWdlbnQudjEuRXhpdFN0YXR1c0gAQgcKBWV2ZW50IkgKC091dHB1dENodW5rEisKBnN0cmVhbRgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuTG9nU3RyZWFtEgwKBGRhdGEYAiABKAwipgEKD1JlYWRMb2dzUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJlcGxpY2FfaWQYAyABKAkSDAoEdGFpbBgEIAEoBRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZm9sbG93GAYgASgIEhAKCGNvbnRhaW5zGAcgASgJIk8KEFJlYWRMb2dzUmVzcG9uc2USKAoFbGluZXMYASADKAsyGS5obXMuc3lzLmFnZW50LnYxLkxvZ0xpbmUSEQoJY2F1Z2h0X3VwGAIgASgIIqcBCgdMb2dMaW5lEhIKCnJlcGxpY2FfaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoGc3RyZWFtGAQgASgOMhsuaG1zLnN5cy5hZ2VudC52MS5Mb2dTdHJlYW0SDAoEdGV4dBgFIAEoCRIRCgljb250aW51ZXMYBiABKAgiLAoXUmVzdGFydENvbXBvbmVudFJlcXVlc3QSEQoJY29tcG9uZW50GAEgASgJIkoKGFJlc3RhcnRDb21wb25lbnRSZXNwb25zZRIuCgljb21wb25lbnQYASABKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudCIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSpvCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX09XTl9VSUQQARIcChhJU09MQVRJT05fVVNFUl9OQU1FU1BBQ0UQAhISCg5JU09MQVRJT05fTk9ORRADKk0KCE1lc2hUaWVyEhkKFU1FU0hfVElFUl9VTlNQRUNJRklFRBAAEhEKDU1FU0hfVElFUl9ETlMQARITCg9NRVNIX1RJRVJfUFJPWFkQAiq6AQoMUmVwbGljYVN0YXRlEh0KGVJFUExJQ0FfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZSRVBMSUNBX1NUQVRFX1NUQVJUSU5HEAESGQoVUkVQTElDQV9TVEFURV9SVU5OSU5HEAISHQoZUkVQTElDQV9TVEFURV9CQUNLSU5HX09GRhADEhoKFlJFUExJQ0FfU1RBVEVfU1RPUFBJTkcQBBIZChVSRVBMSUNBX1NUQVRFX1NUT1BQRUQQBSqKAQoORmlsZUNoYW5nZUtpbmQSIAocRklMRV9DSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhoKFkZJTEVfQ0hBTkdFX0tJTkRfQURERUQQARIcChhGSUxFX0NIQU5HRV9LSU5EX0NIQU5HRUQQAhIcChhGSUxFX0NIQU5HRV9LSU5EX1JFTU9WRUQQAypsCglMb2dTdHJlYW0SGgoWTE9HX1NUUkVBTV9VTlNQRUNJRklFRBAAEhUKEUxPR19TVFJFQU1fU1RET1VUEAESFQoRTE9HX1NUUkVBTV9TVERFUlIQAhIVChFMT0dfU1RSRUFNX1NZU1RFTRADMrAKCgxBZ2VudFNlcnZpY2USagoJR2V0U3RhdHVzEiIuaG1zLnN5cy5hZ2VudC52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuaG1zLnN5cy5hZ2VudC52MS5HZXRTdGF0dXNSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAESegoOUHJlcGFyZVJlbGVhc2USJy5obXMuc3lzLmFnZW50LnYxLlByZXBhcmVSZWxlYXNlUmVxdWVzdBooLmhtcy5zeXMuYWdlbnQudjEuUHJlcGFyZVJlbGVhc2VSZXNwb25zZSITwvMYDwoJYWdlbnQ6cnVuGAIgAjABEngKDkNvbXBhcmVSZWxlYXNlEicuaG1zLnN5cy5hZ2VudC52MS5Db21wYXJlUmVsZWFzZVJlcXVlc3QaKC5obXMuc3lzLmFnZW50LnYxLkNvbXBhcmVSZWxlYXNlUmVzcG9uc2UiE8LzGA8KCWFnZW50OnJ1bhgBIAESdQoNUHJ1bmVSZWxlYXNlcxImLmhtcy5zeXMuYWdlbnQudjEuUHJ1bmVSZWxlYXNlc1JlcXVlc3QaJy5obXMuc3lzLmFnZW50LnYxLlBydW5lUmVsZWFzZXNSZXNwb25zZSITwvMYDwoJYWdlbnQ6cnVuGAIgAhKDAQoMU3RhcnRSZXBsaWNhEiUuaG1zLnN5cy5hZ2VudC52MS5TdGFydFJlcGxpY2FSZXF1ZXN0GiYuaG1zLnN5cy5hZ2VudC52MS5TdGFydFJlcGxpY2FSZXNwb25zZSIkwvMYIAoJYWdlbnQ6cnVuEg9zcGVjLnJlcGxpY2FfaWQYAiACEnsKC1N0b3BSZXBsaWNhEiQuaG1zLnN5cy5hZ2VudC52MS5TdG9wUmVwbGljYVJlcXVlc3QaJS5obXMuc3lzLmFnZW50LnYxLlN0b3BSZXBsaWNhUmVzcG9uc2UiH8LzGBsKCWFnZW50OnJ1bhIKcmVwbGljYV9pZBgCIAISeAoNV2F0Y2hSZXBsaWNhcxImLmhtcy5zeXMuYWdlbnQudjEuV2F0Y2hSZXBsaWNhc1JlcXVlc3QaJy5obXMuc3lzLmFnZW50LnYxLldhdGNoUmVwbGljYXNSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAEwARJlCgdSdW5UYXNrEiAuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVxdWVzdBohLmhtcy5zeXMuYWdlbnQudjEuUnVuVGFza1Jlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiADMAESaQoIUmVhZExvZ3MSIS5obXMuc3lzLmFnZW50LnYxLlJlYWRMb2dzUmVxdWVzdBoiLmhtcy5zeXMuYWdlbnQudjEuUmVhZExvZ3NSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAEwARKMAQoQUmVzdGFydENvbXBvbmVudBIpLmhtcy5zeXMuYWdlbnQudjEuUmVzdGFydENvbXBvbmVudFJlcXVlc3QaKi5obXMuc3lzLmFnZW50LnYxLlJlc3RhcnRDb21wb25lbnRSZXNwb25zZSIhwvMYHQoMYWdlbnQ6bWFuYWdlEgljb21wb25lbnQYAiACEmkKCFNodXRkb3duEiEuaG1zLnN5cy5hZ2VudC52MS5TaHV0ZG93blJlcXVlc3QaIi5obXMuc3lzLmFnZW50LnYxLlNodXRkb3duUmVzcG9uc2UiFsLzGBIKDGFnZW50Om1hbmFnZRgCIAJiBnByb3RvMw", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.sys.agent.v1.GetStatusRequest
@@ -79,6 +79,13 @@ export type GetStatusResponse = Message<"hms.sys.agent.v1.GetStatusResponse"> & 
    * @generated from field: optional int64 free_bytes = 8;
    */
   freeBytes?: bigint | undefined;
+
+  /**
+   * Why the kernel does not keep all limits of replicas, empty if it does.
+   *
+   * @generated from field: string limits_reason = 9;
+   */
+  limitsReason: string;
 };
 
 /**
@@ -256,6 +263,122 @@ export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
   messageDesc(file_hms_sys_agent_v1_agent, 5);
 
 /**
+ * @generated from message hms.sys.agent.v1.CompareReleaseRequest
+ */
+export type CompareReleaseRequest = Message<"hms.sys.agent.v1.CompareReleaseRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Absolute path of the directory that holds the program.
+   *
+   * @generated from field: string source_directory = 3;
+   */
+  sourceDirectory: string;
+
+  /**
+   * The build command that its release would have.
+   *
+   * @generated from field: string build_command = 4;
+   */
+  buildCommand: string;
+
+  /**
+   * The release to compare with; empty for none.
+   *
+   * @generated from field: string digest = 5;
+   */
+  digest: string;
+
+  /**
+   * The release was built: what it holds beyond the source may be the build's and is not reported as removed.
+   *
+   * @generated from field: bool built = 6;
+   */
+  built: boolean;
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.CompareReleaseRequest.
+ * Use `create(CompareReleaseRequestSchema)` to create a new message.
+ */
+export const CompareReleaseRequestSchema: GenMessage<CompareReleaseRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 6);
+
+/**
+ * One file or link that differs between a program's directory and a release.
+ *
+ * @generated from message hms.sys.agent.v1.FileChange
+ */
+export type FileChange = Message<"hms.sys.agent.v1.FileChange"> & {
+  /**
+   * Relative to the directory.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * @generated from field: hms.sys.agent.v1.FileChangeKind kind = 2;
+   */
+  kind: FileChangeKind;
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.FileChange.
+ * Use `create(FileChangeSchema)` to create a new message.
+ */
+export const FileChangeSchema: GenMessage<FileChange> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 7);
+
+/**
+ * @generated from message hms.sys.agent.v1.CompareReleaseResponse
+ */
+export type CompareReleaseResponse = Message<"hms.sys.agent.v1.CompareReleaseResponse"> & {
+  /**
+   * What the digest of the directory's release would be.
+   *
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * False if the release to compare with is not there any more: then no file is listed.
+   *
+   * @generated from field: bool release_found = 2;
+   */
+  releaseFound: boolean;
+
+  /**
+   * The first 50, by path.
+   *
+   * @generated from field: repeated hms.sys.agent.v1.FileChange files = 3;
+   */
+  files: FileChange[];
+
+  /**
+   * How many differ altogether.
+   *
+   * @generated from field: int64 file_count = 4;
+   */
+  fileCount: bigint;
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.CompareReleaseResponse.
+ * Use `create(CompareReleaseResponseSchema)` to create a new message.
+ */
+export const CompareReleaseResponseSchema: GenMessage<CompareReleaseResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 8);
+
+/**
  * @generated from message hms.sys.agent.v1.PruneReleasesRequest
  */
 export type PruneReleasesRequest = Message<"hms.sys.agent.v1.PruneReleasesRequest"> & {
@@ -280,7 +403,7 @@ export type PruneReleasesRequest = Message<"hms.sys.agent.v1.PruneReleasesReques
  * Use `create(PruneReleasesRequestSchema)` to create a new message.
  */
 export const PruneReleasesRequestSchema: GenMessage<PruneReleasesRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 6);
+  messageDesc(file_hms_sys_agent_v1_agent, 9);
 
 /**
  * @generated from message hms.sys.agent.v1.PruneReleasesResponse
@@ -297,7 +420,7 @@ export type PruneReleasesResponse = Message<"hms.sys.agent.v1.PruneReleasesRespo
  * Use `create(PruneReleasesResponseSchema)` to create a new message.
  */
 export const PruneReleasesResponseSchema: GenMessage<PruneReleasesResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 7);
+  messageDesc(file_hms_sys_agent_v1_agent, 10);
 
 /**
  * Limits of one replica; 0 is no limit.
@@ -330,7 +453,7 @@ export type ResourceLimits = Message<"hms.sys.agent.v1.ResourceLimits"> & {
  * Use `create(ResourceLimitsSchema)` to create a new message.
  */
 export const ResourceLimitsSchema: GenMessage<ResourceLimits> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 8);
+  messageDesc(file_hms_sys_agent_v1_agent, 11);
 
 /**
  * How a program reaches the mesh; the agent uses what the machine's tier allows.
@@ -358,7 +481,7 @@ export type MeshAccess = Message<"hms.sys.agent.v1.MeshAccess"> & {
  * Use `create(MeshAccessSchema)` to create a new message.
  */
 export const MeshAccessSchema: GenMessage<MeshAccess> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 9);
+  messageDesc(file_hms_sys_agent_v1_agent, 12);
 
 /**
  * Everything needed to run one replica, now and after a reboot.
@@ -430,7 +553,7 @@ export type ReplicaSpec = Message<"hms.sys.agent.v1.ReplicaSpec"> & {
  * Use `create(ReplicaSpecSchema)` to create a new message.
  */
 export const ReplicaSpecSchema: GenMessage<ReplicaSpec> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 10);
+  messageDesc(file_hms_sys_agent_v1_agent, 13);
 
 /**
  * @generated from message hms.sys.agent.v1.StartReplicaRequest
@@ -447,7 +570,7 @@ export type StartReplicaRequest = Message<"hms.sys.agent.v1.StartReplicaRequest"
  * Use `create(StartReplicaRequestSchema)` to create a new message.
  */
 export const StartReplicaRequestSchema: GenMessage<StartReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 11);
+  messageDesc(file_hms_sys_agent_v1_agent, 14);
 
 /**
  * @generated from message hms.sys.agent.v1.StartReplicaResponse
@@ -464,7 +587,7 @@ export type StartReplicaResponse = Message<"hms.sys.agent.v1.StartReplicaRespons
  * Use `create(StartReplicaResponseSchema)` to create a new message.
  */
 export const StartReplicaResponseSchema: GenMessage<StartReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 12);
+  messageDesc(file_hms_sys_agent_v1_agent, 15);
 
 /**
  * @generated from message hms.sys.agent.v1.StopReplicaRequest
@@ -495,7 +618,7 @@ export type StopReplicaRequest = Message<"hms.sys.agent.v1.StopReplicaRequest"> 
  * Use `create(StopReplicaRequestSchema)` to create a new message.
  */
 export const StopReplicaRequestSchema: GenMessage<StopReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 13);
+  messageDesc(file_hms_sys_agent_v1_agent, 16);
 
 /**
  * @generated from message hms.sys.agent.v1.StopReplicaResponse
@@ -512,7 +635,7 @@ export type StopReplicaResponse = Message<"hms.sys.agent.v1.StopReplicaResponse"
  * Use `create(StopReplicaResponseSchema)` to create a new message.
  */
 export const StopReplicaResponseSchema: GenMessage<StopReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 14);
+  messageDesc(file_hms_sys_agent_v1_agent, 17);
 
 /**
  * How a process ended.
@@ -559,7 +682,7 @@ export type ExitStatus = Message<"hms.sys.agent.v1.ExitStatus"> & {
  * Use `create(ExitStatusSchema)` to create a new message.
  */
 export const ExitStatusSchema: GenMessage<ExitStatus> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 15);
+  messageDesc(file_hms_sys_agent_v1_agent, 18);
 
 /**
  * One replica as the agent sees it.
@@ -633,7 +756,7 @@ export type Replica = Message<"hms.sys.agent.v1.Replica"> & {
  * Use `create(ReplicaSchema)` to create a new message.
  */
 export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 16);
+  messageDesc(file_hms_sys_agent_v1_agent, 19);
 
 /**
  * What a replica and all it started use, measured every 5 s.
@@ -669,7 +792,7 @@ export type ReplicaUsage = Message<"hms.sys.agent.v1.ReplicaUsage"> & {
  * Use `create(ReplicaUsageSchema)` to create a new message.
  */
 export const ReplicaUsageSchema: GenMessage<ReplicaUsage> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 17);
+  messageDesc(file_hms_sys_agent_v1_agent, 20);
 
 /**
  * @generated from message hms.sys.agent.v1.WatchReplicasRequest
@@ -693,7 +816,7 @@ export type WatchReplicasRequest = Message<"hms.sys.agent.v1.WatchReplicasReques
  * Use `create(WatchReplicasRequestSchema)` to create a new message.
  */
 export const WatchReplicasRequestSchema: GenMessage<WatchReplicasRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 18);
+  messageDesc(file_hms_sys_agent_v1_agent, 21);
 
 /**
  * @generated from message hms.sys.agent.v1.WatchReplicasResponse
@@ -726,7 +849,7 @@ export type WatchReplicasResponse = Message<"hms.sys.agent.v1.WatchReplicasRespo
  * Use `create(WatchReplicasResponseSchema)` to create a new message.
  */
 export const WatchReplicasResponseSchema: GenMessage<WatchReplicasResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 19);
+  messageDesc(file_hms_sys_agent_v1_agent, 22);
 
 /**
  * @generated from message hms.sys.agent.v1.RunTaskRequest
@@ -787,7 +910,7 @@ export type RunTaskRequest = Message<"hms.sys.agent.v1.RunTaskRequest"> & {
  * Use `create(RunTaskRequestSchema)` to create a new message.
  */
 export const RunTaskRequestSchema: GenMessage<RunTaskRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 20);
+  messageDesc(file_hms_sys_agent_v1_agent, 23);
 
 /**
  * @generated from message hms.sys.agent.v1.RunTaskResponse
@@ -818,7 +941,7 @@ export type RunTaskResponse = Message<"hms.sys.agent.v1.RunTaskResponse"> & {
  * Use `create(RunTaskResponseSchema)` to create a new message.
  */
 export const RunTaskResponseSchema: GenMessage<RunTaskResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 21);
+  messageDesc(file_hms_sys_agent_v1_agent, 24);
 
 /**
  * Some bytes of a task's output.
@@ -842,7 +965,7 @@ export type OutputChunk = Message<"hms.sys.agent.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 22);
+  messageDesc(file_hms_sys_agent_v1_agent, 25);
 
 /**
  * @generated from message hms.sys.agent.v1.ReadLogsRequest
@@ -897,7 +1020,7 @@ export type ReadLogsRequest = Message<"hms.sys.agent.v1.ReadLogsRequest"> & {
  * Use `create(ReadLogsRequestSchema)` to create a new message.
  */
 export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 23);
+  messageDesc(file_hms_sys_agent_v1_agent, 26);
 
 /**
  * @generated from message hms.sys.agent.v1.ReadLogsResponse
@@ -921,7 +1044,7 @@ export type ReadLogsResponse = Message<"hms.sys.agent.v1.ReadLogsResponse"> & {
  * Use `create(ReadLogsResponseSchema)` to create a new message.
  */
 export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 24);
+  messageDesc(file_hms_sys_agent_v1_agent, 27);
 
 /**
  * @generated from message hms.sys.agent.v1.LogLine
@@ -965,7 +1088,7 @@ export type LogLine = Message<"hms.sys.agent.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 25);
+  messageDesc(file_hms_sys_agent_v1_agent, 28);
 
 /**
  * @generated from message hms.sys.agent.v1.RestartComponentRequest
@@ -984,7 +1107,7 @@ export type RestartComponentRequest = Message<"hms.sys.agent.v1.RestartComponent
  * Use `create(RestartComponentRequestSchema)` to create a new message.
  */
 export const RestartComponentRequestSchema: GenMessage<RestartComponentRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 26);
+  messageDesc(file_hms_sys_agent_v1_agent, 29);
 
 /**
  * @generated from message hms.sys.agent.v1.RestartComponentResponse
@@ -1001,7 +1124,7 @@ export type RestartComponentResponse = Message<"hms.sys.agent.v1.RestartComponen
  * Use `create(RestartComponentResponseSchema)` to create a new message.
  */
 export const RestartComponentResponseSchema: GenMessage<RestartComponentResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 27);
+  messageDesc(file_hms_sys_agent_v1_agent, 30);
 
 /**
  * @generated from message hms.sys.agent.v1.ShutdownRequest
@@ -1014,7 +1137,7 @@ export type ShutdownRequest = Message<"hms.sys.agent.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 28);
+  messageDesc(file_hms_sys_agent_v1_agent, 31);
 
 /**
  * @generated from message hms.sys.agent.v1.ShutdownResponse
@@ -1027,7 +1150,7 @@ export type ShutdownResponse = Message<"hms.sys.agent.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 29);
+  messageDesc(file_hms_sys_agent_v1_agent, 32);
 
 /**
  * How replicas are kept apart from each other and from the operator.
@@ -1175,6 +1298,46 @@ export const ReplicaStateSchema: GenEnum<ReplicaState> = /*@__PURE__*/
   enumDesc(file_hms_sys_agent_v1_agent, 2);
 
 /**
+ * What became of a file of a program.
+ *
+ * @generated from enum hms.sys.agent.v1.FileChangeKind
+ */
+export const FileChangeKind = {
+  /**
+   * @generated from enum value: FILE_CHANGE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: FILE_CHANGE_KIND_ADDED = 1;
+   */
+  ADDED: 1,
+
+  /**
+   * @generated from enum value: FILE_CHANGE_KIND_CHANGED = 2;
+   */
+  CHANGED: 2,
+
+  /**
+   * @generated from enum value: FILE_CHANGE_KIND_REMOVED = 3;
+   */
+  REMOVED: 3,
+} as const;
+
+/**
+ * What became of a file of a program.
+ *
+ * @generated from enum hms.sys.agent.v1.FileChangeKind
+ */
+export type FileChangeKind = (typeof FileChangeKind)[keyof typeof FileChangeKind] | UnknownEnum;
+
+/**
+ * Describes the enum hms.sys.agent.v1.FileChangeKind.
+ */
+export const FileChangeKindSchema: GenEnum<FileChangeKind> = /*@__PURE__*/
+  enumDesc(file_hms_sys_agent_v1_agent, 3);
+
+/**
  * Where a line was written.
  *
  * @generated from enum hms.sys.agent.v1.LogStream
@@ -1214,7 +1377,7 @@ export type LogStream = (typeof LogStream)[keyof typeof LogStream] | UnknownEnum
  * Describes the enum hms.sys.agent.v1.LogStream.
  */
 export const LogStreamSchema: GenEnum<LogStream> = /*@__PURE__*/
-  enumDesc(file_hms_sys_agent_v1_agent, 3);
+  enumDesc(file_hms_sys_agent_v1_agent, 4);
 
 /**
  * The machine's process keeper: starts, stops, adopts, measures and logs replicas and the platform's own processes.
@@ -1241,6 +1404,16 @@ export const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof PrepareReleaseRequestSchema;
     output: typeof PrepareReleaseResponseSchema;
+  },
+  /**
+   * Compares a program's directory with a release of it, without making one.
+   *
+   * @generated from rpc hms.sys.agent.v1.AgentService.CompareRelease
+   */
+  compareRelease: {
+    methodKind: "unary";
+    input: typeof CompareReleaseRequestSchema;
+    output: typeof CompareReleaseResponseSchema;
   },
   /**
    * Deletes releases that no replica uses and that are not in the list to keep.

@@ -1,0 +1,59 @@
+import { rmSync, writeFileSync } from "node:fs";
+import type { InstanceNetwork, InstancePaths } from "@hms/config";
+import type { Edge } from "@hms/http-edge";
+import { HmsError, type Kernel } from "@hms/kernel";
+import type { ConnectionSource } from "@hms/postgres";
+import { openSealingKey } from "@hms/secrets";
+import { type IdentityService, openIdentityService } from "@hms/service-identity";
+import type { Logger } from "@hms/telemetry";
+import type { ServerAccess } from "./open-access.ts";
+import { openIdentityDatabase } from "./open-databases.ts";
+
+/** What the identity service stands on in a server. */
+export interface IdentityGround {
+  kernel: Kernel;
+  access: ServerAccess;
+  paths: InstancePaths;
+  /** Known wherever people come in. */
+  network: InstanceNetwork | undefined;
+  source: ConnectionSource;
+  log: Logger;
+}
+
+/** Both have credentials of their own; what they change is recorded by the service. */
+const MOUNT_RULE = { permission: "", auditLevel: "metadata", mutates: true, public: true } as const;
+
+/** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
+export function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+  return `http://hms.localhost:${gatewayPort}`;
+}
+
+/** Opens the identity service, and lets its accounts in. */
+export async function openIdentity(ground: IdentityGround, stack: AsyncDisposableStack): Promise<IdentityService> {
+  const { kernel, access, paths, network, source, log } = ground;
+  if (network === undefined) throw new HmsError("FAILED_PRECONDITION", "The server is started by: hms-sys up.");
+  const { accounts, takenAway } = access;
+  const identity = await openIdentityService({
+    database: stack.use(await openIdentityDatabase(source)),
+    sealing: openSealingKey(paths.sealingKey),
+    origin: platformOrigin(network),
+    instance: paths.instance,
+    permissions: () => new Set([...kernel.methods()].map(({ rule }) => rule.permission)),
+    judge: () => ({
+      may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
+    }),
+    onAccountChange: (id) => takenAway.principals([`user:${id}`, `service:${id}`]),
+    onSetUp: () => rmSync(paths.setUpLink, { force: true }),
+    onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
+  });
+  stack.use(identity);
+  accounts.connect(identity);
+  if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
+  else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });
+  return identity;
+}
+
+/** Serves the pages and the protocol by which people and programs come in. */
+export function mountIdentity(edge: Edge, { mounts }: IdentityService): void {
+  for (const { prefix, handler } of mounts) edge.mount(prefix, MOUNT_RULE, handler);
+}

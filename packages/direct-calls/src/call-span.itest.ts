@@ -1,0 +1,133 @@
+import { registry } from "@hms/contracts";
+import { openDirectory } from "@hms/directory";
+import { MemoryRegistry } from "@hms/directory/testing";
+import { anonymous, componentPrincipal, createClient, HmsError, implement, Kernel } from "@hms/kernel";
+import { tempFolder } from "@hms/testkit";
+import { serveSocket } from "@hms/wire";
+import { context, type Span, SpanKind, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { AlwaysOnSampler, InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { createDirectCalls } from "./index.ts";
+import { echoContract, valuesOf } from "./testing/index.ts";
+
+const contract = echoContract();
+const stack = new AsyncDisposableStack();
+const exporter = new InMemorySpanExporter();
+const provider = new TracerProvider({
+  sampler: new AlwaysOnSampler(),
+  spanProcessors: [new SimpleSpanProcessor({ exporter })],
+});
+let client: ReturnType<typeof createClient<typeof contract>>;
+let heard: string | undefined;
+
+function kernelOf(): Kernel {
+  return new Kernel({
+    identity: { authenticate: () => anonymous },
+    policy: { decide: () => ({ allowed: true }) },
+    audit: { accepts: true, record: () => {} },
+  });
+}
+
+beforeAll(async () => {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  trace.setGlobalTracerProvider(provider);
+  const callee = kernelOf();
+  const unused = () => {
+    throw new HmsError("NOT_FOUND", "Not here.");
+  };
+  callee.register(
+    implement(contract, {
+      read: (_, { metadata }) => {
+        heard = metadata.traceparent;
+        return { value: "" };
+      },
+      async *list(_, { metadata }) {
+        heard = metadata.traceparent;
+        yield { value: "a" };
+        yield { value: "b" };
+      },
+      write: unused,
+      collect: unused,
+      // biome-ignore lint/correctness/useYield: it only fails
+      async *converse() {
+        unused();
+      },
+    }),
+  );
+  const server = await serveSocket(callee, { path: `${stack.use(tempFolder()).path}/a.sock`, graceMs: 100 });
+  stack.defer(() => server.close({ graceMs: 0 }));
+  const memory = new MemoryRegistry();
+  memory.put({ environment: "default", serviceId: "hms.test", version: "v1" }, [
+    { instanceId: "a", address: `unix:${server.path}` },
+  ]);
+  const registryKernel = kernelOf();
+  registryKernel.register(memory.registration);
+  const own = registryKernel.client(registry.RegistryService, componentPrincipal("self"));
+  const directory = stack.use(openDirectory({ registry: own }));
+  const calls = stack.use(createDirectCalls({ directory }));
+  client = createClient(contract, calls.transport({ environment: "default" }));
+});
+afterEach(() => {
+  exporter.reset();
+  heard = undefined;
+});
+afterAll(async () => {
+  await stack.disposeAsync();
+  trace.disable();
+  context.disable();
+  await provider.shutdown();
+});
+
+const within = async <T>(work: () => Promise<T>): Promise<{ span: Span; result: T }> => {
+  const span = provider.getTracer("test").startSpan("caller");
+  const result = await context.with(trace.setSpan(context.active(), span), work);
+  return { span, result };
+};
+
+describe("a direct call of a program that traces", () => {
+  test("has a client span below the active one, and the callee goes on with it", async () => {
+    const { span } = await within(() => client.read({ value: "" }));
+    const [own] = exporter.getFinishedSpans();
+    const { traceId, spanId } = own?.spanContext() ?? {};
+    expect(own).toMatchObject({
+      name: `${contract.typeName}/Read`,
+      kind: SpanKind.CLIENT,
+      attributes: { "rpc.method": "Read", "rpc.grpc.status_code": 0 },
+      parentSpanContext: { spanId: span.spanContext().spanId },
+    });
+    expect(traceId).toBe(span.spanContext().traceId);
+    expect(heard).toBe(`00-${traceId}-${spanId}-01`);
+  });
+
+  test("tells how it failed", async () => {
+    await within(() => client.write({ value: "" }).catch(() => {}));
+    expect(exporter.getFinishedSpans()).toMatchObject([
+      { status: { code: SpanStatusCode.ERROR, message: "Not here." }, attributes: { "rpc.grpc.status_code": 5 } },
+    ]);
+  });
+
+  test("that is a stream lasts until the stream has ended, or was left", async () => {
+    await within(() => valuesOf(client.list({ value: "" })));
+    await within(async () => {
+      for await (const _ of client.list({ value: "" })) break;
+    });
+    const codes = exporter.getFinishedSpans().map(({ attributes }) => attributes["rpc.grpc.status_code"]);
+    expect(codes).toEqual([0, 1]);
+  });
+
+  test("keeps to the decision not to sample, and to a traceparent that it is given", async () => {
+    const unsampled = { traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: TraceFlags.NONE };
+    await context.with(trace.setSpanContext(context.active(), unsampled), () => client.read({ value: "" }));
+    expect(heard).toBe(`00-${unsampled.traceId}-${unsampled.spanId}-00`);
+    const traceparent = `00-${"c".repeat(32)}-${"d".repeat(16)}-01`;
+    await within(() => client.read({ value: "" }, { metadata: { traceparent } }));
+    expect(heard).toBe(traceparent);
+    expect(exporter.getFinishedSpans()).toEqual([]);
+  });
+
+  test("outside of any span has none", async () => {
+    await client.read({ value: "" });
+    expect([heard, exporter.getFinishedSpans()]).toEqual([undefined, []]);
+  });
+});

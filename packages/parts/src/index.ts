@@ -1,0 +1,11 @@
+export { type ForwardedServicesOptions, forwardedServices } from "./forwarded-services.ts";
+export { partContracts } from "./part-contracts.ts";
+export { createPartIdentity, type PartIdentityOptions, partSpiffeId } from "./part-identity.ts";
+export {
+  type PartListener,
+  type PartPlacement,
+  type PlacementOptions,
+  placeParts,
+} from "./part-placement.ts";
+export { PartTickets, partKeyOf } from "./part-tickets.ts";
+export { openTlsFiles, type TlsFiles } from "./tls-files.ts";

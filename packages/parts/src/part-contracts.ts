@@ -1,0 +1,11 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { PartName } from "@hms/config";
+import { deployment, integrationEvents, integrationOperations, mesh, policy, registry } from "@hms/contracts";
+
+/** What each part of the platform answers. */
+export const partContracts: Readonly<Record<PartName, readonly DescService[]>> = {
+  registry: [registry.RegistryService, policy.PolicyService],
+  mesh: [mesh.MeshService],
+  deployment: [deployment.DeploymentService],
+  integration: [integrationOperations.OperationService, integrationEvents.EventService],
+};

@@ -1,0 +1,1 @@
+export { openSealingKey, type SealingKey } from "./sealing-key.ts";

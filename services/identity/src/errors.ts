@@ -1,0 +1,65 @@
+import { type FieldViolation, HmsError } from "@hms/kernel";
+
+/** NOT_FOUND: nobody has this id or login. */
+export function accountUnknown(name: string): HmsError {
+  const message = `There is no account "${name}". Look at: hms-sys users list`;
+  return new HmsError("NOT_FOUND", message, { reason: "ACCOUNT_UNKNOWN" });
+}
+
+/** ALREADY_EXISTS: the login is somebody's. */
+export function loginTaken(login: string): HmsError {
+  return new HmsError("ALREADY_EXISTS", `The login "${login}" is taken; choose another.`, { reason: "LOGIN_TAKEN" });
+}
+
+/** NOT_FOUND: these roles do not exist. */
+export function rolesUnknown(names: readonly string[]): HmsError {
+  const message = `There is no role ${names.map((name) => `"${name}"`).join(", ")}. Look at: hms-sys roles list`;
+  return new HmsError("NOT_FOUND", message, { reason: "ROLE_UNKNOWN" });
+}
+
+/** NOT_FOUND: there is no such group. */
+export function groupUnknown(name: string): HmsError {
+  return new HmsError("NOT_FOUND", `There is no group "${name}".`, { reason: "GROUP_UNKNOWN" });
+}
+
+/** PERMISSION_DENIED: somebody would give, or get hold of, what they do not have. */
+export function beyondOwn(permissions: readonly string[]): HmsError {
+  const message = `This would pass on what you do not have yourself: ${permissions.join(", ")}. Ask somebody who has it.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "BEYOND_OWN_PERMISSIONS" });
+}
+
+/** PERMISSION_DENIED: what belongs to others takes a permission. */
+export function notYours(permission: string): HmsError {
+  const message = `What belongs to others takes the permission ${permission}; leave the user out to mean yourself.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "NOT_YOURS" });
+}
+
+/** FAILED_PRECONDITION: nobody would be left who may do everything. */
+export function lastAdmin(): HmsError {
+  const message = "This is the last active admin. Make somebody else admin first: hms-sys roles assign LOGIN admin";
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "LAST_ADMIN" });
+}
+
+/** INVALID_ARGUMENT with every problem of an input. */
+export function invalid(violations: readonly FieldViolation[]): HmsError {
+  const message = violations.map(({ field, description }) => `${field} ${description}`).join(" ");
+  return new HmsError("INVALID_ARGUMENT", message, { fieldViolations: [...violations] });
+}
+
+/** INVALID_ARGUMENT: the caller has no account, so it must say whose. */
+export function whose(): HmsError {
+  return invalid([{ field: "user", description: "must name an account: you have none of your own here." }]);
+}
+
+/** NOT_FOUND: the link was used, has ended, or never was. */
+export function linkGone(): HmsError {
+  const message = "This link has been used or has ended. Ask for a new one.";
+  return new HmsError("NOT_FOUND", message, { reason: "LINK_GONE" });
+}
+
+/** NOT_FOUND: there is no such key or session of that account. */
+export function gone(what: "key" | "session", id: string): HmsError {
+  return new HmsError("NOT_FOUND", `There is no ${what} "${id}" that you may end.`, {
+    reason: what === "key" ? "KEY_UNKNOWN" : "SESSION_UNKNOWN",
+  });
+}

@@ -1,0 +1,70 @@
+import { identityRoles } from "@hms/contracts";
+import { implement, type ServiceRegistration } from "@hms/kernel";
+import { accountOf, lockAdmins } from "../accounts/account-store.ts";
+import type { Queries } from "../identity-tables.ts";
+import { assertAdminLeft } from "../roles/role-service.ts";
+import type { ServiceGround } from "../service-ground.ts";
+import { groupFacts, groupOf, membersOf } from "./group-store.ts";
+
+const idsOf = (queries: Queries, names: readonly string[]) =>
+  Promise.all(names.map(async (name) => (await accountOf(queries, name)).account_id));
+
+/** Groups and their members, by hms.identity.v1.GroupService. */
+export function createGroupService({ database, changes, actingFor }: ServiceGround): ServiceRegistration {
+  const tell = (accounts: readonly string[]) => changes.tell(...accounts.map((account) => ({ account })));
+  return implement(identityRoles.GroupService, {
+    listGroups: async () => ({ groups: await groupFacts(database.db).orderBy("name").execute() }),
+    async putGroup({ name, description }) {
+      await database.db
+        .insertInto("account_group")
+        .values({ name, description })
+        .onConflict((conflict) => conflict.column("name").doUpdateSet({ description }))
+        .execute();
+      return { group: await groupOf(database.db, name) };
+    },
+    async deleteGroup({ name }, { principal }) {
+      const accounts = await database.transaction(async (queries) => {
+        await lockAdmins(queries);
+        actingFor.assertCovers(principal, (await groupOf(queries, name)).roles);
+        const members = await membersOf(queries, name);
+        await queries.deleteFrom("account_group").where("name", "=", name).execute();
+        await assertAdminLeft(queries);
+        return members;
+      });
+      await tell(accounts);
+      return {};
+    },
+    async addGroupMembers({ name, members }, { principal }) {
+      const accounts = await database.transaction(async (queries) => {
+        // Whoever joins gets the group's roles.
+        actingFor.assertCovers(principal, (await groupOf(queries, name)).roles);
+        const ids = await idsOf(queries, members);
+        const rows = ids.map((account_id) => ({ group_name: name, account_id }));
+        await queries
+          .insertInto("group_member")
+          .values(rows)
+          .onConflict((conflict) => conflict.doNothing())
+          .execute();
+        return ids;
+      });
+      await tell(accounts);
+      return { group: await groupOf(database.db, name) };
+    },
+    async removeGroupMembers({ name, members }, { principal }) {
+      const accounts = await database.transaction(async (queries) => {
+        await lockAdmins(queries);
+        actingFor.assertCovers(principal, (await groupOf(queries, name)).roles);
+        const ids = await idsOf(queries, members);
+        await queries
+          .deleteFrom("group_member")
+          .where("group_name", "=", name)
+          .where("account_id", "in", ids)
+          .execute();
+        await assertAdminLeft(queries);
+        return ids;
+      });
+      await tell(accounts);
+      return { group: await groupOf(database.db, name) };
+    },
+  });
+}

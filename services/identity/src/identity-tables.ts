@@ -1,0 +1,81 @@
+import type { ServiceDatabase } from "@hms/postgres";
+import type { Generated, Transaction } from "kysely";
+
+/** The tables of the identity schema. */
+export interface IdentityTables {
+  account: {
+    account_id: string;
+    kind: "user" | "service";
+    login: string;
+    display_name: Generated<string>;
+    email: Generated<string>;
+    preferences: Generated<unknown>;
+    active: Generated<boolean>;
+    created_at: Generated<Date>;
+    created_by: string;
+    last_sign_in_at: Date | null;
+    client_secret_sha256: Uint8Array | null;
+  };
+  password: { account_id: string; hash: string; changed_at: Generated<Date> };
+  password_history: { account_id: string; hash: string; replaced_at: Generated<Date> };
+  role: { name: string; description: Generated<string>; permissions: string[]; built_in: Generated<boolean> };
+  role_binding: { account_id: string; role: string; bound_at: Generated<Date>; bound_by: string };
+  account_group: { name: string; description: Generated<string> };
+  group_member: { group_name: string; account_id: string };
+  group_role: { group_name: string; role: string };
+  link: { token_sha256: Uint8Array; purpose: LinkPurpose; account_id: string | null; expires_at: Date };
+  session: {
+    session_id: string;
+    token_sha256: Uint8Array;
+    account_id: string;
+    created_at: Generated<Date>;
+    last_seen_at: Generated<Date>;
+    expires_at: Date;
+    methods: string[];
+    address: string;
+    user_agent: string;
+  };
+  api_key: {
+    key_id: string;
+    account_id: string;
+    name: string;
+    sha256: Uint8Array;
+    scopes: string[];
+    created_at: Generated<Date>;
+    expires_at: Date;
+    last_used_at: Date | null;
+    revoked_at: Date | null;
+  };
+  attempt: { key: Uint8Array; failures: number; last_at: Generated<Date>; blocked_until: Generated<Date> };
+  oidc_artifact: {
+    kind: string;
+    id_sha256: Uint8Array;
+    payload: unknown;
+    grant_sha256: Uint8Array | null;
+    account_id: string | null;
+    session_id: string | null;
+    uid: string | null;
+    user_code_sha256: Uint8Array | null;
+    generation: Generated<number>;
+    created_at: Generated<Date>;
+    consumed_at: Date | null;
+    expires_at: Date | null;
+  };
+  signing_key: {
+    kid: string;
+    state: "next" | "current" | "retiring";
+    sealed: Uint8Array;
+    public_jwk: unknown;
+    created_at: Generated<Date>;
+    retired_at: Date | null;
+  };
+}
+
+/** What a link is for. */
+export type LinkPurpose = "set-up" | "invitation" | "reset";
+
+/** The identity service's part of the database. */
+export type IdentityDatabase = ServiceDatabase<IdentityTables>;
+
+/** Queries inside or outside of a transaction. */
+export type Queries = Transaction<IdentityTables> | IdentityDatabase["db"];

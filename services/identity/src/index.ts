@@ -1,0 +1,7 @@
+export type { IdentityTables } from "./identity-tables.ts";
+export { type IdentityOptions, type IdentityService, openIdentityService } from "./open-identity.ts";
+export type { Judge } from "./ports.ts";
+export type { RoleBook } from "./roles/role-book.ts";
+
+/** The migrations of the identity schema. */
+export const identityMigrations = new URL("../migrations/", import.meta.url);

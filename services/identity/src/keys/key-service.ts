@@ -1,0 +1,61 @@
+import { create } from "@bufbuild/protobuf";
+import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { identityKeys } from "@hms/contracts";
+import { implement, type ServiceRegistration } from "@hms/kernel";
+import { gone } from "../errors.ts";
+import type { ServiceGround } from "../service-ground.ts";
+import { insertKey, type KeyRow } from "./key-store.ts";
+
+const DEFAULT_LIFETIME_SECONDS = 90 * 86_400;
+
+/** API keys, by hms.identity.v1.KeyService. */
+export function createKeyService(ground: ServiceGround): ServiceRegistration {
+  const { database, changes, actingFor, judge, instance } = ground;
+  return implement(identityKeys.KeyService, {
+    async createKey({ user, name, scopes, lifetime }, { principal }) {
+      const account = await actingFor.target(database.db, principal, { name: user, permission: "keys:create" });
+      // Who holds the key becomes that account, within the scopes.
+      if (account.account_id !== principal.id) actingFor.assertCovers(principal, account.roles);
+      if (principal.scopes !== undefined) actingFor.assertHolds(principal, scopes.length === 0 ? ["*"] : scopes);
+      const lifetimeSeconds =
+        lifetime === undefined ? DEFAULT_LIFETIME_SECONDS : Math.ceil(durationMs(lifetime) / 1000);
+      const terms = { accountId: account.account_id, name, scopes, lifetimeSeconds, instance };
+      const { row, text } = await insertKey(database.db, terms);
+      return { key: keyMessage(row), secret: text };
+    },
+    async listKeys({ user }, { principal }) {
+      const account = await actingFor.target(database.db, principal, { name: user, permission: "keys:read" });
+      const rows = await database.db
+        .selectFrom("api_key")
+        .selectAll()
+        .where("account_id", "=", account.account_id)
+        .orderBy("created_at", "desc")
+        .execute();
+      return { keys: rows.map(keyMessage) };
+    },
+    async revokeKey({ keyId }, { principal }) {
+      const row = await database.db.selectFrom("api_key").selectAll().where("key_id", "=", keyId).executeTakeFirst();
+      const isOwn = row?.account_id === principal.id;
+      if (row === undefined || (!isOwn && !judge.may(principal, "keys:revoke"))) throw gone("key", keyId);
+      await database.db
+        .updateTable("api_key")
+        .set({ revoked_at: row.revoked_at ?? new Date() })
+        .where("key_id", "=", keyId)
+        .execute();
+      await changes.tell({ account: row.account_id });
+      return {};
+    },
+  });
+}
+
+function keyMessage(row: KeyRow): identityKeys.ApiKey {
+  return create(identityKeys.ApiKeySchema, {
+    keyId: row.key_id,
+    name: row.name,
+    scopes: row.scopes,
+    createdAt: timestampFromDate(row.created_at),
+    expiresAt: timestampFromDate(row.expires_at),
+    ...(row.last_used_at === null ? {} : { lastUsedAt: timestampFromDate(row.last_used_at) }),
+    ...(row.revoked_at === null ? {} : { revokedAt: timestampFromDate(row.revoked_at) }),
+  });
+}

@@ -1,0 +1,136 @@
+import type { SealingKey } from "@hms/secrets";
+import { type QueryResult, type RawBuilder, sql } from "kysely";
+import { type Adapter, type AdapterPayload, errors } from "oidc-provider";
+import type { IdentityDatabase } from "../identity-tables.ts";
+import { sha256 } from "../secret-digest.ts";
+import { forLibrary } from "./library-error.ts";
+
+/**
+ * A refresh token that was used may be used again for this long, because its answer can get lost and several windows of
+ * one browser share it (Ory Hydra's graceful rotation).
+ */
+const GRACE = "10 seconds";
+
+const digest = (text: unknown) => (typeof text === "string" ? sha256(text) : null);
+
+/** Kinds whose content holds ids of others, or whose own id must be found again: they lie sealed. */
+const SEALED: ReadonlySet<string> = new Set(["Interaction", "DeviceCode"]);
+
+/** Something after which a used refresh token is a stolen one: its grace is over, and it has a successor. */
+const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::interval and exists (
+  select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
+    and s.generation > a.generation)`;
+
+/** Keeps what oidc-provider keeps in one table; ids, which are secrets, only as SHA-256. */
+export class ArtifactAdapter implements Adapter {
+  readonly #kind: string;
+  readonly #database: IdentityDatabase;
+  readonly #sealing: SealingKey;
+
+  constructor(kind: string, { database, sealing }: { database: IdentityDatabase; sealing: SealingKey }) {
+    this.#kind = kind;
+    this.#database = database;
+    this.#sealing = sealing;
+  }
+
+  async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
+    const { grantId, uid, accountId, userCode } = payload;
+    const seconds = expiresIn === undefined ? null : `${expiresIn} seconds`;
+    const generation = Number((payload as { rotations?: number }).rotations ?? 0);
+    await this.#run(sql`insert into oidc_artifact
+        (kind, id_sha256, payload, grant_sha256, account_id, uid, user_code_sha256, generation, expires_at)
+      values (${this.#kind}, ${sha256(id)}, ${this.#kept(id, payload)}, ${digest(grantId)}, ${accountId ?? null}, ${uid ?? null},
+        ${digest(userCode)}, ${generation}, clock_timestamp() + ${seconds}::interval)
+      on conflict (kind, id_sha256) do update set payload = excluded.payload, grant_sha256 = excluded.grant_sha256,
+        account_id = excluded.account_id, uid = excluded.uid, expires_at = excluded.expires_at`);
+  }
+
+  find(id: string): Promise<AdapterPayload | undefined> {
+    return this.#find(sql`id_sha256 = ${sha256(id)}`, { jti: id });
+  }
+
+  findByUid(uid: string): Promise<AdapterPayload | undefined> {
+    return this.#find(sql`uid = ${uid}`, {});
+  }
+
+  findByUserCode(userCode: string): Promise<AdapterPayload | undefined> {
+    return this.#find(sql`user_code_sha256 = ${sha256(userCode)}`, { userCode });
+  }
+
+  async #find(is: RawBuilder<unknown>, known: AdapterPayload): Promise<AdapterPayload | undefined> {
+    const { rows } = await this.#run(sql<{
+      payload: AdapterPayload;
+      id_sha256: Uint8Array;
+      used: boolean;
+      replay: boolean;
+    }>`
+      select payload, id_sha256, consumed_at is not null as used, ${IS_REPLAY} as replay from oidc_artifact a
+      where kind = ${this.#kind} and ${is} and (expires_at is null or expires_at > clock_timestamp())`);
+    const [row] = rows;
+    // Somebody who polls twice at the same time is no thief: the code is gone, its grant goes on.
+    if (row === undefined || (this.#kind === "DeviceCode" && row.used)) return undefined;
+    const consumed = this.#kind === "RefreshToken" ? row.replay : row.used;
+    return { ...this.#content(row.id_sha256, row.payload), ...known, ...(consumed ? { consumed: true } : {}) };
+  }
+
+  #context(idSha256: Uint8Array): string[] {
+    return ["identity", "oidc", this.#kind, Buffer.from(idSha256).toString("hex")];
+  }
+
+  /** The text that is kept: ids are secrets, so the own one is left out or sealed. */
+  #kept(id: string, payload: AdapterPayload): string {
+    const { jti: _, userCode: __, ...kept } = payload;
+    if (!SEALED.has(this.#kind)) return JSON.stringify(kept);
+    const sealed = this.#sealing.seal(Buffer.from(JSON.stringify({ ...kept, jti: id })), this.#context(sha256(id)));
+    return JSON.stringify({ sealed: sealed.toString("base64") });
+  }
+
+  #content(idSha256: Uint8Array, payload: AdapterPayload): AdapterPayload {
+    if (!("sealed" in payload)) return payload;
+    const opened = this.#sealing.open(Buffer.from(String(payload.sealed), "base64"), this.#context(idSha256));
+    return JSON.parse(opened.toString()) as AdapterPayload;
+  }
+
+  /**
+   * Marks something as used: a code once, however many ask at the same time; a refresh token with all that were made
+   * beside it, so that of several windows, or of a thief and his victim, only one chain goes on.
+   * @throws errors.InvalidGrant if somebody else was first.
+   */
+  async consume(id: string): Promise<void> {
+    if (this.#kind === "RefreshToken") return this.#rotate(id);
+    const { numAffectedRows } = await this.#run(sql`update oidc_artifact set consumed_at = clock_timestamp()
+      where kind = ${this.#kind} and id_sha256 = ${sha256(id)} and consumed_at is null`);
+    if (numAffectedRows !== 1n) throw new errors.InvalidGrant(`${this.#kind} already consumed`);
+  }
+
+  async #rotate(id: string): Promise<void> {
+    const { rows } =
+      await this.#run(sql`update oidc_artifact t set consumed_at = coalesce(t.consumed_at, clock_timestamp())
+      from oidc_artifact a where a.kind = 'RefreshToken' and a.id_sha256 = ${sha256(id)} and (${IS_REPLAY}) is not true
+        and t.kind = 'RefreshToken' and t.grant_sha256 = a.grant_sha256 and t.generation <= a.generation
+      returning 1`);
+    if (rows.length === 0) throw new errors.InvalidGrant("refresh token already used");
+  }
+
+  async destroy(id: string): Promise<void> {
+    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and id_sha256 = ${sha256(id)}`);
+  }
+
+  async revokeByGrantId(grantId: string): Promise<void> {
+    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and grant_sha256 = ${sha256(grantId)}`);
+  }
+
+  #run<T>(query: RawBuilder<T>): Promise<QueryResult<T>> {
+    return forLibrary(query.execute(this.#database.db));
+  }
+}
+
+/** Notes in which browser session a grant was made: it ends with that session. */
+export async function bindGrant({ db }: IdentityDatabase, grantId: string, sessionId: string): Promise<void> {
+  await db
+    .updateTable("oidc_artifact")
+    .set({ session_id: sessionId })
+    .where("kind", "=", "Grant")
+    .where("id_sha256", "=", sha256(grantId))
+    .execute();
+}

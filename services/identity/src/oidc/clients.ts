@@ -1,0 +1,73 @@
+import type { Adapter, AdapterPayload, ClientMetadata } from "oidc-provider";
+import type { IdentityDatabase } from "../identity-tables.ts";
+import { isUuid } from "../uuid.ts";
+import { forLibrary } from "./library-error.ts";
+
+const DEVICE = "urn:ietf:params:oauth:grant-type:device_code";
+
+/** The client id of `hms-sys login`. */
+export const CLI_CLIENT = "hms-cli";
+/** The client id of the console. */
+export const CONSOLE_CLIENT = "hms-console";
+
+/** The platform's own programs; people are not asked whether these may act for them. */
+export function ownClients(origin: string): ClientMetadata[] {
+  return [
+    {
+      client_id: CLI_CLIENT,
+      client_name: "hms-sys command line",
+      application_type: "native",
+      token_endpoint_auth_method: "none",
+      grant_types: [DEVICE, "refresh_token"],
+      response_types: [],
+      redirect_uris: [],
+    },
+    {
+      client_id: CONSOLE_CLIENT,
+      client_name: "Console",
+      token_endpoint_auth_method: "none",
+      grant_types: ["authorization_code", "refresh_token"],
+      response_types: ["code"],
+      redirect_uris: [`${origin}/console/callback`],
+      post_logout_redirect_uris: [`${origin}/console`],
+    },
+  ];
+}
+
+/** Finds service accounts as clients: only their own tokens, by a secret of which the SHA-256 is kept. */
+export class ClientAdapter implements Adapter {
+  readonly #database: IdentityDatabase;
+
+  constructor(database: IdentityDatabase) {
+    this.#database = database;
+  }
+
+  async find(id: string): Promise<AdapterPayload | undefined> {
+    if (!isUuid(id)) return undefined;
+    const found = this.#database.db
+      .selectFrom("account")
+      .select(["login", "client_secret_sha256"])
+      .where("account_id", "=", id)
+      .where("kind", "=", "service")
+      .where("active", "=", true)
+      .executeTakeFirst();
+    const account = await forLibrary(found);
+    if (account?.client_secret_sha256 == null) return undefined;
+    return {
+      client_id: id,
+      client_name: account.login,
+      client_secret: Buffer.from(account.client_secret_sha256).toString("hex"),
+      token_endpoint_auth_method: "client_secret_basic",
+      grant_types: ["client_credentials"],
+      response_types: [],
+      redirect_uris: [],
+    };
+  }
+
+  async upsert(): Promise<void> {}
+  async consume(): Promise<void> {}
+  async destroy(): Promise<void> {}
+  async revokeByGrantId(): Promise<void> {}
+  async findByUid(): Promise<undefined> {}
+  async findByUserCode(): Promise<undefined> {}
+}

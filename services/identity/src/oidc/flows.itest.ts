@@ -1,0 +1,222 @@
+import { identityKeys, identitySessions, identityUsers } from "@hms/contracts";
+import * as client from "openid-client";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Browser, localFetch } from "../testing/browser.ts";
+import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
+
+let scene: IdentityScene;
+let running: IdentityProcess;
+const PASSWORD = "four words nobody joined";
+
+beforeAll(async () => {
+  scene = await IdentityScene.open();
+  running = await scene.start();
+  const browser = new Browser(running.origin);
+  const page = await browser.get(
+    new URL(running.identity.setUpLink ?? "").pathname + new URL(running.identity.setUpLink ?? "").search,
+  );
+  await browser.submit(page, { login: "anna", password: PASSWORD });
+});
+afterAll(async () => {
+  await scene[Symbol.asyncDispose]();
+  expect(scene.failures).toEqual([]);
+});
+
+function discover(clientId: string, auth: client.ClientAuth = client.None()) {
+  return client.discovery(new URL(`${running.origin}/oidc`), clientId, undefined, auth, {
+    [client.customFetch]: localFetch as client.CustomFetch,
+    execute: [client.allowInsecureRequests],
+  });
+}
+
+async function whoIs(token: string) {
+  const principal = await running.identity.tokens.principalOf(token);
+  return principal && running.kernel.client(identitySessions.SessionService, principal).whoAmI({});
+}
+
+/** Signs a new browser in, in the middle of an authorization. */
+async function authorize(browser: Browser, address: URL): Promise<URL> {
+  const page = await browser.get(`${address.pathname}${address.search}`);
+  expect(page.body).toContain("Sign in");
+  const after = await browser.submit(page, { login: "anna", password: PASSWORD });
+  expect(after.body).not.toContain("did not work");
+  return new URL(browser.landed ?? "");
+}
+
+async function signInByCode(scope = "openid hms", browser = new Browser(running.origin)) {
+  const config = await discover("hms-console");
+  const verifier = client.randomPKCECodeVerifier();
+  const address = client.buildAuthorizationUrl(config, {
+    redirect_uri: `${running.origin}/console/callback`,
+    scope,
+    state: "s1",
+    code_challenge: await client.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: "S256",
+    ...(scope.includes("offline") ? { prompt: "consent" } : {}),
+  });
+  const landed = await authorize(browser, address);
+  const tokens = await client.authorizationCodeGrant(config, landed, {
+    pkceCodeVerifier: verifier,
+    expectedState: "s1",
+  });
+  return { config, tokens, landed, verifier, browser };
+}
+
+async function signInByDevice() {
+  const config = await discover("hms-cli");
+  const started = await client.initiateDeviceAuthorization(config, { scope: "openid offline_access hms" });
+  const browser = new Browser(running.origin);
+  await browser.submit(await browser.get("/sign-in"), { login: "anna", password: PASSWORD });
+  const confirm = await browser.submit(await browser.get("/oidc/device"), { user_code: started.user_code });
+  expect(confirm.body).toContain("command line");
+  expect(confirm.body).toContain(started.user_code);
+  const done = await browser.submit(confirm, { confirm: "yes" });
+  expect(done.body).toContain("The program is in");
+  return { config, started };
+}
+
+const deviceTokens = (config: client.Configuration, { device_code }: { device_code: string }) =>
+  client.genericGrantRequest(config, "urn:ietf:params:oauth:grant-type:device_code", { device_code });
+
+test("a console gets tokens by code and PKCE, and its access token stands for the person", async () => {
+  const { tokens, landed } = await signInByCode();
+  expect(landed.searchParams.get("iss")).toBe(`${running.origin}/oidc`);
+  expect(tokens.claims()?.sub).toBeDefined();
+  const found = await whoIs(tokens.access_token);
+  expect(found).toMatchObject({ login: "anna", roles: ["admin"], permissions: ["*"] });
+});
+
+test("a code is good once, also for many at the same time", async () => {
+  const { landed, verifier, config } = await signInByCode();
+  const again = client.authorizationCodeGrant(config, landed, { pkceCodeVerifier: verifier, expectedState: "s1" });
+  await expect(again).rejects.toMatchObject({ error: "invalid_grant" });
+});
+
+test("a program gets tokens by the device flow, and refreshes them", async () => {
+  const { config, started } = await signInByDevice();
+  const tokens = await deviceTokens(config, started);
+  expect(await whoIs(tokens.access_token)).toMatchObject({ login: "anna" });
+  const fresh = await client.refreshTokenGrant(config, tokens.refresh_token ?? "");
+  expect(fresh.refresh_token).not.toBe(tokens.refresh_token);
+  expect(await whoIs(fresh.access_token)).toMatchObject({ login: "anna" });
+});
+
+test("a device code approved under 50 parallel polls yields one grant", async () => {
+  const { config, started } = await signInByDevice();
+  const poll = () => deviceTokens(config, started).catch(() => undefined);
+  const got = (await Promise.all(Array.from({ length: 50 }, poll))).filter((tokens) => tokens !== undefined);
+  expect(got).toHaveLength(1);
+  expect(await whoIs(got[0]?.access_token ?? "")).toMatchObject({ login: "anna" });
+});
+
+test("50 parallel refreshes of one token lose nobody's session, and one chain goes on", async () => {
+  const { config, started } = await signInByDevice();
+  const first = await deviceTokens(config, started);
+  const refresh = (token: string | undefined) => client.refreshTokenGrant(config, token ?? "");
+  const all = await Promise.all(Array.from({ length: 50 }, () => refresh(first.refresh_token)));
+  const [one, other] = all;
+  const next = await refresh(one?.refresh_token);
+  // As after the ten seconds in which an answer may have got lost.
+  await scene.database.db
+    .updateTable("oidc_artifact")
+    .set({ consumed_at: new Date(0) })
+    .where("consumed_at", "is not", null)
+    .execute();
+  await expect(refresh(other?.refresh_token)).rejects.toMatchObject({ error: "invalid_grant" });
+  await expect(refresh(next.refresh_token)).rejects.toMatchObject({ error: "invalid_grant" });
+  expect(await whoIs(next.access_token)).toBeUndefined();
+});
+
+test("a refresh token whose successor was never made, because the platform died, is good again", async () => {
+  const { config, started } = await signInByDevice();
+  const first = await deviceTokens(config, started);
+  await scene.database.db
+    .updateTable("oidc_artifact")
+    .set({ consumed_at: new Date(0) })
+    .where("kind", "=", "RefreshToken")
+    .execute();
+  const next = await client.refreshTokenGrant(config, first.refresh_token ?? "");
+  expect(next.access_token).toBeDefined();
+});
+
+test("a service account gets tokens by client credentials, until it is deactivated", async () => {
+  const accounts = running.kernel.client(identityKeys.ServiceAccountService, operator);
+  const { account, clientSecret } = await accounts.createServiceAccount({ login: "batch", roles: ["operator"] });
+  const config = await discover(account?.accountId ?? "", client.ClientSecretBasic(clientSecret));
+  const tokens = await client.clientCredentialsGrant(config, { scope: "hms" });
+  expect(await whoIs(tokens.access_token)).toMatchObject({ login: "batch", roles: ["operator"] });
+  const wrong = await discover(account?.accountId ?? "", client.ClientSecretBasic(`${clientSecret}x`));
+  await expect(client.clientCredentialsGrant(wrong, {})).rejects.toMatchObject({ status: 401 });
+  await accounts.deactivateServiceAccount({ account: "batch" });
+  expect(await whoIs(tokens.access_token)).toBeUndefined();
+  await expect(client.clientCredentialsGrant(config, {})).rejects.toMatchObject({ status: 401 });
+});
+
+test("signing keys are replaced without a restart; tokens signed before stay good", async () => {
+  const before = await signInByCode();
+  const keys = running.kernel.client(identityKeys.SigningKeyService, operator);
+  const [current, next] = (await keys.listSigningKeys({})).keys;
+  const rotated = (await keys.rotateSigningKeys({})).keys;
+  expect(rotated.map(({ kid }) => kid)).toEqual([next?.kid, expect.any(String), current?.kid]);
+  const after = await signInByCode();
+  const kidOf = (token: string) => JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid;
+  expect(kidOf(before.tokens.access_token)).toBe(current?.kid);
+  expect(kidOf(after.tokens.access_token)).toBe(next?.kid);
+  expect(await whoIs(before.tokens.access_token)).toMatchObject({ login: "anna" });
+  expect(await whoIs(after.tokens.access_token)).toMatchObject({ login: "anna" });
+});
+
+test("an access token ends with the browser session it came from", async () => {
+  const { tokens, browser } = await signInByCode();
+  expect(await whoIs(tokens.access_token)).toBeDefined();
+  await browser.submit(await browser.get("/sign-in"), {});
+  expect(await whoIs(tokens.access_token)).toBeUndefined();
+});
+
+test("a program's tokens end when it revokes them, and when the person ends it", async () => {
+  const { config, started } = await signInByDevice();
+  const tokens = await deviceTokens(config, started);
+  expect(await whoIs(tokens.access_token)).toBeDefined();
+  await client.tokenRevocation(config, tokens.refresh_token ?? "");
+  expect(await whoIs(tokens.access_token)).toBeUndefined();
+  const second = await signInByDevice();
+  const more = await deviceTokens(config, second.started);
+  const principal = await running.identity.tokens.principalOf(more.access_token);
+  const sessions = running.kernel.client(identitySessions.SessionService, principal ?? operator);
+  const { sessions: open } = await sessions.listSessions({});
+  const program = open.find(({ client: name }) => name === "hms-cli");
+  await sessions.revokeSession({ sessionId: program?.sessionId ?? "" });
+  expect(await whoIs(more.access_token)).toBeUndefined();
+  await expect(client.refreshTokenGrant(config, more.refresh_token ?? "")).rejects.toMatchObject({
+    error: "invalid_grant",
+  });
+});
+
+test("deactivating a person ends session, key, access token and refresh token at once, in every process", async () => {
+  const users = running.kernel.client(identityUsers.UserService, operator);
+  const { user } = await users.createUser({ login: "ben", roles: ["operator"] });
+  const { link } = await users.createInvitation({ user: "ben" });
+  const browser = new Browser(running.origin);
+  const page = await browser.get(new URL(link).pathname + new URL(link).search);
+  await browser.submit(page, { password: "another four words together" });
+  const signedIn = await browser.submit(await browser.get("/sign-in"), {
+    login: "ben",
+    password: "another four words together",
+  });
+  expect(signedIn.body).toContain("You are signed in as");
+  const cookie = browser.cookies.get("__Host-hms_session")?.value ?? "";
+  const keys = running.kernel.client(identityKeys.KeyService, operator);
+  const { secret } = await keys.createKey({ user: "ben", name: "k" });
+  const other = await scene.start();
+  for (const token of [cookie, secret]) {
+    expect(await other.identity.tokens.principalOf(token)).toMatchObject({ kind: "user", id: user?.userId });
+  }
+  const started = performance.now();
+  await users.deactivateUser({ user: "ben" });
+  expect(await running.identity.tokens.principalOf(cookie)).toBeUndefined();
+  expect(await running.identity.tokens.principalOf(secret)).toBeUndefined();
+  await expect.poll(() => other.identity.tokens.principalOf(secret), { interval: 20, timeout: 5000 }).toBeUndefined();
+  expect(await other.identity.tokens.principalOf(cookie)).toBeUndefined();
+  void started;
+  expect(await codeOf(users.deactivateUser({ user: "anna" }))).toBe("FAILED_PRECONDITION");
+});

@@ -1,0 +1,31 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { SealingKey } from "@hms/secrets";
+import type { ClientMetadata } from "oidc-provider";
+import type { IdentityChanges } from "../identity-changes.ts";
+import type { IdentityDatabase } from "../identity-tables.ts";
+import type { BrowserSession } from "../sessions/session-store.ts";
+import type { SigningKeys } from "./signing-keys.ts";
+
+/** What the protocol and its pages stand on. */
+export interface OidcGround {
+  readonly database: IdentityDatabase;
+  readonly changes: IdentityChanges;
+  readonly sealing: SealingKey;
+  readonly signingKeys: SigningKeys;
+  /** Where people reach the platform: "http://hms.localhost:3000". */
+  readonly origin: string;
+  readonly issuer: string;
+  /** What access tokens are for. */
+  readonly audience: string;
+  /** Applications that may ask people for access, beside the platform's own programs. */
+  readonly clients: readonly ClientMetadata[];
+  /** Permissions that tokens can be limited to, beside "everything". */
+  readonly permissions: () => Iterable<string>;
+  /** Hears what failed inside the protocol. */
+  onFailure(error: unknown): void;
+  /** The browser session of a request's cookie. */
+  liveSession(headers: IncomingHttpHeaders): Promise<LiveSession | undefined>;
+}
+
+/** A browser session that goes on. */
+export type LiveSession = BrowserSession;

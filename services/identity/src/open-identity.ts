@@ -1,0 +1,132 @@
+import type { MountHandler } from "@hms/http-edge";
+import type { Principal, ServiceRegistration } from "@hms/kernel";
+import type { SealingKey } from "@hms/secrets";
+import type { ClientMetadata } from "oidc-provider";
+import { createActingFor } from "./accounts/acting-for.ts";
+import { createServiceAccountService } from "./accounts/service-account-service.ts";
+import { openSetUp } from "./accounts/set-up.ts";
+import { createUserService } from "./accounts/user-service.ts";
+import { forgetEnded } from "./forget-ended.ts";
+import { createGroupService } from "./groups/group-service.ts";
+import { IdentityChanges } from "./identity-changes.ts";
+import type { IdentityDatabase } from "./identity-tables.ts";
+import { createKeyService } from "./keys/key-service.ts";
+import type { OidcGround } from "./oidc/oidc-ground.ts";
+import { OidcProvider } from "./oidc/oidc-provider.ts";
+import { createSigningKeyService } from "./oidc/signing-key-service.ts";
+import { SigningKeys } from "./oidc/signing-keys.ts";
+import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
+import { SignInPages } from "./pages/sign-in-mount.ts";
+import type { Judge } from "./ports.ts";
+import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
+import { createRoleService } from "./roles/role-service.ts";
+import { createSessionService } from "./sessions/session-service.ts";
+import { useSession } from "./sessions/session-store.ts";
+import { createAccessTokens } from "./tokens/access-tokens.ts";
+import { type AccountTokens, createAccountTokens } from "./tokens/account-tokens.ts";
+import { currentPrincipal } from "./tokens/current-principal.ts";
+
+/** What the identity service is opened with. */
+export interface IdentityOptions {
+  readonly database: IdentityDatabase;
+  readonly sealing: SealingKey;
+  /** Where people reach the platform, without a slash at its end: "http://hms.localhost:3000". */
+  readonly origin: string;
+  /** The installation's name; stands in keys. */
+  readonly instance: string;
+  /** Permissions that tokens can be limited to, beside "everything"; asked when the protocol is first used. */
+  readonly permissions: () => Iterable<string>;
+  /** What principals may do; asked with each call that touches what belongs to others. */
+  readonly judge: (roles: RoleBook) => Judge;
+  /** Applications that may ask people for access; default none. */
+  readonly clients?: readonly ClientMetadata[];
+  /** Hears of accounts that may do less than before, by id, so that tickets of theirs can be revoked. */
+  readonly onAccountChange?: (accountId: string) => void;
+  /** Told when the first account was made, and the set-up link has ended. */
+  readonly onSetUp?: () => void;
+  /** Hears what failed in the background. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** The identity service. */
+export interface IdentityService extends AsyncDisposable {
+  readonly registrations: readonly ServiceRegistration[];
+  readonly tokens: AccountTokens;
+  readonly roles: RoleBook;
+  /** The principal of an account as it is now, with its roles of now; undefined if it may not come in any more. */
+  current(principal: Principal): Promise<Principal | undefined>;
+  /** Other people's protocols, by the path below which each is served; both have credentials of their own. */
+  readonly mounts: readonly { readonly prefix: string; readonly handler: MountHandler }[];
+  /** The link by which the first admin is made; undefined once anybody has an account. */
+  readonly setUpLink: string | undefined;
+}
+
+/** Opens the identity service; the protocol library and password hashing are loaded when they are first needed. */
+export async function openIdentityService(options: IdentityOptions): Promise<IdentityService> {
+  await using stack = new AsyncDisposableStack();
+  const { database, origin, instance, sealing, onAccountChange } = options;
+  const changes = stack.use(await IdentityChanges.open(database));
+  const roles = stack.use(await openRoleBook(database, changes));
+  const judge = options.judge(roles);
+  const onSetUp = () => options.onSetUp?.();
+  const ground = {
+    database,
+    changes,
+    roles,
+    judge,
+    origin,
+    instance,
+    onSetUp,
+    actingFor: createActingFor(judge, roles),
+  };
+  const signingKeys = new SigningKeys({ database, sealing, changes });
+  const oidcGround = oidcGroundOf(options, { changes, signingKeys });
+  const provider = stack.use(new OidcProvider(oidcGround));
+  const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
+  if (onAccountChange) {
+    stack.use(changes.follow((change) => typeof change === "object" && onAccountChange(change.account)));
+  }
+  stack.use(forgetEnded(database, options.onFailure));
+  const setUpToken = await openSetUp(database);
+  const pages = new SignInPages(oidcGround, provider, onSetUp);
+  const tokens = stack.use(createAccountTokens({ database, changes, accessTokens }));
+  const owned = stack.move();
+  return {
+    registrations: [
+      createUserService(ground),
+      createRoleService(ground),
+      createGroupService(ground),
+      createSessionService(ground),
+      createKeyService(ground),
+      createServiceAccountService(ground),
+      createSigningKeyService(signingKeys),
+    ],
+    tokens,
+    roles,
+    current: (principal) => currentPrincipal(database, principal),
+    mounts: [
+      { prefix: "/oidc", handler: provider.handler },
+      { prefix: "/sign-in", handler: pages.handler },
+    ],
+    setUpLink: setUpToken === undefined ? undefined : `${origin}/sign-in/set-up?token=${setUpToken}`,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function oidcGroundOf(
+  { database, sealing, origin, clients = [], permissions, onFailure }: IdentityOptions,
+  own: Pick<OidcGround, "changes" | "signingKeys">,
+): OidcGround {
+  return {
+    ...own,
+    database,
+    sealing,
+    origin,
+    issuer: `${origin}/oidc`,
+    audience: `${origin}/`,
+    clients,
+    permissions,
+    onFailure,
+    liveSession: (headers) => useSession(database, cookieOf(headers, SESSION_COOKIE) ?? ""),
+  };
+}

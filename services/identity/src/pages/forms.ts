@@ -1,0 +1,103 @@
+import { type Html, html } from "./html.ts";
+import type { Page } from "./page.ts";
+
+/** What every form of ours has. */
+export interface FormTerms {
+  /** Where it goes. */
+  readonly action: string;
+  /** Shows that the form is ours. */
+  readonly csrf: string;
+  /** What was wrong with the last attempt. */
+  readonly problems?: readonly string[];
+  readonly leadsTo?: readonly string[];
+}
+
+function form({ action, csrf, problems = [] }: FormTerms, fields: Html): Html {
+  const alert =
+    problems.length === 0 ? "" : html`<div role="alert">${problems.map((one) => html`<p>${one}</p>`)}</div>`;
+  return html`${alert}<form method="post" action="${action}">
+<input type="hidden" name="csrf" value="${csrf}">
+${fields}
+</form>`;
+}
+
+const terms = ({ leadsTo, problems = [] }: FormTerms) => ({
+  ...(leadsTo === undefined ? {} : { leadsTo }),
+  ...(problems.length === 0 ? {} : { status: 422 }),
+});
+
+/** Asks for login and password. */
+export function signInPage(given: FormTerms & { login?: string; next?: string; client?: string }): Page {
+  const intro = given.client === undefined ? "" : html`<p>to go on to <strong>${given.client}</strong></p>`;
+  const content = html`${intro}${form(
+    given,
+    html`<input type="hidden" name="next" value="${given.next ?? ""}">
+<label for="login">Login</label>
+<input id="login" name="login" autocomplete="username" autocapitalize="none" spellcheck="false" required value="${given.login ?? ""}">
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required>
+<button type="submit">Sign in</button>`,
+  )}`;
+  return { title: "Sign in", content, ...terms(given) };
+}
+
+/** Asks for the first admin's login and password. */
+export function setUpPage(given: FormTerms & { token: string; login?: string }): Page {
+  const content = html`<p>This installation has no accounts yet. Make the first one: it may do everything.</p>${form(
+    given,
+    html`<input type="hidden" name="token" value="${given.token}">
+<label for="login">Login</label>
+<input id="login" name="login" autocomplete="username" autocapitalize="none" spellcheck="false" required value="${given.login ?? ""}">
+<label for="password">Password, at least 15 characters</label>
+<input id="password" name="password" type="password" autocomplete="new-password" required>
+<button type="submit">Make the account</button>`,
+  )}`;
+  return { title: "Set up HMS-SYS", content, ...terms(given) };
+}
+
+/** Asks for a new password of an account. */
+export function passwordPage(given: FormTerms & { token: string; login: string; shortest: number }): Page {
+  const content = html`<p>For the account <strong>${given.login}</strong>.</p>${form(
+    given,
+    html`<input type="hidden" name="token" value="${given.token}">
+<input type="hidden" name="username" autocomplete="username" value="${given.login}">
+<label for="password">New password, at least ${String(given.shortest)} characters</label>
+<input id="password" name="password" type="password" autocomplete="new-password" required>
+<button type="submit">Use this password</button>`,
+  )}`;
+  return { title: "Choose a password", content, ...terms(given) };
+}
+
+/** Asks whether an application may act for somebody. */
+export function consentPage(given: FormTerms & { client: string; resource: string; scopes: readonly string[] }): Page {
+  const asked = given.scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
+  const content = html`<p><strong>${given.client}</strong> asks ${given.resource} for this:</p>
+<ul>${asked}</ul>${form(
+    given,
+    html`<button type="submit" name="answer" value="yes">Allow</button>
+<button type="submit" name="answer" value="no" class="other">Do not allow</button>`,
+  )}`;
+  return { title: "Allow access?", content, ...terms(given) };
+}
+
+const MEANINGS: Readonly<Record<string, string>> = {
+  openid: "to know who you are",
+  offline_access: "to go on while you are away",
+  hms: "to do everything that you may do",
+};
+
+const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
+
+/** Says who is signed in, and offers an end. */
+export function signedInPage(given: FormTerms & { login: string }): Page {
+  const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>${form(
+    given,
+    html`<button type="submit">Sign out</button>`,
+  )}`;
+  return { title: "Signed in", content, ...terms(given) };
+}
+
+/** Says one thing. */
+export function messagePage(title: string, sentence: string, status = 200): Page {
+  return { title, content: html`<p>${sentence}</p>`, status };
+}

@@ -1,0 +1,73 @@
+import type { ServerResponse } from "node:http";
+import type { ErrorOut, KoaContextWithOIDC } from "oidc-provider";
+import { type Html, html } from "./html.ts";
+
+/** A page of the sign-in. */
+export interface Page {
+  readonly title: string;
+  readonly content: Html;
+  readonly status?: number;
+  /** Origins beside the own one to which answers to this page's forms may lead. */
+  readonly leadsTo?: readonly string[];
+}
+
+/** The whole document; it needs no script. */
+export function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title} – HMS-SYS</title>
+<link rel="stylesheet" href="/sign-in/style.css">
+</head>
+<body>
+<main>
+<h1>${title}</h1>
+${content}
+</main>
+</body>
+</html>
+`.text;
+}
+
+/** What every page is sent with: no script, no frame, no trace in caches or referrers. */
+export function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
+  const forms = ["'self'", ...leadsTo].join(" ");
+  return {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": `default-src 'none'; style-src 'self'; form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+  };
+}
+
+/** Sends a page. */
+export function sendPage(response: ServerResponse, page: Page): void {
+  for (const [name, value] of Object.entries(pageFields(page.leadsTo))) response.setHeader(name, value);
+  response.statusCode = page.status ?? 200;
+  response.end(documentOf(page));
+}
+
+/** Answers a request of the protocol with a page. */
+export function showPage(ctx: KoaContextWithOIDC, page: Page): void {
+  ctx.set(pageFields(page.leadsTo));
+  ctx.type = "html";
+  ctx.body = documentOf(page);
+}
+
+/** Answers with a title and a sentence. */
+export function plainPage(ctx: KoaContextWithOIDC, title: string, sentence: string): void {
+  showPage(ctx, { title, content: html`<p>${sentence}</p>` });
+}
+
+/** Answers with what went wrong in the protocol, for people. */
+export function errorPage(ctx: KoaContextWithOIDC, { error, error_description: description }: ErrorOut): void {
+  const content = html`<p role="alert">${description ?? error}</p>
+<p>Go back to the program that sent you here, and begin again. (${error})</p>`;
+  showPage(ctx, { title: "This did not work", content });
+}

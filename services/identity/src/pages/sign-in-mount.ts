@@ -1,0 +1,163 @@
+import type { MountHandler } from "@hms/http-edge";
+import { HmsError } from "@hms/kernel";
+import { choosePassword, isAdmin, ownerOfLink } from "../accounts/choose-password.ts";
+import { findLink } from "../accounts/link-store.ts";
+import { makeFirstAdmin } from "../accounts/set-up.ts";
+import { linkGone } from "../errors.ts";
+import type { OidcGround } from "../oidc/oidc-ground.ts";
+import type { OidcProvider } from "../oidc/oidc-provider.ts";
+import { FormTokens } from "./form-token.ts";
+import { messagePage, passwordPage, setUpPage, signedInPage, signInPage } from "./forms.ts";
+import { html } from "./html.ts";
+import { Interactions } from "./interactions.ts";
+import { sendPage } from "./page.ts";
+import { letIn, loginOf, NOT_RECOGNISED, recogniseVisitor, signOut } from "./sign-in.ts";
+import { localPath, sendOn, type Visit, visitOf } from "./sign-in-visit.ts";
+import { style } from "./style.ts";
+
+/** What happens at each path below /sign-in. */
+type Turn = (visit: Visit) => Promise<void>;
+
+const problemsOf = (error: unknown): string[] | undefined => {
+  if (!(error instanceof HmsError) || error.code !== "INVALID_ARGUMENT") return undefined;
+  const violations = error.details.fieldViolations ?? [];
+  return violations.length === 0
+    ? [error.message]
+    : violations.map(({ field, description }) => `The ${field} ${description}`);
+};
+
+/** The pages by which people come in: sign-in, set-up, passwords and consent. They work without scripts. */
+export class SignInPages {
+  readonly #ground: OidcGround;
+  readonly #tokens: FormTokens;
+  readonly #interactions: Interactions;
+  readonly #onSetUp: () => void;
+
+  constructor(ground: OidcGround, provider: OidcProvider, onSetUp: () => void) {
+    this.#ground = ground;
+    this.#tokens = new FormTokens(ground.sealing.derive("form-tokens"), ground.origin);
+    this.#interactions = new Interactions(ground, provider, this.#tokens);
+    this.#onSetUp = onSetUp;
+  }
+
+  /** Answers below the mount's prefix. */
+  readonly handler: MountHandler = async (request, response, context) => {
+    if (context.path === "/style.css") {
+      response.setHeader("content-type", "text/css; charset=utf-8");
+      response.setHeader("cache-control", "public, max-age=3600");
+      response.end(style);
+      return;
+    }
+    const turn = this.#turnOf(`${request.method === "HEAD" ? "GET" : request.method} ${context.path}`);
+    if (turn === undefined) return sendPage(response, messagePage("Not here", "There is no such page.", 404));
+    try {
+      const visit = await visitOf(request, response, context);
+      if (request.method === "POST") this.#tokens.check(request, visit.form.get("csrf") ?? "");
+      await turn(visit);
+    } catch (error) {
+      if (!(error instanceof HmsError) || response.headersSent) throw error;
+      const status = { PERMISSION_DENIED: 403, NOT_FOUND: 404, RESOURCE_EXHAUSTED: 429 }[error.code as string] ?? 400;
+      if (error.code === "INTERNAL" || error.code === "UNAVAILABLE") throw error;
+      sendPage(response, { title: "This did not work", content: html`<p role="alert">${error.message}</p>`, status });
+    }
+  };
+
+  #turnOf(asked: string): Turn | undefined {
+    const turns: Readonly<Record<string, Turn>> = {
+      "GET ": this.#start,
+      "GET /": this.#start,
+      "POST /": this.#signIn,
+      "POST ": this.#signIn,
+      "POST /out": this.#signOut,
+      "GET /set-up": this.#showSetUp,
+      "POST /set-up": this.#setUp,
+      "GET /password": this.#showPassword,
+      "POST /password": this.#setPassword,
+    };
+    return turns[asked] ?? this.#interactions.turnOf(asked);
+  }
+
+  readonly #start: Turn = async ({ request, response, query }) => {
+    const session = await this.#ground.liveSession(request.headers);
+    const csrf = this.#tokens.issue(request, response);
+    if (session === undefined) {
+      sendPage(response, signInPage({ action: "/sign-in", csrf, next: localPath(query.get("next")) }));
+      return;
+    }
+    if (query.has("next")) return sendOn(response, localPath(query.get("next")));
+    const login = await loginOf(this.#ground, session.accountId);
+    sendPage(response, signedInPage({ action: "/sign-in/out", csrf, login }));
+  };
+
+  readonly #signIn: Turn = async (visit) => {
+    const { request, response, form } = visit;
+    const accountId = await recogniseVisitor(this.#ground, visit);
+    const next = localPath(form.get("next"));
+    if (accountId !== undefined) {
+      await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
+      return sendOn(response, next);
+    }
+    const csrf = this.#tokens.issue(request, response);
+    const login = form.get("login") ?? "";
+    sendPage(response, signInPage({ action: "/sign-in", csrf, login, next, problems: [NOT_RECOGNISED] }));
+  };
+
+  readonly #signOut: Turn = async (visit) => {
+    await signOut(this.#ground, visit);
+    sendOn(visit.response, "/sign-in");
+  };
+
+  readonly #showSetUp: Turn = async ({ request, response, query }) => {
+    const token = query.get("token") ?? "";
+    if ((await findLink(this.#ground.database.db, token))?.purpose !== "set-up") throw linkGone();
+    sendPage(response, setUpPage({ action: "/sign-in/set-up", csrf: this.#tokens.issue(request, response), token }));
+  };
+
+  readonly #setUp: Turn = async (visit) => {
+    const { request, response, form } = visit;
+    const [token, login, password] = ["token", "login", "password"].map((name) => form.get(name) ?? "") as [
+      string,
+      string,
+      string,
+    ];
+    try {
+      const accountId = await makeFirstAdmin(this.#ground.database, { token, login, password });
+      this.#onSetUp();
+      await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
+      sendOn(response, "/sign-in");
+    } catch (error) {
+      const problems = problemsOf(error);
+      if (problems === undefined) throw error;
+      const csrf = this.#tokens.issue(request, response);
+      sendPage(response, setUpPage({ action: "/sign-in/set-up", csrf, token, login, problems }));
+    }
+  };
+
+  readonly #showPassword: Turn = async ({ request, response, query }) => {
+    const token = query.get("token") ?? "";
+    await this.#askPassword({ request, response }, token, []);
+  };
+
+  async #askPassword({ request, response }: Pick<Visit, "request" | "response">, token: string, problems: string[]) {
+    const owner = await ownerOfLink(this.#ground.database, token);
+    const csrf = this.#tokens.issue(request, response);
+    const shortest = isAdmin(owner) ? 15 : 12;
+    sendPage(
+      response,
+      passwordPage({ action: "/sign-in/password", csrf, token, login: owner.login, shortest, problems }),
+    );
+  }
+
+  readonly #setPassword: Turn = async (visit) => {
+    const { response, form } = visit;
+    const token = form.get("token") ?? "";
+    try {
+      await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
+      sendOn(response, "/sign-in");
+    } catch (error) {
+      const problems = problemsOf(error);
+      if (problems === undefined) throw error;
+      await this.#askPassword(visit, token, problems);
+    }
+  };
+}

@@ -1,0 +1,85 @@
+import { sql } from "kysely";
+import { invalid } from "../errors.ts";
+import type { IdentityDatabase, Queries } from "../identity-tables.ts";
+import { hashPassword, isOutdated, verifyNobody, verifyPassword } from "./hash-password.ts";
+import { type PasswordOwner, passwordProblems } from "./password-policy.ts";
+
+/** How many earlier passwords somebody cannot have again. */
+const HISTORY = 5;
+
+/**
+ * Checks a new password against the policy and the last five, and hashes it.
+ * @throws HmsError INVALID_ARGUMENT with every problem.
+ */
+export async function admitPassword(
+  queries: Queries,
+  accountId: string,
+  { password, owner }: { password: string; owner: PasswordOwner },
+): Promise<string> {
+  const problems = await passwordProblems(password, owner);
+  for (const hash of await earlierHashes(queries, accountId)) {
+    if (!(await verifyPassword(hash, password))) continue;
+    problems.push({ field: "password", description: `was yours before; the last ${HISTORY} cannot be had again.` });
+    break;
+  }
+  if (problems.length > 0) throw invalid(problems);
+  return hashPassword(password);
+}
+
+async function earlierHashes(queries: Queries, accountId: string): Promise<string[]> {
+  const now = await queries.selectFrom("password").select("hash").where("account_id", "=", accountId).execute();
+  const before = await queries
+    .selectFrom("password_history")
+    .select("hash")
+    .where("account_id", "=", accountId)
+    .orderBy("replaced_at", "desc")
+    .limit(HISTORY - 1)
+    .execute();
+  return [...now, ...before].map(({ hash }) => hash);
+}
+
+/** Makes a hash the account's password; the one before goes into its history. */
+export async function putPassword(queries: Queries, accountId: string, hash: string): Promise<void> {
+  await sql`insert into password_history (account_id, hash)
+    select account_id, hash from password where account_id = ${accountId}`.execute(queries);
+  await queries
+    .insertInto("password")
+    .values({ account_id: accountId, hash })
+    .onConflict((conflict) => conflict.column("account_id").doUpdateSet({ hash, changed_at: sql`clock_timestamp()` }))
+    .execute();
+}
+
+/** Somebody whose password was right. */
+export interface Recognised {
+  readonly accountId: string;
+}
+
+/**
+ * Who has this login and password; undefined if nobody has, after the same time, whatever was wrong. Hashes of an older
+ * cost are made again.
+ */
+export async function recognise(
+  { db }: IdentityDatabase,
+  login: string,
+  password: string,
+): Promise<Recognised | undefined> {
+  const found = await db
+    .selectFrom("account")
+    .innerJoin("password", "password.account_id", "account.account_id")
+    .select(["account.account_id", "account.active", "password.hash"])
+    .where("account.login", "=", login)
+    .where("account.kind", "=", "user")
+    .executeTakeFirst();
+  if (found === undefined) {
+    await verifyNobody(password);
+    return undefined;
+  }
+  const { account_id: accountId, active, hash } = found;
+  const isRight = await verifyPassword(hash, password);
+  if (!isRight || !active) return undefined;
+  if (isOutdated(hash)) {
+    const again = await hashPassword(password);
+    await db.updateTable("password").set({ hash: again }).where("hash", "=", hash).execute();
+  }
+  return { accountId };
+}

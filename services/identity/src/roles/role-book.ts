@@ -1,0 +1,46 @@
+import type { IdentityChanges } from "../identity-changes.ts";
+import type { IdentityDatabase } from "../identity-tables.ts";
+
+/** What roles permit, as it stands now; asked with each call, so it answers at once. */
+export interface RoleBook {
+  /** The permissions of a role; undefined if there is none of that name. */
+  permissionsOf(role: string): ReadonlySet<string> | undefined;
+  /** Whether one of the roles permits this: by itself, by "resource:*", or by "*". */
+  permits(roles: readonly string[], permission: string): boolean;
+}
+
+/** A role book that follows the database: its own changes at once, other processes' within a second. */
+export async function openRoleBook(
+  database: IdentityDatabase,
+  changes: IdentityChanges,
+): Promise<RoleBook & Disposable & { reload(): Promise<void> }> {
+  let roles = await readRoles(database);
+  let wanted = 0;
+  const reload = async () => {
+    const turn = ++wanted;
+    const read = await readRoles(database);
+    if (turn === wanted) roles = read;
+  };
+  const following = changes.follow((change) => {
+    // If this fails the next hint, or the one after the database is back, reads them.
+    if (change === "roles" || change === "everything") void reload().catch(() => {});
+  });
+  return {
+    permissionsOf: (role) => roles.get(role),
+    permits: (names, permission) => names.some((name) => covers(roles.get(name), permission)),
+    reload,
+    [Symbol.dispose]: () => following[Symbol.dispose](),
+  };
+}
+
+/** Whether a set of permissions holds one: by itself, by "resource:*", or by "*". */
+export function covers(permissions: ReadonlySet<string> | undefined, permission: string): boolean {
+  if (permissions === undefined) return false;
+  if (permissions.has(permission) || permissions.has("*")) return true;
+  return permissions.has(`${permission.slice(0, permission.indexOf(":"))}:*`);
+}
+
+async function readRoles(database: IdentityDatabase): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const rows = await database.db.selectFrom("role").select(["name", "permissions"]).execute();
+  return new Map(rows.map(({ name, permissions }) => [name, new Set(permissions)]));
+}

@@ -1,0 +1,20 @@
+import type { ActingFor } from "./accounts/acting-for.ts";
+import type { IdentityChanges } from "./identity-changes.ts";
+import type { IdentityDatabase } from "./identity-tables.ts";
+import type { Judge } from "./ports.ts";
+import type { RoleBook } from "./roles/role-book.ts";
+
+/** What the services' handlers stand on. */
+export interface ServiceGround {
+  readonly database: IdentityDatabase;
+  readonly changes: IdentityChanges;
+  readonly roles: RoleBook & { reload(): Promise<void> };
+  readonly actingFor: ActingFor;
+  readonly judge: Judge;
+  /** Told when somebody has an account, and the set-up link has ended. */
+  onSetUp(): void;
+  /** Where people reach the platform. */
+  readonly origin: string;
+  /** The installation's name; stands in keys. */
+  readonly instance: string;
+}

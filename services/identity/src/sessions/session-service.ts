@@ -1,0 +1,67 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { identitySessions } from "@hms/contracts";
+import { implement, principalName, type ServiceRegistration } from "@hms/kernel";
+import { findAccount } from "../accounts/account-store.ts";
+import { endSessions } from "../accounts/take-away.ts";
+import { gone } from "../errors.ts";
+import type { ServiceGround } from "../service-ground.ts";
+import { isUuid } from "../uuid.ts";
+import { listSessions } from "./list-sessions.ts";
+import { endProgram } from "./program-store.ts";
+import { endSession } from "./session-store.ts";
+
+/** Who the caller is and where accounts are signed in, by hms.identity.v1.SessionService. */
+export function createSessionService(ground: ServiceGround): ServiceRegistration {
+  const { database, changes, actingFor, judge, roles: book } = ground;
+  return implement(identitySessions.SessionService, {
+    async whoAmI(_, { principal }) {
+      const { roles = [], scopes = [], mfa = false, endsAtMs } = principal;
+      const account = isUuid(principal.id) ? await findAccount(database.db, principal.id) : undefined;
+      const permissions = new Set(roles.flatMap((role) => [...(book.permissionsOf(role) ?? [])]));
+      return create(identitySessions.WhoAmIResponseSchema, {
+        principal: principalName(principal),
+        login: account?.login ?? "",
+        displayName: account?.display_name ?? "",
+        roles: [...roles],
+        permissions: judge.may(principal, "*") ? ["*"] : [...permissions].sort(),
+        scopes: [...scopes],
+        mfa,
+        ...(endsAtMs === undefined ? {} : { expiresAt: timestampFromMs(endsAtMs) }),
+      });
+    },
+    async listSessions({ user }, { principal }) {
+      const account = await actingFor.target(database.db, principal, { name: user, permission: "sessions:read" });
+      const found = await listSessions(database.db, account.account_id);
+      return {
+        sessions: found.map(({ createdAt, lastSeenAt, expiresAt, ...session }) => ({
+          ...session,
+          createdAt: timestampFromDate(createdAt),
+          lastSeenAt: timestampFromDate(lastSeenAt),
+          ...(expiresAt === null ? {} : { expiresAt: timestampFromDate(expiresAt) }),
+        })),
+      };
+    },
+    async revokeSession({ sessionId }, { principal }) {
+      const owner = await ownerOf(ground, sessionId);
+      const isOwn = owner === principal.id;
+      if (owner === undefined || (!isOwn && !judge.may(principal, "sessions:revoke"))) throw gone("session", sessionId);
+      await database.transaction(async (queries) => {
+        if (!(await endSession(queries, sessionId))) await endProgram(queries, sessionId);
+      });
+      await changes.tell({ account: owner });
+      return {};
+    },
+    async revokeAllSessions({ user }, { principal }) {
+      const account = await actingFor.target(database.db, principal, { name: user, permission: "sessions:revoke" });
+      const revoked = await database.transaction((queries) => endSessions(queries, account.account_id));
+      await changes.tell({ account: account.account_id });
+      return { revoked };
+    },
+  });
+}
+
+async function ownerOf({ database }: ServiceGround, sessionId: string): Promise<string | undefined> {
+  const all = await listSessions(database.db, undefined, sessionId);
+  return all[0]?.accountId;
+}

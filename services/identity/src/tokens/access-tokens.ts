@@ -1,0 +1,89 @@
+import { HmsError } from "@hms/kernel";
+import type { JSONWebKeySet, JWTPayload } from "jose";
+import { sql } from "kysely";
+import type { IdentityDatabase } from "../identity-tables.ts";
+import { sha256 } from "../secret-digest.ts";
+
+/** The scope that takes nothing away: the token may do what its account may. */
+export const WHOLE_SCOPE = "hms";
+
+// jose also reads base64 with spaces and padding, which would be other texts of the same token.
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+const LONGEST = 4096;
+
+/** Whether a text has the form of a signed JWT, and nothing else around it. */
+export function isJwt(token: string): boolean {
+  return token.length <= LONGEST && JWT.test(token);
+}
+
+/** What an access token says, after it and its grant were found good. */
+export interface AccessTokenBearer {
+  readonly accountId: string;
+  readonly endsAtMs: number;
+  readonly mfa: boolean;
+  readonly scopes?: readonly string[];
+}
+
+/** Knows access tokens that this installation has signed. */
+export interface AccessTokens {
+  /** Undefined if it is not ours, has ended, or its grant has. */
+  bearerOf(token: string): Promise<AccessTokenBearer | undefined>;
+}
+
+/** Where access tokens come from and are good. */
+export interface AccessTokensOptions {
+  readonly database: IdentityDatabase;
+  readonly issuer: string;
+  readonly audience: string;
+  /** The keys published now. */
+  readonly keySet: () => Promise<JSONWebKeySet>;
+}
+
+/** Verifies access tokens (RFC 9068): ES256 only, type, issuer, audience and times; keys never come from the token. */
+export function createAccessTokens({ database, issuer, audience, keySet }: AccessTokensOptions): AccessTokens {
+  return {
+    async bearerOf(token) {
+      const { createLocalJWKSet, jwtVerify } = await import("jose");
+      const keys = createLocalJWKSet(await keySet());
+      const terms = { algorithms: ["ES256"], typ: "at+jwt", issuer, audience, requiredClaims: ["sub", "exp", "iat"] };
+      let payload: JWTPayload;
+      try {
+        ({ payload } = await jwtVerify(token, keys, terms));
+      } catch (error) {
+        // Whatever is wrong with it, it is nobody's token; a database that is away is another matter.
+        if (error instanceof HmsError) throw error;
+        return undefined;
+      }
+      return (await isAlive(database, payload)) ? bearerFrom(payload) : undefined;
+    },
+  };
+}
+
+function bearerFrom({ sub = "", exp = 0, scope, amr }: JWTPayload): AccessTokenBearer {
+  const scopes = typeof scope === "string" ? scope.split(" ") : [];
+  const limits = scopes.includes(WHOLE_SCOPE) ? {} : { scopes: scopes.filter((name) => name.includes(":")) };
+  return { accountId: sub, endsAtMs: exp * 1000, mfa: Array.isArray(amr) && amr.length > 1, ...limits };
+}
+
+/** Whether the login that a token comes from goes on; using it keeps its browser session from being idle. */
+async function isAlive({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPayload): Promise<boolean> {
+  // A service account's own tokens belong to no login.
+  if (gid === undefined) return client_id === sub;
+  const grant = await db
+    .selectFrom("oidc_artifact")
+    .select("session_id")
+    .where("kind", "=", "Grant")
+    .where("id_sha256", "=", sha256(String(gid)))
+    .executeTakeFirst();
+  if (grant === undefined) return false;
+  if (grant.session_id === null) return true;
+  const used = await db
+    .updateTable("session")
+    .set({ last_seen_at: sql`clock_timestamp()` })
+    .where("session_id", "=", grant.session_id)
+    .where("expires_at", ">", sql<Date>`clock_timestamp()`)
+    .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
+    .returning("session_id")
+    .executeTakeFirst();
+  return used !== undefined;
+}

@@ -1,0 +1,15 @@
+import type { Principal } from "@hms/kernel";
+import { findAccount } from "../accounts/account-store.ts";
+import type { IdentityDatabase } from "../identity-tables.ts";
+import { isUuid } from "../uuid.ts";
+
+/**
+ * The principal of an account for work that outlives its call: with the roles it has now, and the limits it had then;
+ * undefined if the account is none, or may not come in any more.
+ */
+export async function currentPrincipal({ db }: IdentityDatabase, before: Principal): Promise<Principal | undefined> {
+  const { kind, id, endsAtMs: _, ...facts } = before;
+  const account = isUuid(id) ? await findAccount(db, id) : undefined;
+  if (account === undefined || account.kind !== kind || !account.active) return undefined;
+  return Object.freeze({ ...facts, kind, id, roles: account.roles });
+}

@@ -1,0 +1,1 @@
+export { type StockServer, type StockServerOptions, startStockServer } from "./stock-grpc-server.ts";

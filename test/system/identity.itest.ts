@@ -1,0 +1,107 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hostEnvironment, resolveInstance } from "@hms/config";
+import { waitFor } from "@hms/testkit";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Browser } from "../../services/identity/src/testing/browser.ts";
+import { echoService } from "./echo-service.ts";
+import { hmsSys, type Platform, startPlatform } from "./platform.ts";
+
+let platform: Platform;
+beforeAll(async () => {
+  platform = await startPlatform();
+}, 120_000);
+afterAll(async () => {
+  await platform[Symbol.asyncDispose]();
+});
+
+const PASSWORD = "four words nobody joined";
+const origin = () => `http://hms.localhost:${platform.network.gatewayPort}`;
+const paths = () =>
+  resolveInstance({ instance: platform.instance, data: platform.data }, hostEnvironment(platform.env));
+
+interface WhoAmI {
+  login: string;
+  principal: string;
+  roles: string[];
+  permissions: string[];
+}
+
+/** Signs in at the command line as `login` does, with a browser that types the code. */
+async function logIn(browser: Browser): Promise<number> {
+  const command = spawn(hmsSys, ["login"], { env: platform.env, stdio: ["ignore", "pipe", "inherit"] });
+  let said = "";
+  command.stdout.on("data", (text) => {
+    said += text;
+  });
+  const ended = new Promise<number>((resolve) => command.once("exit", (code) => resolve(code ?? -1)));
+  await waitFor(() => said.includes("type the code"), { deadlineMs: 20_000, describe: "login to show its code" });
+  const code = /code (\S+)/.exec(said)?.[1] ?? "";
+  const confirm = await browser.submit(await browser.get("/oidc/device"), { user_code: code });
+  expect((await browser.submit(confirm, { confirm: "yes" })).body).toContain("The program is in");
+  return ended;
+}
+
+test("a new installation is set up by a link, used by roles, and closed within a second", async () => {
+  expect(platform.said).toContain("Make the first account at");
+  const link = new URL(readFileSync(paths().setUpLink, "utf8").trim());
+  expect(link.origin).toBe(origin());
+  const browser = new Browser(origin());
+  const page = await browser.get(`${link.pathname}${link.search}`);
+  expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
+  expect((await browser.submit(page, { login: "anna", password: "short" })).body).toContain("at least 15 characters");
+  const done = await browser.submit(page, { login: "anna", password: PASSWORD });
+  expect(done.body).toContain("You are signed in as");
+  expect(existsSync(paths().setUpLink)).toBe(false);
+  expect((await browser.get(`${link.pathname}${link.search}`)).status).toBe(404);
+
+  // The browser's session opens REST for pages of the platform's own host, and of no other.
+  const who = JSON.parse((await browser.fetch("GET", "/v1/whoami")).body) as WhoAmI;
+  expect(who).toMatchObject({ login: "anna", roles: ["admin"], permissions: ["*"] });
+  const cross = await browser.fetch("GET", "/v1/whoami", undefined, { "sec-fetch-site": "cross-site" });
+  expect(cross.status).toBe(401);
+
+  expect(await logIn(browser)).toBe(0);
+  expect(await platform.json<WhoAmI>("whoami")).toMatchObject({ login: "anna", principal: who.principal });
+
+  // A viewer looks on and deploys nothing; a role is had at once.
+  const { link: invitation } = await platform.json<{ link: string }>("users", "create", "ben");
+  const other = new Browser(origin());
+  const choose = await other.get(new URL(invitation).pathname + new URL(invitation).search);
+  await other.submit(choose, { password: "another four joined words" });
+  await other.submit(await other.get("/sign-in"), { login: "ben", password: "another four joined words" });
+  const key = (await platform.json<{ secret: string }>("keys", "create", "k", "--user", "ben")).secret;
+  const call = (path: string, init: RequestInit = {}) =>
+    fetch(platform.url(path), { ...init, headers: { authorization: `Bearer ${key}` } });
+  expect((await call("/v1/users")).status).toBe(403);
+  expect(await platform.json("roles", "assign", "ben", "manager")).toMatchObject({ roles: ["manager", "viewer"] });
+  expect((await call("/v1/users")).status).toBe(200);
+  expect((await call("/v1/users/ben:deactivate", { method: "POST" })).status).toBe(403);
+  expect((await platform.cli("users", "deactivate", "ben")).code).toBe(0);
+  expect((await call("/v1/users")).status).toBe(401);
+  expect((await other.get("/sign-in")).body).toContain("Password");
+  expect((await platform.cli("users", "deactivate", "anna")).stderr).toContain("last active admin");
+
+  expect((await platform.cli("logout")).code).toBe(0);
+  expect(await platform.json<WhoAmI>("whoami")).toMatchObject({ principal: "operator:operator" });
+}, 120_000);
+
+test("no service ever sees a browser's session, whatever its routes are", async () => {
+  expect(await platform.cli("deploy", echoService(platform, { version: "1" }))).toMatchObject({ code: 0 });
+  const browser = new Browser(origin());
+  expect((await browser.get("/echo-svc")).status).toBe(404);
+  expect((await fetch(platform.url("/echo-svc"))).status).toBe(200);
+}, 120_000);
+
+test("six commands at once whose token has ended refresh it once and all go on", async () => {
+  const browser = new Browser(origin());
+  await browser.submit(await browser.get("/sign-in"), { login: "anna", password: PASSWORD });
+  expect(await logIn(browser)).toBe(0);
+  const file = join(paths().config, "login.json");
+  const before = JSON.parse(readFileSync(file, "utf8"));
+  writeFileSync(file, JSON.stringify({ ...before, endsAtMs: 0 }));
+  const all = await Promise.all(Array.from({ length: 6 }, () => platform.json<WhoAmI>("whoami")));
+  expect(all.every(({ login }) => login === "anna")).toBe(true);
+  expect(JSON.parse(readFileSync(file, "utf8")).refreshToken).not.toBe(before.refreshToken);
+}, 120_000);
