@@ -22,6 +22,11 @@ class Budgets(unittest.TestCase):
         self.assertLessEqual(repeated, 10 + 200)
         self.assertGreaterEqual(repeated, 200)
 
+    def test_are_not_needed_to_move_on_from_instances_that_are_gone(self) -> None:
+        attempts = Attempts(3, False, None, RetryBudget(reserve=0))
+        gone = UnavailableError("Nobody answers.", reason="NOT_CONNECTED")
+        self.assertEqual(4, sum(attempts.delay(gone) is not None for _ in range(10)))
+
     def test_are_not_touched_by_calls_that_may_not_be_repeated(self) -> None:
         budget = RetryBudget(reserve=1)
         for _ in range(5):
