@@ -4,7 +4,7 @@ import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
 import type { ConnectionSource } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
-import { type IdentityService, openIdentityService } from "@hms/service-identity";
+import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import type { ServerAccess } from "./open-access.ts";
 import { openIdentityDatabase } from "./open-databases.ts";
@@ -59,6 +59,15 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
   else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });
   return identity;
+}
+
+/** Lets a process with a few parts judge accounts as the server does, by what their roles permit. */
+export async function followAccounts(
+  { access, source }: Pick<IdentityGround, "access" | "source">,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  const database = stack.use(await openIdentityDatabase(source));
+  access.accounts.connect(stack.use(await openAccountBook(database)));
 }
 
 /** Serves the pages and the protocol by which people and programs come in. */

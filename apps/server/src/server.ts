@@ -14,7 +14,7 @@ import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
-import { mountIdentity, openIdentity } from "./open-identity.ts";
+import { followAccounts, mountIdentity, openIdentity } from "./open-identity.ts";
 import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 import { serveParts } from "./serve-parts.ts";
@@ -47,7 +47,9 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const [databases, events, identity] = await Promise.all([
     openDatabases(source, placement.here, stack),
     openEvents(source, options, stack),
-    placement.isServer ? openIdentity({ ...options, ...kernels, source }, stack) : undefined,
+    placement.isServer
+      ? openIdentity({ ...options, ...kernels, source }, stack)
+      : followAccounts({ ...kernels, source }, stack),
   ]);
   if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
