@@ -1,7 +1,7 @@
+import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/authorization";
 import type { InstancePaths } from "@hms/config";
 import { componentPrincipal, type IdentitySource, type Policy } from "@hms/kernel";
 import {
-  createLocalPolicy,
   createPeerPrincipals,
   createTokenIdentity,
   createWorkloadTokens,
@@ -10,7 +10,6 @@ import {
   openKeyFile,
   type WorkloadTokens,
 } from "@hms/local-access";
-import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/policies";
 import type { Logger } from "@hms/telemetry";
 import { TakenAway } from "./taken-away.ts";
 
@@ -45,19 +44,14 @@ const EVERYBODY = [
   "events:subscribe",
 ];
 
-/** The platform's own methods go by what is granted here, users' methods by access policies. */
-function serverPolicy(book: PolicyBook): Policy {
-  const own = createLocalPolicy(COMPONENTS, { service: EVERYBODY, user: EVERYBODY });
-  const users = createAccessPolicy(book);
-  return {
-    decide: (question) => (question.method.environment === undefined ? own : users).decide(question),
-  };
-}
-
 /** Opens the tokens, keys and policies of an installation and follows their files. */
 export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerAccess {
   const takenAway = new TakenAway();
-  const book = new PolicyBook();
+  const book = new PolicyBook({
+    components: COMPONENTS,
+    kinds: { service: EVERYBODY, user: EVERYBODY },
+    onRolesTakenAway: (services) => takenAway.services(services),
+  });
   const policies = openPolicyFile({
     path: paths.policyFile,
     book,
@@ -85,7 +79,9 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
   return {
     identity: createTokenIdentity(own, { sources, peers: createPeerPrincipals(paths.instance) }),
     replicaIdentity: createTokenIdentity([], { sources }),
-    policy: serverPolicy(book),
+    policy: createAccessPolicy(book, {
+      onError: (errors) => log.error("a policy cannot be evaluated: what it may be about is denied", { errors }),
+    }),
     book,
     keys,
     workloads,

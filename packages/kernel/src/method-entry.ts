@@ -1,4 +1,4 @@
-import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { HmsError } from "./hms-error.ts";
 
@@ -9,6 +9,8 @@ export interface MethodRule {
   readonly resourcePath: readonly string[];
   /** Names the resource of every call, where no field does: the service id for methods of users' services. */
   readonly resource?: string;
+  /** Whether the contract's requests name an environment, in a text field of this name. */
+  readonly namesEnvironment?: boolean;
   readonly auditLevel: ffiOptions.AuditLevel;
   readonly idempotency: ffiOptions.Idempotency;
 }
@@ -27,6 +29,9 @@ export interface MethodEntry {
   readonly handler: (input: never, context: never) => unknown;
 }
 
+const TEXT = ScalarType.STRING;
+const DEFAULT_ENVIRONMENT = "default";
+
 const localName = (field: string) => field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
 /**
@@ -44,6 +49,7 @@ export function methodRule(method: DescMethod): MethodRule {
   return {
     permission: rule.permission,
     resourcePath: rule.resourceField === "" ? [] : rule.resourceField.split(".").map(localName),
+    namesEnvironment: method.input.fields.some(({ name, scalar }) => name === "environment" && scalar === TEXT),
     auditLevel: rule.auditLevel,
     idempotency: rule.idempotency,
   };
@@ -71,4 +77,15 @@ export function resourceOf(rule: MethodRule, request: unknown): string {
   let value: unknown = request;
   for (const part of rule.resourcePath) value = (value as Record<string, unknown> | undefined)?.[part];
   return typeof value === "string" ? value : "";
+}
+
+/**
+ * The environment that a request names: "default" where it names a resource and leaves the environment empty, undefined
+ * where it names neither.
+ */
+export function environmentOf({ namesEnvironment, resourcePath }: MethodRule, request: unknown): string | undefined {
+  if (namesEnvironment !== true) return undefined;
+  const { environment } = request as { environment?: string };
+  if (environment !== undefined && environment !== "") return environment;
+  return resourcePath.length > 0 && resourcePath[0] !== "environment" ? DEFAULT_ENVIRONMENT : undefined;
 }

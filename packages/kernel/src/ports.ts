@@ -36,6 +36,10 @@ export interface PolicyQuestion {
   /** The value of the request's resource field, empty if the method names none. */
   readonly resource: string;
   readonly method: MethodEntry;
+  /** The environment that the request of a platform's method names; undefined: none. */
+  readonly environment?: string | undefined;
+  /** How the call came in; undefined: from within the process. */
+  readonly transport?: Credentials["transport"] | undefined;
 }
 
 /** What a policy answers; a denial says why. */

@@ -2,7 +2,7 @@ import { policy as policyContract, registry as registryContract } from "@hms/con
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
-import { PolicyBook } from "@hms/policies";
+import { PolicyBook } from "@hms/authorization";
 import {
   announceServices,
   createRegistryService,

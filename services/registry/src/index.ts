@@ -1,5 +1,5 @@
 import type { AuditSink, CallContext, HmsError, ServiceRegistration } from "@hms/kernel";
-import { PolicyBook } from "@hms/policies";
+import { PolicyBook } from "@hms/authorization";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { openAccess } from "./access/open-access.ts";
 import type { RegistersOf } from "./access/ownership.ts";

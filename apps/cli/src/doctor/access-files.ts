@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { InstancePaths } from "@hms/config";
 import type { HmsError } from "@hms/kernel/errors";
 import { openKeyFile } from "@hms/local-access";
-import { openPolicyFile, PolicyBook } from "@hms/policies";
+import { openPolicyFile, PolicyBook } from "@hms/authorization";
 import type { Finding } from "./checks.ts";
 
 /** Reads policy and key file as the server does; a file that is not there is fine. */

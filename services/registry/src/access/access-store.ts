@@ -1,5 +1,5 @@
 import type { ffiOptions } from "@hms/contracts";
-import type { AccessRule } from "@hms/policies";
+import type { AccessRule } from "@hms/authorization";
 import type { TicketRevocation } from "@hms/tickets";
 import { type RawBuilder, sql, type Transaction } from "kysely";
 import type { ServiceKey } from "../service-key.ts";

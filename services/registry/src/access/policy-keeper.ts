@@ -1,5 +1,5 @@
 import { HmsError } from "@hms/kernel";
-import { type AccessRule, type PolicyBook, takenAway } from "@hms/policies";
+import { type AccessRule, type PolicyBook, takenAway } from "@hms/authorization";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { AccessStore, StoredRule } from "./access-store.ts";
 import { type Revocations, revocationsOf } from "./revocations.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { ffiOptions, type policy } from "@hms/contracts";
 import type { FieldViolation } from "@hms/kernel";
-import { type AccessRule, type AccessSubject, type AccessTarget, emptyRuleProblem, ruleChecks } from "@hms/policies";
+import { type AccessRule, type AccessSubject, type AccessTarget, emptyRuleProblem, ruleChecks } from "@hms/authorization";
 import { invalid } from "../errors.ts";
 import { environmentOf } from "../service-key.ts";
 

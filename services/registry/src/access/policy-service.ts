@@ -1,7 +1,7 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { policy } from "@hms/contracts";
 import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
-import { type AccessRule, explainVerdict, type PolicyBook } from "@hms/policies";
+import { type AccessRule, explainVerdict, type PolicyBook } from "@hms/authorization";
 import type { StoredRule } from "./access-store.ts";
 import type { PolicyKeeper } from "./policy-keeper.ts";
 import { readPolicy, readQuestion } from "./policy-request.ts";

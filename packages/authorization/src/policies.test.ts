@@ -157,20 +157,26 @@ describe("ten thousand random questions", () => {
   };
 
   test("get the answer that the plainest reading gives; denials never widen, roles never narrow but by a denial", () => {
+    let rules: AccessRule[] = [];
+    let set = new PolicySet(rules);
+    let narrower = set;
     for (let round = 0; round < 10_000; round++) {
-      const rules = Array.from({ length: random(6) }, (_, i) => randomRule(`r${i}`));
+      if (round % 8 === 0) {
+        rules = Array.from({ length: random(6) }, (_, i) => randomRule(`r${i}`));
+        set = new PolicySet(rules);
+        narrower = new PolicySet([...rules, { ...randomRule("more"), allowedRoles: [] }]);
+      }
       const who = subject(some(["a", "b", "c"]), random(2) === 0);
       const what = {
         environment: pick(["default", "prod"]),
         serviceId: pick(["hms.a", "hms.b"]),
         method: pick(["Get", "Put"]),
       };
-      const { allowed } = new PolicySet(rules).judge(who, what);
+      const { allowed } = set.judge(who, what);
       expect(allowed).toBe(naive(rules, who, what));
-      const denial = { ...randomRule("more"), allowedRoles: [] };
-      if (!allowed) expect(new PolicySet([...rules, denial]).judge(who, what).allowed).toBe(false);
+      if (!allowed) expect(narrower.judge(who, what).allowed).toBe(false);
       const more = { ...who, roles: [...who.roles, "d"] };
-      if (allowed) expect(new PolicySet(rules).judge(more, what).allowed).toBe(true);
+      if (allowed) expect(set.judge(more, what).allowed).toBe(true);
     }
   });
 });

@@ -1,0 +1,13 @@
+export { type AccessPolicyOptions, createAccessPolicy, subjectOf } from "./access-policy.ts";
+export { type AccessRule, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
+export type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
+export { builtInRoles, fixedRoles } from "./built-in-roles.ts";
+export type { CompiledPolicy } from "./compiled-policy.ts";
+export { explainVerdict } from "./explain-access.ts";
+export { isExact, patternTest } from "./name-pattern.ts";
+export { parsePolicies } from "./parse-policies.ts";
+export { PolicyBook, type PolicyBookOptions, type PolicyOrigin } from "./policy-book.ts";
+export { openPolicyFile } from "./policy-file.ts";
+export { PolicySet } from "./policy-set.ts";
+export type { RoleBook, RoleDefinition } from "./role-book.ts";
+export { takenAway } from "./taken-away.ts";
