@@ -1,3 +1,4 @@
+import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 
@@ -12,6 +13,7 @@ const timeout: OptionSpec = {
 
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
+  auth: "see who may do what, and why",
   ffi: "list and call services of any language, and see what they offer",
 };
 
@@ -138,6 +140,7 @@ export const commands: CommandSpec[] = [
     load: () => import("./commands/watch.ts"),
   },
   ...ffiCommands,
+  ...authCommands,
   {
     name: "up",
     group: "Platform",

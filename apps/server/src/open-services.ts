@@ -2,7 +2,7 @@ import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
 import type { EventLog } from "@hms/events";
 import { componentPrincipal, createClient, type ServiceRegistration } from "@hms/kernel";
-import { ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createDeploymentService } from "@hms/service-deployment";
@@ -42,6 +42,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     policies: access.book,
     audit: kernel.options.audit,
     registersOf: access.keys.registersOf,
+    known: createKnownPrincipals(access.keys),
     foreignServers: createGrpcServers(),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });

@@ -53,6 +53,7 @@ const METHOD = /^[A-Za-z0-9_*]+$/;
 const ROLE = /^[\x21-\x7e]{1,200}$/;
 const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const RULE_ID = /^[\x21-\x7e]{1,200}$/;
+const ACTION = /^[a-z][a-z-]*:[a-z]+$/;
 const LONGEST = 200;
 
 const quoted = (text: string) => JSON.stringify(text.slice(0, 80));
@@ -69,6 +70,8 @@ export const ruleChecks = {
       ? undefined
       : `cannot be ${quoted(text)}; write a method name with * for any part, "Get*"`,
   role: (text: string) => (ROLE.test(text) ? undefined : `cannot be ${quoted(text)}; use visible ASCII characters`),
+  action: (text: string) =>
+    ACTION.test(text) ? undefined : `cannot be ${quoted(text)}; write a permission, "services:deploy"`,
   environment: (text: string) =>
     text === "" || ENVIRONMENT.test(text)
       ? undefined

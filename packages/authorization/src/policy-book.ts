@@ -3,6 +3,7 @@ import type { AccessRule } from "./access-rule.ts";
 import { fixedRoles } from "./built-in-roles.ts";
 import { compileComponents, compileGrants, type Grants } from "./compile-grants.ts";
 import { PolicySet } from "./policy-set.ts";
+import { checkPolicyTests } from "./policy-tests.ts";
 import type { RoleBook } from "./role-book.ts";
 import { newlyWithout, takenAway } from "./taken-away.ts";
 
@@ -74,6 +75,16 @@ export class PolicyBook {
   with(origin: PolicyOrigin, rules: readonly AccessRule[]): PolicySet {
     const all = new Map(this.#origins).set(origin, rules);
     return new PolicySet([...all.values()].flat(), compileGrants(this.#grants));
+  }
+
+  /**
+   * Tries what the rules of one origin would change before they are put in force.
+   * @throws HmsError INVALID_ARGUMENT if Cedar cannot read one, FAILED_PRECONDITION with every expectation that would not
+   * be met; until both origins have been read nobody can say what would be
+   */
+  check(origin: PolicyOrigin, rules: readonly AccessRule[]): void {
+    const next = this.with(origin, rules);
+    if (this.#origins.size === 2) checkPolicyTests(this, next);
   }
 
   /**

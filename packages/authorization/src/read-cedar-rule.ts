@@ -60,8 +60,13 @@ function namesGroupsOnly(node: unknown): boolean {
   return entity !== undefined && (entity.type === "Role" || entity.type === "Group");
 }
 
-function allReads({ principal, resource, conditions }: PolicyJson): PolicyReads {
-  const found = { identity: false, resource: resource.op === "==" || resource.op === "in", transport: false };
+/** Methods are part of what is asked anyway: only things of the platform are looked at. */
+const isThing = ({ resource }: PolicyJson) =>
+  "entity" in resource && !["Api", "Method"].includes(uidOf(resource.entity).type);
+
+function allReads(json: PolicyJson): PolicyReads {
+  const { principal, conditions } = json;
+  const found = { identity: false, resource: isThing(json), transport: false };
   const entity = "entity" in principal ? uidOf(principal.entity) : undefined;
   if (principal.op === "==") found.identity = true;
   if (principal.op === "in" && entity?.type !== "Role" && entity?.type !== "Group") found.identity = true;

@@ -1,8 +1,8 @@
+import { PolicyBook } from "@hms/authorization";
 import { policy as policyContract, registry as registryContract } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
-import { PolicyBook } from "@hms/authorization";
 import {
   announceServices,
   createRegistryService,

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { registry } from "@hms/contracts";
 import { patternTest } from "@hms/authorization";
+import { registry } from "@hms/contracts";
 import type { TicketRevocation } from "@hms/tickets";
 import { revokedEvent } from "./access/revocation-event.ts";
 import type { Selection } from "./listing-request.ts";

@@ -1,5 +1,5 @@
-import { HmsError } from "@hms/kernel";
 import { type AccessRule, type PolicyBook, takenAway } from "@hms/authorization";
+import { HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { AccessStore, StoredRule } from "./access-store.ts";
 import { type Revocations, revocationsOf } from "./revocations.ts";
@@ -10,6 +10,8 @@ function ofTheFile(id: string): HmsError {
     metadata: { policyId: id },
   });
 }
+
+const rulesOf = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
 
 /** What a policy keeper stands on. */
 export interface PolicyKeeperParts {
@@ -70,13 +72,13 @@ export class PolicyKeeper {
 
   /**
    * Adds or replaces a policy.
-   * @throws HmsError FAILED_PRECONDITION if the id names a policy of the file
+   * @throws HmsError FAILED_PRECONDITION if the id names a policy of the file, or expectations would not be met
    */
   put(rule: AccessRule): Promise<StoredRule> {
     return this.#inTurn(async () => {
       this.#refuseIfOfFile(rule.id);
       const next = new Map(this.#stored).set(rule.id, { rule, changedAt: new Date() });
-      const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next));
+      const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next), () => this.#check(next));
       this.#change([...next.set(rule.id, stored).values()]);
       return stored;
     });
@@ -84,14 +86,15 @@ export class PolicyKeeper {
 
   /**
    * Removes a policy.
-   * @throws HmsError NOT_FOUND if there is none, FAILED_PRECONDITION if it stands in the file
+   * @throws HmsError NOT_FOUND if there is none, FAILED_PRECONDITION if it stands in the file, or expectations of others
+   * would not be met
    */
   delete(id: string): Promise<void> {
     return this.#inTurn(async () => {
       this.#refuseIfOfFile(id);
       const next = new Map(this.#stored);
       next.delete(id);
-      if (!(await this.#store.deletePolicy(id, this.#revocationsBy(next)))) {
+      if (!(await this.#store.deletePolicy(id, this.#revocationsBy(next), () => this.#check(next)))) {
         throw new HmsError("NOT_FOUND", `There is no policy ${id}. List them to see their ids.`, {
           reason: "POLICY_UNKNOWN",
         });
@@ -111,10 +114,13 @@ export class PolicyKeeper {
     if (this.#book.rulesOf("file").some((rule) => rule.id === id) || id.startsWith("file:")) throw ofTheFile(id);
   }
 
+  #check(next: ReadonlyMap<string, StoredRule>): void {
+    this.#book.check("stored", rulesOf(next));
+  }
+
   /** Stored together with the change, so that a crash right after it revokes too. */
   #revocationsBy(next: ReadonlyMap<string, StoredRule>) {
-    const rules = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
-    return revocationsOf(takenAway(rules(this.#stored), rules(next)));
+    return revocationsOf(takenAway(rulesOf(this.#stored), rulesOf(next)));
   }
 
   /** After a failure nobody knows whether the change was committed. */
