@@ -47,6 +47,7 @@ export interface AccessPolicyOptions {
 }
 
 const MOST_SHARED = 10_000;
+const MOST_ENVIRONMENTS = 100;
 
 /** A method's slice, and what was decided by it for principals alike in all that it looks at. */
 interface Known {
@@ -61,7 +62,8 @@ class Decisions {
   readonly set: PolicySet;
   readonly #options: AccessPolicyOptions;
   readonly #known = new WeakMap<MethodEntry, Known>();
-  readonly #made = new WeakMap<Principal, WeakMap<MethodEntry, PolicyDecision>>();
+  /** By principal, method and the environment that a request to the platform names. */
+  readonly #made = new WeakMap<Principal, WeakMap<MethodEntry, Map<string | undefined, PolicyDecision>>>();
 
   constructor(set: PolicySet, options: AccessPolicyOptions) {
     this.set = set;
@@ -69,8 +71,8 @@ class Decisions {
   }
 
   decide(question: PolicyQuestion): PolicyDecision {
-    const { principal, method } = question;
-    const made = this.#made.get(principal)?.get(method);
+    const { principal, method, environment } = question;
+    const made = this.#made.get(principal)?.get(method)?.get(environment);
     if (made !== undefined) return made;
     const known = this.#knownOf(question);
     if (principal.kind === "operator") return this.#keep(question, operatorDecision(known.slice));
@@ -78,16 +80,19 @@ class Decisions {
     return this.#keep(question, this.#shared(question, known));
   }
 
-  #keep({ principal, method }: PolicyQuestion, decision: PolicyDecision): PolicyDecision {
-    const own = this.#made.get(principal) ?? new WeakMap<MethodEntry, PolicyDecision>();
-    this.#made.set(principal, own.set(method, decision));
+  #keep({ principal, method, environment }: PolicyQuestion, decision: PolicyDecision): PolicyDecision {
+    const own = this.#made.get(principal) ?? new WeakMap<MethodEntry, Map<string | undefined, PolicyDecision>>();
+    const byEnvironment = own.get(method) ?? new Map<string | undefined, PolicyDecision>();
+    // Callers choose the names.
+    if (byEnvironment.size >= MOST_ENVIRONMENTS) byEnvironment.clear();
+    this.#made.set(principal, own.set(method, byEnvironment.set(environment, decision)));
     return decision;
   }
 
   #shared(question: PolicyQuestion, { slice, shared }: Known): PolicyDecision {
     if (slice.reads.identity) return this.#judge(question, slice);
     const { kind, roles = [], mfa = false, environment } = question.principal;
-    const key = JSON.stringify([kind, mfa, environment, ...[...roles].sort()]);
+    const key = JSON.stringify([kind, mfa, environment, question.environment, ...[...roles].sort()]);
     const decision = shared.get(key) ?? this.#judge(question, slice);
     if (shared.size >= MOST_SHARED) shared.clear();
     shared.set(key, decision);

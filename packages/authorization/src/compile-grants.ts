@@ -1,7 +1,7 @@
 import { ffiOptions } from "@hms/contracts";
 import type { Principal } from "@hms/kernel";
 import { type CompiledPolicy, type PolicyReads, READS_NOTHING } from "./compiled-policy.ts";
-import { CALL_PERMISSION, PRINCIPAL_TYPES } from "./entities.ts";
+import { PRINCIPAL_TYPES } from "./entities.ts";
 import type { RoleDefinition } from "./role-book.ts";
 
 /** What roles, kinds of principals and parts of the platform may do. */
@@ -42,14 +42,21 @@ function permit({ id, to, permissions, reads = READS_NOTHING }: Grant): Compiled
   ];
 }
 
-/** Who lives in an environment calls services there only, whatever its roles are called: they mean nothing elsewhere. */
+/** Permissions whose services know themselves what who lives in an environment may do with them. */
+const JUDGED_BY_SERVICES = ["registry:read", "registry:register", "operations:*", "events:*"];
+
+/**
+ * Who lives in an environment acts there only, whatever its roles are called: they mean nothing elsewhere, nor for what
+ * belongs to no environment.
+ */
 const OTHER_ENVIRONMENT: CompiledPolicy = {
   id: "built-in:other-environment",
   effect: "forbid",
   text:
-    `forbid (principal, action == Action::"${CALL_PERMISSION}", resource) ` +
-    "when { principal has environment && principal.environment != context.environment };",
-  scope: { permissions: [CALL_PERMISSION] },
+    "forbid (principal, action, resource) when " +
+    "{ principal has environment && !(context has environment && principal.environment == context.environment) } " +
+    `unless { action in [${JUDGED_BY_SERVICES.map((each) => `Action::"${each}"`).join(", ")}] };`,
+  scope: {},
   reads: READS_NOTHING,
   auditLevel: ffiOptions.AuditLevel.UNSPECIFIED,
 };

@@ -179,7 +179,7 @@ export class Kernel {
   #decide(method: MethodEntry, input: unknown, { resource, principal, caller }: Asked): ReturnType<Policy["decide"]> {
     const { rule } = method;
     const transport = "credentials" in caller ? caller.credentials.transport : undefined;
-    const environment = input === undefined ? undefined : environmentOf(rule, input);
+    const environment = input === undefined ? undefined : environmentOf(method, input);
     return this.options.policy.decide({
       principal,
       permission: rule.permission,

@@ -80,12 +80,12 @@ export function resourceOf(rule: MethodRule, request: unknown): string {
 }
 
 /**
- * The environment that a request names: "default" where it names a resource and leaves the environment empty, undefined
- * where it names neither.
+ * The environment that a request names; left empty it is "default", as everywhere, but for a reading that names no
+ * resource: that is about all of them, and has none.
  */
-export function environmentOf({ namesEnvironment, resourcePath }: MethodRule, request: unknown): string | undefined {
-  if (namesEnvironment !== true) return undefined;
+export function environmentOf({ rule, mutates }: MethodEntry, request: unknown): string | undefined {
+  if (rule.namesEnvironment !== true) return undefined;
   const { environment } = request as { environment?: string };
   if (environment !== undefined && environment !== "") return environment;
-  return resourcePath.length > 0 && resourcePath[0] !== "environment" ? DEFAULT_ENVIRONMENT : undefined;
+  return mutates || rule.resourcePath.length > 0 ? DEFAULT_ENVIRONMENT : undefined;
 }
