@@ -11,6 +11,7 @@ import {
   type WorkloadTokens,
 } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
+import { Owners } from "./owners.ts";
 import { TakenAway } from "./taken-away.ts";
 
 /** Who callers are and what they may do. */
@@ -24,6 +25,8 @@ export interface ServerAccess {
   keys: KeyFile;
   workloads: WorkloadTokens;
   takenAway: TakenAway;
+  /** To whom things of the platform belong. */
+  owners: Owners;
 }
 
 /** What each part of the platform may do. */
@@ -47,6 +50,7 @@ const EVERYBODY = [
 /** Opens the tokens, keys and policies of an installation and follows their files. */
 export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerAccess {
   const takenAway = new TakenAway();
+  const owners = new Owners();
   const book = new PolicyBook({
     components: COMPONENTS,
     kinds: { service: EVERYBODY, user: EVERYBODY },
@@ -80,11 +84,13 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     identity: createTokenIdentity(own, { sources, peers: createPeerPrincipals(paths.instance) }),
     replicaIdentity: createTokenIdentity([], { sources }),
     policy: createAccessPolicy(book, {
+      factsOf: (kind, name, environment) => owners.factsOf(kind, name, environment),
       onError: (errors) => log.error("a policy cannot be evaluated: what it may be about is denied", { errors }),
     }),
     book,
     keys,
     workloads,
     takenAway,
+    owners,
   };
 }

@@ -67,8 +67,10 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
+    policy: access.policy,
     log,
   });
+  access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
   return [stack.use(deployment).registration];
 }
 

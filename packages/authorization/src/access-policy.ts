@@ -1,15 +1,12 @@
 import { ffiOptions } from "@hms/contracts";
 import type { MethodEntry, Policy, PolicyDecision, PolicyQuestion, Principal } from "@hms/kernel";
-import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
+import { everyResource, filterOf } from "./access-filter.ts";
+import { subjectOf } from "./access-subject.ts";
+import type { AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import { type AccessRequest, CALL_PERMISSION, methodEntity, type ResourceFacts, resourceEntity } from "./entities.ts";
 import type { PolicyBook } from "./policy-book.ts";
 import type { PolicySet } from "./policy-set.ts";
 import type { PolicySlice } from "./policy-slice.ts";
-
-/** A principal as policies see it. */
-export function subjectOf({ kind, id, roles = [], mfa = false, environment }: Principal): AccessSubject {
-  return { kind, id, roles, mfa, environment, known: kind !== "anonymous" };
-}
 
 /** The method of an entry as policies name it. */
 function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
@@ -154,6 +151,10 @@ export function createAccessPolicy(book: PolicyBook, options: AccessPolicyOption
       const set = book.current;
       if (decisions?.set !== set) decisions = new Decisions(set, options);
       return decisions.decide(question);
+    },
+    filter(question) {
+      if (question.principal.kind === "operator") return everyResource;
+      return filterOf(question, question.principal.kind === "component" ? book.components : book.current);
     },
   };
 }

@@ -1,7 +1,8 @@
 export { allowingChanges } from "./access-changes.ts";
-export { type AccessPolicyOptions, createAccessPolicy, subjectOf } from "./access-policy.ts";
+export { type AccessPolicyOptions, createAccessPolicy } from "./access-policy.ts";
 export { judgeQuestion, subjectNamed, targetNamed } from "./access-question.ts";
 export { type AccessRule, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
+export { subjectOf } from "./access-subject.ts";
 export type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 export { authorizationSchema, permissionOf, platformServices } from "./authorization-schema.ts";
 export { builtInRoles, fixedRoles } from "./built-in-roles.ts";
@@ -16,3 +17,4 @@ export { openPolicyFile } from "./policy-file.ts";
 export { PolicySet, type ResourceTarget } from "./policy-set.ts";
 export type { RoleBook, RoleDefinition } from "./role-book.ts";
 export { takenAway } from "./taken-away.ts";
+export { type ResourceColumns, whereAllowed } from "./where-allowed.ts";

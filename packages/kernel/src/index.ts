@@ -13,6 +13,7 @@ export type {
   CallTrace,
   CallTracer,
   Credentials,
+  FilterQuestion,
   IdentitySource,
   MethodName,
   MethodSource,
@@ -20,6 +21,9 @@ export type {
   PolicyDecision,
   PolicyQuestion,
   RequestValidator,
+  ResourceFilter,
+  ResourcePredicate,
+  ResourceRow,
 } from "./ports.ts";
 export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
 export {
