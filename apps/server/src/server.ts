@@ -1,3 +1,4 @@
+import { loadEngine } from "@hms/authorization";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { registry } from "@hms/contracts";
 import { openEventLog } from "@hms/events";
@@ -28,10 +29,13 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const { kernel, replicaKernel, metrics } = kernels;
   const source = connectionSource(paths, databaseUrl);
   const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
-  const [databases, events] = await Promise.all([
+  const opening = Promise.all([
     openDatabases(source, stack),
     openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }),
   ]);
+  // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
+  loadEngine();
+  const [databases, events] = await opening;
   stack.use(events);
   await openServices({ ...options, ...kernels, databases, events }, stack);
 

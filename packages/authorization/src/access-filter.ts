@@ -22,7 +22,8 @@ export function filterOf(question: FilterQuestion, set: PolicySet): ResourceFilt
   const judge = ({ name, environment, facts = {} }: ResourceRow) => {
     const { owner, ...more } = facts;
     const entity = resourceEntity({ kind, name, environment }, { ...more, ...(owner ? { owner } : {}) });
-    return slice.judge({ subject, permission, resource: entity, environment, transport }).allowed;
+    const own = set.resourceSlice(permission, { kind, name, environment });
+    return own.judge({ subject, permission, resource: entity, environment, transport }).allowed;
   };
   return {
     scope: isConstant(where, false) ? "none" : "some",

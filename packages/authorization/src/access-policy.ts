@@ -73,7 +73,7 @@ class Decisions {
     if (made !== undefined) return made;
     const known = this.#knownOf(question);
     if (principal.kind === "operator") return this.#keep(question, operatorDecision(known.slice));
-    if (known.isLive) return this.#judge(question, known.slice);
+    if (known.isLive) return this.#judge(question, this.#sliceNow(question, known));
     return this.#keep(question, this.#shared(question, known));
   }
 
@@ -105,6 +105,13 @@ class Decisions {
     const known: Known = { slice, shared: new Map(), isLive: transport || (resource && !isUsers) };
     this.#known.set(method, known);
     return known;
+  }
+
+  /** Of policies about things of the platform, those about this one. */
+  #sliceNow({ method, permission, resource: name, environment }: PolicyQuestion, { slice }: Known): PolicySlice {
+    if (method.environment !== undefined) return slice;
+    const [kind = ""] = permission.split(":");
+    return this.set.resourceSlice(permission, { kind, name, environment });
   }
 
   #judge(question: PolicyQuestion, slice: PolicySlice): PolicyDecision {

@@ -11,6 +11,12 @@ export interface PolicyReads {
   readonly transport: boolean;
 }
 
+/** Whether a policy's text may speak of a second factor: whoever does not is not asked once more what one would change. */
+export const mentionsFactor = ({ text }: CompiledPolicy): boolean => text.includes("mfa") || text.includes("\\");
+
+/** Whether a policy's text may speak of all permissions of a noun. */
+export const mentionsGroups = ({ text }: CompiledPolicy): boolean => text.includes(':*"') || text.includes("\\");
+
 /** Which calls a policy may be about, as its head says; it is part of no other decision. */
 export interface PolicyScope {
   /** Permissions, "jobs:*" for all of a noun; undefined: all. */
@@ -21,6 +27,8 @@ export interface PolicyScope {
   readonly method?: (method: string) => boolean;
   /** The only environment; undefined: all of them. */
   readonly environment?: string;
+  /** The entity id of the only thing of the platform, "services/prod/payment-svc"; undefined: all of them. */
+  readonly thing?: string;
 }
 
 /** One policy in Cedar, and what it comes from. */

@@ -91,17 +91,24 @@ export interface AccessRequest {
   readonly transport: AccessTransport;
 }
 
-/** A question about a call in Cedar's form: all entities that policies can speak of come with it. */
-export function engineQuestion(request: AccessRequest): EngineQuestion {
+/**
+ * A question about a call in Cedar's form: all entities that policies can speak of come with it, the groups of permissions
+ * only where a policy does.
+ */
+export function engineQuestion(request: AccessRequest, withGroups = true): EngineQuestion {
   const { subject, permission, resource, environment, transport } = request;
   const principal = principalEntity(subject);
   const action = uid("Action", permission);
-  const all = uid("Action", `${permission.split(":")[0]}:*`);
+  const entities = [principal, resource];
+  if (withGroups) {
+    const all = uid("Action", `${permission.split(":")[0]}:*`);
+    entities.push({ uid: action, attrs: {}, parents: [all] });
+  }
   return {
     principal: principal.uid,
     action,
     resource: resource.uid,
     context: { mfa: subject.mfa, transport, ...(environment === undefined ? {} : { environment }) },
-    entities: [principal, resource, { uid: action, attrs: {}, parents: [all] }],
+    entities,
   };
 }

@@ -6,6 +6,7 @@ export { subjectOf } from "./access-subject.ts";
 export type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 export { authorizationSchema, permissionOf, platformServices } from "./authorization-schema.ts";
 export { builtInRoles, fixedRoles } from "./built-in-roles.ts";
+export { cedar as loadEngine } from "./cedar-engine.ts";
 export { cedarProblem } from "./cedar-problem.ts";
 export type { CompiledPolicy } from "./compiled-policy.ts";
 export { CALL_PERMISSION, type ResourceFacts, type ResourceName } from "./entities.ts";

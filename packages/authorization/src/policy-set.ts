@@ -2,7 +2,14 @@ import { type AccessRule, ANYBODY } from "./access-rule.ts";
 import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import { compileRule } from "./compile-rule.ts";
 import { type CompiledPolicy, READS_NOTHING } from "./compiled-policy.ts";
-import { CALL_PERMISSION, methodEntity, type ResourceFacts, type ResourceName, resourceEntity } from "./entities.ts";
+import {
+  CALL_PERMISSION,
+  methodEntity,
+  type ResourceFacts,
+  type ResourceName,
+  resourceEntity,
+  resourceId,
+} from "./entities.ts";
 import { isExact, patternTest } from "./name-pattern.ts";
 import { PolicySlice } from "./policy-slice.ts";
 
@@ -21,6 +28,15 @@ export interface ResourceTarget {
   readonly facts?: ResourceFacts | undefined;
 }
 
+/** The policies about a permission, by the one thing or environment that their heads name. */
+interface Things {
+  byId: Map<string, CompiledPolicy[]>;
+  byEnvironment: Map<string, CompiledPolicy[]>;
+  others: CompiledPolicy[];
+  /** What the others alone are. */
+  rest?: PolicySlice;
+}
+
 const MOST_SLICES = 5000;
 
 /** Policies as they are at one moment, indexed by service and permission; what each is about is read off its head. */
@@ -32,6 +48,8 @@ export class PolicySet {
   /** What is not written as JSON: rules in Cedar, roles, grants. */
   readonly #others: readonly CompiledPolicy[];
   readonly #slices = new Map<string, PolicySlice>();
+  readonly #byPermission = new Map<string, readonly CompiledPolicy[]>();
+  readonly #things = new Map<string, Things>();
   readonly #numbers = new Map<AccessRule | CompiledPolicy, number>();
 
   /** @throws HmsError INVALID_ARGUMENT if Cedar cannot read a rule that is written in it */
@@ -57,19 +75,36 @@ export class PolicySet {
   /** The policies that may be about a method of a user's service; worth keeping for as long as the set is in force. */
   slice({ environment, serviceId, method }: AccessTarget): PolicySlice {
     const fitting = this.#ofService(environment, serviceId).filter(({ fitsMethod }) => fitsMethod(method));
-    const others = this.#others.filter(
-      ({ scope }) =>
-        isAbout(scope.permissions, CALL_PERMISSION) &&
-        scope.service?.(serviceId) !== false &&
-        scope.method?.(method) !== false,
+    const others = this.#about(CALL_PERMISSION).filter(
+      ({ scope }) => scope.service?.(serviceId) !== false && scope.method?.(method) !== false,
     );
     return this.#sliceOf(fitting, others);
   }
 
   /** The policies that may be about a permission of the platform. */
   platformSlice(permission: string): PolicySlice {
-    const others = this.#others.filter(({ scope }) => isAbout(scope.permissions, permission));
-    return this.#sliceOf([], others);
+    return this.#sliceOf([], this.#about(permission));
+  }
+
+  #about(permission: string): readonly CompiledPolicy[] {
+    const known = this.#byPermission.get(permission);
+    if (known !== undefined) return known;
+    const found = this.#others.filter(({ scope }) => isAbout(scope.permissions, permission));
+    this.#byPermission.set(permission, found);
+    return found;
+  }
+
+  /** Those of them that may be about one thing. */
+  resourceSlice(permission: string, resource: ResourceName): PolicySlice {
+    const index = this.#things.get(permission) ?? thingsOf(this.platformSlice(permission).policies);
+    this.#things.set(permission, index);
+    const own = index.byId.get(resourceId(resource)) ?? [];
+    const around = index.byEnvironment.get(resource.environment ?? "") ?? [];
+    if (own.length === 0 && around.length === 0) {
+      index.rest ??= this.#sliceOf([], index.others);
+      return index.rest;
+    }
+    return this.#sliceOf([], [...index.others, ...around, ...own]);
   }
 
   /** Methods that the same policies are about share a slice. */
@@ -97,7 +132,7 @@ export class PolicySet {
     const { environment } = resource;
     const entity = resourceEntity(resource, facts);
     const request = { subject, permission, resource: entity, environment, transport: "socket" } as const;
-    return this.platformSlice(permission).judge(request);
+    return this.resourceSlice(permission, resource).judge(request);
   }
 
   /**
@@ -108,9 +143,7 @@ export class PolicySet {
     const rules = this.#ofService(environment, serviceId).map(({ rule }) =>
       rule.method === ANYBODY ? rule : { ...rule, method: ANYBODY, allowedRoles: [] },
     );
-    const others = this.#others.filter(
-      ({ scope }) => isAbout(scope.permissions, CALL_PERMISSION) && scope.service?.(serviceId) !== false,
-    );
+    const others = this.#about(CALL_PERMISSION).filter(({ scope }) => scope.service?.(serviceId) !== false);
     // What looks closer than at roles may permit one method and forbid another: here only its denials count, for all.
     const plain = others.flatMap((policy) => (looksCloser(policy) ? asDenial(policy) : [policy]));
     const slice = new PolicySlice({ policies: [...rules.flatMap(compileRule), ...plain], rules });
@@ -123,6 +156,19 @@ export class PolicySet {
     const fitting = this.#byPattern.filter(({ fitsService }) => fitsService(serviceId));
     return [...named, ...fitting].filter(({ rule }) => rule.environment === "" || rule.environment === environment);
   }
+}
+
+function thingsOf(policies: readonly CompiledPolicy[]): Things {
+  const things: Things = { byId: new Map(), byEnvironment: new Map(), others: [] };
+  const add = (map: Map<string, CompiledPolicy[]>, key: string, policy: CompiledPolicy) =>
+    map.set(key, [...(map.get(key) ?? []), policy]);
+  for (const policy of policies) {
+    const { thing, environment } = policy.scope;
+    if (thing !== undefined) add(things.byId, thing, policy);
+    else if (environment !== undefined) add(things.byEnvironment, environment, policy);
+    else things.others.push(policy);
+  }
+  return things;
 }
 
 function isAbout(permissions: readonly string[] | undefined, permission: string): boolean {

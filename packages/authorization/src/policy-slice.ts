@@ -2,7 +2,7 @@ import { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "./access-rule.ts";
 import type { AccessVerdict } from "./access-verdict.ts";
 import { type EngineAnswer, ParsedPolicies } from "./cedar-engine.ts";
-import type { CompiledPolicy, PolicyReads } from "./compiled-policy.ts";
+import { type CompiledPolicy, mentionsFactor, mentionsGroups, type PolicyReads } from "./compiled-policy.ts";
 import { type AccessRequest, engineQuestion } from "./entities.ts";
 
 const NOBODY: EngineAnswer = Object.freeze({ allowed: false, reasons: [], errors: [] });
@@ -36,6 +36,8 @@ export class PolicySlice {
   /** The highest audit level that any rule for all of the method's calls demands; UNSPECIFIED if none does. */
   readonly auditLevel: AuditLevel;
   readonly #rules: readonly AccessRule[];
+  readonly #usesFactor: boolean;
+  readonly #usesGroups: boolean;
   readonly #byKey: ReadonlyMap<string, CompiledPolicy>;
   #parsed: ParsedPolicies | undefined;
 
@@ -45,6 +47,8 @@ export class PolicySlice {
     this.auditLevel = highestOf(rules.filter(({ cedar }) => cedar === undefined));
     // Ids of rules need not be unique before they are stored.
     this.#byKey = new Map(policies.map((policy, index) => [String(index), policy]));
+    this.#usesFactor = policies.some(mentionsFactor);
+    this.#usesGroups = policies.some(mentionsGroups);
     const some = (what: keyof PolicyReads) => policies.some(({ reads }) => reads[what]);
     this.reads = { identity: some("identity"), resource: some("resource"), transport: some("transport") };
   }
@@ -55,7 +59,7 @@ export class PolicySlice {
     if (asIs.errors.length > 0) return this.#failed(asIs);
     if (asIs.allowed) return this.#allowed(this.#policiesOf(asIs));
     const { subject } = request;
-    if (subject.mfa) return this.#denied(asIs);
+    if (subject.mfa || !this.#usesFactor) return this.#denied(asIs);
     const withFactor = this.#ask({ ...request, subject: { ...subject, mfa: true } });
     if (withFactor.allowed) return this.#verdict("mfa", this.#policiesOf(asIs));
     // A second factor would help nobody here: whatever demands one is beside the point.
@@ -66,7 +70,7 @@ export class PolicySlice {
   #ask(request: AccessRequest): EngineAnswer {
     if (this.policies.length === 0) return NOBODY;
     this.#parsed ??= new ParsedPolicies(Object.fromEntries([...this.#byKey].map(([key, { text }]) => [key, text])));
-    return this.#parsed.ask(engineQuestion(request));
+    return this.#parsed.ask(engineQuestion(request, this.#usesGroups));
   }
 
   #policiesOf({ reasons }: EngineAnswer): CompiledPolicy[] {

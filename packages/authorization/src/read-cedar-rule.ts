@@ -16,14 +16,20 @@ function permissionsOf({ action }: PolicyJson): Pick<PolicyScope, "permissions">
   return { permissions: entities.map((entity) => uidOf(entity).id) };
 }
 
-function methodsOf({ resource }: PolicyJson): Pick<PolicyScope, "service" | "method"> {
+function placeOf({ resource }: PolicyJson): Omit<PolicyScope, "permissions"> {
   if (resource.op === "is" && resource.entity_type === "Resource") return { service: () => false };
   if ((resource.op !== "==" && resource.op !== "in") || !("entity" in resource)) return {};
   const { type, id } = uidOf(resource.entity);
   if (type === "Api") return { service: (serviceId) => serviceId === id };
-  if (type !== "Method") return { service: () => false };
+  if (type !== "Method") return { service: () => false, ...thingOf(resource.op, type, id) };
   const at = id.lastIndexOf("/");
   return { service: (serviceId) => serviceId === id.slice(0, at), method: (method) => method === id.slice(at + 1) };
+}
+
+/** A thing is in no other thing, and in no environment but its own. */
+function thingOf(op: "==" | "in", type: string, id: string): Pick<PolicyScope, "thing" | "environment"> {
+  if (type === "Resource") return { thing: id };
+  return type === "Environment" && op === "in" ? { environment: id } : {};
 }
 
 const isVariable = (node: unknown, name: string) => (node as { Var?: string } | null)?.Var === name;
@@ -92,7 +98,7 @@ export function readCedarRule(rule: AccessRule, text: string): CompiledPolicy {
     id: rule.id,
     effect: json.effect,
     text,
-    scope: { ...permissionsOf(json), ...methodsOf(json) },
+    scope: { ...permissionsOf(json), ...placeOf(json) },
     reads: allReads(json),
     rule,
     auditLevel: rule.auditLevel,
