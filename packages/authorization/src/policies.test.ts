@@ -198,8 +198,11 @@ describe("a policy file", () => {
 
   test("is read as the guide shows it", () => {
     const guide = readFileSync(new URL("../../../docs/guide/access.md", import.meta.url), "utf8");
-    const [, example = ""] = /```json\n(.*?)```/s.exec(guide) ?? [];
-    expect(parsePolicies(example, "guide")).toHaveLength(2);
+    const examples = [...guide.matchAll(/```json\n(.*?)```/gs)].map(([, example = ""]) => example);
+    const [rules = "", inCedar = ""] = examples;
+    expect(parsePolicies(rules, "guide")).toHaveLength(2);
+    const [managers] = parsePolicies(inCedar, "guide");
+    expect(managers).toMatchObject({ cedar: expect.stringContaining("forbid"), tests: [{ expectAllowed: false }] });
   });
 
   test("that is wrong is refused with all problems at their places", () => {

@@ -34,6 +34,10 @@ const DEFAULT_ENVIRONMENT = "default";
 
 const localName = (field: string) => field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
+function namesEnvironment({ input }: DescMethod): boolean {
+  return input.fields.some(({ name, scalar }) => name === "environment" && scalar === TEXT);
+}
+
 /**
  * Reads the rule of a method.
  * @throws HmsError INTERNAL if the contract gives it none; the fast check finds this before a release does.
@@ -49,7 +53,7 @@ export function methodRule(method: DescMethod): MethodRule {
   return {
     permission: rule.permission,
     resourcePath: rule.resourceField === "" ? [] : rule.resourceField.split(".").map(localName),
-    namesEnvironment: method.input.fields.some(({ name, scalar }) => name === "environment" && scalar === TEXT),
+    ...(namesEnvironment(method) ? { namesEnvironment: true } : {}),
     auditLevel: rule.auditLevel,
     idempotency: rule.idempotency,
   };
