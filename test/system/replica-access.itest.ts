@@ -133,7 +133,7 @@ describe("somebody with a key", () => {
   let anna: Client<typeof registry.RegistryService>;
 
   const ticketCount = async () => (await anna.lookup(caller)).tickets.length;
-  const until = (act: () => Promise<boolean>, describe: string) => waitFor(act, { deadlineMs: 10_000, describe });
+  const until = (act: () => Promise<boolean>, describe: string) => waitFor(act, { deadlineMs: 30_000, describe });
 
   /** The revocations that a new watch is told of before SYNCED. */
   async function revocations(): Promise<(registry.Revocation | undefined)[]> {

@@ -43,6 +43,9 @@ export interface AccessPolicyOptions {
   onError?: (errors: readonly string[]) => void;
 }
 
+/** Nobody has checked the request yet: what cannot be an environment is not worth remembering. */
+const isName = (environment: string | undefined) => environment === undefined || environment.length <= 63;
+
 const MOST_SHARED = 10_000;
 const MOST_ENVIRONMENTS = 100;
 
@@ -73,7 +76,7 @@ class Decisions {
     if (made !== undefined) return made;
     const known = this.#knownOf(question);
     if (principal.kind === "operator") return this.#keep(question, operatorDecision(known.slice));
-    if (known.isLive) return this.#judge(question, this.#sliceNow(question, known));
+    if (known.isLive || !isName(environment)) return this.#judge(question, this.#sliceNow(question, known));
     return this.#keep(question, this.#shared(question, known));
   }
 

@@ -144,6 +144,7 @@ describe("policies written in Cedar", () => {
     expect(cedarProblem("permit (principal, action, resource); forbid (principal, action, resource);")).toMatch(
       /exactly one/,
     );
+    expect(cedarProblem('@audit_level("ful") permit (principal, action, resource);')).toMatch(/@audit_level/);
     expect(cedarProblem("permit (principal == ?principal, action, resource);")).toMatch(/exactly one/);
     expect(cedarProblem('permit (principal in Role::"x", action, resource);')).toBeUndefined();
   });
@@ -233,6 +234,22 @@ describe("expectations", () => {
   });
 });
 
+test("a kind of principals and a part of the platform may do what they were granted, and no more", () => {
+  const book = bookOf([], { kinds: { service: ["registry:read"] }, components: { server: ["mesh:read"] } });
+  const policy = createAccessPolicy(book);
+  const may = (kind: Principal["kind"], id: string, permission: string) => {
+    const question = { principal: { kind, id }, permission, resource: "", method: platform(permission) };
+    return (policy.decide(question) as { allowed: boolean }).allowed;
+  };
+  expect(may("service", "default/x", "registry:read")).toBe(true);
+  expect(may("service", "default/x", "services:deploy")).toBe(false);
+  expect(may("service", "server", "mesh:read")).toBe(false);
+  expect(may("user", "anna", "registry:read")).toBe(false);
+  expect(may("component", "server", "mesh:read")).toBe(true);
+  expect(may("component", "service", "registry:read")).toBe(false);
+  expect(may("anonymous", "anonymous", "registry:read")).toBe(false);
+});
+
 describe("roles", () => {
   test("stand for permissions, and a change of a role holds with the next call", () => {
     let changed = () => {};
@@ -276,8 +293,9 @@ describe("roles", () => {
   });
 });
 
-test("the lowest audit level of all is no level for what a policy in Cedar decides", () => {
+test("what a policy in Cedar decides leaves in the audit log what it says, beside its text or in it", () => {
   const text = 'permit (principal, action == Action::"services:call", resource);';
-  const policy = createAccessPolicy(bookOf([written("w", text, { auditLevel: NONE })]));
-  expect(calls(policy, anna, users("hms.a", "Get"))).toEqual({ allowed: true, auditLevel: NONE });
+  const levelOf = (rule: AccessRule) => calls(createAccessPolicy(bookOf([rule])), anna, users("hms.a", "Get"));
+  expect(levelOf(written("w", text, { auditLevel: NONE }))).toEqual({ allowed: true, auditLevel: NONE });
+  expect(levelOf(written("w", `@audit_level("full") ${text}`))).toEqual({ allowed: true, auditLevel: REQUEST });
 });

@@ -1,6 +1,12 @@
 import { HmsError } from "@hms/kernel";
+import { AUDIT_LEVELS } from "./audit-level-words.ts";
 import { authorizationSchema } from "./authorization-schema.ts";
 import { cedar, messageOf } from "./cedar-engine.ts";
+
+function annotationOf(text: string, name: string): string | undefined {
+  const answer = cedar().policyToJson(text);
+  return answer.type === "success" ? answer.json.annotations?.[name] : undefined;
+}
 
 let schema: ReturnType<typeof authorizationSchema> | undefined;
 
@@ -13,6 +19,10 @@ export function cedarProblem(text: string): string | undefined {
   if (parts.type === "failure") return `is no Cedar: ${messageOf(parts.errors)}`;
   if (parts.policies.length !== 1 || parts.policy_templates.length > 0) {
     return "has to be exactly one policy, without slots; give each its own id";
+  }
+  const level = annotationOf(text, "audit_level");
+  if (level !== undefined && !Object.hasOwn(AUDIT_LEVELS, level)) {
+    return `has an @audit_level that is none; write ${Object.keys(AUDIT_LEVELS).join(", ")}`;
   }
   schema ??= authorizationSchema();
   const answer = cedar().validate({ schema, policies: { staticPolicies: { policy: text } } });

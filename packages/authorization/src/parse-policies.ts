@@ -2,17 +2,10 @@ import { type RecordReader, readRecords } from "@hms/config-file";
 import { ffiOptions } from "@hms/contracts";
 import { subjectNamed } from "./access-question.ts";
 import { type AccessRule, ANYBODY, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
+import { AUDIT_LEVELS } from "./audit-level-words.ts";
 import { cedarProblem } from "./cedar-problem.ts";
 
-const { UNSPECIFIED, NONE, METADATA, REQUEST } = ffiOptions.AuditLevel;
-const LEVELS = {
-  none: NONE,
-  standard: METADATA,
-  metadata: METADATA,
-  detailed: REQUEST,
-  full: REQUEST,
-  request: REQUEST,
-};
+const { UNSPECIFIED } = ffiOptions.AuditLevel;
 
 type UnnamedRule = Omit<AccessRule, "id">;
 
@@ -56,7 +49,7 @@ function readRule(reader: RecordReader): UnnamedRule & { id: string | undefined 
     allowedRoles: reader.texts("allowed_roles", { ...role, alias: "allow_roles" }),
     deniedRoles: reader.texts("denied_roles", { ...role, alias: "deny_roles" }),
     requiresMfa: reader.flag("requires_mfa"),
-    auditLevel: reader.word("audit_level", LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
+    auditLevel: reader.word("audit_level", AUDIT_LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
     environment: reader.text("environment", { fallback: "", check: ruleChecks.environment }),
     ...more,
   };

@@ -1,6 +1,7 @@
 import type { EntityUidJson, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import { HmsError } from "@hms/kernel";
 import type { AccessRule } from "./access-rule.ts";
+import { AUDIT_LEVELS } from "./audit-level-words.ts";
 import { cedar, messageOf } from "./cedar-engine.ts";
 import type { CompiledPolicy, PolicyReads, PolicyScope } from "./compiled-policy.ts";
 
@@ -101,7 +102,7 @@ export function readCedarRule(rule: AccessRule, text: string): CompiledPolicy {
     scope: { ...permissionsOf(json), ...placeOf(json) },
     reads: allReads(json),
     rule,
-    auditLevel: rule.auditLevel,
+    auditLevel: rule.auditLevel || (AUDIT_LEVELS[json.annotations?.audit_level ?? ""] ?? rule.auditLevel),
   };
   known.set(rule, policy);
   return policy;
