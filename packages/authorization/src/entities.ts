@@ -45,7 +45,7 @@ export function resourceId({ kind, environment, name }: ResourceName): string {
 }
 
 /** Who asks, as an entity in its roles and groups. */
-export function principalEntity(subject: AccessSubject): EntityJson {
+function principalEntity(subject: AccessSubject): EntityJson {
   const { kind = "user", id = "", roles, groups = [], environment, known } = subject;
   const asked = known ? kind : "anonymous";
   return {

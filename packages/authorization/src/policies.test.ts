@@ -123,7 +123,7 @@ describe("policies", () => {
   });
 });
 
-describe("ten thousand random questions", () => {
+describe("thousands of random questions", () => {
   let state = 1;
   const random = (below: number) => {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
@@ -160,8 +160,8 @@ describe("ten thousand random questions", () => {
     let rules: AccessRule[] = [];
     let set = new PolicySet(rules);
     let narrower = set;
-    for (let round = 0; round < 10_000; round++) {
-      if (round % 8 === 0) {
+    for (let round = 0; round < 2500; round++) {
+      if (round % 10 === 0) {
         rules = Array.from({ length: random(6) }, (_, i) => randomRule(`r${i}`));
         set = new PolicySet(rules);
         narrower = new PolicySet([...rules, { ...randomRule("more"), allowedRoles: [] }]);
