@@ -103,6 +103,21 @@ describe("policies written in Cedar", () => {
     expect(deploys(policy, { ...anna, roles: ["manager"] }, "other", "prod")).toMatchObject(allowed);
   });
 
+  test("know a role however its name is written", () => {
+    const head = (who: string) => `permit (${who}, action == Action::"services:deploy", resource)`;
+    const spellings = [
+      `${head('principal in Role :: "odd one"')};`,
+      `${head("principal")} when { [Role::"odd one", Role::"b"].contains(Role::"b") && principal in [Role::"odd one"] };`,
+      `${head('principal in Role::"odd\\u{20}one"')};`,
+      `// Role::"a" is no role here\n${head('principal in Role::"odd one"')};`,
+    ];
+    for (const text of spellings) {
+      const policy = createAccessPolicy(bookOf([written("odd", text)]));
+      expect(deploys(policy, { kind: "user", id: "x", roles: ["odd one", "c"] }, "any"), text).toMatchObject(allowed);
+      expect(deploys(policy, { kind: "user", id: "x", roles: ["b", "c"] }, "any"), text).toMatchObject(denied);
+    }
+  });
+
   test("decide calls of users' methods, and who exactly asks is never mistaken for somebody alike", () => {
     const text =
       'permit (principal == User::"anna", action == Action::"services:call", resource in Api::"hms.emr.patient");';

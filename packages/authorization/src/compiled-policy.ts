@@ -48,3 +48,16 @@ export interface CompiledPolicy {
 
 /** Looks at nothing but roles, groups, kind, second factor and environments. */
 export const READS_NOTHING: PolicyReads = Object.freeze({ identity: false, resource: false, transport: false });
+
+const ROLE = /\bRole\s*::\s*"([^"\\]*)"/g;
+
+/** The roles that policies can ask for; undefined if that cannot be read off their texts: then it may be any. */
+export function mentionedRoles(policies: readonly CompiledPolicy[]): ReadonlySet<string> | undefined {
+  const roles = new Set<string>();
+  for (const { text } of policies) {
+    const found = [...text.matchAll(ROLE)];
+    if (found.length !== text.match(/Role/g)?.length && text.includes("Role")) return undefined;
+    for (const [, role = ""] of found) roles.add(role);
+  }
+  return roles;
+}

@@ -2,7 +2,13 @@ import { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "./access-rule.ts";
 import type { AccessVerdict } from "./access-verdict.ts";
 import { type EngineAnswer, ParsedPolicies } from "./cedar-engine.ts";
-import { type CompiledPolicy, mentionsFactor, mentionsGroups, type PolicyReads } from "./compiled-policy.ts";
+import {
+  type CompiledPolicy,
+  mentionedRoles,
+  mentionsFactor,
+  mentionsGroups,
+  type PolicyReads,
+} from "./compiled-policy.ts";
 import { type AccessRequest, engineQuestion } from "./entities.ts";
 
 const NOBODY: EngineAnswer = Object.freeze({ allowed: false, reasons: [], errors: [] });
@@ -36,6 +42,7 @@ export class PolicySlice {
   /** The highest audit level that any rule for all of the method's calls demands; UNSPECIFIED if none does. */
   readonly auditLevel: AuditLevel;
   readonly #rules: readonly AccessRule[];
+  readonly #roles: ReadonlySet<string> | undefined;
   readonly #usesFactor: boolean;
   readonly #usesGroups: boolean;
   readonly #byKey: ReadonlyMap<string, CompiledPolicy>;
@@ -47,6 +54,7 @@ export class PolicySlice {
     this.auditLevel = highestOf(rules.filter(({ cedar }) => cedar === undefined));
     // Ids of rules need not be unique before they are stored.
     this.#byKey = new Map(policies.map((policy, index) => [String(index), policy]));
+    this.#roles = mentionedRoles(policies);
     this.#usesFactor = policies.some(mentionsFactor);
     this.#usesGroups = policies.some(mentionsGroups);
     const some = (what: keyof PolicyReads) => policies.some(({ reads }) => reads[what]);
@@ -70,7 +78,15 @@ export class PolicySlice {
   #ask(request: AccessRequest): EngineAnswer {
     if (this.policies.length === 0) return NOBODY;
     this.#parsed ??= new ParsedPolicies(Object.fromEntries([...this.#byKey].map(([key, { text }]) => [key, text])));
-    return this.#parsed.ask(engineQuestion(request, this.#usesGroups));
+    return this.#parsed.ask(engineQuestion(this.#shorter(request), this.#usesGroups));
+  }
+
+  /** Without roles that no policy can ask for: each costs as much as a policy. */
+  #shorter(request: AccessRequest): AccessRequest {
+    const roles = this.#roles;
+    if (roles === undefined) return request;
+    const { subject } = request;
+    return { ...request, subject: { ...subject, roles: subject.roles.filter((role) => roles.has(role)) } };
   }
 
   #policiesOf({ reasons }: EngineAnswer): CompiledPolicy[] {
