@@ -14,6 +14,8 @@ function proportionalSetSize(pids: readonly number[]): number {
   return kib.reduce((sum, one) => sum + one, 0) / 1024;
 }
 
+const rounded = (mib: number) => Math.round(mib * 10) / 10;
+
 function childrenOf(pid: number): number[] {
   const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
   return text.split(" ").filter(Boolean).map(Number);
@@ -29,11 +31,11 @@ export async function run({ quick }: { quick: boolean }) {
     await platform.start();
     starts.push(performance.now() - began);
   }
-  const processes: Record<string, number> = {};
+  const processes: Record<string, number> = { up_pss_mib: rounded(proportionalSetSize([platform.up.pid ?? 0])) };
   for (const name of ["agent", "server", "dataplane", "postgres"]) {
     const pid = await platform.pidOf(name);
     const all = name === "postgres" ? [pid, ...childrenOf(pid)] : [pid];
-    processes[`${name}_pss_mib`] = Math.round(proportionalSetSize(all) * 10) / 10;
+    processes[`${name}_pss_mib`] = rounded(proportionalSetSize(all));
   }
   starts.sort((a, b) => a - b);
   return {

@@ -1,12 +1,19 @@
 import { spawn } from "node:child_process";
 
+/** Under `.ci/run` unit tests are counted, too. */
+const counting = "--reporter=./script/closing-line-reporter.ts";
+
 /** The fast gate: every part runs at once, and each failure prints the command that repairs it. */
 const parts = [
   { name: "contracts", command: "buf lint", repair: "edit proto/ as told" },
   { name: "style", command: "biome ci --error-on-warnings .", repair: "npm run fix" },
   { name: "types", command: "tsc -b", repair: "edit as told" },
   { name: "dead code", command: "knip --no-progress --no-config-hints", repair: "remove what nothing uses" },
-  { name: "unit tests", command: "vitest run --project unit --reporter=dot", repair: "edit as told" },
+  {
+    name: "unit tests",
+    command: `vitest run --project unit --reporter=dot ${process.env.HMS_TEST_COUNTS ? counting : ""}`,
+    repair: "edit as told",
+  },
 ];
 
 interface Outcome {

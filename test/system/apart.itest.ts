@@ -1,16 +1,19 @@
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { resolveInstance } from "@hms/config";
-import { registry } from "@hms/contracts";
+import { integrationOperations, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
 import { createClient, HmsError } from "@hms/kernel";
-import { echoContract, echoKernel, tempFolder, waitFor } from "@hms/testkit";
-import { connectSocket, serveSocket } from "@hms/wire";
+import { forwardedServices, PartTickets, partContracts, partKeyOf, partSpiffeId } from "@hms/parts";
+import { echoContract, echoKernel, freePort, tempFolder, testAuthority, waitFor } from "@hms/testkit";
+import { connectFrames, connectSocket, serveSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { failures, startLoad } from "./open-loop-load.ts";
-import { type Platform, startPlatform } from "./platform.ts";
+import { hmsSys, type Platform, startPlatform } from "./platform.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const examples = ["examples/receipt/receipt.hms.yml", "examples/payment/payment.hms.yml"].map((file) =>
@@ -114,8 +117,8 @@ describe("a platform whose registry and deployment run in processes of their own
       const pid = await platform.pidOf(part);
       process.kill(pid, "SIGKILL");
       const version = `after-${part}`;
-        const deployed = await platform.cli("deploy", echoService(platform, { version }));
-        expect(deployed, deployed.stderr).toMatchObject({ code: 0 });
+      const deployed = await platform.cli("deploy", echoService(platform, { version }));
+      expect(deployed, deployed.stderr).toMatchObject({ code: 0 });
       expect(await platform.pidOf(part)).not.toBe(pid);
       expect(await pay()).toBe(200);
       expect(failures(await load.stop())).toEqual([]);
@@ -145,12 +148,52 @@ return;`;
     for (const end of Object.values(ends)) expect(["EACCES", "ENOENT", "EPERM"]).toContain(end);
   });
 
-  test("is one process again when it is started so", async () => {
-    expect(await platform.stop()).toBe(0);
-    expect((await platform.cli("down")).code).toBe(0);
-    const again = await platform.cli("up", "--detach", "--apart", "none");
+  test("has a part called over TLS, by parts of the installation only", async () => {
+    const authority = testAuthority();
+    const server = authority.issue(`URI:${partSpiffeId(platform.instance, "integration")}`);
+    const files = stack.use(tempFolder({ "c.pem": server.cert, "k.pem": server.key, "ca.pem": authority.ca }));
+    const address = `tls://127.0.0.1:${await freePort()}`;
+    const [cert, key, ca] = ["c.pem", "k.pem", "ca.pem"].map((file) => join(files.path, file)) as [
+      string,
+      string,
+      string,
+    ];
+    const options = ["--listen", address, "--tls-cert", cert, "--tls-key", key, "--tls-ca", ca];
+    const served = spawn(hmsSys, ["serve", "--only", "integration", ...options], {
+      env: platform.env,
+      stdio: "ignore",
+    });
+    const ended = once(served, "exit");
+    const callAs = (id: string) => {
+      const own = authority.issue(`URI:${id}`);
+      const expectedId = partSpiffeId(platform.instance, "integration");
+      const tls = { key: () => own.key, cert: () => own.cert, ca: () => authority.ca, expectedId };
+      const transport = stack.use(connectFrames({ address, tls, waitForReadyMs: 20_000 }));
+      const tickets = new PartTickets(partKeyOf(readFileSync(inConfig("part.key"), "utf8").trim()), "integration");
+      const kernel = echoKernel(echoContract());
+      for (const each of forwardedServices(partContracts.integration, { transport, tickets })) kernel.register(each);
+      const client = kernel.client(integrationOperations.OperationService, { kind: "operator", id: "operator" });
+      return client.listOperations({}, { timeoutMs: 30_000 }).then(
+        () => "OK",
+        (error) => HmsError.from(error).code,
+      );
+    };
+    expect(await callAs(partSpiffeId(platform.instance, "server"))).toBe("OK");
+    expect(await callAs(`spiffe://${platform.instance}/env/default/svc/a`)).toBe("UNAUTHENTICATED");
+    served.kill("SIGTERM");
+    expect((await ended)[0]).toBe(0);
+    const wrong = await platform.cli("serve", "--only", "mesh,registy", "--listen", "tls://x:1");
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/"registy"[\s\S]*--tls-cert/) });
+  }, 60_000);
+
+  test("is one process again when it is taken over so, without losing a request", async () => {
+    await using load = startLoad({ url: platform.url("/echo-svc"), perSecond: 50 });
+    const part = await platform.pidOf("registry");
+    const again = await platform.cli("up", "--take-over", "--detach", "--apart", "none");
     expect(again, again.stderr).toMatchObject({ code: 0 });
-    expect((await platform.cli("status")).stdout).not.toMatch(/^registry /m);
-    expect(await pay()).toBe(200);
+    expect((await platform.cli("status")).stdout).not.toMatch(/^(registry|deployment) /m);
+    expect(() => process.kill(part, 0)).toThrow("ESRCH");
+    expect(await platform.cli("deploy", echoService(platform, { version: "together" }))).toMatchObject({ code: 0 });
+    expect(failures(await load.stop())).toEqual([]);
   }, 90_000);
 });

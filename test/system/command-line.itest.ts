@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { commands } from "../../apps/cli/src/command-table.ts";
 import { echoService } from "./echo-service.ts";
 import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
@@ -82,6 +83,63 @@ describe("following logs", () => {
   }, 60_000);
 });
 
+describe("logs", () => {
+  const TICK = 'let n = 0; setInterval(() => console.log("tick " + (n += 1)), 100);';
+  interface Line {
+    time: string;
+    replicaId: string;
+    text: string;
+  }
+  const lines = async (...args: string[]): Promise<Line[]> => {
+    const { code, stdout, stderr } = await platform.cli("logs", "echo-svc", "-o", "json", ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Line);
+  };
+
+  test("-f shows what is written from now on, until Ctrl-C", async () => {
+    const file = echoService(platform, { version: "ticking", replicas: 2, before: TICK });
+    expect(await platform.cli("deploy", file)).toMatchObject({ code: 0 });
+    // One line was there before; the others came while it was followed.
+    const cue = /(?:.* tick \d+\n){6}/;
+    const { code, said } = await interrupted(cue, "logs", "echo-svc", "-f", "--tail", "1", "--grep", "tick");
+    expect(code).toBe(130);
+    expect(said).toMatch(cue);
+  }, 60_000);
+
+  test("--replica and --since show that replica's lines, and those from that moment on", async () => {
+    const { replicas } = await platform.json<{ replicas: { replica: { spec: { replicaId: string } } }[] }>(
+      "status",
+      "echo-svc",
+    );
+    const replicaId = replicas[1]?.replica.spec.replicaId ?? "";
+    const own = await lines("--replica", replicaId);
+    expect(new Set(own.map((line) => line.replicaId))).toEqual(new Set([replicaId]));
+    const { time = "" } = own.at(-3) ?? {};
+    const since = await lines("--since", time);
+    expect(new Set(since.map((line) => line.replicaId)).size).toBe(2);
+    expect(since.filter((line) => Date.parse(line.time) < Date.parse(time))).toEqual([]);
+    expect(since.filter((line) => line.replicaId === replicaId).slice(0, 3)).toEqual(
+      own.filter((line) => Date.parse(line.time) >= Date.parse(time)).slice(0, 3),
+    );
+  }, 60_000);
+});
+
+test("`status --wait` that is over too early exits 5 and says where to look", async () => {
+  expect(await platform.cli("deploy", slowly("waited"), "--detach")).toMatchObject({ code: 0 });
+  const { code, stdout, stderr } = await platform.cli("status", "echo-svc", "--wait", "--timeout", "100ms");
+  expect({ code, stderr }).toMatchObject({ code: 5, stderr: expect.stringContaining("hms-sys logs echo-svc") });
+  expect(stdout).toContain("rollout ");
+  expect(await settled()).toMatchObject({ code: 0 });
+}, 60_000);
+
+test("`plan` of another version exits 10 and names the difference", async () => {
+  const { code, stdout } = await platform.cli("plan", slowly("planned"));
+  expect({ code, stdout }).toMatchObject({ code: 10, stdout: expect.stringMatching(/version: waited → planned/) });
+});
+
 describe("a reader that leaves early", () => {
   test.each([
     "deploy $FILE -o json",
@@ -114,9 +172,16 @@ describe("-o json", () => {
     "explain manifest",
     "plan FILE",
     "restart-component dataplane",
+    "completion bash",
+    "ffi list",
+    "ffi describe hms.sys.mesh",
+    "ffi explain hms.sys.mesh",
+    "ffi policy",
+    "ffi call hms.sys.mesh GetSnapshot",
   ];
   const lines = [
     "deploy FILE",
+    "watch ROLLOUT",
     "scale echo-svc 2",
     "restart echo-svc --detach",
     "logs echo-svc --tail 3",
@@ -133,11 +198,26 @@ describe("-o json", () => {
     "run nobody -- true",
     "restart-component nobody",
     "explain nothing",
+    "completion basic",
+    "up",
+    "ffi register grpc://127.0.0.1:1",
+    "ffi diff hms.sys.mesh /nowhere.binpb",
   ];
-  const run = (command: string) =>
-    shell(`"$HMS_SYS" ${command.replace("FILE", echoService(platform, { version: "json", replicas: 1 }))} -o json`);
+  /** Those that end the platform, or change the machine, have tests of their own. */
+  const apart = ["setup", "down"];
+  const run = async (command: string) => {
+    const file = echoService(platform, { version: "json", replicas: 1 });
+    const rollout = command.includes("ROLLOUT") ? ((await history())[0]?.rolloutId ?? "") : "";
+    return shell(`"$HMS_SYS" ${command.replace("FILE", file).replace("ROLLOUT", rollout)} -o json`);
+  };
   /** A command of our own takes options only before `--`. */
   const place = (command: string) => (command.startsWith("run ") ? command.replace(/^run/, "-o json run") : command);
+
+  test("is asked of every command there is", () => {
+    const asked = [...documents, ...lines, ...errors, ...apart];
+    const isAsked = (name: string) => asked.some((line) => line === name || line.startsWith(`${name} `));
+    expect(commands.map(({ name }) => name).filter((name) => !isAsked(name))).toEqual([]);
+  });
 
   test.each(documents)(
     "of `%s` is one JSON document",
@@ -172,4 +252,18 @@ describe("-o json", () => {
     },
     60_000,
   );
+
+  test("of `setup` is one JSON document, and changes nothing for who may not", async () => {
+    const nobody = { uid: 65_534, gid: 65_534 };
+    const asRoot = process.getuid?.() === 0;
+    const { stdout } = await runCommand([hmsSys, "setup", "-o", "json"], platform.env, asRoot ? nobody : {});
+    expect(Object.keys(JSON.parse(stdout))).toContainEqual(expect.stringMatching(/^(message|error)$/));
+  });
+
+  test("of `down` and `up` is JSON too, in which the gateway and the services are found", async () => {
+    expect(JSON.parse((await platform.cli("down", "-o", "json")).stdout)).toEqual({ stopped: true });
+    expect(JSON.parse((await platform.cli("down", "-o", "json")).stdout)).toEqual({ stopped: false });
+    const { stdout, stderr } = await platform.cli("up", "--detach", "-o", "json");
+    expect(JSON.parse(stdout), stderr).toMatchObject({ gateway: expect.stringMatching(/^http:/), services: [] });
+  }, 60_000);
 });

@@ -33,3 +33,18 @@ test("an installation on a PostgreSQL of the operator's deploys, serves, restart
   const schemas = postgres.psql("select nspname from pg_namespace")?.split("\n");
   if (schemas) expect(schemas).toEqual(expect.arrayContaining(["deployment", "mesh", "registry"]));
 }, 180_000);
+
+test("the doctor says that services share a database role that may create none, and what ends that", async (context) => {
+  await using postgres = await startExternalPostgres();
+  if (postgres.psql("alter role ops nocreaterole") === undefined) context.skip("there is no PostgreSQL with psql here");
+  await using platform = await startPlatform({ env: { DATABASE_URL: postgres.url } });
+  const findings = await platform.json<{ check: string; level: string; remedy?: string }[]>("doctor");
+  expect(findings).toContainEqual(
+    expect.objectContaining({
+      check: "database roles",
+      level: "warning",
+      finding: expect.stringContaining("share the role ops"),
+      remedy: expect.stringContaining("ALTER ROLE ops CREATEROLE"),
+    }),
+  );
+}, 120_000);

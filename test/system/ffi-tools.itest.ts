@@ -288,6 +288,21 @@ describe("ffi policy", () => {
   });
 });
 
+describe("ffi generate", () => {
+  test("writes code for services in the registry, and says which ones are not there", async () => {
+    const out = join(platform.data, "..", "generated");
+    const ts = await platform.cli("ffi", "generate", "demo.shop", "hms.sys.mesh@v1", "--lang", "ts", "--out", out);
+    expect(ts).toMatchObject({ code: 0, stdout: `${out}/demo-shop-v1.ts\n${out}/hms-sys-mesh-v1.ts\n` });
+    const mesh = readFileSync(join(out, "hms-sys-mesh-v1.ts"), "utf8");
+    // The platform's own descriptors have no comments; these are kept beside them.
+    expect(mesh).toMatch(/\/\*\* .*\n.*\n? *setService\(request: ffi\.Init<SetServiceRequest>/);
+    const python = await platform.cli("ffi", "generate", "demo.shop", "--lang", "python", "--out", out);
+    expect(python).toMatchObject({ code: 0, stdout: `${out}/demo_shop_v1.py\n` });
+    const unknown = await platform.cli("ffi", "generate", "demo.shp", "--lang", "ts", "--out", out);
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining("demo.shop") });
+  }, 60_000);
+});
+
 describe("completion of a call", () => {
   const words: [line: string[], found: string[]][] = [
     [["ffi", "call", "demo."], ["demo.shop"]],

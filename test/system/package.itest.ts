@@ -1,7 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
+import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
+import { failures, startLoad } from "./open-loop-load.ts";
 import { type Platform, runCommand, startPlatform } from "./platform.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -40,6 +43,28 @@ class Own(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Own).serve_forever()
 `;
 
+const install = ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund"];
+
+/** The commands of the guide that replace part after part, each as its words after `hms-sys`. */
+function upgradeCommands(): string[][] {
+  const guide = readFileSync(join(root, "docs/guide/operating.md"), "utf8");
+  const block = /part after part[^`]*```sh\n(.*?)```/s.exec(guide)?.[1] ?? "";
+  const commands = block.trim().split("\n");
+  if (commands.length !== 3) throw new Error(`the guide has another block than the three commands: ${block}`);
+  return commands.map((line) => line.split(" ").slice(1));
+}
+
+/** The archive of the same package under another version. */
+async function packedAs(version: string, place: string): Promise<string> {
+  const archive = readdirSync(place).find((name) => name.endsWith(".tgz")) ?? "";
+  await succeed(["tar", "-xzf", archive], place);
+  const manifest = join(place, "package/package.json");
+  const content = JSON.parse(readFileSync(manifest, "utf8"));
+  writeFileSync(manifest, JSON.stringify({ ...content, version }));
+  await succeed(["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", place], join(place, "package"));
+  return join(place, `hms-sys-${version}.tgz`);
+}
+
 describe("the package", () => {
   const place = mkdtempSync(join(tmpdir(), "hms-package-"));
   const folder = join(place, "an empty folder");
@@ -49,17 +74,15 @@ describe("the package", () => {
     mkdirSync(folder);
     await succeed(["npm", "pack", "--silent", "--pack-destination", place], root);
     const archive = readdirSync(place).find((name) => name.endsWith(".tgz")) ?? "";
-    await succeed(
-      ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund", `../${archive}`],
-      folder,
-    );
+    await succeed([...install, `../${archive}`], folder);
     const program = join(folder, "node_modules/.bin/hms-sys");
     platform = await startPlatform({
       home: mkdtempSync(join(tmpdir(), "hms-")),
       program,
       env: { PATH: env.PATH ?? "" },
     });
-  }, 120_000);
+    // Two installations by npm, on a machine that may have much else to do.
+  }, 400_000);
   afterAll(async () => {
     await platform?.[Symbol.asyncDispose]();
     rmSync(place, { recursive: true, force: true });
@@ -70,7 +93,7 @@ describe("the package", () => {
     expect(existsSync(join(installed, "apps"))).toBe(false);
     for (const component of ["agent", "server", "dataplane"]) {
       const command = readFileSync(`/proc/${await platform.pidOf(component)}/cmdline`, "utf8");
-      expect(command).toContain(`${installed}/dist/apps/${component}/src/main.js`);
+      expect(command).toContain(`${installed}/dist/${component}.js`);
       expect(command).not.toContain(root);
     }
   });
@@ -105,4 +128,35 @@ describe("the package", () => {
     expect(dirname(program)).toContain(" ");
     expect(await succeed([program, "explain", "health.http"], place)).toContain("any 2xx or 3xx answer is healthy");
   });
+
+  test("is replaced by another version part after part, as the guide says, and no request is lost", async () => {
+    const next = await packedAs("9.8.7", place);
+    const versions = async () => [
+      (await platform.cli("--version")).stdout.trim(),
+      (await platform.json<{ version: string }>("status")).version,
+    ];
+    const [before] = await versions();
+    expect(await versions()).toEqual([before, before]);
+    expect(await platform.cli("deploy", echoService(platform, { version: "1" }))).toMatchObject({ code: 0 });
+    const pids = await Promise.all(["agent", "server", "dataplane"].map((name) => platform.pidOf(name)));
+    await using load = startLoad({ url: platform.url("/echo-svc"), perSecond: 50 });
+    await waitFor(() => load.records.length > 50, { describe: () => "the load runs" });
+
+    await succeed([...install, next], folder);
+    // What runs is the old version still, and commands of the new one work with it.
+    expect(await versions()).toEqual(["9.8.7", before]);
+    for (const command of upgradeCommands()) {
+      const { code, stderr } = await platform.cli(...command);
+      expect({ command, code, stderr }).toMatchObject({ code: 0 });
+    }
+    const sent = load.records.length;
+    await waitFor(() => load.records.length > sent + 50, { describe: () => "the load goes on" });
+
+    expect(failures(await load.stop())).toEqual([]);
+    expect(await versions()).toEqual(["9.8.7", "9.8.7"]);
+    const now = await Promise.all(["agent", "server", "dataplane"].map((name) => platform.pidOf(name)));
+    for (const pid of now) expect(pids).not.toContain(pid);
+    const services = await platform.json<{ name: string }[]>("services");
+    expect(services.map(({ name }) => name)).toEqual(["echo-svc", "own-svc"]);
+  }, 400_000);
 });

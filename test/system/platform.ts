@@ -56,12 +56,15 @@ export interface PlatformOptions {
   user?: { uid: number; gid: number };
   /** The `hms-sys` that is run; default the checkout's. */
   program?: string;
+  /** What starts it instead of `hms-sys up ARGS`; SIGINT must end it as Ctrl-C does. */
+  starter?: readonly string[];
 }
 
 /** Starts an installation beside all others and waits until it is ready; disposing it leaves nothing behind. */
 export async function startPlatform(options: PlatformOptions = {}): Promise<Platform> {
   const home = options.home ?? mkdtempSync(join(tmpdir(), "hms-"));
   const { user, program = hmsSys } = options;
+  const [starter = "", ...words] = options.starter ?? [program, "up", ...(options.args ?? [])];
   if (user) chownSync(home, user.uid, user.gid);
   const instance = `t${randomBytes(4).toString("hex")}`;
   const data = join(home, "d");
@@ -111,7 +114,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     url: (path) => `http://127.0.0.1:${platform.network.gatewayPort}${path}`,
     async start() {
       said = "";
-      up = spawn(program, ["up", ...(options.args ?? [])], { ...user, env, stdio: ["ignore", "pipe", "pipe"] });
+      up = spawn(starter, words, { ...user, env, stdio: ["ignore", "pipe", "pipe"] });
       const hear = (text: Buffer) => {
         said += text;
       };

@@ -124,6 +124,41 @@ describe("the other verbs", () => {
   }, 120_000);
 });
 
+describe("a rollout that cannot be undone either", () => {
+  test("exits 4 and says so; what is left serves, and a later deploy mends it", async () => {
+    let broken = false;
+    const serving = new Set<string>();
+    /** The first new replica is healthy; from the second one on nothing that starts becomes healthy any more. */
+    const decide = (path: string): number => {
+      const [, version, replica = ""] = path.split("/");
+      if (version === "new" && ![...serving].some((known) => known.startsWith("new"))) serving.add(`new ${replica}`);
+      if (version === "old" && !broken) serving.add(`old ${replica}`);
+      broken ||= version === "new" && !serving.has(`new ${replica}`);
+      return serving.has(`${version} ${replica}`) ? 200 : 503;
+    };
+    await using judge = await openJudge(decide);
+    const judged = (version: string) => ({
+      startTimeout: "2s",
+      before: `
+const { createServer } = require("node:http");
+createServer(async ({ url }, response) => {
+  const replica = encodeURIComponent(process.env.HMS_REPLICA);
+  if (url === "/healthz") response.statusCode = (await fetch("${judge.url}/${version}/" + replica)).status;
+  response.end(JSON.stringify({ version: "${version}" }));
+}).listen(Number(process.env.PORT), "127.0.0.1");
+process.on("SIGTERM", () => process.exit(0));
+return;`,
+    });
+    expect(await deploy("old", judged("old"))).toMatchObject({ code: 0 });
+    const { code, stderr } = await deploy("new", judged("new"));
+    expect({ code, stderr }).toMatchObject({ code: 4, stderr: expect.stringContaining("Failed and not restored") });
+    expect(stderr).toContain("Undoing it failed too");
+    expect(["old", "new"]).toContain(await servingVersion());
+    expect(await deploy("mended")).toMatchObject({ code: 0 });
+    expect(await servingVersion()).toBe("mended");
+  }, 120_000);
+});
+
 describe("a release command", () => {
   test("runs once, before the new version gets traffic, while the old one serves", async () => {
     const served: string[] = [];

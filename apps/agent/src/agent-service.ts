@@ -1,5 +1,6 @@
 import { statfsSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { productVersion } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { implement, type ServiceRegistration } from "@hms/kernel";
 import type { Platform } from "./components/platform.ts";
@@ -18,7 +19,7 @@ export interface AgentServiceParts {
   shutdown: () => void;
 }
 
-const VERSION = "0.1.0";
+const version = productVersion();
 const startedAt = new Date();
 
 /** The agent's contract on what it keeps. */
@@ -29,8 +30,9 @@ export function agentService({ replicas, platform, report, data, shutdown }: Age
       isolationReason: report.isolationReason,
       meshTier: report.meshTier,
       meshTierReason: report.meshTierReason,
+      limitsReason: report.limitsReason,
       components: [ownEntry(), ...platform.describe()],
-      version: VERSION,
+      version,
       bootId: bootId(),
       ...freeBytes(data),
     }),

@@ -56,9 +56,10 @@ function claim(file: string, draft: string, paths: InstancePaths): void {
 function requireDead(file: string, paths: InstancePaths): void {
   const holder = readHolder(file);
   if (holder && isAlive(holder)) {
+    const other = paths.instance === "default" ? "two" : `${paths.instance}-2`;
     throw new HmsError(
       "ABORTED",
-      `Instance "${paths.instance}" is kept by another agent already (pid ${holder.pid}, data in ${paths.data}).`,
+      `Instance "${paths.instance}" is kept by another agent already (pid ${holder.pid}, data in ${paths.data}). Stop it with \`hms-sys down\`, or start another one with \`--instance ${other}\`.`,
     );
   }
 }

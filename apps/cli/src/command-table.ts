@@ -52,7 +52,7 @@ export const commands: CommandSpec[] = [
   {
     name: "plan",
     group: "Deploy",
-    summary: "say what a deploy would change and whether it loses requests; exit code 10 if the manifest changes",
+    summary: "say what a deploy would change and whether it loses requests; exit code 10 if anything changes",
     args: [file],
     load: () => import("./commands/plan.ts"),
   },

@@ -1,10 +1,8 @@
-import { hostEnvironment } from "@hms/config";
+import { hostEnvironment, productVersion } from "@hms/config";
 import { Command, CommanderError, Option } from "commander";
 import type { CommandSpec, GlobalOptions, Invocation, OptionSpec } from "./command-spec.ts";
 import { commandGroups } from "./command-table.ts";
 import { ExitCode } from "./exit-code.ts";
-
-const VERSION = "0.1.0";
 
 /** A command line that names a command, or the exit code of one that has been answered already (help, usage error). */
 export type ParsedLine =
@@ -79,7 +77,7 @@ function globalsOf(options: Record<string, string | boolean | undefined>): Globa
 export async function parseCommandLine(argv: string[], table: CommandSpec[]): Promise<ParsedLine> {
   const program = new Command("hms-sys")
     .description("Deploy services of any language, connect them by name, and see what they do.")
-    .version(VERSION, "-V, --version", "print the version")
+    .version(productVersion(), "-V, --version", "print the version")
     .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .showHelpAfterError("(hms-sys --help lists the commands)")

@@ -1,10 +1,13 @@
 import type { Policy, PolicyQuestion, Principal } from "@hms/kernel";
 import type { AccountSource } from "@hms/local-access";
-import type { IdentityService } from "@hms/service-identity";
+import type { AccountBook, IdentityService } from "@hms/service-identity";
 
-type Known = Pick<IdentityService, "tokens" | "roles" | "current">;
+type Known = Pick<AccountBook, "roles" | "current"> & Partial<Pick<IdentityService, "tokens">>;
 
-/** Who has an account and what roles permit; knows nobody until the identity service is open. */
+/**
+ * Who has an account and what roles permit; knows nobody until the identity service is open, or in a process with a few
+ * parts its book of accounts.
+ */
 export class Accounts implements AccountSource {
   #identity: Known | undefined;
 
@@ -14,7 +17,7 @@ export class Accounts implements AccountSource {
   }
 
   principalOf(token: string): Principal | undefined | Promise<Principal | undefined> {
-    return this.#identity?.tokens.principalOf(token);
+    return this.#identity?.tokens?.principalOf(token);
   }
 
   /** The principal of an account as it is now, for work that outlives its call; undefined if it may not come in. */

@@ -4,7 +4,7 @@ import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
 import type { ConnectionSource } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
-import { type IdentityService, openIdentityService } from "@hms/service-identity";
+import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import type { ServerAccess } from "./open-access.ts";
 import { openIdentityDatabase } from "./open-databases.ts";
@@ -12,6 +12,7 @@ import { openIdentityDatabase } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
+  replicaKernel: Kernel;
   access: ServerAccess;
   paths: InstancePaths;
   /** Known wherever people come in. */
@@ -20,11 +21,11 @@ export interface IdentityGround {
   log: Logger;
 }
 
-/** Both have credentials of their own; what they change is recorded by the service. */
-const MOUNT_RULE = { permission: "", auditLevel: "metadata", mutates: true, public: true } as const;
+/** Both have credentials of their own, and the service itself records who comes in, or any page view would fill the log. */
+const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
-export function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
   return `http://hms.localhost:${gatewayPort}`;
 }
 
@@ -42,7 +43,14 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
-    onAccountChange: (id) => takenAway.principals([`user:${id}`, `service:${id}`]),
+    audit: kernel.options.audit,
+    onAccountChange(id) {
+      takenAway.principals([`user:${id}`, `service:${id}`]);
+      for (const one of [kernel, ground.replicaKernel]) {
+        one.endStreamsOf("user", id);
+        one.endStreamsOf("service", id);
+      }
+    },
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });
@@ -51,6 +59,15 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
   else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });
   return identity;
+}
+
+/** Lets a process with a few parts judge accounts as the server does, by what their roles permit. */
+export async function followAccounts(
+  { access, source }: Pick<IdentityGround, "access" | "source">,
+  stack: AsyncDisposableStack,
+): Promise<void> {
+  const database = stack.use(await openIdentityDatabase(source));
+  access.accounts.connect(stack.use(await openAccountBook(database)));
 }
 
 /** Serves the pages and the protocol by which people and programs come in. */

@@ -1,5 +1,6 @@
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { policy, registry } from "@hms/contracts";
+import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { ensureToken, readToken } from "@hms/local-access";
@@ -7,13 +8,13 @@ import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { followPolicies } from "@hms/policies";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
 import type { IdentityService } from "@hms/service-identity";
-import { announceServices } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
+import { noteDatabaseRoles } from "./note-database-roles.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
-import { mountIdentity, openIdentity } from "./open-identity.ts";
+import { followAccounts, mountIdentity, openIdentity } from "./open-identity.ts";
 import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
 import { serveParts } from "./serve-parts.ts";
@@ -46,8 +47,11 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const [databases, events, identity] = await Promise.all([
     openDatabases(source, placement.here, stack),
     openEvents(source, options, stack),
-    placement.isServer ? openIdentity({ ...options, ...kernels, source }, stack) : undefined,
+    placement.isServer
+      ? openIdentity({ ...options, ...kernels, source }, stack)
+      : followAccounts({ ...kernels, source }, stack),
   ]);
+  if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
   // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
   const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;

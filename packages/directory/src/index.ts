@@ -1,3 +1,4 @@
+export { type Announcement, type AnnouncementOptions, announceServices } from "./announce-services.ts";
 export { Backoff } from "./backoff.ts";
 export type { ServiceContract } from "./contract-cache.ts";
 export { type Directory, type DirectoryOptions, openDirectory } from "./directory.ts";

@@ -185,6 +185,28 @@ describe("a stream through the kernel", () => {
     };
     await expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
   });
+
+  test("ends when its principal's session does, and nobody else's ends with it", async () => {
+    const { kernel } = meshKernel({
+      async *watchSnapshots() {
+        yield {};
+        await new Promise(() => {});
+      },
+    });
+    const watch = (id: string) => {
+      const principal = { kind: "user", id, endsAtMs: Date.now() + 60_000 } as const;
+      return kernel.client(mesh.MeshService, principal).watchSnapshots({})[Symbol.asyncIterator]();
+    };
+    const [anna, ben] = [watch("anna"), watch("ben")];
+    await Promise.all([anna.next(), ben.next()]);
+    const next = anna.next();
+    kernel.endStreamsOf("user", "anna");
+    await expect(next).rejects.toMatchObject({ code: "UNAUTHENTICATED", details: { reason: "ACCESS_CHANGED" } });
+    const bens = ben.next();
+    expect(await Promise.race([bens, Promise.resolve("goes on")])).toBe("goes on");
+    kernel.endStreamsOf("user", "ben");
+    await expect(bens).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
 });
 
 test("registering a service twice is refused", () => {

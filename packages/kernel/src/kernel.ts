@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
-import { CallContext, type Metadata } from "./call-context.ts";
+import { type AnswerMetadataSink, CallContext, type Metadata } from "./call-context.ts";
 import { type CallEnd, finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
@@ -39,7 +39,7 @@ export interface KernelOptions {
 }
 
 /** A call as a transport hands it in. */
-export interface IncomingCall {
+export interface IncomingCall extends AnswerMetadataSink {
   /** Who asks: credentials to be judged, or a principal that has been. */
   readonly caller: { readonly principal: Principal } | { readonly credentials: Credentials };
   /** Absolute, in `performance.now()` milliseconds. */
@@ -63,6 +63,8 @@ export class Kernel {
   readonly #methods = new Map<string, MethodEntry>();
   readonly #byDesc = new Map<DescMethod, MethodEntry>();
   readonly #changed = new ChangeSignal();
+  /** Streams of principals whose session can end before the stream does. */
+  readonly #streams = new Set<CallContext>();
 
   constructor(options: KernelOptions) {
     this.options = options;
@@ -192,6 +194,7 @@ export class Kernel {
       metadata: arrival.call.metadata,
       attached: arrival.call.attach !== undefined,
       way: arrival.call.way,
+      answerMetadata: arrival.call,
     });
     arrival.call.attach?.(context);
     const { resource, started, decision } = arrival;
@@ -244,6 +247,18 @@ export class Kernel {
     if (input !== undefined) this.options.validator?.validate(method, input);
   }
 
+  /**
+   * Ends the running streams of a principal that may do less than when they began, or has no session any more; who still
+   * may calls again.
+   */
+  endStreamsOf(kind: Principal["kind"], id: string): void {
+    const message = "What you may do here has changed. Call again; sign in again if that is refused.";
+    const error = new HmsError("UNAUTHENTICATED", message, { reason: "ACCESS_CHANGED" });
+    for (const context of this.#streams) {
+      if (context.principal.kind === kind && context.principal.id === id) context.end(error);
+    }
+  }
+
   /** Answers a streaming call of any kind; leaving the iteration cancels it, and only HmsError comes out of it. */
   async *stream<O extends DescMessage>(
     entry: MethodEntry,
@@ -261,12 +276,15 @@ export class Kernel {
     const decision = await this.#decide(entry, resource, principal);
     const { deadlineAt, signal, metadata, way } = call;
     const attached = call.attach !== undefined;
-    const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached, way });
+    const own = { deadlineAt, signal, metadata, attached, way, answerMetadata: call };
+    const context = new CallContext({ method: entry, principal, ...own });
     call.attach?.(context);
     const auditLevel = auditLevelOf(entry, decision);
     const end = { options: this.options, context, input: single, resource, started, auditLevel };
     if (!decision.allowed) throw refuse(end, decision.reason);
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
+    const mayEnd = principal.endsAtMs !== undefined;
+    if (mayEnd) this.#streams.add(context);
     try {
       this.#admit(end);
       const trace = this.#begin(context);
@@ -284,6 +302,7 @@ export class Kernel {
       failure = HmsError.from(error);
       throw failure;
     } finally {
+      if (mayEnd) this.#streams.delete(context);
       if (failure) context.end(failure);
       finishCall(end, failure);
     }

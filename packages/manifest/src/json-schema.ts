@@ -1,8 +1,8 @@
 import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
-import { amountPattern } from "./amount.ts";
+import { amountPattern, parseAmount } from "./amount.ts";
 import { manifestSchema } from "./manifest-schema.ts";
-import type { MapNode, ObjectNode, SchemaNode } from "./schema-node.ts";
+import type { AmountNode, MapNode, ObjectNode, SchemaNode } from "./schema-node.ts";
 
 /** A JSON Schema, as far as it is made here. */
 export type JsonSchema = { readonly [keyword: string]: unknown };
@@ -40,9 +40,9 @@ function shapeOf(node: SchemaNode): JsonSchema {
     case "duration":
       return { type: "string", pattern: amountPattern("duration") };
     case "memory":
-      return { type: ["string", "integer"], pattern: amountPattern("memory") };
+      return { type: ["string", "integer"], pattern: amountPattern("memory"), ...limits(node, 1) };
     case "cpu":
-      return { type: ["string", "number"], pattern: amountPattern("cpu") };
+      return { type: ["string", "number"], pattern: amountPattern("cpu"), ...limits(node, 1000) };
     case "share":
       return { type: ["string", "integer"], pattern: "^(?:100|[1-9][0-9]?)%$", minimum: 1, maximum: node.max };
     case "choice":
@@ -54,6 +54,12 @@ function shapeOf(node: SchemaNode): JsonSchema {
     case "object":
       return objectShape(node);
   }
+}
+
+/** The limits of an amount that is written as a number, in units of `share` of the least one. */
+function limits({ kind, min, max }: AmountNode, share: number): JsonSchema {
+  const inNumbers = (text: string) => (parseAmount(kind, text) ?? Number.NaN) / share;
+  return { minimum: inNumbers(min), maximum: inNumbers(max) };
 }
 
 function mapShape(node: MapNode): JsonSchema {

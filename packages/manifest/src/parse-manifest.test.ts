@@ -2,6 +2,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { describe, expect, it } from "vitest";
 import { surgeReplicas } from "./amount.ts";
 import { parseManifest } from "./parse-manifest.ts";
+import { REFUSED, refusedManifest } from "./refused-manifests.ts";
 import { problemsOf, problemTexts, SMALLEST } from "./testing.ts";
 
 describe("what a manifest reads to", () => {
@@ -122,99 +123,8 @@ routes:
     expect(read).toThrow(/^a\.hms\.yml has 2 problems, first in line 1, name: "X" cannot be part of a host name/);
   });
 
-  const CASES: [source: string, field: string, description: RegExp][] = [
-    ["name: ../x", "name", /"\.\.\/x" cannot be part of a host name.*such as x\./],
-    ["name: Receipt_Svc", "name", /such as receipt-svc/],
-    ["name: aws", "name", /word for a deploy target.*aws-svc/],
-    ["name: 12", "name", /YAML reads this as the number 12.*"12"/],
-    [`name: ${"a".repeat(64)}`, "name", /1 to 63/],
-    ["name: a-", "name", /inner hyphens/],
-    ["version: 1.0", "version", /the number 1\.0\. Write it in quotes: "1\.0"/],
-    ["version: a b", "version", /contains a space/],
-    ["run: npm start", "run", /group of keys is needed here, and this is the text "npm start"/],
-    ["run: {command: [node, x]}", "run.command", /text is needed here, not a list/],
-    ["run: {command: ' '}", "run.command", /empty/],
-    ["run: {command: x, directory: ../x}", "run.directory", /leads out of the manifest's directory/],
-    ["run: {command: x, directory: a/../../x}", "run.directory", /leads out/],
-    ["run: {command: x, directory: ..}", "run.directory", /leads out/],
-    ["run: {command: x, directory: /etc}", "run.directory", /absolute/],
-    ["run: {command: x, directory: 'C:\\x'}", "run.directory", /absolute/],
-    ["run: {command: x, directory: ~/x}", "run.directory", /only a shell resolves/],
-    ["run: {command: 'x ${env.A}'}", "run.command", /filled in under env only.*\$NAME here/],
-    ["run: {command: 'x ${secret.A}'}", "run.command", /Secrets do not exist/],
-    ["port: 0", "port", /less than the least, 1/],
-    ["port: 65536", "port", /more than the most, 65535/],
-    ["port: 80.5", "port", /whole number is needed here, not the number 80\.5/],
-    ["port: .inf", "port", /whole number/],
-    ["port: 1e400", "port", /whole number/],
-    ["port:", "port", /There is no value/],
-    ["ports: [80]", "ports", /called port/],
-    ["routes: {path: /x}", "routes", /list is needed here.*"- " before/],
-    ["routes: []", "routes", /empty/],
-    ["routes: [/x]", "routes[0]", /Write keys below it, indented: path, methods/],
-    ["routes: [{path: x}]", "routes[0].path", /Write \/x/],
-    ["routes: [{path: /:id}]", "routes[0].path", /Write \{id\}/],
-    ["routes: [{path: '/a/*/b'}]", "routes[0].path", /stands alone as the last segment/],
-    ["routes: [{path: '/a{id}'}]", "routes[0].path", /variable segment is \{name\} alone/],
-    ["routes: [{path: '/{a}/{a}'}]", "routes[0].path", /names \{a\} twice/],
-    ["routes: [{path: /a//b}]", "routes[0].path", /two slashes/],
-    ["routes: [{path: /a/../b}]", "routes[0].path", /Write the path it leads to/],
-    ["routes: [{path: '/a?b=1'}]", "routes[0].path", /query/],
-    ["routes: [{path: '/a b'}]", "routes[0].path", /Percent-encode/],
-    ["routes: [{path: /a, methods: POST}]", "routes[0].methods", /list is needed.*brackets: \[POST\]/],
-    ["routes: [{path: /a, methods: []}]", "routes[0].methods", /empty/],
-    ["routes: [{path: /a, methods: [post]}]", "routes[0].methods[0]", /Did you mean POST\?/],
-    ["routes: [{path: /a, methods: [GET, GET]}]", "routes[0].methods[1]", /in the list already/],
-    ["routes: [{path: '/{a}'}, {path: '/{b}'}]", "routes[1].path", /same requests/],
-    ["scaling: {min: 0}", "scaling.min", /less than the least/],
-    ["scaling: {min: 501}", "scaling.min", /more than the most/],
-    ["replicas: 3", "replicas", /called scaling\.min/],
-    ["health: {http: 'http://localhost/x'}", "health.http", /whole address/],
-    ["health: {http: /x, tcp: true}", "health.tcp", /exclude each other/],
-    ["health: {tcp: false}", "health.tcp", /Only true/],
-    ["health: {interval: 5}", "health.interval", /Write 5s/],
-    ["health: {interval: 1d}", "health.interval", /Write 24h/],
-    ["health: {interval: fast}", "health.interval", /Write 100ms to 5m, such as 1s/],
-    ["health: {interval: 1ms}", "health.interval", /less than the least, 100ms/],
-    ["health: {rise: 20, interval: 5m}", "health.start_timeout", /do not fit into start_timeout/],
-    ["health: {start_timeout: 10m}", "rollout.deadline", /make 10m1s\. Write a longer/],
-    ["rollout: {strategy: canary}", "rollout.strategy", /cannot do "canary" yet\..*Use rolling/],
-    ["rollout: {strategy: bluegreen}", "rollout.strategy", /yet.*max_surge: 100%/],
-    ["rollout: {strategy: roling}", "rollout.strategy", /Did you mean rolling\?/],
-    ["rollout: {max_surge: 0}", "rollout.max_surge", /leaves no room/],
-    ["rollout: {max_surge: 0%}", "rollout.max_surge", /leaves no room/],
-    ["rollout: {max_surge: 101%}", "rollout.max_surge", /more than the most, 100%/],
-    ["rollout: {max_surge: some}", "rollout.max_surge", /neither a share nor a number/],
-    ["stop_grace: 10 sec", "stop_grace", /Write 10s/],
-    ["stop_grace: -1s", "stop_grace", /not a duration/],
-    ["resources: {memory: 256}", "resources.memory", /Did you mean 256Mi\?/],
-    ["resources: {memory: 256m}", "resources.memory", /Write 256Mi/],
-    ["resources: {memory: 1 GB}", "resources.memory", /Write 1Gi/],
-    ["resources: {cpu: -1}", "resources.cpu", /not a number of cores/],
-    ["resources: {cpu: 0}", "resources.cpu", /less than the least/],
-    ["resources: {processes: 1}", "resources.processes", /less than the least, 8/],
-    ["env: [A=1]", "env", /NAME: "value".*this is a list/],
-    ["env: {A: 1}", "env.A", /quotes: "1"/],
-    ["env: {A: true}", "env.A", /the truth value true/],
-    ["env: {A: }", "env.A", /no value/],
-    ["env: {PORT: '1'}", "env.PORT", /given by the platform/],
-    ["env: {HMS_SERVICE: x}", "env.HMS_SERVICE", /given by the platform/],
-    ["env: {'1A': x}", "env.1A", /cannot be a name/],
-    ["env: {1: x}", "env.?", /name is needed/],
-    ["mesh: {retry: {post: 'yes'}}", "mesh.retry.post", /not true or false/],
-    ["mesh: {timeout: 3s}", "mesh.timeout", /called mesh\.request_timeout/],
-    ["image: x", "image", /cannot do "image" yet/],
-    ["secrets: [x]", "secrets", /cannot do "secrets" yet/],
-    ["methods: [GET]", "methods", /routes\.methods is where it belongs/],
-    ["zzzzzz: 1", "zzzzzz", /Possible are name, version/],
-    ["1: x", "?", /A key is needed here/],
-    ["<<: {a: b}", "<<", /merge key/],
-  ];
-
-  it.each(CASES)("%s", (line, field, description) => {
-    const key = /^[^:]*/.exec(line)?.[0];
-    const rest = SMALLEST.split("\n").filter((other) => !other.startsWith(`${key}:`));
-    const problems = problemsOf([line, ...rest].join("\n"));
+  it.each(REFUSED)("%s", (line, field, description) => {
+    const problems = problemsOf(refusedManifest(line));
     expect(problems.map((problem) => problem.field)).toContain(field);
     const found = problems.filter((problem) => problem.field === field).map((problem) => problem.description);
     expect(found.join("\n")).toMatch(description);
@@ -226,7 +136,7 @@ routes:
   });
 
   it("ends every description with one full stop or question mark", () => {
-    for (const [line] of CASES) {
+    for (const [line] of REFUSED) {
       for (const { description } of problemsOf(line)) expect(description).toMatch(/[^.?!][.?]$/);
     }
   });

@@ -23,6 +23,7 @@ const anna: Principal = {
   roles: ["doctor", "on call"],
   mfa: true,
   environment: "prod",
+  scopes: ["services:read"],
   endsAtMs: START_MS + 3_600_500,
 };
 

@@ -47,7 +47,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The middle part of a ticket; levels that are not set count as metadata. */
 export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
-  const { roles = [], mfa = false, environment, endsAtMs } = principal;
+  const { roles = [], mfa = false, environment, scopes, endsAtMs } = principal;
   const payload = {
     id,
     aud: audience,
@@ -55,6 +55,7 @@ export function writePayload({ id, audience, principal, issuedAt, expiresAt, met
     ...(environment === undefined ? {} : { env: environment }),
     roles,
     mfa,
+    ...(scopes === undefined ? {} : { scp: scopes }),
     ...(endsAtMs === undefined ? {} : { end: endsAtMs }),
     iat: issuedAt,
     exp: expiresAt,
@@ -83,16 +84,20 @@ function claimsOf(payload: unknown): TicketClaims | undefined {
   return { id, audience: aud, principal, issuedAt: iat, expiresAt: exp, methods };
 }
 
-function principalOf({ sub, env, roles = [], mfa = false, end }: Record<string, unknown>): Principal | undefined {
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((one) => typeof one === "string");
+
+function principalOf({ sub, env, roles = [], mfa = false, scp, end }: Record<string, unknown>): Principal | undefined {
   if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
   if (env !== undefined && typeof env !== "string") return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
-  if (!Array.isArray(roles) || !roles.every((role) => typeof role === "string")) return undefined;
+  if (!isTexts(roles) || (scp !== undefined && !isTexts(scp))) return undefined;
   const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
   const kind = KINDS.get(word);
   if (kind === undefined || id === undefined) return undefined;
   const further = {
     ...(env === undefined ? {} : { environment: env }),
+    ...(scp === undefined ? {} : { scopes: scp }),
     ...(end === undefined ? {} : { endsAtMs: end }),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });

@@ -32,9 +32,8 @@ describe("JSON of a call", () => {
     const { waitOperation } = integrationOperations.OperationService.method;
     const info = create(errorDetails.ErrorInfoSchema, { reason: "THING_UNKNOWN" });
     const details = [anyPack(errorDetails.ErrorInfoSchema, info)];
-    const text = json.encodeRequest({ ...waitOperation, input: waitOperation.output } as never, {
-      operation: { error: { code: 5, details } },
-    });
+    const answer = create(waitOperation.output, { operation: { error: { code: 5, details } } });
+    const text = json.encodeAnswer(waitOperation, answer);
     expect(JSON.parse(Buffer.from(text).toString())).toMatchObject({
       operation: {
         error: { details: [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason: "THING_UNKNOWN" }] },

@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { certificates } from "./certificates.ts";
 import { type Language, languages } from "./languages.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { RawServer } from "./raw-connection.ts";
 import { RealPlatform } from "./real-platform.ts";
 import { RegistryStandIn } from "./registry-stand-in.ts";
-import { type Scenario, type Suite, suites } from "./scenario.ts";
+import { expanded, type Scenario, type Suite, suites } from "./scenario.ts";
 import { ScenarioRun, type Stage } from "./scenario-run.ts";
 
 const known = languages();
@@ -19,6 +20,8 @@ const env = {
 };
 const registry = new RegistryStandIn(env.HMS_FFI_SOCKET);
 const platform = new RealPlatform({ socket: env.HMS_FFI_SOCKET, token: env.HMS_FFI_TOKEN });
+/** What `$serverTls` and the like stand for. */
+const own = certificates(folder);
 let runs = 0;
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -42,7 +45,7 @@ async function play({ suite, scenario, codec, client, server }: Play): Promise<v
   const kind = scenario.kind ?? suite.kind;
   const names = { client: `c${suffix}`, server: `s${suffix}` };
   const restart = (role: "client" | "server") => restarted(stage[role], role);
-  const stage: Stage = { client, server, names, address: "", suffix, restart };
+  const stage: Stage = { client, server, names, address: "", suffix, restart, own };
   if (suite.kind === "registry") {
     stage.registry = registry;
     registry.configure(scenario.policy?.deny ?? [], scenario.ticketSeconds ?? 60);
@@ -50,7 +53,7 @@ async function play({ suite, scenario, codec, client, server }: Play): Promise<v
   if (suite.kind === "platform") stage.platform = platform;
   const served = kind !== "raw-server";
   if (served) {
-    const options = { ...suite.server, ...scenario.server };
+    const options = expanded({ ...suite.server, ...scenario.server }, own) as object;
     const answer = (await server.tell({ do: "serve", server: stage.names.server, ...options })) as { address: string };
     stage.address = answer.address;
   } else {
@@ -59,7 +62,7 @@ async function play({ suite, scenario, codec, client, server }: Play): Promise<v
     stage.address = `unix:${path}`;
   }
   const where = suite.kind === "registry" || suite.kind === "platform" ? {} : { address: stage.address };
-  const options = { ...where, codec, ...suite.client, ...scenario.client };
+  const options = expanded({ ...where, codec, ...suite.client, ...scenario.client }, own) as object;
   if (kind !== "raw-client") await client.tell({ do: "connect", client: stage.names.client, ...options });
   try {
     await new ScenarioRun(stage, scenario).play(scenario.steps);

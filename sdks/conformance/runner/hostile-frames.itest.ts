@@ -6,7 +6,8 @@ import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { languages } from "./languages.ts";
 import { PeerProcess } from "./peer-process.ts";
-import { type FrameText, frameBytes, frameText, HELLO, RawReader } from "./raw-frames.ts";
+import { type FrameText, frameBytes, frameText, HELLO } from "./raw-frames.ts";
+import { RawReader } from "./raw-reader.ts";
 import { suites } from "./scenario.ts";
 
 interface Hostile {

@@ -23,6 +23,8 @@ export interface Stage {
   address: string;
   /** Makes keys and calls of one run differ from those of others. */
   suffix: string;
+  /** What further names stand for. */
+  own: Record<string, unknown>;
   listener?: RawServer;
   registry?: RegistryControl;
   platform?: { restart(): Promise<void> };
@@ -43,7 +45,7 @@ export class ScenarioRun {
   constructor(stage: Stage, scenario: Scenario) {
     this.#stage = stage;
     this.#strict = scenario.strict ?? false;
-    this.#names = { address: stage.address, run: stage.suffix.replace("#", "r") };
+    this.#names = { ...stage.own, address: stage.address, run: stage.suffix.replace("#", "r") };
   }
 
   /** Plays every step. @throws at the first that does not come out as expected */

@@ -11,6 +11,8 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from client_role import tls_of
+
 from hms_ffi.call_context import CallContext
 from hms_ffi.contract import Contract
 from hms_ffi.errors import BY_CODE, FieldViolation, ServiceError
@@ -106,6 +108,8 @@ class Run:
             self._notes.hold(self.key, self._context)
         if step.get("flaky") and self._notes.call_number(self.key) <= int(step["flaky"].get("times", 0)):
             raise _error(step["flaky"]["fail"])
+        if step.get("tell"):
+            self._context.send_metadata(step["tell"].get("metadata") or {})
         if step.get("echo"):
             yield _echo(request)
         if step.get("say") is not None:
@@ -240,7 +244,8 @@ class ServerRole:
         gate = None
         if order.get("ticketKey"):
             gate = TicketGate(base64.b64decode(order["ticketKey"]), order["audience"])
-        address = order.get("address") or ("tcp://127.0.0.1:0" if order.get("listen") == "tcp" else None)
+        network = f"{order['listen']}://127.0.0.1:0" if order.get("listen") in ("tcp", "tls") else None
+        address = order.get("address") or network
         server = ServiceServer(
             self._services[order.get("contract", "descriptors")](self._notes),
             address=address,
@@ -249,6 +254,7 @@ class ServerRole:
             max_concurrent_calls=order.get("maxConcurrentCalls"),
             timeout=order.get("timeoutMs", 30_000) / 1000,
             gate=gate,
+            tls=tls_of(order),
         )
         asyncio.run_coroutine_threadsafe(server.start(), self._loop).result()
         self._servers[order["server"]] = server

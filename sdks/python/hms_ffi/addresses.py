@@ -1,4 +1,4 @@
-"""Addresses of instances: "unix:/path" and "tcp://127.0.0.1:port"."""
+"""Addresses of instances: "unix:/path", "tcp://127.0.0.1:port" and "tls://host:port"."""
 
 from __future__ import annotations
 
@@ -15,19 +15,30 @@ class Address(NamedTuple):
     path: Optional[str] = None
     host: str = ""
     port: int = 0
+    #: Whether TLS is spoken there.
+    tls: bool = False
+
+
+_WHAT_TO_DO = {
+    "grpc": "gRPC is not in Python's standard library: call the service by its id, then the platform passes the call "
+    "on, or call this address with grpcio",
+    "http": "this SDK speaks no HTTP: call the service by its id, then the platform passes the call on",
+}
 
 
 def parse_address(text: str) -> Address:
-    """Reads an address. Raises ValidationError for anything but unix sockets and loopback."""
+    """Reads an address. Raises ValidationError for one that cannot be reached from here, saying what to do."""
     if text.startswith("unix:"):
         path = text[len("unix:") :]
         return Address(path=path[2:] if path.startswith("///") else path)
     parts = urlsplit(text)
+    if parts.scheme == "tls" and parts.hostname and parts.port:
+        return Address(host=parts.hostname, port=parts.port, tls=True)
     if parts.scheme == "tcp" and parts.hostname and parts.port and _loopback(parts.hostname):
         return Address(host=parts.hostname, port=parts.port)
-    raise ValidationError(
-        f'"{text}" cannot be reached from here: this SDK speaks to "unix:/path" and "tcp://127.0.0.1:port".'
-    )
+    advice = _WHAT_TO_DO.get(parts.scheme.rstrip("s"))
+    why = advice or 'this SDK speaks to "unix:/path", "tcp://127.0.0.1:port" and "tls://host:port"'
+    raise ValidationError(f'"{text}" cannot be reached from here: {why}.')
 
 
 def _loopback(host: str) -> bool:
@@ -37,15 +48,18 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def best_address(offered: Iterable[str]) -> Optional[str]:
-    """The first of an instance's addresses that this SDK can use, unix sockets first; None if there is none."""
+def best_address(offered: Iterable[str], tls: bool = False) -> Optional[str]:
+    """The first of an instance's addresses that this SDK can use, the nearest kind first, `tls` if this program has a
+    certificate; None if there is none."""
     usable = []
     for each in offered:
         try:
-            usable.append((parse_address(each).path is None, each))
+            parsed = parse_address(each)
         except ValidationError:
             continue
-    return min(usable, key=lambda pair: pair[0])[1] if usable else None
+        if tls or not parsed.tls:
+            usable.append((parsed.tls, parsed.path is None, each))
+    return min(usable, key=lambda known: known[:2])[2] if usable else None
 
 
 def not_connected(address: str, cause: OSError) -> UnavailableError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Callable, List, Optional, Tuple
 
 from .addresses import not_connected, parse_address
@@ -11,6 +12,7 @@ from .client_session import CallState, ClientSession, Order, connection_lost
 from .errors import CancelledCallError, PermissionDeniedError, ServiceError
 from .frames import NotFramesError
 from .protobuf_wire import MalformedError
+from .tls import TlsIdentity, check_server, known, no_trust, refused
 
 _CONNECT_SECONDS = 5.0
 
@@ -24,26 +26,41 @@ class AsyncConnection(asyncio.Protocol):
         self._waiting: List[Tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._writable = True
         self._paused = False
+        self._address = ""
         self.session: ClientSession = None  # type: ignore[assignment]
 
     @classmethod
-    async def open(cls, address: str) -> AsyncConnection:
-        """Connects. Raises UnavailableError NOT_CONNECTED, PermissionDeniedError, ValidationError."""
+    async def open(cls, address: str, tls: Optional[TlsIdentity] = None) -> AsyncConnection:
+        """Connects. Raises UnavailableError NOT_CONNECTED, PermissionDeniedError, UnauthenticatedError,
+        ValidationError."""
         parsed = parse_address(address)
         loop = asyncio.get_running_loop()
         try:
             if parsed.path is not None:
                 connecting = loop.create_unix_connection(cls, parsed.path)
             else:
-                connecting = loop.create_connection(cls, parsed.host, parsed.port)
+                secure = known(tls, address).client_context() if parsed.tls else None
+                connecting = loop.create_connection(cls, parsed.host, parsed.port, ssl=secure)
             _, connection = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
         except PermissionError as cause:
             raise PermissionDeniedError(f"This user may not open {address}.") from cause
         except asyncio.TimeoutError as cause:
             raise not_connected(address, TimeoutError("timed out")) from cause
+        except ssl.SSLError as cause:
+            raise no_trust(address, cause) from cause
         except OSError as cause:
             raise not_connected(address, cause) from cause
+        connection._address = address
+        if parsed.tls:
+            connection._check(known(tls, address).expected_id)
         return connection
+
+    def _check(self, expected: Optional[str]) -> None:
+        try:
+            check_server(self._transport.get_extra_info("ssl_object"), expected)
+        except ServiceError:
+            self._transport.abort()
+            raise
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -100,9 +117,14 @@ class AsyncConnection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        self.session.lost(
-            connection_lost("The connection to the server broke; whether the call took effect is unknown")
-        )
+        if isinstance(exc, ssl.SSLError):
+            # In TLS 1.3 a server says afterwards that it does not accept a certificate.
+            self.session.lost(no_trust(self._address, exc))
+        elif self._transport.get_extra_info("ssl_object") is not None and not self.session.peer_known:
+            self.session.lost(refused(self._address))
+        else:
+            why = "The connection to the server broke; whether the call took effect is unknown"
+            self.session.lost(connection_lost(why))
         self._writable = True
         self._wake()
 
@@ -123,6 +145,8 @@ class AsyncConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self.cancel(call)
             raise
+        if order.on_metadata is not None and call.metadata:
+            order.on_metadata(call.metadata)
         return self.take(call) or b""
 
     def take(self, call: CallState) -> Optional[bytes]:

@@ -10,44 +10,23 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from typing import Any, Callable, Deque, List, Optional, Tuple, Union
 
-from .addresses import not_connected, parse_address
 from .client_session import CallState, ClientSession, Order, connection_lost
 from .envelope import STREAM_WINDOW_BYTES
-from .errors import CancelledCallError, DeadlineExceededError, PermissionDeniedError, ServiceError
+from .errors import CancelledCallError, DeadlineExceededError, ServiceError
 from .frames import NotFramesError
 from .protobuf_wire import MalformedError
+from .tls import TlsSocket
 
 _READ_BYTES = 256 * 1024
-_CONNECT_SECONDS = 5.0
 _MEET_SECONDS = 0.1
-
-
-def open_socket(address: str, timeout: float = _CONNECT_SECONDS) -> socket.socket:
-    """Connects. Raises UnavailableError NOT_CONNECTED, PermissionDeniedError, ValidationError."""
-    parsed = parse_address(address)
-    family = socket.AF_UNIX if parsed.path is not None else socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(timeout)
-    try:
-        sock.connect(parsed.path if parsed.path is not None else (parsed.host, parsed.port))
-        if parsed.path is None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except PermissionError as cause:
-        sock.close()
-        raise PermissionDeniedError(f"This user may not open {address}.") from cause
-    except OSError as cause:
-        sock.close()
-        raise not_connected(address, cause) from cause
-    sock.setblocking(False)
-    return sock
 
 
 class BlockingConnection:
     """One connection and the calls on it; safe for threads."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Union[socket.socket, TlsSocket]) -> None:
         self._socket = sock
         self._state = threading.Lock()
         self._sending = threading.Lock()
@@ -104,6 +83,8 @@ class BlockingConnection:
         except BaseException as error:
             self.cancel(call, _why(error))
             raise
+        if order.on_metadata is not None and call.metadata:
+            order.on_metadata(call.metadata)
         return self.take(call) or b""
 
     def take(self, call: CallState) -> Optional[bytes]:
@@ -210,6 +191,9 @@ class BlockingConnection:
         except BlockingIOError:
             self._drain_wake()
             return
+        except ServiceError as error:
+            self._end(error)
+            return
         except OSError as cause:
             self._lose(
                 f"The connection to the server broke ({cause.strerror}); whether the call took effect is unknown"
@@ -233,8 +217,11 @@ class BlockingConnection:
             return
 
     def _lose(self, why: str) -> None:
+        self._end(connection_lost(why))
+
+    def _end(self, error: ServiceError) -> None:
         with self._state:
-            self.session.lost(connection_lost(why))
+            self.session.lost(error)
         self._shut()
 
     def _wake_followers(self) -> None:

@@ -9,8 +9,10 @@ import weakref
 from typing import Any, Dict, Optional
 
 from .async_connection import AsyncConnection
-from .blocking_connection import BlockingConnection, open_socket
+from .blocking_connection import BlockingConnection
+from .dialing import open_socket
 from .http_connection import AsyncHttpConnection, HttpConnection, is_http
+from .tls import TlsIdentity
 
 #: A BlockingConnection or what is used like one.
 _SHARDS = Dict[str, Any]
@@ -19,7 +21,8 @@ _SHARDS = Dict[str, Any]
 class BlockingChannels:
     """One connection for each address, shared by threads, made when it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Optional[TlsIdentity] = None) -> None:
+        self._tls = tls
         self._reset()
 
     def _reset(self) -> None:
@@ -40,7 +43,11 @@ class BlockingChannels:
             if known is not None and known.usable:
                 return known
             limit = 5.0 if timeout is None else max(0.001, min(5.0, timeout))
-            made = HttpConnection(address) if is_http(address) else BlockingConnection(open_socket(address, limit))
+            made: Any
+            if is_http(address):
+                made = HttpConnection(address)
+            else:
+                made = BlockingConnection(open_socket(address, limit, self._tls))
             self._connections[address] = made
             return made
 
@@ -71,7 +78,8 @@ class BlockingChannels:
 class AsyncChannels:
     """One connection for each event loop and address."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Optional[TlsIdentity] = None) -> None:
+        self._tls = tls
         self._reset()
 
     def _reset(self) -> None:
@@ -86,7 +94,7 @@ class AsyncChannels:
         mine = self._loops.setdefault(asyncio.get_running_loop(), {})
         known = mine.get(address)
         if known is None or (known.done() and not _usable(known)):
-            known = mine[address] = asyncio.ensure_future(_open(address))
+            known = mine[address] = asyncio.ensure_future(_open(address, self._tls))
         return await asyncio.shield(known)
 
     def running(self, address: str) -> int:
@@ -103,8 +111,8 @@ class AsyncChannels:
         self._reset()
 
 
-async def _open(address: str) -> Any:
-    return AsyncHttpConnection(address) if is_http(address) else await AsyncConnection.open(address)
+async def _open(address: str, tls: Optional[TlsIdentity]) -> Any:
+    return AsyncHttpConnection(address) if is_http(address) else await AsyncConnection.open(address, tls)
 
 
 def _usable(opened: asyncio.Future[AsyncConnection]) -> bool:

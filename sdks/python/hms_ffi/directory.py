@@ -26,6 +26,10 @@ class Instance(NamedTuple):
     environment: Optional[str] = None
 
 
+#: An instance that only the platform can reach for this program.
+THROUGH_PLATFORM = Instance("")
+
+
 @dataclass
 class _Entry:
     instances: List[Instance]
@@ -115,14 +119,19 @@ class Directory:
             if each.get("expiresAt"):
                 lifetimes.append(moment(each["expiresAt"]).timestamp() - time.time())
         service = answer.get("service", {})
-        instances = []
+        instances: List[Instance] = []
+        elsewhere: List[Instance] = []
         for each in service.get("instances", []):
             if each.get("state") == "INSTANCE_STATE_UNAVAILABLE":
                 continue
             offered = [each.get("address", ""), *each.get("alternativeAddresses", [])]
-            address = best_address(filter(self._is_near, offered))
+            address = best_address(filter(self._is_near, offered), self._settings.tls is not None)
             if address is not None:
                 instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
+            elif THROUGH_PLATFORM not in elsewhere:
+                elsewhere.append(THROUGH_PLATFORM)
+        # What speaks gRPC only, say: the platform passes the call on.
+        instances = instances or elsewhere
         now = time.monotonic()
         lives = max(0.0, min([self._settings.cache_ttl, *lifetimes]))
         half = min(self._settings.refresh_interval, lives / 2)

@@ -1,4 +1,4 @@
-"""Sockets to listen on: private files, and tcp on loopback."""
+"""Sockets to listen on: private files, tcp on loopback, and the network for TLS."""
 
 from __future__ import annotations
 
@@ -70,11 +70,13 @@ def _answers(path: str) -> bool:
             return True
 
 
-def listen_tcp(address: str) -> Tuple[socket.socket, str]:
-    """A socket on loopback; port 0 takes a free one. Raises ValidationError, AlreadyExistsError."""
+def listen_network(address: str) -> Tuple[socket.socket, str]:
+    """A socket for a tcp address on loopback or a tls address; port 0 takes a free one. Raises ValidationError,
+    AlreadyExistsError."""
     parts = urlsplit(address)
     host = parts.hostname or ""
-    parse_address(f"tcp://{f'[{host}]' if ':' in host else host}:{parts.port or 1}")
+    named = f"[{host}]" if ":" in host else host
+    parse_address(f"{parts.scheme}://{named}:{parts.port or 1}")
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,5 +86,4 @@ def listen_tcp(address: str) -> Tuple[socket.socket, str]:
         sock.close()
         raise AlreadyExistsError(f"{address} cannot be listened on: {error.strerror}.") from error
     sock.setblocking(False)
-    port = sock.getsockname()[1]
-    return sock, f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
+    return sock, f"{parts.scheme}://{named}:{sock.getsockname()[1]}"

@@ -19,7 +19,7 @@ _SECONDS = 10.0
 
 def registry_address(socket: str) -> str:
     """The address of the registry's socket, as the settings name it."""
-    return socket if "://" in socket else f"unix:{socket}"
+    return socket if socket.startswith("tcp:") or "://" in socket else f"unix:{socket}"
 
 
 class Registry:
@@ -33,7 +33,7 @@ class Registry:
             )
         self.address = registry_address(settings.socket)
         self._metadata = metadata_fields({"authorization": f"Bearer {settings.token}"} if settings.token else {})
-        self._channels = BlockingChannels()
+        self._channels = BlockingChannels(settings.tls)
 
     def call(self, method: str, request: Dict[str, Any], timeout: float = _SECONDS) -> Dict[str, Any]:
         """Makes a unary call. Raises ServiceError."""

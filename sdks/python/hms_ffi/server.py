@@ -11,23 +11,26 @@ import socket
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
 
 from .addresses import parse_address
 from .call_reports import CallReports
 from .errors import ResourceExhaustedError, ServiceError, UnavailableError
-from .listening import listen_tcp, listen_unix
+from .listening import listen_network, listen_unix
 from .registration import Registration
 from .server_call import ServerCall
 from .server_connection import ServerConnection, stopping
 from .service_definition import MethodDefinition, ServiceDefinition
 from .settings import Settings, load_settings
 from .tickets import Ticket, TicketGate
+from .tls import ServerCertificate, TlsIdentity, known
 
 _log = logging.getLogger("hms_ffi.server")
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_GRACE = 5.0
+_HANDSHAKE_SECONDS = 10.0
 
 
 class ServiceServer:
@@ -45,11 +48,14 @@ class ServiceServer:
         max_concurrent_calls: Optional[int] = None,
         timeout: Optional[float] = DEFAULT_TIMEOUT,
         gate: Optional[TicketGate] = None,
+        tls: Optional[TlsIdentity] = None,
         settings: Optional[Settings] = None,
     ) -> None:
         from .service import definition_of
 
         self._settings = settings or load_settings()
+        if tls is not None:
+            self._settings = replace(self._settings, tls=tls)
         self.definitions = [each if isinstance(each, ServiceDefinition) else definition_of(each) for each in services]
         self._methods: Dict[Tuple[str, str], Tuple[MethodDefinition, ServiceDefinition]] = {
             (method.service, method.name): (method, definition)
@@ -83,8 +89,17 @@ class ServiceServer:
         loop = asyncio.get_running_loop()
         self.turns = asyncio.Semaphore(self.max_concurrent_calls)
         sock, self.address = self._listen()
-        if parse_address(self.address).path is not None:
+        parsed = parse_address(self.address)
+        if parsed.path is not None:
             self._listener = await loop.create_unix_server(lambda: ServerConnection(self), sock=sock)
+        elif parsed.tls:
+            keeper = ServerCertificate(known(self._settings.tls, self.address))
+            self._listener = await loop.create_server(
+                lambda: ServerConnection(self, keeper),
+                sock=sock,
+                ssl=keeper.context,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+            )
         else:
             self._listener = await loop.create_server(lambda: ServerConnection(self), sock=sock)
         if self._register:
@@ -97,12 +112,12 @@ class ServiceServer:
     def _listen(self) -> Tuple[socket.socket, str]:
         if self._wanted is not None:
             parsed = parse_address(self._wanted) if not self._wanted.endswith(":0") else None
-            return listen_unix(parsed.path, self._mode) if parsed and parsed.path else listen_tcp(self._wanted)
+            return listen_unix(parsed.path, self._mode) if parsed and parsed.path else listen_network(self._wanted)
         if self._settings.service_dir is not None:
             last = self.definitions[0].service_id.rsplit(".", 1)[-1]
             name = f"{last[:24]}-{uuid.uuid4().hex[:8]}.sock"
             return listen_unix(os.path.join(self._settings.service_dir, name), self._mode)
-        return listen_tcp("tcp://127.0.0.1:0")
+        return listen_network("tcp://127.0.0.1:0")
 
     @property
     def _mode(self) -> int:

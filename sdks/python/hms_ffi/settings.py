@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .small_yaml import ConfigurationError, read_yaml
+from .tls import TlsIdentity
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Settings:
     refresh_interval: float = 60.0
     #: Calls one service answers at once.
     max_concurrent_streams: int = 100
+    #: Who we are over TLS; None: tls addresses cannot be called or offered.
+    tls: Optional[TlsIdentity] = None
 
 
 _LEAVES: Mapping[Tuple[str, ...], str] = {
@@ -45,6 +48,9 @@ _LEAVES: Mapping[Tuple[str, ...], str] = {
     ("transport", "local_socket", "path"): "service_dir",
     ("transport", "grpc", "enabled"): "grpc",
     ("transport", "grpc", "max_concurrent_streams"): "max_concurrent_streams",
+    ("transport", "tls", "certificate"): "tls_certificate",
+    ("transport", "tls", "key"): "tls_key",
+    ("transport", "tls", "authority"): "tls_authority",
     ("security", "token_validation_endpoint"): "platform",
     ("security", "required_claims"): "platform",
     ("security", "permission_policy"): "permission_policy",
@@ -108,7 +114,7 @@ def _socket_of(url: str) -> str:
     if url.startswith("unix:"):
         return url[len("unix:") :].replace("///", "/", 1)
     parts = urlsplit(url)
-    if parts.scheme == "tcp" and parts.port:
+    if parts.scheme in ("tcp", "tls") and parts.port:
         return url
     if parts.scheme in ("http", "https") and parts.hostname and not parts.path.strip("/") and not parts.query:
         return url.rstrip("/")
@@ -133,9 +139,23 @@ def _from_file(path: str) -> Dict[str, Any]:
     problems: List[str] = []
     values: Dict[str, Any] = {}
     _collect(root, (), values, problems)
+    _take_tls(values, problems)
     if problems:
         raise ConfigurationError(f"{path}: " + " ".join(problems))
     return values
+
+
+_TLS = ("certificate", "key", "authority")
+
+
+def _take_tls(values: Dict[str, Any], problems: List[str]) -> None:
+    """Puts the three files of an identity together."""
+    files = {name: values.pop(f"tls_{name}", None) for name in _TLS}
+    missing = [name for name, file in files.items() if file is None]
+    if not missing:
+        values["tls"] = TlsIdentity(**files)
+    elif len(missing) < len(_TLS):
+        problems.append(f'"transport.tls" needs {", ".join(_TLS)}; {", ".join(missing)} is missing.')
 
 
 def _json(path: str, text: str) -> Any:
@@ -197,5 +217,5 @@ def _leaf(name: str, meaning: str, value: Any, values: Dict[str, Any], problems:
     elif meaning == "transport":
         if text not in ("auto", "local_socket", "grpc"):
             problems.append(f'"{name}" is "{text}"; write auto or local_socket.')
-    elif meaning in ("url", "service_dir"):
+    elif meaning in ("url", "service_dir", "tls_certificate", "tls_key", "tls_authority"):
         values[meaning] = text

@@ -45,6 +45,10 @@ class Typed:
     def echo(self, request: Dict[str, Any]) -> Dict[str, Any]:
         return request
 
+    @method
+    def ended(self, request: Dict[str, Any]) -> None:
+        return None
+
 
 class TypedCalls(ServedTest):
     def setUp(self) -> None:

@@ -6,6 +6,7 @@ import unittest
 
 from hms_ffi.settings import ConfigurationWarning, Settings, load_settings
 from hms_ffi.small_yaml import ConfigurationError, read_yaml
+from hms_ffi.tls import TlsIdentity
 
 SEED = """\
 # HMS-FFI configuration
@@ -45,6 +46,14 @@ def settings_of(text: str, **env: str) -> Settings:
 
 
 class ConfigurationFiles(unittest.TestCase):
+    def test_name_the_three_files_of_a_certificate(self) -> None:
+        tls = "ffi:\n  transport:\n    tls:\n      certificate: /a.pem\n      key: /a.key\n"
+        self.assertEqual(
+            TlsIdentity("/a.pem", "/a.key", "/ca.pem"), settings_of(tls + "      authority: /ca.pem\n").tls
+        )
+        with self.assertRaisesRegex(ConfigurationError, "authority is missing"):
+            settings_of(tls)
+
     def test_of_the_documented_form_are_read(self) -> None:
         self.assertEqual(
             Settings(

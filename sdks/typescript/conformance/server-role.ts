@@ -1,4 +1,4 @@
-import { type CallContext, FfiError, type Methods, type ServedService, serve } from "../src/index.ts";
+import { type CallContext, FfiError, type Methods, type ServedService, serve, type TlsFiles } from "../src/index.ts";
 import { errorOf, type Failure } from "./error-outcome.ts";
 import { Notes } from "./notes.ts";
 import type { Order } from "./peer.ts";
@@ -12,6 +12,7 @@ interface Step {
   hold?: boolean;
   flaky?: { times?: number; fail: Failure };
   die?: boolean;
+  tell?: { metadata?: Record<string, string> };
 }
 
 interface RunRequest {
@@ -73,6 +74,7 @@ class Run {
     if (step.die) process.kill(process.pid, "SIGKILL");
     if (step.hold) await this.#notes.hold(this.#key, this.#context);
     if (step.flaky && this.#notes.callNumber(this.#key) <= (step.flaky.times ?? 0)) throw errorOf(step.flaky.fail);
+    if (step.tell) this.#context.sendMetadata(step.tell.metadata ?? {});
     if (step.echo) yield echoOf(request);
     if (step.say) yield* sayings(step.say);
     if (step.report) yield { report: this.#report() };
@@ -203,12 +205,13 @@ export class ServerRole {
 
   async #serve(order: Order): Promise<object> {
     const { server, listen, contract = "descriptors", maxConcurrentCalls = 100, timeoutMs = 30_000 } = order;
-    const { register = false, ticketKey, audience, instanceId, address } = order;
+    const { register = false, ticketKey, audience, instanceId, address, tls } = order;
     const service = await serve({
       serviceId: "hms.conformance",
       methods: methodsOf(this.#notes),
       ...(contract === "descriptors" ? { contract: this.#contract } : {}),
-      ...(listen === "tcp" ? { listen: "tcp://127.0.0.1:0" } : {}),
+      ...(listen === "tcp" || listen === "tls" ? { listen: `${listen}://127.0.0.1:0` } : {}),
+      ...(tls ? { tls: tls as TlsFiles } : {}),
       ...(typeof address === "string" ? { listen: address } : {}),
       ...(typeof instanceId === "string" ? { instanceId } : {}),
       ...(ticketKey === undefined

@@ -18,7 +18,7 @@ import {
 } from "@hms/directory";
 import { createClient } from "@hms/kernel";
 import { connectFrames, type TlsIdentity } from "@hms/wire";
-import type { Settings } from "./settings.ts";
+import { type Settings, type TlsFiles, tlsOf } from "./settings.ts";
 
 /** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
 const PATIENCE_MS = 2_000;
@@ -77,8 +77,10 @@ function channelOf(settings: Settings, background: boolean): Channel {
 }
 
 /** Who this program is over TLS; undefined if it has no certificate. */
-export function tlsIdentity({ tls }: Pick<Settings, "tls">): TlsIdentity | undefined {
-  return tls && { key: () => tls.key, cert: () => tls.cert, ca: () => tls.ca };
+export function tlsIdentity({ tls }: Pick<Settings, "tls">): (TlsIdentity & { expectedId?: string }) | undefined {
+  if (tls === undefined) return undefined;
+  const { key, cert, ca, expectedId } = tls;
+  return { key: () => key, cert: () => cert, ca: () => ca, ...(expectedId === undefined ? {} : { expectedId }) };
 }
 
 function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchemes {
@@ -95,14 +97,20 @@ function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchem
 export interface FixedAddress extends FixedPlace {
   readonly codec?: "protobuf" | "json" | undefined;
   readonly token?: string | undefined;
+  readonly tls?: TlsFiles | undefined;
 }
 
 /** Connects a program to one address; there is no platform. @throws HmsError INVALID_ARGUMENT */
-export function openFixedConnection({ codec, token, ...place }: FixedAddress): Connection {
-  const schemes = { ...frameSchemes({ codec: codec ?? "protobuf", token }), ...connectSchemes() };
+export function openFixedConnection({ codec, token, tls: files, ...place }: FixedAddress): Connection {
+  const own = tlsOf(files);
+  const tls = tlsIdentity({ tls: own });
+  const schemes = {
+    ...frameSchemes({ codec: codec ?? "protobuf", token, ...(tls ? { tls } : {}) }),
+    ...connectSchemes(),
+  };
   const directory = fixedDirectory(place);
   const calls = createDirectCalls({ directory, schemes });
-  const settings = { ...NO_SETTINGS, registryUrl: place.address, token };
+  const settings = { ...NO_SETTINGS, registryUrl: place.address, token, tls: own };
   const edge = channelOf(settings, false);
   const client = createClient(registry.RegistryService, edge);
   return {

@@ -1,3 +1,4 @@
+export type { CallObserver, CallTracer } from "@hms/kernel";
 export type { AnswerStream } from "./answer-stream.ts";
 export type { AsyncCall, AsyncCallOptions, AsyncCallStatus } from "./async-call.ts";
 export { type CallOptions, Client, type ClientOptions } from "./client.ts";
@@ -7,5 +8,5 @@ export type { Answer, Init } from "./init.ts";
 export type { InterceptedCall, Interceptor } from "./interceptor.ts";
 export { type CallContext, type ServedService, type ServeOptions, serve } from "./serve.ts";
 export type { ContractSource, Handler, MethodDefinition, Methods } from "./served-methods.ts";
-export type { ConnectOptions } from "./settings.ts";
+export type { ConnectOptions, TlsFiles } from "./settings.ts";
 export { createClient, type TypedClient } from "./typed-client.ts";

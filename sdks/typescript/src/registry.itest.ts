@@ -1,14 +1,9 @@
 import { policy as policyContract, registry as registryContract } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
-import { openDirectory } from "@hms/directory";
+import { announceServices, openDirectory } from "@hms/directory";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
 import { PolicyBook } from "@hms/policies";
-import {
-  announceServices,
-  createRegistryService,
-  type RegistryTables,
-  registryMigrations,
-} from "@hms/service-registry";
+import { createRegistryService, type RegistryTables, registryMigrations } from "@hms/service-registry";
 import { openTestDatabase, tempFolder, waitFor } from "@hms/testkit";
 import { serveSocket } from "@hms/wire";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -1,18 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { ffiEnvironment } from "@hms/config";
 import { contractOfSchemas, descriptorSetOf } from "@hms/descriptors";
-import { keepRegistered, packageOf, type Registration, ServiceWatch } from "@hms/directory";
-import { anonymous, type CallContext, HmsError, type IdentitySource, Kernel } from "@hms/kernel";
-import {
-  createCallReporter,
-  createTicketIdentity,
-  createTicketPolicy,
-  RevocationList,
-  ticketAudience,
-} from "@hms/tickets";
+import { keepRegistered, packageOf, type Registration } from "@hms/directory";
+import { type CallContext, HmsError, type Kernel } from "@hms/kernel";
+import { ticketAudience } from "@hms/tickets";
 import { type FrameServer, serveFrames } from "@hms/wire";
 import { CallLimits } from "./call-limits.ts";
 import { type Connection, shareConnection, tlsIdentity } from "./connection.ts";
@@ -27,12 +21,13 @@ import {
   registrationsOf,
   serializedContract,
 } from "./served-methods.ts";
-import { type ConnectOptions, resolveSettings, type Settings } from "./settings.ts";
+import { type InstanceName, type KernelWishes, kernelAlone, registeredKernel } from "./service-kernel.ts";
+import { type ConnectOptions, resolveSettings, type Settings, tlsOf } from "./settings.ts";
 
 export type { CallContext };
 
 /** What is served, and where. */
-export interface ServeOptions extends ConnectOptions {
+export interface ServeOptions extends ConnectOptions, KernelWishes {
   /** Default: that of the generated contract. */
   readonly serviceId?: string;
   /** Default: that of the generated contract, else "v1". */
@@ -61,14 +56,10 @@ export interface ServeOptions extends ConnectOptions {
    * or only with tickets if `access` is given. Default true.
    */
   readonly register?: boolean;
-  /** Without a registry: the key by which tickets are checked, and the audience they must name (docs/tickets.md). */
-  readonly access?: { readonly ticketKey: Uint8Array; readonly audience: string };
   /** How long the instance is callable without a sign of life; default 30 s. */
   readonly leaseMs?: number;
   /** How long `close` lets running calls finish; default 5 s. */
   readonly graceMs?: number;
-  /** Hears what fails with no caller to tell; default: nobody. */
-  readonly onFailure?: (failure: FfiError) => void;
 }
 
 /** A service that is served. */
@@ -86,7 +77,7 @@ export interface ServedService extends AsyncDisposable {
 
 /**
  * Serves a service: listens, registers, keeps the registration alive while the registry comes and goes, and checks the
- * ticket of every caller. With a contract it answers at once; with schemas once the registry has made a contract of them.
+ * ticket of every caller and every request against the `buf.validate` rules of its contract. With a contract it answers at once; with schemas once the registry has made a contract of them.
  * @throws FfiError INVALID_ARGUMENT if methods, contract or settings do not fit together, or the registry refuses them
  */
 export async function serve(options: ServeOptions): Promise<ServedService> {
@@ -118,7 +109,7 @@ async function startRegistered(options: ServeOptions, stack: AsyncDisposableStac
   stack.defer(release);
   const name = nameOf(options, connection.settings.environment);
   const keys = new Map<string, Uint8Array>();
-  const kernel = kernelOf(name, { connection, keys, stack, options });
+  const kernel = registeredKernel(name, { connection, keys, stack, options });
   const bytes = options.contract && serializedContract(options.contract);
   if (bytes) addMethods(kernel, bytes, { name, options });
   const server = await listen(kernel, options, { ...connection.settings, ticketed: true });
@@ -139,7 +130,7 @@ async function startRegistered(options: ServeOptions, stack: AsyncDisposableStac
 async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, grace: Grace): Promise<Started> {
   const env = ffiEnvironment();
   const name = nameOf(options, options.environment ?? env.environment ?? "default");
-  const kernel = openKernel(options.access);
+  const kernel = kernelAlone(options);
   const { serviceId, version } = name;
   const bytes = options.contract
     ? serializedContract(options.contract)
@@ -148,25 +139,11 @@ async function startAlone(options: ServeOptions, stack: AsyncDisposableStack, gr
   const server = await listen(kernel, options, {
     serviceFolder: env.serviceFolder,
     maxStreams: undefined,
-    tls: undefined,
+    tls: tlsOf(options.tls),
     ticketed: false,
   });
   stack.defer(() => server.close(grace));
   return { ...name, address: server.address, registered: Promise.resolve() };
-}
-
-/** A kernel without a registry. */
-function openKernel(access: ServeOptions["access"]): Kernel {
-  const audit = { accepts: true, record: () => {} };
-  if (access === undefined) {
-    return new Kernel({
-      identity: { authenticate: () => anonymous },
-      policy: { decide: () => ({ allowed: true }) },
-      audit,
-    });
-  }
-  const keys = new Map([[access.audience, access.ticketKey]]);
-  return new Kernel({ identity: ticketsOnly(createTicketIdentity({ keys })), policy: createTicketPolicy(), audit });
 }
 
 /** How long running calls may take to finish; can change until the service closes. */
@@ -185,13 +162,6 @@ function addMethods(kernel: Kernel, bytes: Uint8Array, served: { name: InstanceN
   for (const one of registrationsOf(contract, methods, { interceptors, limits })) kernel.register(one);
 }
 
-interface InstanceName {
-  serviceId: string;
-  version: string;
-  environment: string;
-  instanceId: string;
-}
-
 function nameOf(options: ServeOptions, environment: string): InstanceName {
   const { contract, instanceId = randomBytes(6).toString("hex") } = options;
   const own = contract && !(contract instanceof Uint8Array) ? nameOfContract(contract) : undefined;
@@ -203,60 +173,10 @@ function nameOf(options: ServeOptions, environment: string): InstanceName {
   return { serviceId, version, environment, instanceId };
 }
 
-interface KernelParts {
-  connection: Connection;
-  keys: ReadonlyMap<string, Uint8Array>;
-  stack: AsyncDisposableStack;
-  options: ServeOptions;
-}
-
-/** Knows callers by their tickets, allows what these allow, and tells the registry of calls. */
-function kernelOf(name: InstanceName, { connection, keys, stack, options }: KernelParts): Kernel {
-  const failed = (failure: HmsError) => options.onFailure?.(FfiError.of(failure));
-  const revocations = new RevocationList();
-  const { environment, serviceId } = name;
-  const watch = new ServiceWatch(
-    connection.watcher,
-    { environment, pattern: serviceId },
-    {
-      changed: () => {},
-      failed,
-      revoked: ({ principal, serviceId: about, issuedBefore }) => {
-        const issuedBeforeS = issuedBefore ? timestampMs(issuedBefore) / 1000 : Date.now() / 1000;
-        revocations.add({ principal, serviceId: about, issuedBeforeS });
-      },
-    },
-  );
-  stack.defer(() => watch.stop());
-  const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
-  stack.use(audit);
-  return new Kernel({
-    identity: ticketsOnly(createTicketIdentity({ keys, revocations })),
-    policy: createTicketPolicy(),
-    audit,
-  });
-}
-
 interface ListenSettings extends Pick<Settings, "serviceFolder" | "tls"> {
   maxStreams: number | undefined;
   /** Whether callers have to show tickets. */
   ticketed: boolean;
-}
-
-/** Whoever shows no ticket is told what is missing. */
-function ticketsOnly(tickets: IdentitySource): IdentitySource {
-  return {
-    authenticate(credentials) {
-      if (credentials.ticket !== undefined) return tickets.authenticate(credentials);
-      throw new HmsError(
-        "UNAUTHENTICATED",
-        "Calls need a ticket: look the service up and show the ticket it answers.",
-        {
-          reason: "TICKET_INVALID",
-        },
-      );
-    },
-  };
 }
 
 function listen(kernel: Kernel, options: ServeOptions, settings: ListenSettings): Promise<FrameServer> {

@@ -31,7 +31,7 @@ export interface MethodDefinition {
   readonly idempotency?: "no_side_effects" | "idempotent" | "none";
 }
 
-/** The methods of a service by name, in PascalCase or camelCase. */
+/** The methods of a service by name, in PascalCase or camelCase; "OtherService/Get" where a contract has several. */
 export type Methods = Readonly<Record<string, Handler | MethodDefinition>>;
 
 /** A contract: generated, or as a serialized FileDescriptorSet. */
@@ -96,17 +96,22 @@ export function registrationsOf(
   complainOfDifferences(all, handlers);
   return services.map((service) => {
     const entries = service.methods.map((desc) => {
-      const handler = handlers.get(desc.name) as Handler;
+      const handler = handlerOf(desc, handlers) as Handler;
       return [desc.localName, adapted({ desc, types, handler, ...around })];
     });
     return { service, implementation: Object.fromEntries(entries), ruleOf } as ServiceRegistration;
   });
 }
 
+/** By "DebateService/CreateDebate" where several services of a contract have a method of that name, else by the name. */
+function handlerOf(desc: DescMethod, handlers: ReadonlyMap<string, Handler>): Handler | undefined {
+  return handlers.get(`${desc.parent.name}/${desc.name}`) ?? handlers.get(desc.name);
+}
+
 function complainOfDifferences(all: readonly DescMethod[], handlers: ReadonlyMap<string, Handler>): void {
-  const names = all.map(({ name }) => name);
-  const missing = names.filter((name) => !handlers.has(name));
-  const unknown = [...handlers.keys()].filter((name) => !names.includes(name));
+  const names = new Set(all.flatMap(({ name, parent }) => [name, `${parent.name}/${name}`]));
+  const missing = all.filter((desc) => handlerOf(desc, handlers) === undefined).map(({ name }) => name);
+  const unknown = [...handlers.keys()].filter((name) => !names.has(name));
   const problems = [
     ...missing.map((name) => `The contract's method ${name} has no handler.`),
     ...unknown.map((name) => {

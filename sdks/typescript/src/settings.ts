@@ -21,6 +21,19 @@ export interface ConnectOptions {
   readonly cacheTtlMs?: number | undefined;
   /** How often what is used is asked for again; default the file's, else 1 min. */
   readonly refreshIntervalMs?: number | undefined;
+  /** Who this program is over TLS; default the file's `transport.tls`, else nobody. */
+  readonly tls?: TlsFiles | undefined;
+}
+
+/** Files in PEM. */
+export interface TlsFiles {
+  /** The certificate with this program's SPIFFE id, intermediates after it. */
+  readonly certificate: string;
+  readonly key: string;
+  /** The authorities that peers' certificates come from. */
+  readonly authority: string;
+  /** The SPIFFE id of the server that is expected; default: any of the authorities'. */
+  readonly expectedId?: string | undefined;
 }
 
 /** Everything that decides how a program is connected, worked out. */
@@ -38,7 +51,7 @@ export interface Settings {
   readonly serviceFolder: string | undefined;
   /** Calls that one connection to a service of this program may have running. */
   readonly maxStreams: number;
-  readonly tls: { key: string; cert: string; ca: string } | undefined;
+  readonly tls: { key: string; cert: string; ca: string; expectedId?: string } | undefined;
 }
 
 const DEFAULT_CACHE_TTL_MS = 300_000;
@@ -66,7 +79,7 @@ export function resolveSettings(options: ConnectOptions = {}, env: FfiEnvironmen
     serviceFolder:
       env.serviceFolder ?? transport.local_socket?.path ?? place.serviceFolder ?? servicesBeside(place.url),
     maxStreams: transport.grpc?.max_concurrent_streams ?? DEFAULT_MAX_STREAMS,
-    tls: tlsOf(transport.tls),
+    tls: tlsOf(options.tls ?? transport.tls),
   };
 }
 
@@ -143,24 +156,31 @@ function disabledSchemes({ local_socket, grpc }: NonNullable<FileSettings["trans
   return [...(local_socket?.enabled === false ? ["unix"] : []), ...(grpc?.enabled === false ? ["grpc", "grpcs"] : [])];
 }
 
-function tlsOf(tls: NonNullable<FileSettings["transport"]>["tls"]): Settings["tls"] {
+/**
+ * The contents of the files.
+ * @throws HmsError INVALID_ARGUMENT if one is not named, NOT_FOUND if it cannot be read
+ */
+export function tlsOf(tls: Partial<TlsFiles> | undefined): Settings["tls"] {
   if (tls === undefined) return undefined;
   const read = (path: string | undefined, key: string) => {
     if (path === undefined) {
       throw new HmsError(
         "INVALID_ARGUMENT",
-        `ffi.transport.tls needs certificate, key and authority; ${key} is missing.`,
+        `TLS (ffi.transport.tls) needs the files certificate, key and authority; ${key} is missing.`,
       );
     }
     try {
       return readFileSync(path, "utf8");
     } catch (cause) {
-      throw new HmsError("NOT_FOUND", `ffi.transport.tls.${key} (${path}) cannot be read.`, { cause });
+      throw new HmsError("NOT_FOUND", `The file for TLS (ffi.transport.tls.${key}), ${path}, cannot be read.`, {
+        cause,
+      });
     }
   };
   return {
     key: read(tls.key, "key"),
     cert: read(tls.certificate, "certificate"),
     ca: read(tls.authority, "authority"),
+    ...(tls.expectedId === undefined ? {} : { expectedId: tls.expectedId }),
   };
 }

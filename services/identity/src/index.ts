@@ -1,3 +1,4 @@
+export { type AccountBook, openAccountBook } from "./account-book.ts";
 export type { IdentityTables } from "./identity-tables.ts";
 export { type IdentityOptions, type IdentityService, openIdentityService } from "./open-identity.ts";
 export type { Judge } from "./ports.ts";

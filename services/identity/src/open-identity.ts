@@ -1,5 +1,5 @@
 import type { MountHandler } from "@hms/http-edge";
-import type { Principal, ServiceRegistration } from "@hms/kernel";
+import type { AuditSink, Principal, ServiceRegistration } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
 import type { ClientMetadata } from "oidc-provider";
 import { createActingFor } from "./accounts/acting-for.ts";
@@ -15,6 +15,7 @@ import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
 import { SigningKeys } from "./oidc/signing-keys.ts";
+import { onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
 import type { Judge } from "./ports.ts";
@@ -22,6 +23,7 @@ import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { useSession } from "./sessions/session-store.ts";
+import { createSignInTrail } from "./sign-in-trail.ts";
 import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { type AccountTokens, createAccountTokens } from "./tokens/account-tokens.ts";
 import { currentPrincipal } from "./tokens/current-principal.ts";
@@ -44,6 +46,8 @@ export interface IdentityOptions {
   readonly onAccountChange?: (accountId: string) => void;
   /** Told when the first account was made, and the set-up link has ended. */
   readonly onSetUp?: () => void;
+  /** Records who comes in, who leaves and who is refused. */
+  readonly audit: AuditSink;
   /** Hears what failed in the background. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -105,8 +109,8 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     roles,
     current: (principal) => currentPrincipal(database, principal),
     mounts: [
-      { prefix: "/oidc", handler: provider.handler },
-      { prefix: "/sign-in", handler: pages.handler },
+      { prefix: "/oidc", handler: onlyAt(origin, provider.handler) },
+      { prefix: "/sign-in", handler: onlyAt(origin, pages.handler) },
     ],
     setUpLink: setUpToken === undefined ? undefined : `${origin}/sign-in/set-up?token=${setUpToken}`,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -114,7 +118,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 }
 
 function oidcGroundOf(
-  { database, sealing, origin, clients = [], permissions, onFailure }: IdentityOptions,
+  { database, sealing, origin, clients = [], permissions, onFailure, audit }: IdentityOptions,
   own: Pick<OidcGround, "changes" | "signingKeys">,
 ): OidcGround {
   return {
@@ -126,6 +130,7 @@ function oidcGroundOf(
     audience: `${origin}/`,
     clients,
     permissions,
+    trail: createSignInTrail(audit),
     onFailure,
     liveSession: (headers) => useSession(database, cookieOf(headers, SESSION_COOKIE) ?? ""),
   };

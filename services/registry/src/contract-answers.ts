@@ -47,5 +47,11 @@ export async function checkContract(
   }
   const stored = await patiently(() => store.contract(key));
   const before = contractFiles(stored);
-  return { known: stored !== undefined, differences: compareContracts(before, reading.offer(before)) };
+  return {
+    known: stored !== undefined,
+    differences: compareContracts(
+      before,
+      reading.offer(() => before),
+    ),
+  };
 }

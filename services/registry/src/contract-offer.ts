@@ -14,8 +14,8 @@ export interface ReadyContract {
   readonly notes: readonly SchemaNote[];
 }
 
-/** A contract as somebody offers it: one made from schemas keeps the numbers of the one before. */
-export type ContractOffer = (previous: FileRegistry | undefined) => ReadyContract;
+/** A contract as somebody offers it: one made from schemas asks for the one before and keeps its numbers. */
+export type ContractOffer = (previous: () => FileRegistry | undefined) => ReadyContract;
 
 /** The part of a request that offers a contract. */
 export interface OfferRequest {
@@ -45,11 +45,11 @@ function readSet(bytes: Uint8Array, packageName: string): OfferReading {
 
 function readSchemas(methods: readonly registry.MethodSchema[], { serviceId, version }: ServiceKey): OfferReading {
   const offer: ContractOffer = (previous) => {
-    const { files, notes } = contractOfSchemas({ serviceId, version, methods, previous });
+    const { files, notes } = contractOfSchemas({ serviceId, version, methods, previous: previous() });
     return ready(files, `${serviceId}.${version}`, notes);
   };
   try {
-    offer(undefined);
+    offer(() => undefined);
     return { offer };
   } catch (error) {
     const violations = HmsError.from(error).details.fieldViolations;

@@ -50,11 +50,13 @@ export async function agreeOnContract(
   offer: ContractOffer,
 ): Promise<ToldDifference[]> {
   const stored = storedContract((await contractQuery(key).execute(transaction)).rows[0]);
-  const before = contractFiles(stored);
-  const { files, fileDescriptorSet, digest, notes } = offer(before);
+  // Reading a stored contract is the dearest part of a registration, and every start registers what is known already.
+  let before: FileRegistry | undefined;
+  const previous = () => (before ??= contractFiles(stored));
+  const { files, fileDescriptorSet, digest, notes } = offer(previous);
   // The same contract with other comments: nothing to judge.
   const isSame = stored?.digest === digest;
-  const differences = compareContracts(isSame ? undefined : before, { files, fileDescriptorSet, digest, notes });
+  const differences = compareContracts(isSame ? undefined : previous(), { files, fileDescriptorSet, digest, notes });
   const breaking = differences.filter((difference) => difference.breaking);
   if (breaking.length > 0) throw contractBreaks(key, breaking);
   const { environment, serviceId, version } = key;

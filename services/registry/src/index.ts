@@ -17,7 +17,6 @@ import { SharedReads } from "./shared-reads.ts";
 import { type ListingQuery, type RegistryDatabase, RegistryStore } from "./store.ts";
 import { WatchHub } from "./watch-hub.ts";
 
-export { type Announcement, type AnnouncementOptions, announceServices } from "./announcement.ts";
 export type { RegistryTables } from "./store.ts";
 
 /** The folder of the registry's migrations. */

@@ -1,10 +1,11 @@
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
+import { announceServices } from "@hms/directory";
 import { openServiceDatabase } from "@hms/postgres";
 import { openTestTransport, testTransports } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { announceServices, createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
+import { createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
 import { instance, openScene, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
 
 const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;

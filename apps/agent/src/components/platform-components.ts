@@ -39,6 +39,9 @@ function postmasterIdentity(pid: number | undefined): ProcessIdentity | undefine
   return entry && identityOf(entry);
 }
 
+/** Half of a server's memory would else be young objects of its start; more than this makes nothing faster. */
+const SERVER_FLAGS = ["--max-semi-space-size=4"];
+
 /** The server: every part of the platform but those that run apart. */
 export function serverComponent(paths: InstancePaths, apart: readonly PartName[]): ComponentSpec {
   const options = apart.length === 0 ? [] : ["--apart", apart.join(",")];
@@ -52,7 +55,7 @@ export function partComponent(paths: InstancePaths, part: PartName): ComponentSp
 }
 
 function serverProgram(paths: InstancePaths, options: readonly string[]): Omit<ComponentSpec, "name" | "isReady"> {
-  const argv = [process.execPath, programPath("server"), ...options];
+  const argv = [process.execPath, ...SERVER_FLAGS, programPath("server"), ...options];
   return {
     command: () => ({ argv, env: platformEnv(paths), cwd: paths.data }),
     stopSignal: "SIGTERM",

@@ -74,21 +74,22 @@ async function openSources(
   const logs = await store.list(query);
   if (query.tail <= 0) return logs.map((log) => ({ log, cursor: new Cursor(log.directory) }));
   const found: { log: StoredLog; mark: LogMark }[] = [];
-  const ends = new Map<string, Source>();
-  for (const log of logs) {
+  const begins = new Map<string, LogMark>();
+  // Lines of one millisecond are merged in the order of their logs, so here the last log's are the newest.
+  for (const log of logs.toReversed()) {
     const verdict = (record: LogRecord) => (record.timeMs < query.sinceMs ? "stop" : matches(record));
     for (const mark of await findLast(log.directory, query.tail, verdict)) found.push({ log, mark });
   }
   found.sort((a, b) => b.mark.timeMs - a.mark.timeMs);
   // Newest first, so the last one seen of a replica is where its part begins.
-  for (const { log, mark } of found.slice(0, query.tail)) {
-    ends.set(log.replicaId, { log, cursor: new Cursor(log.directory, mark) });
-  }
-  const others = logs.filter((log) => !ends.has(log.replicaId));
-  const atEnd = query.follow
-    ? await Promise.all(others.map(async (log) => ({ log, cursor: await cursorAtEnd(log) })))
-    : [];
-  return [...ends.values(), ...atEnd];
+  for (const { log, mark } of found.slice(0, query.tail)) begins.set(log.replicaId, mark);
+  const wanted = query.follow ? logs : logs.filter((log) => begins.has(log.replicaId));
+  return Promise.all(
+    wanted.map(async (log) => {
+      const begin = begins.get(log.replicaId);
+      return { log, cursor: begin ? new Cursor(log.directory, begin) : await cursorAtEnd(log) };
+    }),
+  );
 }
 
 async function cursorAtEnd(log: StoredLog): Promise<LogCursor> {

@@ -27,6 +27,7 @@ export async function run({ args, output }: Invocation): Promise<number> {
   const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
   if (script === undefined)
     throw new HmsError("INVALID_ARGUMENT", `No completion for "${shell}": choose bash, zsh or fish.`);
-  output.result(script);
+  if (output.json) output.document({ shell, script });
+  else output.result(script);
   return ExitCode.OK;
 }

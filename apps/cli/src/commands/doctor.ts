@@ -12,9 +12,10 @@ export async function run({ globals, output }: Invocation): Promise<number> {
   if (output.json) {
     output.document(findings);
   } else {
-    for (const { check, level, finding, remedy } of findings) {
+    for (const found of findings) {
+      const { check, level, finding } = found;
       output.result(`${colours[level](marks[level])} ${check}: ${finding}`);
-      if (remedy) output.result(`    → ${remedy}`);
+      if (found.level !== "ok") output.result(`    → ${found.remedy}`);
     }
   }
   return findings.some(({ level }) => level === "problem") ? ExitCode.ERROR : ExitCode.OK;

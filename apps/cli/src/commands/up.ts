@@ -11,6 +11,7 @@ import { runningSession, waitForServices } from "../platform-start.ts";
 import { readManifest } from "../read-manifest.ts";
 import { readySession } from "../ready-session.ts";
 import type { Session } from "../session.ts";
+import { addressLines, nextCommands } from "../welcome.ts";
 
 const SERVICES_PATIENCE_MS = 10_000;
 
@@ -31,7 +32,7 @@ export async function run(invocation: Invocation): Promise<number> {
       output.note(`${output.paint.warn("!")} not healthy yet: ${late.join(", ")}; see \`hms-sys status SERVICE\``);
     output.note(`${output.paint.good("✓")} Ready in ${humanDuration(performance.now() - started)}`);
     const code = await deployMissing({ ...invocation, signal: stop, session: () => session }, session);
-    if (!stop.aborted) showWelcome(invocation, paths);
+    if (!stop.aborted) await showWelcome(invocation, session);
     if (options.detach === true && !stop.aborted) return code;
     return await stayUntilStopped({ output, session, stop, ended: keeper.ended });
   } finally {
@@ -79,20 +80,22 @@ async function deployMissing(invocation: Invocation, session: Session): Promise<
   return ExitCode.OK;
 }
 
-function showWelcome({ output, options, globals }: Invocation, paths: InstancePaths): void {
-  const port = readNetwork(paths)?.gatewayPort;
-  const instance = globals.instance ? ` --instance ${globals.instance}` : "";
-  const gateway = `http://localhost:${port}`;
-  if (output.json) output.jsonLine({ gateway });
-  else output.result(`Gateway: ${gateway}`);
-  showSetUp(output, paths);
-  if (typeof options.deploy !== "string") return;
-  output.note(`
-Try next:
-  curl -X POST localhost:${port}/pay -H 'content-type: application/json' -d '{"email":"a@b.c","amount":12}'
-  ./hms-sys${instance} services
-  ./hms-sys${instance} logs receipt-svc -f
-`);
+async function showWelcome({ output, globals }: Invocation, session: Session): Promise<void> {
+  const { environment, instance } = globals;
+  const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
+  const ready = { gatewayPort: readNetwork(session.paths)?.gatewayPort ?? 0, instance, services };
+  if (output.json) {
+    const gateway = `http://localhost:${ready.gatewayPort}`;
+    output.jsonLine({ gateway, services: services.map(({ name, urls }) => ({ name, urls })) });
+  } else {
+    for (const line of addressLines(ready)) output.result(line);
+  }
+  showSetUp(output, session.paths);
+  output.note(
+    `\nTry next:\n${nextCommands(ready)
+      .map((command) => `  ${command}\n`)
+      .join("")}`,
+  );
 }
 
 /** Nobody has an account yet: says how the first is made. */

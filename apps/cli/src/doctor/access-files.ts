@@ -3,7 +3,7 @@ import type { InstancePaths } from "@hms/config";
 import type { HmsError } from "@hms/kernel/errors";
 import { openKeyFile } from "@hms/local-access";
 import { openPolicyFile, PolicyBook } from "@hms/policies";
-import type { Finding } from "./checks.ts";
+import type { Finding } from "./finding.ts";
 
 /** Reads policy and key file as the server does; a file that is not there is fine. */
 export function accessFiles({ policyFile, keyFile }: Pick<InstancePaths, "policyFile" | "keyFile">): Finding[] {

@@ -1,21 +1,13 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
-import { type InstancePaths, launcherPath, readNetwork, resolveInstance } from "@hms/config";
-import { agent } from "@hms/contracts";
+import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
-import { enumWord, humanBytes } from "../output/human.ts";
+import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
-
-/** One thing looked at. */
-export interface Finding {
-  check: string;
-  level: "ok" | "warning" | "problem";
-  finding: string;
-  /** What to do, unless all is well. */
-  remedy?: string;
-}
+import type { Finding } from "./finding.ts";
+import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
 
@@ -36,7 +28,8 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     return findings;
   }
   try {
-    for (const check of [agentState, database, dataPlanes, gateway]) findings.push(...(await guarded(check, session)));
+    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway])
+      findings.push(...(await guarded(check, session)));
   } finally {
     await session.close();
   }
@@ -101,36 +94,7 @@ function disk(paths: InstancePaths): Finding {
 }
 
 async function agentState({ agent: client }: Session): Promise<Finding[]> {
-  const status = await client.getStatus({}, { timeoutMs: 3000 });
-  const { isolation, isolationReason, meshTier, meshTierReason } = status;
-  const byDns = meshTier === agent.MeshTier.DNS;
-  const isIsolated = isolation !== agent.Isolation.NONE;
-  return [
-    {
-      check: "isolation",
-      level: isIsolated ? "ok" : "warning",
-      finding: `${enumWord(agent.Isolation, isolation)}${isolationReason ? `: ${isolationReason}` : ""}`,
-      ...(isIsolated
-        ? {}
-        : { remedy: "run as root, or allow user namespaces; until then every service can read what you can" }),
-    },
-    {
-      check: "mesh tier",
-      level: byDns ? "ok" : "warning",
-      finding: byDns ? "1, by DNS: every program resolves *.mesh" : `2, by proxy variables: ${meshTierReason}`,
-      ...(byDns ? {} : { remedy: isIsolated ? setupRemedy() : "it takes isolation first, see above" }),
-    },
-    ...status.components.map(componentFinding),
-  ];
-}
-
-const setupRemedy = () => `sudo ${launcherPath()} setup, once; then stop and start the platform`;
-
-function componentFinding({ name, state, pid, restarts, memoryBytes }: agent.Component): Finding {
-  const runs = state === agent.ReplicaState.RUNNING;
-  const finding = `${enumWord(agent.ReplicaState, state)}, pid ${pid}, ${humanBytes(memoryBytes)}, ${restarts} ${restarts === 1 ? "restart" : "restarts"}`;
-  if (runs) return { check: name, level: restarts > 3 ? "warning" : "ok", finding };
-  return { check: name, level: "problem", finding, remedy: `its log is in the data directory: logs/${name}.log` };
+  return agentFindings(await client.getStatus({}, { timeoutMs: 3000 }));
 }
 
 async function database({ deployments }: Session): Promise<Finding[]> {
@@ -139,23 +103,12 @@ async function database({ deployments }: Session): Promise<Finding[]> {
   return [{ check: "database", level: "ok", finding: `answers in ${Math.round(performance.now() - began)} ms` }];
 }
 
+async function databaseRoles({ paths }: Session): Promise<Finding[]> {
+  return databaseRoleFindings(readDatabaseRoles(paths));
+}
+
 async function dataPlanes({ mesh }: Session): Promise<Finding[]> {
-  const { version, nodes } = await mesh.getSnapshot({}, { timeoutMs: 3000 });
-  if (nodes.length === 0) {
-    return [
-      {
-        check: "data plane",
-        level: "problem",
-        finding: "none is connected; it serves its last snapshot",
-        remedy: "hms-sys restart-component dataplane",
-      },
-    ];
-  }
-  return nodes.map(({ nodeId, appliedVersion }) => ({
-    check: "data plane",
-    level: appliedVersion >= version ? "ok" : "warning",
-    finding: `${nodeId} serves snapshot ${appliedVersion} of ${version}`,
-  }));
+  return dataPlaneFindings(await mesh.getSnapshot({}, { timeoutMs: 3000 }));
 }
 
 async function gateway({ paths }: Session): Promise<Finding[]> {

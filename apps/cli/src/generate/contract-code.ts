@@ -33,7 +33,7 @@ export interface ContractCode extends ServiceName {
 }
 
 /** What can have a comment. */
-export type Commented = DescService | DescMethod | DescMessage | DescField | DescEnum;
+type Commented = DescService | DescMethod | DescMessage | DescField | DescEnum;
 
 /** Messages that languages have a form of their own for. */
 const OWN_FORM =

@@ -60,6 +60,14 @@ export function typescriptCode(code: ContractCode): string {
 }
 
 const member = ({ localName }: DescMethod) => (MEMBERS.has(localName) ? `${localName}_` : localName);
+/** What the SDK calls a method: with its service where there are several. */
+const callName = ({ name, parent }: DescMethod, services: number) => (services === 1 ? name : `${parent.name}/${name}`);
+
+function methodKey(method: DescMethod, services: number): string {
+  const name = callName(method, services);
+  return services === 1 ? name : JSON.stringify(name);
+}
+
 const takesStream = ({ methodKind }: DescMethod) =>
   methodKind === "client_streaming" || methodKind === "bidi_streaming";
 const givesStream = ({ methodKind }: DescMethod) =>
@@ -96,7 +104,7 @@ function clientLines({ desc, client }: NamedService, code: ContractCode, names: 
 function callLines(method: DescMethod, code: ContractCode, names: TypeNames): string[] {
   const input = `ffi.Init<${messageType(method.input, names)}>`;
   const output = messageType(method.output, names);
-  const name = JSON.stringify(code.services.length === 1 ? method.name : `${method.parent.name}/${method.name}`);
+  const name = JSON.stringify(callName(method, code.services.length));
   const parameter = takesStream(method)
     ? `requests: AsyncIterable<${input}> | Iterable<${input}>`
     : `request: ${input}${hasOwnForm(method.input) ? "" : " = {}"}`;
@@ -127,11 +135,17 @@ function handlerLines({ desc, handlers }: NamedService, code: ContractCode, name
 }
 
 function serveLines(name: string, services: readonly NamedService[], { serviceId, version }: ContractCode): string[] {
-  const implementation = services.map(({ handlers }) => handlers).join(" & ");
+  const isOne = services.length === 1;
+  // Several services may have methods of the same name, so each has an implementation of its own.
+  const implementation = isOne
+    ? services.map(({ handlers }) => handlers).join()
+    : `{ ${services.map(({ desc, handlers }) => `${desc.name}: ${handlers}`).join("; ")} }`;
   const methods = services.flatMap(({ desc }) =>
     desc.methods.map((method) => {
       const given = takesStream(method) ? "requests" : "request";
-      return `      ${method.name}: (${given}: never, call: ffi.CallContext) => implementation.${method.localName}(${given}, call),`;
+      const holder = isOne ? "implementation" : `implementation.${desc.name}`;
+      const key = methodKey(method, services.length);
+      return `      ${key}: (${given}: never, call: ffi.CallContext) => ${holder}.${method.localName}(${given}, call),`;
     }),
   );
   return [

@@ -252,6 +252,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.sys.agent.v1.GetStatusResponse.mesh_tier_reason": "Why names do not work by DNS, empty if they do.",
   "hms.sys.agent.v1.GetStatusResponse.components": "The platform's own processes.",
   "hms.sys.agent.v1.GetStatusResponse.free_bytes": "Room left for the data directory; unset if unknown.",
+  "hms.sys.agent.v1.GetStatusResponse.limits_reason": "Why the kernel does not keep all limits of replicas, empty if it does.",
   "hms.sys.agent.v1.Component": "One of the platform's own processes.",
   "hms.sys.agent.v1.Component.name": "\"agent\", \"postgres\", \"server\" or \"dataplane\".",
   "hms.sys.agent.v1.Component.last_error": "Why it could not be started the last time, empty once it runs.",

@@ -1,7 +1,7 @@
 import type { Principal } from "@hms/kernel";
-import { lastAdmin } from "../errors.ts";
+import { keepingAnAdmin } from "../roles/last-admin.ts";
 import type { ServiceGround } from "../service-ground.ts";
-import { type AccountFacts, type AccountRow, accountOf, activeHolders, lockAdmins } from "./account-store.ts";
+import { type AccountFacts, type AccountRow, accountOf } from "./account-store.ts";
 import { endEverything } from "./take-away.ts";
 
 /** Whose activity changes, to what, and who wants it. */
@@ -20,15 +20,11 @@ export async function setActive(ground: ServiceGround, change: ActivityChange): 
   const { database, changes, actingFor } = ground;
   const { name, kind, active, principal } = change;
   const account = await database.transaction(async (queries) => {
-    await lockAdmins(queries);
     const found = await accountOf(queries, name, kind);
     actingFor.assertCovers(principal, found.roles);
-    if (!active) {
-      const admins = await activeHolders(queries, "admin");
-      if (admins.length === 1 && admins[0] === found.account_id) throw lastAdmin();
-      await endEverything(queries, found.account_id);
-    }
-    await queries.updateTable("account").set({ active }).where("account_id", "=", found.account_id).execute();
+    const update = queries.updateTable("account").set({ active }).where("account_id", "=", found.account_id);
+    await keepingAnAdmin(queries, () => update.execute());
+    if (!active) await endEverything(queries, found.account_id);
     return { ...found, active };
   });
   await changes.tell({ account: account.account_id });

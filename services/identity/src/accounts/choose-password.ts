@@ -27,13 +27,14 @@ export interface ChosenPassword {
 export const isAdmin = ({ roles }: Pick<AccountFacts, "roles">) => roles.includes("admin");
 
 /**
- * Sets a password by a link, uses the link up and ends every session of the account; nobody is signed in by it.
+ * Sets a password by a link, uses the link up and ends every session of the account; nobody is signed in by it. Answers
+ * with the account.
  * @throws HmsError INVALID_ARGUMENT with every problem of the password, NOT_FOUND if the link is not good.
  */
 export async function choosePassword(
   { database, changes }: { database: IdentityDatabase; changes: IdentityChanges },
   { token, password }: ChosenPassword,
-): Promise<void> {
+): Promise<string> {
   const owner = await ownerOfLink(database, token);
   const accountId = owner.account_id;
   const { login, email } = owner;
@@ -49,4 +50,5 @@ export async function choosePassword(
     await endSessions(queries, accountId);
   });
   await changes.tell({ account: accountId });
+  return accountId;
 }

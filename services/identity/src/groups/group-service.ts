@@ -1,8 +1,8 @@
 import { identityRoles } from "@hms/contracts";
 import { implement, type ServiceRegistration } from "@hms/kernel";
-import { accountOf, lockAdmins } from "../accounts/account-store.ts";
+import { accountOf } from "../accounts/account-store.ts";
 import type { Queries } from "../identity-tables.ts";
-import { assertAdminLeft } from "../roles/role-service.ts";
+import { keepingAnAdmin } from "../roles/last-admin.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { groupFacts, groupOf, membersOf } from "./group-store.ts";
 
@@ -24,11 +24,9 @@ export function createGroupService({ database, changes, actingFor }: ServiceGrou
     },
     async deleteGroup({ name }, { principal }) {
       const accounts = await database.transaction(async (queries) => {
-        await lockAdmins(queries);
         actingFor.assertCovers(principal, (await groupOf(queries, name)).roles);
         const members = await membersOf(queries, name);
-        await queries.deleteFrom("account_group").where("name", "=", name).execute();
-        await assertAdminLeft(queries);
+        await keepingAnAdmin(queries, () => queries.deleteFrom("account_group").where("name", "=", name).execute());
         return members;
       });
       await tell(accounts);
@@ -52,15 +50,13 @@ export function createGroupService({ database, changes, actingFor }: ServiceGrou
     },
     async removeGroupMembers({ name, members }, { principal }) {
       const accounts = await database.transaction(async (queries) => {
-        await lockAdmins(queries);
         actingFor.assertCovers(principal, (await groupOf(queries, name)).roles);
         const ids = await idsOf(queries, members);
-        await queries
+        const ofThese = queries
           .deleteFrom("group_member")
           .where("group_name", "=", name)
-          .where("account_id", "in", ids)
-          .execute();
-        await assertAdminLeft(queries);
+          .where("account_id", "in", ids);
+        await keepingAnAdmin(queries, () => ofThese.execute());
         return ids;
       });
       await tell(accounts);

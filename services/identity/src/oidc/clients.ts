@@ -5,10 +5,13 @@ import { forLibrary } from "./library-error.ts";
 
 const DEVICE = "urn:ietf:params:oauth:grant-type:device_code";
 
-/** The client id of `hms-sys login`. */
-export const CLI_CLIENT = "hms-cli";
-/** The client id of the console. */
-export const CONSOLE_CLIENT = "hms-console";
+const CLI_CLIENT = "hms-cli";
+const CONSOLE_CLIENT = "hms-console";
+
+/** Whether a client is a part of the platform. */
+export function isOwnClient(clientId: unknown): boolean {
+  return clientId === CLI_CLIENT || clientId === CONSOLE_CLIENT;
+}
 
 /** The platform's own programs; people are not asked whether these may act for them. */
 export function ownClients(origin: string): ClientMetadata[] {

@@ -4,6 +4,7 @@ import type { ClientMetadata } from "oidc-provider";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
+import type { SignInTrail } from "../sign-in-trail.ts";
 import type { SigningKeys } from "./signing-keys.ts";
 
 /** What the protocol and its pages stand on. */
@@ -11,6 +12,7 @@ export interface OidcGround {
   readonly database: IdentityDatabase;
   readonly changes: IdentityChanges;
   readonly sealing: SealingKey;
+  readonly trail: SignInTrail;
   readonly signingKeys: SigningKeys;
   /** Where people reach the platform: "http://hms.localhost:3000". */
   readonly origin: string;

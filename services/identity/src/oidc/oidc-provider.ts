@@ -3,7 +3,6 @@ import type { Provider } from "oidc-provider";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
 import type { OidcGround } from "./oidc-ground.ts";
-import { providerConfiguration } from "./provider-configuration.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
 export class OidcProvider implements Disposable {
@@ -49,7 +48,10 @@ export class OidcProvider implements Disposable {
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
-  const { default: ProviderClass } = await import("oidc-provider");
+  const [{ default: ProviderClass }, { providerConfiguration }] = await Promise.all([
+    import("oidc-provider"),
+    import("./provider-configuration.ts"),
+  ]);
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;
@@ -59,7 +61,12 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
   provider.on("end_session.success", (ctx) => void signOut(ctx.req.headers).catch(() => {}));
   provider.on("grant.revoked", (ctx) => {
     const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
-    if (accountId !== undefined) void changes.tell({ account: accountId });
+    if (accountId === undefined) return;
+    void changes.tell({ account: accountId });
+    if (ctx.oidc.route !== "token") return;
+    const refused = "a used token was shown again; everything that came from it has ended";
+    const resource = ctx.oidc.client?.clientId ?? "";
+    ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, requestId: "" });
   });
   const signOut = async (headers: Parameters<typeof liveSession>[0]) => {
     const session = await liveSession(headers);

@@ -1,11 +1,11 @@
 import type { Configuration, KoaContextWithOIDC } from "oidc-provider";
 import type { IdentityDatabase } from "../identity-tables.ts";
-import * as devicePages from "../pages/device-pages.ts";
+import { devicePages } from "../pages/device-pages.ts";
 import { logOutPage } from "../pages/log-out-pages.ts";
 import { errorPage, plainPage } from "../pages/page.ts";
 import { WHOLE_SCOPE } from "../tokens/access-tokens.ts";
 import { ArtifactAdapter } from "./artifact-adapter.ts";
-import { CLI_CLIENT, ClientAdapter, CONSOLE_CLIENT, ownClients } from "./clients.ts";
+import { ClientAdapter, ownClients } from "./clients.ts";
 import { forLibrary } from "./library-error.ts";
 import type { LiveSession, OidcGround } from "./oidc-ground.ts";
 
@@ -111,9 +111,4 @@ async function interactionPolicy({ liveSession }: OidcGround) {
   });
   prompts.get("login")?.checks.add(check);
   return prompts;
-}
-
-/** Whether a client is a part of the platform. */
-export function isOwnClient(clientId: unknown): boolean {
-  return clientId === CLI_CLIENT || clientId === CONSOLE_CLIENT;
 }

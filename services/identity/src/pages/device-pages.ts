@@ -11,7 +11,7 @@ const WHY: Readonly<Record<string, string>> = {
 };
 
 /** Asks for the code that a program shows. */
-export const userCodeInputSource: DeviceFlowFeature["userCodeInputSource"] = async (...[ctx, form, , error]) => {
+const userCodeInputSource: DeviceFlowFeature["userCodeInputSource"] = async (...[ctx, form, , error]) => {
   const why = error === undefined ? undefined : (WHY[error.name] ?? "That did not work. Type the code again.");
   const content = html`${why === undefined ? "" : html`<p role="alert">${why}</p>`}
 <p>Type the code that the program shows you.</p>
@@ -31,7 +31,7 @@ function withLabel(form: string): string {
 }
 
 /** Asks whether the program may come in; nobody should say yes to a code that came by mail or telephone. */
-export const userCodeConfirmSource: DeviceFlowFeature["userCodeConfirmSource"] = async (
+const userCodeConfirmSource: DeviceFlowFeature["userCodeConfirmSource"] = async (
   ...[ctx, form, client, device, code]
 ) => {
   const { ip } = device as { ip?: string };
@@ -46,8 +46,11 @@ ${new Html(form)}
 };
 
 /** Says that the program is in. */
-export const successSource: DeviceFlowFeature["successSource"] = async (ctx) => {
+const successSource: DeviceFlowFeature["successSource"] = async (ctx) => {
   plainPage(ctx, "The program is in", "You can close this page and go back to it.");
 };
 
 const nameOf = (client: Client) => client.clientName ?? client.clientId;
+
+/** The pages of the device flow. */
+export const devicePages = { userCodeInputSource, userCodeConfirmSource, successSource };

@@ -1,7 +1,7 @@
-import { bindGrant } from "../oidc/artifact-adapter.ts";
+import { bindGrant } from "../oidc/bind-grant.ts";
+import { isOwnClient } from "../oidc/clients.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
-import { isOwnClient } from "../oidc/provider-configuration.ts";
 import type { FormTokens } from "./form-token.ts";
 import { consentPage, signInPage } from "./forms.ts";
 import type { Interaction } from "./oidc-types.ts";
@@ -102,14 +102,16 @@ export class Interactions {
       return this.#finish(visit, refusal);
     }
     const grant = new provider.Grant({ accountId, clientId: String(interaction.params.client_id) });
-    const { oidc, resource } = missingOf(interaction);
+    const { oidc, resource: ofApi } = missingOf(interaction);
     if (oidc.length > 0) grant.addOIDCScope(oidc.join(" "));
-    if (resource.length > 0) grant.addResourceScope(audience, resource.join(" "));
+    if (ofApi.length > 0) grant.addResourceScope(audience, ofApi.join(" "));
     const grantId = await grant.save();
     // A program that may go on without the browser outlives its session.
     if (interaction.deviceCode === undefined && !oidc.includes("offline_access")) {
       await bindGrant(database, grantId, session.sessionId);
     }
+    const resource = String(interaction.params.client_id);
+    this.#ground.trail.record({ deed: "AllowProgram", accountId, resource, requestId: visit.requestId });
     return this.#finish(visit, { consent: { grantId } });
   }
 

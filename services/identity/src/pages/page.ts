@@ -12,7 +12,7 @@ export interface Page {
 }
 
 /** The whole document; it needs no script. */
-export function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
+function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -32,15 +32,16 @@ ${content}
 `.text;
 }
 
-/** What every page is sent with: no script, no frame, no trace in caches or referrers. */
-export function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
+/** What every page is sent with: no script, no frame, no trace in caches or at other places. */
+function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
   const forms = ["'self'", ...leadsTo].join(" ");
   return {
     "content-type": "text/html; charset=utf-8",
     "content-security-policy": `default-src 'none'; style-src 'self'; form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    // Without any referrer browsers say of forms that they come from nowhere ("Origin: null").
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
   };

@@ -120,9 +120,11 @@ export class SignInPages {
       string,
       string,
     ];
+    this.#ground.trail.assertAccepts();
     try {
       const accountId = await makeFirstAdmin(this.#ground.database, { token, login, password });
       this.#onSetUp();
+      this.#ground.trail.record({ deed: "SetUp", accountId, resource: login, requestId: visit.requestId });
       await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
       sendOn(response, "/sign-in");
     } catch (error) {
@@ -151,8 +153,10 @@ export class SignInPages {
   readonly #setPassword: Turn = async (visit) => {
     const { response, form } = visit;
     const token = form.get("token") ?? "";
+    this.#ground.trail.assertAccepts();
     try {
-      await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
+      const accountId = await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
+      this.#ground.trail.record({ deed: "ChoosePassword", accountId, resource: accountId, requestId: visit.requestId });
       sendOn(response, "/sign-in");
     } catch (error) {
       const problems = problemsOf(error);

@@ -6,6 +6,7 @@ import { HmsError } from "@hms/kernel";
 export interface Visit {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly requestId: string;
   readonly query: URLSearchParams;
   /** The client's address, as the gateway saw it. */
   readonly address: string;
@@ -20,12 +21,13 @@ const LONGEST_FORM_BYTES = 16 * 1024;
 export async function visitOf(
   request: IncomingMessage,
   response: ServerResponse,
-  { query, readBody }: MountContext,
+  { query, requestId, readBody }: MountContext,
 ): Promise<Visit> {
   const { headers } = request;
   return {
     request,
     response,
+    requestId,
     query: new URLSearchParams(query),
     address: addressOf(request),
     userAgent: headers["user-agent"] ?? "",
@@ -41,7 +43,7 @@ function readForm(type: string | undefined, body: Buffer): URLSearchParams {
 }
 
 /** The address of a request's client: what the gateway, the last to pass it on, has written. */
-export function addressOf({ headers, socket }: IncomingMessage): string {
+function addressOf({ headers, socket }: IncomingMessage): string {
   const passed = headers["x-forwarded-for"];
   const list = Array.isArray(passed) ? passed.join(",") : passed;
   return list?.split(",").at(-1)?.trim() || socket.remoteAddress || "local";

@@ -1,4 +1,5 @@
 import { accountFacts } from "../accounts/account-store.ts";
+import { accountUnknown } from "../errors.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
 import { verifyNobody } from "../passwords/hash-password.ts";
@@ -13,9 +14,10 @@ export const NOT_RECOGNISED =
 
 /** Checks the login and password of a form; undefined if they are wrong or there were too many attempts of late. */
 export async function recogniseVisitor(
-  { database }: OidcGround,
-  { form, address }: Visit,
+  { database, trail }: OidcGround,
+  { form, address, requestId }: Visit,
 ): Promise<string | undefined> {
+  trail.assertAccepts();
   const login = (form.get("login") ?? "").toLowerCase().slice(0, 100);
   const password = form.get("password") ?? "";
   const attempt = { subject: login, address };
@@ -24,39 +26,48 @@ export async function recogniseVisitor(
     return undefined;
   }
   const found = await recognise(database, login, password);
-  if (found === undefined) return undefined;
+  if (found === undefined) {
+    trail.record({ deed: "SignIn", resource: login, refused: "login and password do not belong together", requestId });
+    return undefined;
+  }
   await endAttempt(database, attempt);
   return found.accountId;
 }
 
 /** Opens a browser session under a new id; the one that the browser had before ends. */
 export async function letIn(
-  { database, changes }: OidcGround,
+  { database, changes, trail }: OidcGround,
   visit: Visit,
   { accountId, methods }: { accountId: string; methods: readonly string[] },
 ): Promise<BrowserSession> {
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
     if (before !== undefined) await endSession(queries, before.sessionId);
-    await queries
+    // Locks the account: whoever deactivates it meanwhile ends this session too.
+    const { active } = await queries
       .updateTable("account")
       .set({ last_sign_in_at: new Date() })
       .where("account_id", "=", accountId)
-      .execute();
+      .returning("active")
+      .executeTakeFirstOrThrow();
+    if (!active) throw accountUnknown(accountId);
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);
+  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, requestId: visit.requestId });
   if (before !== undefined) await changes.tell({ account: before.accountId });
   return session;
 }
 
 /** Ends the browser session of a visit. */
-export async function signOut({ database, changes }: OidcGround, visit: Visit): Promise<void> {
+export async function signOut({ database, changes, trail }: OidcGround, visit: Visit): Promise<void> {
   const session = await visitorSession(database, visit);
   setCookie(visit.response, SESSION_COOKIE, undefined);
   if (session === undefined) return;
   await database.transaction((queries) => endSession(queries, session.sessionId));
   await changes.tell({ account: session.accountId });
+  const { accountId, sessionId: resource } = session;
+  trail.record({ deed: "SignOut", accountId, resource, requestId: visit.requestId });
 }
 
 const visitorSession = (database: OidcGround["database"], { request }: Visit) =>

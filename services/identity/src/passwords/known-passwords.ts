@@ -4,7 +4,7 @@ let words: Promise<ReadonlySet<string>> | undefined;
  * The passwords that leaked lists have most often: the list of @zxcvbn-ts/language-common (MIT), read when a password is
  * set for the first time.
  */
-export function knownPasswords(): Promise<ReadonlySet<string>> {
+function knownPasswords(): Promise<ReadonlySet<string>> {
   words ??= import("@zxcvbn-ts/language-common").then(
     ({ dictionary }) => new Set<string>(dictionary["passwords-common"]),
   );
@@ -20,9 +20,9 @@ const EDGES = /^[^a-z]+|[^a-z]+$/g;
 export async function isWidelyKnown(password: string): Promise<boolean> {
   const known = await knownPasswords();
   const text = password.toLowerCase();
-  const core = text.replace(EDGES, "");
   const half = text.slice(0, text.length / 2);
-  const candidates = [text, core, half.repeat(2) === text ? half : text];
+  const once = half.repeat(2) === text ? half : text;
+  const candidates = [text, once, text.replace(EDGES, ""), once.replace(EDGES, "")];
   return candidates.some((candidate) => known.has(candidate)) || isRepetition(text) || isRow(text);
 }
 

@@ -34,7 +34,7 @@ export async function openRoleBook(
 }
 
 /** Whether a set of permissions holds one: by itself, by "resource:*", or by "*". */
-export function covers(permissions: ReadonlySet<string> | undefined, permission: string): boolean {
+function covers(permissions: ReadonlySet<string> | undefined, permission: string): boolean {
   if (permissions === undefined) return false;
   if (permissions.has(permission) || permissions.has("*")) return true;
   return permissions.has(`${permission.slice(0, permission.indexOf(":"))}:*`);

@@ -1,12 +1,13 @@
 import { identityRoles } from "@hms/contracts";
 import { HmsError, implement, type Principal, principalName, type ServiceRegistration } from "@hms/kernel";
 import type { Selectable } from "kysely";
-import { accountOf, activeHolders, lockAdmins } from "../accounts/account-store.ts";
+import { accountOf } from "../accounts/account-store.ts";
 import { assertRoles, bindRoles } from "../accounts/create-account.ts";
-import { lastAdmin, rolesUnknown } from "../errors.ts";
+import { rolesUnknown } from "../errors.ts";
 import { assertGroup, groupRoles, membersOf } from "../groups/group-store.ts";
 import type { IdentityTables, Queries } from "../identity-tables.ts";
 import type { ServiceGround } from "../service-ground.ts";
+import { keepingAnAdmin } from "./last-admin.ts";
 
 const roleMessage = ({ name, description, permissions, built_in }: Selectable<IdentityTables["role"]>) => ({
   name,
@@ -95,10 +96,7 @@ async function unassign(ground: ServiceGround, { holder, roles, principal }: Ass
   actingFor.assertCovers(principal, roles);
   const group = groupOf(holder);
   const { now, accounts } = await database.transaction(async (queries) => {
-    await lockAdmins(queries);
-    const held = await takeRoles(queries, { holder, group, roles: [...roles] });
-    await assertAdminLeft(queries);
-    return held;
+    return keepingAnAdmin(queries, () => takeRoles(queries, { holder, group, roles: [...roles] }));
   });
   await changes.tell(...accounts.map((account) => ({ account })));
   return { roles: now };
@@ -116,13 +114,6 @@ async function takeRoles(
   const { account_id: accountId } = await accountOf(queries, holder);
   await queries.deleteFrom("role_binding").where("account_id", "=", accountId).where("role", "in", roles).execute();
   return { now: (await accountOf(queries, accountId)).roles, accounts: [accountId] };
-}
-
-/** @throws HmsError FAILED_PRECONDITION if people have accounts and none of them is an active admin any more. */
-export async function assertAdminLeft(queries: Queries): Promise<void> {
-  if ((await activeHolders(queries, "admin")).length > 0) return;
-  const people = await queries.selectFrom("account").select("account_id").where("kind", "=", "user").executeTakeFirst();
-  if (people !== undefined) throw lastAdmin();
 }
 
 function reserved(name: string): HmsError {

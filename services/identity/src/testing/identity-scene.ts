@@ -11,14 +11,14 @@ import type { Judge } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
 /** The token of the operator. */
-export const OPERATOR = "o".repeat(64);
+const OPERATOR = "o".repeat(64);
 /** The operator. */
 export const operator: Principal = { kind: "operator", id: "operator" };
 
 const OWN = ["profile:own", "sessions:own", "keys:own"];
 
 /** A judge as the server's: the operator may all, others what their roles permit within their scopes. */
-export function testJudge(roles: RoleBook): Judge {
+function testJudge(roles: RoleBook): Judge {
   return {
     may({ kind, roles: names = [], scopes }, permission) {
       if (kind === "operator") return true;
@@ -34,11 +34,12 @@ export class IdentityScene implements AsyncDisposable {
   readonly failures: unknown[] = [];
   readonly events: AuditEvent[] = [];
   readonly #own: TestDatabase<IdentityTables>;
-  readonly #keyFile: string;
+  /** The file that seals this installation's secrets. */
+  readonly keyFile: string;
 
   private constructor(own: TestDatabase<IdentityTables>, keyFile: string) {
     this.#own = own;
-    this.#keyFile = keyFile;
+    this.keyFile = keyFile;
   }
 
   /** Makes a database. */
@@ -72,12 +73,13 @@ export class IdentityScene implements AsyncDisposable {
     const identity = stack.use(
       await openIdentityService({
         database: this.#own.database,
-        sealing: openSealingKey(this.#keyFile),
+        sealing: openSealingKey(this.keyFile),
         origin: `http://hms.localhost:${port}`,
         instance: "test",
         permissions: () => ["services:read"],
         judge: testJudge,
         clients,
+        audit: { accepts: true, record: (event) => this.events.push(event) },
         onFailure: (error) => this.failures.push(error),
       }),
     );

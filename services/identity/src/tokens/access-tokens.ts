@@ -17,7 +17,7 @@ export function isJwt(token: string): boolean {
 }
 
 /** What an access token says, after it and its grant were found good. */
-export interface AccessTokenBearer {
+interface AccessTokenBearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;

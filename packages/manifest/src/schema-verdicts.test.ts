@@ -1,0 +1,63 @@
+import { globSync, readFileSync } from "node:fs";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { manifestJsonSchema } from "./json-schema.ts";
+import { manifestReferencePage } from "./reference-page.ts";
+import { REFUSED, refusedManifest } from "./refused-manifests.ts";
+import { problemsOf, SMALLEST } from "./testing.ts";
+
+const validate = new Ajv2020({ strict: true, strictRequired: false, allowUnionTypes: true }).compile(
+  manifestJsonSchema(),
+);
+const root = new URL("../../../", import.meta.url).pathname;
+
+const blocks = (page: string) => [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, block = ""]) => block);
+const good: [name: string, source: string][] = [
+  ["the smallest", SMALLEST],
+  ...globSync("examples/*/*.hms.yml", { cwd: root }).map((file): [string, string] => [
+    file,
+    readFileSync(root + file, "utf8"),
+  ]),
+  ...blocks(manifestReferencePage())
+    .filter((block) => block.startsWith("name:"))
+    .map((block, index): [string, string] => [`the reference's ${index + 1}.`, block]),
+];
+
+/** What the schema leaves to the parser, and why: editors are told less, never anything wrong. */
+const PARSER_ONLY = new Map(
+  Object.entries({
+    "relations between values": [
+      "health: {rise: 20, interval: 5m}",
+      "health: {start_timeout: 10m}",
+      "routes: [{path: '/{a}'}, {path: '/{b}'}]",
+    ],
+    "limits of amounts that are texts": ["health: {interval: 1ms}"],
+    "the inside of a path": [
+      "routes: [{path: /:id}]",
+      "routes: [{path: '/a/*/b'}]",
+      "routes: [{path: '/a{id}'}]",
+      "routes: [{path: '/{a}/{a}'}]",
+      "routes: [{path: /a//b}]",
+      "routes: [{path: /a/../b}]",
+      "run: {command: x, directory: ../x}",
+      "run: {command: x, directory: a/../../x}",
+      "run: {command: x, directory: ..}",
+      "run: {command: x, directory: 'C:\\x'}",
+    ],
+    "what a text means": ["run: {command: ' '}", "run: {command: 'x ${env.A}'}", "run: {command: 'x ${secret.A}'}"],
+  }).flatMap(([reason, lines]) => lines.map((line): [string, string] => [line, reason])),
+);
+
+describe("the published JSON Schema", () => {
+  it.each(good)("takes what the parser takes: %s", (_, source) => {
+    expect(problemsOf(source, { resolveEnv: () => "x" })).toEqual([]);
+    validate(parse(source));
+    expect(validate.errors).toBeNull();
+  });
+
+  it.each(REFUSED.map(([line]) => [line]))("refuses what the parser refuses: %s", (line) => {
+    const value = parse(refusedManifest(line), { merge: false, logLevel: "silent" });
+    expect({ line, valid: validate(value) }).toEqual({ line, valid: PARSER_ONLY.has(line) });
+  });
+});

@@ -1,0 +1,25 @@
+import type { Principal } from "@hms/kernel";
+import { IdentityChanges } from "./identity-changes.ts";
+import type { IdentityDatabase } from "./identity-tables.ts";
+import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
+import { currentPrincipal } from "./tokens/current-principal.ts";
+
+/** What a process without the identity service knows of accounts: what roles permit, and who may still come in. */
+export interface AccountBook extends AsyncDisposable {
+  readonly roles: RoleBook;
+  /** As the identity service's. */
+  current(principal: Principal): Promise<Principal | undefined>;
+}
+
+/** Opens one that follows the identity service's changes, within a second. */
+export async function openAccountBook(database: IdentityDatabase): Promise<AccountBook> {
+  await using stack = new AsyncDisposableStack();
+  const changes = stack.use(await IdentityChanges.open(database));
+  const roles = stack.use(await openRoleBook(database, changes));
+  const owned = stack.move();
+  return {
+    roles,
+    current: (principal) => currentPrincipal(database, principal),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
