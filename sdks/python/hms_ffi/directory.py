@@ -105,6 +105,9 @@ class Directory:
             self._entries.pop((service_id, version), None)
             raise
         entry = self._entry(answer)
+        # The registry finds out later than who has called.
+        before = self._entries.get((service_id, version))
+        entry.bad_until = dict(before.bad_until) if before is not None else {}
         self._entries[(service_id, version)] = entry
         return entry
 

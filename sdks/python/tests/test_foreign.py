@@ -30,6 +30,39 @@ class RegistryOfStockServer:
         context.wait_cancelled(10)
 
 
+@service("hms.ffi", name="RegistryService")
+class RegistryOfMany:
+    """Knows two instances that are gone and one that lives, and gives tickets for all."""
+
+    def __init__(self, alive: str) -> None:
+        self.addresses = ["unix:/nowhere/a.sock", "unix:/nowhere/b.sock", alive]
+        self.lookups = 0
+
+    @method
+    def lookup(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        self.lookups += 1
+        state = "INSTANCE_STATE_AVAILABLE"
+        instances = [{"instanceId": each, "address": each, "state": state} for each in self.addresses]
+        tickets = [{"instanceId": each, "ticket": "t"} for each in self.addresses]
+        return {"service": {"instances": instances}, "tickets": tickets}
+
+    @method(stream=True)
+    def watch(self, request: Dict[str, Any], context: CallContext) -> Iterator[Dict[str, Any]]:
+        yield {"kind": "WATCH_EVENT_KIND_SYNCED"}
+        context.wait_cancelled(10)
+
+
+class InstancesThatAreGone(ServedTest):
+    def test_are_avoided_also_by_what_the_registry_says_meanwhile(self) -> None:
+        registry = RegistryOfMany(self.serve(self.service).address)
+        platform = self.serve(registry)
+        settings = Settings(socket=platform.address[len("unix:") :], token="t")
+        with Client("hms.ach.transaction", settings=settings, contract=False) as client:
+            for _ in range(200):
+                client.call("Echo", {})
+        self.assertGreater(registry.lookups, 1)
+
+
 class StockServer(ServedTest):
     def test_is_called_through_the_platform(self) -> None:
         platform = self.serve(RegistryOfStockServer(), self.service)

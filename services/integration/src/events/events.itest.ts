@@ -184,6 +184,14 @@ describe("a group", () => {
   });
 });
 
+test("a durable event says which contract's message it carries, as its publisher named it", async () => {
+  const dataSchema = "hms-contract:acme.orders.v1.OrderPlaced";
+  await as(payment).publish({ topic: "orders.placed", events: [{ data: bytes(1), dataSchema }], durable: true });
+  const { arrived, got } = await subscribe(receipt, { pattern: "orders.*", group: "g", start: StartPosition.EARLIEST });
+  await arrived(1);
+  expect(got[0]?.event).toMatchObject({ dataSchema });
+});
+
 test("the same durable event published twice is one", async () => {
   const { got, arrived } = await subscribe(receipt, { pattern: "**" });
   const event = { id: "once", data: bytes(1) };
