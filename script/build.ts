@@ -58,7 +58,8 @@ function put(file: string, content: string): void {
 
 mkdirSync("dist", { recursive: true });
 // Its time is that of the start: what is edited from now on is not in this build (see script/is-compiled).
-writeFileSync("dist/.stamp.new", "");
+const stamp = `dist/.stamp.${process.pid}`;
+writeFileSync(stamp, "");
 const build = await rolldown({
   input: Object.fromEntries(programs.map((name) => [name, `apps/${name}/src/main.ts`])),
   external: isExternal,
@@ -79,7 +80,8 @@ put("THIRD-PARTY-LICENCES.txt", thirdPartyLicences(chunks.flatMap(({ moduleIds }
 const viewer = ["swagger-ui-bundle.js", "swagger-ui.css", "LICENSE", "NOTICE"];
 for (const file of viewer) cpSync(`node_modules/swagger-ui-dist/${file}`, `dist/packages/http-edge/viewer/${file}`);
 for (const path of data.flatMap((pattern) => globSync(pattern))) cpSync(path, `dist/${path}`, { recursive: true });
-await buildTypescriptSdk();
 const current = new Set(chunks.map(({ fileName }) => fileName));
 for (const file of readdirSync("dist")) if (file.endsWith(".js") && !current.has(file)) rmSync(`dist/${file}`);
-renameSync("dist/.stamp.new", "dist/.stamp");
+renameSync(stamp, "dist/.stamp");
+// The archive of the platform does not hold the SDK, which is published by itself.
+if (!process.argv.includes("--platform-only")) await buildTypescriptSdk();

@@ -8,10 +8,16 @@ import { makeCheckout } from "./checkouts.ts";
 import { runCommand } from "./platform.ts";
 
 let home: string;
+const started: Starting[] = [];
 beforeAll(() => {
   home = mkdtempSync(join(tmpdir(), "hms-"));
 });
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+afterAll(async () => {
+  // A test that failed in the middle leaves its installation to us.
+  for (const one of started) one.interrupt();
+  await Promise.all(started.map(({ code }) => code));
+  rmSync(home, { recursive: true, force: true });
+}, 60_000);
 
 interface Starting {
   folder: string;
@@ -28,7 +34,7 @@ function start(folder: string, env: NodeJS.ProcessEnv): Starting {
       said += text;
     });
   }
-  return {
+  const starting: Starting = {
     folder,
     get said() {
       return said;
@@ -36,6 +42,8 @@ function start(folder: string, env: NodeJS.ProcessEnv): Starting {
     code: new Promise((done) => child.once("close", (code) => done(code ?? -1))),
     interrupt: () => void child.kill("SIGINT"),
   };
+  started.push(starting);
+  return starting;
 }
 
 test("of two clones that start at once in one home one runs, the other exits 6 and says why; side by side both do", async () => {

@@ -22,6 +22,7 @@ import { edgeCallerTests } from "./ffi-services/edge-callers.ts";
 import { edgeFaultTests } from "./ffi-services/edge-faults.ts";
 import { oneTraceTests } from "./ffi-services/one-trace.ts";
 import type { Asked } from "./ffi-services/orders.ts";
+import { printedSettingsTests } from "./ffi-services/printed-settings.ts";
 import { restartTests } from "./ffi-services/restarts.ts";
 import { BOTH_WAYS, POLICIES, Scene, until } from "./ffi-services/scene.ts";
 import { stockServerTests } from "./ffi-services/stock-server.ts";
@@ -187,6 +188,7 @@ describe("the operator calls the same methods", () => {
 stockServerTests(() => scene);
 oneTraceTests(() => scene);
 edgeCallerTests(() => scene);
+printedSettingsTests(() => scene);
 edgeFaultTests(() => scene);
 
 describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, service, callee) => {

@@ -101,7 +101,7 @@ test("the README's tour works as pasted", async () => {
   expect(said).toContain("Zero downtime: yes");
   expect(said).toContain("Service URL: http://receipt-svc.mesh/receipt\n");
   expect(said).toMatch(/mesh tier: [12]/);
-}, 90_000);
+}, 180_000);
 
 describe("a newcomer", () => {
   test("pays through the gateway: Python calls Node by its mesh name", async () => {
@@ -177,7 +177,7 @@ describe("a newcomer", () => {
     expect(platform.said).toMatch(/Try next:\s+curl .*\s+\S+ services\s+\S+ logs receipt-svc -f\s/);
     expect(await pay()).toMatchObject({ ok: true });
     expect(await state()).toEqual(before);
-  }, 60_000);
+  }, 180_000);
 
   test("gets names completed by bash, as the README says", async () => {
     expect(await completed("./hms-sys", "status", "rec")).toEqual(["receipt-svc"]);

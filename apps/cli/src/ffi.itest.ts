@@ -166,6 +166,7 @@ describe("hms-sys ffi", () => {
     const { stdout } = await cli(["ffi", "explain", "hms.cdf.debate"]);
     expect(stdout).toMatch(/in default: edge\. There is no ticket/);
     expect(stdout).toMatch(/→ unix:.*debate\.sock: the nearest that can be used: frames over a unix socket/);
+    expect(stdout).toContain("instance a: protobuf, or JSON if the callee has no protobuf, no ticket");
   });
 
   test("completes services, methods and fields", async () => {

@@ -5,7 +5,8 @@ import { type PlacementOptions, placeParts } from "@hms/parts";
 import { createLogger, startTracing } from "@hms/telemetry";
 import { openServer } from "./server.ts";
 
-const log = createLogger("server");
+/** Named after its parts where it is not the whole server, so that logs that are gathered tell them apart. */
+const log = createLogger(nameOf(process.argv));
 
 /** How long running calls may take to end when the server is stopped. */
 const CLOSE_PATIENCE_MS = 10_000;
@@ -29,6 +30,11 @@ function readArguments(): InstanceSelector & PlacementOptions {
   });
   const { "tls-cert": tlsCert, "tls-key": tlsKey, "tls-ca": tlsCa, "part-key": partKey, ...others } = values;
   return { ...others, tlsCert, tlsKey, tlsCa, partKey };
+}
+
+function nameOf(argv: readonly string[]): string {
+  const only = argv.indexOf("--only");
+  return only === -1 ? "server" : `server ${argv[only + 1]}`;
 }
 
 function fail(message: string, error: unknown): never {

@@ -204,9 +204,10 @@ describe("a direct call", () => {
 
 describe("a call that failed", () => {
   const failing = (times: number, error: () => HmsError) => {
-    const served = { count: 0 };
-    const handler = () => {
+    const served = { count: 0, keys: [] as unknown[] };
+    const handler = (_: unknown, { metadata }: CallContext) => {
       served.count += 1;
+      served.keys.push(metadata["x-hms-idempotency-key"]);
       if (served.count <= times) throw error();
       return { value: "at last" };
     };
@@ -214,11 +215,13 @@ describe("a call that failed", () => {
   };
   const away = () => new HmsError("UNAVAILABLE", "Not now.");
 
-  test("is made again if its method reads only, and not if it has an effect", async () => {
+  test("is made again, with its idempotency key, if its method reads only, and not if it has an effect", async () => {
     const { served, handlers } = failing(1, away);
     memory.put(key, [await instance("a", handlers)]);
     const { client } = callsOf();
-    expect((await client.read({ value: "" })).value).toBe("at last");
+    const metadata = { "x-hms-idempotency-key": "k-1" };
+    expect((await client.read({ value: "" }, { metadata })).value).toBe("at last");
+    expect(served.keys).toEqual(["k-1", "k-1"]);
     served.count = 0;
     await expect(client.write({ value: "" })).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(served.count).toBe(1);
@@ -387,7 +390,7 @@ describe("tickets", () => {
     const explained = await calls.explain(other);
     expect(explained).toMatchObject({
       path: "direct",
-      instances: [{ instanceId: "a", codec: "protobuf", methods: ["*"], breaker: "closed", inFlight: 0 }],
+      instances: [{ instanceId: "a", codec: "json", methods: ["*"], breaker: "closed", inFlight: 0 }],
     });
     expect(explained.instances[0]?.addresses[0]).toMatchObject({ scheme: "unix", chosen: true });
   });

@@ -2,7 +2,7 @@ import { ticketClaims } from "@hms/directory";
 import type { Principal } from "@hms/kernel";
 import { usableAddresses, type WeighedAddress, weighAddresses } from "./address-choice.ts";
 import type { CallGround } from "./call-attempts.ts";
-import type { ChannelSchemes } from "./channel.ts";
+import type { ChannelScheme, ChannelSchemes } from "./channel.ts";
 import type { BreakerState } from "./instance-breaker.ts";
 
 /** How calls to one instance go. */
@@ -10,7 +10,7 @@ export interface InstanceExplanation {
   readonly instanceId: string;
   /** Every address, the chosen one marked, with the reason for each. */
   readonly addresses: readonly WeighedAddress[];
-  /** How messages are encoded; undefined if no address can be used. */
+  /** How messages are encoded first; JSON follows if the callee has no protobuf. Undefined if no address can be used. */
   readonly codec: "protobuf" | "json" | undefined;
   /** How long the ticket is good for; undefined without one. */
   readonly ticketMs: number | undefined;
@@ -44,7 +44,7 @@ export async function explainCalls(
     return {
       instanceId: instance.instanceId,
       addresses: weighAddresses(instance, schemes),
-      codec: usableAddresses(instance, schemes)[0]?.scheme.codec,
+      codec: codecOf(usableAddresses(instance, schemes)[0]?.scheme, entry.hasContract && !endpoint?.speaksJson),
       ticketMs: ticket && Math.max(0, Math.round(ticket.endsAt - now)),
       methods: Object.keys(mth),
       breaker: endpoint?.breaker ?? ("closed" as const),
@@ -55,6 +55,11 @@ export async function explainCalls(
   const direct = tickets.size > 0 && instances.some(({ addresses }) => addresses.some(({ chosen }) => chosen));
   if (always === "edge") return { path: "edge", why: "It is a part of the platform, which answers itself.", instances };
   return { ...pathOf(direct, edge !== undefined), instances };
+}
+
+/** Without a contract there is nothing but JSON, and so for callees that have been found to have no protobuf. */
+function codecOf(scheme: ChannelScheme | undefined, inProtobuf: boolean): InstanceExplanation["codec"] {
+  return scheme === undefined || inProtobuf ? scheme?.codec : "json";
 }
 
 function pathOf(hasTickets: boolean, hasEdge: boolean): Pick<CallExplanation, "path" | "why"> {

@@ -72,6 +72,11 @@ export class InstanceEndpoint implements Candidate {
     return this.#channel;
   }
 
+  /** True if it has been found to have no protobuf. */
+  get speaksJson(): boolean {
+    return this.#json;
+  }
+
   /** Speaks JSON from now on, because the callee has no protobuf; false if it does already or cannot. */
   speakJson(): boolean {
     if (this.#json || this.#addresses[this.#at]?.scheme.openJson === undefined) return false;

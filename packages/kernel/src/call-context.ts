@@ -9,6 +9,16 @@ export type Metadata = Readonly<Record<string, string>>;
 
 const NO_METADATA: Metadata = Object.freeze({});
 
+/** Who hears what a handler says beside its answers. */
+export interface AnswerMetadataSink {
+  /** May be missing: then nobody hears it. */
+  tell?(metadata: Metadata): void;
+}
+
+/** The most metadata that one call may be answered with, names and values together. */
+const MOST_ANSWER_METADATA_BYTES = 64 * 1024;
+const METADATA_NAME = /^[a-z0-9][a-z0-9_.-]*$/;
+
 /** What a call context is made of. */
 export interface CallContextInit {
   method: MethodEntry;
@@ -22,6 +32,8 @@ export interface CallContextInit {
   attached?: boolean;
   /** Default: "in-process". */
   way?: CallWay | undefined;
+  /** Hears what the handler says beside its answers; default: nobody. */
+  answerMetadata?: AnswerMetadataSink;
 }
 
 /**
@@ -46,6 +58,8 @@ export class CallContext {
   #ended: HmsError | undefined;
   #requestId: string | undefined;
   readonly #attached: boolean;
+  readonly #answerMetadata: AnswerMetadataSink | undefined;
+  #answerMetadataBytes = 0;
 
   constructor(init: CallContextInit) {
     this.method = init.method;
@@ -55,6 +69,7 @@ export class CallContext {
     this.way = init.way ?? "in-process";
     this.#outer = init.signal;
     this.#attached = init.attached === true;
+    this.#answerMetadata = init.answerMetadata;
   }
 
   /** Aborts when the caller cancels, the deadline passes, or the call's connection ends; the reason is an HmsError. */
@@ -107,6 +122,23 @@ export class CallContext {
   /** The W3C trace context of this call: its own span's if it is sampled, else the caller's; undefined without any. */
   get traceparent(): string | undefined {
     return this.trace?.traceparent ?? this.metadata.traceparent;
+  }
+
+  /**
+   * Tells the caller something beside the answers, at once: before the first answer as headers, later as trailers. May be
+   * said several times. Callers that do not ask, and stock peers, never see it.
+   * @throws HmsError INVALID_ARGUMENT if a name is not lower case, or a call's metadata is more than 64 KiB
+   */
+  sendMetadata(metadata: Metadata): void {
+    for (const [name, value] of Object.entries(metadata)) {
+      this.#answerMetadataBytes += Buffer.byteLength(name) + Buffer.byteLength(value);
+      if (METADATA_NAME.test(name) && this.#answerMetadataBytes <= MOST_ANSWER_METADATA_BYTES) continue;
+      const why = METADATA_NAME.test(name)
+        ? `The metadata of an answer may have ${MOST_ANSWER_METADATA_BYTES} bytes in all. Put large values into the answer.`
+        : `"${name}" is no name of metadata: use lower-case letters, digits and hyphens.`;
+      throw new HmsError("INVALID_ARGUMENT", why);
+    }
+    this.#answerMetadata?.tell?.(metadata);
   }
 
   /**

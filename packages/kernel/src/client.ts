@@ -19,6 +19,8 @@ export interface CallOptions {
   metadata?: Metadata | undefined;
   /** The call being answered: its principal, deadline, cancellation and trace are passed on. */
   context?: CallContext | undefined;
+  /** Hears what the handler says beside its answers, as it arrives; of a call that is made again, of each try. */
+  onMetadata?: ((metadata: Metadata) => void) | undefined;
 }
 
 /** Carries calls to where they are answered; errors arrive as HmsError. */

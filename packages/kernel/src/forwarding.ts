@@ -13,7 +13,11 @@ export function forwarding(
   transport: Transport,
   metadataOf: (context: CallContext) => Metadata,
 ): MethodEntry["handler"] {
-  const optionsOf = (context: CallContext): CallOptions => ({ context, metadata: metadataOf(context) });
+  const optionsOf = (context: CallContext): CallOptions => ({
+    context,
+    metadata: metadataOf(context),
+    onMetadata: (metadata) => context.sendMetadata(metadata),
+  });
   const method = desc as never;
   switch (desc.methodKind) {
     case "unary":

@@ -14,6 +14,7 @@ function incoming(principal: Principal, options: CallOptions | undefined): Incom
     deadlineAt: own === undefined ? inherited : Math.min(own, inherited ?? own),
     signal: options.signal ?? (context?.cancellable ? context.signal : undefined),
     metadata: context ? context.passedOn(metadata) : metadata,
+    ...(options.onMetadata ? { tell: options.onMetadata } : {}),
   };
 }
 

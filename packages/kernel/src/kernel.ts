@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
-import { CallContext, type Metadata } from "./call-context.ts";
+import { type AnswerMetadataSink, CallContext, type Metadata } from "./call-context.ts";
 import { type CallEnd, finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
@@ -39,7 +39,7 @@ export interface KernelOptions {
 }
 
 /** A call as a transport hands it in. */
-export interface IncomingCall {
+export interface IncomingCall extends AnswerMetadataSink {
   /** Who asks: credentials to be judged, or a principal that has been. */
   readonly caller: { readonly principal: Principal } | { readonly credentials: Credentials };
   /** Absolute, in `performance.now()` milliseconds. */
@@ -194,6 +194,7 @@ export class Kernel {
       metadata: arrival.call.metadata,
       attached: arrival.call.attach !== undefined,
       way: arrival.call.way,
+      answerMetadata: arrival.call,
     });
     arrival.call.attach?.(context);
     const { resource, started, decision } = arrival;
@@ -275,7 +276,8 @@ export class Kernel {
     const decision = await this.#decide(entry, resource, principal);
     const { deadlineAt, signal, metadata, way } = call;
     const attached = call.attach !== undefined;
-    const context = new CallContext({ method: entry, principal, deadlineAt, signal, metadata, attached, way });
+    const own = { deadlineAt, signal, metadata, attached, way, answerMetadata: call };
+    const context = new CallContext({ method: entry, principal, ...own });
     call.attach?.(context);
     const auditLevel = auditLevelOf(entry, decision);
     const end = { options: this.options, context, input: single, resource, started, auditLevel };

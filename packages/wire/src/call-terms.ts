@@ -10,9 +10,16 @@ export interface CallTerms {
   readonly metadata: Buffer | undefined;
   /** True if the metadata says as whom the call is made. */
   readonly authorized: boolean;
+  readonly onMetadata: CallOptions["onMetadata"];
 }
 
-const NO_TERMS: CallTerms = { deadlineAt: undefined, signal: undefined, metadata: undefined, authorized: false };
+const NO_TERMS: CallTerms = {
+  deadlineAt: undefined,
+  signal: undefined,
+  metadata: undefined,
+  authorized: false,
+  onMetadata: undefined,
+};
 
 /** Until when and how a call is made, before it is encoded. */
 export interface OutgoingTerms {
@@ -46,6 +53,7 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
     signal,
     metadata: metadata && metadataFields(metadata),
     authorized: metadata?.authorization !== undefined,
+    onMetadata: options.onMetadata,
   };
 }
 

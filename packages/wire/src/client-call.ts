@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { HmsError } from "@hms/kernel";
+import { type CallOptions, HmsError } from "@hms/kernel";
 import type { InboundMessages } from "./inbound-messages.ts";
 import type { MessageCodec } from "./message-codec.ts";
 import { SendCredit } from "./send-credit.ts";
@@ -20,7 +20,12 @@ export interface ClientCall {
   fail(error: HmsError): void;
   /** The peer takes more. */
   grant(bytes: number): void;
+  /** Hears what the handler says beside its answers; undefined: nobody asks. */
+  readonly onMetadata: OnMetadata;
 }
+
+/** Who hears what a handler says beside its answers. */
+type OnMetadata = CallOptions["onMetadata"];
 
 const wrongKind = (method: DescMethod) =>
   new HmsError("INTERNAL", `${method.parent.typeName}/${method.name} answered with a stream; one answer was expected.`);
@@ -30,6 +35,7 @@ export class UnaryCall implements ClientCall {
   readonly stream: number;
   readonly deadlineAt: number | undefined;
   settled: (() => void) | undefined;
+  readonly onMetadata: OnMetadata;
   readonly #method: DescMethod;
   readonly #settle: UnaryWaiter;
 
@@ -38,6 +44,7 @@ export class UnaryCall implements ClientCall {
     this.#method = method;
     this.#settle = waiter;
     this.deadlineAt = waiter.deadlineAt;
+    this.onMetadata = waiter.onMetadata;
   }
 
   answer(payload: Uint8Array): void {
@@ -67,6 +74,7 @@ export class UnaryCall implements ClientCall {
 export interface UnaryWaiter {
   readonly codec: MessageCodec;
   readonly deadlineAt: number | undefined;
+  readonly onMetadata: OnMetadata;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: HmsError) => void;
 }
@@ -80,6 +88,7 @@ export class StreamCall implements ClientCall {
   settled: (() => void) | undefined;
   /** True once nothing more comes and nothing may be sent. */
   finished = false;
+  readonly onMetadata: OnMetadata;
   readonly #method: DescMethod;
 
   constructor(stream: number, method: DescMethod, flow: StreamFlow) {
@@ -88,6 +97,7 @@ export class StreamCall implements ClientCall {
     this.inbound = flow.inbound;
     this.credit = new SendCredit(flow.window);
     this.deadlineAt = flow.deadlineAt;
+    this.onMetadata = flow.onMetadata;
   }
 
   answer(payload: Uint8Array): void {
@@ -125,4 +135,5 @@ export interface StreamFlow {
   /** The peer's window, if it is known and there is one. */
   readonly window: number | undefined;
   readonly deadlineAt: number | undefined;
+  readonly onMetadata: OnMetadata;
 }

@@ -1,9 +1,18 @@
 import type { Socket } from "node:net";
 import type { DescMethod } from "@bufbuild/protobuf";
-import { HmsError } from "@hms/kernel";
+import { HmsError, type Metadata } from "@hms/kernel";
 import { type CallTerms, deadlineError } from "./call-terms.ts";
 import { type ClientCall, StreamCall, UnaryCall } from "./client-call.ts";
-import { readGoaway, readWindow, writeCancel, writeData, writeEnd, writePing, writeWindow } from "./control-frames.ts";
+import {
+  readGoaway,
+  readHeaders,
+  readWindow,
+  writeCancel,
+  writeData,
+  writeEnd,
+  writePing,
+  writeWindow,
+} from "./control-frames.ts";
 import { DeadlineSweep } from "./deadline-sweep.ts";
 import { FrameFlag, FrameType, HEADER_BYTES, LAST_STREAM_ID, MAX_DATA_BYTES } from "./frame.ts";
 import { FramePort, type PortOwner } from "./frame-port.ts";
@@ -101,7 +110,8 @@ export class ClientConnection implements PortOwner {
     return new Promise((resolve, reject) => {
       const stream = this.#takeStream();
       const { codec, method, terms } = call;
-      this.#send(new UnaryCall(stream, method, { codec, deadlineAt: terms.deadlineAt, resolve, reject }), call, 0);
+      const { deadlineAt, onMetadata } = terms;
+      this.#send(new UnaryCall(stream, method, { codec, deadlineAt, onMetadata, resolve, reject }), call, 0);
     });
   }
 
@@ -114,7 +124,8 @@ export class ClientConnection implements PortOwner {
       },
       overfull: (full) => this.#port.pause(full),
     });
-    const flow = { inbound, window: this.#peer.streamWindow, deadlineAt: call.terms.deadlineAt };
+    const { deadlineAt, onMetadata } = call.terms;
+    const flow = { inbound, window: this.#peer.streamWindow, deadlineAt, onMetadata };
     const opened = new StreamCall(stream, call.method, flow);
     this.#send(opened, call, call.payload === undefined ? FrameFlag.REMOTE_OPEN : FrameFlag.REMOTE_CLOSED);
     return opened;
@@ -223,6 +234,16 @@ export class ClientConnection implements PortOwner {
     if (frame.type === FrameType.RESPONSE) this.#response(call, frame);
     else if (frame.type === FrameType.DATA) this.#data(call, frame);
     else if (frame.type === FrameType.WINDOW) call.grant(readWindow(frame));
+    else if (frame.type === FrameType.HEADERS && call.onMetadata) this.#headers(call, call.onMetadata, frame);
+  }
+
+  #headers(call: ClientCall, hear: (metadata: Metadata) => void, frame: Frame): void {
+    try {
+      hear(readHeaders(frame));
+    } catch (error) {
+      // The caller's own mistake, which other calls have no part in.
+      this.giveUp(call, HmsError.from(error));
+    }
   }
 
   oversized(frame: Frame, length: number): void {

@@ -1,7 +1,8 @@
-import type { HmsError } from "@hms/kernel";
+import type { HmsError, Metadata } from "@hms/kernel";
 import { FrameFlag, FrameType, readU32, writeU32 } from "./frame.ts";
 import type { Frame } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
+import { metadataFields, readMetadata } from "./metadata-fields.ts";
 import { readStatus, statusBytes } from "./response-envelope.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -35,6 +36,22 @@ export function writeWindow(writer: FrameWriter, stream: number, bytes: number):
 /** The bytes that a WINDOW frame grants; 0 if it is malformed. */
 export function readWindow(frame: Frame): number {
   return frame.end - frame.start === 4 ? readU32(frame.bytes, frame.start) : 0;
+}
+
+/** Says something beside the answers of a stream. */
+export function writeHeaders(writer: FrameWriter, stream: number, metadata: Metadata): void {
+  writer.begin(stream, FrameType.HEADERS << 8, 0);
+  writer.finish(metadataFields(metadata));
+}
+
+/** What a HEADERS frame says; nothing if it is malformed. */
+export function readHeaders(frame: Frame): Metadata {
+  try {
+    return readMetadata(frame.bytes, { from: frame.start, to: frame.end });
+  } catch {
+    // It goes beside the answer and must not spoil it.
+    return {};
+  }
 }
 
 /** Asks for a sign of life, or gives one. */

@@ -5,11 +5,13 @@ import { type ErrorCode, HmsError } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
 import {
   readGoaway,
+  readHeaders,
   readWindow,
   writeCancel,
   writeData,
   writeEnd,
   writeGoaway,
+  writeHeaders,
   writePing,
   writeWindow,
 } from "./control-frames.ts";
@@ -25,7 +27,18 @@ import { ResponseEnvelope, writeAnswer, writeFailure } from "./response-envelope
 interface Vector {
   name: string;
   hex: string;
-  kind: "request" | "response" | "data" | "end" | "hello" | "cancel" | "window" | "ping" | "pong" | "goaway";
+  kind:
+    | "request"
+    | "response"
+    | "data"
+    | "end"
+    | "hello"
+    | "cancel"
+    | "window"
+    | "ping"
+    | "pong"
+    | "goaway"
+    | "headers";
   /** False if a peer may send it so but we do not. */
   writes?: boolean;
   stream: number;
@@ -95,6 +108,7 @@ const readers: Record<Vector["kind"], (frame: Frame) => Partial<Vector>> = {
     const { lastStream, error } = readGoaway(frame);
     return { lastStream, ...(error ? { error: { code: error.code, message: error.message } } : {}) };
   },
+  headers: (frame) => ({ metadata: readHeaders(frame) }),
 };
 
 const failure = ({ error }: Vector) => new HmsError(error?.code ?? "UNKNOWN", error?.message ?? "");
@@ -123,6 +137,7 @@ const writers: Record<Vector["kind"], (writer: FrameWriter, vector: Vector) => v
     const bytes = bytesOf(payload);
     writePing(writer, { type: FrameType.PING, flags: 0, stream: 0, bytes, start: 0, end: bytes.length });
   },
+  headers: (writer, { stream, metadata = {} }) => writeHeaders(writer, stream, metadata),
   goaway: (writer, vector) => writeGoaway(writer, vector.lastStream ?? 0, failure(vector)),
 };
 
@@ -137,6 +152,7 @@ const TYPES: Record<Vector["kind"], [type: number, flags: number]> = {
   ping: [FrameType.PING, 0],
   pong: [FrameType.PING, FrameFlag.PONG],
   goaway: [FrameType.GOAWAY, 0],
+  headers: [FrameType.HEADERS, 0],
 };
 
 describe("the published vectors", () => {

@@ -4,7 +4,7 @@ import type { Frame } from "./frame-reader.ts";
 import type { FrameWriter } from "./frame-writer.ts";
 
 /** What a peer can do beyond ttrpc 1.2; an extension is used if both sides announce it. */
-export const Feature = { CANCEL: 1, WINDOW: 2, PING: 4, GOAWAY: 8, JSON: 16 } as const;
+export const Feature = { CANCEL: 1, WINDOW: 2, PING: 4, GOAWAY: 8, JSON: 16, HEADERS: 32 } as const;
 
 /** Version of the extensions. */
 const PROTOCOL_VERSION = 1;
@@ -27,7 +27,7 @@ export interface Hello {
 export function ourHello(maxStreams: number): Hello {
   return {
     version: PROTOCOL_VERSION,
-    features: Feature.CANCEL | Feature.WINDOW | Feature.PING | Feature.GOAWAY | Feature.JSON,
+    features: Feature.CANCEL | Feature.WINDOW | Feature.PING | Feature.GOAWAY | Feature.JSON | Feature.HEADERS,
     streamWindow: STREAM_WINDOW_BYTES,
     maxStreams,
   };

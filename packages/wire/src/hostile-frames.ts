@@ -13,7 +13,7 @@ export interface HostileFrames {
 
 /** The published corpus. */
 export function hostileFrames(): HostileFrames[] {
-  const file = new URL("./fixtures/hostile-frames.json", import.meta.url);
+  const file = new URL("../../../sdks/conformance/hostile-frames.json", import.meta.url);
   return JSON.parse(readFileSync(file, "utf8")) as HostileFrames[];
 }
 

@@ -3,6 +3,7 @@ import { FieldReader, varintBytes, writeVarint } from "./field-reader.ts";
 
 /** Tag of Request.metadata, a KeyValue. */
 const METADATA_TAG = 0x2a;
+const METADATA_FIELD = 5;
 const KEY_TAG = 0x0a;
 const VALUE_TAG = 0x12;
 
@@ -24,6 +25,16 @@ export function readPair(bytes: Buffer, range: { from: number; to: number }, int
   if (key === "") return;
   const before = into[key];
   into[key] = before === undefined ? value : `${before}, ${value}`;
+}
+
+/** Reads all the metadata that lies in a range as fields of a Request. @throws MalformedError */
+export function readMetadata(bytes: Buffer, range: { from: number; to: number }): Metadata {
+  const into: Record<string, string> = {};
+  const fields = new FieldReader().reset(bytes, range.from, range.to);
+  while (fields.next()) {
+    if (fields.field === METADATA_FIELD) readPair(bytes, { from: fields.from, to: fields.to }, into);
+  }
+  return into;
 }
 
 function pairBytes(key: string, value: string): Buffer {

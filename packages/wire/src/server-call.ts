@@ -14,6 +14,8 @@ export interface ServerTerms {
   /** Relative; undefined: no deadline. */
   readonly timeoutMs: number | undefined;
   readonly codec: MessageCodec;
+  /** Sends what is said beside the answers, if the peer takes it. */
+  readonly sendHeaders: (stream: number, metadata: Metadata) => void;
 }
 
 /** One call being answered: what the kernel is told of it, and the handle that ends it. */
@@ -33,6 +35,7 @@ export class ServerCall implements IncomingCall {
   credit: SendCredit | undefined;
   /** True if nothing may be sent on the stream any more. */
   finished = false;
+  readonly #sendHeaders: ServerTerms["sendHeaders"];
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
@@ -41,6 +44,7 @@ export class ServerCall implements IncomingCall {
     this.caller = caller;
     this.metadata = metadata;
     this.codec = terms.codec;
+    this.#sendHeaders = terms.sendHeaders;
     this.deadlineAt = terms.timeoutMs === undefined ? undefined : performance.now() + terms.timeoutMs;
   }
 
@@ -53,6 +57,10 @@ export class ServerCall implements IncomingCall {
   attach(context: CallContext): void {
     this.#context = context;
     if (this.#ended) context.end(this.#ended);
+  }
+
+  tell(metadata: Metadata): void {
+    if (!this.finished) this.#sendHeaders(this.stream, metadata);
   }
 
   /** Tells the handler to stop, and why. */

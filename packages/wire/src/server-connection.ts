@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import type { DescMethod } from "@bufbuild/protobuf";
-import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import { HmsError, type Kernel, type Metadata, type MethodEntry } from "@hms/kernel";
 import { CallerReader, type PeerCredentials } from "./caller-facts.ts";
-import { readWindow, writeGoaway, writePing, writeWindow } from "./control-frames.ts";
+import { readWindow, writeGoaway, writeHeaders, writePing, writeWindow } from "./control-frames.ts";
 import { MalformedError } from "./field-reader.ts";
 import { FrameFlag, FrameType, MAX_DATA_BYTES } from "./frame.ts";
 import { FramePort, type PortOwner } from "./frame-port.ts";
@@ -54,6 +54,10 @@ export class ServerConnection implements PortOwner {
   readonly #calls = new Map<number, ServerCall>();
   readonly #peer = new PeerFeatures();
   #lastStream = 0;
+  /** One for all calls. */
+  readonly #sendHeaders = (stream: number, metadata: Metadata) => {
+    if (this.#peer.has(Feature.HEADERS)) writeHeaders(this.#port.writer, stream, metadata);
+  };
   #waiting = false;
   #draining: HmsError | undefined;
 
@@ -173,7 +177,8 @@ export class ServerConnection implements PortOwner {
     const { methods } = this.#share;
     const facts = this.#callers.read(envelope);
     const { timeoutMs } = envelope;
-    const call = new ServerCall(frame.stream, facts, { timeoutMs, codec: codecOf(envelope.codec) });
+    const codec = codecOf(envelope.codec);
+    const call = new ServerCall(frame.stream, facts, { timeoutMs, codec, sendHeaders: this.#sendHeaders });
     const first = {
       payload: frame.bytes.subarray(envelope.payloadFrom, envelope.payloadTo),
       open: (frame.flags & FrameFlag.REMOTE_OPEN) !== 0,

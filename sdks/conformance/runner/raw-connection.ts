@@ -1,7 +1,8 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { mismatches } from "./matcher.ts";
-import { type FrameText, frameBytes, frameText, HELLO, RawReader } from "./raw-frames.ts";
+import { type FrameText, frameBytes, frameText, HELLO } from "./raw-frames.ts";
+import { RawReader } from "./raw-reader.ts";
 
 const PATIENCE_MS = 5000;
 const SILENCE_MS = 150;

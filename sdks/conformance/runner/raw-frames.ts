@@ -44,6 +44,7 @@ const TYPES: Record<string, [type: number, flags: number]> = {
   ping: [0x13, 0],
   pong: [0x13, 1],
   goaway: [0x14, 0],
+  headers: [0x15, 0],
 };
 
 function varint(value: number): Buffer {
@@ -81,14 +82,23 @@ function status({ code, message = "", reason }: NonNullable<FrameText["error"]>)
 const messageOf = ({ json, payload }: FrameText) =>
   json === undefined ? Buffer.from(payload ?? "", "hex") : Buffer.from(JSON.stringify(json));
 
+function metadataFields({ metadata = {} }: FrameText): Buffer[] {
+  const pairs = Array.isArray(metadata) ? metadata : Object.entries(metadata);
+  return pairs.map(([key, value]) => bytesField(5, Buffer.concat([bytesField(1, key), bytesField(2, value)])));
+}
+
+function metadataOf(data: Buffer): Record<string, string> {
+  const pairs = [...fields(data)].filter(([field]) => field === 5).map(([, pair]) => new Map(fields(pair as Buffer)));
+  return Object.fromEntries(pairs.map((pair) => [String(pair.get(1)), String(pair.get(2) ?? "")]));
+}
+
 function requestData(text: FrameText): Buffer {
   const message = messageOf(text);
   const codec = text.codec ?? (text.json === undefined ? 0 : 1);
-  const metadata = Array.isArray(text.metadata) ? text.metadata : Object.entries(text.metadata ?? {});
   return Buffer.concat([
     bytesField(1, text.service ?? ""),
     bytesField(2, text.method ?? ""),
-    ...metadata.map(([key, value]) => bytesField(5, Buffer.concat([bytesField(1, key), bytesField(2, value)]))),
+    ...metadataFields(text),
     ...(text.timeoutMs === undefined ? [] : [numberField(4, text.timeoutMs * 1e6)]),
     ...(codec ? [numberField(16, codec)] : []),
     ...(message.length > 0 ? [bytesField(3, message)] : []),
@@ -106,6 +116,7 @@ const written: Record<string, (text: FrameText) => Buffer> = {
     const { version = 1, features = 0, streamWindow = 0, maxStreams = 0 } = hello ?? {};
     return Buffer.concat([version, features, streamWindow, maxStreams].map((value, at) => numberField(at + 1, value)));
   },
+  headers: (text) => Buffer.concat(metadataFields(text)),
   window: ({ bytes = 0 }) => u32(bytes),
   goaway: ({ lastStream = 0, error }) => Buffer.concat([u32(lastStream), error ? status(error) : Buffer.alloc(0)]),
 };
@@ -174,7 +185,7 @@ const parsed = (message: Buffer) => {
 
 const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
   request(data) {
-    const text: Partial<FrameText> = { payload: "", metadata: {}, json: {} };
+    const text: Partial<FrameText> = { payload: "", metadata: metadataOf(data), json: {} };
     for (const [field, value] of fields(data)) {
       if (field === 1) text.service = String(value);
       else if (field === 2) text.method = String(value);
@@ -182,10 +193,6 @@ const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
         Object.assign(text, { payload: (value as Buffer).toString("hex"), json: parsed(value as Buffer) });
       else if (field === 4) text.timeoutMs = Number(value) / 1e6;
       else if (field === 16) text.codec = Number(value);
-      else if (field === 5) {
-        const pair = new Map(fields(value as Buffer));
-        (text.metadata as Record<string, string>)[String(pair.get(1))] = String(pair.get(2) ?? "");
-      }
     }
     return text;
   },
@@ -206,6 +213,7 @@ const read: Record<string, (data: Buffer) => Partial<FrameText>> = {
     const at = (field: number) => Number(found.get(field) ?? 0);
     return { hello: { version: at(1), features: at(2), streamWindow: at(3), maxStreams: at(4) } };
   },
+  headers: (data) => ({ metadata: metadataOf(data) }),
   window: (data) => ({ bytes: data.readUInt32BE(0) }),
   ping: (data) => ({ payload: data.toString("hex") }),
   pong: (data) => ({ payload: data.toString("hex") }),
@@ -222,25 +230,6 @@ export function frameText({ stream, type, flags, data }: RawFrame): FrameText {
   )?.[0];
   const named = kind ?? (type === 3 ? "data" : `type ${type}`);
   return { kind: named, stream, flags, type, ...(read[named]?.(data) ?? {}) };
-}
-
-/** Cuts what arrives into frames. */
-export class RawReader {
-  #rest: Buffer = Buffer.alloc(0);
-
-  /** The frames that are complete with this piece. */
-  push(piece: Buffer): RawFrame[] {
-    this.#rest = Buffer.concat([this.#rest, piece]);
-    const found: RawFrame[] = [];
-    while (this.#rest.length >= 10) {
-      const end = 10 + this.#rest.readUInt32BE(0);
-      if (this.#rest.length < end) break;
-      const [stream, type, flags] = [this.#rest.readUInt32BE(4), this.#rest.readUInt8(8), this.#rest.readUInt8(9)];
-      found.push({ stream, type, flags, data: Buffer.from(this.#rest.subarray(10, end)) });
-      this.#rest = this.#rest.subarray(end);
-    }
-    return found;
-  }
 }
 
 /** What the runner says of itself. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Tuple, TypeVar
 
 from hms_ffi.client import Client
 from hms_ffi.contract import Contract, service_name
@@ -36,6 +36,10 @@ def tls_of(order: Message) -> Optional[TlsIdentity]:
     if files is None:
         return None
     return TlsIdentity(files["certificate"], files["key"], files["authority"], files.get("expectedId"))
+
+
+def _beside(heard: Mapping[str, str]) -> Message:
+    return {"metadata": dict(heard)} if heard else {}
 
 
 class Translator:
@@ -140,14 +144,15 @@ class BlockingClientRole(ClientRole):
     def _call(self, order: Message) -> Message:
         client, translator = self.connected(order)
         method = order["method"]
+        heard: Message = {}
         try:
             request = translator.request(method, order.get("request", {}))
             if order.get("call"):
                 return self._cancellable(order, client, translator, request)
-            answer = client.call(method, request, **self._options(order))
-            return {"response": translator.response(method, answer)}
+            answer = client.call(method, request, on_metadata=heard.update, **self._options(order))
+            return {"response": translator.response(method, answer), **_beside(heard)}
         except ServiceError as error:
-            return {"error": error_outcome(error)}
+            return {"error": error_outcome(error), **_beside(heard)}
 
     def _cancellable(self, order: Message, client: Client, translator: Translator, request: Any) -> Message:
         # A blocking call ends with its thread's own wish only; a stream of one answer can be cancelled from outside.
@@ -178,6 +183,9 @@ class BlockingClientRole(ClientRole):
         return {}
 
     def _receive(self, order: Message) -> Message:
+        return {**self._received(order), **_beside(self._open_call(order).stream.metadata)}
+
+    def _received(self, order: Message) -> Message:
         call = self._open_call(order)
         messages: List[Any] = []
         try:
@@ -206,13 +214,15 @@ class AsyncClientRole(ClientRole):
 
     async def _call_async(self, order: Message) -> Message:
         client, translator = self.connected(order)
+        heard: Message = {}
+        options = {"on_metadata": heard.update, **self._options(order)}
         try:
             request = translator.request(order["method"], order.get("request", {}))
-            calling = asyncio.ensure_future(client.call_async(order["method"], request, **self._options(order)))
+            calling = asyncio.ensure_future(client.call_async(order["method"], request, **options))
             self._keep(order.get("call"), OpenCall(order["method"], translator, calling))
-            return {"response": translator.response(order["method"], await calling)}
+            return {"response": translator.response(order["method"], await calling), **_beside(heard)}
         except ServiceError as error:
-            return {"error": error_outcome(error)}
+            return {"error": error_outcome(error), **_beside(heard)}
         except asyncio.CancelledError:
             return {"error": error_outcome(CancelledCallError("The task was cancelled."))}
 
@@ -242,7 +252,8 @@ class AsyncClientRole(ClientRole):
         return {}
 
     def _receive(self, order: Message) -> Message:
-        return self._wait(self._receive_async(order))
+        received = self._wait(self._receive_async(order))
+        return {**received, **_beside(self._open_call(order).stream.metadata)}
 
     async def _receive_async(self, order: Message) -> Message:
         call = self._open_call(order)

@@ -108,6 +108,8 @@ class Run:
             self._notes.hold(self.key, self._context)
         if step.get("flaky") and self._notes.call_number(self.key) <= int(step["flaky"].get("times", 0)):
             raise _error(step["flaky"]["fail"])
+        if step.get("tell"):
+            self._context.send_metadata(step["tell"].get("metadata") or {})
         if step.get("echo"):
             yield _echo(request)
         if step.get("say") is not None:

@@ -145,6 +145,8 @@ class AsyncConnection(asyncio.Protocol):
         except asyncio.CancelledError:
             self.cancel(call)
             raise
+        if order.on_metadata is not None and call.metadata:
+            order.on_metadata(call.metadata)
         return self.take(call) or b""
 
     def take(self, call: CallState) -> Optional[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, AsyncIterator, Optional, Type
+from typing import Any, AsyncIterator, Mapping, Optional, Type
 
 from .async_connection import AsyncConnection
 from .blocking_connection import deadline_exceeded
@@ -31,6 +31,11 @@ class AsyncStream:
         except DeadlineExceededError as error:
             self._connection.cancel(self._call, error)
             return False
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the service has said beside its answers so far."""
+        return self._call.metadata
 
     async def close_send(self) -> None:
         """Says that no more messages follow."""

@@ -83,6 +83,8 @@ class BlockingConnection:
         except BaseException as error:
             self.cancel(call, _why(error))
             raise
+        if order.on_metadata is not None and call.metadata:
+            order.on_metadata(call.metadata)
         return self.take(call) or b""
 
     def take(self, call: CallState) -> Optional[bytes]:

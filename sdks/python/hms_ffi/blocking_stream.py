@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Iterator, Optional, Type
+from typing import Any, Iterator, Mapping, Optional, Type
 
 from .blocking_connection import BlockingConnection, deadline_exceeded
 from .client_session import CallState
@@ -30,6 +30,11 @@ class BlockingStream:
         except DeadlineExceededError as error:
             self._connection.cancel(self._call, error)
             return False
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the service has said beside its answers so far."""
+        return self._call.metadata
 
     def close_send(self) -> None:
         """Says that no more messages follow."""

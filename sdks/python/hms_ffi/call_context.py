@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from contextvars import ContextVar
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from .errors import ServiceError
+from .errors import ServiceError, ValidationError
 from .tracing import active_traceparent
 
 #: Passed on by calls made for a call.
 PASSED_ON = ("traceparent", "tracestate", "baggage", "x-request-id")
+
+
+_METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+#: Bytes of names and values that one call may be answered with.
+_MOST_TOLD = 64 * 1024
 
 
 class CallContext:
@@ -42,9 +48,27 @@ class CallContext:
         self.mfa = mfa
         #: The SPIFFE id of the program at the other end of a TLS connection; empty: it has shown none.
         self.peer = peer
+        #: Sends what is said beside the answers; None: nobody asks.
+        self.tell: Optional[Callable[[Mapping[str, str]], None]] = None
+        self._told = 0
         self._stopped = threading.Event()
         self._why: Optional[ServiceError] = None
         self._listeners: List[Callable[[], None]] = []
+
+    def send_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Tells the caller something beside the answers, at once: before the first answer as headers, later as
+        trailers. Callers that do not ask never see it. Raises ValidationError if a name is not lower case, or a call's
+        metadata is more than 64 KiB."""
+        for name, value in metadata.items():
+            if not _METADATA_NAME.fullmatch(name):
+                raise ValidationError(f'"{name}" is no name of metadata: use lower-case letters, digits and hyphens.')
+            self._told += len(name.encode()) + len(str(value).encode())
+        if self._told > _MOST_TOLD:
+            raise ValidationError(
+                f"The metadata of an answer may have {_MOST_TOLD} bytes in all. Put large values into the answer."
+            )
+        if self.tell is not None:
+            self.tell(metadata)
 
     @property
     def remaining(self) -> Optional[float]:

@@ -6,14 +6,16 @@ import asyncio
 import os
 import threading
 import weakref
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 from .async_connection import AsyncConnection
 from .blocking_connection import BlockingConnection
 from .dialing import open_socket
+from .http_connection import AsyncHttpConnection, HttpConnection, is_http
 from .tls import TlsIdentity
 
-_SHARDS = Dict[str, BlockingConnection]
+#: A BlockingConnection or what is used like one.
+_SHARDS = Dict[str, Any]
 
 
 class BlockingChannels:
@@ -41,7 +43,11 @@ class BlockingChannels:
             if known is not None and known.usable:
                 return known
             limit = 5.0 if timeout is None else max(0.001, min(5.0, timeout))
-            made = BlockingConnection(open_socket(address, limit, self._tls))
+            made: Any
+            if is_http(address):
+                made = HttpConnection(address)
+            else:
+                made = BlockingConnection(open_socket(address, limit, self._tls))
             self._connections[address] = made
             return made
 
@@ -88,7 +94,7 @@ class AsyncChannels:
         mine = self._loops.setdefault(asyncio.get_running_loop(), {})
         known = mine.get(address)
         if known is None or (known.done() and not _usable(known)):
-            known = mine[address] = asyncio.ensure_future(AsyncConnection.open(address, self._tls))
+            known = mine[address] = asyncio.ensure_future(_open(address, self._tls))
         return await asyncio.shield(known)
 
     def running(self, address: str) -> int:
@@ -103,6 +109,10 @@ class AsyncChannels:
                 if each.done() and _usable(each):
                     _close_on(loop, each.result())
         self._reset()
+
+
+async def _open(address: str, tls: Optional[TlsIdentity]) -> Any:
+    return AsyncHttpConnection(address) if is_http(address) else await AsyncConnection.open(address, tls)
 
 
 def _usable(opened: asyncio.Future[AsyncConnection]) -> bool:

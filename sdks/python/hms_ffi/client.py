@@ -9,11 +9,9 @@ from typing import (
     TYPE_CHECKING,
     Any,
     AsyncIterable,
-    AsyncIterator,
     Dict,
     Iterable,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
     Union,
@@ -22,6 +20,7 @@ from typing import (
 from .async_stream import AsyncStream
 from .blocking_stream import BlockingStream
 from .call_context import deadline_for_call, metadata_for_call
+from .call_kinds import READ, UNARY, Kind, OnMetadata, Terms, each_of, kind_of
 from .channels import AsyncChannels, BlockingChannels
 from .client_session import Order
 from .codecs import Codec, MethodCodecs
@@ -41,31 +40,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a call may take if nothing else is said.
 DEFAULT_TIMEOUT = 30.0
-
-
-class _Terms(NamedTuple):
-    codecs: MethodCodecs
-    metadata: Dict[str, str]
-    deadline: Optional[float]
-    repeatable: bool
-
-
-class _Kind(NamedTuple):
-    """Whether the client sends more than one message, and whether it gets one answer only."""
-
-    sends: bool
-    single: bool
-
-
-_UNARY = _Kind(sends=False, single=True)
-_READ = _Kind(sends=False, single=False)
-
-
-def _kind_of(codecs: MethodCodecs, request: Any) -> _Kind:
-    info = codecs.info
-    if info is None:
-        return _Kind(sends=request is None, single=False)
-    return _Kind(sends=info.client_streaming, single=not info.server_streaming)
 
 
 class Client:
@@ -123,12 +97,14 @@ class Client:
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
         repeatable: Optional[bool] = None,
+        on_metadata: Optional[OnMetadata] = None,
     ) -> Any:
         """Calls a method and waits for its answer, at most `timeout` seconds (default: the client's, 30).
-        `repeatable` says that a second call does no harm, where no contract does. Raises ServiceError."""
+        `repeatable` says that a second call does no harm, where no contract does; `on_metadata` is told what the
+        service says beside its answer. Raises ServiceError."""
 
         def proceed(what: CallRequest) -> Any:
-            terms = self._terms(what, repeatable)
+            terms = self._terms(what, repeatable, on_metadata)
             payload = terms.codecs.request.encode(what.request)
             return terms.codecs.response.decode_answer(self._unary(terms, payload))
 
@@ -142,12 +118,13 @@ class Client:
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
         repeatable: Optional[bool] = None,
+        on_metadata: Optional[OnMetadata] = None,
     ) -> Any:
         """As `call`, with asyncio; cancelling the task cancels the call at the service. Raises ServiceError."""
 
         async def proceed(what: CallRequest) -> Any:
             await self._learn()
-            terms = self._terms(what, repeatable)
+            terms = self._terms(what, repeatable, on_metadata)
             payload = terms.codecs.request.encode(what.request)
             return terms.codecs.response.decode_answer(await self._unary_async(terms, payload))
 
@@ -167,7 +144,7 @@ class Client:
 
     def client_stream(self, method: str, requests: Iterable[Any], **options: Any) -> Any:
         """Sends many requests and waits for the one answer. Raises ServiceError."""
-        with self._open(method, _Kind(sends=True, single=True), **options) as stream:
+        with self._open(method, Kind(sends=True, single=True), **options) as stream:
             for each in requests:
                 if not stream.send(each):
                     break
@@ -178,8 +155,8 @@ class Client:
         self, method: str, requests: Union[Iterable[Any], AsyncIterable[Any]], **options: Any
     ) -> Any:
         """As `client_stream`, with asyncio. Raises ServiceError."""
-        async with await self._open_async(method, _Kind(sends=True, single=True), **options) as stream:
-            async for each in _each(requests):
+        async with await self._open_async(method, Kind(sends=True, single=True), **options) as stream:
+            async for each in each_of(requests):
                 if not await stream.send(each):
                     break
             await stream.close_send()
@@ -197,14 +174,14 @@ class Client:
     def _open(
         self,
         method: str,
-        kind: Optional[_Kind],
+        kind: Optional[Kind],
         request: Any = None,
         *,
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
     ) -> BlockingStream:
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
-        kind = kind or _kind_of(terms.codecs, request)
+        kind = kind or kind_of(terms.codecs, request)
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
         while True:
@@ -219,7 +196,7 @@ class Client:
     async def _open_async(
         self,
         method: str,
-        kind: Optional[_Kind],
+        kind: Optional[Kind],
         request: Any = None,
         *,
         timeout: Optional[float] = None,
@@ -227,7 +204,7 @@ class Client:
     ) -> AsyncStream:
         await self._learn()
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
-        kind = kind or _kind_of(terms.codecs, request)
+        kind = kind or kind_of(terms.codecs, request)
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
         while True:
@@ -241,11 +218,11 @@ class Client:
 
     def bidi_stream(self, method: str, **options: Any) -> BlockingStream:
         """Opens a stream in both directions. Raises ServiceError."""
-        return self._open(method, _Kind(sends=True, single=False), **options)
+        return self._open(method, Kind(sends=True, single=False), **options)
 
     async def bidi_stream_async(self, method: str, **options: Any) -> AsyncStream:
         """As `bidi_stream`, with asyncio. Raises ServiceError."""
-        return await self._open_async(method, _Kind(sends=True, single=False), **options)
+        return await self._open_async(method, Kind(sends=True, single=False), **options)
 
     def close(self) -> None:
         """Ends the client's connections and the calls on them."""
@@ -287,7 +264,7 @@ class Client:
         if self._book.needs_contract:
             self._book.learn(self._route.contract(deadline))
 
-    def _terms(self, what: CallRequest, repeatable: Optional[bool]) -> _Terms:
+    def _terms(self, what: CallRequest, repeatable: Optional[bool], on_metadata: Optional[OnMetadata] = None) -> Terms:
         deadline = deadline_for_call(what.timeout)
         if deadline is not None and deadline <= time.monotonic():
             raise DeadlineExceededError("The call's deadline has passed before it was made.")
@@ -295,7 +272,7 @@ class Client:
         codecs = self._book.method(what.method, what.request)
         metadata = metadata_for_call(what.metadata)
         may_repeat = codecs.repeatable if repeatable is None else repeatable
-        return _Terms(codecs, metadata, deadline, may_repeat)
+        return Terms(codecs, metadata, deadline, may_repeat, on_metadata)
 
     def method_codecs(self, method: str, request: Any) -> MethodCodecs:
         """How this client speaks with a method. Raises ServiceError."""
@@ -330,11 +307,11 @@ class Client:
 
     def read(self, method: str, request: Any, options: Mapping[str, Any]) -> BlockingStream:
         """Opens a stream of answers; for `stream`."""
-        return self._open(method, _READ, request, **options)
+        return self._open(method, READ, request, **options)
 
     async def read_async(self, method: str, request: Any, options: Mapping[str, Any]) -> AsyncStream:
         """Opens a stream of answers; for `stream`."""
-        return await self._open_async(method, _READ, request, **options)
+        return await self._open_async(method, READ, request, **options)
 
     def attempts(self, deadline: Optional[float], repeatable: bool = False) -> Attempts:
         """The attempts of one call."""
@@ -344,10 +321,10 @@ class Client:
         """A stream has failed; for `stream`."""
         self._route.failed(error)
 
-    def _attempts(self, terms: _Terms) -> Attempts:
+    def _attempts(self, terms: Terms) -> Attempts:
         return self.attempts(terms.deadline, terms.repeatable)
 
-    def _order(self, terms: _Terms, target: Instance, payload: Optional[bytes], kind: _Kind) -> Order:
+    def _order(self, terms: Terms, target: Instance, payload: Optional[bytes], kind: Kind) -> Order:
         codecs, metadata = terms.codecs, terms.metadata
         if target.ticket is not None:
             metadata = {**metadata, "authorization": target.ticket}
@@ -357,25 +334,26 @@ class Client:
         if terms.deadline is not None:
             timeout_ns = max(1, int((terms.deadline - time.monotonic()) * 1e9))
         encoded = metadata_fields(metadata) if metadata else b""
-        return Order(codecs.prefix, encoded, timeout_ns, codecs.request.number, payload, kind.single, kind.sends)
+        number = codecs.request.number
+        return Order(codecs.prefix, encoded, timeout_ns, number, payload, kind.single, kind.sends, terms.on_metadata)
 
-    def _unary(self, terms: _Terms, payload: bytes) -> bytes:
+    def _unary(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         while True:
             target = self._route.target(terms.deadline, self._channels.running)
             try:
                 connection = self._channels.get(target.address, time_left(terms.deadline))
-                return connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
+                return connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
             except ServiceError as error:
                 time.sleep(self._again(error, attempts, target))
 
-    async def _unary_async(self, terms: _Terms, payload: bytes) -> bytes:
+    async def _unary_async(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         while True:
             target = await self._route.target_async(terms.deadline, self._async_channels.running)
             try:
                 connection = await self._async_channels.get(target.address)
-                return await connection.unary(self._order(terms, target, payload, _UNARY), terms.deadline)
+                return await connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
             except ServiceError as error:
                 await asyncio.sleep(self._again(error, attempts, target))
 
@@ -386,12 +364,3 @@ class Client:
         if delay is None:
             raise error
         return delay
-
-
-async def _each(source: Union[Iterable[Any], AsyncIterable[Any]]) -> AsyncIterator[Any]:
-    if isinstance(source, AsyncIterable):
-        async for each in source:
-            yield each
-    else:
-        for each in source:
-            yield each

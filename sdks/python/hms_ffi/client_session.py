@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
@@ -12,6 +13,7 @@ from .envelope import (
     FEATURES,
     STREAM_WINDOW_BYTES,
     Hello,
+    decode_metadata,
     decode_response,
     decode_status,
     request_body,
@@ -39,18 +41,34 @@ class Order(NamedTuple):
     single: bool
     #: Whether the client sends more messages.
     open: bool = False
+    #: Told, before the answer, what the service said beside it.
+    on_metadata: Optional[Callable[[Dict[str, str]], object]] = None
 
 
 class CallState:
     """One call on a connection: what has arrived, and what may be sent."""
 
-    __slots__ = ("_unread", "_untold", "credit", "ended", "error", "messages", "notify", "sent", "single", "stream")
+    __slots__ = (
+        "_unread",
+        "_untold",
+        "credit",
+        "ended",
+        "error",
+        "messages",
+        "metadata",
+        "notify",
+        "sent",
+        "single",
+        "stream",
+    )
 
     def __init__(self, stream: int, single: bool, notify: Callable[[], None]) -> None:
         self.stream = stream
         self.single = single
         self.notify = notify
         self.messages: Deque[bytes] = deque()
+        #: What the service has said beside its answers so far.
+        self.metadata: Dict[str, str] = {}
         self.ended = False
         self.error: Optional[ServiceError] = None
         #: Bytes the peer still takes; None: it has set no window (yet).
@@ -238,6 +256,10 @@ class ClientSession:
         elif each.type == frames.WINDOW and call.credit is not None:
             call.credit += frames.read_u32(each.data)
             call.notify()
+        elif each.type == frames.HEADERS:
+            # It goes beside the answer and must not spoil it.
+            with contextlib.suppress(MalformedError):
+                call.metadata.update(decode_metadata(each.data))
 
     def _response(self, call: CallState, each: Frame) -> None:
         del self._calls[call.stream]

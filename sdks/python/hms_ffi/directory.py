@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from .addresses import best_address
+from .addresses import best_address, parse_address
 from .contract import Contract
 from .errors import ResourceNotFoundError, ServiceError, UnavailableError
+from .http_connection import is_http
 from .registry import Registry, Watch
 from .settings import Settings
 from .wellknown import base64_bytes, moment
@@ -121,7 +122,7 @@ class Directory:
             if each.get("state") == "INSTANCE_STATE_UNAVAILABLE":
                 continue
             offered = [each.get("address", ""), *each.get("alternativeAddresses", [])]
-            address = best_address(offered, self._settings.tls is not None)
+            address = best_address(filter(self._is_near, offered), self._settings.tls is not None)
             if address is not None:
                 instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
             elif THROUGH_PLATFORM not in elsewhere:
@@ -135,6 +136,12 @@ class Directory:
             # Nobody tells when a policy allows more than before.
             half = min(half, _NO_TICKET_SECONDS)
         return _Entry(instances, now + half, now + lives, bool(service.get("hasContract")))
+
+    def _is_near(self, address: str) -> bool:
+        """Whether an address can be here: one who reaches the platform by HTTP only may be on another machine."""
+        if not is_http(self._settings.socket or ""):
+            return True
+        return address.startswith("unix:") and os.path.exists(parse_address(address).path or "")
 
     def _renew(self, service_id: str, version: str) -> None:
         entry = self._entries.get((service_id, version))

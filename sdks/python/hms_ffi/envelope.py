@@ -32,8 +32,9 @@ FEATURE_WINDOW: Final = 2
 FEATURE_PING: Final = 4
 FEATURE_GOAWAY: Final = 8
 FEATURE_JSON: Final = 16
+FEATURE_HEADERS: Final = 32
 #: What this implementation can do.
-FEATURES: Final = FEATURE_CANCEL | FEATURE_WINDOW | FEATURE_PING | FEATURE_GOAWAY | FEATURE_JSON
+FEATURES: Final = FEATURE_CANCEL | FEATURE_WINDOW | FEATURE_PING | FEATURE_GOAWAY | FEATURE_JSON | FEATURE_HEADERS
 
 #: How much of one stream's messages may be on the way before its reader has taken them.
 STREAM_WINDOW_BYTES: Final = 256 * 1024
@@ -83,6 +84,21 @@ def metadata_fields(metadata: Mapping[str, str]) -> bytes:
     return encoded
 
 
+def decode_metadata(data: bytes) -> Dict[str, str]:
+    """Metadata as fields of a Request; names are lowered, repeated ones joined. Raises MalformedError."""
+    found: Dict[str, str] = {}
+    for at, value in fields(data):
+        if at == 5:
+            _add_pair(found, blob(value))
+    return found
+
+
+def _add_pair(metadata: Dict[str, str], data: bytes) -> None:
+    key, said = _pair(data)
+    known = metadata.get(key)
+    metadata[key] = said if known is None else f"{known}, {said}"
+
+
 def request_body(prefix: bytes, metadata: bytes, timeout_ns: int, codec: int, payload: bytes) -> bytes:
     """The bytes of a Request, its message last."""
     parts = [prefix, metadata]
@@ -121,9 +137,7 @@ class Request:
             elif at == 4:
                 request.timeout_ns = signed(number(value)) or None
             elif at == 5:
-                key, said = _pair(blob(value))
-                known = request.metadata.get(key)
-                request.metadata[key] = said if known is None else f"{known}, {said}"
+                _add_pair(request.metadata, blob(value))
             elif at == 16:
                 request.codec = number(value)
         return request

@@ -13,6 +13,7 @@ CANCEL: Final = 0x11
 WINDOW: Final = 0x12
 PING: Final = 0x13
 GOAWAY: Final = 0x14
+HEADERS: Final = 0x15
 
 REMOTE_CLOSED: Final = 0x01
 REMOTE_OPEN: Final = 0x02

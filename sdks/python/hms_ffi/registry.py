@@ -1,4 +1,4 @@
-"""Calls of the registry (hms.ffi.v1.RegistryService), made in JSON over its socket."""
+"""Calls of the registry (hms.ffi.v1.RegistryService), made in JSON over its socket, or by HTTP."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 10.0
 
 def registry_address(socket: str) -> str:
     """The address of the registry's socket, as the settings name it."""
-    return socket if socket.startswith(("tcp:", "tls:")) else f"unix:{socket}"
+    return socket if socket.startswith("tcp:") or "://" in socket else f"unix:{socket}"
 
 
 class Registry:

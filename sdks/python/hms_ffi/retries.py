@@ -11,6 +11,8 @@ from .errors import ServiceError, UnauthenticatedError, UnavailableError
 
 _NOT_SERVED: Final = frozenset(("NOT_CONNECTED", "SERVER_STOPPING"))
 _TICKET_OVER: Final = frozenset(("TICKET_EXPIRED", "TICKET_REVOKED"))
+#: How often a call moves on from instances that did not take it: that costs them nothing.
+_MOST_MOVES: Final = 4
 _FIRST_DELAY: Final = 0.01
 _LONGEST_DELAY: Final = 0.5
 
@@ -48,6 +50,7 @@ class Attempts:
         self._deadline = deadline
         self._budget = budget
         self._made = 1
+        self._moved = 0
         self._renewed = False
         budget.called()
 
@@ -63,15 +66,19 @@ class Attempts:
                 return None
             self._renewed = True
             return 0.0
-        if not isinstance(error, UnavailableError) or self._made >= self._most:
+        if not isinstance(error, UnavailableError) or self._most <= 1:
             return None
-        if error.reason not in _NOT_SERVED and not self._repeatable:
+        moves = error.reason in _NOT_SERVED
+        if self._moved >= _MOST_MOVES if moves else self._made >= self._most or not self._repeatable:
             return None
         wait = error.retry_after
         if wait is None:
-            wait = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._made - 1)) * random.uniform(0.5, 1.5)
+            wait = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._made + self._moved - 1)) * random.uniform(0.5, 1.5)
         if self._deadline is not None and time.monotonic() + wait >= self._deadline:
             return None
+        if moves:
+            self._moved += 1
+            return wait
         if not self._budget.spend():
             return None
         self._made += 1

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 from . import frames
 from .call_context import CallContext
 from .envelope import (
     FEATURE_GOAWAY,
+    FEATURE_HEADERS,
     FEATURE_WINDOW,
     FEATURES,
     JSON,
@@ -19,6 +21,7 @@ from .envelope import (
     decode_status,
     encode_status,
     failure_body,
+    metadata_fields,
     response_body,
 )
 from .errors import (
@@ -52,6 +55,7 @@ class ServerConnection(asyncio.Protocol):
         #: The SPIFFE id that the caller's certificate has shown.
         self._peer_id = ""
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._reader = FrameReader()
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
         self._calls: Dict[int, ServerCall] = {}
@@ -217,6 +221,8 @@ class ServerConnection(asyncio.Protocol):
             mfa=ticket.mfa if ticket else False,
             peer=self._peer_id,
         )
+        if self._has(FEATURE_HEADERS):
+            call.context.tell = lambda metadata: self._tell(call, metadata)
         call.audit_level = level
         if level == "request" and request.codec == JSON:
             call.request_json = request.payload
@@ -229,6 +235,18 @@ class ServerConnection(asyncio.Protocol):
         call.task = self._loop.create_task(self._run(call))
         if timeout is not None:
             call.timer = self._loop.call_later(timeout, self._expire, call)
+
+    def _tell(self, call: ServerCall, metadata: Mapping[str, str]) -> None:
+        """Sends what a handler says beside its answers; from any thread."""
+        data = frame(call.stream, frames.HEADERS, 0, metadata_fields(metadata))
+        if threading.get_ident() == self._thread:
+            self._write_headers(call, data)
+        else:
+            self._loop.call_soon_threadsafe(self._write_headers, call, data)
+
+    def _write_headers(self, call: ServerCall, data: bytes) -> None:
+        if not call.finished:
+            self._transport.write(data)
 
     def _feed(self, call: ServerCall, each: Frame, payload: bytes) -> None:
         more = bool(each.flags & frames.REMOTE_OPEN)

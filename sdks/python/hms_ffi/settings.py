@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from .tls import TlsIdentity
 class Settings:
     """Where the platform is and how it is spoken to."""
 
-    #: Path of the registry's socket, `HMS_FFI_SOCKET`; None: there is no registry.
+    #: Path of the registry's socket, `HMS_FFI_SOCKET`, or its URL; None: there is no registry.
     socket: Optional[str] = None
     #: Who we are to the registry, `HMS_FFI_TOKEN`.
     token: Optional[str] = None
@@ -42,16 +43,16 @@ _LEAVES: Mapping[Tuple[str, ...], str] = {
     ("registry", "cache_ttl"): "cache_ttl",
     ("registry", "refresh_interval"): "refresh_interval",
     ("transport", "default"): "transport",
-    ("transport", "in_process", "enabled"): "ignored",
-    ("transport", "local_socket", "enabled"): "ignored",
+    ("transport", "in_process", "enabled"): "in_process",
+    ("transport", "local_socket", "enabled"): "local_socket",
     ("transport", "local_socket", "path"): "service_dir",
-    ("transport", "grpc", "enabled"): "ignored",
+    ("transport", "grpc", "enabled"): "grpc",
     ("transport", "grpc", "max_concurrent_streams"): "max_concurrent_streams",
     ("transport", "tls", "certificate"): "tls_certificate",
     ("transport", "tls", "key"): "tls_key",
     ("transport", "tls", "authority"): "tls_authority",
-    ("security", "token_validation_endpoint"): "ignored",
-    ("security", "required_claims"): "ignored",
+    ("security", "token_validation_endpoint"): "platform",
+    ("security", "required_claims"): "platform",
     ("security", "permission_policy"): "permission_policy",
 }
 
@@ -115,9 +116,11 @@ def _socket_of(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme in ("tcp", "tls") and parts.port:
         return url
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.path.strip("/") and not parts.query:
+        return url.rstrip("/")
     raise ConfigurationError(
-        f'The registry\'s address "{url}" is none this SDK can speak to: it speaks frames over a socket. '
-        'Write "unix:/path/to/kernel.sock", or set HMS_FFI_SOCKET.'
+        f'The registry\'s address "{url}" is none this SDK can speak to. '
+        'Write "unix:/path/to/kernel.sock" or "http://host:port", or set HMS_FFI_SOCKET.'
     )
 
 
@@ -171,8 +174,28 @@ def _collect(node: Dict[str, Any], path: Tuple[str, ...], values: Dict[str, Any]
         elif meaning is None:
             known = sorted({leaf[len(path)] for leaf in _LEAVES if leaf[: len(path)] == path})
             problems.append(f'"{".".join(here)}" is unknown; here may stand {", ".join(known)}.')
-        elif meaning != "ignored":
+        else:
             _leaf(".".join(here), meaning, value, values, problems)
+            _warn(".".join(here), meaning, value)
+
+
+class ConfigurationWarning(UserWarning):
+    """A setting that has no effect here."""
+
+
+_NO_EFFECT: Mapping[Tuple[str, str], str] = {
+    ("platform", ""): "tokens and their claims are the platform's to check.",
+    ("in_process", "true"): "this SDK calls nothing in-process; what is near is called over its unix socket.",
+    ("local_socket", "false"): "this SDK always prefers a unix socket that is there.",
+    ("transport", "grpc"): "this SDK speaks frames, and HTTP to the platform, which calls gRPC servers for it.",
+    ("grpc", "false"): "it is the platform that speaks gRPC, not this SDK.",
+}
+
+
+def _warn(name: str, meaning: str, value: Any) -> None:
+    why = _NO_EFFECT.get((meaning, str(value).lower())) or _NO_EFFECT.get((meaning, ""))
+    if why:
+        warnings.warn(f"ffi.{name} has no effect: {why}", ConfigurationWarning, stacklevel=2)
 
 
 def _leaf(name: str, meaning: str, value: Any, values: Dict[str, Any], problems: List[str]) -> None:
@@ -194,5 +217,5 @@ def _leaf(name: str, meaning: str, value: Any, values: Dict[str, Any], problems:
     elif meaning == "transport":
         if text not in ("auto", "local_socket", "grpc"):
             problems.append(f'"{name}" is "{text}"; write auto or local_socket.')
-    else:
+    elif meaning in ("url", "service_dir", "tls_certificate", "tls_key", "tls_authority"):
         values[meaning] = text

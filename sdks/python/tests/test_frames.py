@@ -8,6 +8,7 @@ from hms_ffi import frames
 from hms_ffi.envelope import (
     Hello,
     Request,
+    decode_metadata,
     decode_response,
     decode_status,
     encode_status,
@@ -34,6 +35,7 @@ TYPES = {
     "ping": (frames.PING, 0),
     "pong": (frames.PING, frames.PONG),
     "goaway": (frames.GOAWAY, 0),
+    "headers": (frames.HEADERS, 0),
 }
 Vector = Dict[str, Any]
 
@@ -67,6 +69,8 @@ def read(kind: str, data: bytes) -> Vector:
         }
     if kind == "window":
         return {"bytes": frames.read_u32(data)}
+    if kind == "headers":
+        return {"metadata": decode_metadata(data)}
     if kind == "goaway":
         return {"lastStream": frames.read_u32(data), **_error(decode_status(data[4:]))}
     return {}
@@ -98,6 +102,8 @@ def write(vector: Vector) -> bytes:
         data = frames.u32(vector["bytes"])
     elif kind == "goaway":
         data = frames.u32(vector["lastStream"]) + encode_status(_failure(vector))
+    elif kind == "headers":
+        data = metadata_fields(vector["metadata"])
     elif kind == "ping":
         data = bytes(8)
     else:

@@ -4,7 +4,7 @@ import os
 import tempfile
 import unittest
 
-from hms_ffi.settings import Settings, load_settings
+from hms_ffi.settings import ConfigurationWarning, Settings, load_settings
 from hms_ffi.small_yaml import ConfigurationError, read_yaml
 from hms_ffi.tls import TlsIdentity
 
@@ -70,11 +70,21 @@ class ConfigurationFiles(unittest.TestCase):
         found = settings_of(SEED, HMS_FFI_SOCKET="/other.sock", HMS_FFI_TOKEN="t", HMS_FFI_SERVICE_DIR="/d")
         self.assertEqual(("/other.sock", "t", "/d"), (found.socket, found.token, found.service_dir))
 
-    def test_with_an_address_of_http_say_what_to_write(self) -> None:
+    def test_may_name_the_registry_by_http_and_nothing_else_than_a_host_and_port(self) -> None:
         text = SEED.replace("unix:/run/hms/kernel.sock", "http://registry:8080")
-        with self.assertRaisesRegex(ConfigurationError, "unix:/path"):
-            settings_of(text)
+        self.assertEqual("http://registry:8080", settings_of(text).socket)
         self.assertEqual("/k.sock", settings_of(text, HMS_FFI_SOCKET="/k.sock").socket)
+        self.assertEqual("http://a:1", load_settings({"HMS_FFI_REGISTRY_URL": "http://a:1/"}).socket)
+        for wrong in ("ftp://registry:8080", "http://registry:8080/path", "registry:8080"):
+            with self.assertRaisesRegex(ConfigurationError, "unix:/path"):
+                load_settings({"HMS_FFI_REGISTRY_URL": wrong})
+
+    def test_say_which_of_their_settings_have_no_effect(self) -> None:
+        with self.assertWarns(ConfigurationWarning) as warned:
+            settings_of(SEED)
+        said = " ".join(str(each.message) for each in warned.warnings)
+        for name in ("transport.default", "in_process", "token_validation_endpoint", "required_claims"):
+            self.assertIn(name, said)
 
     def test_say_every_problem_at_once(self) -> None:
         wrong = "ffi:\n  registry:\n    cache_ttl: soon\n    urll: x\n  security:\n    permission_policy: loose\n"

@@ -62,7 +62,11 @@ interface OpenCall {
   outbox: Outbox | undefined;
   answers: AsyncIterator<unknown> | undefined;
   cancel: () => void;
+  /** What the service has said beside its answers so far. */
+  heard: Heard;
 }
+
+type Heard = Record<string, string>;
 
 /** A client that has a name. */
 export interface Connected {
@@ -138,13 +142,15 @@ export class ClientRole {
     const controller = new AbortController();
     const cancel = () => controller.abort();
     if (order.call)
-      this.#calls.set(String(order.call), { method, typed, outbox: undefined, answers: undefined, cancel });
+      this.#calls.set(String(order.call), { method, typed, outbox: undefined, answers: undefined, cancel, heard: {} });
+    const heard: Heard = {};
+    const options = { ...optionsOf(order, heard), signal: controller.signal };
     try {
       const request = this.translator.request(typed, method, order.request);
-      const answer = await client.call(method, request, { ...optionsOf(order), signal: controller.signal });
-      return { response: this.translator.response(typed, method, answer) };
+      const answer = await client.call(method, request, options);
+      return { response: this.translator.response(typed, method, answer), ...saidBeside(heard) };
     } catch (error) {
-      return { error: outcomeOf(error) };
+      return { error: outcomeOf(error), ...saidBeside(heard) };
     }
   }
 
@@ -152,7 +158,8 @@ export class ClientRole {
     const { client, typed } = this.client(order);
     const method = String(order.method);
     const controller = new AbortController();
-    const options = { ...optionsOf(order), signal: controller.signal };
+    const heard: Heard = {};
+    const options = { ...optionsOf(order, heard), signal: controller.signal };
     const outbox = method === "Read" ? undefined : new Outbox();
     const request = outbox ?? this.translator.request(typed, method, order.request);
     const answers =
@@ -160,7 +167,8 @@ export class ClientRole {
         ? onlyAnswer(client.call(method, request, options))
         : client.stream(method, request, options)[Symbol.asyncIterator]();
     const eager = method === "Collect" ? answers : begun(answers);
-    this.#calls.set(String(order.call), { method, typed, outbox, answers: eager, cancel: () => controller.abort() });
+    const cancel = () => controller.abort();
+    this.#calls.set(String(order.call), { method, typed, outbox, answers: eager, cancel, heard });
     return {};
   }
 
@@ -176,27 +184,32 @@ export class ClientRole {
   }
 
   async #receive(order: Order): Promise<object> {
-    const { answers, typed, method, outbox } = this.#named(order);
+    const { answers, typed, method, outbox, heard } = this.#named(order);
     const messages: unknown[] = [];
     try {
       while (messages.length < Number(order.max ?? 1)) {
         const next = await answers?.next();
         if (next === undefined || next.done) {
           outbox?.end();
-          return { messages, ended: true };
+          return { messages, ended: true, ...saidBeside(heard) };
         }
         messages.push(this.translator.response(typed, method, next.value));
       }
-      return { messages, ended: false };
+      return { messages, ended: false, ...saidBeside(heard) };
     } catch (error) {
       outbox?.end();
-      return { messages, ended: true, error: outcomeOf(error) };
+      return { messages, ended: true, error: outcomeOf(error), ...saidBeside(heard) };
     }
   }
 }
 
-function optionsOf({ timeoutMs, metadata }: Order) {
+function saidBeside(heard: Heard): { metadata?: Heard } {
+  return Object.keys(heard).length === 0 ? {} : { metadata: { ...heard } };
+}
+
+function optionsOf({ timeoutMs, metadata }: Order, heard: Heard) {
   return {
+    onMetadata: (said: Readonly<Heard>) => void Object.assign(heard, said),
     ...(typeof timeoutMs === "number" ? { timeoutMs } : {}),
     ...(metadata ? { metadata: metadata as Record<string, string> } : {}),
   };

@@ -12,6 +12,7 @@ interface Step {
   hold?: boolean;
   flaky?: { times?: number; fail: Failure };
   die?: boolean;
+  tell?: { metadata?: Record<string, string> };
 }
 
 interface RunRequest {
@@ -73,6 +74,7 @@ class Run {
     if (step.die) process.kill(process.pid, "SIGKILL");
     if (step.hold) await this.#notes.hold(this.#key, this.#context);
     if (step.flaky && this.#notes.callNumber(this.#key) <= (step.flaky.times ?? 0)) throw errorOf(step.flaky.fail);
+    if (step.tell) this.#context.sendMetadata(step.tell.metadata ?? {});
     if (step.echo) yield echoOf(request);
     if (step.say) yield* sayings(step.say);
     if (step.report) yield { report: this.#report() };

@@ -24,6 +24,8 @@ export interface CallOptions {
   readonly idempotencyKey?: string | undefined;
   /** The call being answered: its deadline, cancellation, request id and trace are passed on. */
   readonly context?: CallContext | undefined;
+  /** Hears what the handler says beside its answers (`call.sendMetadata`), as it arrives. */
+  readonly onMetadata?: ((metadata: Readonly<Record<string, string>>) => void) | undefined;
 }
 
 /** How a client is set up. */
@@ -179,10 +181,10 @@ export class Client implements AsyncDisposable {
   }
 
   #send({ desc, types }: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
-    const { signal, context } = options;
+    const { signal, context, onMetadata } = options;
     const { timeoutMs } = call;
     const metadata = Object.keys(call.metadata).length > 0 ? call.metadata : undefined;
-    const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata };
+    const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata, onMetadata };
     const read = (answer: unknown) => plainValue(desc.output, answer, types);
     const transport = isUntyped(desc) ? this.#jsonTransport : this.#transport;
     if (desc.methodKind === "unary") {

@@ -50,6 +50,7 @@ const SHAPE: Shape = {
 export interface FileSettings {
   readonly registry?: { url?: string; token?: string; cache_ttl?: number; refresh_interval?: number };
   readonly environment?: string;
+  readonly security?: { token_validation_endpoint?: string; required_claims?: string[] };
   readonly transport?: {
     default?: (typeof TRANSPORTS)[number];
     in_process?: { enabled?: boolean };
@@ -78,7 +79,25 @@ export function readConfigFile(path: string): FileSettings {
       },
     );
   }
-  return parseConfig(content, path);
+  const settings = parseConfig(content, path);
+  for (const problem of withoutEffect(settings)) process.emitWarning(`${path}: ${problem}`, "HmsFfiConfigWarning");
+  return settings;
+}
+
+/** What is set and changes nothing here, each with the reason. */
+function withoutEffect({ transport = {}, security = {} }: FileSettings): string[] {
+  const toldOf: string[] = [];
+  const none = (name: string, why: string) => toldOf.push(`ffi.${name} has no effect: ${why}`);
+  const platforms = "tokens and their claims are the platform's to check.";
+  if (security.token_validation_endpoint !== undefined) none("security.token_validation_endpoint", platforms);
+  if (security.required_claims !== undefined) none("security.required_claims", platforms);
+  if (transport.in_process?.enabled) {
+    none("transport.in_process.enabled", "what is near is called over its unix socket.");
+  }
+  if (transport.default === "grpc" || transport.default === "in_process") {
+    none("transport.default", "this SDK speaks frames, and the platform calls gRPC servers for it.");
+  }
+  return toldOf;
 }
 
 /** Reads the content of a configuration file. @throws HmsError INVALID_ARGUMENT with every problem in it */

@@ -64,6 +64,34 @@ const patient = {
 };
 
 describe("on the registry", () => {
+  test("a ticket that was captured is worth nothing at another instance, or for another service", async () => {
+    const { connect } = await platform();
+    const methods = { GetPatient: { ...patient, handler: () => ({ name: "Anna" }) } };
+    const started = await Promise.all(
+      ["hms.emr.patient", "hms.emr.patient", "hms.emr.visit"].map((serviceId, at) =>
+        serve({ serviceId, methods, instanceId: `i-${at}`, ...connect("emr") }),
+      ),
+    );
+    for (const service of started) stack.use(service);
+    await Promise.all(started.map(({ registered }) => registered));
+    const operator = stack.use(new Client("hms.ffi", connect("operator")));
+    const found = await operator.call<{ tickets: { instanceId: string; ticket: string }[] }>("Lookup", {
+      serviceId: "hms.emr.patient",
+    });
+    const ticket = found.tickets.find(({ instanceId }) => instanceId === "i-0")?.ticket ?? "";
+    const showing = async (at: number, serviceId: string) => {
+      await using client = new Client(serviceId, { address: started[at]?.address ?? "", ticket });
+      return await client.call("GetPatient", { patient_id: "p" });
+    };
+    expect(await showing(0, "hms.emr.patient")).toMatchObject({ name: "Anna" });
+    for (const [at, serviceId] of [
+      [1, "hms.emr.patient"],
+      [2, "hms.emr.visit"],
+    ] as const) {
+      await expect(showing(at, serviceId)).rejects.toMatchObject({ code: "UNAUTHENTICATED", reason: "TICKET_INVALID" });
+    }
+  });
+
   test("a service described by schemas is called by whom a policy allows, and by nobody else", async () => {
     const { connect } = await platform();
     const service = await serve({

@@ -45,6 +45,22 @@ ffi:
     });
   });
 
+  test("that have no effect are told of when the file is read", async () => {
+    using folder = tempFolder({
+      "ffi.yml": "ffi: {transport: {default: grpc}, security: {required_claims: [sub], permission_policy: strict}}",
+    });
+    const told: string[] = [];
+    const hear = ({ name, message }: Error) => name === "HmsFfiConfigWarning" && told.push(message);
+    process.on("warning", hear);
+    resolveSettings({ configPath: `${folder.path}/ffi.yml`, registryUrl: "http://a:1" }, none);
+    await new Promise(setImmediate);
+    process.off("warning", hear);
+    expect(told).toEqual([
+      expect.stringMatching(/ffi\.security\.required_claims has no effect/),
+      expect.stringMatching(/ffi\.transport\.default has no effect/),
+    ]);
+  });
+
   test("of the program come before the environment's, and those before the file's", () => {
     using folder = tempFolder({
       "ffi.yml": "ffi: {registry: {url: 'http://file:1', token: file}, environment: stage}",

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Dict, Iterator, List
 
@@ -15,6 +16,7 @@ from hms_ffi.events import Events
 from hms_ffi.service import CallContext, method, serve, service
 from hms_ffi.tracing import TraceFilter
 
+PROCESS = uuid.uuid4().hex
 NOTES: List[Any] = []
 HEARD: List[Dict[str, Any]] = []
 CLIENTS: Dict[str, Client] = {}
@@ -57,6 +59,14 @@ class Ledger:
             NOTES.append("slow was cancelled")
             context.raise_if_cancelled()
         return {"slept": seconds}
+
+    @method(repeatable=True)
+    def survive(self, process: str, context: CallContext) -> Dict[str, Any]:
+        NOTES.append("survive begins")
+        if process == PROCESS:
+            context.wait_cancelled(60)
+            context.raise_if_cancelled()
+        return {"process": PROCESS}
 
     @method
     def slow_once(self, context: CallContext) -> Dict[str, Any]:
@@ -153,6 +163,7 @@ DO = {
     "subscribe": subscribe,
     "heard": lambda _: HEARD,
     "notes": lambda _: NOTES,
+    "process": lambda _: PROCESS,
     "often": often,
     "counting": lambda _: OFTEN["calls"],
     "counted": counted,

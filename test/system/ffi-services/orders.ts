@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { json } from "node:stream/consumers";
@@ -20,6 +21,8 @@ export interface Asked {
   group?: string;
 }
 
+/** Names this process. */
+const own = randomUUID();
 const notes: unknown[] = [];
 const heard: object[] = [];
 const clients = new Map<string, Client>();
@@ -66,6 +69,16 @@ await serve({
     Note: (request) => {
       notes.push(request);
       return {};
+    },
+    Survive: {
+      input: { type: "object", properties: { process: { type: "string" } } },
+      output: { type: "object", properties: { process: { type: "string" } } },
+      idempotency: "idempotent",
+      async handler({ process: named }, { signal }) {
+        notes.push("survive begins");
+        if (named === own) await delay(60_000, undefined, { signal });
+        return { process: own };
+      },
     },
     SlowOnce: async (_request, { signal }) => {
       notes.push("slow once begins");
@@ -150,6 +163,7 @@ const tasks: Record<string, (asked: Asked) => unknown> = {
   },
   heard: () => heard,
   notes: () => notes,
+  process: () => own,
   often(asked) {
     Object.assign(often, { ended: false, calls: 0, failures: [] });
     often.done = callOften(asked);

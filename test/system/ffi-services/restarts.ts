@@ -17,15 +17,17 @@ export function restartTests(scene: () => Scene): void {
     const count = async (what: string) => (await notes(callee)).filter((note) => note === what).length;
 
     test("the callee: it is made again where that does no harm, and fails at once where it may do some", async () => {
-      const [before, beforeOnce] = [await count("slow begins"), await count("slow once begins")];
-      const [id, once] = [await start("Slow", { seconds: 3 }), await start("SlowOnce")];
-      await began("slow begins", before + 1);
+      const first = await scene().answerOf<string>(callee, { do: "process" });
+      const [before, beforeOnce] = [await count("survive begins"), await count("slow once begins")];
+      const [id, once] = [await start("Survive", { process: first }), await start("SlowOnce")];
+      await began("survive begins", before + 1);
       await began("slow once begins", beforeOnce + 1);
       await scene().killReplica(callee);
       const { error } = await scene().ask(program, { do: "result", id: once });
       expect(`${error?.code} ${error?.message}`).toMatch(/^UNAVAILABLE/);
-      await began("slow begins");
-      expect((await scene().ask(program, { do: "result", id })).answer).toEqual({ slept: 3 });
+      const { answer } = await scene().ask(program, { do: "result", id });
+      expect(answer).toEqual({ process: await scene().answerOf<string>(callee, { do: "process" }) });
+      expect(answer).not.toEqual({ process: first });
       expect(await notes(callee)).not.toContain("slow once begins");
     }, 90_000);
 

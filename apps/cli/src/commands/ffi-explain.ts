@@ -21,11 +21,17 @@ export async function run({ args, globals, session, output }: Invocation): Promi
   return ExitCode.OK;
 }
 
+const CODECS = {
+  none: "no codec",
+  json: "JSON",
+  protobuf: "protobuf, or JSON if the callee has no protobuf",
+};
+
 function instanceLines({ instanceId, addresses, codec, ticketMs, methods }: InstanceExplanation): string[] {
   const ticket =
     ticketMs === undefined ? "no ticket" : `a ticket for ${methods.join(", ")}, ${humanDuration(ticketMs)} left`;
   return [
-    `  instance ${instanceId}: ${codec ?? "no codec"}, ${ticket}`,
+    `  instance ${instanceId}: ${CODECS[codec ?? "none"]}, ${ticket}`,
     ...addresses.map(({ address, chosen, why }) => `    ${chosen ? "→" : " "} ${address}: ${why}`),
   ];
 }
