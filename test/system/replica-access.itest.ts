@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { resolveInstance } from "@hms/config";
-import { policy, registry } from "@hms/contracts";
+import { deployment, policy, registry } from "@hms/contracts";
 import { type Client, createClient } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
@@ -133,7 +133,7 @@ describe("somebody with a key", () => {
   let anna: Client<typeof registry.RegistryService>;
 
   const ticketCount = async () => (await anna.lookup(caller)).tickets.length;
-  const until = (act: () => Promise<boolean>, describe: string) => waitFor(act, { deadlineMs: 10_000, describe });
+  const until = (act: () => Promise<boolean>, describe: string) => waitFor(act, { deadlineMs: 30_000, describe });
 
   /** The revocations that a new watch is told of before SYNCED. */
   async function revocations(): Promise<(registry.Revocation | undefined)[]> {
@@ -168,6 +168,39 @@ describe("somebody with a key", () => {
     });
     await until(async () => (await ticketCount()) === 1, "a ticket for anna");
     expect(await revocations()).toEqual([]);
+  });
+
+  test("does with a role what that stands for, and anybody can be told what would have to change", async () => {
+    const key = {
+      id: "vera",
+      kind: "user",
+      roles: ["viewer"],
+      token_sha256: createHash("sha256").update("v").digest("hex"),
+    };
+    const keys = JSON.parse(readFileSync(inConfig("ffi-keys.json"), "utf8"));
+    writeFileSync(inConfig("ffi-keys.json"), JSON.stringify([...keys, key]), { mode: 0o600 });
+    const vera = createClient(deployment.DeploymentService, transportWith("v"));
+    const listed = () => vera.listServices({}).then(({ services }) => services.map(({ name }) => name));
+    await until(
+      () =>
+        listed().then(
+          () => true,
+          () => false,
+        ),
+      "vera is known",
+    );
+    expect(await listed()).toEqual(["caller-svc"]);
+    const service = "caller-svc";
+    await expect(vera.getService({ service })).resolves.toMatchObject({ service: { name: service } });
+    const scaling = async () => {
+      for await (const _ of vera.scale({ service, replicas: 1 })) break;
+    };
+    await expect(scaling()).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    const denied = await platform.cli("auth", "explain", "user:vera", "services:scale", service);
+    expect(denied).toMatchObject({ code: 1, stdout: expect.stringContaining("Decided with the roles viewer.") });
+    expect(denied.stdout).toContain("with the role operator");
+    const allowed = await platform.cli("auth", "explain", "user:vera", "services:read", service);
+    expect(allowed).toMatchObject({ code: 0, stdout: expect.stringContaining("Allowed by role:viewer.") });
   });
 
   test("loses it at once when the policy goes, also for a server that was killed right after it", async () => {

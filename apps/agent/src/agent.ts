@@ -10,9 +10,10 @@ import {
   writeApart,
 } from "@hms/config";
 import { componentPrincipal, Kernel } from "@hms/kernel";
-import { createLocalPolicy, createTokenIdentity, ensureToken } from "@hms/local-access";
+import { createTokenIdentity, ensureToken } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
 import { serveSocket } from "@hms/wire";
+import { createAgentPolicy } from "./agent-policy.ts";
 import { agentService } from "./agent-service.ts";
 import { Platform } from "./components/platform.ts";
 import {
@@ -135,5 +136,5 @@ function openKernel(paths: InstancePaths, stack: AsyncDisposableStack): Kernel {
   ]);
   // Made before the data plane needs it: only the agent and the server know it.
   ensureToken(paths.dataplaneToken);
-  return new Kernel({ identity, policy: createLocalPolicy({ server: ["agent:read", "agent:run"] }), audit });
+  return new Kernel({ identity, policy: createAgentPolicy(), audit });
 }

@@ -58,7 +58,7 @@ export interface GlobalOptions {
 export interface CommandSpec {
   /** One word, or two: the group of commands and the command in it. */
   name: string;
-  group: "Deploy" | "Watch" | "Call" | "Access" | "Platform" | "Learn";
+  group: "Deploy" | "Watch" | "Access" | "Call" | "Platform" | "Learn";
   summary: string;
   args?: ArgumentSpec[];
   options?: OptionSpec[];

@@ -1,4 +1,5 @@
 import { partNames } from "@hms/config";
+import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
@@ -27,6 +28,7 @@ const serveOptions: OptionSpec[] = [
 
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
+  auth: "see who may do what, and why",
   ffi: "list and call services of any language, and see what they offer",
   users: "people who may come in",
   roles: "what people and programs may do",
@@ -158,6 +160,7 @@ export const commands: CommandSpec[] = [
   },
   ...ffiCommands,
   ...identityCommands,
+  ...authCommands,
   {
     name: "up",
     group: "Platform",

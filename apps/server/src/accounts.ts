@@ -1,19 +1,36 @@
-import type { Policy, PolicyQuestion, Principal } from "@hms/kernel";
+import { builtInRoles, type RoleBook, type RoleDefinition } from "@hms/authorization";
+import type { Policy, Principal, ResourceFilter } from "@hms/kernel";
 import type { AccountSource } from "@hms/local-access";
 import type { AccountBook, IdentityService } from "@hms/service-identity";
 
 type Known = Pick<AccountBook, "roles" | "current"> & Partial<Pick<IdentityService, "tokens">>;
 
+const NOTHING: ResourceFilter = { scope: "none", where: { any: [] }, allows: () => false };
+
 /**
- * Who has an account and what roles permit; knows nobody until the identity service is open, or in a process with a few
- * parts its book of accounts.
+ * Who has an account and what roles permit; until the identity service is open, or in a process with a few parts its book
+ * of accounts, nobody has one and there are the built-in roles.
  */
-export class Accounts implements AccountSource {
+export class Accounts implements AccountSource, RoleBook {
   #identity: Known | undefined;
+  readonly #followers: (() => void)[] = [];
 
   /** Asks this identity service from now on. */
   connect(identity: Known): void {
     this.#identity = identity;
+    const changed = () => {
+      for (const follower of this.#followers) follower();
+    };
+    identity.roles.follow(changed);
+    changed();
+  }
+
+  get roles(): readonly RoleDefinition[] {
+    return this.#identity?.roles.definitions ?? builtInRoles;
+  }
+
+  follow(changed: () => void): void {
+    this.#followers.push(changed);
   }
 
   principalOf(token: string): Principal | undefined | Promise<Principal | undefined> {
@@ -31,17 +48,21 @@ export class Accounts implements AccountSource {
     return isKnown && isWithin(scopes, permission) && this.#identity?.roles.permits(roles, permission) === true;
   }
 
-  /** A policy that allows what `own` does, and what the caller's roles permit; never beyond its scopes. */
-  judging(own: Policy): Policy {
+  /** A policy that allows what another does, but nothing beyond the scopes of what the caller has shown. */
+  limiting(policy: Policy): Policy {
     return {
-      decide: (question: PolicyQuestion) => {
+      decide: (question) => {
         const { principal, permission } = question;
-        if (!isWithin(principal.scopes, permission)) {
-          return { allowed: false, reason: `the key or token shown is limited to ${principal.scopes?.join(", ")}` };
-        }
-        return this.permits(principal, permission) ? { allowed: true } : own.decide(question);
+        if (isWithin(principal.scopes, permission)) return policy.decide(question);
+        return { allowed: false, reason: `the key or token shown is limited to ${principal.scopes?.join(", ")}` };
       },
+      ...(policy.filter ? { filter: (question) => this.#filter(policy, question) } : {}),
     };
+  }
+
+  #filter(policy: Policy, question: Parameters<NonNullable<Policy["filter"]>>[0]): ResourceFilter {
+    const { principal, permission } = question;
+    return isWithin(principal.scopes, permission) && policy.filter ? policy.filter(question) : NOTHING;
   }
 }
 

@@ -1,7 +1,7 @@
+import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/authorization";
 import type { InstancePaths } from "@hms/config";
 import { componentPrincipal, type IdentitySource, type Policy } from "@hms/kernel";
 import {
-  createLocalPolicy,
   createPeerPrincipals,
   createTokenIdentity,
   createWorkloadTokens,
@@ -10,9 +10,9 @@ import {
   openKeyFile,
   type WorkloadTokens,
 } from "@hms/local-access";
-import { createAccessPolicy, openPolicyFile, PolicyBook } from "@hms/policies";
 import type { Logger } from "@hms/telemetry";
 import { Accounts } from "./accounts.ts";
+import { Owners } from "./owners.ts";
 import { TakenAway } from "./taken-away.ts";
 
 /** Who callers are and what they may do. */
@@ -27,6 +27,8 @@ export interface ServerAccess {
   workloads: WorkloadTokens;
   accounts: Accounts;
   takenAway: TakenAway;
+  /** To whom things of the platform belong. */
+  owners: Owners;
 }
 
 /** What each part of the platform may do. */
@@ -50,22 +52,17 @@ const EVERYBODY = [
   "keys:own",
 ];
 
-/**
- * The platform's own methods go by what is granted here and what the caller's roles permit, users' methods by access
- * policies.
- */
-function serverPolicy(book: PolicyBook, accounts: Accounts): Policy {
-  const own = accounts.judging(createLocalPolicy(COMPONENTS, { service: EVERYBODY, user: EVERYBODY }));
-  const users = createAccessPolicy(book);
-  return {
-    decide: (question) => (question.method.environment === undefined ? own : users).decide(question),
-  };
-}
-
 /** Opens the tokens, keys and policies of an installation and follows their files. */
 export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): ServerAccess {
   const takenAway = new TakenAway();
-  const book = new PolicyBook();
+  const owners = new Owners();
+  const accounts = new Accounts();
+  const book = new PolicyBook({
+    roles: accounts,
+    components: COMPONENTS,
+    kinds: { service: EVERYBODY, user: EVERYBODY },
+    onRolesTakenAway: (services) => takenAway.services(services),
+  });
   const policies = openPolicyFile({
     path: paths.policyFile,
     book,
@@ -90,15 +87,21 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
   ] as const;
   const sources = [workloads, keys];
-  const accounts = new Accounts();
   return {
     identity: createTokenIdentity(own, { sources, accounts, peers: createPeerPrincipals(paths.instance) }),
     replicaIdentity: createTokenIdentity([], { sources, accounts }),
-    policy: serverPolicy(book, accounts),
+    // What a key or token was limited to comes first; within it, policies decide.
+    policy: accounts.limiting(
+      createAccessPolicy(book, {
+        factsOf: (kind, name, environment) => owners.factsOf(kind, name, environment),
+        onError: (errors) => log.error("a policy cannot be evaluated: what it may be about is denied", { errors }),
+      }),
+    ),
     book,
     keys,
     workloads,
     accounts,
     takenAway,
+    owners,
   };
 }

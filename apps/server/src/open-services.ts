@@ -2,7 +2,7 @@ import type { InstanceNetwork, InstancePaths, PartName } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
 import type { EventLog } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
-import { ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createDeploymentService } from "@hms/service-deployment";
@@ -57,6 +57,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     policies: access.book,
     audit: kernel.options.audit,
     registersOf: access.keys.registersOf,
+    known: createKnownPrincipals(access.keys),
     foreignServers: createGrpcServers(),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });
@@ -82,8 +83,10 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
+    policy: access.policy,
     log,
   });
+  access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
   return [stack.use(deployment).registration];
 }
 

@@ -1,3 +1,4 @@
+import { followPolicies, loadEngine } from "@hms/authorization";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { policy, registry } from "@hms/contracts";
 import { announceServices } from "@hms/directory";
@@ -5,7 +6,6 @@ import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { ensureToken, readToken } from "@hms/local-access";
 import { type PartPlacement, partKeyOf } from "@hms/parts";
-import { followPolicies } from "@hms/policies";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
 import type { IdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
@@ -44,13 +44,16 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   connectParts({ placement, installation, key, kernels: [kernel, replicaKernel] }, stack);
   followRegistry(kernels, options, stack);
   const source = connectionSource(paths, databaseUrl);
-  const [databases, events, identity] = await Promise.all([
+  const opening = Promise.all([
     openDatabases(source, placement.here, stack),
     openEvents(source, options, stack),
     placement.isServer
       ? openIdentity({ ...options, ...kernels, source }, stack)
       : followAccounts({ ...kernels, source }, stack),
   ]);
+  // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
+  loadEngine();
+  const [databases, events, identity] = await opening;
   if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
   // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.

@@ -53,6 +53,28 @@ export class RecordReader {
     return [...new Set(texts)];
   }
 
+  /** A list of objects, each read like the whole record; default none. */
+  records<T>(key: string, read: (reader: RecordReader) => T): T[] {
+    const member = this.#take(key, {});
+    if (member === undefined) return [];
+    const { value } = member;
+    if (value.kind !== "list") {
+      this.#refuse(key, value.offset, "is a list of objects; write [{…}]");
+      return [];
+    }
+    return value.items.flatMap((item, index) => {
+      const path = this.#path === "" ? `${key}[${index}]` : `${this.#path}.${key}[${index}]`;
+      if (item.kind !== "object") {
+        this.#problems.add(path, item.offset, "is no object; write {…}");
+        return [];
+      }
+      const reader = new RecordReader(item, path, this.#problems);
+      const record = read(reader);
+      reader.end();
+      return [record];
+    });
+  }
+
   /** true or false; default false. */
   flag(key: string): boolean {
     const member = this.#take(key, {});

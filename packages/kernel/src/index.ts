@@ -17,6 +17,7 @@ export type {
   CallWay,
   Credentials,
   EndedCall,
+  FilterQuestion,
   IdentitySource,
   MethodName,
   MethodSource,
@@ -24,6 +25,9 @@ export type {
   PolicyDecision,
   PolicyQuestion,
   RequestValidator,
+  ResourceFilter,
+  ResourcePredicate,
+  ResourceRow,
 } from "./ports.ts";
 export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
 export { redactedRequest } from "./redacted-request.ts";

@@ -8,7 +8,7 @@ import { type Client, createClient } from "./client.ts";
 import { guardDeadline, guardStream } from "./deadline.ts";
 import { HmsError } from "./hms-error.ts";
 import { createInProcessTransport } from "./in-process-transport.ts";
-import { type MethodEntry, methodEntry, resourceOf } from "./method-entry.ts";
+import { environmentOf, type MethodEntry, methodEntry, resourceOf } from "./method-entry.ts";
 import type {
   AuditSink,
   CallObserver,
@@ -171,7 +171,7 @@ export class Kernel {
     let decision: PolicyDecision | Promise<PolicyDecision>;
     const resource = resourceOf(entry.rule, input);
     try {
-      decision = this.#decide(entry, resource, arrival.principal);
+      decision = this.#decide(entry, input, { resource, principal: arrival.principal, caller: arrival.call.caller });
     } catch (error) {
       return Promise.reject(HmsError.from(error));
     }
@@ -181,8 +181,18 @@ export class Kernel {
     return this.#invokeUnary(entry, input, { ...arrival, resource, decision });
   }
 
-  #decide(entry: MethodEntry, resource: string, principal: Principal): PolicyDecision | Promise<PolicyDecision> {
-    return this.options.policy.decide({ principal, permission: entry.rule.permission, resource, method: entry });
+  #decide(method: MethodEntry, input: unknown, { resource, principal, caller }: Asked): ReturnType<Policy["decide"]> {
+    const { rule } = method;
+    const transport = "credentials" in caller ? caller.credentials.transport : undefined;
+    const environment = input === undefined ? undefined : environmentOf(method, input);
+    return this.options.policy.decide({
+      principal,
+      permission: rule.permission,
+      resource,
+      method,
+      environment,
+      transport,
+    });
   }
 
   #invokeUnary(entry: MethodEntry, input: unknown, arrival: JudgedArrival): Promise<unknown> {
@@ -273,7 +283,7 @@ export class Kernel {
     const kind = entry.desc.methodKind;
     const single = kind === "server_streaming" ? await firstOf(inputs) : undefined;
     const resource = single === undefined ? "" : resourceOf(entry.rule, single);
-    const decision = await this.#decide(entry, resource, principal);
+    const decision = await this.#decide(entry, single, { resource, principal, caller: call.caller });
     const { deadlineAt, signal, metadata, way } = call;
     const attached = call.attach !== undefined;
     const own = { deadlineAt, signal, metadata, attached, way, answerMetadata: call };
@@ -307,6 +317,12 @@ export class Kernel {
       finishCall(end, failure);
     }
   }
+}
+
+interface Asked {
+  resource: string;
+  principal: Principal;
+  caller: IncomingCall["caller"];
 }
 
 interface Arrival {

@@ -1,4 +1,4 @@
-import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { HmsError } from "./hms-error.ts";
 
@@ -9,6 +9,8 @@ export interface MethodRule {
   readonly resourcePath: readonly string[];
   /** Names the resource of every call, where no field does: the service id for methods of users' services. */
   readonly resource?: string;
+  /** Whether the contract's requests name an environment, in a text field of this name. */
+  readonly namesEnvironment?: boolean;
   readonly auditLevel: ffiOptions.AuditLevel;
   readonly idempotency: ffiOptions.Idempotency;
 }
@@ -27,7 +29,14 @@ export interface MethodEntry {
   readonly handler: (input: never, context: never) => unknown;
 }
 
+const TEXT = ScalarType.STRING;
+const DEFAULT_ENVIRONMENT = "default";
+
 const localName = (field: string) => field.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+function namesEnvironment({ input }: DescMethod): boolean {
+  return input.fields.some(({ name, scalar }) => name === "environment" && scalar === TEXT);
+}
 
 /**
  * Reads the rule of a method.
@@ -44,6 +53,7 @@ export function methodRule(method: DescMethod): MethodRule {
   return {
     permission: rule.permission,
     resourcePath: rule.resourceField === "" ? [] : rule.resourceField.split(".").map(localName),
+    ...(namesEnvironment(method) ? { namesEnvironment: true } : {}),
     auditLevel: rule.auditLevel,
     idempotency: rule.idempotency,
   };
@@ -71,4 +81,15 @@ export function resourceOf(rule: MethodRule, request: unknown): string {
   let value: unknown = request;
   for (const part of rule.resourcePath) value = (value as Record<string, unknown> | undefined)?.[part];
   return typeof value === "string" ? value : "";
+}
+
+/**
+ * The environment that a request names; left empty it is "default", as everywhere, but for a reading that names no
+ * resource: that is about all of them, and has none.
+ */
+export function environmentOf({ rule, mutates }: MethodEntry, request: unknown): string | undefined {
+  if (rule.namesEnvironment !== true) return undefined;
+  const { environment } = request as { environment?: string };
+  if (environment !== undefined && environment !== "") return environment;
+  return mutates || rule.resourcePath.length > 0 ? DEFAULT_ENVIRONMENT : undefined;
 }

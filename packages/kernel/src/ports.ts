@@ -36,6 +36,10 @@ export interface PolicyQuestion {
   /** The value of the request's resource field, empty if the method names none. */
   readonly resource: string;
   readonly method: MethodEntry;
+  /** The environment that the request of a platform's method names; undefined: none. */
+  readonly environment?: string | undefined;
+  /** How the call came in; undefined: from within the process. */
+  readonly transport?: Credentials["transport"] | undefined;
 }
 
 /** What a policy answers; a denial says why. */
@@ -47,9 +51,46 @@ export type PolicyDecision =
     }
   | { readonly allowed: false; readonly reason: string };
 
+/** Who wants to see many things at once. */
+export type FilterQuestion = Pick<PolicyQuestion, "principal" | "permission" | "method" | "transport">;
+
+/** One of them. */
+export interface ResourceRow {
+  readonly name: string;
+  readonly environment: string;
+  readonly facts?: {
+    /** Empty: nobody's. */
+    readonly owner?: string | undefined;
+    readonly tags?: readonly string[];
+    readonly groups?: readonly string[];
+  };
+}
+
+/** What a thing has to be: `all` of nothing is true, `any` of nothing is false, `untold` what nobody but `allows` can say. */
+export type ResourcePredicate =
+  | { readonly all: readonly ResourcePredicate[] }
+  | { readonly any: readonly ResourcePredicate[] }
+  | { readonly not: ResourcePredicate }
+  | { readonly field: "name" | "environment" | "owner"; readonly equals: string }
+  | { readonly has: "environment" | "owner" }
+  | { readonly tag: string }
+  | { readonly group: string }
+  | { readonly untold: true };
+
+/** Which of many things somebody may see. */
+export interface ResourceFilter {
+  readonly scope: "none" | "some" | "all";
+  /** What can be asked of a database; it may keep too many, never too few. */
+  readonly where: ResourcePredicate;
+  /** Decides about one of them; everything that is answered has to pass. */
+  allows(row: ResourceRow): boolean;
+}
+
 /** Decides who may call what; an error while deciding is a denial. */
 export interface Policy {
   decide(question: PolicyQuestion): PolicyDecision | Promise<PolicyDecision>;
+  /** Which things a principal may use; a policy without it lets everything through that calls have come through for. */
+  filter?(question: FilterQuestion): ResourceFilter;
 }
 
 /** One fact for the audit log. */

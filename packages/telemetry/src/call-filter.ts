@@ -1,6 +1,6 @@
+import { patternTest } from "@hms/authorization";
 import type { calls } from "@hms/contracts";
 import { type EndedCall, principalName } from "@hms/kernel";
-import { patternTest } from "@hms/policies";
 import { methodNames } from "./method-names.ts";
 
 /** What a filter looks at. */

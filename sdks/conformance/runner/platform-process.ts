@@ -1,10 +1,10 @@
+import { PolicyBook } from "@hms/authorization";
 import type { InstancePaths } from "@hms/config";
 import { ffiOptions, registry } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
-import { PolicyBook } from "@hms/policies";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import {
   type IntegrationTables,

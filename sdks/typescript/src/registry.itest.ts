@@ -1,8 +1,8 @@
+import { PolicyBook } from "@hms/authorization";
 import { policy as policyContract, registry as registryContract } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
 import { announceServices, openDirectory } from "@hms/directory";
 import { anonymous, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
-import { PolicyBook } from "@hms/policies";
 import { createRegistryService, type RegistryTables, registryMigrations } from "@hms/service-registry";
 import { openTestDatabase, tempFolder, waitFor } from "@hms/testkit";
 import { serveSocket } from "@hms/wire";

@@ -13,6 +13,7 @@ function serving(more = "", change: Partial<ServiceRecord> = {}): ServingNow & {
   const record: ServiceRecord = {
     environment: "default",
     service: "echo",
+    owner: "",
     currentRevision: 1,
     trafficRevision: 1,
     wanted: 1,

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import type { CallContext, Client, ServiceRegistration } from "@hms/kernel";
+import type { CallContext, Client, Policy, ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
@@ -18,8 +18,10 @@ import { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import { serverCarrier } from "./server-carrier.ts";
 import { deploymentRegistration } from "./service.ts";
+import { ServiceAccess } from "./service-access.ts";
 import { ServiceBook } from "./service-book.ts";
 import { ServiceReader } from "./service-reader.ts";
+import type { ServiceKey } from "./service-record.ts";
 import { readServices, replicaIds } from "./service-store.ts";
 import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
@@ -39,6 +41,8 @@ export interface DeploymentServiceOptions {
   runtime: DeploymentRuntime;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
+  /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
+  policy?: Policy;
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -49,6 +53,8 @@ export interface DeploymentService extends AsyncDisposable {
   readonly registration: ServiceRegistration;
   /** Resolves once it is known what runs; rollouts begin then. */
   readonly ready: Promise<void>;
+  /** To whom a service belongs, as far as it is known in memory; for policies on the call path. */
+  ownerOf(key: ServiceKey): string | undefined;
 }
 
 const AGAIN_MS = 500;
@@ -105,13 +111,15 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const reader = new ServiceReader(database.db);
   return {
     ready,
+    ownerOf: (key) => book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
       journal,
       feed,
       reader,
-      requests: new RolloutRequests({ journal, reader, runtime, begin: carryOn }),
+      requests: new RolloutRequests({ journal, reader, runtime, access: parts.access, begin: carryOn }),
       views: new ServiceViews(observed, health),
       runtime,
+      access: parts.access,
       traffic,
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,
@@ -129,7 +137,8 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   };
 }
 
-function compose({ database, mesh, runtime, log, credentials = () => ({}) }: DeploymentServiceOptions) {
+function compose(options: DeploymentServiceOptions) {
+  const { database, mesh, runtime, log, policy, credentials = () => ({}) } = options;
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
@@ -148,7 +157,8 @@ function compose({ database, mesh, runtime, log, credentials = () => ({}) }: Dep
     log,
     replicaIds: (key) => replicaIds(database.db, key),
   };
-  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects };
+  const access = new ServiceAccess(policy);
+  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects, access };
 }
 
 async function untilItWorks<T>(

@@ -38,6 +38,8 @@ export interface NewRollout extends ServiceKey {
   rolloutId: string;
   kind: RolloutKind;
   principal: string;
+  /** Whose the service is if there was none yet, "user:anna". */
+  owner: string;
   version: string;
   request: RolloutRequest;
   /** For a deploy: the revision to make. */
@@ -96,7 +98,7 @@ export class RolloutJournal {
       if (made) return made;
       await trx
         .insertInto("service")
-        .values({ environment, name: service })
+        .values({ environment, name: service, owner: rollout.owner })
         .onConflict((conflict) => conflict.doNothing())
         .execute();
       await lockService(trx, rollout);

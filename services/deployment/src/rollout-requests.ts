@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, HmsError, type Metadata } from "@hms/kernel";
+import { type CallContext, HmsError, type Metadata, principalName } from "@hms/kernel";
 import { type Manifest, parseManifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -11,6 +11,7 @@ import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
+import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
@@ -41,6 +42,7 @@ interface RequestParts {
   reader: ServiceReader;
   runtime: Pick<DeploymentRuntime, "freeBytes">;
   begin: (row: RolloutRow) => void;
+  access: ServiceAccess;
 }
 
 /** Turns requests into rollouts on record. */
@@ -49,6 +51,7 @@ export class RolloutRequests {
   readonly #reader: ServiceReader;
   readonly #runtime: Pick<DeploymentRuntime, "freeBytes">;
   readonly #begin: (row: RolloutRow) => void;
+  readonly #access: ServiceAccess;
 
   /** `begin` starts to carry a rollout on. */
   constructor(parts: RequestParts) {
@@ -56,6 +59,7 @@ export class RolloutRequests {
     this.#reader = parts.reader;
     this.#runtime = parts.runtime;
     this.#begin = parts.begin;
+    this.#access = parts.access;
   }
 
   /**
@@ -104,8 +108,9 @@ export class RolloutRequests {
     return { manifest, key: { environment, service: manifest.name }, sourceDirectory };
   }
 
-  deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
+  async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
     const { manifest, key, sourceDirectory } = this.readManifest(request);
+    await this.#admit(context, key, sourceDirectory);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory };
     return this.#add(
@@ -113,6 +118,12 @@ export class RolloutRequests {
       { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) },
       context,
     );
+  }
+
+  async #admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
+    const revisions = await this.#reader.revisions(key);
+    const knownDirectories = revisions.map((revision) => revision.sourceDirectory);
+    await this.#access.admitDeploy(context, { key, sourceDirectory, knownDirectories });
   }
 
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
@@ -168,6 +179,7 @@ export class RolloutRequests {
       rolloutId,
       kind,
       principal: principal.id,
+      owner: principalName(principal),
       version: manifest?.version ?? "",
       request,
       refuseIfLocked,

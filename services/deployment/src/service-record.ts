@@ -40,6 +40,8 @@ export interface RunningRollout {
 
 /** A service as the database has it: what is meant to be. */
 export interface ServiceRecord extends ServiceKey {
+  /** The principal that deployed it first, "user:anna"; empty if that is not known. */
+  owner: string;
   currentRevision: number;
   /** 0: not in the mesh. */
   trafficRevision: number;

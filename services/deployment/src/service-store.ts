@@ -1,4 +1,4 @@
-import { type Kysely, type Selectable, sql } from "kysely";
+import { type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
 import type { ReplicaRecord, RevisionRecord, RunningRollout, ServiceKey, ServiceRecord } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
 
@@ -39,15 +39,16 @@ function grouped<T extends { environment: string; service: string }>(rows: reado
   return groups;
 }
 
-/** A page of services by environment and name, of one environment or of all (""). */
+/** A page of services by environment and name, of one environment or of all (""), as far as a condition lets them through. */
 export async function readServicePage(
   db: Database,
-  page: { environment: string; after: ServiceKey | undefined; limit: number },
+  page: { environment: string; after: ServiceKey | undefined; limit: number; where: RawBuilder<boolean> },
 ): Promise<ServiceRecord[]> {
-  const { environment, after, limit } = page;
+  const { environment, after, limit, where } = page;
   const services = await db
     .selectFrom("service")
     .selectAll()
+    .where(where)
     .$if(environment !== "", (query) => query.where("environment", "=", environment))
     .$if(after !== undefined, (query) =>
       query.where(sql<boolean>`(environment, name) > (${after?.environment}, ${after?.service})`),
@@ -115,6 +116,7 @@ function serviceRecord(
   return {
     environment: row.environment,
     service: row.name,
+    owner: row.owner,
     currentRevision: Number(row.current_revision),
     trafficRevision: Number(row.traffic_revision),
     wanted: row.wanted,

@@ -9,8 +9,10 @@ import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
+import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
+import type { ServiceRecord } from "./service-record.ts";
 import { rolloutSummary, type ServiceViews, shownManifest } from "./service-views.ts";
 import type { TrafficKeeper } from "./traffic-keeper.ts";
 
@@ -22,6 +24,7 @@ export interface DeploymentParts {
   requests: RolloutRequests;
   views: ServiceViews;
   runtime: DeploymentRuntime;
+  access: ServiceAccess;
   traffic: TrafficKeeper;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
@@ -87,13 +90,31 @@ async function listServices(parts: DeploymentParts, request: deployment.ListServ
   const [after = "", service = ""] = readPageToken(request.pageToken) ?? [];
   await known(parts, context);
   const place = request.pageToken === "" ? undefined : { environment: after, service };
-  const found = await parts.reader.page({ environment, after: place, limit: limit + 1 });
+  const found = await visiblePage(parts, context, { environment, after: place, limit: limit + 1 });
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {
     services: page.map((record) => parts.views.summary(record)),
     nextPageToken: last ? pageToken([last.environment, last.service]) : "",
   };
+}
+
+/** The next services that the caller may read: what the database cannot tell is asked row by row, and read on for. */
+async function visiblePage(
+  { reader, access }: DeploymentParts,
+  context: CallContext,
+  { environment, after, limit }: Omit<Parameters<ServiceReader["page"]>[0], "where">,
+): Promise<ServiceRecord[]> {
+  const { none, where, allows } = access.visible(context);
+  const visible: ServiceRecord[] = [];
+  let place = after;
+  while (!none && visible.length < limit) {
+    const found = await reader.page({ environment, after: place, limit, where });
+    visible.push(...found.filter(allows));
+    place = found.at(-1);
+    if (found.length < limit) break;
+  }
+  return visible.slice(0, limit);
 }
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {

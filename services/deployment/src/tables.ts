@@ -12,6 +12,7 @@ interface ServiceTable {
   scaled_to: number | null;
   deployed_at: Date | null;
   next_revision: Generated<string>;
+  owner: Generated<string>;
 }
 
 interface RevisionTable {

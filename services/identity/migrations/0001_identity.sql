@@ -140,8 +140,25 @@ create table signing_key (
 create unique index signing_key_one on signing_key (state) where state in ('next', 'current');
 
 insert into role (name, description, permissions, built_in) values
-  ('admin', 'Everything.', array['*'], true),
+  ('admin', 'Everything.', array[
+    '*'], true),
   ('manager', 'Plans work and services; sees people.', array[
+    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
+    'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',
+    'policies:read', 'jobs:create', 'jobs:update', 'jobs:execute', 'targets:create', 'targets:update',
+    'users:read', 'groups:read', 'roles:read', 'step-libraries:read'], true),
+  ('operator', 'Runs everything that is there.', array[
+    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
+    'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',
+    'services:run', 'services:delete', 'registry:import', 'metrics:read', 'policies:read', 'jobs:*',
+    'targets:*', 'step-libraries:read'], true),
+  ('developer', 'Builds jobs, steps and services.', array[
+    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
+    'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',
+    'jobs:create', 'jobs:update', 'jobs:execute', 'step-libraries:read', 'step-libraries:create', 'step-
+    libraries:update'], true),
+  ('viewer', 'Looks on.', array[
+    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read'], true); sees people.', array[
     'jobs:read', 'jobs:create', 'jobs:update', 'jobs:execute', 'targets:read', 'targets:create', 'targets:update',
     'executions:read', 'users:read', 'groups:read', 'roles:read', 'step-libraries:read',
     'services:read', 'services:logs', 'services:deploy', 'services:scale', 'mesh:read', 'policies:read'], true),

@@ -1,8 +1,9 @@
+import { PolicyBook } from "@hms/authorization";
 import type { AuditSink, CallContext, HmsError, ServiceRegistration } from "@hms/kernel";
-import { PolicyBook } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { openAccess } from "./access/open-access.ts";
 import type { RegistersOf } from "./access/ownership.ts";
+import type { KnownPrincipals } from "./access/policy-request.ts";
 import { policyRegistration } from "./access/policy-service.ts";
 import { revocationsOf } from "./access/revocations.ts";
 import { stopping } from "./errors.ts";
@@ -37,6 +38,8 @@ export interface RegistryServiceOptions {
   audit?: AuditSink;
   /** The service ids a principal was given to register; default: nobody was given any. */
   registersOf?: RegistersOf;
+  /** The principal of a name as it is known now, for questions about it; default: nobody is known. */
+  known?: KnownPrincipals;
   /** The way to stock gRPC servers; default: none can be registered. */
   foreignServers?: ForeignServers;
   /** How long a stock gRPC server stays available after it was last seen alive; default 30 s. */
@@ -88,7 +91,12 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   // After a restart every client's watch begins at once, and most of them ask the same.
   const pages = new SharedReads<Listed[]>();
   const readPage = (query: ListingQuery) => pages.read(JSON.stringify(query), () => store.list(query));
-  const { policies: book = ownBook(), audit = nowhere, registersOf = () => undefined } = options;
+  const {
+    policies: book = ownBook(),
+    audit = nowhere,
+    registersOf = () => undefined,
+    known = () => undefined,
+  } = options;
   const access = openAccess({ database, book, audit, registersOf, hub, signal: end.signal, failed: onFailure });
   const { foreignServers: servers, foreignLeaseMs = DEFAULT_FOREIGN_LEASE_MS } = options;
   const common = { hub, leases, stopping: end.signal, failed: onFailure, leaseMs: foreignLeaseMs };
@@ -99,7 +107,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const patiently = patience(ready, untilEnd);
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
-    policies: policyRegistration({ book, keeper: access.keeper, patiently, untilEnd }),
+    policies: policyRegistration({ book, keeper: access.keeper, known, patiently, untilEnd }),
     policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),

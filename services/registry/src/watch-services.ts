@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { patternTest } from "@hms/authorization";
 import { registry } from "@hms/contracts";
-import { patternTest } from "@hms/policies";
 import type { TicketRevocation } from "@hms/tickets";
 import { revokedEvent } from "./access/revocation-event.ts";
 import type { Selection } from "./listing-request.ts";

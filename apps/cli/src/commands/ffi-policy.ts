@@ -1,7 +1,7 @@
 import { toJson } from "@bufbuild/protobuf";
+import { patternTest } from "@hms/authorization";
 import { ffiOptions, policy } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
-import { patternTest } from "@hms/policies";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { requestMessage } from "../ffi/request-text.ts";

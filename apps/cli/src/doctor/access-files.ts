@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
+import { openPolicyFile, PolicyBook } from "@hms/authorization";
 import type { InstancePaths } from "@hms/config";
 import type { HmsError } from "@hms/kernel/errors";
 import { openKeyFile } from "@hms/local-access";
-import { openPolicyFile, PolicyBook } from "@hms/policies";
 import type { Finding } from "./finding.ts";
 
 /** Reads policy and key file as the server does; a file that is not there is fine. */

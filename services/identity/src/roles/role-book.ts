@@ -3,6 +3,10 @@ import type { IdentityDatabase } from "../identity-tables.ts";
 
 /** What roles permit, as it stands now; asked with each call, so it answers at once. */
 export interface RoleBook {
+  /** Every role there is now. */
+  readonly definitions: readonly { readonly name: string; readonly permissions: readonly string[] }[];
+  /** Calls back after each change. */
+  follow(changed: () => void): void;
   /** The permissions of a role; undefined if there is none of that name. */
   permissionsOf(role: string): ReadonlySet<string> | undefined;
   /** Whether one of the roles permits this: by itself, by "resource:*", or by "*". */
@@ -16,16 +20,23 @@ export async function openRoleBook(
 ): Promise<RoleBook & Disposable & { reload(): Promise<void> }> {
   let roles = await readRoles(database);
   let wanted = 0;
+  const followers: (() => void)[] = [];
   const reload = async () => {
     const turn = ++wanted;
     const read = await readRoles(database);
-    if (turn === wanted) roles = read;
+    if (turn !== wanted) return;
+    roles = read;
+    for (const changed of followers) changed();
   };
   const following = changes.follow((change) => {
     // If this fails the next hint, or the one after the database is back, reads them.
     if (change === "roles" || change === "everything") void reload().catch(() => {});
   });
   return {
+    get definitions() {
+      return [...roles].map(([name, permissions]) => ({ name, permissions: [...permissions] }));
+    },
+    follow: (changed) => void followers.push(changed),
     permissionsOf: (role) => roles.get(role),
     permits: (names, permission) => names.some((name) => covers(roles.get(name), permission)),
     reload,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
+import type { AccessRule, PolicyTest } from "@hms/authorization";
 import type { ffiOptions } from "@hms/contracts";
-import type { AccessRule } from "@hms/policies";
 import type { TicketRevocation } from "@hms/tickets";
 import { type RawBuilder, sql, type Transaction } from "kysely";
 import type { ServiceKey } from "../service-key.ts";
@@ -29,6 +29,10 @@ interface RuleRow {
   denied_roles: string[];
   requires_mfa: boolean;
   audit_level: ffiOptions.AuditLevel;
+  cedar: string | null;
+  description: string;
+  author: string;
+  tests: PolicyTest[];
   changed_at: Date;
 }
 
@@ -43,6 +47,10 @@ const ruleOf = (row: RuleRow): StoredRule => ({
     deniedRoles: row.denied_roles,
     requiresMfa: row.requires_mfa,
     auditLevel: row.audit_level,
+    description: row.description,
+    author: row.author,
+    tests: row.tests,
+    ...(row.cedar === null ? {} : { cedar: row.cedar }),
   },
 });
 
@@ -76,30 +84,36 @@ export class AccessStore {
     return (await this.#rows(sql<RuleRow>`select * from policy`)).map(ruleOf);
   }
 
-  /** Adds or replaces a policy and notes the revocations that go with it, in one transaction. */
-  putPolicy(rule: AccessRule, revocations: readonly TicketRevocation[]): Promise<StoredRule> {
+  /** Adds or replaces a policy and notes the revocations that go with it, in one transaction, unless `check` throws. */
+  putPolicy(rule: AccessRule, revocations: readonly TicketRevocation[], check: () => void): Promise<StoredRule> {
     const { id, service, method, environment, allowedRoles, deniedRoles, requiresMfa, auditLevel } = rule;
+    const { cedar = null, description = "", author = "", tests = [] } = rule;
     return this.#database.transaction(async (transaction) => {
       const { rows } = await sql<RuleRow>`
-        insert into policy (policy_id, service, method, environment, allowed_roles, denied_roles, requires_mfa, audit_level)
+        insert into policy (policy_id, service, method, environment, allowed_roles, denied_roles, requires_mfa,
+          audit_level, cedar, description, author, tests)
         values (${id}, ${service}, ${method}, ${environment}, ${allowedRoles}::text[], ${deniedRoles}::text[],
-          ${requiresMfa}, ${auditLevel})
+          ${requiresMfa}, ${auditLevel}, ${cedar}, ${description}, ${author}, ${JSON.stringify(tests)}::jsonb)
         on conflict (policy_id) do update
         set service = excluded.service, method = excluded.method, environment = excluded.environment,
           allowed_roles = excluded.allowed_roles, denied_roles = excluded.denied_roles,
-          requires_mfa = excluded.requires_mfa, audit_level = excluded.audit_level, changed_at = now()
+          requires_mfa = excluded.requires_mfa, audit_level = excluded.audit_level, cedar = excluded.cedar,
+          description = excluded.description, author = excluded.author, tests = excluded.tests, changed_at = now()
         returning *`.execute(transaction);
       await insertRevocations(transaction, revocations);
+      check();
       return ruleOf(rows[0] as RuleRow);
     });
   }
 
-  /** Removes a policy and notes the revocations that go with it; false if it was not there. */
-  deletePolicy(id: string, revocations: readonly TicketRevocation[]): Promise<boolean> {
+  /** Removes a policy and notes the revocations that go with it, unless `check` throws; false if it was not there. */
+  deletePolicy(id: string, revocations: readonly TicketRevocation[], check: () => void): Promise<boolean> {
     return this.#database.transaction(async (transaction) => {
       const { rows } = await sql`delete from policy where policy_id = ${id} returning 1`.execute(transaction);
-      if (rows.length > 0) await insertRevocations(transaction, revocations);
-      return rows.length > 0;
+      if (rows.length === 0) return false;
+      await insertRevocations(transaction, revocations);
+      check();
+      return true;
     });
   }
 

@@ -1,5 +1,5 @@
+import type { PolicyBook } from "@hms/authorization";
 import { type AuditSink, HmsError } from "@hms/kernel";
-import type { PolicyBook } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { RegistryDatabase } from "../store.ts";
 import type { WatchHub } from "../watch-hub.ts";

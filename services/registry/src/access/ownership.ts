@@ -1,5 +1,5 @@
+import { patternTest } from "@hms/authorization";
 import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
-import { patternTest } from "@hms/policies";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";
 

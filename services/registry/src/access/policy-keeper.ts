@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { type AccessRule, type PolicyBook, takenAway } from "@hms/authorization";
 import { ChangeSignal, HmsError } from "@hms/kernel";
-import { type AccessRule, type PolicyBook, takenAway } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { AccessStore, StoredRule } from "./access-store.ts";
 import { type Revocations, revocationsOf } from "./revocations.ts";
@@ -14,6 +14,7 @@ function ofTheFile(id: string): HmsError {
 
 /** How soon a change is found of which nobody has told. */
 const LOOK_AGAIN_MS = 5_000;
+const rulesOf = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
 
 /** What a policy keeper stands on. */
 export interface PolicyKeeperParts {
@@ -99,13 +100,13 @@ export class PolicyKeeper {
 
   /**
    * Adds or replaces a policy.
-   * @throws HmsError FAILED_PRECONDITION if the id names a policy of the file
+   * @throws HmsError FAILED_PRECONDITION if the id names a policy of the file, or expectations would not be met
    */
   put(rule: AccessRule): Promise<StoredRule> {
     return this.#inTurn(async () => {
       this.#refuseIfOfFile(rule.id);
       const next = new Map(this.#stored).set(rule.id, { rule, changedAt: new Date() });
-      const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next));
+      const stored = await this.#store.putPolicy(rule, this.#revocationsBy(next), () => this.#check(next));
       this.#change([...next.set(rule.id, stored).values()]);
       await this.#tellOthers();
       return stored;
@@ -114,14 +115,15 @@ export class PolicyKeeper {
 
   /**
    * Removes a policy.
-   * @throws HmsError NOT_FOUND if there is none, FAILED_PRECONDITION if it stands in the file
+   * @throws HmsError NOT_FOUND if there is none, FAILED_PRECONDITION if it stands in the file, or expectations of others
+   * would not be met
    */
   delete(id: string): Promise<void> {
     return this.#inTurn(async () => {
       this.#refuseIfOfFile(id);
       const next = new Map(this.#stored);
       next.delete(id);
-      if (!(await this.#store.deletePolicy(id, this.#revocationsBy(next)))) {
+      if (!(await this.#store.deletePolicy(id, this.#revocationsBy(next), () => this.#check(next)))) {
         throw new HmsError("NOT_FOUND", `There is no policy ${id}. List them to see their ids.`, {
           reason: "POLICY_UNKNOWN",
         });
@@ -147,10 +149,13 @@ export class PolicyKeeper {
     if (this.#book.rulesOf("file").some((rule) => rule.id === id) || id.startsWith("file:")) throw ofTheFile(id);
   }
 
+  #check(next: ReadonlyMap<string, StoredRule>): void {
+    this.#book.check("stored", rulesOf(next));
+  }
+
   /** Stored together with the change, so that a crash right after it revokes too. */
   #revocationsBy(next: ReadonlyMap<string, StoredRule>) {
-    const rules = (stored: ReadonlyMap<string, StoredRule>) => [...stored.values()].map(({ rule }) => rule);
-    return revocationsOf(takenAway(rules(this.#stored ?? new Map()), rules(next)));
+    return revocationsOf(takenAway(rulesOf(this.#stored ?? new Map()), rulesOf(next)));
   }
 
   /** After a failure nobody knows whether the change was committed. */

@@ -1,32 +1,74 @@
 import { randomBytes } from "node:crypto";
+import {
+  type AccessRule,
+  type AccessSubject,
+  type AccessTarget,
+  CALL_PERMISSION,
+  cedarProblem,
+  emptyRuleProblem,
+  type PolicyTest,
+  type ResourceTarget,
+  ruleChecks,
+  subjectNamed,
+  subjectOf,
+  targetNamed,
+} from "@hms/authorization";
 import { ffiOptions, type policy } from "@hms/contracts";
-import type { FieldViolation } from "@hms/kernel";
-import { type AccessRule, type AccessSubject, type AccessTarget, emptyRuleProblem, ruleChecks } from "@hms/policies";
+import type { FieldViolation, Principal } from "@hms/kernel";
 import { invalid } from "../errors.ts";
 import { environmentOf } from "../service-key.ts";
 
+/** The principal of a name as the installation knows it now ("user:anna"); undefined: it knows none. */
+export type KnownPrincipals = (name: string) => Principal | undefined;
+
+const NO_PRINCIPAL = 'is no principal; write kind and name, "user:anna" or "service:default/payment-svc"';
 const LEVELS: readonly number[] = Object.values(ffiOptions.AuditLevel);
 
 function problems(checks: readonly (readonly [field: string, problem: string | undefined])[]): FieldViolation[] {
   return checks.flatMap(([field, problem]) => (problem === undefined ? [] : [{ field, description: `${problem}.` }]));
 }
 
-/**
- * Reads a policy, with its defaults; one without an id gets a new one.
- * @throws HmsError INVALID_ARGUMENT with every problem.
- */
-export function readPolicy(asked: policy.AccessPolicy | undefined): AccessRule {
-  if (asked === undefined) throw invalid("The request", [{ field: "policy", description: "is missing." }]);
-  const rule: AccessRule = {
+function readTests(tests: readonly policy.PolicyTest[]): PolicyTest[] {
+  return tests.map(({ principal, roles, mfa, action, resource, environment, owner, expectAllowed }) => {
+    return { principal, roles, mfa, action, resource, environment, owner, expectAllowed };
+  });
+}
+
+/** The policy as it is asked for; what it leaves out as the contract says. */
+function ruleOf(asked: policy.AccessPolicy, author: string): AccessRule {
+  const isCedar = asked.cedar !== "";
+  return {
     id: asked.policyId || `p-${randomBytes(5).toString("hex")}`,
-    service: asked.service,
+    service: asked.service || (isCedar ? "*" : ""),
     method: asked.method || "*",
     environment: asked.environment,
     allowedRoles: [...new Set(asked.allowedRoles)],
     deniedRoles: [...new Set(asked.deniedRoles)],
     requiresMfa: asked.requiresMfa,
     auditLevel: asked.auditLevel,
+    description: asked.description,
+    author,
+    tests: readTests(asked.tests),
+    ...(isCedar ? { cedar: asked.cedar } : {}),
   };
+}
+
+function testProblems(test: PolicyTest, index: number) {
+  const field = `policy.tests[${index}]`;
+  return [
+    [`${field}.principal`, subjectNamed(test.principal, [], false) === undefined ? NO_PRINCIPAL : undefined],
+    [`${field}.action`, ruleChecks.action(test.action)],
+    [`${field}.environment`, ruleChecks.environment(test.environment)],
+  ] as const;
+}
+
+/**
+ * Reads a policy, with its defaults; one without an id gets a new one.
+ * @throws HmsError INVALID_ARGUMENT with every problem.
+ */
+export function readPolicy(asked: policy.AccessPolicy | undefined, author: string): AccessRule {
+  if (asked === undefined) throw invalid("The request", [{ field: "policy", description: "is missing." }]);
+  const rule = ruleOf(asked, author);
   const ofRoles = (field: string, roles: readonly string[]) =>
     roles.map((role, index) => [`policy.${field}[${index}]`, ruleChecks.role(role)] as const);
   const violations = problems([
@@ -37,6 +79,8 @@ export function readPolicy(asked: policy.AccessPolicy | undefined): AccessRule {
     ...ofRoles("allowed_roles", rule.allowedRoles),
     ...ofRoles("denied_roles", rule.deniedRoles),
     ["policy.audit_level", LEVELS.includes(rule.auditLevel) ? undefined : "is no level; use NONE to REQUEST"],
+    ["policy.cedar", rule.cedar === undefined ? undefined : cedarProblem(rule.cedar)],
+    ...(rule.tests ?? []).flatMap(testProblems),
     ["policy", emptyRuleProblem(rule)],
   ]);
   if (violations.length > 0) throw invalid("The policy", violations);
@@ -46,36 +90,47 @@ export function readPolicy(asked: policy.AccessPolicy | undefined): AccessRule {
 /** What somebody wants explained. */
 export interface AccessQuestion {
   subject: AccessSubject;
-  target: AccessTarget;
-  isOperator: boolean;
+  target: AccessTarget | ResourceTarget;
+}
+
+type FieldCheck = readonly [field: string, problem: string | undefined];
+
+/** A method may be asked for by service and method, or as the resource of services:call. */
+function methodChecks({ serviceId, method }: AccessTarget, isResource: boolean): FieldCheck[] {
+  const one = (text: string, problem: string | undefined, thing: string) =>
+    problem ?? (text.includes("*") ? `names one ${thing}, without *` : undefined);
+  const ofService = one(serviceId, ruleChecks.service(serviceId), "service");
+  const ofMethod = one(method, ruleChecks.method(method), "method");
+  if (!isResource)
+    return [
+      ["service_id", ofService],
+      ["method", ofMethod],
+    ];
+  const advice = 'names no method; write "hms.emr.patient/GetPatient"';
+  return [["resource", (ofService ?? ofMethod) === undefined ? undefined : advice]];
 }
 
 /**
  * Reads a question about a call.
  * @throws HmsError INVALID_ARGUMENT with every problem.
  */
-export function readQuestion(request: policy.ExplainAccessRequest): AccessQuestion {
-  const { principal, roles, mfa, serviceId, method } = request;
-  const [, kind] = /^(operator|component|service|user|anonymous):.+$/s.exec(principal) ?? [];
+export function readQuestion(request: policy.ExplainAccessRequest, known: KnownPrincipals): AccessQuestion {
+  const { principal, serviceId, method, owner } = request;
   const environment = environmentOf(request);
+  const isResource = request.action !== "";
+  const action = request.action || CALL_PERMISSION;
+  const resource = isResource ? request.resource : `${serviceId}/${method}`;
+  const same = known(principal);
+  const roles = [...new Set([...(same?.roles ?? []), ...request.roles])];
+  const mfa = request.mfa || same?.mfa === true;
+  const subject = same ? { ...subjectOf(same), roles, mfa } : subjectNamed(principal, roles, mfa);
+  const target = targetNamed({ principal, roles, mfa, action, resource, environment, owner });
   const violations = problems([
-    [
-      "principal",
-      kind === undefined
-        ? 'is no principal; write kind and name, "user:anna" or "service:default/payment-svc"'
-        : undefined,
-    ],
-    [
-      "service_id",
-      ruleChecks.service(serviceId) ?? (serviceId.includes("*") ? "names one service, without *" : undefined),
-    ],
-    ["method", ruleChecks.method(method) ?? (method.includes("*") ? "names one method, without *" : undefined)],
+    ["principal", subject === undefined ? NO_PRINCIPAL : undefined],
+    ...("permission" in target ? [] : methodChecks(target, isResource)),
+    ["action", ruleChecks.action(action)],
     ["environment", ruleChecks.environment(environment)],
   ]);
-  if (violations.length > 0) throw invalid("The question", violations);
-  return {
-    subject: { roles, mfa, known: kind !== "anonymous" },
-    target: { environment, serviceId, method },
-    isOperator: kind === "operator",
-  };
+  if (subject === undefined || violations.length > 0) throw invalid("The question", violations);
+  return { subject, target };
 }

@@ -1,5 +1,5 @@
+import { followPolicies, PolicyBook } from "@hms/authorization";
 import { type policy, registry } from "@hms/contracts";
-import { followPolicies, PolicyBook } from "@hms/policies";
 import { waitFor } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { clearScene, openDatabase, openRegistry, operator, refused, scene } from "../testing/access-scene.ts";
@@ -87,5 +87,61 @@ describe("the policies' service", () => {
     await holds(0);
     expect((await watch.next()).value).toMatchObject({ kind: registry.WatchEventKind.REVOKED });
     await watch.return?.();
+  });
+
+  test("keeps policies written in Cedar with their author, and refuses what does not fit the contracts", async () => {
+    const { policies, book } = await openRegistry();
+    const cedar =
+      'permit (principal in Role::"nurse", action == Action::"services:call", resource in Api::"hms.emr.patient");';
+    const put = { policyId: "nurses", cedar, description: "Nurses read patients." };
+    const { policy: kept } = await policies.putPolicy({ policy: put });
+    expect(kept).toMatchObject({ ...put, service: "*", author: "operator:operator" });
+    const ask = { principal: "user:anna", roles: ["nurse"], action: "services:call", resource: "hms.emr.patient/Get" };
+    expect(await policies.explainAccess(ask)).toMatchObject({
+      allowed: true,
+      policies: [{ policyId: "nurses", cedar, forbids: false, author: "operator:operator" }],
+    });
+    expect(book.rulesOf("stored")).toMatchObject([{ id: "nurses", cedar }]);
+    const wrong = { cedar: cedar.replace("services:call", "services:cal"), allowedRoles: ["x"] };
+    await expect(policies.putPolicy({ policy: wrong })).rejects.toMatchObject({
+      details: { fieldViolations: [{ field: "policy.cedar" }, { field: "policy" }] },
+    });
+  });
+
+  test("changes nothing that would break an expectation of another policy, and lists each of them", async () => {
+    const { policies } = await openRegistry();
+    const expectation = { principal: "user:anna", action: "services:call", resource: "hms.emr.patient/Get" };
+    const tests = [
+      { ...expectation, roles: ["nurse"], expectAllowed: true },
+      { ...expectation, roles: ["visitor"], expectAllowed: false },
+    ];
+    await policies.putPolicy({
+      policy: { policyId: "nurses", service: "hms.emr.*", allowedRoles: ["nurse"], tests },
+    });
+    const wide = { policyId: "wide", service: "*", allowedRoles: ["visitor"], deniedRoles: ["nurse"] };
+    await expect(policies.putPolicy({ policy: wide })).rejects.toMatchObject({
+      code: "FAILED_PRECONDITION",
+      details: {
+        reason: "POLICY_TESTS_FAILED",
+        fieldViolations: [{ field: "nurses.tests[0]" }, { field: "nurses.tests[1]" }],
+      },
+    });
+    expect((await policies.listPolicies({})).policies).toMatchObject([{ policyId: "nurses", tests }]);
+    await policies.deletePolicy({ policyId: "nurses" });
+    await policies.putPolicy({ policy: wide });
+  });
+
+  test("says of things of the platform too who may, and what would have to change", async () => {
+    const { policies } = await openRegistry();
+    const ask = { principal: "user:bob", action: "services:deploy", resource: "payment-svc" };
+    expect(await policies.explainAccess({ ...ask, roles: ["viewer"] })).toMatchObject({
+      allowed: false,
+      reason: expect.stringContaining("services:deploy on services/default/payment-svc needs one of the roles"),
+      changes: ["admin", "developer", "manager", "operator"].map((role) => `with the role ${role}`),
+    });
+    expect(await policies.explainAccess({ ...ask, roles: ["operator"] })).toMatchObject({
+      allowed: true,
+      policyIds: ["role:operator"],
+    });
   });
 });

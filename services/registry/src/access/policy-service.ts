@@ -1,15 +1,24 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type AccessRule,
+  allowingChanges,
+  type CompiledPolicy,
+  explainVerdict,
+  judgeQuestion,
+  type PolicyBook,
+} from "@hms/authorization";
 import { policy } from "@hms/contracts";
-import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
-import { type AccessRule, explainVerdict, type PolicyBook } from "@hms/policies";
+import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import type { StoredRule } from "./access-store.ts";
 import type { PolicyKeeper } from "./policy-keeper.ts";
-import { readPolicy, readQuestion } from "./policy-request.ts";
+import { type AccessQuestion, type KnownPrincipals, readPolicy, readQuestion } from "./policy-request.ts";
 
 /** What the handlers stand on. */
 export interface PolicyParts {
   book: PolicyBook;
   keeper: PolicyKeeper;
+  /** Whom questions are about. */
+  known: KnownPrincipals;
   /** Tries again while PostgreSQL is away, until the call's deadline. */
   patiently: <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
   /** The signal of a call that also ends when the service stops. */
@@ -17,19 +26,52 @@ export interface PolicyParts {
 }
 
 function messageOf({ id, ...rule }: AccessRule, changedAt: Date | undefined) {
-  const { allowedRoles, deniedRoles, ...rest } = rule;
+  const { allowedRoles, deniedRoles, tests = [], ...rest } = rule;
   return {
     ...rest,
     policyId: id,
     allowedRoles: [...allowedRoles],
     deniedRoles: [...deniedRoles],
+    tests: tests.map(({ roles, ...test }) => ({ ...test, roles: [...roles] })),
     fromFile: changedAt === undefined,
     ...(changedAt === undefined ? {} : { changedAt: timestampFromDate(changedAt) }),
   };
 }
 
+function decidingOf({ id, effect, text, rule }: CompiledPolicy, changedAt: Date | undefined) {
+  return {
+    policyId: rule?.id ?? id,
+    cedar: text,
+    forbids: effect === "forbid",
+    description: rule?.description ?? "",
+    author: rule?.author ?? "",
+    ...(changedAt === undefined ? {} : { changedAt: timestampFromDate(changedAt) }),
+  };
+}
+
+/** Answers why somebody may or may not, by the engine that decides calls. */
+function explain({ book, keeper }: PolicyParts, { subject, target }: AccessQuestion) {
+  const set = book.current;
+  const verdict = judgeQuestion(book, set, { subject, target });
+  const { allowed, auditLevel, policies } = verdict;
+  const roles = [...subject.roles];
+  if (subject.kind === "operator") {
+    return { allowed, reason: "The operator may call everything.", policyIds: [], auditLevel, roles };
+  }
+  return {
+    allowed,
+    reason: explainVerdict(verdict, subject, target),
+    policyIds: [...new Set(policies.map(({ id, rule }) => rule?.id ?? id))],
+    auditLevel,
+    policies: policies.map((policy) => decidingOf(policy, keeper.changedAt(policy.rule?.id ?? ""))),
+    changes: allowed ? [] : allowingChanges(book, set, { subject, target }),
+    roles,
+  };
+}
+
 /** The methods of hms.ffi.v1's PolicyService over their parts. */
-export function policyRegistration({ book, keeper, patiently, untilEnd }: PolicyParts): ServiceRegistration {
+export function policyRegistration(parts: PolicyParts): ServiceRegistration {
+  const { book, keeper, known, patiently, untilEnd } = parts;
   const answer = ({ rule, changedAt }: StoredRule) => messageOf(rule, changedAt);
   return implement(policy.PolicyService, {
     async listPolicies(_request, context) {
@@ -38,7 +80,7 @@ export function policyRegistration({ book, keeper, patiently, untilEnd }: Policy
     },
 
     async putPolicy(request, context) {
-      const rule = readPolicy(request.policy);
+      const rule = readPolicy(request.policy, principalName(context.principal));
       return { policy: answer(await patiently(context, () => keeper.put(rule))) };
     },
 
@@ -52,16 +94,8 @@ export function policyRegistration({ book, keeper, patiently, untilEnd }: Policy
     },
 
     async explainAccess(request, context) {
-      const { subject, target, isOperator } = readQuestion(request);
-      const verdict = await patiently(context, async () => book.current.judge(subject, target));
-      const { auditLevel } = verdict;
-      if (isOperator) return { allowed: true, reason: "The operator may call everything.", policyIds: [], auditLevel };
-      return {
-        allowed: verdict.allowed,
-        reason: explainVerdict(verdict, subject, target),
-        policyIds: verdict.rules.map(({ id }) => id),
-        auditLevel,
-      };
+      const question = readQuestion(request, known);
+      return patiently(context, async () => explain(parts, question));
     },
   });
 }

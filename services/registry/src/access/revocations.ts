@@ -1,5 +1,5 @@
+import { isExact } from "@hms/authorization";
 import { HmsError } from "@hms/kernel";
-import { isExact } from "@hms/policies";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { TicketRevocation } from "@hms/tickets";
 import type { AccessStore } from "./access-store.ts";

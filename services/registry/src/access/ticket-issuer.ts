@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type PolicyBook, subjectOf } from "@hms/authorization";
 import { ffiOptions, type registry } from "@hms/contracts";
 import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
-import { type PolicyBook, subjectOf } from "@hms/policies";
 import { LONGEST_TICKET_S, mintTicket, type TicketClaims, ticketAudience } from "@hms/tickets";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";

@@ -1,7 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
+import { type AccessRule, parsePolicies } from "@hms/authorization";
 import { ffiOptions, type policy, registry } from "@hms/contracts";
-import { type AccessRule, parsePolicies } from "@hms/policies";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   clearScene,

@@ -1,8 +1,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { type AccessRule, PolicyBook } from "@hms/authorization";
 import { policy, registry } from "@hms/contracts";
 import { type AuditEvent, type Credentials, Kernel, type Principal } from "@hms/kernel";
-import { type AccessRule, PolicyBook } from "@hms/policies";
 import { openTestDatabase } from "@hms/testkit";
 import { createTicketIdentity, RevocationList, ticketAudience } from "@hms/tickets";
 import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/ffi/v1/policy.proto.
  */
 export const file_hms_ffi_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChdobXMvZmZpL3YxL3BvbGljeS5wcm90bxIKaG1zLmZmaS52MSKKAgoMQWNjZXNzUG9saWN5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg4KBm1ldGhvZBgDIAEoCRIVCg1hbGxvd2VkX3JvbGVzGAQgAygJEhQKDGRlbmllZF9yb2xlcxgFIAMoCRIUCgxyZXF1aXJlc19tZmEYBiABKAgSKwoLYXVkaXRfbGV2ZWwYByABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwSEwoLZW52aXJvbm1lbnQYCCABKAkSEQoJZnJvbV9maWxlGAkgASgIEi4KCmNoYW5nZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE0xpc3RQb2xpY2llc1JlcXVlc3QiQgoUTGlzdFBvbGljaWVzUmVzcG9uc2USKgoIcG9saWNpZXMYASADKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSI8ChBQdXRQb2xpY3lSZXF1ZXN0EigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5Ij0KEVB1dFBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5IigKE0RlbGV0ZVBvbGljeVJlcXVlc3QSEQoJcG9saWN5X2lkGAEgASgJIhYKFERlbGV0ZVBvbGljeVJlc3BvbnNlIhYKFFdhdGNoUG9saWNpZXNSZXF1ZXN0IkMKFVdhdGNoUG9saWNpZXNSZXNwb25zZRIqCghwb2xpY2llcxgBIAMoCzIYLmhtcy5mZmkudjEuQWNjZXNzUG9saWN5In4KFEV4cGxhaW5BY2Nlc3NSZXF1ZXN0EhEKCXByaW5jaXBhbBgBIAEoCRINCgVyb2xlcxgCIAMoCRILCgNtZmEYAyABKAgSEgoKc2VydmljZV9pZBgEIAEoCRIOCgZtZXRob2QYBSABKAkSEwoLZW52aXJvbm1lbnQYBiABKAkieQoVRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlEg8KB2FsbG93ZWQYASABKAgSDgoGcmVhc29uGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSKwoLYXVkaXRfbGV2ZWwYBCABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwyxwQKDVBvbGljeVNlcnZpY2USagoMTGlzdFBvbGljaWVzEh8uaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXF1ZXN0GiAuaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXNwb25zZSIXwvMYEwoNcG9saWNpZXM6cmVhZBgBIAEScgoJUHV0UG9saWN5EhwuaG1zLmZmaS52MS5QdXRQb2xpY3lSZXF1ZXN0Gh0uaG1zLmZmaS52MS5QdXRQb2xpY3lSZXNwb25zZSIowvMYJAoOcG9saWNpZXM6d3JpdGUSDnBvbGljeS5zZXJ2aWNlGAMgAhJ2CgxEZWxldGVQb2xpY3kSHy5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaIC5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIiPC8xgfCg5wb2xpY2llczp3cml0ZRIJcG9saWN5X2lkGAMgAhJvCg1XYXRjaFBvbGljaWVzEiAuaG1zLmZmaS52MS5XYXRjaFBvbGljaWVzUmVxdWVzdBohLmhtcy5mZmkudjEuV2F0Y2hQb2xpY2llc1Jlc3BvbnNlIhfC8xgTCg1wb2xpY2llczpyZWFkGAEgATABEm0KDUV4cGxhaW5BY2Nlc3MSIC5obXMuZmZpLnYxLkV4cGxhaW5BY2Nlc3NSZXF1ZXN0GiEuaG1zLmZmaS52MS5FeHBsYWluQWNjZXNzUmVzcG9uc2UiF8LzGBMKDXBvbGljaWVzOnJlYWQYASABYgZwcm90bzM", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChdobXMvZmZpL3YxL3BvbGljeS5wcm90bxIKaG1zLmZmaS52MSLlAgoMQWNjZXNzUG9saWN5EhEKCXBvbGljeV9pZBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg4KBm1ldGhvZBgDIAEoCRIVCg1hbGxvd2VkX3JvbGVzGAQgAygJEhQKDGRlbmllZF9yb2xlcxgFIAMoCRIUCgxyZXF1aXJlc19tZmEYBiABKAgSKwoLYXVkaXRfbGV2ZWwYByABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwSEwoLZW52aXJvbm1lbnQYCCABKAkSEQoJZnJvbV9maWxlGAkgASgIEi4KCmNoYW5nZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNlZGFyGAsgASgJEhMKC2Rlc2NyaXB0aW9uGAwgASgJEg4KBmF1dGhvchgNIAEoCRIlCgV0ZXN0cxgOIAMoCzIWLmhtcy5mZmkudjEuUG9saWN5VGVzdCKZAQoKUG9saWN5VGVzdBIRCglwcmluY2lwYWwYASABKAkSDQoFcm9sZXMYAiADKAkSCwoDbWZhGAMgASgIEg4KBmFjdGlvbhgEIAEoCRIQCghyZXNvdXJjZRgFIAEoCRITCgtlbnZpcm9ubWVudBgGIAEoCRINCgVvd25lchgHIAEoCRIWCg5leHBlY3RfYWxsb3dlZBgIIAEoCCIVChNMaXN0UG9saWNpZXNSZXF1ZXN0IkIKFExpc3RQb2xpY2llc1Jlc3BvbnNlEioKCHBvbGljaWVzGAEgAygLMhguaG1zLmZmaS52MS5BY2Nlc3NQb2xpY3kiPAoQUHV0UG9saWN5UmVxdWVzdBIoCgZwb2xpY3kYASABKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSI9ChFQdXRQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSIoChNEZWxldGVQb2xpY3lSZXF1ZXN0EhEKCXBvbGljeV9pZBgBIAEoCSIWChREZWxldGVQb2xpY3lSZXNwb25zZSIWChRXYXRjaFBvbGljaWVzUmVxdWVzdCJDChVXYXRjaFBvbGljaWVzUmVzcG9uc2USKgoIcG9saWNpZXMYASADKAsyGC5obXMuZmZpLnYxLkFjY2Vzc1BvbGljeSKvAQoURXhwbGFpbkFjY2Vzc1JlcXVlc3QSEQoJcHJpbmNpcGFsGAEgASgJEg0KBXJvbGVzGAIgAygJEgsKA21mYRgDIAEoCBISCgpzZXJ2aWNlX2lkGAQgASgJEg4KBm1ldGhvZBgFIAEoCRITCgtlbnZpcm9ubWVudBgGIAEoCRIOCgZhY3Rpb24YByABKAkSEAoIcmVzb3VyY2UYCCABKAkSDQoFb3duZXIYCSABKAkimAEKDkRlY2lkaW5nUG9saWN5EhEKCXBvbGljeV9pZBgBIAEoCRINCgVjZWRhchgCIAEoCRIPCgdmb3JiaWRzGAMgASgIEhMKC2Rlc2NyaXB0aW9uGAQgASgJEg4KBmF1dGhvchgFIAEoCRIuCgpjaGFuZ2VkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLHAQoVRXhwbGFpbkFjY2Vzc1Jlc3BvbnNlEg8KB2FsbG93ZWQYASABKAgSDgoGcmVhc29uGAIgASgJEhIKCnBvbGljeV9pZHMYAyADKAkSKwoLYXVkaXRfbGV2ZWwYBCABKA4yFi5obXMuZmZpLnYxLkF1ZGl0TGV2ZWwSLAoIcG9saWNpZXMYBSADKAsyGi5obXMuZmZpLnYxLkRlY2lkaW5nUG9saWN5Eg8KB2NoYW5nZXMYBiADKAkSDQoFcm9sZXMYByADKAkyxwQKDVBvbGljeVNlcnZpY2USagoMTGlzdFBvbGljaWVzEh8uaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXF1ZXN0GiAuaG1zLmZmaS52MS5MaXN0UG9saWNpZXNSZXNwb25zZSIXwvMYEwoNcG9saWNpZXM6cmVhZBgBIAEScgoJUHV0UG9saWN5EhwuaG1zLmZmaS52MS5QdXRQb2xpY3lSZXF1ZXN0Gh0uaG1zLmZmaS52MS5QdXRQb2xpY3lSZXNwb25zZSIowvMYJAoOcG9saWNpZXM6d3JpdGUSDnBvbGljeS5zZXJ2aWNlGAMgAhJ2CgxEZWxldGVQb2xpY3kSHy5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaIC5obXMuZmZpLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIiPC8xgfCg5wb2xpY2llczp3cml0ZRIJcG9saWN5X2lkGAMgAhJvCg1XYXRjaFBvbGljaWVzEiAuaG1zLmZmaS52MS5XYXRjaFBvbGljaWVzUmVxdWVzdBohLmhtcy5mZmkudjEuV2F0Y2hQb2xpY2llc1Jlc3BvbnNlIhfC8xgTCg1wb2xpY2llczpyZWFkGAEgATABEm0KDUV4cGxhaW5BY2Nlc3MSIC5obXMuZmZpLnYxLkV4cGxhaW5BY2Nlc3NSZXF1ZXN0GiEuaG1zLmZmaS52MS5FeHBsYWluQWNjZXNzUmVzcG9uc2UiF8LzGBMKDXBvbGljaWVzOnJlYWQYASABYgZwcm90bzM", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One rule: who may call what. A denial beats what allows.
@@ -89,6 +89,34 @@ export type AccessPolicy = Message<"hms.ffi.v1.AccessPolicy"> & {
    * @generated from field: google.protobuf.Timestamp changed_at = 10;
    */
   changedAt?: Timestamp | undefined;
+
+  /**
+   * The whole policy in Cedar; service, method, roles, requires_mfa and environment stay empty then.
+   *
+   * @generated from field: string cedar = 11;
+   */
+  cedar: string;
+
+  /**
+   * What it is for.
+   *
+   * @generated from field: string description = 12;
+   */
+  description: string;
+
+  /**
+   * The principal who stored it, "user:anna"; written by the platform.
+   *
+   * @generated from field: string author = 13;
+   */
+  author: string;
+
+  /**
+   * What has to stay true whenever a policy changes.
+   *
+   * @generated from field: repeated hms.ffi.v1.PolicyTest tests = 14;
+   */
+  tests: PolicyTest[];
 };
 
 /**
@@ -97,6 +125,72 @@ export type AccessPolicy = Message<"hms.ffi.v1.AccessPolicy"> & {
  */
 export const AccessPolicySchema: GenMessage<AccessPolicy> = /*@__PURE__*/
   messageDesc(file_hms_ffi_v1_policy, 0);
+
+/**
+ * One expectation of the policies in force together.
+ *
+ * @generated from message hms.ffi.v1.PolicyTest
+ */
+export type PolicyTest = Message<"hms.ffi.v1.PolicyTest"> & {
+  /**
+   * "user:anna".
+   *
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: repeated string roles = 2;
+   */
+  roles: string[];
+
+  /**
+   * @generated from field: bool mfa = 3;
+   */
+  mfa: boolean;
+
+  /**
+   * A permission: "services:deploy"; for methods of users' services "services:call".
+   *
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * "hms.emr.patient/GetPatient" for methods of users' services, else the name of what is used.
+   *
+   * @generated from field: string resource = 5;
+   */
+  resource: string;
+
+  /**
+   * Default "default".
+   *
+   * @generated from field: string environment = 6;
+   */
+  environment: string;
+
+  /**
+   * To whom the resource belongs; empty: to nobody.
+   *
+   * @generated from field: string owner = 7;
+   */
+  owner: string;
+
+  /**
+   * Whether it is to be allowed.
+   *
+   * @generated from field: bool expect_allowed = 8;
+   */
+  expectAllowed: boolean;
+};
+
+/**
+ * Describes the message hms.ffi.v1.PolicyTest.
+ * Use `create(PolicyTestSchema)` to create a new message.
+ */
+export const PolicyTestSchema: GenMessage<PolicyTest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_policy, 1);
 
 /**
  * @generated from message hms.ffi.v1.ListPoliciesRequest
@@ -109,7 +203,7 @@ export type ListPoliciesRequest = Message<"hms.ffi.v1.ListPoliciesRequest"> & {
  * Use `create(ListPoliciesRequestSchema)` to create a new message.
  */
 export const ListPoliciesRequestSchema: GenMessage<ListPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 1);
+  messageDesc(file_hms_ffi_v1_policy, 2);
 
 /**
  * @generated from message hms.ffi.v1.ListPoliciesResponse
@@ -126,7 +220,7 @@ export type ListPoliciesResponse = Message<"hms.ffi.v1.ListPoliciesResponse"> & 
  * Use `create(ListPoliciesResponseSchema)` to create a new message.
  */
 export const ListPoliciesResponseSchema: GenMessage<ListPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 2);
+  messageDesc(file_hms_ffi_v1_policy, 3);
 
 /**
  * @generated from message hms.ffi.v1.PutPolicyRequest
@@ -143,7 +237,7 @@ export type PutPolicyRequest = Message<"hms.ffi.v1.PutPolicyRequest"> & {
  * Use `create(PutPolicyRequestSchema)` to create a new message.
  */
 export const PutPolicyRequestSchema: GenMessage<PutPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 3);
+  messageDesc(file_hms_ffi_v1_policy, 4);
 
 /**
  * @generated from message hms.ffi.v1.PutPolicyResponse
@@ -160,7 +254,7 @@ export type PutPolicyResponse = Message<"hms.ffi.v1.PutPolicyResponse"> & {
  * Use `create(PutPolicyResponseSchema)` to create a new message.
  */
 export const PutPolicyResponseSchema: GenMessage<PutPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 4);
+  messageDesc(file_hms_ffi_v1_policy, 5);
 
 /**
  * @generated from message hms.ffi.v1.DeletePolicyRequest
@@ -177,7 +271,7 @@ export type DeletePolicyRequest = Message<"hms.ffi.v1.DeletePolicyRequest"> & {
  * Use `create(DeletePolicyRequestSchema)` to create a new message.
  */
 export const DeletePolicyRequestSchema: GenMessage<DeletePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 5);
+  messageDesc(file_hms_ffi_v1_policy, 6);
 
 /**
  * @generated from message hms.ffi.v1.DeletePolicyResponse
@@ -190,7 +284,7 @@ export type DeletePolicyResponse = Message<"hms.ffi.v1.DeletePolicyResponse"> & 
  * Use `create(DeletePolicyResponseSchema)` to create a new message.
  */
 export const DeletePolicyResponseSchema: GenMessage<DeletePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 6);
+  messageDesc(file_hms_ffi_v1_policy, 7);
 
 /**
  * @generated from message hms.ffi.v1.WatchPoliciesRequest
@@ -203,7 +297,7 @@ export type WatchPoliciesRequest = Message<"hms.ffi.v1.WatchPoliciesRequest"> & 
  * Use `create(WatchPoliciesRequestSchema)` to create a new message.
  */
 export const WatchPoliciesRequestSchema: GenMessage<WatchPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 7);
+  messageDesc(file_hms_ffi_v1_policy, 8);
 
 /**
  * @generated from message hms.ffi.v1.WatchPoliciesResponse
@@ -220,7 +314,7 @@ export type WatchPoliciesResponse = Message<"hms.ffi.v1.WatchPoliciesResponse"> 
  * Use `create(WatchPoliciesResponseSchema)` to create a new message.
  */
 export const WatchPoliciesResponseSchema: GenMessage<WatchPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 8);
+  messageDesc(file_hms_ffi_v1_policy, 9);
 
 /**
  * @generated from message hms.ffi.v1.ExplainAccessRequest
@@ -234,6 +328,8 @@ export type ExplainAccessRequest = Message<"hms.ffi.v1.ExplainAccessRequest"> & 
   principal: string;
 
   /**
+   * Beside those that the principal is known to have.
+   *
    * @generated from field: repeated string roles = 2;
    */
   roles: string[];
@@ -257,6 +353,27 @@ export type ExplainAccessRequest = Message<"hms.ffi.v1.ExplainAccessRequest"> & 
    * @generated from field: string environment = 6;
    */
   environment: string;
+
+  /**
+   * Instead of service_id and method: a permission, "services:deploy"; "services:call" for a method.
+   *
+   * @generated from field: string action = 7;
+   */
+  action: string;
+
+  /**
+   * What is used: the name of a thing of the platform, "hms.emr.patient/GetPatient" for services:call.
+   *
+   * @generated from field: string resource = 8;
+   */
+  resource: string;
+
+  /**
+   * To whom the resource belongs; empty: to nobody.
+   *
+   * @generated from field: string owner = 9;
+   */
+  owner: string;
 };
 
 /**
@@ -264,7 +381,53 @@ export type ExplainAccessRequest = Message<"hms.ffi.v1.ExplainAccessRequest"> & 
  * Use `create(ExplainAccessRequestSchema)` to create a new message.
  */
 export const ExplainAccessRequestSchema: GenMessage<ExplainAccessRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 9);
+  messageDesc(file_hms_ffi_v1_policy, 10);
+
+/**
+ * A policy that has a part in a decision.
+ *
+ * @generated from message hms.ffi.v1.DecidingPolicy
+ */
+export type DecidingPolicy = Message<"hms.ffi.v1.DecidingPolicy"> & {
+  /**
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * As Cedar reads it.
+   *
+   * @generated from field: string cedar = 2;
+   */
+  cedar: string;
+
+  /**
+   * @generated from field: bool forbids = 3;
+   */
+  forbids: boolean;
+
+  /**
+   * @generated from field: string description = 4;
+   */
+  description: string;
+
+  /**
+   * @generated from field: string author = 5;
+   */
+  author: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp changed_at = 6;
+   */
+  changedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.ffi.v1.DecidingPolicy.
+ * Use `create(DecidingPolicySchema)` to create a new message.
+ */
+export const DecidingPolicySchema: GenMessage<DecidingPolicy> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_policy, 11);
 
 /**
  * @generated from message hms.ffi.v1.ExplainAccessResponse
@@ -293,6 +456,27 @@ export type ExplainAccessResponse = Message<"hms.ffi.v1.ExplainAccessResponse"> 
    * @generated from field: hms.ffi.v1.AuditLevel audit_level = 4;
    */
   auditLevel: AuditLevel;
+
+  /**
+   * The policies that decide; where none allows it, those that would allow it to somebody else.
+   *
+   * @generated from field: repeated hms.ffi.v1.DecidingPolicy policies = 5;
+   */
+  policies: DecidingPolicy[];
+
+  /**
+   * Each of these alone would allow it, tried by deciding again: "with a second factor", "with the role viewer".
+   *
+   * @generated from field: repeated string changes = 6;
+   */
+  changes: string[];
+
+  /**
+   * The roles that it was decided with.
+   *
+   * @generated from field: repeated string roles = 7;
+   */
+  roles: string[];
 };
 
 /**
@@ -300,7 +484,7 @@ export type ExplainAccessResponse = Message<"hms.ffi.v1.ExplainAccessResponse"> 
  * Use `create(ExplainAccessResponseSchema)` to create a new message.
  */
 export const ExplainAccessResponseSchema: GenMessage<ExplainAccessResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_policy, 10);
+  messageDesc(file_hms_ffi_v1_policy, 12);
 
 /**
  * Who may call which method of which service. Without a policy that allows a call it is denied.
@@ -320,6 +504,7 @@ export const PolicyService: GenService<{
   },
   /**
    * Adds or replaces a policy; it holds at once, and tickets issued before are revoked where it takes something away.
+   * Refused with FAILED_PRECONDITION, every one listed, if expectations of any policy would no longer be met.
    *
    * @generated from rpc hms.ffi.v1.PolicyService.PutPolicy
    */
@@ -329,7 +514,8 @@ export const PolicyService: GenService<{
     output: typeof PutPolicyResponseSchema;
   },
   /**
-   * Removes a policy; those of the policy file are removed there (FAILED_PRECONDITION).
+   * Removes a policy; those of the policy file are removed there (FAILED_PRECONDITION). Refused like PutPolicy if
+   * expectations of other policies would no longer be met.
    *
    * @generated from rpc hms.ffi.v1.PolicyService.DeletePolicy
    */
@@ -350,7 +536,8 @@ export const PolicyService: GenService<{
     output: typeof WatchPoliciesResponseSchema;
   },
   /**
-   * Whether somebody could make a call, and which policies decide it.
+   * Whether somebody could make a call or use a thing of the platform, which policies decide it, and what would have to
+   * change.
    *
    * @generated from rpc hms.ffi.v1.PolicyService.ExplainAccess
    */

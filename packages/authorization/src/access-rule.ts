@@ -18,6 +18,31 @@ export interface AccessRule {
   readonly auditLevel: ffiOptions.AuditLevel;
   /** Empty: in every environment. */
   readonly environment: string;
+  /** The whole policy in Cedar; it then says itself whom and what it is about, and roles and names above say nothing. */
+  readonly cedar?: string;
+  /** What it is for, in its author's words. */
+  readonly description?: string;
+  /** Who wrote it, "user:anna". */
+  readonly author?: string;
+  /** What has to stay true of the policies in force whenever one is changed. */
+  readonly tests?: readonly PolicyTest[];
+}
+
+/** One expectation that comes with a policy. */
+export interface PolicyTest {
+  /** "user:anna". */
+  readonly principal: string;
+  readonly roles: readonly string[];
+  /** A permission of the platform ("services:deploy") or the permission of users' methods, "services:call". */
+  readonly action: string;
+  /** "hms.emr.patient/GetPatient" for users' methods, the name of a thing of the platform otherwise. */
+  readonly resource: string;
+  readonly mfa: boolean;
+  /** Default "default". */
+  readonly environment: string;
+  /** Empty: nobody's. */
+  readonly owner: string;
+  readonly expectAllowed: boolean;
 }
 
 /** What applies to every known principal. */
@@ -28,6 +53,7 @@ const METHOD = /^[A-Za-z0-9_*]+$/;
 const ROLE = /^[\x21-\x7e]{1,200}$/;
 const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const RULE_ID = /^[\x21-\x7e]{1,200}$/;
+const ACTION = /^[a-z][a-z-]*:[a-z]+$/;
 const LONGEST = 200;
 
 const quoted = (text: string) => JSON.stringify(text.slice(0, 80));
@@ -44,6 +70,8 @@ export const ruleChecks = {
       ? undefined
       : `cannot be ${quoted(text)}; write a method name with * for any part, "Get*"`,
   role: (text: string) => (ROLE.test(text) ? undefined : `cannot be ${quoted(text)}; use visible ASCII characters`),
+  action: (text: string) =>
+    ACTION.test(text) ? undefined : `cannot be ${quoted(text)}; write a permission, "services:deploy"`,
   environment: (text: string) =>
     text === "" || ENVIRONMENT.test(text)
       ? undefined
@@ -53,6 +81,10 @@ export const ruleChecks = {
 /** What is wrong with a rule as a whole: one that neither allows, denies, demands nor audits does nothing. */
 export function emptyRuleProblem(rule: Omit<AccessRule, "id">): string | undefined {
   const says = rule.allowedRoles.length + rule.deniedRoles.length > 0 || rule.requiresMfa;
+  if (rule.cedar !== undefined) {
+    const isPlain = !says && rule.service === ANYBODY && rule.method === ANYBODY && rule.environment === "";
+    return isPlain ? undefined : "is written in Cedar: leave out service, method, roles, requires_mfa and environment";
+  }
   if (says || rule.auditLevel !== ffiOptions.AuditLevel.UNSPECIFIED) return undefined;
   return "says nothing; name allowed_roles, denied_roles, requires_mfa or audit_level";
 }

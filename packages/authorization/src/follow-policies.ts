@@ -42,6 +42,7 @@ export function followPolicies({ policies, book, onFailure }: FollowPoliciesOpti
 }
 
 function ruleOf({ policyId, service, method, environment, ...rest }: policy.AccessPolicy): AccessRule {
-  const { allowedRoles, deniedRoles, requiresMfa, auditLevel } = rest;
-  return { id: policyId, service, method, environment, allowedRoles, deniedRoles, requiresMfa, auditLevel };
+  const { allowedRoles, deniedRoles, requiresMfa, auditLevel, description, author, cedar } = rest;
+  const words = { description, author, ...(cedar === "" ? {} : { cedar }) };
+  return { id: policyId, service, method, environment, allowedRoles, deniedRoles, requiresMfa, auditLevel, ...words };
 }

@@ -123,7 +123,7 @@ describe("policies", () => {
   });
 });
 
-describe("ten thousand random questions", () => {
+describe("thousands of random questions", () => {
   let state = 1;
   const random = (below: number) => {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
@@ -157,20 +157,27 @@ describe("ten thousand random questions", () => {
   };
 
   test("get the answer that the plainest reading gives; denials never widen, roles never narrow but by a denial", () => {
-    for (let round = 0; round < 10_000; round++) {
-      const rules = Array.from({ length: random(6) }, (_, i) => randomRule(`r${i}`));
+    let rules: AccessRule[] = [];
+    let set = new PolicySet(rules);
+    let narrower = set;
+    for (let round = 0; round < 2500; round++) {
+      if (round % 10 === 0) {
+        rules = Array.from({ length: random(6) }, (_, i) => randomRule(`r${i}`));
+        set = new PolicySet(rules);
+        narrower = new PolicySet([...rules, { ...randomRule("more"), allowedRoles: [] }]);
+      }
       const who = subject(some(["a", "b", "c"]), random(2) === 0);
       const what = {
         environment: pick(["default", "prod"]),
         serviceId: pick(["hms.a", "hms.b"]),
         method: pick(["Get", "Put"]),
       };
-      const { allowed } = new PolicySet(rules).judge(who, what);
+      const { allowed } = set.judge(who, what);
       expect(allowed).toBe(naive(rules, who, what));
-      const denial = { ...randomRule("more"), allowedRoles: [] };
-      if (!allowed) expect(new PolicySet([...rules, denial]).judge(who, what).allowed).toBe(false);
+      if (round % 4 > 0) continue;
+      if (!allowed) expect(narrower.judge(who, what).allowed).toBe(false);
       const more = { ...who, roles: [...who.roles, "d"] };
-      if (allowed) expect(new PolicySet(rules).judge(more, what).allowed).toBe(true);
+      if (allowed) expect(set.judge(more, what).allowed).toBe(true);
     }
   });
 });
@@ -191,8 +198,11 @@ describe("a policy file", () => {
 
   test("is read as the guide shows it", () => {
     const guide = readFileSync(new URL("../../../docs/guide/access.md", import.meta.url), "utf8");
-    const [, example = ""] = /```json\n(.*?)```/s.exec(guide) ?? [];
-    expect(parsePolicies(example, "guide")).toHaveLength(2);
+    const examples = [...guide.matchAll(/```json\n(.*?)```/gs)].map(([, example = ""]) => example);
+    const [rules = "", inCedar = ""] = examples;
+    expect(parsePolicies(rules, "guide")).toHaveLength(2);
+    const [managers] = parsePolicies(inCedar, "guide");
+    expect(managers).toMatchObject({ cedar: expect.stringContaining("forbid"), tests: [{ expectAllowed: false }] });
   });
 
   test("that is wrong is refused with all problems at their places", () => {

@@ -1,31 +1,57 @@
 import { type RecordReader, readRecords } from "@hms/config-file";
 import { ffiOptions } from "@hms/contracts";
-import { type AccessRule, emptyRuleProblem, ruleChecks } from "./access-rule.ts";
+import { subjectNamed } from "./access-question.ts";
+import { type AccessRule, ANYBODY, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
+import { AUDIT_LEVELS } from "./audit-level-words.ts";
+import { cedarProblem } from "./cedar-problem.ts";
 
-const { UNSPECIFIED, NONE, METADATA, REQUEST } = ffiOptions.AuditLevel;
-const LEVELS = {
-  none: NONE,
-  standard: METADATA,
-  metadata: METADATA,
-  detailed: REQUEST,
-  full: REQUEST,
-  request: REQUEST,
-};
+const { UNSPECIFIED } = ffiOptions.AuditLevel;
 
 type UnnamedRule = Omit<AccessRule, "id">;
+
+const isPrincipal = (text: string) =>
+  subjectNamed(text, [], false) === undefined ? 'is no principal; write kind and name, "user:anna"' : undefined;
+
+function readTest(reader: RecordReader): PolicyTest {
+  return {
+    principal: reader.text("principal", { check: isPrincipal }),
+    roles: reader.texts("roles", { check: ruleChecks.role }),
+    mfa: reader.flag("mfa"),
+    action: reader.text("action", { check: ruleChecks.action }),
+    resource: reader.text("resource", { fallback: "" }),
+    environment: reader.text("environment", { fallback: "", check: ruleChecks.environment }),
+    owner: reader.text("owner", { fallback: "" }),
+    expectAllowed: reader.word("expect", { allow: true, deny: false }, undefined) ?? false,
+  };
+}
+
+/** What only some policies have; nothing of it is there if the file does not say it. */
+function readMore(reader: RecordReader): Pick<AccessRule, "cedar" | "description" | "tests"> {
+  const cedar = reader.text("cedar", { fallback: "", check: (text) => cedarProblem(text) });
+  const description = reader.text("description", { fallback: "" });
+  const tests = reader.records("tests", readTest);
+  return {
+    ...(cedar === "" ? {} : { cedar }),
+    ...(description === "" ? {} : { description }),
+    ...(tests.length === 0 ? {} : { tests }),
+  };
+}
 
 function readRule(reader: RecordReader): UnnamedRule & { id: string | undefined } {
   const role = { check: ruleChecks.role };
   const id = reader.text("id", { fallback: "", check: ruleChecks.id }) || undefined;
+  const more = readMore(reader);
+  const service = more.cedar === undefined ? {} : { fallback: ANYBODY };
   const rule: UnnamedRule = {
-    service: reader.text("service", { check: ruleChecks.service }),
+    service: reader.text("service", { check: ruleChecks.service, ...service }),
     method: reader.text("method", { fallback: "*", check: ruleChecks.method }),
     // The originals' documents spell these allow_roles and deny_roles.
     allowedRoles: reader.texts("allowed_roles", { ...role, alias: "allow_roles" }),
     deniedRoles: reader.texts("denied_roles", { ...role, alias: "deny_roles" }),
     requiresMfa: reader.flag("requires_mfa"),
-    auditLevel: reader.word("audit_level", LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
+    auditLevel: reader.word("audit_level", AUDIT_LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
     environment: reader.text("environment", { fallback: "", check: ruleChecks.environment }),
+    ...more,
   };
   const problem = emptyRuleProblem(rule);
   if (problem) reader.refuse("", problem);

@@ -1,5 +1,7 @@
 import type { ffiOptions } from "@hms/contracts";
+import type { Principal } from "@hms/kernel";
 import type { AccessRule } from "./access-rule.ts";
+import type { CompiledPolicy } from "./compiled-policy.ts";
 
 /** Who asks, as far as access policies go. */
 export interface AccessSubject {
@@ -7,6 +9,14 @@ export interface AccessSubject {
   readonly mfa: boolean;
   /** False for whom nobody knows: "*" does not mean them. */
   readonly known: boolean;
+  /** Default: "user". */
+  readonly kind?: Principal["kind"];
+  /** Default: empty. */
+  readonly id?: string;
+  /** Groups that it is in; default none. */
+  readonly groups?: readonly string[];
+  /** The only environment it lives in; default: it is bound to none. */
+  readonly environment?: string | undefined;
 }
 
 /** A method of a user's service. */
@@ -22,10 +32,17 @@ export interface AccessTarget {
 /** What policies say of a call. */
 export interface AccessVerdict {
   readonly allowed: boolean;
-  /** Why: a rule allows it, one denies a role, one demands a second factor, none allows it. */
-  readonly because: "allowed" | "denied" | "mfa" | "default";
+  /**
+   * Why: a policy allows it, one forbids it, it would be allowed with a second factor, none allows it, or one of them
+   * could not be evaluated.
+   */
+  readonly because: "allowed" | "denied" | "mfa" | "default" | "error";
   /** The rules that decide; by default: those that would allow somebody else. */
   readonly rules: readonly AccessRule[];
+  /** The same in Cedar, those of roles and grants included. */
+  readonly policies: readonly CompiledPolicy[];
+  /** What could not be evaluated, by policy; empty otherwise. */
+  readonly errors: readonly string[];
   /** The highest that any rule for the method demands; UNSPECIFIED: what the method's contract says. */
   readonly auditLevel: ffiOptions.AuditLevel;
 }

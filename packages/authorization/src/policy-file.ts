@@ -18,7 +18,11 @@ export function openPolicyFile({ path, book, onChange, onFailure }: PolicyFileOp
   const file = openConfigFile({
     path,
     access: "public",
-    parse: (text) => parsePolicies(text, path),
+    parse(text) {
+      const rules = parsePolicies(text, path);
+      book.check("file", rules);
+      return rules;
+    },
     absent: [],
     onChange(rules) {
       onChange(rules.length, book.replace("file", rules));

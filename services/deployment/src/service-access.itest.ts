@@ -1,0 +1,144 @@
+import { createAccessPolicy, PolicyBook } from "@hms/authorization";
+import { agent, deployment } from "@hms/contracts";
+import { Kernel, type Principal } from "@hms/kernel";
+import { createProcessRuntime } from "@hms/provider-process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createDeploymentService } from "./index.ts";
+import { openGround, quiet } from "./testing/test-site.ts";
+
+const stack = new AsyncDisposableStack();
+const book = new PolicyBook();
+const operator: Principal = { kind: "operator", id: "operator" };
+const user = (id: string, ...roles: string[]): Principal => ({ kind: "user", id, roles });
+const NAMES = ["apple", "avocado", "banana", "cherry", "date"];
+
+let ground: Awaited<ReturnType<typeof openGround>>;
+let kernel: Kernel;
+const as = (principal: Principal) => kernel.client(deployment.DeploymentService, principal);
+
+beforeAll(async () => {
+  ground = stack.use(await openGround());
+  const { database } = ground.database;
+  const services = ["default", "prod", "staging"].flatMap((environment) =>
+    NAMES.map((name, index) => ({ environment, name, owner: index % 2 === 0 ? "user:anna" : "user:bob" })),
+  );
+  await database.db.insertInto("service").values(services).execute();
+  book.replace("file", []);
+  book.replace("stored", []);
+  const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, operator));
+  const options = { database, mesh: ground.mesh, runtime, log: quiet };
+  const facts: { ownerOf?: ReturnType<typeof createDeploymentService>["ownerOf"] } = {};
+  const policy = createAccessPolicy(book, {
+    factsOf: (_, service, environment = "default") => ({ owner: facts.ownerOf?.({ environment, service }) }),
+  });
+  const service = stack.use(createDeploymentService({ ...options, policy }));
+  facts.ownerOf = service.ownerOf;
+  kernel = new Kernel({
+    identity: { authenticate: () => operator },
+    policy,
+    audit: { accepts: true, record() {} },
+  });
+  kernel.register(service.registration);
+  await service.ready;
+});
+afterAll(() => stack.disposeAsync());
+
+/** Puts policies written in Cedar in force. */
+function inForce(...texts: string[]): void {
+  const plain = { service: "*", method: "*", allowedRoles: [], deniedRoles: [], requiresMfa: false, environment: "" };
+  book.replace(
+    "stored",
+    texts.map((cedar, index) => ({ ...plain, id: `p${index}`, auditLevel: 0, cedar })),
+  );
+}
+
+async function listed(principal: Principal, pageSize = 100): Promise<string[]> {
+  const names: string[] = [];
+  let pageToken = "";
+  do {
+    const page = await as(principal).listServices({ pageSize, pageToken });
+    names.push(...page.services.map(({ environment, name }) => `${environment}/${name}`));
+    ({ nextPageToken: pageToken } = page);
+  } while (pageToken !== "");
+  return names;
+}
+
+const OWN =
+  'permit (principal, action in [Action::"services:read", Action::"services:scale"], resource) when { resource has owner && resource.owner == principal.name };';
+const LISTING = 'permit (principal, action == Action::"services:read", resource == Resource::"services");';
+
+describe("a list of services", () => {
+  test("shows everything to whom a role lets read everything", async () => {
+    inForce();
+    expect(await listed(user("x", "viewer"))).toHaveLength(15);
+    expect(await listed(operator)).toHaveLength(15);
+    await expect(listed(user("x"))).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+
+  test("shows each only what policies let it read, whatever the size of pages", async () => {
+    inForce(OWN, LISTING);
+    const bobs = ["default", "prod", "staging"].flatMap((place) => [`${place}/avocado`, `${place}/cherry`]);
+    for (const size of [1, 2, 100]) expect(await listed(user("bob"), size)).toEqual(bobs);
+    expect(await listed(user("carl"))).toEqual([]);
+  });
+
+  test("leaves out what a policy forbids, though a role lets read it", async () => {
+    inForce(
+      'forbid (principal, action == Action::"services:read", resource in Environment::"prod") unless { principal in Role::"manager" };',
+    );
+    expect(await listed(user("x", "viewer"), 4)).toHaveLength(10);
+    expect(await listed(user("x", "viewer", "manager"), 4)).toHaveLength(15);
+  });
+
+  test("asks row by row what a database cannot be told", async () => {
+    inForce(
+      LISTING,
+      'permit (principal, action == Action::"services:read", resource) when { resource.name like "a*" && resource.environment != "prod" };',
+    );
+    const found = ["default/apple", "default/avocado", "staging/apple", "staging/avocado"];
+    for (const size of [1, 3, 100]) expect(await listed(user("x"), size)).toEqual(found);
+  });
+
+  test("does not show who lives in an environment what is elsewhere", async () => {
+    inForce();
+    const anna: Principal = { ...user("anna", "viewer"), environment: "staging" };
+    const own = await as(anna).listServices({ environment: "staging" });
+    expect(own.services).toHaveLength(5);
+    await expect(as(anna).listServices({ environment: "prod" })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(as(anna).listServices({})).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+});
+
+test("one service is open to its owner and to nobody else whom a policy does not name", async () => {
+  inForce(OWN);
+  const apple = { environment: "default", service: "apple" };
+  await expect(as(user("anna")).getService(apple)).resolves.toMatchObject({ service: { name: "apple" } });
+  await expect(as(user("bob")).getService(apple)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+});
+
+describe("a deploy by a role", () => {
+  async function deploying(principal: Principal, version = "1") {
+    const stream = as(principal).deploy(ground.program.write({ version }));
+    for await (const { event } of stream) if (event.case === "ended") return event.value;
+    throw new Error("the stream ended before the rollout");
+  }
+
+  test("names no folder of the platform's disk that the operator has not deployed the service from", async () => {
+    inForce();
+    const developer = user("dora", "developer");
+    await expect(deploying(developer)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      details: { reason: "SOURCE_NOT_OPERATORS" },
+    });
+    expect(await deploying(operator)).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
+    expect(await deploying(developer, "2")).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
+  });
+
+  test("is judged again once its manifest has said which service it is about", async () => {
+    inForce('forbid (principal, action == Action::"services:deploy", resource) when { resource.name == "echo" };');
+    await expect(deploying(user("dora", "developer"), "3")).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("may not deploy echo"),
+    });
+  });
+});

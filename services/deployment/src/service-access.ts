@@ -1,0 +1,67 @@
+import { whereAllowed } from "@hms/authorization";
+import { type CallContext, HmsError, type Policy, principalName, type ResourceFilter } from "@hms/kernel";
+import { type RawBuilder, sql } from "kysely";
+import type { ServiceKey, ServiceRecord } from "./service-record.ts";
+
+const EVERYTHING: ResourceFilter = { scope: "all", allows: () => true, where: { all: [] } };
+
+/** What a request is asked before a service of its manifest is deployed. */
+export interface DeployWish {
+  key: ServiceKey;
+  sourceDirectory: string;
+  /** Folders that it was deployed from before. */
+  knownDirectories: readonly string[];
+}
+
+/** Which services somebody may see, as a database's condition and for each row. */
+export interface VisibleServices {
+  readonly none: boolean;
+  readonly where: RawBuilder<boolean>;
+  allows(record: Pick<ServiceRecord, "environment" | "service" | "owner">): boolean;
+}
+
+const isTrusted = ({ principal: { kind } }: CallContext) => kind === "operator" || kind === "component";
+
+/** Looks closer at calls than can be done before a request has been read. */
+export class ServiceAccess {
+  readonly #policy: Policy | undefined;
+
+  /** Without a policy everything is allowed that has come through. */
+  constructor(policy: Policy | undefined) {
+    this.#policy = policy;
+  }
+
+  /**
+   * Lets a deploy go on, now that its service is known.
+   * @throws HmsError PERMISSION_DENIED if a policy denies this service, or the caller names a folder of the platform's disk
+   * that only the operator may name
+   */
+  async admitDeploy(context: CallContext, { key, sourceDirectory, knownDirectories }: DeployWish): Promise<void> {
+    const { principal, method } = context;
+    const { environment, service: resource } = key;
+    const question = { principal, permission: "services:deploy", resource, environment, method };
+    const decision = await this.#policy?.decide(question);
+    if (decision?.allowed === false) {
+      throw new HmsError("PERMISSION_DENIED", `${principal.id} may not deploy ${resource}: ${decision.reason}.`);
+    }
+    if (isTrusted(context) || knownDirectories.includes(sourceDirectory)) return;
+    throw new HmsError(
+      "PERMISSION_DENIED",
+      `${principalName(principal)} may not deploy from ${sourceDirectory}: only the operator names folders of the ` +
+        "platform's disk. Let the operator deploy it once; later versions from the same folder are open to you.",
+      { reason: "SOURCE_NOT_OPERATORS" },
+    );
+  }
+
+  /** The services that the caller may read. */
+  visible({ principal, method }: CallContext): VisibleServices {
+    const permission = "services:read";
+    const filter = this.#policy?.filter?.({ principal, permission, method }) ?? EVERYTHING;
+    const columns = { name: sql.ref("name"), environment: sql.ref("environment"), owner: sql.ref("owner") };
+    return {
+      none: filter.scope === "none",
+      where: whereAllowed(filter.where, columns),
+      allows: ({ environment, service: name, owner }) => filter.allows({ name, environment, facts: { owner } }),
+    };
+  }
+}
