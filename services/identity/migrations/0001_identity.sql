@@ -140,8 +140,7 @@ create table signing_key (
 create unique index signing_key_one on signing_key (state) where state in ('next', 'current');
 
 insert into role (name, description, permissions, built_in) values
-  ('admin', 'Everything.', array[
-    '*'], true),
+  ('admin', 'Everything.', array['*'], true),
   ('manager', 'Plans work and services; sees people.', array[
     'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
     'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',
@@ -155,18 +154,7 @@ insert into role (name, description, permissions, built_in) values
   ('developer', 'Builds jobs, steps and services.', array[
     'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
     'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',
-    'jobs:create', 'jobs:update', 'jobs:execute', 'step-libraries:read', 'step-libraries:create', 'step-
-    libraries:update'], true),
+    'jobs:create', 'jobs:update', 'jobs:execute', 'step-libraries:read', 'step-libraries:create',
+    'step-libraries:update'], true),
   ('viewer', 'Looks on.', array[
-    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read'], true); sees people.', array[
-    'jobs:read', 'jobs:create', 'jobs:update', 'jobs:execute', 'targets:read', 'targets:create', 'targets:update',
-    'executions:read', 'users:read', 'groups:read', 'roles:read', 'step-libraries:read',
-    'services:read', 'services:logs', 'services:deploy', 'services:scale', 'mesh:read', 'policies:read'], true),
-  ('operator', 'Runs everything that is there.', array[
-    'jobs:*', 'targets:*', 'executions:read', 'step-libraries:read',
-    'services:*', 'mesh:read', 'registry:import', 'policies:read'], true),
-  ('developer', 'Builds jobs, steps and services.', array[
-    'jobs:read', 'jobs:create', 'jobs:update', 'jobs:execute', 'targets:read', 'executions:read',
-    'step-libraries:read', 'step-libraries:create', 'step-libraries:update',
-    'services:read', 'services:logs', 'services:deploy', 'services:scale', 'mesh:read'], true),
-  ('viewer', 'Looks on.', array['jobs:read', 'targets:read', 'executions:read', 'services:read', 'mesh:read'], true);
+    'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read'], true);
