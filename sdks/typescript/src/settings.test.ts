@@ -50,7 +50,8 @@ ffi:
       "ffi.yml": "ffi: {transport: {default: grpc}, security: {required_claims: [sub], permission_policy: strict}}",
     });
     const told: string[] = [];
-    const hear = ({ name, message }: Error) => name === "HmsFfiConfigWarning" && told.push(message);
+    const hear = ({ name, message }: Error) =>
+      name === "HmsFfiConfigWarning" && message.startsWith(folder.path) && told.push(message);
     process.on("warning", hear);
     resolveSettings({ configPath: `${folder.path}/ffi.yml`, registryUrl: "http://a:1" }, none);
     await new Promise(setImmediate);

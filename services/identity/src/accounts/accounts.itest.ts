@@ -33,6 +33,12 @@ async function somebody(...roles: string[]): Promise<{ login: string; secret: st
 }
 const now = async (secret: string) => (await running.identity.tokens.principalOf(secret)) as Principal;
 
+test("the roles of a new installation are those that hold before its identity service is open", () => {
+  const inOrder = (roles: typeof builtInRoles) =>
+    Object.fromEntries(roles.map(({ name, permissions }) => [name, [...permissions].sort()]));
+  expect(inOrder(running.identity.roles.definitions)).toEqual(inOrder(builtInRoles));
+});
+
 test("a new person looks on; several roles add up, and hold at once", async () => {
   const { login, secret, as } = await somebody();
   expect(as).toMatchObject({ kind: "user", roles: ["viewer"] });
