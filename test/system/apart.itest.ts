@@ -68,6 +68,20 @@ describe("a platform whose registry and deployment run in processes of their own
     expect(read("server")).toEqual([]);
   });
 
+  test("lets accounts do there what their roles and their keys' scopes say", async () => {
+    await platform.json("users", "create", "ben", "--roles", "operator");
+    const key = async (...more: string[]) =>
+      (await platform.json<{ secret: string }>("keys", "create", "k", "--user", "ben", ...more)).secret;
+    const [whole, narrow] = [await key(), await key("--scopes", "services:logs")];
+    const list = async (token: string) => {
+      const headers = { authorization: `Bearer ${token}` };
+      return (await fetch(platform.url("/v1/hms.sys.deployment/ListServices"), { headers })).status;
+    };
+    expect([await list(whole), await list(narrow)]).toEqual([200, 403]);
+    await platform.json("roles", "unassign", "ben", "operator");
+    expect(await list(whole)).toBe(403);
+  });
+
   test("decides by a policy as soon as it is put, in the process that is called", async () => {
     const contract = echoContract();
     const socket = `${stack.use(tempFolder()).path}/echo.sock`;

@@ -140,8 +140,7 @@ create table signing_key (
 create unique index signing_key_one on signing_key (state) where state in ('next', 'current');
 
 insert into role (name, description, permissions, built_in) values
-  ('admin', 'Everything.', array[
-    '*'], true),
+  ('admin', 'Everything.', array['*'], true),
   ('manager', 'Plans work and services; sees people.', array[
     'services:read', 'registry:read', 'operations:read', 'jobs:read', 'targets:read', 'executions:read',
     'services:deploy', 'services:scale', 'services:logs', 'mesh:read', 'operations:*', 'events:*',

@@ -51,6 +51,14 @@ test("a new person looks on; several roles add up, and hold at once", async () =
   expect(await codeOf(usersAs(await now(secret)).listUsers({}))).toBe("PERMISSION_DENIED");
 });
 
+test("a new installation has the five built-in roles, as they are documented", async () => {
+  const { roles } = await rolesAs(operator).listRoles({});
+  const built = roles.filter(({ builtIn }) => builtIn);
+  const sorted = (all: readonly { name: string; permissions: readonly string[] }[]) =>
+    Object.fromEntries(all.map(({ name, permissions }) => [name, [...permissions].sort()]));
+  expect(sorted(built)).toEqual(sorted(builtInRoles));
+});
+
 test("what a role permits is data: changed, it holds for everybody at once", async () => {
   await rolesAs(operator).putRole({ name: "reader", permissions: ["users:read"] });
   const { as } = await somebody("reader");
