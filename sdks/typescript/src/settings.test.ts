@@ -52,6 +52,8 @@ ffi:
     const told: string[] = [];
     const hear = ({ name, message }: Error) =>
       name === "HmsFfiConfigWarning" && message.startsWith(folder.path) && told.push(message);
+    // What tests before this one were told comes a turn later.
+    await new Promise(setImmediate);
     process.on("warning", hear);
     resolveSettings({ configPath: `${folder.path}/ffi.yml`, registryUrl: "http://a:1" }, none);
     await new Promise(setImmediate);
