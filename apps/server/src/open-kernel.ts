@@ -54,7 +54,7 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const options = { policy, audit, observer, validator, ...tracer };
   const kernel = new Kernel({ identity, ...options });
   const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
-  openElsewhere([kernel, replicaKernel], stack);
+  openElsewhere({ kernels: [kernel, replicaKernel], tlsFolder: paths.tls }, stack);
   return {
     kernel,
     replicaKernel,

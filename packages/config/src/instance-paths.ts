@@ -48,6 +48,8 @@ export interface InstancePaths {
   workloadKey: string;
   /** The key by which the platform's processes say on whose behalf they call each other, mode 0600. */
   partKey: string;
+  /** Who the platform is towards services over TLS, if the operator put it there: cert.pem, key.pem and ca.pem. */
+  tls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
@@ -103,6 +105,7 @@ export function resolveInstance(
     dataplaneToken: `${config}/dataplane.token`,
     workloadKey: `${config}/workload.key`,
     partKey: `${config}/part.key`,
+    tls: `${config}/tls`,
     sealingKey: `${config}/secrets.key`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,
