@@ -86,13 +86,16 @@ test("two bootstraps of one clone at once install once: the second waits, and fi
   const programs = join(home, "programs");
   mkdirSync(programs);
   const journal = join(home, "journal");
-  // In npm's place one that notes what it is asked for, and is slow: the real one is in the soak suite.
+  // In npm's place one that notes what it is asked for, and is slow; it brings a Node that compiles nothing. The real one is
+  // in the soak suite.
   writeFileSync(
     join(programs, "npm"),
     `#!/bin/sh
 echo "begin $1" >>'${journal}'
 while [ ! -e '${journal}.go' ]; do sleep 0.05; done
 mkdir -p node_modules/.bin
+printf '#!/bin/sh\nmkdir -p dist\n: >dist/.stamp\n' >node_modules/.bin/node
+chmod +x node_modules/.bin/node
 echo "end $1" >>'${journal}'
 `,
   );

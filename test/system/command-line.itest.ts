@@ -178,6 +178,27 @@ describe("-o json", () => {
     "ffi explain hms.sys.mesh",
     "ffi policy",
     "ffi call hms.sys.mesh GetSnapshot",
+    "ffi generate hms.sys.mesh --lang python",
+    "auth explain user:anna services:deploy echo-svc",
+    "whoami",
+    "users create anna --roles viewer",
+    "users create-admin root",
+    "users list",
+    "users show anna",
+    "users update anna --name Anna",
+    "users invite anna",
+    "users reset anna",
+    "users deactivate anna",
+    "users activate anna",
+    "roles put reader services:read",
+    "roles list",
+    "roles assign anna reader",
+    "roles unassign anna reader",
+    "roles delete reader",
+    "keys create ci --user anna",
+    "keys list --user anna",
+    "sessions list --user anna",
+    "sessions revoke-all --user anna",
   ];
   const lines = [
     "deploy FILE",
@@ -202,9 +223,12 @@ describe("-o json", () => {
     "up",
     "ffi register grpc://127.0.0.1:1",
     "ffi diff hms.sys.mesh /nowhere.binpb",
+    "keys revoke nothing",
+    "sessions revoke nothing",
+    "serve --only nothing",
   ];
-  /** Those that end the platform, or change the machine, have tests of their own. */
-  const apart = ["setup", "down"];
+  /** Those that end the platform, change the machine, or wait for somebody have tests of their own. */
+  const apart = ["setup", "down", "login", "logout", "ffi tap"];
   const run = async (command: string) => {
     const file = echoService(platform, { version: "json", replicas: 1 });
     const rollout = command.includes("ROLLOUT") ? ((await history())[0]?.rolloutId ?? "") : "";

@@ -167,7 +167,7 @@ describe("ffi register", () => {
       { serviceId: "helloworld", version: "v1", hasContract: true, instances: [{ address: server.address }] },
     ]);
     const said = await platform.json("ffi", "call", "helloworld", "SayHello", "name=Ada");
-    expect(said).toMatchObject({ message: "" });
+    expect(said).toMatchObject({ message: "Hello Ada" });
   }, 60_000);
 
   test("says what a server does not offer, and when none answers", async () => {

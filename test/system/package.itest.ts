@@ -51,7 +51,7 @@ function upgradeCommands(): string[][] {
   const block = /part after part[^`]*```sh\n(.*?)```/s.exec(guide)?.[1] ?? "";
   const commands = block.trim().split("\n");
   if (commands.length !== 3) throw new Error(`the guide has another block than the three commands: ${block}`);
-  return commands.map((line) => line.split(" ").slice(1));
+  return commands.map((line) => line.replace(/ +#.*/, "").split(" ").slice(1));
 }
 
 /** The archive of the same package under another version. */

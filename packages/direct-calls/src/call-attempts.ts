@@ -45,7 +45,7 @@ export class CallAttempts {
   #moves = 0;
   #retries = 0;
   #renewed = false;
-  #inJson = false;
+  readonly #inJson = new Set<InstanceEndpoint>();
   #first = true;
 
   constructor(ground: CallGround, method: DescMethod, options: CallOptions = {}) {
@@ -145,11 +145,11 @@ export class CallAttempts {
     if (pauseMs > 0) await pause(pauseMs, undefined, { signal: signal ?? context?.signal });
   }
 
-  /** Calls that began in protobuf at the same time all end so; each is made again once. */
+  /** Calls that began in protobuf at the same time all end so; each is made again once at every instance. */
   #speakJson(endpoint: InstanceEndpoint | undefined, error: HmsError): void {
-    if (this.#inJson || endpoint === undefined) throw error;
+    if (endpoint === undefined || this.#inJson.has(endpoint)) throw error;
     endpoint.speakJson();
-    this.#inJson = true;
+    this.#inJson.add(endpoint);
   }
 
   async #renew(error: HmsError): Promise<void> {

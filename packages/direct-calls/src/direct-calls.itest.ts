@@ -8,9 +8,7 @@ import {
   componentPrincipal,
   createClient,
   HmsError,
-  implement,
   Kernel,
-  type ServiceImplementation,
   type Transport,
 } from "@hms/kernel";
 import { tempFolder, waitFor } from "@hms/testkit";
@@ -24,11 +22,10 @@ import {
   type DirectCallsOptions,
   frameSchemes,
 } from "./index.ts";
-import { type EchoContract, echoContract, texts, valuesOf } from "./testing/index.ts";
+import { type EchoContract, type EchoHandlers, echoContract, kernelOf, texts, valuesOf } from "./testing/index.ts";
 
 const contract = echoContract();
 const key: ServiceKey = { environment: "default", serviceId: "hms.test", version: "v1" };
-type Handlers = Partial<ServiceImplementation<EchoContract>>;
 
 let stack = new AsyncDisposableStack();
 let memory = new MemoryRegistry();
@@ -38,25 +35,11 @@ beforeEach(() => {
 });
 afterEach(() => stack.disposeAsync());
 
-function kernelOf(own: Handlers): Kernel {
-  const kernel = new Kernel({
-    identity: { authenticate: () => anonymous },
-    policy: { decide: () => ({ allowed: true }) },
-    audit: { accepts: true, record: () => {} },
-  });
-  const unused = () => {
-    throw new HmsError("UNIMPLEMENTED", "Not part of this test.");
-  };
-  const all = Object.fromEntries(contract.methods.map(({ localName }) => [localName, unused]));
-  kernel.register(implement(contract, { ...all, ...own } as ServiceImplementation<EchoContract>));
-  return kernel;
-}
-
 interface Running extends TestInstance {
   server: SocketServer;
 }
 
-async function instance(instanceId: string, own: Handlers, path?: string): Promise<Running> {
+async function instance(instanceId: string, own: EchoHandlers, path?: string): Promise<Running> {
   const at = path ?? `${stack.use(tempFolder()).path}/${instanceId}.sock`;
   const server = await serveSocket(kernelOf(own), { path: at, graceMs: 500 });
   stack.defer(() => server.close({ graceMs: 0 }));
@@ -81,7 +64,7 @@ function callsOf(options: Partial<DirectCallsOptions> = {}): {
   return { calls, directory, client: createClient(contract, calls.transport({ environment: "default" })) };
 }
 
-const named = (name: string): Handlers => ({ write: () => ({ value: name }), read: () => ({ value: name }) });
+const named = (name: string): EchoHandlers => ({ write: () => ({ value: name }), read: () => ({ value: name }) });
 
 describe("a direct call", () => {
   test("reaches the service that its contract names, in all four kinds", async () => {
@@ -106,7 +89,7 @@ describe("a direct call", () => {
 
   test("is spread over the instances, and away from one that is slow", async () => {
     const served: Record<string, number> = { a: 0, b: 0, slow: 0 };
-    const counting = (name: string, ms: number): Handlers => ({
+    const counting = (name: string, ms: number): EchoHandlers => ({
       read: async () => {
         served[name] = (served[name] ?? 0) + 1;
         const until = performance.now() + ms;
@@ -211,7 +194,7 @@ describe("a call that failed", () => {
       if (served.count <= times) throw error();
       return { value: "at last" };
     };
-    return { served, handlers: { read: handler, write: handler } satisfies Handlers };
+    return { served, handlers: { read: handler, write: handler } satisfies EchoHandlers };
   };
   const away = () => new HmsError("UNAVAILABLE", "Not now.");
 
@@ -324,6 +307,23 @@ test("a callee without protobuf is called in JSON from the first refusal on", as
   const { client } = callsOf({ schemes: { ...frames, unix: { ...unix, openJson } } });
   await expect(client.write({ value: "" })).rejects.toMatchObject({ details: { reason: "CODEC_NOT_SUPPORTED" } });
   expect([refused, opened]).toEqual([2, [first.address]]);
+});
+
+test("a call that meets several callees without protobuf is made again in JSON at each of them", async () => {
+  const refusingOnce = async (id: string) => {
+    let calls = 0;
+    const write = () => {
+      calls += 1;
+      if (calls === 1) throw new HmsError("UNIMPLEMENTED", "No protobuf here.", { reason: "CODEC_NOT_SUPPORTED" });
+      return { value: id };
+    };
+    return instance(id, { write });
+  };
+  // Which of them is asked, and whether the next try moves on, is chance: one of two meets both.
+  for (let round = 0; round < 20; round += 1) {
+    memory.put(key, [await refusingOnce(`a${round}`), await refusingOnce(`b${round}`)]);
+    expect((await callsOf().client.write({ value: "" })).value).toMatch(/^[ab]\d+$/);
+  }
 });
 
 describe("an instance that fails", () => {

@@ -1,5 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { type DescMessage, fromBinary, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  fromBinary,
+  fromJsonString,
+  type MessageInitShape,
+  toBinary,
+  toJsonString,
+} from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { integrationOperations as operations } from "@hms/contracts";
 import type { KnownMethod } from "@hms/direct-calls";
@@ -37,6 +44,8 @@ interface Start {
   readonly request: object;
   readonly environment: string;
   readonly options: AsyncCallOptions;
+  /** In which request and answer are kept. */
+  readonly codec: "protobuf" | "json";
 }
 
 /** A call that outlives its caller: its id is all that has to be remembered. */
@@ -111,9 +120,15 @@ function decoded(desc: DescMessage, bytes: Uint8Array, codec: operations.Payload
   });
 }
 
+function encoded(desc: DescMessage, message: never, codec: Start["codec"]) {
+  if (codec === "protobuf") return { request: toBinary(desc, message) };
+  const text = toJsonString(desc, message, { registry: anyTypesOf(desc.file) });
+  return { request: new TextEncoder().encode(text), codec: operations.PayloadCodec.JSON };
+}
+
 /** Starts a call that outlives its caller. @throws HmsError */
 export async function startOperation<T>(connection: Connection, start: Start): Promise<AsyncCall<T>> {
-  const { method, request, environment, options } = start;
+  const { method, request, environment, options, codec } = start;
   const { desc, types } = method;
   const message = messageValue(desc.input, request, types);
   const client = createClient(operations.OperationService, connection.edge);
@@ -121,7 +136,7 @@ export async function startOperation<T>(connection: Connection, start: Start): P
     service: desc.parent.typeName,
     method: desc.name,
     environment,
-    request: toBinary(desc.input, message as never),
+    ...encoded(desc.input, message as never, codec),
     // With a key it may be asked for again when it is unclear whether it was started.
     idempotencyKey: options.idempotencyKey ?? randomUUID(),
     ...(options.timeoutMs === undefined ? {} : { timeout: durationFromMs(options.timeoutMs) }),

@@ -37,7 +37,7 @@ export interface ClientOptions extends ConnectOptions {
   readonly address?: string;
   /** The contract, as a FileDescriptorSet; default: the registry's, with `address` none: any JSON object. */
   readonly contract?: Uint8Array;
-  /** With `address`: how messages are encoded; default protobuf, JSON without a contract. */
+  /** How calls that outlive their caller, and with `address` all, are encoded; default protobuf, JSON without a contract. */
   readonly codec?: "protobuf" | "json";
   /** With `address`: goes with every call; default: none. */
   readonly ticket?: string;
@@ -53,6 +53,7 @@ export class Client implements AsyncDisposable {
   readonly serviceId: string;
   readonly version: string;
   readonly #key: ServiceKey;
+  readonly #codec: "protobuf" | "json";
   readonly #interceptors: readonly Interceptor[];
   readonly #connection: Connection;
   readonly #release: () => Promise<void>;
@@ -62,7 +63,8 @@ export class Client implements AsyncDisposable {
 
   /** @throws FfiError INVALID_ARGUMENT if the id or a setting is wrong, FAILED_PRECONDITION if no registry is set */
   constructor(serviceId: string, options: ClientOptions = {}) {
-    const { version = "v1", interceptors = [] } = options;
+    const { version = "v1", interceptors = [], codec = "protobuf" } = options;
+    this.#codec = codec;
     this.serviceId = checkedId(serviceId);
     this.version = version;
     this.#interceptors = interceptors;
@@ -122,6 +124,7 @@ export class Client implements AsyncDisposable {
         request,
         environment: this.#key.environment,
         options,
+        codec: this.#codec,
       });
     } catch (error) {
       throw FfiError.of(error);

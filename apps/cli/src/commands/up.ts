@@ -84,13 +84,16 @@ async function showWelcome({ output, globals }: Invocation, session: Session): P
   const { environment, instance } = globals;
   const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
   const ready = { gatewayPort: readNetwork(session.paths)?.gatewayPort ?? 0, instance, services };
+  const link = setUpLinkOf(session.paths);
   if (output.json) {
     const gateway = `http://localhost:${ready.gatewayPort}`;
-    output.jsonLine({ gateway, services: services.map(({ name, urls }) => ({ name, urls })) });
+    const named = services.map(({ name, urls }) => ({ name, urls }));
+    output.jsonLine({ gateway, services: named, ...(link === undefined ? {} : { setUpLink: link }) });
   } else {
     for (const line of addressLines(ready)) output.result(line);
+    if (link !== undefined) output.result(`Make the first account at ${link}`);
   }
-  showSetUp(output, session.paths);
+  if (link !== undefined) output.note(`or here: hms-sys users create-admin LOGIN${suffixOf(session.paths)}`);
   output.note(
     `\nTry next:\n${nextCommands(ready)
       .map((command) => `  ${command}\n`)
@@ -98,18 +101,13 @@ async function showWelcome({ output, globals }: Invocation, session: Session): P
   );
 }
 
-/** Nobody has an account yet: says how the first is made. */
-function showSetUp(output: Invocation["output"], { setUpLink, instance }: InstancePaths): void {
-  if (!existsSync(setUpLink)) return;
-  const link = readFileSync(setUpLink, "utf8").trim();
-  if (output.json) {
-    output.jsonLine({ setUpLink: link });
-    return;
-  }
-  const named = instance === "default" ? "" : ` --instance ${instance}`;
-  output.result(`Make the first account at ${link}`);
-  output.note(`or here: hms-sys users create-admin LOGIN${named}`);
+/** By which the first account is made; undefined once somebody has one. */
+function setUpLinkOf({ setUpLink }: InstancePaths): string | undefined {
+  return existsSync(setUpLink) ? readFileSync(setUpLink, "utf8").trim() : undefined;
 }
+
+/** What commands for this installation need beside their own words. */
+const suffixOf = ({ instance }: InstancePaths) => (instance === "default" ? "" : ` --instance ${instance}`);
 
 interface Stay {
   output: Invocation["output"];

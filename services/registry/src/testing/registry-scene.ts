@@ -80,7 +80,9 @@ class RegistryHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#host[Symbol.asyncDispose]();
-    await this.#own?.[Symbol.asyncDispose]();
+    const own = this.#own;
+    this.#own = undefined;
+    await own?.[Symbol.asyncDispose]();
   }
 }
 
