@@ -41,7 +41,7 @@ interface Running extends TestInstance {
 
 async function instance(instanceId: string, own: EchoHandlers, path?: string): Promise<Running> {
   const at = path ?? `${stack.use(tempFolder()).path}/${instanceId}.sock`;
-  const server = await serveSocket(kernelOf(own), { path: at, graceMs: 500 });
+  const server = await serveSocket(kernelOf(contract, own), { path: at, graceMs: 500 });
   stack.defer(() => server.close({ graceMs: 0 }));
   return { instanceId, address: `unix:${server.path}`, server };
 }
@@ -175,7 +175,7 @@ describe("a direct call", () => {
       }),
     ]);
     const { client } = callsOf();
-    const outer = kernelOf({
+    const outer = kernelOf(contract, {
       write: async (_, context) => client.read({ value: "" }, { context, metadata: { mine: "yes" } }),
     });
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;

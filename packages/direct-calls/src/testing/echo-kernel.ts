@@ -1,13 +1,11 @@
 import { anonymous, HmsError, implement, Kernel, type ServiceImplementation } from "@hms/kernel";
-import { type EchoContract, echoContract } from "./echo-contract.ts";
-
-const contract = echoContract();
+import type { EchoContract } from "./echo-contract.ts";
 
 /** What an instance does with the methods that a test is about. */
 export type EchoHandlers = Partial<ServiceImplementation<EchoContract>>;
 
 /** The kernel of an instance that everybody may call; methods without a handler are UNIMPLEMENTED. */
-export function kernelOf(own: EchoHandlers): Kernel {
+export function kernelOf(contract: EchoContract, own: EchoHandlers): Kernel {
   const kernel = new Kernel({
     identity: { authenticate: () => anonymous },
     policy: { decide: () => ({ allowed: true }) },
