@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import LongestFirstSequencer from "./script/longest-first-sequencer.ts";
 
 const libraries = ["packages", "services", "providers", "sdks"];
 const everywhere = [...libraries, "apps", "script", "test"];
@@ -24,6 +25,7 @@ const real = {
 
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirstSequencer },
     reporters: process.env.CI ? ["default", "./script/closing-line-reporter.ts"] : ["default"],
     projects: [
       {

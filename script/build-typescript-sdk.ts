@@ -9,7 +9,7 @@ import { gatherDeclarations } from "./gather-declarations.ts";
 const FOLDER = "sdks/typescript";
 
 const isExternal = (id: string) =>
-  builtinModules.includes(id) || id.startsWith("node:") || /^(@bufbuild\/|yaml$)/.test(id);
+  builtinModules.includes(id) || id.startsWith("node:") || /^(@bufbuild\/|@opentelemetry\/api$|yaml$)/.test(id);
 
 interface SdkManifest {
   version: string;
