@@ -11,7 +11,7 @@ export function parseDuration(name: string, text: string): number {
   if (parts.length === 0 || parts.map(([whole]) => whole).join("") !== text) {
     throw new HmsError(
       "INVALID_ARGUMENT",
-      `${name} is "${text}", which is no time: write 500ms, 90s, 10m, 2h or 1h30m.`,
+      `${name} is "${text}", which is no time: write 500ms, 90s, 10m, 2h, 1h30m or 30d.`,
     );
   }
   return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNITS[unit ?? ""] ?? 0), 0);

@@ -1,9 +1,9 @@
 import { builtInRoles, type RoleBook, type RoleDefinition } from "@hms/authorization";
-import type { Policy, Principal, ResourceFilter } from "@hms/kernel";
+import { isWithinScopes, type Policy, type Principal, type ResourceFilter } from "@hms/kernel";
 import type { AccountSource } from "@hms/local-access";
 import type { AccountBook, IdentityService } from "@hms/service-identity";
 
-type Known = Pick<AccountBook, "roles" | "current"> & Partial<Pick<IdentityService, "tokens">>;
+type Known = Pick<AccountBook, "roles" | "current" | "named"> & Partial<Pick<IdentityService, "tokens">>;
 
 const NOTHING: ResourceFilter = { scope: "none", where: { any: [] }, allows: () => false };
 
@@ -42,10 +42,19 @@ export class Accounts implements AccountSource, RoleBook {
     return this.#identity?.current(principal) ?? Promise.resolve(undefined);
   }
 
+  /** Who is meant by "user:anna" or "service:ci", a login or an id; undefined if nobody, or nobody who may come in. */
+  async named(text: string): Promise<Principal | undefined> {
+    const at = text.indexOf(":");
+    return this.#identity?.named(text.slice(0, at), text.slice(at + 1));
+  }
+
   /** Whether somebody known holds a permission by a role, within the scopes of what was shown. */
-  permits({ kind, roles = [], scopes }: Principal, permission: string): boolean {
+  permits(principal: Principal, permission: string): boolean {
+    const { kind, roles = [] } = principal;
     const isKnown = kind === "user" || kind === "service";
-    return isKnown && isWithin(scopes, permission) && this.#identity?.roles.permits(roles, permission) === true;
+    return (
+      isKnown && isWithinScopes(principal, permission) && this.#identity?.roles.permits(roles, permission) === true
+    );
   }
 
   /** A policy that allows what another does, but nothing beyond the scopes of what the caller has shown. */
@@ -53,7 +62,7 @@ export class Accounts implements AccountSource, RoleBook {
     return {
       decide: (question) => {
         const { principal, permission } = question;
-        if (isWithin(principal.scopes, permission)) return policy.decide(question);
+        if (isWithinScopes(principal, permission)) return policy.decide(question);
         return { allowed: false, reason: `the key or token shown is limited to ${principal.scopes?.join(", ")}` };
       },
       ...(policy.filter ? { filter: (question) => this.#filter(policy, question) } : {}),
@@ -62,10 +71,6 @@ export class Accounts implements AccountSource, RoleBook {
 
   #filter(policy: Policy, question: Parameters<NonNullable<Policy["filter"]>>[0]): ResourceFilter {
     const { principal, permission } = question;
-    return isWithin(principal.scopes, permission) && policy.filter ? policy.filter(question) : NOTHING;
+    return isWithinScopes(principal, permission) && policy.filter ? policy.filter(question) : NOTHING;
   }
-}
-
-function isWithin(scopes: Principal["scopes"], permission: string): boolean {
-  return scopes === undefined || scopes.includes(permission) || scopes.includes("*");
 }

@@ -57,7 +57,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     policies: access.book,
     audit: kernel.options.audit,
     registersOf: access.keys.registersOf,
-    known: createKnownPrincipals(access.keys),
+    known: async (name) => createKnownPrincipals(access.keys)(name) ?? access.accounts.named(name),
     foreignServers: createGrpcServers(),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });

@@ -152,6 +152,11 @@ describe("policies written in Cedar", () => {
 
   test("are refused where they do not fit the contracts, with Cedar's words", () => {
     expect(cedarProblem("permit (principal, action, resource")).toMatch(/^is no Cedar: /);
+    const when = (condition: string) => `permit (principal, action, resource) when { ${condition} };`;
+    expect(cedarProblem(when(`${"(".repeat(300)}context.mfa${")".repeat(300)}`))).toMatch(/nested 301 deep/);
+    expect(cedarProblem(when(Array(500).fill("context.mfa").join(" || ")))).toMatch(/has 499 operators/);
+    expect(cedarProblem(when(`context.transport == "${"x".repeat(20_000)}"`))).toMatch(/characters/);
+    expect(cedarProblem(when('principal in Group::"sre"'))).toMatch(/groups/);
     expect(cedarProblem('permit (principal, action == Action::"services:deplo", resource);')).toMatch(/^does not fit/);
     expect(
       cedarProblem('permit (principal, action == Action::"services:read", resource) when { resource.owner == "x" };'),

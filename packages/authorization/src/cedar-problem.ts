@@ -8,6 +8,27 @@ function annotationOf(text: string, name: string): string | undefined {
   return answer.type === "success" ? answer.json.annotations?.[name] : undefined;
 }
 
+const MOST_CHARACTERS = 16_384;
+const DEEPEST = 30;
+const MOST_OPERATORS = 100;
+const OPERATOR = /&&|\|\||[-+*!<>]|==|\b(?:if|has|like|in|is)\b/g;
+
+/** The engine is recursive and cannot be used again after its stack has run over: it never sees what could do that. */
+function sizeProblem(text: string): string | undefined {
+  if (text.length > MOST_CHARACTERS) return `has ${text.length} characters; at most ${MOST_CHARACTERS} may be`;
+  const plain = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
+  let depth = 0;
+  let deepest = 0;
+  for (const letter of plain) {
+    if ("([{".includes(letter)) deepest = Math.max(deepest, ++depth);
+    else if (")]}".includes(letter)) depth -= 1;
+  }
+  if (deepest > DEEPEST) return `is nested ${deepest} deep; at most ${DEEPEST} may be`;
+  const operators = plain.match(OPERATOR)?.length ?? 0;
+  if (operators > MOST_OPERATORS) return `has ${operators} operators; at most ${MOST_OPERATORS} may be: make two of it`;
+  return undefined;
+}
+
 let schema: ReturnType<typeof authorizationSchema> | undefined;
 
 /**
@@ -15,6 +36,9 @@ let schema: ReturnType<typeof authorizationSchema> | undefined;
  * undefined: nothing. Asked when a policy is saved, never on the call path.
  */
 export function cedarProblem(text: string): string | undefined {
+  const unfit = sizeProblem(text);
+  if (unfit !== undefined) return unfit;
+  if (/\bGroup\s*::/.test(text)) return "speaks of groups, which calls do not carry yet; write it for roles";
   const parts = cedar().policySetTextToParts(text);
   if (parts.type === "failure") return `is no Cedar: ${messageOf(parts.errors)}`;
   if (parts.policies.length !== 1 || parts.policy_templates.length > 0) {

@@ -67,6 +67,8 @@ function serviceProblem(scope: string, { name, method }: ServiceDescriptorProto,
 
 function fileProblem(file: FileDescriptorProto, names: Names): string | undefined {
   const scope = file.package;
+  const isNamed = scope === "" || scope.split(".").every((part) => IDENTIFIER.test(part));
+  if (!isNamed) return `the package ${JSON.stringify(scope.slice(0, 80))} of a file is no name`;
   return (
     firstProblem(file.messageType, (one) => messageProblem(scope, one, names)) ??
     firstProblem(file.enumType, (one) => enumProblem(scope, one, names)) ??

@@ -21,9 +21,16 @@ export function commentsOf(file: FileDescriptorProto): ReadonlyMap<string, strin
   return comments;
 }
 
+/** Where a line ends in one of the languages that comments are written into, and characters that no comment needs. */
+const LINE_ENDS = /\r\n?|[\n\v\f\u0085\u2028\u2029]/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken away
+const CONTROL = /[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f]/g;
+
+/** A comment as lines that end by "\n" and nothing else: whoever writes it into code stays within it. */
 function plain(comment: string): string {
   return comment
-    .split("\n")
+    .split(LINE_ENDS)
+    .map((line) => line.replace(CONTROL, ""))
     .map((line) => line.replace(/^ /, "").trimEnd())
     .join("\n")
     .trim();

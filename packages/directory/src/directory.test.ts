@@ -106,6 +106,10 @@ describe("a lookup", () => {
     expect(await subject(shared, anna)).toBe("user:anna");
     expect(await subject(shared, { kind: "user", id: "ben" })).toBe("user:ben");
     expect(await subject(directory, anna)).toBe("component:self");
+    const found = await shared.lookup(key, anna);
+    expect(await shared.lookup(key, { ...anna })).toBe(found);
+    // Another key of the same account, which may do less.
+    expect(await shared.lookup(key, { ...anna, scopes: ["services:call"] })).not.toBe(found);
   });
 
   test("asks anew for what was revoked, and for nothing else", async () => {

@@ -72,6 +72,7 @@ class RegistryDirectory implements Directory {
   readonly #ending = new Set<Promise<void>>();
   readonly #contracts: ContractCache;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #callers = new WeakMap<Principal, string>();
   #told = false;
 
   constructor(options: DirectoryOptions) {
@@ -93,10 +94,16 @@ class RegistryDirectory implements Directory {
     return this.#slot(key).ask(this.#caller(principal), this.#client(principal));
   }
 
+  /** All that tickets depend on: two keys of one account may be limited differently. */
   #caller(principal: Principal | undefined): string {
     if (principal === undefined || this.#options.registryFor === undefined) return "";
-    const { environment = "", mfa = false, roles = [] } = principal;
-    return `${principalName(principal)} ${environment} ${mfa} ${roles.join(",")}`;
+    let caller = this.#callers.get(principal);
+    if (caller === undefined) {
+      const { environment, mfa = false, roles = [], scopes } = principal;
+      caller = JSON.stringify([principalName(principal), environment, mfa, roles, scopes]);
+      this.#callers.set(principal, caller);
+    }
+    return caller;
   }
 
   #client(principal: Principal | undefined): RegistryClient {

@@ -29,7 +29,14 @@ export type {
   ResourcePredicate,
   ResourceRow,
 } from "./ports.ts";
-export { anonymous, componentPrincipal, livesElsewhere, type Principal, principalName } from "./principal.ts";
+export {
+  anonymous,
+  componentPrincipal,
+  isWithinScopes,
+  livesElsewhere,
+  type Principal,
+  principalName,
+} from "./principal.ts";
 export { redactedRequest } from "./redacted-request.ts";
 export {
   implement,

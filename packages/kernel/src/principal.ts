@@ -32,6 +32,12 @@ export function livesElsewhere(principal: Principal, environment: string): boole
   return principal.environment !== undefined && principal.environment !== environment;
 }
 
+/** Whether what a principal has shown lets it use a permission: by its name, by "resource:*", by "*", or without limits. */
+export function isWithinScopes({ scopes }: Pick<Principal, "scopes">, permission: string): boolean {
+  if (scopes === undefined || scopes.includes(permission) || scopes.includes("*")) return true;
+  return scopes.includes(`${permission.slice(0, permission.indexOf(":"))}:*`);
+}
+
 /** A principal as tickets, audit events and operations name it: "user:anna", "service:default/payment-svc". */
 export function principalName({ kind, id }: Principal): string {
   return `${kind}:${id}`;

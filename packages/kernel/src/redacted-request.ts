@@ -4,7 +4,9 @@ const REDACTED = "[redacted]";
 
 /** Names that stand for secrets in contracts that do not mark them. */
 const SECRET =
-  /(?:password|passwd|passphrase|secret|token|credential|authorization|cookie|(?:api|private|signing)_?key)$/i;
+  /(?:passwords?|passwd|passphrases?|password_?hash|secrets?|tokens?|credentials?|authorization|cookies?|(?:api|private|signing|secret|access|ssh)_?keys?)$/i;
+/** Short ones, which other words end in. */
+const SHORT_SECRET = /(?:^|_)(?:otp|pin)$|[a-z](?:Otp|Pin)$/;
 /** Ends like a secret, and is none. */
 const NO_SECRET = /page_?token$/i;
 
@@ -46,7 +48,7 @@ function redactNames(json: JsonValue): JsonValue {
   return mapped(json, (name, value) => (isSecret(name) ? REDACTED : redactNames(value)));
 }
 
-const isSecret = (name: string) => SECRET.test(name) && !NO_SECRET.test(name);
+const isSecret = (name: string) => (SECRET.test(name) || SHORT_SECRET.test(name)) && !NO_SECRET.test(name);
 
 type JsonObject = { [name: string]: JsonValue };
 

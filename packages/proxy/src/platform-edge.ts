@@ -6,8 +6,8 @@ import { type RouteTarget, Service } from "./service.ts";
 /** A call of the platform may take as long as its caller waits; a watch says nothing for hours. */
 const PATIENCE_MS = 24 * 3600 * 1000;
 
-/** The platform's own host, with or without a port. */
-const PLATFORM_HOST = /^hms\.localhost(?::\d+)?$/i;
+/** The platform's own host, with or without a port, and what browsers take for a part of it: no service answers there. */
+const PLATFORM_HOST = /^(?:.*\.)?hms\.localhost\.?\s*(?::\d+)?$/i;
 
 /** Whether a Host field asks for the platform itself. */
 export function isPlatformHost(host: string): boolean {

@@ -18,7 +18,7 @@ Schema = Dict[str, Any]
 
 _SIMPLE: Mapping[Any, Schema] = {
     bool: {"type": "boolean"},
-    int: {"type": ["integer", "string"], "pattern": "^-?[0-9]+$"},
+    int: {"type": "integer"},
     float: {"type": "number"},
     str: {"type": "string"},
     bytes: {"type": "string", "contentEncoding": "base64"},

@@ -110,7 +110,7 @@ export class RolloutRequests {
 
   async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
     const { manifest, key, sourceDirectory } = this.readManifest(request);
-    await this.#admit(context, key, sourceDirectory);
+    await this.admit(context, key, sourceDirectory);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory };
     return this.#add(
@@ -120,7 +120,8 @@ export class RolloutRequests {
     );
   }
 
-  async #admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
+  /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
+  async admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
     const revisions = await this.#reader.revisions(key);
     const knownDirectories = revisions.map((revision) => revision.sourceDirectory);
     await this.#access.admitDeploy(context, { key, sourceDirectory, knownDirectories });

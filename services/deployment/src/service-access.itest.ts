@@ -126,6 +126,9 @@ describe("a deploy by a role", () => {
   test("names no folder of the platform's disk that the operator has not deployed the service from", async () => {
     inForce();
     const developer = user("dora", "developer");
+    await expect(as(developer).plan(ground.program.write({ version: "1" }))).rejects.toMatchObject({
+      details: { reason: "SOURCE_NOT_OPERATORS" },
+    });
     await expect(deploying(developer)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
       details: { reason: "SOURCE_NOT_OPERATORS" },

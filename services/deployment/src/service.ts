@@ -62,6 +62,7 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
 async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
   const { reader, requests, runtime, views } = parts;
   const { manifest, key, sourceDirectory } = requests.readManifest(request);
+  await requests.admit(context, key, sourceDirectory);
   await known(parts, context);
   const record = await reader.find(key);
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };

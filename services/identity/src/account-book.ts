@@ -2,13 +2,15 @@ import type { Principal } from "@hms/kernel";
 import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
-import { currentPrincipal } from "./tokens/current-principal.ts";
+import { currentPrincipal, principalNamed } from "./tokens/current-principal.ts";
 
 /** What a process without the identity service knows of accounts: what roles permit, and who may still come in. */
 export interface AccountBook extends AsyncDisposable {
   readonly roles: RoleBook;
   /** As the identity service's. */
   current(principal: Principal): Promise<Principal | undefined>;
+  /** The principal of an account by its kind and its login or id; undefined if there is none that may come in. */
+  named(kind: string, loginOrId: string): Promise<Principal | undefined>;
 }
 
 /** Opens one that follows the identity service's changes, within a second. */
@@ -20,6 +22,7 @@ export async function openAccountBook(database: IdentityDatabase): Promise<Accou
   return {
     roles,
     current: (principal) => currentPrincipal(database, principal),
+    named: (kind, loginOrId) => principalNamed(database, kind, loginOrId),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

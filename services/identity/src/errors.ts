@@ -28,6 +28,12 @@ export function beyondOwn(permissions: readonly string[]): HmsError {
   return new HmsError("PERMISSION_DENIED", message, { reason: "BEYOND_OWN_PERMISSIONS" });
 }
 
+/** PERMISSION_DENIED: a role may be worth more than its permissions, by policies. */
+export function notYourRoles(names: readonly string[]): HmsError {
+  const message = `Only who has these roles, without limits, or everything, can give or take them: ${names.join(", ")}.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "BEYOND_OWN_ROLES" });
+}
+
 /** PERMISSION_DENIED: what belongs to others takes a permission. */
 export function notYours(permission: string): HmsError {
   const message = `What belongs to others takes the permission ${permission}; leave the user out to mean yourself.`;
@@ -48,7 +54,13 @@ export function invalid(violations: readonly FieldViolation[]): HmsError {
 
 /** INVALID_ARGUMENT: the caller has no account, so it must say whose. */
 export function whose(): HmsError {
-  return invalid([{ field: "user", description: "must name an account: you have none of your own here." }]);
+  return invalid([
+    {
+      field: "user",
+      description:
+        "must name an account (--user LOGIN): you have none of your own here. Or sign in as somebody: hms-sys login.",
+    },
+  ]);
 }
 
 /** NOT_FOUND: the link was used, has ended, or never was. */

@@ -26,7 +26,7 @@ import { useSession } from "./sessions/session-store.ts";
 import { createSignInTrail } from "./sign-in-trail.ts";
 import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { type AccountTokens, createAccountTokens } from "./tokens/account-tokens.ts";
-import { currentPrincipal } from "./tokens/current-principal.ts";
+import { currentPrincipal, principalNamed } from "./tokens/current-principal.ts";
 
 /** What the identity service is opened with. */
 export interface IdentityOptions {
@@ -59,6 +59,8 @@ export interface IdentityService extends AsyncDisposable {
   readonly roles: RoleBook;
   /** The principal of an account as it is now, with its roles of now; undefined if it may not come in any more. */
   current(principal: Principal): Promise<Principal | undefined>;
+  /** The principal of an account by its kind and its login or id; undefined if there is none that may come in. */
+  named(kind: string, loginOrId: string): Promise<Principal | undefined>;
   /** Other people's protocols, by the path below which each is served; both have credentials of their own. */
   readonly mounts: readonly { readonly prefix: string; readonly handler: MountHandler }[];
   /** The link by which the first admin is made; undefined once anybody has an account. */
@@ -108,6 +110,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     tokens,
     roles,
     current: (principal) => currentPrincipal(database, principal),
+    named: (kind, loginOrId) => principalNamed(database, kind, loginOrId),
     mounts: [
       { prefix: "/oidc", handler: onlyAt(origin, provider.handler) },
       { prefix: "/sign-in", handler: onlyAt(origin, pages.handler) },

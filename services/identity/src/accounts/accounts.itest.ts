@@ -75,7 +75,10 @@ test("nobody gets hold of more than they have: not by a role, a group, a link, a
   const admin = await somebody("admin");
   await groupsAs(operator).putGroup({ name: "owners" });
   await rolesAs(operator).assignRoles({ holder: "group:owners", roles: ["admin"] });
+  // Policies may make it worth anything.
+  await rolesAs(operator).putRole({ name: "on-call", permissions: [] });
   const attempts: Record<string, () => Promise<unknown>> = {
+    "takes a role without permissions": () => rolesAs(as).assignRoles({ holder: login, roles: ["on-call"] }),
     "takes a role": () => rolesAs(as).assignRoles({ holder: login, roles: ["admin"] }),
     "widens its role": () => rolesAs(as).putRole({ name: "helpdesk", permissions: ["*"] }),
     "makes a role": () => rolesAs(as).putRole({ name: "mine", permissions: ["services:deploy"] }),

@@ -1,5 +1,5 @@
 import type { Principal } from "@hms/kernel";
-import { beyondOwn, notYours, whose } from "../errors.ts";
+import { beyondOwn, notYourRoles, notYours, whose } from "../errors.ts";
 import type { Queries } from "../identity-tables.ts";
 import type { Judge } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
@@ -43,10 +43,15 @@ export function createActingFor(judge: Judge, roles: RoleBook): ActingFor {
       if (account === undefined || (account.account_id !== principal.id && !mayAll)) throw notYours(permission);
       return account;
     },
-    assertCovers: (principal, names) =>
+    assertCovers(principal, names) {
       assertHolds(
         principal,
         names.flatMap((name) => [...(roles.permissionsOf(name) ?? [])]),
-      ),
+      );
+      // Policies may give a role more than its permissions: what that is worth only who has it can pass on.
+      const { roles: own = [], scopes } = principal;
+      const foreign = judge.may(principal, "*") ? [] : names.filter((name) => scopes || !own.includes(name));
+      if (foreign.length > 0) throw notYourRoles(foreign);
+    },
   };
 }

@@ -102,7 +102,8 @@ test("after some failures the right password does not help either, from that net
   await Promise.all(guesses);
   const { db } = scene.database;
   const counted = await db.selectFrom("attempt").selectAll().orderBy("failures", "desc").execute();
-  expect(counted.map(({ failures }) => failures >= 5)).toEqual([true, true, true]);
+  // The whole network is not counted where it is this machine.
+  expect(counted.map(({ failures }) => failures >= 5)).toEqual([true, true]);
   // The wait of one second may be over on a slow machine.
   const pair = sha256("pair\u0000127.0.0.1\u0000anna");
   await db

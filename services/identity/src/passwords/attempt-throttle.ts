@@ -38,11 +38,13 @@ export function networkOf(address: string): string {
 // An account by itself waits later and shorter than one pair of network and account: strangers could lock it otherwise.
 function measuresOf({ subject, address }: Attempt): Measure[] {
   const network = networkOf(address);
-  return [
+  // Everybody on this machine comes from there: one of them must not lock out all others.
+  const isLoopback = network.startsWith("127.") || network === "0:0:0:0";
+  const own = [
     { key: sha256(`pair\0${network}\0${subject}`), free: 5, longestSeconds: 900 },
     { key: sha256(`account\0${subject}`), free: 20, longestSeconds: 60 },
-    { key: sha256(`network\0${network}`), free: 50, longestSeconds: 300 },
   ];
+  return isLoopback ? own : [...own, { key: sha256(`network\0${network}`), free: 50, longestSeconds: 300 }];
 }
 
 /**

@@ -13,3 +13,14 @@ export async function currentPrincipal({ db }: IdentityDatabase, before: Princip
   if (account === undefined || account.kind !== kind || !account.active) return undefined;
   return Object.freeze({ ...facts, kind, id, roles: account.roles });
 }
+
+/** The principal of an account as it is now; undefined if there is none of this kind that may come in. */
+export async function principalNamed(
+  { db }: IdentityDatabase,
+  kind: string,
+  loginOrId: string,
+): Promise<Principal | undefined> {
+  const account = await findAccount(db, loginOrId);
+  if (account === undefined || account.kind !== kind || !account.active) return undefined;
+  return Object.freeze({ kind: account.kind, id: account.account_id, roles: account.roles });
+}

@@ -19,7 +19,7 @@ import { invalid } from "../errors.ts";
 import { environmentOf } from "../service-key.ts";
 
 /** The principal of a name as the installation knows it now ("user:anna"); undefined: it knows none. */
-export type KnownPrincipals = (name: string) => Principal | undefined;
+export type KnownPrincipals = (name: string) => Principal | undefined | Promise<Principal | undefined>;
 
 const NO_PRINCIPAL = 'is no principal; write kind and name, "user:anna" or "service:default/payment-svc"';
 const LEVELS: readonly number[] = Object.values(ffiOptions.AuditLevel);
@@ -110,17 +110,23 @@ function methodChecks({ serviceId, method }: AccessTarget, isResource: boolean):
   return [["resource", (ofService ?? ofMethod) === undefined ? undefined : advice]];
 }
 
+/** Each of them is tried by deciding without it. */
+const MOST_ROLES = 100;
+
 /**
  * Reads a question about a call.
  * @throws HmsError INVALID_ARGUMENT with every problem.
  */
-export function readQuestion(request: policy.ExplainAccessRequest, known: KnownPrincipals): AccessQuestion {
+export async function readQuestion(
+  request: policy.ExplainAccessRequest,
+  known: KnownPrincipals,
+): Promise<AccessQuestion> {
   const { principal, serviceId, method, owner } = request;
   const environment = environmentOf(request);
   const isResource = request.action !== "";
   const action = request.action || CALL_PERMISSION;
   const resource = isResource ? request.resource : `${serviceId}/${method}`;
-  const same = known(principal);
+  const same = await known(principal);
   const roles = [...new Set([...(same?.roles ?? []), ...request.roles])];
   const mfa = request.mfa || same?.mfa === true;
   const subject = same ? { ...subjectOf(same), roles, mfa } : subjectNamed(principal, roles, mfa);
@@ -130,6 +136,7 @@ export function readQuestion(request: policy.ExplainAccessRequest, known: KnownP
     ...("permission" in target ? [] : methodChecks(target, isResource)),
     ["action", ruleChecks.action(action)],
     ["environment", ruleChecks.environment(environment)],
+    ["roles", roles.length > MOST_ROLES ? `are ${roles.length}; at most ${MOST_ROLES} can be asked about` : undefined],
   ]);
   if (subject === undefined || violations.length > 0) throw invalid("The question", violations);
   return { subject, target };

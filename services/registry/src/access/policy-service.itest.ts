@@ -89,6 +89,15 @@ describe("the policies' service", () => {
     await watch.return?.();
   });
 
+  test("answers no question about more roles than anybody has", async () => {
+    const { policies } = await openRegistry();
+    const roles = Array.from({ length: 101 }, (_, n) => `r${n}`);
+    const ask = { principal: "user:anna", roles, action: "services:deploy", resource: "x" };
+    await expect(policies.explainAccess(ask)).rejects.toMatchObject({
+      details: { fieldViolations: [{ field: "roles" }] },
+    });
+  });
+
   test("keeps policies written in Cedar with their author, and refuses what does not fit the contracts", async () => {
     const { policies, book } = await openRegistry();
     const cedar =

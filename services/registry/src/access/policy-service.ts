@@ -94,7 +94,7 @@ export function policyRegistration(parts: PolicyParts): ServiceRegistration {
     },
 
     async explainAccess(request, context) {
-      const question = readQuestion(request, known);
+      const question = await readQuestion(request, known);
       return patiently(context, async () => explain(parts, question));
     },
   });

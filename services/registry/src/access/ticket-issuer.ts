@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type PolicyBook, subjectOf } from "@hms/authorization";
+import { CALL_PERMISSION, type PolicyBook, subjectOf } from "@hms/authorization";
 import { ffiOptions, type registry } from "@hms/contracts";
-import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
+import { HmsError, isWithinScopes, livesElsewhere, type Principal, principalName } from "@hms/kernel";
 import { LONGEST_TICKET_S, mintTicket, type TicketClaims, ticketAudience } from "@hms/tickets";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";
@@ -29,7 +29,7 @@ export class TicketIssuer {
 
   /**
    * One ticket for each of these instances of a service version; none if the principal may call nothing, as in any
-   * environment but its own.
+   * environment but its own, or with a key that was not made for calls.
    * @throws HmsError UNAVAILABLE until all policies have been read
    */
   async issue(
@@ -37,7 +37,7 @@ export class TicketIssuer {
     instanceIds: readonly string[],
     principal: Principal,
   ): Promise<MessageInitShape<typeof registry.TicketSchema>[]> {
-    if (livesElsewhere(principal, key.environment)) return [];
+    if (livesElsewhere(principal, key.environment) || !isWithinScopes(principal, CALL_PERMISSION)) return [];
     const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
     const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
     const methods = contract ? this.#methodsOf(key, contract, principal) : this.#wholeService(key, principal);

@@ -67,6 +67,17 @@ describe("a lookup", () => {
     expect([await ticketsOf("default"), await ticketsOf("staging")]).toEqual([1, 0]);
   });
 
+  test("answers no ticket to a key that was not made for calls", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    await opened.policies.putPolicy({ policy: { service: "*", allowedRoles: ["doctor"] } });
+    const ticketsOf = async (...scopes: string[]) =>
+      (await opened.as({ ...doctor, scopes }).lookup({ serviceId: "hms.cdf.debate" })).tickets.length;
+    expect(await ticketsOf("registry:read")).toBe(0);
+    expect(await ticketsOf("registry:read", "services:call")).toBe(1);
+    expect(await ticketsOf("registry:read", "services:*")).toBe(1);
+  });
+
   test("answers no ticket that outlives the caller's session", async () => {
     const opened = await openRegistry();
     await openDebate(opened);
