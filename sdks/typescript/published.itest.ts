@@ -87,7 +87,12 @@ afterAll(() => stack.disposeAsync());
 
 test("the package to be published needs no package of ours, and no other than it says", () => {
   const { dependencies, engines } = JSON.parse(readFileSync(inFolder("node_modules/@hms/ffi/package.json"), "utf8"));
-  expect(Object.keys(dependencies)).toEqual(["@bufbuild/protobuf", "@bufbuild/protovalidate", "@opentelemetry/api", "yaml"]);
+  expect(Object.keys(dependencies)).toEqual([
+    "@bufbuild/protobuf",
+    "@bufbuild/protovalidate",
+    "@opentelemetry/api",
+    "yaml",
+  ]);
   expect(engines).toEqual({ node: ">=20" });
   expect(readdirSync(inFolder("node_modules")).sort()).toEqual(
     [".package-lock.json", "@bufbuild", "@hms", "@opentelemetry", "yaml"]
