@@ -5,7 +5,7 @@ const libraries = ["packages", "services", "providers", "sdks"];
 const everywhere = [...libraries, "apps", "script", "test"];
 const notOurs = ["**/node_modules/**", "**/dist/**"];
 
-/** Tests on real processes, sockets and PostgreSQL; they wait for others much of the time, so five go side by side. */
+/** Tests on real processes, sockets and PostgreSQL; they wait for others much of the time, so four go side by side. */
 const real = {
   // Files share what they import: a third of the processor time.
   isolate: false,
@@ -47,7 +47,7 @@ export default defineConfig({
           ...real,
           name: "integration",
           include: libraries.map((folder) => `${folder}/**/*.itest.ts`),
-          maxWorkers: 5,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },
@@ -58,7 +58,7 @@ export default defineConfig({
           name: "system",
           include: ["apps/**/*.itest.ts", "test/**/*.itest.ts"],
           // Every installation has a name, folders, ports and addresses of its own.
-          maxWorkers: 5,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
         },
       },
