@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { collectProcesses, waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeCheckout } from "./checkouts.ts";
+import { leavePlace, linkStateHome } from "./places.ts";
 import { runCommand } from "./platform.ts";
 
 let home: string;
@@ -49,7 +50,7 @@ function start(folder: string, env: NodeJS.ProcessEnv): Starting {
 test("of two clones that start at once in one home one runs, the other exits 6 and says why; side by side both do", async () => {
   const [one, two] = ["one", "two"].map((name) => makeCheckout(join(home, name), { ready: true }));
   const instance = `t${process.pid}`;
-  const places = { XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: join(home, "s") };
+  const places = { XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: linkStateHome(join(home, "s")) };
   const env = { ...process.env, ...places, HMS_INSTANCE: instance };
   const processes = collectProcesses(home);
   const racing = [start(one ?? "", env), start(two ?? "", env)];
@@ -79,6 +80,7 @@ test("of two clones that start at once in one home one runs, the other exits 6 a
   winner?.interrupt();
   expect(await winner?.code).toBe(0);
   await processes.assertNoneLeft();
+  for (const each of [instance, `${instance}-2`]) leavePlace(each);
 }, 180_000);
 
 test("two bootstraps of one clone at once install once: the second waits, and finds the work done", async () => {

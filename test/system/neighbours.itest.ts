@@ -8,6 +8,7 @@ import { collectProcesses, freePort } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { failures, startLoad } from "./open-loop-load.ts";
+import { leavePlace, linkStateHome } from "./places.ts";
 import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
 const homes: string[] = [];
@@ -80,27 +81,29 @@ test("of two `up` that race for one installation one starts it, and the other ex
 describe("two installations that take turns", () => {
   test("have each a place of its own, so that they can run side by side, too", async () => {
     const { home } = freshEnvironment("unused");
-    const env = { ...process.env, XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: join(home, "s") };
+    const env = { ...process.env, XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: linkStateHome(join(home, "s")) };
+    const [one, two] = ["one", "two"].map((name) => `t${process.pid}-${name}`) as [string, string];
     const processes = collectProcesses(home);
     const hms = (...args: string[]) => runCommand([hmsSys, ...args], env);
     const network = (instance: string) =>
       JSON.parse(readFileSync(join(home, "s", "hms-sys", instance, "network.json"), "utf8")) as InstanceNetwork;
-    expect(await hms("up", "--detach", "--instance", "one")).toMatchObject({ code: 0 });
-    expect(await hms("down", "--instance", "one")).toMatchObject({ code: 0 });
-    expect(await hms("up", "--detach", "--instance", "two")).toMatchObject({ code: 0 });
-    expect(Object.values(network("two")).filter((each) => Object.values(network("one")).includes(each))).toEqual([]);
-    expect(await hms("up", "--detach", "--instance", "one")).toMatchObject({ code: 0 });
-    await hms("down", "--instance", "one");
+    expect(await hms("up", "--detach", "--instance", one)).toMatchObject({ code: 0 });
+    expect(await hms("down", "--instance", one)).toMatchObject({ code: 0 });
+    expect(await hms("up", "--detach", "--instance", two)).toMatchObject({ code: 0 });
+    expect(Object.values(network(two)).filter((each) => Object.values(network(one)).includes(each))).toEqual([]);
+    expect(await hms("up", "--detach", "--instance", one)).toMatchObject({ code: 0 });
+    await hms("down", "--instance", one);
 
     // A copy of a whole installation has the same place: it is refused while the other one runs.
-    const file = join(home, "s", "hms-sys", "one", "network.json");
-    writeFileSync(file, JSON.stringify({ ...network("two"), gatewayPort: await freePort() }));
-    expect(await hms("up", "--instance", "one")).toMatchObject({
+    const file = join(home, "s", "hms-sys", one, "network.json");
+    writeFileSync(file, JSON.stringify({ ...network(two), gatewayPort: await freePort() }));
+    expect(await hms("up", "--instance", one)).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/127\.\d+\.\*\) are in use by instance "two" \(pid \d+\)/),
+      stderr: expect.stringMatching(/127\.\d+\.\*\) are in use by instance "[a-z0-9]+-two" \(pid \d+\)/),
     });
-    expect(await hms("down", "--instance", "two")).toMatchObject({ code: 0 });
+    expect(await hms("down", "--instance", two)).toMatchObject({ code: 0 });
     await processes.assertNoneLeft();
+    for (const each of [one, two]) leavePlace(each);
   }, 120_000);
 });
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { InstanceNetwork } from "@hms/config";
 import { waitFor } from "@hms/testkit";
+import { keepPlace, leavePlace } from "./places.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -125,6 +126,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
         describe: () => `the platform is ready; it said: ${said}`,
       });
       if (up.exitCode !== null) throw new Error(`up exited ${up.exitCode}: ${said}`);
+      keepPlace(instance, platform.network);
     },
     async stop() {
       const child = platform.up;
@@ -136,6 +138,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     async [Symbol.asyncDispose]() {
       await platform.stop();
       await cli("down");
+      leavePlace(instance);
       rmSync(home, { recursive: true, force: true });
     },
   };

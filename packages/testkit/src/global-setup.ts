@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import type { InstancePaths } from "@hms/config";
@@ -23,6 +23,7 @@ declare module "vitest" {
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = mkdtempSync("/tmp/hms-run-");
+  shareStateHome(folder);
   const instance = tempInstance();
   const databaseUrl = project.getProvidedContext().hmsTestDatabaseUrl || undefined;
   let starting: Promise<TestPostgres> | undefined;
@@ -46,6 +47,18 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await instance[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
   };
+}
+
+/**
+ * Gives the installations of a test run one state folder that all users may read: there each sees which ports and
+ * addresses another one has that is stopped for the moment, and leaves them to it.
+ */
+function shareStateHome(folder: string): void {
+  const stateHome = join(folder, "state");
+  mkdirSync(join(stateHome, "hms-sys"), { recursive: true });
+  for (const each of [folder, stateHome, join(stateHome, "hms-sys")]) chmodSync(each, 0o755);
+  // biome-ignore lint/style/noProcessEnv: workers and what they start inherit it.
+  process.env.XDG_STATE_HOME = stateHome;
 }
 
 /** What the broker answers. */
