@@ -16,6 +16,7 @@ export * as identityKeys from "./gen/hms/identity/v1/keys_pb.ts";
 export * as identityRoles from "./gen/hms/identity/v1/roles_pb.ts";
 export * as identitySessions from "./gen/hms/identity/v1/sessions_pb.ts";
 export * as identityUsers from "./gen/hms/identity/v1/users_pb.ts";
+export * as audit from "./gen/hms/communication/v1/audit_pb.ts";
 export * as agent from "./gen/hms/sys/agent/v1/agent_pb.ts";
 export * as deployment from "./gen/hms/sys/deployment/v1/deployment_pb.ts";
 export * as integrationEvents from "./gen/hms/sys/integration/v1/events_pb.ts";

@@ -1,8 +1,25 @@
-import { type CallContext, type Credentials, HmsError, type IncomingCall, type Metadata } from "@hms/kernel";
+import type { IncomingMessage } from "node:http";
+import {
+  type CallContext,
+  type CallSource,
+  type Credentials,
+  HmsError,
+  type IncomingCall,
+  type Metadata,
+} from "@hms/kernel";
 import type { EdgeTurn } from "./edge-turn.ts";
 import { credentialsOf } from "./request-credentials.ts";
 import { deadlineOf } from "./request-deadline.ts";
 import { metadataOf } from "./request-metadata.ts";
+
+const LONGEST_USER_AGENT = 300;
+
+/** What the gateway, the last to pass the request on, has seen of its client. */
+function sourceOf({ headers }: IncomingMessage): CallSource {
+  const passed = headers["x-forwarded-for"];
+  const address = (Array.isArray(passed) ? passed.join(",") : passed)?.split(",").at(-1)?.trim();
+  return { address, userAgent: headers["user-agent"]?.slice(0, LONGEST_USER_AGENT) };
+}
 
 /** A request as the kernel takes it, and the handle that ends it when the client leaves. */
 export class EdgeCall implements IncomingCall {
@@ -10,6 +27,7 @@ export class EdgeCall implements IncomingCall {
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
   readonly way = "http";
+  readonly source: CallSource;
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
@@ -22,6 +40,7 @@ export class EdgeCall implements IncomingCall {
     this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost }) };
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
+    this.source = sourceOf(request);
     response.once("close", () => {
       if (!response.writableEnded) this.end(new HmsError("CANCELLED", "The client left."));
     });

@@ -12,6 +12,7 @@ export type {
   AuditEvent,
   AuditSink,
   CallObserver,
+  CallSource,
   CallTrace,
   CallTracer,
   CallWay,
