@@ -81,7 +81,7 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, log }: Agen
     await platform.stop("postgres");
   };
 
-  const kernel = openKernel(paths, stack);
+  const kernel = openKernel(paths, stack, log);
   const stopSoon = () => void stopAfterAnswer(shutdown);
   kernel.register(agentService({ replicas, platform, report, data: paths.data, shutdown: stopSoon }));
   stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
@@ -128,8 +128,16 @@ function createPlatform({ paths, network, host, apart, log }: Surroundings): Pla
   return new Platform(specs, paths, log);
 }
 
-function openKernel(paths: InstancePaths, stack: AsyncDisposableStack): Kernel {
-  const audit = stack.use(openAuditSpool({ directory: `${paths.data}/audit/agent` }));
+function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): Kernel {
+  const audit = stack.use(
+    openAuditSpool({
+      directory: `${paths.audit}/agent`,
+      onChange: (accepts, reason) =>
+        accepts
+          ? log.info("the audit spool accepts events again")
+          : log.error("the audit spool is full: nothing may change", { reason }),
+    }),
+  );
   const identity = createTokenIdentity([
     [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
     [ensureToken(paths.serverToken), componentPrincipal("server")],

@@ -1,4 +1,5 @@
 import { partNames } from "@hms/config";
+import { auditCommands } from "./audit-commands.ts";
 import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
@@ -28,6 +29,7 @@ const serveOptions: OptionSpec[] = [
 
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
+  audit: "see what has happened, and prove that nothing of it was changed",
   auth: "see who may do what, and why",
   ffi: "list and call services of any language, and see what they offer",
   users: "people who may come in",
@@ -161,6 +163,7 @@ export const commands: CommandSpec[] = [
   ...ffiCommands,
   ...identityCommands,
   ...authCommands,
+  ...auditCommands,
   {
     name: "up",
     group: "Platform",

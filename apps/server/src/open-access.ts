@@ -35,7 +35,7 @@ export interface ServerAccess {
 const COMPONENTS = {
   dataplane: ["mesh:read", "mesh:report"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
-  server: ["registry:read", "registry:register", "policies:read"],
+  server: ["registry:read", "registry:register", "policies:read", "audit:append"],
 };
 
 /** What every known person, program and deployed service may do with the platform; services look closer. */

@@ -36,7 +36,7 @@ export interface OpenKernelOptions {
 export function openKernel({ paths, process, log }: OpenKernelOptions, stack: AsyncDisposableStack): ServerKernel {
   const audit = stack.use(
     openAuditSpool({
-      directory: `${paths.data}/audit/${process}`,
+      directory: `${paths.audit}/${process}`,
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")

@@ -32,7 +32,9 @@ export class CheckpointBook {
     const read = readCheckpoint(line, this.#publicKey);
     const before = this.last;
     if (read === undefined) {
-      this.problems.push(`line ${this.#lines} of the checkpoints, after #${before?.number ?? 0}, is not signed by the key`);
+      this.problems.push(
+        `line ${this.#lines} of the checkpoints, after #${before?.number ?? 0}, is not signed by the key`,
+      );
       return;
     }
     if (before !== undefined) this.#compare(before, read);
@@ -46,7 +48,8 @@ export class CheckpointBook {
       // Of several that say the same the first is the stronger; of two that contradict each other both are wanted.
       const known = own.get(seq);
       if (known === undefined) own.set(seq, { seq, mac, number: read.number, time: read.time });
-      else if (known.mac !== mac) this.problems.push(`#${known.number} and #${read.number} contradict each other about ${shard}`);
+      else if (known.mac !== mac)
+        this.problems.push(`#${known.number} and #${read.number} contradict each other about ${shard}`);
     }
   }
 

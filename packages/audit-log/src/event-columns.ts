@@ -1,4 +1,4 @@
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { BinaryReader, type WireType } from "@bufbuild/protobuf/wire";
 
 /** What the log can be searched by: columns beside the event's bytes that must say what the bytes say. */
 export interface EventColumns {

@@ -115,7 +115,9 @@ function lost(folder: string): HmsError {
 function openSigner(folder: string, sealing: SealingKey): CheckpointSigner {
   const file = join(folder, SIGNING_FILE);
   const held = read(file);
-  const der = held ? open(held, sealing) : generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" });
+  const der = held
+    ? open(held, sealing)
+    : generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" });
   const signer = new CheckpointSigner(der);
   if (held === undefined) {
     replace(file, seal({ epoch: 0, key: der, since: new Date().toISOString().slice(0, 10) }, sealing));

@@ -1,7 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { audit } from "@hms/contracts";
 import { CHAIN_START, chainMac, EpochKeys } from "./chain.ts";
-import { CheckpointBook } from "./checkpoint-book.ts";
+import type { CheckpointBook } from "./checkpoint-book.ts";
 import { type EventColumns, eventColumns } from "./event-columns.ts";
 import { LOG_SHARD } from "./log-shard.ts";
 

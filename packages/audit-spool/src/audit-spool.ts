@@ -74,13 +74,7 @@ class Spool implements AuditSpool {
   record(event: AuditEvent): void {
     const bytes = auditEventBytes(event);
     if (this.#refusal !== undefined && Date.now() - this.#refusal.since > RETRY_MS) this.#tryAgain();
-    if (this.#waiting.length > 0 || this.#writer.size >= this.#maxBytes * HARD_LIMIT) return this.#wait(bytes);
-    try {
-      this.#writer.write(bytes);
-    } catch (error) {
-      this.#refuse((error as Error).message);
-      this.#wait(bytes);
-    }
+    if (this.#waiting.length > 0 || this.#isBeyond() || !this.#write(bytes)) this.#wait(bytes);
   }
 
   kept(): Promise<void> | undefined {
@@ -89,21 +83,38 @@ class Spool implements AuditSpool {
     return Promise.reject(new HmsError("UNAVAILABLE", `The audit spool cannot be written: ${reason}.`));
   }
 
+  #isBeyond(): boolean {
+    const most = this.#maxBytes * HARD_LIMIT;
+    if (this.#writer.size < most || this.#writer.measure(RETRY_MS) < most) return false;
+    this.#refuse(`it holds ${this.#writer.size} bytes that are not in the audit log yet`);
+    return true;
+  }
+
   #wait(bytes: Uint8Array): void {
     if (this.#waiting.length < MOST_WAITING) this.#waiting.push(bytes);
     else this.#lost += 1;
   }
 
+  /** False if it cannot be written, which is said. */
+  #write(bytes: Uint8Array): boolean {
+    try {
+      this.#writer.write(bytes);
+      return true;
+    } catch (error) {
+      this.#refuse((error as Error).message);
+      return false;
+    }
+  }
+
   /** Writes what waits; the first that cannot be written keeps its place. */
   #tryAgain(): void {
-    if (this.#writer.measure(RETRY_MS) >= this.#maxBytes) return this.#refuse("it is still full");
-    try {
-      while (this.#waiting.length > 0) {
-        this.#writer.write(this.#waiting[0] as Uint8Array);
-        this.#waiting.shift();
-      }
-    } catch (error) {
-      return this.#refuse((error as Error).message);
+    if (this.#writer.measure(RETRY_MS) >= this.#maxBytes) {
+      this.#refuse("it is still full");
+      return;
+    }
+    for (let [next] = this.#waiting; next !== undefined; [next] = this.#waiting) {
+      if (!this.#write(next)) return;
+      this.#waiting.shift();
     }
     const lost = this.#lost;
     this.#lost = 0;

@@ -49,7 +49,7 @@ export interface ReadRecords {
   /** Bytes of the records. */
   readonly bytes: number;
   /** "more": a record that is not whole, here or yet. */
-  readonly then: "nothing" | "more" | "end" | "damage";
+  readonly rest: "nothing" | "more" | "end" | "damage";
 }
 
 /** Reads the records at the beginning of some bytes, `most` at most. */
@@ -57,22 +57,27 @@ export function readRecords(bytes: Buffer, most: number): ReadRecords {
   const events: Buffer[] = [];
   let at = 0;
   while (events.length < most) {
-    if (at === bytes.length) return { events, bytes: at, then: "nothing" };
-    if (at + HEAD_BYTES > bytes.length) return { events, bytes: at, then: "more" };
-    const [length, crc] = [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)];
-    if (length === 0) return { events, bytes: at, then: crc === NO_CRC ? "end" : afterZeros(bytes, at) };
-    if (length > LARGEST_RECORD) return { events, bytes: at, then: "damage" };
-    const end = at + HEAD_BYTES + length;
-    if (end > bytes.length) return { events, bytes: at, then: "more" };
-    const event = bytes.subarray(at + HEAD_BYTES, end);
-    if (crc32(event) !== crc) return { events, bytes: at, then: "damage" };
-    events.push(event);
-    at = end;
+    const found = recordAt(bytes, at);
+    if (typeof found === "string") return { events, bytes: at, rest: found };
+    events.push(found);
+    at += HEAD_BYTES + found.length;
   }
-  return { events, bytes: at, then: "nothing" };
+  return { events, bytes: at, rest: "nothing" };
+}
+
+function recordAt(bytes: Buffer, at: number): Buffer | ReadRecords["rest"] {
+  if (at === bytes.length) return "nothing";
+  if (at + HEAD_BYTES > bytes.length) return "more";
+  const [length, crc] = [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)];
+  if (length === 0 && crc === NO_CRC) return "end";
+  if (length === 0) return isZero(bytes.subarray(at)) ? "more" : "damage";
+  if (length > LARGEST_RECORD) return "damage";
+  const event = bytes.subarray(at + HEAD_BYTES, at + HEAD_BYTES + length);
+  if (event.length < length) return "more";
+  return crc32(event) === crc ? event : "damage";
 }
 
 /** A machine that lost its power may leave zeros where nothing was written. */
-function afterZeros(bytes: Buffer, at: number): "more" | "damage" {
-  return bytes.subarray(at).every((byte) => byte === 0) ? "more" : "damage";
+function isZero(bytes: Buffer): boolean {
+  return bytes.every((byte) => byte === 0);
 }

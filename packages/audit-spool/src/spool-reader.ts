@@ -37,6 +37,11 @@ export class SpoolReader {
     this.#most = most;
   }
 
+  /** The spool's own id; undefined: nobody has opened it yet. */
+  get spoolId(): string | undefined {
+    return readSpoolId(this.#directory);
+  }
+
   /** The next events behind a position; undefined: there are none now. A position in another spool is none. */
   read(after: SpoolPosition | undefined): SpoolBatch | undefined {
     const spoolId = readSpoolId(this.#directory);
@@ -84,10 +89,10 @@ export class SpoolReader {
       return { events: records.events, next: { ...at, offset: offset + records.bytes } };
     }
     const behind = { ...at, segment: file.number + 1, offset: 0 };
-    if (records?.then === "end") return { events: [], next: behind };
+    if (records?.rest === "end") return { events: [], next: behind };
     if (!hasSuccessor || !isAbandoned(file, pid)) return undefined;
     // A writer that was killed leaves half a record, or half a head; whatever else stands here was changed.
-    const isDamaged = records === undefined ? file.bytes >= FIRST_RECORD : records.then === "damage";
+    const isDamaged = records === undefined ? file.bytes >= FIRST_RECORD : records.rest === "damage";
     const damage = { segment: file.number, offset, bytes: Math.max(0, file.bytes - offset) };
     return { events: [], next: behind, ...(isDamaged ? { damage } : {}) };
   }
@@ -120,4 +125,3 @@ function readBytes(path: string, offset: number): { bytes: Buffer; pid: number |
     closeSync(handle);
   }
 }
-

@@ -31,6 +31,10 @@ export interface HostEnvironment {
   otlpHeaders: Readonly<Record<string, string>>;
   /** OTEL_TRACES_SAMPLER_ARG: the part of new traces that is kept, 0 to 1. */
   traceRatio: number | undefined;
+  /** HMS_AUDIT_SINK: an http(s) address that takes the audit log's checkpoints; undefined: they stay on this machine. */
+  auditSink: string | undefined;
+  /** HMS_AUDIT_KEEP_DAYS: how long audit events are kept; undefined: as long as the service thinks right. */
+  auditKeepDays: number | undefined;
   /** True in continuous integration. */
   ci: boolean;
 }
@@ -53,6 +57,8 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,
     otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
+    auditSink: env.HMS_AUDIT_SINK || undefined,
+    auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
     ci: Boolean(env.CI),
   };
 }
@@ -61,6 +67,10 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
 function keyValues(text: string): Record<string, string> {
   const pairs = text.split(",").map((pair) => pair.split("=").map((part) => part.trim()));
   return Object.fromEntries(pairs.flatMap(([key, value]) => (key && value ? [[key, decodeURIComponent(value)]] : [])));
+}
+
+function wholeNumberOf(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : undefined;
 }
 
 function ratioOf(text: string | undefined): number | undefined {

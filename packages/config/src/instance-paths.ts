@@ -52,6 +52,10 @@ export interface InstancePaths {
   tls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
+  /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
+  audit: string;
+  /** The folder of the audit log's keys, mode 0700. */
+  auditKeys: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
   login: string;
   /** The link by which the first account is made, mode 0600; gone once somebody has one. */
@@ -107,6 +111,8 @@ export function resolveInstance(
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
     sealingKey: `${config}/secrets.key`,
+    audit: `${data}/audit`,
+    auditKeys: `${config}/audit`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,
   };

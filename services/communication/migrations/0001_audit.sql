@@ -1,5 +1,5 @@
--- How far each chain of the audit log goes, and up to where the spool behind it was taken. The log itself lies in a schema
--- of its own, audit_log, where this service may only add.
+-- How far each chain of the audit log goes. The log itself lies in a schema of its own, audit_log, where this service may
+-- only add.
 create table shard_head (
   shard text primary key,
   seq bigint not null default 0,
@@ -7,12 +7,17 @@ create table shard_head (
   epoch integer not null default 0,
   -- Microseconds since 1970.
   recorded_at bigint not null default 0,
-  spool_id text not null default '',
-  segment bigint not null default 0,
-  byte_offset bigint not null default 0,
   -- Up to where the chain was removed when its time was over.
   removed_seq bigint not null default 0,
   removed_mac bytea not null default decode(repeat('00', 32), 'hex')
+);
+
+-- Up to where the log has each spool. A spool's id is drawn at random: what came once from it never comes again.
+create table spool_position (
+  spool_id text primary key,
+  shard text not null,
+  segment bigint not null,
+  byte_offset bigint not null
 );
 
 -- The last checkpoint; one row.

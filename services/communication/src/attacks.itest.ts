@@ -68,7 +68,9 @@ describe("verification names what was done and where, when somebody", () => {
   test("changes an event's bytes, its MAC or its epoch", async () => {
     const where = "where shard = 'server' and seq = 5";
     const bytes = "set_byte(event, length(event) - 4, get_byte(event, length(event) - 4) # 1)";
-    expect((await after(`update audit_event set event = ${bytes} ${where}`)).integrity).toContain(`server 5: ${CHANGED}`);
+    expect((await after(`update audit_event set event = ${bytes} ${where}`)).integrity).toContain(
+      `server 5: ${CHANGED}`,
+    );
     expect(await after(`update audit_event set mac = sha256(mac) ${where}`)).toEqual({
       integrity: [`server 5: ${CHANGED}`],
       completeness: [],
@@ -90,7 +92,9 @@ describe("verification names what was done and where, when somebody", () => {
     );
     expect(integrity).toEqual([]);
     expect(completeness).toEqual([
-      expect.stringMatching(/^server 7: the chain ends at 6, but checkpoint #2 .* proves 8: 2 events are missing at its end/),
+      expect.stringMatching(
+        /^server 7: the chain ends at 6, but checkpoint #2 .* proves 8: 2 events are missing at its end/,
+      ),
       expect.stringMatching(/^agent 1: the chain ends at 0, but checkpoint #2 .* 8 events are missing/),
     ]);
   });
@@ -126,7 +130,9 @@ describe("verification names what was done and where, when somebody", () => {
     expect((await scene.verify([first], true)).completeness).toEqual([]);
     await scene.log?.checkpoint();
     const [, , third = ""] = scene.checkpoints();
-    expect((await scene.verify([first, third])).completeness).toMatchObject([{ what: "checkpoints #2 to #2 are missing" }]);
+    expect((await scene.verify([first, third])).completeness).toMatchObject([
+      { what: "checkpoints #2 to #2 are missing" },
+    ]);
     const [header, payload = "", signature] = second.split(".");
     const forged = Buffer.from(payload, "base64url").toString().replace('"number":2', '"number":2 ');
     const line = [header, Buffer.from(forged).toString("base64url"), signature].join(".");

@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { audit } from "@hms/contracts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AuditScene, eventOf } from "./testing/audit-scene.ts";
 
 let scene: AuditScene;

@@ -16,5 +16,8 @@ export function pageTokenUnknown(): HmsError {
 
 /** FAILED_PRECONDITION: a spool's name that the log has for itself. */
 export function shardReserved(shard: string): HmsError {
-  return new HmsError("FAILED_PRECONDITION", `"${shard}" is the chain of what the log says of itself; no spool has that name.`);
+  return new HmsError(
+    "FAILED_PRECONDITION",
+    `"${shard}" is the chain of what the log says of itself; no spool has that name.`,
+  );
 }

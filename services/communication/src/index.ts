@@ -1,5 +1,5 @@
-export { type AuditLog, type AuditLogOptions, openAuditLog } from "./audit/open-audit-log.ts";
 export type { CommunicationTables } from "./audit/audit-tables.ts";
+export { type AuditLog, type AuditLogOptions, openAuditLog } from "./audit/open-audit-log.ts";
 
 /** The folder of the communication service's migrations. */
 export const communicationMigrations: URL = new URL("../migrations/", import.meta.url);

@@ -89,18 +89,16 @@ export function auditRegistration({ reader, append, status, waiting, spoolLimit 
 
     async appendSpooled({ shard, position, next, events }, context) {
       if (shard === LOG_SHARD) throw shardReserved(shard);
-      if (position === undefined || next === undefined) throw new HmsError("INVALID_ARGUMENT", "position and next are needed.");
+      if (position === undefined || next === undefined)
+        throw new HmsError("INVALID_ARGUMENT", "position and next are needed.");
       const place = ({ spoolId, segment, offset }: audit.SpoolPosition) => ({
         spoolId,
         segment: Number(segment),
         offset: Number(offset),
       });
       const from = { position: place(position), next: place(next) };
-      const { spool } = await patiently(context, () => append({ shard, events, from }));
-      return {
-        position: { spoolId: spool.spoolId, segment: BigInt(spool.segment), offset: BigInt(spool.offset) },
-      };
+      const at = (await patiently(context, () => append({ shard, events, from }))) ?? from.next;
+      return { position: { spoolId: at.spoolId, segment: BigInt(at.segment), offset: BigInt(at.offset) } };
     },
   });
 }
-

@@ -1,3 +1,5 @@
+import type { SpoolPosition } from "@hms/audit-spool";
+
 /** The tables of the service's own schema; bigint columns arrive as text. */
 export interface CommunicationTables {
   shard_head: {
@@ -6,12 +8,10 @@ export interface CommunicationTables {
     mac: Buffer;
     epoch: number;
     recorded_at: string;
-    spool_id: string;
-    segment: string;
-    byte_offset: string;
     removed_seq: string;
     removed_mac: Buffer;
   };
+  spool_position: { spool_id: string; shard: string; segment: string; byte_offset: string };
   checkpoint_head: {
     one: boolean;
     number: string;
@@ -29,7 +29,6 @@ export interface ShardHead {
   readonly epoch: number;
   /** Microseconds since 1970. */
   readonly recordedAt: number;
-  readonly spool: { readonly spoolId: string; readonly segment: number; readonly offset: number };
   readonly removed: { readonly seq: number; readonly mac: Buffer };
 }
 
@@ -41,7 +40,11 @@ export function shardHead(row: CommunicationTables["shard_head"]): ShardHead {
     mac: row.mac,
     epoch: row.epoch,
     recordedAt: Number(row.recorded_at),
-    spool: { spoolId: row.spool_id, segment: Number(row.segment), offset: Number(row.byte_offset) },
     removed: { seq: Number(row.removed_seq), mac: row.removed_mac },
   };
+}
+
+/** The same for where a spool is. */
+export function spoolPosition(row: CommunicationTables["spool_position"]): SpoolPosition {
+  return { spoolId: row.spool_id, segment: Number(row.segment), offset: Number(row.byte_offset) };
 }

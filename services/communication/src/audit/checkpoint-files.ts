@@ -1,7 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-
-const NAME = /^\d{4}-\d{2}-\d{2}\.jws$/;
+import { checkpointFiles, checkpointLines } from "@hms/audit-log";
 
 /** Files of checkpoints, one a day, one line each, that are only appended to; they lie outside the database. */
 export class CheckpointFiles {
@@ -25,28 +24,15 @@ export class CheckpointFiles {
 
   /** The last line of all; undefined: there is none. */
   last(): string | undefined {
-    for (const name of this.#names().reverse()) {
-      const line = lines(join(this.#folder, name)).at(-1);
+    for (const file of checkpointFiles(this.#folder).reverse()) {
+      const line = [...checkpointLines(file)].at(-1);
       if (line !== undefined) return line;
     }
     return undefined;
   }
 
   /** Every line in its order. */
-  *lines(): Generator<string> {
-    for (const name of this.#names()) yield* lines(join(this.#folder, name));
+  lines(): Iterable<string> {
+    return checkpointLines(this.#folder);
   }
-
-  #names(): string[] {
-    return readdirSync(this.#folder)
-      .filter((name) => NAME.test(name))
-      .sort();
-  }
-}
-
-/** A crash may have cut the last line short; what is not whole is no line. */
-function lines(path: string): string[] {
-  return readFileSync(path, "utf8")
-    .split("\n")
-    .filter((line) => line !== "");
 }

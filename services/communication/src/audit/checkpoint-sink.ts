@@ -73,7 +73,9 @@ export class CheckpointSink {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const { ok, status } = await fetch(url, { method: "POST", body: line, headers, signal, redirect: "error" }).catch(
       (cause: unknown) => {
-        throw new HmsError("UNAVAILABLE", `The audit sink ${this.place} cannot be reached; checkpoints wait.`, { cause });
+        throw new HmsError("UNAVAILABLE", `The audit sink ${this.place} cannot be reached; checkpoints wait.`, {
+          cause,
+        });
       },
     );
     if (ok) return;

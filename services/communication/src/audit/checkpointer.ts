@@ -14,7 +14,7 @@ export interface CheckpointerOptions {
   readonly signer: CheckpointSigner;
   readonly files: CheckpointFiles;
   readonly sink: CheckpointSink | undefined;
-  readonly append: (batch: LogBatch) => Promise<ShardHead>;
+  readonly append: (batch: LogBatch) => Promise<unknown>;
   /** At least this often; default each minute. */
   readonly everyMs?: number;
   /** And after so many events; default 1000, but at most each second. */
@@ -91,7 +91,9 @@ export class Checkpointer {
   /** The file may be one ahead of the database; if it is behind, somebody has shortened it, and the numbers go on. */
   async #readLast(): Promise<{ number: number; hash: string; time: Date }> {
     const { database, files, signer } = this.#options;
-    const { rows } = await sql<CommunicationTables["checkpoint_head"]>`select * from checkpoint_head`.execute(database.db);
+    const { rows } = await sql<CommunicationTables["checkpoint_head"]>`select * from checkpoint_head`.execute(
+      database.db,
+    );
     const kept = rows[0] && { number: Number(rows[0].number), hash: rows[0].line_sha256, time: rows[0].time };
     const line = files.last();
     const read = line === undefined ? undefined : readCheckpoint(line, signer.publicKey);
@@ -120,4 +122,3 @@ function checkpointOf(heads: readonly ShardHead[], rest: { number: number; time:
   const hasRemoved = Object.keys(removed).length > 0;
   return { number, time: time.toISOString(), previous, shards, ...(hasRemoved ? { removed } : {}) };
 }
-

@@ -16,7 +16,8 @@ export function writePageToken({ recordedAt, shard, seq }: PagePlace): string {
 /** Reads a page token; undefined for the first page. @throws HmsError INVALID_ARGUMENT if it is not one of ours */
 export function readPageToken(token: string): PagePlace | undefined {
   if (token === "") return undefined;
-  const [, recordedAt, seq, shard] = /^(\d{1,18}) (\d{1,18}) (.+)$/s.exec(Buffer.from(token, "base64url").toString()) ?? [];
+  const [, recordedAt, seq, shard] =
+    /^(\d{1,18}) (\d{1,18}) (.+)$/s.exec(Buffer.from(token, "base64url").toString()) ?? [];
   if (recordedAt === undefined || seq === undefined || shard === undefined) throw pageTokenUnknown();
   return { recordedAt, shard, seq };
 }

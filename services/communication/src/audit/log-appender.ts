@@ -2,7 +2,7 @@ import { chainMac, eventColumns, placedEventBytes, shardKey } from "@hms/audit-l
 import type { SpoolPosition } from "@hms/audit-spool";
 import type { ServiceDatabase } from "@hms/postgres";
 import { sql, type Transaction } from "kysely";
-import { type CommunicationTables, type ShardHead, shardHead } from "./audit-tables.ts";
+import { type CommunicationTables, type ShardHead, shardHead, spoolPosition } from "./audit-tables.ts";
 
 /** Events for a chain, and where they lay in a spool. */
 export interface LogBatch {
@@ -36,35 +36,41 @@ export class LogAppender {
   }
 
   /**
-   * Adds a batch and answers how far the chain goes then. A batch from another place of the spool than where the log has
-   * got to is not added: the answer says where to go on.
+   * Adds a batch, and answers up to where the log has the spool then. A batch from another place of it than where the log
+   * has got to is not added: the answer says where to go on.
    */
-  async append(batch: LogBatch): Promise<ShardHead> {
+  async append(batch: LogBatch): Promise<SpoolPosition | undefined> {
     const recordedAt = Date.now() * 1000;
     let day = "";
-    const head = await this.#database.transaction(async (transaction) => {
+    const position = await this.#database.transaction(async (transaction) => {
       const before = await lockHead(transaction, batch.shard);
-      if (!follows(batch, before)) return before;
+      const known = await positionOf(transaction, batch);
+      if (known !== undefined && !isAt(known, batch.from?.position)) return known;
       const at = Math.max(recordedAt, before.recordedAt);
       day = dayOf(at);
       if (day !== this.#day) await sql`select audit_log.ensure_day(${day}::date)`.execute(transaction);
       this.#keys.advance(day, before.epoch);
-      return await this.#add(transaction, batch, { ...before, recordedAt: at, epoch: this.#keys.epoch });
+      await this.#add(transaction, batch, { ...before, recordedAt: at, epoch: this.#keys.epoch });
+      return batch.from?.next;
     });
     if (day !== "") this.#day = day;
-    return head;
+    return position;
   }
 
-  async #add(transaction: Transaction<CommunicationTables>, batch: LogBatch, from: ShardHead): Promise<ShardHead> {
+  async #add(transaction: Transaction<CommunicationTables>, batch: LogBatch, from: ShardHead): Promise<void> {
     const links = this.#link(batch, from);
     if (links.events.length > 0) await insertEvents(transaction, links, from);
-    const spool = batch.from?.next ?? from.spool;
     const seq = from.seq + batch.events.length;
     const mac = links.macs.at(-1) ?? from.mac;
-    await sql`update shard_head set seq = ${seq}, mac = ${mac}, epoch = ${from.epoch}, recorded_at = ${from.recordedAt},
-      spool_id = ${spool.spoolId}, segment = ${spool.segment}, byte_offset = ${spool.offset}
+    await sql`update shard_head set seq = ${seq}, mac = ${mac}, epoch = ${from.epoch}, recorded_at = ${from.recordedAt}
       where shard = ${batch.shard}`.execute(transaction);
-    return { ...from, seq, mac, spool };
+    if (batch.from === undefined) return;
+    const { spoolId, segment, offset } = batch.from.next;
+    await sql`insert into spool_position (spool_id, shard, segment, byte_offset)
+      values (${spoolId}, ${batch.shard}, ${segment}, ${offset})
+      on conflict (spool_id) do update set segment = excluded.segment, byte_offset = excluded.byte_offset`.execute(
+      transaction,
+    );
   }
 
   #link({ shard, events }: LogBatch, { seq, mac, recordedAt }: ShardHead): Links {
@@ -87,16 +93,25 @@ interface Links {
   readonly macs: Buffer[];
 }
 
-function follows({ from }: LogBatch, { spool }: ShardHead): boolean {
-  if (from === undefined) return true;
-  const { spoolId, segment, offset } = from.position;
-  // Another spool at the same place begins where it begins.
-  return spoolId !== spool.spoolId || (segment === spool.segment && offset === spool.offset);
+function isAt(known: SpoolPosition, at: SpoolPosition | undefined): boolean {
+  return known.segment === at?.segment && known.offset === at.offset;
+}
+
+async function positionOf(
+  transaction: Transaction<CommunicationTables>,
+  { from }: LogBatch,
+): Promise<SpoolPosition | undefined> {
+  if (from === undefined) return undefined;
+  const { rows } = await sql<CommunicationTables["spool_position"]>`
+    select * from spool_position where spool_id = ${from.position.spoolId}`.execute(transaction);
+  return rows[0] && spoolPosition(rows[0]);
 }
 
 async function lockHead(transaction: Transaction<CommunicationTables>, shard: string): Promise<ShardHead> {
   const found = () =>
-    sql<CommunicationTables["shard_head"]>`select * from shard_head where shard = ${shard} for update`.execute(transaction);
+    sql<CommunicationTables["shard_head"]>`select * from shard_head where shard = ${shard} for update`.execute(
+      transaction,
+    );
   let { rows } = await found();
   if (rows.length === 0) {
     await sql`insert into shard_head (shard) values (${shard}) on conflict do nothing`.execute(transaction);

@@ -1,9 +1,10 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { type EventColumns, LOG_SHARD, type LogRow } from "@hms/audit-log";
+import type { SpoolPosition } from "@hms/audit-spool";
 import type { audit } from "@hms/contracts";
 import type { ServiceDatabase } from "@hms/postgres";
 import { type RawBuilder, sql } from "kysely";
-import { type CommunicationTables, type ShardHead, shardHead } from "./audit-tables.ts";
+import { type CommunicationTables, type ShardHead, shardHead, spoolPosition } from "./audit-tables.ts";
 import type { PagePlace } from "./event-page.ts";
 
 /** What is searched for: every condition that is not empty has to be met. */
@@ -50,11 +51,11 @@ export class LogReader {
     return rows.map(shardHead);
   }
 
-  /** How far a spool was taken; undefined: nothing of it was. */
-  async head(shard: string): Promise<ShardHead | undefined> {
-    const { rows } = await sql<CommunicationTables["shard_head"]>`
-      select * from shard_head where shard = ${shard}`.execute(this.#database.db);
-    return rows[0] && shardHead(rows[0]);
+  /** Up to where the log has a spool; undefined: it has nothing of it. */
+  async position(spoolId: string): Promise<SpoolPosition | undefined> {
+    const { rows } = await sql<CommunicationTables["spool_position"]>`
+      select * from spool_position where spool_id = ${spoolId}`.execute(this.#database.db);
+    return rows[0] && spoolPosition(rows[0]);
   }
 
   /** Every chain that has rows, whatever is said of it elsewhere; the log's own first. */
@@ -125,7 +126,10 @@ function conditionsOf(query: SearchQuery): RawBuilder<unknown>[] {
   const conditions: RawBuilder<unknown>[] = [];
   // "anna" is anybody of this id; "DeploymentService/Deploy" and "Deploy" leave the front of a method out.
   if (actor !== "") conditions.push(like(sql`actor`, actor.includes(":") ? actor : `*:${actor}`));
-  if (method !== "") conditions.push(sql`(${like(sql`method`, method)} or ${like(sql`method`, `*.${method}`)} or ${like(sql`method`, `*/${method}`)})`);
+  if (method !== "")
+    conditions.push(
+      sql`(${like(sql`method`, method)} or ${like(sql`method`, `*.${method}`)} or ${like(sql`method`, `*/${method}`)})`,
+    );
   if (outcome !== 0) conditions.push(sql`outcome = ${outcome}`);
   if (resource !== "") conditions.push(like(sql`resource`, resource));
   if (environment !== "") conditions.push(sql`environment = ${environment}`);

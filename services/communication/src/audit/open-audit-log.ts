@@ -62,9 +62,9 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   const files = new CheckpointFiles(`${spools}/checkpoints`);
   const sink = await openSink(options, { files, publicKey: keys.signer.publicKey, failed });
   const append = async (batch: LogBatch) => {
-    const head = await appender.append(batch);
+    const position = await appender.append(batch);
     checkpointer.noteEvents(batch.events.length);
-    return head;
+    return position;
   };
   const checkpointer = new Checkpointer({
     database,
@@ -78,7 +78,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   const checkpoint = () => checkpointer.make(true);
   const retention = new Retention({ database, append, checkpoint, keepDays, failed });
   const { pollMs = 200, batchEvents: most = 2000 } = options;
-  const positionOf = async (shard: string) => (await reader.head(shard))?.spool;
+  const positionOf = ({ spoolId }: { spoolId: string }) => reader.position(spoolId);
   const drain = new SpoolDrain({ spools, append, positionOf, pollMs, most, failed });
   const registration = auditRegistration({
     reader,
@@ -122,7 +122,9 @@ async function openSink(
     await sql`update checkpoint_head set sent = ${number} where sent < ${number}`.execute(database.db);
   };
   const sink = new CheckpointSink({ url: sinkUrl, sent, failed });
-  const { rows } = await sql<CommunicationTables["checkpoint_head"]>`select * from checkpoint_head`.execute(database.db);
+  const { rows } = await sql<CommunicationTables["checkpoint_head"]>`select * from checkpoint_head`.execute(
+    database.db,
+  );
   const last = Number(rows[0]?.sent ?? 0);
   for (const line of files.lines()) {
     const { number } = readCheckpoint(line, publicKey) ?? { number: 0 };
@@ -130,4 +132,3 @@ async function openSink(
   }
   return sink;
 }
-

@@ -1,15 +1,14 @@
-
 import { HmsError } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import { sql } from "kysely";
-import type { CommunicationTables, ShardHead } from "./audit-tables.ts";
+import type { CommunicationTables } from "./audit-tables.ts";
 import type { LogBatch } from "./log-appender.ts";
 import { ownEvent } from "./own-event.ts";
 
 /** What removes days whose time is over. */
 export interface RetentionOptions {
   readonly database: Pick<ServiceDatabase<CommunicationTables>, "db" | "transaction">;
-  readonly append: (batch: LogBatch) => Promise<ShardHead>;
+  readonly append: (batch: LogBatch) => Promise<unknown>;
   /** Makes a checkpoint, which signs up to where chains were removed. */
   readonly checkpoint: () => Promise<void>;
   /** Days that are kept, 7 at least. */
@@ -32,7 +31,9 @@ export class Retention {
   }
 
   #look(): void {
-    this.#working = this.#working.then(() => this.removeOld()).catch((error) => this.#options.failed(HmsError.from(error)));
+    this.#working = this.#working
+      .then(() => this.removeOld())
+      .catch((error) => this.#options.failed(HmsError.from(error)));
   }
 
   /** Removes what is older than it has to be. */
@@ -59,7 +60,9 @@ export class Retention {
       update shard_head set removed_seq = last.seq, removed_mac = last.mac from last
       where shard_head.shard = last.shard and shard_head.removed_seq < last.seq
       returning shard_head.shard, last.seq, last.mac`.execute(database.db);
-    return Object.fromEntries(rows.map(({ shard, seq, mac }) => [shard, { seq: Number(seq), mac: mac.toString("base64") }]));
+    return Object.fromEntries(
+      rows.map(({ shard, seq, mac }) => [shard, { seq: Number(seq), mac: mac.toString("base64") }]),
+    );
   }
 
   async stop(): Promise<void> {
@@ -67,4 +70,3 @@ export class Retention {
     await this.#working;
   }
 }
-

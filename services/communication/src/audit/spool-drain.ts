@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { LOG_SHARD } from "@hms/audit-log";
 import { type SpoolBatch, type SpoolPosition, SpoolReader } from "@hms/audit-spool";
 import { HmsError } from "@hms/kernel";
-import type { ShardHead } from "./audit-tables.ts";
 import type { LogBatch } from "./log-appender.ts";
 import { ownEvent } from "./own-event.ts";
 
@@ -11,9 +10,10 @@ import { ownEvent } from "./own-event.ts";
 export interface SpoolDrainOptions {
   /** The folder in which every spool of this machine has its own. */
   readonly spools: string;
-  readonly append: (batch: LogBatch) => Promise<ShardHead>;
+  /** Adds a batch, and answers up to where the log has its spool. */
+  readonly append: (batch: LogBatch) => Promise<SpoolPosition | undefined>;
   /** Up to where the log has a spool; undefined: it has nothing of it. */
-  readonly positionOf: (shard: string) => Promise<SpoolPosition | undefined>;
+  readonly positionOf: (spool: { shard: string; spoolId: string }) => Promise<SpoolPosition | undefined>;
   readonly pollMs: number;
   /** Events of a batch. */
   readonly most: number;
@@ -82,13 +82,17 @@ export class SpoolDrain {
 
   async #drainShard(shard: string): Promise<number> {
     const reader = this.#reader(shard);
-    if (!this.#positions.has(shard)) this.#positions.set(shard, await this.#options.positionOf(shard));
+    const { spoolId } = reader;
+    if (spoolId === undefined) return 0;
+    if (this.#positions.get(shard)?.spoolId !== spoolId) {
+      this.#positions.set(shard, await this.#options.positionOf({ shard, spoolId }));
+    }
     const batch = reader.read(this.#positions.get(shard));
     if (batch === undefined) return 0;
     if (batch.damage) await this.#tellDamage(shard, batch);
-    const { spool } = await this.#options.append({ shard, events: batch.events, from: batch });
-    this.#positions.set(shard, spool);
-    const isTaken = spool.segment === batch.next.segment && spool.offset === batch.next.offset;
+    const position = await this.#options.append({ shard, events: batch.events, from: batch });
+    this.#positions.set(shard, position);
+    const isTaken = position?.segment === batch.next.segment && position.offset === batch.next.offset;
     if (isTaken) reader.remove(batch);
     return Math.max(1, batch.events.length);
   }

@@ -11,10 +11,11 @@ import {
 } from "@hms/audit-log";
 import { type AuditSpool, openAuditSpool } from "@hms/audit-spool";
 import { audit } from "@hms/contracts";
-import { anonymous, type AuditEvent, type Client, type HmsError, Kernel, type Principal } from "@hms/kernel";
+import { type AuditEvent, anonymous, type Client, type HmsError, Kernel, type Principal } from "@hms/kernel";
 import { openAdmin, openServiceDatabase } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
 import { openTestDatabase, type TestDatabase, tempFolder, waitFor } from "@hms/testkit";
+import { CheckpointFiles } from "../audit/checkpoint-files.ts";
 import {
   type AuditLog,
   type AuditLogOptions,
@@ -23,7 +24,6 @@ import {
   communicationMigrations,
   openAuditLog,
 } from "../index.ts";
-import { CheckpointFiles } from "../audit/checkpoint-files.ts";
 
 /** Somebody who may do everything. */
 export const operator: Principal = { kind: "operator", id: "operator" };

@@ -1,6 +1,6 @@
+import type { InstancePaths } from "@hms/config";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
-import type { InstancePaths } from "@hms/config";
 import { type CommunicationTables, communicationMigrations, openAuditLog } from "../index.ts";
 
 /** Where the program works, and at which of its transactions it dies how. */
