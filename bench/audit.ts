@@ -115,12 +115,13 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   await using opened = await openLog();
   await endToEnd(opened, 1000);
   const rounds: Round[] = [];
-  for (let n = 0; n < (quick ? 3 : 5); n += 1) rounds.push(await endToEnd(opened, quick ? 4000 : 8000));
-  const median = (name: keyof Round) => sorted(rounds.map((each) => each[name]))[Math.floor(rounds.length / 2)] ?? Number.NaN;
+  for (let n = 0; n < (quick ? 2 : 5); n += 1) rounds.push(await endToEnd(opened, quick ? 3000 : 8000));
+  const median = (name: keyof Round) =>
+    sorted(rounds.map((each) => each[name]))[Math.floor(rounds.length / 2)] ?? Number.NaN;
   const eventsPerS = median("eventsPerS");
   const kept = await keptMs(opened, 2000);
   const record = await recordUs(opened);
-  const plain = await plainInserts(opened, quick ? 3000 : 6000);
+  const plain = await plainInserts(opened, quick ? 2000 : 6000);
   await delay(1000);
   const started = performance.now();
   const verified = await opened.verify();

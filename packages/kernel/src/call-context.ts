@@ -61,6 +61,7 @@ export class CallContext {
   #controller: AbortController | undefined;
   #ended: HmsError | undefined;
   #requestId: string | undefined;
+  #changesNothing = false;
   readonly #attached: boolean;
   readonly #answerMetadata: AnswerMetadataSink | undefined;
   #answerMetadataBytes = 0;
@@ -144,6 +145,22 @@ export class CallContext {
       throw new HmsError("INVALID_ARGUMENT", why);
     }
     this.#answerMetadata?.tell?.(metadata);
+  }
+
+  /**
+   * Says that a call which might have changed something has only renewed what was there, as leases are by the thousand:
+   * unless it fails it leaves nothing in the audit log.
+   */
+  changedNothing(): void {
+    this.#changesNothing = true;
+  }
+
+  /**
+   * True if the handler has said that the call changed nothing.
+   * @private kernel only
+   */
+  get hasChangedNothing(): boolean {
+    return this.#changesNothing;
   }
 
   /**

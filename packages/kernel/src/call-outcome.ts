@@ -79,7 +79,8 @@ export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
-  if (end.auditLevel !== ffiOptions.AuditLevel.NONE) record(end, code, error?.message ?? "");
+  const isRenewal = error === undefined && end.context.hasChangedNothing;
+  if (end.auditLevel !== ffiOptions.AuditLevel.NONE && !isRenewal) record(end, code, error?.message ?? "");
   observe(end, code, error);
   if (error !== undefined) {
     observer?.failed?.(end.context, error);
@@ -94,7 +95,7 @@ export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: 
  * @throws HmsError UNAVAILABLE if a change was made and its event cannot be kept
  */
 export function whenKept(end: CallEnd): Promise<void> | undefined {
-  if (end.auditLevel === ffiOptions.AuditLevel.NONE) return undefined;
+  if (end.auditLevel === ffiOptions.AuditLevel.NONE || end.context.hasChangedNothing) return undefined;
   return end.options.audit.kept?.()?.catch((cause: unknown) => {
     if (!end.context.method.mutates) return;
     throw new HmsError(

@@ -9,7 +9,7 @@ let spools: AuditSpool[] = [];
 /** A log of two chains, 8 events each, with a checkpoint after the fourth and one at the end. */
 beforeAll(async () => {
   scene = await AuditScene.open();
-  await scene.start({ checkpointMs: 3600_000 });
+  await scene.start();
   spools = [scene.spool("server"), scene.spool("agent")];
   for (let n = 1; n <= 8; n += 1) {
     for (const spool of spools) spool.record(eventOf({ resource: `svc-${n}`, request: { n } }));
@@ -150,7 +150,7 @@ describe("verification names what was done and where, when somebody", () => {
       `update communication.shard_head h set seq = e.seq, mac = e.mac from audit_event e
        where e.shard = h.shard and e.seq = 4 and h.shard <> 'audit-log'`,
     );
-    await scene.start({ checkpointMs: 3600_000 });
+    await scene.start();
     expect((await scene.verify()).completeness).toMatchObject([
       { shard: "agent", seq: 5 },
       { shard: "server", seq: 5 },

@@ -1,11 +1,13 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
 import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
-import { HmsError } from "@hms/kernel/errors";
+import { audit } from "@hms/contracts";
+import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
+import { auditFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
@@ -28,7 +30,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     return findings;
   }
   try {
-    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway])
+    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway, auditLog])
       findings.push(...(await guarded(check, session)));
   } finally {
     await session.close();
@@ -109,6 +111,11 @@ async function databaseRoles({ paths }: Session): Promise<Finding[]> {
 
 async function dataPlanes({ mesh }: Session): Promise<Finding[]> {
   return dataPlaneFindings(await mesh.getSnapshot({}, { timeoutMs: 3000 }));
+}
+
+async function auditLog({ platform }: Session): Promise<Finding[]> {
+  const client = createClient(audit.AuditService, platform);
+  return auditFindings(await client.getAuditStatus({}, { timeoutMs: 3000 }));
 }
 
 async function gateway({ paths }: Session): Promise<Finding[]> {

@@ -17,17 +17,21 @@ export interface CheckpointerOptions {
   readonly append: (batch: LogBatch) => Promise<unknown>;
   /** At least this often; default each minute. */
   readonly everyMs?: number;
+  /** The first one comes this soon; default after 2 s. */
+  readonly firstMs?: number;
   /** And after so many events; default 1000, but at most each second. */
   readonly everyEvents?: number;
   readonly failed: (error: HmsError) => void;
 }
 
 const LEAST_PAUSE_MS = 1000;
+const FIRST_MS = 2000;
 
 /** Signs how far the chains go, minute by minute, and lets the log tell that it lives. */
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   readonly #timer: NodeJS.Timeout;
+  readonly #first: NodeJS.Timeout;
   #events = 0;
   #madeAt = 0;
   #making: Promise<void> = Promise.resolve();
@@ -37,8 +41,10 @@ export class Checkpointer {
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.#soon(true), options.everyMs ?? 60_000);
-    this.#timer.unref();
+    const { everyMs = 60_000, firstMs = FIRST_MS } = options;
+    this.#timer = setInterval(() => this.#soon(true), everyMs).unref();
+    // What a restart has brought is not left unproven for a minute.
+    this.#first = setTimeout(() => this.#soon(true), firstMs).unref();
   }
 
   /** The last one that was made. */
@@ -104,6 +110,7 @@ export class Checkpointer {
   }
 
   async stop(): Promise<void> {
+    clearTimeout(this.#first);
     clearInterval(this.#timer);
     await this.#making;
   }

@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { openAuditKeys, readCheckpoint } from "@hms/audit-log";
-import type { HmsError, ServiceRegistration } from "@hms/kernel";
+import { type AuditKeys, openAuditKeys, readCheckpoint } from "@hms/audit-log";
+import { audit } from "@hms/contracts";
+import { HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { SealingKey } from "@hms/secrets";
 import { sql } from "kysely";
@@ -32,8 +33,9 @@ export interface AuditLogOptions {
   readonly pollMs?: number;
   /** Events that are taken at once; default 2000. */
   readonly batchEvents?: number;
-  /** How often a checkpoint is signed at least; default each minute. */
+  /** How often a checkpoint is signed at least, and how soon the first one; default each minute, and after 2 s. */
   readonly checkpointMs?: number;
+  readonly firstCheckpointMs?: number;
   /** Bytes at which spools take nothing more; default 256 MiB. */
   readonly spoolLimit?: number;
   /** Hears what fails in the background; it is tried again. */
@@ -50,14 +52,31 @@ export interface AuditLog extends AsyncDisposable {
 }
 
 /**
- * Opens the audit log: takes what spools hold into its chains, signs checkpoints, removes days whose time is over.
- * @throws HmsError FAILED_PRECONDITION if its keys are gone.
+ * Opens the audit log: takes what spools hold into its chains, signs checkpoints, removes days whose time is over. Without
+ * its keys it stands still and every method says why: events wait in their spools, and the rest of the platform goes on.
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
-  const { database, spools, keepDays = 400, onFailure: failed = () => {} } = options;
+  const { database, spools, onFailure: failed = () => {} } = options;
   mkdirSync(spools, { recursive: true, mode: 0o700 });
   const reader = new LogReader(database);
-  const keys = openAuditKeys(options.keys, options.sealing, (await reader.heads()).length > 0);
+  try {
+    const keys = openAuditKeys(options.keys, options.sealing, (await reader.heads()).length > 0);
+    return await runLog(options, { reader, keys, failed });
+  } catch (error) {
+    const failure = HmsError.from(error);
+    failed(failure);
+    return standingStill(failure);
+  }
+}
+
+interface LogGround {
+  readonly reader: LogReader;
+  readonly keys: AuditKeys;
+  readonly failed: (error: HmsError) => void;
+}
+
+async function runLog(options: AuditLogOptions, { reader, keys, failed }: LogGround): Promise<AuditLog> {
+  const { database, spools, keepDays = 400 } = options;
   const appender = new LogAppender(database, keys);
   const files = new CheckpointFiles(`${spools}/checkpoints`);
   const sink = await openSink(options, { files, publicKey: keys.signer.publicKey, failed });
@@ -73,6 +92,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
     sink,
     append: (batch) => appender.append(batch),
     ...(options.checkpointMs === undefined ? {} : { everyMs: options.checkpointMs }),
+    ...(options.firstCheckpointMs === undefined ? {} : { firstMs: options.firstCheckpointMs }),
     failed,
   });
   const checkpoint = () => checkpointer.make(true);
@@ -103,6 +123,20 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
       await checkpointer.stop();
       await sink?.stop();
     },
+  };
+}
+
+function standingStill(failure: HmsError): AuditLog {
+  const fail = () => {
+    throw failure;
+  };
+  const methods = Object.fromEntries(audit.AuditService.methods.map(({ localName }) => [localName, fail]));
+  const failing = async () => fail();
+  return {
+    registration: implement(audit.AuditService, methods as never),
+    checkpoint: failing,
+    removeOld: failing,
+    [Symbol.asyncDispose]: async () => {},
   };
 }
 

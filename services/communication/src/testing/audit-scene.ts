@@ -73,6 +73,8 @@ export class AuditScene implements AsyncDisposable {
       keys: join(this.folder, "keys"),
       sealing: openSealingKey(join(this.folder, "config", "secrets.key")),
       pollMs: 10,
+      checkpointMs: 3600_000,
+      firstCheckpointMs: 3600_000,
       onFailure: (failure) => this.failures.push(failure),
       ...options,
     });
