@@ -73,9 +73,7 @@ test("texts that cannot be written as they are, or are too long, lose no event",
 
 test("a denial's code tells whether the caller was known", () => {
   const code = (kind: "user" | "anonymous") =>
-    fromBinary(
-      audit.AuditEventSchema,
-      auditEventBytes({ ...event, outcome: "denied", principal: { kind, id: "x" } }),
-    ).resultCode;
+    fromBinary(audit.AuditEventSchema, auditEventBytes({ ...event, outcome: "denied", principal: { kind, id: "x" } }))
+      .resultCode;
   expect([code("user"), code("anonymous")]).toEqual([7, 16]);
 });

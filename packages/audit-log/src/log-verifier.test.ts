@@ -6,8 +6,8 @@ import {
   CHAIN_START,
   CheckpointBook,
   CheckpointSigner,
-  checkpointHash,
   chainMac,
+  checkpointHash,
   EpochKeys,
   eventColumns,
   type LogReport,
@@ -32,10 +32,15 @@ const { privateKey } = generateKeyPairSync("ed25519");
 const signer = new CheckpointSigner(privateKey.export({ format: "der", type: "pkcs8" }));
 
 function eventOf(random: (below: number) => number): AuditEvent {
-  const text = (most: number) => Array.from({ length: random(most) }, () => String.fromCodePoint(random(0x2000))).join("");
+  const text = (most: number) =>
+    Array.from({ length: random(most) }, () => String.fromCodePoint(random(0x2000))).join("");
   return {
     time: new Date(1.7e12 + random(1e9)),
-    principal: { kind: (["operator", "user", "anonymous"] as const)[random(3)] ?? "user", id: text(9), mfa: random(2) === 1 },
+    principal: {
+      kind: (["operator", "user", "anonymous"] as const)[random(3)] ?? "user",
+      id: text(9),
+      mfa: random(2) === 1,
+    },
     method: `${text(20)}/${text(5)}`,
     permission: text(10),
     resource: text(30),

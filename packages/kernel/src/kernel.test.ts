@@ -138,12 +138,16 @@ describe("a call through the kernel", () => {
     const { kernel, events } = meshKernel({ setService: () => ({}) }, { policy });
     const entry = kernel.find("hms.sys.mesh.v1.MeshService", "SetService")!;
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-    await kernel.unary(entry, { service }, {
-      caller: { credentials: { transport: "network", peer: "spiffe://x/y" } },
-      way: "http",
-      source: { address: "10.0.0.9", userAgent: "curl" },
-      metadata: { traceparent },
-    });
+    await kernel.unary(
+      entry,
+      { service },
+      {
+        caller: { credentials: { transport: "network", peer: "spiffe://x/y" } },
+        way: "http",
+        source: { address: "10.0.0.9", userAgent: "curl" },
+        metadata: { traceparent },
+      },
+    );
     expect(events).toMatchObject([
       {
         way: "http",

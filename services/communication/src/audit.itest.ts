@@ -1,4 +1,5 @@
 import { audit } from "@hms/contracts";
+import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AuditScene, eventOf } from "./testing/audit-scene.ts";
 
@@ -84,7 +85,6 @@ test("the service's own role may add to the log and change nothing in it", async
   await scene.start();
   await scene.until(3);
   const { db } = scene.own.database;
-  const { sql } = await import("kysely");
   for (const statement of [
     "update audit_log.audit_event set actor = 'x'",
     "delete from audit_log.audit_event",

@@ -40,7 +40,10 @@ export class Retention {
   async removeOld(now: Date = new Date()): Promise<void> {
     const { database, keepDays, append, checkpoint } = this.#options;
     const first = new Date(now.getTime() - Math.max(7, keepDays) * 86_400_000).toISOString().slice(0, 10);
-    const { rows } = await sql<{ day: string }>`select day::text from audit_log.days() as day`.execute(database.db);
+    const { rows } = await sql<{ day: string }>`
+      select day::text from audit_log.days() as day where day <= (now() at time zone 'utc')::date - 7`.execute(
+      database.db,
+    );
     const old = rows.map(({ day }) => day).filter((day) => day < first);
     const last = old.at(-1);
     if (last === undefined) return;
