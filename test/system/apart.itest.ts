@@ -26,7 +26,9 @@ const paths = () => resolveInstance({ instance: platform.instance, data: platfor
 const inConfig = (name: string) => join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance, name);
 
 beforeAll(async () => {
-  platform = await startPlatform({ args: ["--apart", "registry,deployment", "--deploy", examples.join(",")] });
+  platform = await startPlatform({
+    args: ["--apart", "registry,deployment,communication", "--deploy", examples.join(",")],
+  });
 }, 120_000);
 afterAll(async () => {
   await stack.disposeAsync();
@@ -56,7 +58,7 @@ describe("a platform whose registry and deployment run in processes of their own
     expect(listed).toMatch(/^hms\.sys\.deployment +v1 +1\/1/m);
   });
 
-  test("records a call once, where it is served, as whoever has made it", async () => {
+  test("records a call once, where it is served, as whoever has made it, though the log is kept by another process", async () => {
     const deploys = () =>
       platform.json<{ shard: string; actor: object }[]>("audit", "search", "--method", "DeploymentService/Deploy");
     await waitFor(async () => (await deploys()).length >= 2, { describe: "both deploys in the audit log" });
@@ -118,7 +120,7 @@ describe("a platform whose registry and deployment run in processes of their own
     await until("PERMISSION_DENIED");
   });
 
-  test.each(["registry", "deployment"])(
+  test.each(["registry", "deployment", "communication"])(
     "loses no request when its %s is killed, and deploys again",
     async (part) => {
       expect(await platform.cli("deploy", echoService(platform, { version: "before" }))).toMatchObject({ code: 0 });
@@ -202,7 +204,7 @@ return;`;
     const part = await platform.pidOf("registry");
     const again = await platform.cli("up", "--take-over", "--detach", "--apart", "none");
     expect(again, again.stderr).toMatchObject({ code: 0 });
-    expect((await platform.cli("status")).stdout).not.toMatch(/^(registry|deployment) /m);
+    expect((await platform.cli("status")).stdout).not.toMatch(/^(registry|deployment|communication) /m);
     expect(() => process.kill(part, 0)).toThrow("ESRCH");
     expect(await platform.cli("deploy", echoService(platform, { version: "together" }))).toMatchObject({ code: 0 });
     expect(failures(await load.stop())).toEqual([]);

@@ -1,12 +1,13 @@
 import { followPolicies, loadEngine } from "@hms/authorization";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
-import { policy, registry } from "@hms/contracts";
+import { audit, policy, registry } from "@hms/contracts";
 import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { ensureToken, readToken } from "@hms/local-access";
 import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
+import { forwardSpool } from "@hms/service-communication";
 import type { IdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
@@ -43,6 +44,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const key = openPartKey(placement, paths);
   connectParts({ placement, installation, key, kernels: [kernel, replicaKernel] }, stack);
   followRegistry(kernels, options, stack);
+  forwardAudit(kernels, options, stack);
   const source = connectionSource(paths, databaseUrl);
   const opening = Promise.all([
     openDatabases(source, placement.here, stack),
@@ -81,6 +83,14 @@ function followRegistry(
   const onFailure = (error: unknown) =>
     log.warn("the registry does not tell of policies; those known stay in force, and it is asked again", { error });
   stack.use(followPolicies({ policies, book: access.book, onFailure }));
+}
+
+/** Where the audit log is kept by another process, perhaps of another machine, it may not see this one's spool. */
+function forwardAudit({ kernel }: ServerKernel, { paths, placement, log }: ServerOptions, stack: AsyncDisposableStack) {
+  if (placement.here.includes("communication")) return;
+  const onFailure = (error: unknown) => log.warn("audit events wait in the spool of this process", { error });
+  const client = kernel.client(audit.AuditService, componentPrincipal("server"));
+  stack.use(forwardSpool({ spools: paths.audit, process: placement.process, log: client, onFailure }));
 }
 
 async function openEvents(source: ConnectionSource, { placement, log }: ServerOptions, stack: AsyncDisposableStack) {

@@ -122,7 +122,7 @@ function openSigner(folder: string, sealing: SealingKey): CheckpointSigner {
   if (held === undefined) {
     replace(file, seal({ epoch: 0, key: der, since: new Date().toISOString().slice(0, 10) }, sealing));
   }
-  writeFileSync(join(folder, PUBLIC_KEY_FILE), signer.publicKey, { mode: 0o644 });
+  writeFileSync(join(folder, PUBLIC_KEY_FILE), signer.publicKey, { mode: 0o600 });
   return signer;
 }
 

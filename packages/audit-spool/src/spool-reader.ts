@@ -21,7 +21,8 @@ export interface SpoolBatch {
   readonly damage?: { readonly segment: number; readonly offset: number; readonly bytes: number };
 }
 
-const MOST_BYTES = 4 * 1024 * 1024;
+/** More than the largest record. */
+const MOST_BYTES = 2 * 1024 * 1024;
 /** A segment that has no end is left behind if its writer has gone, or wrote nothing for the longer time. */
 const GONE_MS = 1000;
 const SILENT_MS = 60_000;
@@ -31,7 +32,7 @@ export class SpoolReader {
   readonly #directory: string;
   readonly #most: number;
 
-  /** @param most events of a batch */
+  /** @param most events of a batch; it has 2 MiB at most besides */
   constructor(directory: string, most = 5000) {
     this.#directory = directory;
     this.#most = most;

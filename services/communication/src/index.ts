@@ -1,4 +1,5 @@
 export type { CommunicationTables } from "./audit/audit-tables.ts";
+export { type ForwardSpoolOptions, forwardSpool } from "./audit/forward-spool.ts";
 export { type AuditLog, type AuditLogOptions, openAuditLog } from "./audit/open-audit-log.ts";
 
 /** The folder of the communication service's migrations. */

@@ -5,9 +5,12 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { auditEventBytes, LOG_SHARD, readCheckpoint } from "@hms/audit-log";
+import { openAuditSpool } from "@hms/audit-spool";
+import { HmsError } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { forwardSpool } from "./index.ts";
 import { AuditScene, eventOf, operator } from "./testing/audit-scene.ts";
 
 let scene: AuditScene;
@@ -112,6 +115,32 @@ test("while PostgreSQL refuses, events wait in the spool, and come in once it do
   await scene.until(21);
   const after = await scene.client().getAuditStatus({});
   expect(after.shards.find(({ shard }) => shard === "server")).toMatchObject({ waitingBytes: 0n });
+});
+
+test("a process on another machine hands its own spool in, also after the log was away", async () => {
+  await scene.start();
+  const spool = openAuditSpool({ directory: join(scene.folder, "elsewhere", "deployment"), heartbeatMs: 0 });
+  await using _spool = spool;
+  let isAway = true;
+  const failures: string[] = [];
+  await using _forwarding = forwardSpool({
+    spools: join(scene.folder, "elsewhere"),
+    process: "deployment",
+    log: {
+      appendSpooled: (request, options) =>
+        isAway ? Promise.reject(new HmsError("UNAVAILABLE", "away")) : scene.client().appendSpooled(request, options),
+    },
+    pollMs: 10,
+    onFailure: ({ message }) => failures.push(message),
+  });
+  for (let n = 1; n <= 300; n += 1) spool.record(eventOf({ resource: `svc-${n}` }));
+  await waitFor(() => failures.length > 0, { describe: "the log's absence to be told" });
+  isAway = false;
+  await scene.until(300, "deployment");
+  spool.record(eventOf({ resource: "later" }));
+  await scene.until(301, "deployment");
+  const report = await scene.verify();
+  expect(report).toMatchObject({ integrity: [], shards: { deployment: { first: 1, last: 301 } } });
 });
 
 test("a part on another machine hands its spool in, once, and in no other's name", async () => {

@@ -14,6 +14,10 @@ export interface SpoolDrainOptions {
   readonly append: (batch: LogBatch) => Promise<SpoolPosition | undefined>;
   /** Up to where the log has a spool; undefined: it has nothing of it. */
   readonly positionOf: (spool: { shard: string; spoolId: string }) => Promise<SpoolPosition | undefined>;
+  /** The only spool of the folder that is emptied; default all. */
+  readonly only?: string;
+  /** True where another process may empty the same spool: then it is only taken what that has not. Default false. */
+  readonly isShared?: boolean;
   readonly pollMs: number;
   /** Events of a batch. */
   readonly most: number;
@@ -67,6 +71,8 @@ export class SpoolDrain {
   }
 
   #shards(): string[] {
+    const { only } = this.#options;
+    if (only !== undefined) return [only];
     return readdirSync(this.#options.spools, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && !NO_SPOOLS.has(entry.name) && entry.name !== LOG_SHARD)
       .map(({ name }) => name);
@@ -89,12 +95,20 @@ export class SpoolDrain {
     }
     const batch = reader.read(this.#positions.get(shard));
     if (batch === undefined) return 0;
+    if (this.#options.isShared && (await this.#hasMovedOn({ shard, spoolId }))) return 0;
     if (batch.damage) await this.#tellDamage(shard, batch);
     const position = await this.#options.append({ shard, events: batch.events, from: batch });
     this.#positions.set(shard, position);
     const isTaken = position?.segment === batch.next.segment && position.offset === batch.next.offset;
     if (isTaken) reader.remove(batch);
     return Math.max(1, batch.events.length);
+  }
+
+  async #hasMovedOn(spool: { shard: string; spoolId: string }): Promise<boolean> {
+    const before = this.#positions.get(spool.shard);
+    const position = await this.#options.positionOf(spool);
+    this.#positions.set(spool.shard, position);
+    return position?.segment !== before?.segment || position?.offset !== before?.offset;
   }
 
   /** Told before it is left behind: a crash in between tells it twice, never not at all. */
