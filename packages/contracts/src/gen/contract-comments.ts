@@ -30,7 +30,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.communication.v1.AuditActor.kind": "\"operator\", \"component\", \"service\", \"user\" or \"anonymous\".",
   "hms.communication.v1.AuditActor.id": "Unique within its kind.",
   "hms.communication.v1.AuditActor.environment": "Where it lives; empty: it is bound to no environment.",
-  "hms.communication.v1.AuditActor.credential": "By what it came in: \"session:ID\", \"key:ID\", \"grant:ID\"; empty where the platform does not tell them apart.",
+  "hms.communication.v1.AuditActor.credential": "By what it came in: \"session\", \"key:ID\" or \"grant:ID\"; empty where the platform does not tell them apart.",
   "hms.communication.v1.AuditActor.roles": "The roles it had then.",
   "hms.communication.v1.AuditActor.mfa": "It had shown a second factor.",
   "hms.communication.v1.AuditSource": "Where a call came from.",

@@ -45,7 +45,7 @@ export type AuditActor = Message<"hms.communication.v1.AuditActor"> & {
   environment: string;
 
   /**
-   * By what it came in: "session:ID", "key:ID", "grant:ID"; empty where the platform does not tell them apart.
+   * By what it came in: "session", "key:ID" or "grant:ID"; empty where the platform does not tell them apart.
    *
    * @generated from field: string credential = 4;
    */
