@@ -79,7 +79,8 @@ class ServerCall:
         await future
 
     async def take(self) -> Any:
-        """The next request of a stream. Raises StopAsyncIteration at the end, ServiceError if the call was stopped."""
+        """The next request of a stream. Raises StopAsyncIteration at the end, ServiceError if the call was stopped or
+        the request breaks the contract's rules."""
         while not self._messages:
             if self._error is not None:
                 raise self._error
@@ -93,7 +94,10 @@ class ServerCall:
         if self._open and self._untold >= STREAM_WINDOW_BYTES // 2:
             self.taken(self._untold)
             self._untold = 0
-        return self.codecs.request.decode(message)
+        request = self.codecs.request.decode(message)
+        if self.definition.check is not None:
+            self.definition.check(request)
+        return request
 
     def stop(self, error: ServiceError) -> None:
         """Tells the handler to stop, and why."""

@@ -72,7 +72,6 @@ class ServerConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=STREAM_WINDOW_BYTES)
         self._server.connections.add(self)
         if self._certificate is not None:
-            self._certificate.follow()
             agreed = transport.get_extra_info("ssl_object")
             if agreed.selected_alpn_protocol() != FRAMES_PROTOCOL:
                 transport.abort()
