@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from typing import (
@@ -11,6 +12,7 @@ from typing import (
     AsyncIterable,
     Dict,
     Iterable,
+    Iterator,
     Mapping,
     Optional,
     Sequence,
@@ -22,13 +24,14 @@ from .blocking_stream import BlockingStream
 from .call_context import deadline_for_call, metadata_for_call
 from .call_kinds import READ, UNARY, Kind, OnMetadata, Terms, each_of, kind_of
 from .channels import AsyncChannels, BlockingChannels
-from .client_session import Order
+from .client_session import OnEnd, Order
 from .codecs import Codec, MethodCodecs
 from .directory import Instance
 from .envelope import metadata_fields
 from .errors import DeadlineExceededError, ServiceError
 from .interceptors import AsyncInterceptor, CallRequest, Interceptor, chain
 from .method_codecs import ContractSource, MethodBook
+from .metrics import MADE, CallMetrics, Stopwatch
 from .retries import Attempts, RetryBudget
 from .route import Route, time_left
 from .server_stream import ServerStream
@@ -78,6 +81,8 @@ class Client:
         self._channels = BlockingChannels(self._settings.tls)
         self._async_channels = AsyncChannels(self._settings.tls)
         self._budget = RetryBudget()
+        #: What counts its calls; None: nothing does.
+        self.metrics: Optional[CallMetrics] = MADE
         self._started: Optional[Operations] = None
         self._route = Route(
             service_id,
@@ -179,19 +184,21 @@ class Client:
         *,
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
+        watch: Optional[Stopwatch] = None,
     ) -> BlockingStream:
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
         kind = kind or kind_of(terms.codecs, request)
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
-        while True:
-            target = self._route.target(terms.deadline, self._channels.running)
-            try:
-                connection = self._channels.get(target.address, time_left(terms.deadline))
-                call = connection.start(self._order(terms, target, payload, kind))
-                return BlockingStream(connection, call, terms.codecs, terms.deadline)
-            except ServiceError as error:
-                time.sleep(self._again(error, attempts, target))
+        with self._opening(terms.codecs, watch) as on_end:
+            while True:
+                target = self._route.target(terms.deadline, self._channels.running)
+                try:
+                    connection = self._channels.get(target.address, time_left(terms.deadline))
+                    call = connection.start(self._order(terms, target, payload, kind)._replace(on_end=on_end))
+                    return BlockingStream(connection, call, terms.codecs, terms.deadline)
+                except ServiceError as error:
+                    time.sleep(self._again(error, attempts, target))
 
     async def _open_async(
         self,
@@ -201,20 +208,34 @@ class Client:
         *,
         timeout: Optional[float] = None,
         metadata: Optional[Mapping[str, str]] = None,
+        watch: Optional[Stopwatch] = None,
     ) -> AsyncStream:
         await self._learn()
         terms = self._terms(CallRequest(self._book.service, method, request, self._own(metadata), timeout), None)
         kind = kind or kind_of(terms.codecs, request)
         payload = None if kind.sends else terms.codecs.request.encode(request)
         attempts = self._attempts(terms)
-        while True:
-            target = await self._route.target_async(terms.deadline, self._async_channels.running)
-            try:
-                connection = await self._async_channels.get(target.address)
-                call = connection.start(self._order(terms, target, payload, kind))
-                return AsyncStream(connection, call, terms.codecs, terms.deadline)
-            except ServiceError as error:
-                await asyncio.sleep(self._again(error, attempts, target))
+        with self._opening(terms.codecs, watch) as on_end:
+            while True:
+                target = await self._route.target_async(terms.deadline, self._async_channels.running)
+                try:
+                    connection = await self._async_channels.get(target.address)
+                    call = connection.start(self._order(terms, target, payload, kind)._replace(on_end=on_end))
+                    return AsyncStream(connection, call, terms.codecs, terms.deadline)
+                except ServiceError as error:
+                    await asyncio.sleep(self._again(error, attempts, target))
+
+    @contextlib.contextmanager
+    def _opening(self, codecs: MethodCodecs, watch: Optional[Stopwatch]) -> Iterator[Optional[OnEnd]]:
+        """Counts a stream when it ends, or fails to open, unless whoever watches it does."""
+        own = watch or Stopwatch(self.metrics)
+        own.measure(codecs.service, codecs.name)
+        try:
+            yield own.end if watch is None else None
+        except BaseException as error:
+            if watch is None:
+                own.end(error)
+            raise
 
     def bidi_stream(self, method: str, **options: Any) -> BlockingStream:
         """Opens a stream in both directions. Raises ServiceError."""
@@ -306,11 +327,11 @@ class Client:
         return self._started
 
     def read(self, method: str, request: Any, options: Mapping[str, Any]) -> BlockingStream:
-        """Opens a stream of answers; for `stream`."""
+        """Opens a stream of answers, which whoever reads counts; for `stream`."""
         return self._open(method, READ, request, **options)
 
     async def read_async(self, method: str, request: Any, options: Mapping[str, Any]) -> AsyncStream:
-        """Opens a stream of answers; for `stream`."""
+        """Opens a stream of answers, which whoever reads counts; for `stream`."""
         return await self._open_async(method, READ, request, **options)
 
     def attempts(self, deadline: Optional[float], repeatable: bool = False) -> Attempts:
@@ -339,23 +360,27 @@ class Client:
 
     def _unary(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
-        while True:
-            target = self._route.target(terms.deadline, self._channels.running)
-            try:
-                connection = self._channels.get(target.address, time_left(terms.deadline))
-                return connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
-            except ServiceError as error:
-                time.sleep(self._again(error, attempts, target))
+        with Stopwatch(self.metrics) as watch:
+            watch.measure(terms.codecs.service, terms.codecs.name)
+            while True:
+                target = self._route.target(terms.deadline, self._channels.running)
+                try:
+                    connection = self._channels.get(target.address, time_left(terms.deadline))
+                    return connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
+                except ServiceError as error:
+                    time.sleep(self._again(error, attempts, target))
 
     async def _unary_async(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
-        while True:
-            target = await self._route.target_async(terms.deadline, self._async_channels.running)
-            try:
-                connection = await self._async_channels.get(target.address)
-                return await connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
-            except ServiceError as error:
-                await asyncio.sleep(self._again(error, attempts, target))
+        with Stopwatch(self.metrics) as watch:
+            watch.measure(terms.codecs.service, terms.codecs.name)
+            while True:
+                target = await self._route.target_async(terms.deadline, self._async_channels.running)
+                try:
+                    connection = await self._async_channels.get(target.address)
+                    return await connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
+                except ServiceError as error:
+                    await asyncio.sleep(self._again(error, attempts, target))
 
     def _again(self, error: ServiceError, attempts: Attempts, target: Instance) -> float:
         """Seconds after which to try again; raises the error if it is the caller's."""

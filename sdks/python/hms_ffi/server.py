@@ -19,8 +19,8 @@ from .call_reports import CallReports
 from .errors import ResourceExhaustedError, ServiceError, UnavailableError
 from .listening import listen_network, listen_unix
 from .registration import Registration
-from .server_call import ServerCall
-from .server_connection import ServerConnection, stopping
+from .server_call import ServerCall, stopping
+from .server_connection import ServerConnection
 from .service_definition import MethodDefinition, ServiceDefinition
 from .settings import Settings, load_settings
 from .tickets import Ticket, TicketGate
