@@ -300,15 +300,15 @@ class ServerConnection(asyncio.Protocol):
         self._over(call, error)
 
     async def _handle(self, call: ServerCall) -> None:
-        definition, executor = call.definition, self._server.executor
+        definition, around = call.definition, self._server.around
         request: Any = Requests(call) if definition.client_streaming else await call.take()
         if definition.server_streaming:
-            await answer_many(call, request, executor, lambda answer: self._send(call, answer))
+            await answer_many(call, request, around, lambda answer: self._send(call, answer))
             if not call.finished:
                 self._transport.write(frame(call.stream, frames.DATA, frames.REMOTE_CLOSED | frames.NO_DATA))
                 call.finished = True
             return
-        body = response_body(call.codecs.response.encode(await answer_once(call, request, executor)))
+        body = response_body(call.codecs.response.encode(await answer_once(call, request, around)))
         if len(body) > MAX_DATA_BYTES:
             raise too_large(len(body))
         if not call.finished:

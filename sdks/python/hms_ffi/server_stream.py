@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, Iterator, Mapping, Optional
+from typing import TYPE_CHECKING, Any, AsyncIterator, Iterator, Mapping
 
 from .call_context import deadline_for_call
 from .errors import ServiceError
@@ -18,18 +18,11 @@ if TYPE_CHECKING:
 class ServerStream:
     """The answers of a server-streaming call."""
 
-    def __init__(
-        self,
-        client: Client,
-        method: str,
-        request: Any,
-        timeout: Optional[float],
-        metadata: Optional[Mapping[str, str]],
-    ) -> None:
+    def __init__(self, client: Client, method: str, request: Any, options: Mapping[str, Any]) -> None:
         self._client = client
         self._method = method
         self._request = {} if request is None else request
-        self._options: Dict[str, Any] = {"timeout": timeout, "metadata": metadata}
+        self._options = options
 
     def __iter__(self) -> Iterator[Any]:
         attempts = self._attempts()
