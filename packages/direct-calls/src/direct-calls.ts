@@ -28,7 +28,7 @@ export interface DirectCallsOptions {
 }
 
 /** Hears how a call ended; `durationMs` is wall time, a stream's is its whole life. */
-export type CallEndListener = (method: DescMethod, code: StatusCodeName, durationMs: number) => void;
+type CallEndListener = (method: DescMethod, code: StatusCodeName, durationMs: number) => void;
 
 /** Calls services where the directory says that they answer. */
 export interface DirectCalls extends AsyncDisposable {
