@@ -9,6 +9,12 @@ from .regex_syntax import PatternError, PatternParser, ProgramWriter, is_word
 
 #: Steps that are remembered; more are found anew.
 _MOST_STEPS: Final = 20_000
+#: Places looked at for one text, steps that are remembered left out: about a third of a second.
+_MOST_WORK: Final = 250_000
+
+
+class TooSlowError(Exception):
+    """A pattern that takes too long on some text."""
 
 
 class _State:
@@ -30,6 +36,7 @@ class LinearRegex:
         writer = ProgramWriter()
         self._first = writer.write(PatternParser(pattern).parse(), 0)
         self._program = writer.program
+        self._work = 0
         self._looks_back = any(each[0] == "assert" for each in self._program)
         self._forget()
 
@@ -39,8 +46,9 @@ class LinearRegex:
         self._start = _State(frozenset((self._first,)), None)
 
     def search(self, text: str) -> bool:
-        """Whether the pattern matches some part of a text."""
+        """Whether the pattern matches some part of a text. Raises TooSlowError."""
         state = self._start
+        self._work = 0
         for char in text:
             after = state.steps[char] if char in state.steps else self._step(state, char)
             if after is None:
@@ -90,6 +98,9 @@ class LinearRegex:
                 stack.extend(instruction[1])
             elif _holds(instruction[1], state.before, after):
                 stack.append(instruction[2])
+        self._work += len(seen)
+        if self._work > _MOST_WORK:
+            raise TooSlowError("a pattern takes too long on this text")
         return False, tests
 
 

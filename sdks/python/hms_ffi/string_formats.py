@@ -17,22 +17,22 @@ _PREFIX_LENGTH: Final = re.compile("0|[1-9][0-9]{0,2}")
 _PORT: Final = re.compile("0|[1-9][0-9]{0,4}")
 
 # RFC 3986, appendix A; zone ids by RFC 6874.
-_PCT = "%[0-9a-fA-F]{2}"
 _UNRESERVED = r"a-zA-Z0-9\-._~"
 _SUB_DELIMS = "!$&'()*+,;="
-_PCHAR = f"(?:[{_UNRESERVED}{_SUB_DELIMS}:@]|{_PCT})"
-_NO_COLON = f"(?:[{_UNRESERVED}{_SUB_DELIMS}@]|{_PCT})"
-_REST: Final = re.compile(f"(?:[{_UNRESERVED}{_SUB_DELIMS}:@/?]|{_PCT})*")
+
+
+def _made_of(characters: str) -> re.Pattern[str]:
+    """Of these characters and escapes; written so that Python never has to go back."""
+    return re.compile(f"[{characters}]*(?:%[0-9a-fA-F]{{2}}[{characters}]*)*")
+
+
 _SCHEME: Final = re.compile("[a-zA-Z][a-zA-Z0-9+.-]*:")
-_PATH_AFTER_AUTHORITY: Final = re.compile(f"(?:/{_PCHAR}*)*")
-_PATH_ABSOLUTE = f"/(?:{_PCHAR}+(?:/{_PCHAR}*)*)?"
-_PATH: Final = re.compile(f"(?:{_PATH_ABSOLUTE}|{_PCHAR}+(?:/{_PCHAR}*)*)?")
-_PATH_WITHOUT_SCHEME: Final = re.compile(f"(?:{_PATH_ABSOLUTE}|{_NO_COLON}+(?:/{_PCHAR}*)*)?")
-_AUTHORITY: Final = re.compile(
-    f"(?:(?:[{_UNRESERVED}{_SUB_DELIMS}:]|{_PCT})*@)?"
-    rf"(?P<host>\[[^\]]*\]|(?:[{_UNRESERVED}{_SUB_DELIMS}]|{_PCT})*)(?::[0-9]*)?"
-)
-_ZONE: Final = re.compile(f"(?:[{_UNRESERVED}]|{_PCT})+")
+_USER: Final = _made_of(f"{_UNRESERVED}{_SUB_DELIMS}:")
+_NAME: Final = _made_of(f"{_UNRESERVED}{_SUB_DELIMS}")
+_PATH: Final = _made_of(f"{_UNRESERVED}{_SUB_DELIMS}:@/")
+_QUERY: Final = _made_of(f"{_UNRESERVED}{_SUB_DELIMS}:@/?")
+_ZONE: Final = _made_of(_UNRESERVED)
+_END_OF_SEGMENT: Final = re.compile("[/?#]")
 _FUTURE: Final = re.compile(rf"v[0-9a-fA-F]+\.[{_UNRESERVED}{_SUB_DELIMS}:]+")
 
 
@@ -112,34 +112,44 @@ def is_host_and_port(text: str) -> bool:
 def is_uri(text: str) -> bool:
     """A URI with its scheme."""
     scheme = _SCHEME.match(text)
-    return scheme is not None and _is_rest(text[scheme.end() :], _PATH)
+    return scheme is not None and _is_rest(text[scheme.end() :])
 
 
 def is_uri_reference(text: str) -> bool:
     """A URI, or one that is relative to another."""
-    return is_uri(text) or _is_rest(text, _PATH_WITHOUT_SCHEME)
+    # Its first segment must not be taken for a scheme.
+    first = _END_OF_SEGMENT.split(text, maxsplit=1)[0]
+    return is_uri(text) or (":" not in first and _is_rest(text))
 
 
-def _is_rest(text: str, path: re.Pattern[str]) -> bool:
+def _is_rest(text: str) -> bool:
+    """Whether this is all but the scheme of a URI."""
     text, _, fragment = text.partition("#")
     text, _, query = text.partition("?")
-    if not _REST.fullmatch(fragment) or not _REST.fullmatch(query):
+    if not _QUERY.fullmatch(fragment) or not _QUERY.fullmatch(query):
         return False
     if not text.startswith("//"):
-        return path.fullmatch(text) is not None
+        return _PATH.fullmatch(text) is not None
     authority, slash, after = text[2:].partition("/")
-    return _is_authority(authority) and _PATH_AFTER_AUTHORITY.fullmatch(slash + after) is not None
+    return _is_authority(authority) and _PATH.fullmatch(slash + after) is not None
 
 
 def _is_authority(text: str) -> bool:
-    found = _AUTHORITY.fullmatch(text)
-    if found is None:
+    user, at, rest = text.rpartition("@")
+    if at and not _USER.fullmatch(user):
         return False
-    host = found.group("host")
-    if host.startswith("[") and not _is_literal(host[1:-1]):
+    host, bracket, port = rest.partition("]") if rest.startswith("[") else rest.partition(":")
+    if bracket == "]":
+        colon, port = port[:1], port[1:]
+        if not _is_literal(host[1:]) or colon not in ("", ":"):
+            return False
+    elif not _NAME.fullmatch(host) or rest.startswith("["):
+        return False
+    if port and not (port.isascii() and port.isdigit()):
         return False
     try:
-        unquote_to_bytes(host).decode()
+        if "%" in host:
+            unquote_to_bytes(host).decode()
     except UnicodeDecodeError:
         return False
     return True
@@ -151,4 +161,4 @@ def _is_literal(text: str) -> bool:
     address, zone, name = text.partition("%25")
     if not re.fullmatch("[0-9a-fA-F:]*", address) or ipv6(address) is None:
         return False
-    return not zone or _ZONE.fullmatch(name) is not None
+    return not zone or (name != "" and _ZONE.fullmatch(name) is not None)

@@ -6,6 +6,7 @@ from typing import Any, Callable, List, Optional
 
 from .contract import Contract, MethodInfo
 from .errors import FailedPreconditionError, FieldViolation, ServiceError, ValidationError
+from .linear_regex import TooSlowError
 from .request_rules import RequestRules
 from .string_rules import RulesBrokenError
 
@@ -38,7 +39,7 @@ def _check(name: str, violations: Violations) -> RequestCheck:
             found = violations(request)
         except RecursionError as cause:
             raise ValidationError(f"The request of {name} is nested too deeply.") from cause
-        except RulesBrokenError as cause:
+        except (RulesBrokenError, TooSlowError) as cause:
             raise FailedPreconditionError(
                 f"The validation rules of {name} cannot be evaluated: {cause}. Correct the contract.",
                 reason="CONTRACT_RULES_BROKEN",

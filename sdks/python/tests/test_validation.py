@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 from hms_ffi import cel_rules
 from hms_ffi.client import Client
 from hms_ffi.contract import Contract
-from hms_ffi.errors import ServiceError, ValidationError
+from hms_ffi.errors import FailedPreconditionError, ServiceError, ValidationError
 from hms_ffi.from_json import from_json
 from hms_ffi.linear_regex import LinearRegex, PatternError
 from hms_ffi.number_rules import float_text
@@ -44,13 +44,17 @@ def _contract(*messages: bytes) -> Contract:
     return Contract(bytes_field(1, file))
 
 
-def _violations(contract: Contract, request: Any, called: str = "t.v1.TService/Do") -> List[Dict[str, str]]:
+def _judged(contract: Contract, request: Any, called: str = "t.v1.TService/Do") -> None:
     info = contract.method(*called.split("/"))
     assert info is not None
     check = request_check(contract, info)
     assert check is not None
+    check(from_json(contract, info.input, request, skip_unknown=False))
+
+
+def _violations(contract: Contract, request: Any, called: str = "t.v1.TService/Do") -> List[Dict[str, str]]:
     try:
-        check(from_json(contract, info.input, request, skip_unknown=False))
+        _judged(contract, request, called)
     except ServiceError as error:
         return [{"field": each.field, "description": each.description} for each in error.violations]
     return []
@@ -105,6 +109,17 @@ class Rules(unittest.TestCase):
             deep = {"name": "a", "inside": deep}
         with self.assertRaisesRegex(ValidationError, "nested too deeply"):
             check(deep)
+
+    def test_a_pattern_that_takes_too_long_on_some_text_is_given_up(self) -> None:
+        rules = bytes_field(14, text_field(6, "^[ab]*a[ab]{200}c$"))
+        contract = _contract(_message("M", _field("name", 1, 9, rules)))
+        chosen = random.Random(1)
+        self.assertEqual(len(_violations(contract, {"name": "ab" * 50})), 1)
+        started = time.perf_counter()
+        with self.assertRaises(FailedPreconditionError) as caught:
+            _judged(contract, {"name": "".join(chosen.choice("ab") for _ in range(100_000))})
+        self.assertEqual(caught.exception.reason, "CONTRACT_RULES_BROKEN")
+        self.assertLess(time.perf_counter() - started, 5)
 
     def test_half_a_surrogate_pair_is_a_character_like_others(self) -> None:
         rules = bytes_field(14, varint_field(2, 2) + varint_field(5, 3) + text_field(6, "^.*$"))
