@@ -20,6 +20,7 @@ from hms_ffi.errors import (
     CancelledCallError,
     DeadlineExceededError,
     InternalError,
+    PermissionDeniedError,
     ResourceExhaustedError,
     ResourceNotFoundError,
     ServiceError,
@@ -138,6 +139,45 @@ class BlockingCalls(ServedTest):
         answer = self.client(interceptors=[outer, inner]).call("Who")
         self.assertEqual(["outer Who", "inner"], seen)
         self.assertEqual(("1", True), (answer["metadata"]["x-outer"], answer["outer"]))
+
+    def test_of_streams_go_through_interceptors_too(self) -> None:
+        def double(call: Any, proceed: Any) -> Any:
+            call.request = {"to": call.request["to"] * 2} if call.request else None
+            return proceed(call)
+
+        client = self.client(interceptors=[double])
+        self.assertEqual(6, len(list(client.stream("Count", {"to": 3}))))
+        self.assertEqual({"sum": 3}, client.client_stream("Add", [{"n": 1}, {"n": 2}]))
+
+    def test_show_the_service_an_idempotency_key(self) -> None:
+        client = self.client()
+        answer = client.call("Who", idempotency_key="order 7/a")
+        self.assertEqual("order 7/a", answer["metadata"]["x-hms-idempotency-key"])
+        for wrong in ("", "ü", "a\nb", "x" * 129):
+            with self.assertRaisesRegex(ValidationError, "1 to 128 visible characters"):
+                client.call("Who", idempotency_key=wrong)
+
+    def test_go_through_interceptors_of_the_service_whatever_their_kind(self) -> None:
+        seen: List[str] = []
+
+        async def guard(call: Any, proceed: Any) -> Any:
+            seen.append(f"{call.service}/{call.method} {call.metadata.get('x-own', '')}")
+            if call.method == "Echo":
+                call.request = {**call.request, "seen": True}
+            if call.metadata.get("x-own") == "no":
+                raise PermissionDeniedError("Not today.")
+            answer = await proceed(call)
+            seen.append("ended")
+            return answer
+
+        server = self.serve(self.service, interceptors=[guard])
+        client = self.client(address=server.address)
+        self.assertEqual({"n": 1, "seen": True}, client.call("Echo", {"n": 1}, metadata={"x-own": "1"}))
+        self.assertEqual(3, len(list(client.stream("Count", {"to": 3}))))
+        with self.assertRaisesRegex(PermissionDeniedError, "Not today"):
+            client.call("Who", metadata={"x-own": "no"})
+        name = "hms.ach.transaction.v1.TransactionService"
+        self.assertEqual([f"{name}/Echo 1", "ended", f"{name}/Count ", "ended", f"{name}/Who no"], seen)
 
     def test_carry_metadata_of_the_block_they_are_made_in(self) -> None:
         client = self.client(metadata={"x-app": "etl"})
