@@ -2,6 +2,7 @@ import { type InstancePaths, readPartNames } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
+import { requireListen } from "./network-address.ts";
 import { parseCount } from "./parse-option.ts";
 import { lastWords, logSize, spawnAgent } from "./platform-start.ts";
 
@@ -29,6 +30,7 @@ export interface AgentKeeper {
 export function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
   const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
   const apart = typeof options.apart === "string" ? readPartNames("--apart", options.apart) : undefined;
+  const listen = typeof options.listen === "string" ? requireListen(options.listen, paths) : undefined;
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<AgentEnd>();
   failure.promise.catch(() => {});
@@ -39,7 +41,7 @@ export function keepAgent(paths: InstancePaths, { options, output }: Invocation)
   const start = () => {
     const since = logSize(paths);
     const began = Date.now();
-    const child = spawnAgent(paths, { gatewayPort, apart });
+    const child = spawnAgent(paths, { gatewayPort, apart, listen });
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve("stopped");
       if (released) return;

@@ -1,6 +1,7 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
 import { type CallObserver, Kernel, type ServiceRegistration } from "@hms/kernel";
+import { limitStrangers } from "@hms/local-access";
 import {
   type CallMetrics,
   createCallLog,
@@ -18,9 +19,13 @@ export interface ServerKernel {
   readonly kernel: Kernel;
   /** The same for callers at the socket of deployed services. */
   readonly replicaKernel: Kernel;
+  /** The same for callers on other machines. */
+  readonly networkKernel: Kernel;
+  /** All of them. */
+  readonly kernels: readonly Kernel[];
   readonly access: ServerAccess;
   readonly metrics: CallMetrics;
-  /** Shows the calls of both kernels. */
+  /** Shows the calls of all kernels. */
   readonly tap: ServiceRegistration;
 }
 
@@ -54,10 +59,14 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const options = { policy, audit, observer, validator, ...tracer };
   const kernel = new Kernel({ identity, ...options });
   const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
-  openElsewhere({ kernels: [kernel, replicaKernel], tlsFolder: paths.tls }, stack);
+  const networkKernel = new Kernel({ identity: limitStrangers(identity), ...options });
+  const kernels = [kernel, replicaKernel, networkKernel] as const;
+  openElsewhere({ kernels, tlsFolder: paths.tls }, stack);
   return {
     kernel,
     replicaKernel,
+    networkKernel,
+    kernels,
     access,
     metrics,
     tap: createCallTap(observer),

@@ -6,6 +6,12 @@ import type { HttpRequest } from "./http-messages.ts";
 
 /** Calls that one connection may have running, as with frames. */
 const MAX_STREAMS = 1024;
+/** The largest head of a request, bytes. */
+const MAX_HEAD_BYTES = 32 * 1024;
+/** How long a request's head may take. */
+const HEAD_TIMEOUT_MS = 10_000;
+/** How long a connection is kept on which nothing is asked. */
+const IDLE_TIMEOUT_MS = 75_000;
 
 /** What is known of the connection that a request came on. */
 export interface HttpConnection {
@@ -25,6 +31,12 @@ export function connectionOf(request: HttpRequest): HttpConnection {
   const known = key && connections.get(key);
   // Sockets of HTTP/2 are stand-ins, which nothing is remembered of; a listener of its own comes by the network.
   return known ?? { callers: callersOf(request.socket as Socket), stop: NEVER };
+}
+
+/** The SPIFFE id of the certificate that a request's connection has shown; undefined if it has shown none. */
+export function peerOf(request: HttpRequest): string | undefined {
+  const caller = connectionOf(request).callers.of(undefined);
+  return "credentials" in caller ? caller.credentials.peer : undefined;
 }
 
 /**
@@ -55,8 +67,18 @@ class Connection implements HttpConnection {
 
 function overHttp1(listener: Listener): Required<OtherProtocols>["http1"] {
   const running = new WeakMap<Socket, number>();
-  // Streams last as long as they like.
-  const server = createHttp1({ requestTimeout: 0 });
+  const server = createHttp1({
+    maxHeaderSize: MAX_HEAD_BYTES,
+    headersTimeout: HEAD_TIMEOUT_MS,
+    connectionsCheckingInterval: 1000,
+    // Streams last as long as they like.
+    requestTimeout: 0,
+    keepAliveTimeout: IDLE_TIMEOUT_MS,
+  });
+  // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
+  server.maxHeadersCount = 0;
+  // It never listens itself, and Node looks after late heads from then on only.
+  server.emit("listening");
   server.on("request", (request, response) => {
     const { socket } = request;
     running.set(socket, (running.get(socket) ?? 0) + 1);
@@ -80,8 +102,10 @@ function overHttp1(listener: Listener): Required<OtherProtocols>["http1"] {
 
 function overHttp2(listener: Listener): Required<OtherProtocols>["http2"] {
   let arriving: { connection: Connection; session?: ServerHttp2Session } | undefined;
-  const server = createHttp2({ settings: { maxConcurrentStreams: MAX_STREAMS } }, listener as never);
+  const settings = { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEAD_BYTES };
+  const server = createHttp2({ settings }, listener as never);
   server.on("session", (session) => {
+    closeIfIdle(session);
     if (arriving === undefined) return;
     arriving.session = session;
     connections.set(session, arriving.connection);
@@ -100,4 +124,16 @@ function overHttp2(listener: Listener): Required<OtherProtocols>["http2"] {
       else session.close();
     };
   };
+}
+
+/** Ends a session on which nothing has run for a while; its client connects again when it needs to. */
+function closeIfIdle(session: ServerHttp2Session): void {
+  let running = 0;
+  session.on("stream", (stream) => {
+    running += 1;
+    stream.once("close", () => (running -= 1));
+  });
+  session.setTimeout(IDLE_TIMEOUT_MS, () => {
+    if (running === 0) session.close();
+  });
 }

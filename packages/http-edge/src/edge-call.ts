@@ -17,9 +17,9 @@ export class EdgeCall implements IncomingCall {
    * Takes the request's own credentials unless others are given.
    * @throws EdgeFault if the request's credentials or deadline cannot be read
    */
-  constructor({ request, response, requestId, isPlatformHost }: EdgeTurn, credentials?: Credentials) {
+  constructor({ request, response, requestId, isPlatformHost, peer }: EdgeTurn, credentials?: Credentials) {
     const { headers } = request;
-    this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost }) };
+    this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost, peer }) };
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
     response.once("close", () => {

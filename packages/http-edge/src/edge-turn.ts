@@ -12,6 +12,8 @@ export interface EdgeTurn {
   readonly environment: string;
   /** Whether the platform's own host was asked, at which no user's service has pages. */
   readonly isPlatformHost: boolean;
+  /** The SPIFFE id of the client's certificate. */
+  readonly peer: string | undefined;
   /** The origin of a foreign page that may read the answer. */
   readonly foreignOrigin: string | undefined;
 }

@@ -32,6 +32,8 @@ export interface EdgeOptions extends HostGuardOptions {
    * Gets first refusal of every request that Host and Origin let in: other protocols on the same port. True: it answers.
    */
   readonly others?: (request: IncomingMessage, response: ServerResponse, terms: OtherTerms) => boolean;
+  /** The SPIFFE id of the certificate that a request's connection has shown, where connections are by TLS; default: none. */
+  readonly peerOf?: (request: IncomingMessage) => string | undefined;
   /** Told when routes of an environment contradict each other. */
   readonly onConflicts?: (environment: string, conflicts: readonly RouteConflict[]) => void;
 }
@@ -56,6 +58,7 @@ export class Edge implements Disposable {
   readonly #denials = new DenialThrottle();
   readonly #realm: string;
   readonly #others: NonNullable<EdgeOptions["others"]>;
+  readonly #peerOf: NonNullable<EdgeOptions["peerOf"]>;
 
   constructor(kernel: Kernel, options: EdgeOptions = {}) {
     this.#kernel = kernel;
@@ -73,13 +76,15 @@ export class Edge implements Disposable {
     this.mount("/openapi.json", REFERENCE_RULE, pages.openApi);
     this.mount("/openapi", REFERENCE_RULE, pages.openApi);
     this.#others = options.others ?? (() => false);
+    this.#peerOf = options.peerOf ?? (() => undefined);
   }
 
   /** Answers one request; for `server.on("request", edge.listener)`. */
   readonly listener = (request: IncomingMessage, response: ServerResponse): void => {
     const requestId = requestIdOf(request.headers);
     const begun = { request, response, requestId, path: "", query: "" };
-    const early = { ...begun, environment: "", isPlatformHost: false, foreignOrigin: undefined };
+    const nobody = { isPlatformHost: false, foreignOrigin: undefined, peer: undefined };
+    const early = { ...begun, environment: "", ...nobody };
     try {
       const turn = this.#turnOf(early);
       if (!this.#isOther(turn)) this.#answer(turn);
@@ -112,7 +117,8 @@ export class Edge implements Disposable {
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
     const isForeign = this.#guard.isForeignPage(headers.origin, host);
     const isPlatformHost = this.#guard.isPlatformHost(host);
-    return { ...early, ...target, environment, isPlatformHost, foreignOrigin: isForeign ? headers.origin : undefined };
+    const foreignOrigin = isForeign ? headers.origin : undefined;
+    return { ...early, ...target, environment, isPlatformHost, foreignOrigin, peer: this.#peerOf(early.request) };
   }
 
   #isOther(turn: EdgeTurn): boolean {

@@ -6,7 +6,7 @@ import { type FrameAddress, formatFrameAddress, parseFrameAddress } from "./fram
 import { createListener, type Listening, listenAt } from "./listen.ts";
 import { MethodLookup } from "./method-lookup.ts";
 import { type OtherProtocols, SocketPeer } from "./socket-peer.ts";
-import { spiffeIdOf, type TlsIdentity } from "./tls-identity.ts";
+import { type ServerTls, spiffeIdOf } from "./tls-identity.ts";
 
 const DEFAULT_MAX_STREAMS = 1024;
 const DEFAULT_MAX_CONNECTIONS = 4096;
@@ -37,7 +37,7 @@ export interface ServeFramesOptions extends FrameServerOptions {
   /** "unix:/path", "tcp://127.0.0.1:port" or "tls://host:port"; port 0 lets the system choose. */
   readonly address: string;
   /** Who the server is and whose certificates it accepts, for tls addresses. */
-  readonly tls?: TlsIdentity;
+  readonly tls?: ServerTls;
 }
 
 /** A kernel that answers calls in frames. */
