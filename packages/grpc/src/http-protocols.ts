@@ -8,10 +8,16 @@ import type { HttpRequest } from "./http-messages.ts";
 const MAX_STREAMS = 1024;
 /** The largest head of a request, bytes. */
 const MAX_HEAD_BYTES = 32 * 1024;
-/** How long a request's head may take. */
 const HEAD_TIMEOUT_MS = 10_000;
-/** How long a connection is kept on which nothing is asked. */
 const IDLE_TIMEOUT_MS = 75_000;
+
+/** How long clients may take. */
+export interface HttpPatience {
+  /** For the head of a request; default 10 s. */
+  readonly headTimeoutMs?: number;
+  /** Between requests: an idle connection is ended after that; default 75 s. */
+  readonly idleTimeoutMs?: number;
+}
 
 /** What is known of the connection that a request came on. */
 export interface HttpConnection {
@@ -43,8 +49,12 @@ export function peerOf(request: HttpRequest): string | undefined {
  * Answers HTTP/1.1 and HTTP/2 on the connections of a frame server by one listener. When the server stops, running
  * requests are finished and calls that only read are ended.
  */
-export function httpProtocols(listener: Listener): Required<OtherProtocols> {
-  return { http1: overHttp1(listener), http2: overHttp2(listener) };
+export function httpProtocols(listener: Listener, patience: HttpPatience = {}): Required<OtherProtocols> {
+  const { headTimeoutMs = HEAD_TIMEOUT_MS, idleTimeoutMs = IDLE_TIMEOUT_MS } = patience;
+  return {
+    http1: overHttp1(listener, { headTimeoutMs, idleTimeoutMs }),
+    http2: overHttp2(listener, { idleTimeoutMs }),
+  };
 }
 
 /** The life of one connection. */
@@ -65,15 +75,18 @@ class Connection implements HttpConnection {
   }
 }
 
-function overHttp1(listener: Listener): Required<OtherProtocols>["http1"] {
+function overHttp1(
+  listener: Listener,
+  { headTimeoutMs, idleTimeoutMs }: Required<HttpPatience>,
+): Required<OtherProtocols>["http1"] {
   const running = new WeakMap<Socket, number>();
   const server = createHttp1({
     maxHeaderSize: MAX_HEAD_BYTES,
-    headersTimeout: HEAD_TIMEOUT_MS,
-    connectionsCheckingInterval: 1000,
+    headersTimeout: headTimeoutMs,
+    connectionsCheckingInterval: Math.min(1000, headTimeoutMs),
     // Streams last as long as they like.
     requestTimeout: 0,
-    keepAliveTimeout: IDLE_TIMEOUT_MS,
+    keepAliveTimeout: idleTimeoutMs,
   });
   // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
   server.maxHeadersCount = 0;
@@ -100,12 +113,15 @@ function overHttp1(listener: Listener): Required<OtherProtocols>["http1"] {
   };
 }
 
-function overHttp2(listener: Listener): Required<OtherProtocols>["http2"] {
+function overHttp2(
+  listener: Listener,
+  { idleTimeoutMs }: Pick<Required<HttpPatience>, "idleTimeoutMs">,
+): Required<OtherProtocols>["http2"] {
   let arriving: { connection: Connection; session?: ServerHttp2Session } | undefined;
   const settings = { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEAD_BYTES };
   const server = createHttp2({ settings }, listener as never);
   server.on("session", (session) => {
-    closeIfIdle(session);
+    closeIfIdle(session, idleTimeoutMs);
     if (arriving === undefined) return;
     arriving.session = session;
     connections.set(session, arriving.connection);
@@ -127,13 +143,13 @@ function overHttp2(listener: Listener): Required<OtherProtocols>["http2"] {
 }
 
 /** Ends a session on which nothing has run for a while; its client connects again when it needs to. */
-function closeIfIdle(session: ServerHttp2Session): void {
+function closeIfIdle(session: ServerHttp2Session, afterMs: number): void {
   let running = 0;
   session.on("stream", (stream) => {
     running += 1;
     stream.once("close", () => (running -= 1));
   });
-  session.setTimeout(IDLE_TIMEOUT_MS, () => {
+  session.setTimeout(afterMs, () => {
     if (running === 0) session.close();
   });
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { BodyReader } from "./body-reader.ts";
 import { DenialThrottle } from "./denial-throttle.ts";
@@ -110,8 +110,7 @@ export class Edge implements Disposable {
     const { headers, url = "" } = early.request;
     const target = splitTarget(url);
     if (target === undefined) throw fault("INVALID_ARGUMENT", "The request's target is not a path.");
-    // HTTP/2 has a field of its own for it.
-    const host = headers.host ?? (headers[":authority"] as string | undefined);
+    const host = hostField(headers);
     const byHost = this.#guard.environmentOf(host);
     const named = headers["x-hms-environment"];
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
@@ -218,6 +217,16 @@ export class Edge implements Disposable {
   [Symbol.dispose](): void {
     this.#tables[Symbol.dispose]();
   }
+}
+
+/** HTTP/2 has a field of its own for it; both must say the same (RFC 9113, section 8.3.1), or each hop reads another. */
+function hostField(headers: IncomingHttpHeaders): string | undefined {
+  const authority = headers[":authority"];
+  if (typeof authority !== "string") return headers.host;
+  if (headers.host !== undefined && headers.host.toLowerCase() !== authority.toLowerCase()) {
+    throw fault("INVALID_ARGUMENT", "The request's Host and :authority differ.");
+  }
+  return authority;
 }
 
 function allowOf(methods: readonly string[], withHead = true): string {

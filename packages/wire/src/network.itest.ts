@@ -3,7 +3,9 @@ import { connect as connectTls } from "node:tls";
 import { anonymous, type Credentials, createClient } from "@hms/kernel";
 import { echoContract, echoKernel, type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { type ConnectFramesOptions, connectFrames, serveFrames, type TlsIdentity } from "./index.ts";
+import { FrameType } from "./frame.ts";
+import { type ConnectFramesOptions, connectFrames, type ServerTls, serveFrames, type TlsIdentity } from "./index.ts";
+import { frameBytes } from "./raw-peer.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 
 const stage = new Stage();
@@ -18,7 +20,7 @@ function identity({ key, cert }: TestCertificate, ca = authority.ca): TlsIdentit
   return { key: () => key, cert: () => cert, ca: () => ca };
 }
 
-async function served(address: string, tls?: TlsIdentity) {
+async function served(address: string, tls?: ServerTls) {
   const seen: Credentials[] = [];
   const authenticate = (credentials: Credentials) => {
     seen.push(credentials);
@@ -135,6 +137,28 @@ describe("frames over TLS", () => {
     expect(said).toContain("A certificate is needed");
     expect(seen).toEqual([]);
     expect(() => connectFrames({ address: server.address })).toThrow("certificate");
+  });
+
+  test("let a client come without a certificate where that is allowed, and refuse a wrong one all the same", async () => {
+    const { server, seen } = await served("tls://127.0.0.1:0", {
+      ...identity(certificates.server),
+      clients: "optional",
+    });
+    const port = Number(server.address.split(":").at(-1));
+    const own = { port, host: "127.0.0.1", ca: authority.ca, ALPNProtocols: ["hms-frames/1"] };
+    const bare = connectTls({ ...own, checkServerIdentity: () => undefined });
+    stage.defer(() => bare.destroy());
+    const [service, method] = [contract.typeName, "Unary"].map((text) => Buffer.from(text)) as [Buffer, Buffer];
+    const named = [Buffer.of(0x0a, service.length), service, Buffer.of(0x12, method.length), method];
+    bare.write(frameBytes(1, { type: FrameType.REQUEST }, Buffer.concat(named)));
+    await until(() => seen.length === 1);
+    await connected({ address: server.address, tls: identity(certificates.client) }).client.unary({});
+    expect(seen.map(({ peer }) => peer)).toEqual([undefined, CLIENT]);
+    const foreign = identity(testAuthority().issue(`URI:${CLIENT}`));
+    await expect(connected({ address: server.address, tls: foreign }).client.unary({})).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+    });
+    expect(seen).toHaveLength(2);
   });
 
   test("use rotated certificates without a restart, and keep the old one if the new one is broken", async () => {
