@@ -3,8 +3,9 @@ import type { InstancePaths } from "@hms/config";
 import { alsoHttp2, createRpcListener, httpProtocols, type OtherConnections } from "@hms/grpc";
 import { createEdgeServer, Edge, type EdgeOptions } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
-import type { CallMetrics, Logger } from "@hms/telemetry";
+import type { Logger } from "@hms/telemetry";
 import { listenOnFile, type OtherProtocols } from "@hms/wire";
+import type { PlatformMetrics } from "./platform-metrics.ts";
 
 /** How long running requests may take to end when the server is stopped. */
 const CLOSE_PATIENCE_MS = 5_000;
@@ -14,8 +15,8 @@ const METRICS_RULE = { permission: "metrics:read", auditLevel: "none", mutates: 
 /** What an edge is opened with. */
 export interface OpenEdgeOptions {
   kernel: Kernel;
-  /** What has been counted of the calls of this process; answered at /metrics. */
-  metrics: Pick<CallMetrics, "expose">;
+  /** What has been counted of calls; answered at /metrics. */
+  metrics: PlatformMetrics;
   paths: InstancePaths;
   log: Logger;
 }
@@ -52,9 +53,10 @@ export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableS
 
 /** Answers what has been counted of calls, for Prometheus. */
 export function mountMetrics(edge: Edge, metrics: OpenEdgeOptions["metrics"]): void {
-  edge.mount("/metrics", METRICS_RULE, (_, response) => {
+  edge.mount("/metrics", METRICS_RULE, async (_, response, { principal }) => {
+    const page = await metrics(principal);
     response.setHeader("content-type", "text/plain; version=0.0.4; charset=utf-8");
-    response.end(metrics.expose());
+    response.end(page);
   });
 }
 

@@ -1,15 +1,8 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
-import { type CallObserver, Kernel, type ServiceRegistration } from "@hms/kernel";
+import { type CallObserver, Kernel } from "@hms/kernel";
 import { limitStrangers } from "@hms/local-access";
-import {
-  type CallMetrics,
-  createCallLog,
-  createCallMetrics,
-  createCallTap,
-  createCallTracer,
-  type Logger,
-} from "@hms/telemetry";
+import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
 import { openAccess, type ServerAccess } from "./open-access.ts";
 import { openElsewhere } from "./open-elsewhere.ts";
@@ -25,8 +18,8 @@ export interface ServerKernel {
   readonly kernels: readonly Kernel[];
   readonly access: ServerAccess;
   readonly metrics: CallMetrics;
-  /** Shows the calls of all kernels. */
-  readonly tap: ServiceRegistration;
+  /** What sees the calls of all kernels. */
+  readonly observer: CallObserver;
 }
 
 /** What a kernel is opened with. */
@@ -69,6 +62,6 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
     kernels,
     access,
     metrics,
-    tap: createCallTap(observer),
+    observer,
   };
 }

@@ -4,14 +4,15 @@ import type { InstancePaths } from "@hms/config";
 import { httpProtocols, peerOf } from "@hms/grpc";
 import type { Kernel } from "@hms/kernel";
 import { openTlsFiles, requireServerFiles, tlsFilesIn } from "@hms/parts";
-import type { CallMetrics, Logger } from "@hms/telemetry";
+import type { Logger } from "@hms/telemetry";
 import { serveFrames } from "@hms/wire";
 import { edgeOf, mountMetrics } from "./open-edge.ts";
+import type { PlatformMetrics } from "./platform-metrics.ts";
 
 /** What other machines are answered with. */
 export interface ServeNetworkOptions {
   kernel: Kernel;
-  metrics: Pick<CallMetrics, "expose">;
+  metrics: PlatformMetrics;
   /** "tls://host:port". */
   address: string;
   paths: Pick<InstancePaths, "tls">;
