@@ -19,6 +19,9 @@ export interface ServeNetworkOptions {
   log: Logger;
 }
 
+/** Whoever has a token shows it with its first call, a few milliseconds after it has connected. */
+const STRANGERS = { most: 128, forMs: 10_000 };
+
 /**
  * Answers other machines on one port by TLS 1.3, with the certificate of the tls folder: frames, gRPC, and by HTTP/1.1
  * and HTTP/2 REST, Connect and gRPC-Web. Who calls shows a certificate of the folder's authority, or none and a token.
@@ -30,12 +33,12 @@ export async function serveNetwork(options: ServeNetworkOptions, stack: AsyncDis
   requireServerFiles(tlsFilesIn(paths.tls));
   const files = openTlsFiles(tlsFilesIn(paths.tls));
   const hosts = hostsOf(files.cert, address);
-  const edge = edgeOf(kernel, { hosts, peerOf: (request) => peerOf(request) }, stack);
+  const edge = edgeOf(kernel, { hosts, peerOf }, stack);
   mountMetrics(edge, metrics);
   const onFailure = (error: unknown) =>
     log.error("the renewed certificate cannot be used; the one before stays", { error });
   const tls = { ...files, clients: "optional", onFailure } as const;
-  const server = await serveFrames(kernel, { address, tls, also: httpProtocols(edge.listener) });
+  const server = await serveFrames(kernel, { address, tls, strangers: STRANGERS, also: httpProtocols(edge.listener) });
   stack.use(server);
   stack.defer(() => edge.drain());
   log.info("other machines are answered", { address: server.address });

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer as createHttp1 } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { anonymous, type Credentials, createClient } from "@hms/kernel";
+import { type AuditEvent, anonymous, type Credentials, createClient, type Policy } from "@hms/kernel";
 import { echoKernel, waitFor } from "@hms/testkit";
 import { serveFrames } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
@@ -140,5 +140,33 @@ describe("a server of HTTP/1.1 that answers HTTP/2 too", () => {
     await once(silent.resume(), "close");
     others.destroy();
     await Promise.all([closed, lost]);
+  });
+});
+
+describe("a caller whom nobody knows", () => {
+  test("is refused before what it sends is read, and recorded once", async () => {
+    const events: AuditEvent[] = [];
+    const policy: Policy = {
+      decide: ({ principal }) =>
+        principal.kind === "anonymous" ? { allowed: false, reason: "nobody known" } : { allowed: true },
+    };
+    const audit = { accepts: true, record: (event: AuditEvent) => void events.push(event) };
+    const rpc = createRpcListener(echoKernel(contract, {}, { policy, audit }));
+    const port = await served(rpc);
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    stack.defer(() => void session.destroy());
+    const fields = { ":method": "POST", ":path": `/${contract.typeName}/Unary`, te: "trailers" };
+    const refused = session.request({ ...fields, "content-type": "application/grpc" });
+    // A message of 3 MiB is announced and never comes.
+    refused.write(Buffer.from([0, 0, 0x30, 0, 0, 1]));
+    const [trailers] = await once(refused.resume(), "trailers");
+    expect(trailers["grpc-status"]).toBe("16");
+    const large = { "content-type": "application/json", "content-length": "3000000" };
+    const [{ ":status": status }] = await once(session.request({ ...fields, ...large }), "response");
+    expect(status).toBe(401);
+    expect(events.map(({ outcome }) => outcome)).toEqual(["denied", "denied"]);
+    const transport = stack.use(connectGrpc({ address: `grpc://127.0.0.1:${port}`, token: "t" }));
+    const { value } = await createClient(contract, transport).unary({ value: "x".repeat(1 << 20) });
+    expect(value.length).toBeGreaterThan(1 << 20);
   });
 });

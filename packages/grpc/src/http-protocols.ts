@@ -1,6 +1,7 @@
 import { createServer as createHttp1, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttp2, type ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
+import type { Credentials } from "@hms/kernel";
 import { callersOf, type OtherProtocols, type PeerCallers } from "@hms/wire";
 import type { HttpRequest } from "./http-messages.ts";
 
@@ -39,11 +40,14 @@ export function connectionOf(request: HttpRequest): HttpConnection {
   return known ?? { callers: callersOf(request.socket as Socket), stop: NEVER };
 }
 
-/** The SPIFFE id of the certificate that a request's connection has shown; undefined if it has shown none. */
-export function peerOf(request: HttpRequest): string | undefined {
+/** What a request's connection has shown by itself: a certificate, or nothing. */
+export function peerOf(request: HttpRequest): PeerCredentials {
   const caller = connectionOf(request).callers.of(undefined);
-  return "credentials" in caller ? caller.credentials.peer : undefined;
+  return "credentials" in caller ? caller.credentials : {};
 }
+
+/** What is known of a connection whatever its requests show. */
+export type PeerCredentials = Pick<Credentials, "peer" | "known">;
 
 /**
  * Answers HTTP/1.1 and HTTP/2 on the connections of a frame server by one listener. When the server stops, running

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import { type Credentials, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { BodyReader } from "./body-reader.ts";
 import { DenialThrottle } from "./denial-throttle.ts";
 import { EdgeFault, fault } from "./edge-fault.ts";
@@ -32,8 +32,8 @@ export interface EdgeOptions extends HostGuardOptions {
    * Gets first refusal of every request that Host and Origin let in: other protocols on the same port. True: it answers.
    */
   readonly others?: (request: IncomingMessage, response: ServerResponse, terms: OtherTerms) => boolean;
-  /** The SPIFFE id of the certificate that a request's connection has shown, where connections are by TLS; default: none. */
-  readonly peerOf?: (request: IncomingMessage) => string | undefined;
+  /** What a request's connection has shown by itself, where connections are by TLS; default: nothing. */
+  readonly peerOf?: (request: IncomingMessage) => Pick<Credentials, "peer" | "known">;
   /** Told when routes of an environment contradict each other. */
   readonly onConflicts?: (environment: string, conflicts: readonly RouteConflict[]) => void;
 }
@@ -44,6 +44,7 @@ export interface OtherTerms {
   readonly environment: string;
 }
 
+const NOTHING = Object.freeze({});
 const DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024;
 const DEFAULT_MAX_TOTAL_BODY_BYTES = 256 * 1024 * 1024;
 const DEFAULT_BODY_TIMEOUT_MS = 30_000;
@@ -76,14 +77,14 @@ export class Edge implements Disposable {
     this.mount("/openapi.json", REFERENCE_RULE, pages.openApi);
     this.mount("/openapi", REFERENCE_RULE, pages.openApi);
     this.#others = options.others ?? (() => false);
-    this.#peerOf = options.peerOf ?? (() => undefined);
+    this.#peerOf = options.peerOf ?? (() => NOTHING);
   }
 
   /** Answers one request; for `server.on("request", edge.listener)`. */
   readonly listener = (request: IncomingMessage, response: ServerResponse): void => {
     const requestId = requestIdOf(request.headers);
     const begun = { request, response, requestId, path: "", query: "" };
-    const nobody = { isPlatformHost: false, foreignOrigin: undefined, peer: undefined };
+    const nobody = { isPlatformHost: false, foreignOrigin: undefined, peer: NOTHING };
     const early = { ...begun, environment: "", ...nobody };
     try {
       const turn = this.#turnOf(early);

@@ -15,7 +15,7 @@ const SCHEME = /^(bearer|ticket|basic) +([\x21-\x7e]+)$/i;
  */
 export function credentialsOf(headers: IncomingHttpHeaders, terms: CredentialTerms = {}): Credentials {
   const { authorization } = headers;
-  const nobody = nobodyBut(headers["sec-fetch-site"] === undefined ? terms.peer : undefined);
+  const nobody = nobodyBut(terms.peer ?? {}, headers["sec-fetch-site"] !== undefined);
   const { forBrowser = false, isPlatformHost = false } = terms;
   if (authorization === undefined) return isPlatformHost ? sessionCredentials(headers) : nobody;
   const [, scheme = "", value = ""] = SCHEME.exec(authorization) ?? [];
@@ -34,8 +34,9 @@ export function credentialsOf(headers: IncomingHttpHeaders, terms: CredentialTer
   }
 }
 
-function nobodyBut(peer: string | undefined): Credentials {
-  return peer === undefined ? NOBODY : { ...NOBODY, peer };
+function nobodyBut({ peer, known }: NonNullable<CredentialTerms["peer"]>, isBrowser: boolean): Credentials {
+  if (known === undefined && (peer === undefined || isBrowser)) return NOBODY;
+  return { ...NOBODY, ...(isBrowser ? {} : { peer }), ...(known ? { known } : {}) };
 }
 
 /** Where credentials are shown. */
@@ -44,8 +45,8 @@ export interface CredentialTerms {
   readonly forBrowser?: boolean;
   /** True: at the platform's own host, where a browser session's cookie counts. */
   readonly isPlatformHost?: boolean;
-  /** The SPIFFE id of the client's certificate. */
-  readonly peer?: string | undefined;
+  /** What the client's connection has shown by itself. */
+  readonly peer?: Pick<Credentials, "peer" | "known">;
 }
 
 const SESSION = /(?:^|; ?)__Host-hms_session=(hmss_[A-Za-z0-9_-]{43})(?:;|$)/;

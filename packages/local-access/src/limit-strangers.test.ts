@@ -29,6 +29,14 @@ test("strangers beyond a hundred are turned away, by anonymous calls and wrong t
   for (let n = 0; n < 50; n += 1) expect(await endOf(identity, "bad")).toBe("UNAUTHENTICATED");
   expect([await endOf(identity), await endOf(identity, "bad")]).toEqual(["TOO_MANY_DENIALS", "TOO_MANY_DENIALS"]);
   expect([await endOf(identity, "good"), await endOf(identity, "later")]).toEqual(["operator", "operator"]);
+  let known = 0;
+  const noteKnown = () => {
+    known += 1;
+  };
+  const connection = { ...network, known: noteKnown };
+  await identity.authenticate({ ...connection, token: "later" });
+  await identity.authenticate({ ...connection, token: "good" });
+  expect(known).toBe(2);
   now = 500;
   expect([await endOf(identity), await endOf(identity)]).toEqual(["anonymous", "TOO_MANY_DENIALS"]);
   now = 1_000_000;

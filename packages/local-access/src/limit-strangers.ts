@@ -19,8 +19,9 @@ export function limitStrangers(identity: IdentitySource, now: () => number = () 
     if (left < 1) throw turnedAway();
     left -= 1;
   };
-  const judged = (principal: Principal): Principal => {
+  const judged = (principal: Principal, { known }: Credentials): Principal => {
     if (principal.kind === "anonymous") admit();
+    else known?.();
     return principal;
   };
   const denied = (error: unknown): never => {
@@ -31,7 +32,9 @@ export function limitStrangers(identity: IdentitySource, now: () => number = () 
     authenticate(credentials: Credentials) {
       try {
         const found = identity.authenticate(credentials);
-        return found instanceof Promise ? found.then(judged, denied) : judged(found);
+        return found instanceof Promise
+          ? found.then((principal) => judged(principal, credentials), denied)
+          : judged(found, credentials);
       } catch (error) {
         return denied(error);
       }

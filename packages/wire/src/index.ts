@@ -20,4 +20,5 @@ export {
   connectSocket,
   type SocketTransport,
 } from "./socket-transport.ts";
+export type { StrangerLimits } from "./strangers.ts";
 export { checkServerId, type ServerTls, type TlsIdentity } from "./tls-identity.ts";

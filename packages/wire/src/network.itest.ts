@@ -1,10 +1,11 @@
 import { createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { anonymous, type Credentials, createClient } from "@hms/kernel";
+import { anonymous, type Credentials, createClient, type Principal } from "@hms/kernel";
 import { echoContract, echoKernel, type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { FrameType } from "./frame.ts";
 import { type ConnectFramesOptions, connectFrames, type ServerTls, serveFrames, type TlsIdentity } from "./index.ts";
+import { metadataFields } from "./metadata-fields.ts";
 import { frameBytes } from "./raw-peer.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 
@@ -159,6 +160,43 @@ describe("frames over TLS", () => {
       code: "UNAUTHENTICATED",
     });
     expect(seen).toHaveLength(2);
+  });
+
+  test("keep few who have shown nothing, and none for long; who is known stays", async () => {
+    const authenticate = ({ token, known }: Credentials): Principal => {
+      if (token === undefined) return anonymous;
+      known?.();
+      return { kind: "operator", id: "operator" };
+    };
+    const tls = { ...identity(certificates.server), clients: "optional" } as const;
+    const strangers = { most: 2, forMs: 500 };
+    const kernel = echoKernel(contract, {}, { identity: { authenticate } });
+    const server = await serveFrames(kernel, { address: "tls://127.0.0.1:0", tls, strangers });
+    stage.defer(() => server.close({ graceMs: 0 }));
+    const port = Number(server.address.split(":").at(-1));
+    const bare = async (first?: Buffer) => {
+      const socket = connectTls({ port, host: "127.0.0.1", ca: authority.ca, checkServerIdentity: () => undefined });
+      stage.defer(() => socket.destroy());
+      socket.on("error", () => {}).resume();
+      await new Promise((resolve) => socket.once("secureConnect", resolve));
+      if (first !== undefined) socket.write(first);
+      return socket;
+    };
+    const callOf = (metadata: Buffer) => {
+      const [service, method] = [contract.typeName, "Unary"].map((text) => Buffer.from(text)) as [Buffer, Buffer];
+      const named = [Buffer.of(0x0a, service.length), service, Buffer.of(0x12, method.length), method];
+      return frameBytes(1, { type: FrameType.REQUEST }, Buffer.concat([...named, metadata]));
+    };
+    const good = await bare(callOf(metadataFields({ authorization: "Bearer t" })));
+    await new Promise((resolve) => good.once("data", resolve));
+    const [first, second] = [await bare(callOf(Buffer.alloc(0))), await bare(Buffer.from([0, 0]))];
+    const certified = connected({ address: server.address, tls: identity(certificates.client) });
+    await certified.client.unary({});
+    const third = await bare();
+    await until(() => first.closed);
+    await until(() => second.closed && third.closed);
+    expect([good.closed, server.connections]).toEqual([false, 2]);
+    expect((await certified.client.unary({ value: "a" })).value).toMatch(/^a /);
   });
 
   test("use rotated certificates without a restart, and keep the old one if the new one is broken", async () => {
