@@ -39,7 +39,12 @@ describe("notifications that get lost", () => {
     await using relay = await openShopAlone({ relay: false });
     await using deaf = await openDeafSource(relay.source);
     await using lead = await openShop(deaf.source);
-    await using received = await receive(lead.log, { topics: ["new.*"], from: "start", group: "billing", leaseMs: LEASE_MS });
+    await using received = await receive(lead.log, {
+      topics: ["new.*"],
+      from: "start",
+      group: "billing",
+      leaseMs: LEASE_MS,
+    });
     await lead.outbox.publish(numbered("new.first", 1));
     await received.distinct(1);
     await using bakery = await openShop(relay.source, { relay: false, service: "bakery" });
