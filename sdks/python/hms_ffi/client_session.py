@@ -146,6 +146,11 @@ class ClientSession:
         return self._peer is not None
 
     @property
+    def owes_cancel(self) -> bool:
+        """Whether the server is to hear of a cancelled call, which it cannot before its first frame has come."""
+        return self.failure is None and bool(self._cancelled)
+
+    @property
     def overfull(self) -> bool:
         """Whether the connection must not be read until a reader has taken something."""
         return any(call.overfull for call in self._calls.values())
