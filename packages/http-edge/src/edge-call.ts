@@ -1,4 +1,11 @@
-import { type CallContext, type Credentials, HmsError, type IncomingCall, type Metadata } from "@hms/kernel";
+import {
+  AnswerFields,
+  type CallContext,
+  type Credentials,
+  HmsError,
+  type IncomingCall,
+  type Metadata,
+} from "@hms/kernel";
 import type { EdgeTurn } from "./edge-turn.ts";
 import { credentialsOf } from "./request-credentials.ts";
 import { deadlineOf } from "./request-deadline.ts";
@@ -10,6 +17,10 @@ export class EdgeCall implements IncomingCall {
   readonly metadata: Metadata;
   readonly deadlineAt: number | undefined;
   readonly way = "http";
+  readonly #response: EdgeTurn["response"];
+  readonly #readsTrailers: boolean;
+  readonly #trailers = new Map<string, string>();
+  #fields: AnswerFields | undefined;
   #context: CallContext | undefined;
   #ended: HmsError | undefined;
 
@@ -17,9 +28,11 @@ export class EdgeCall implements IncomingCall {
    * Takes the request's own credentials unless others are given.
    * @throws EdgeFault if the request's credentials or deadline cannot be read
    */
-  constructor({ request, response, requestId, isPlatformHost }: EdgeTurn, credentials?: Credentials) {
+  constructor({ request, response, requestId, isPlatformHost, peer }: EdgeTurn, credentials?: Credentials) {
     const { headers } = request;
-    this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost }) };
+    this.#response = response;
+    this.#readsTrailers = /(?:^|,)\s*trailers\s*(?:$|[,;])/i.test(String(headers.te));
+    this.caller = { credentials: credentials ?? credentialsOf(headers, { isPlatformHost, peer }) };
     this.metadata = metadataOf(headers, requestId);
     this.deadlineAt = deadlineOf(headers);
     response.once("close", () => {
@@ -35,6 +48,16 @@ export class EdgeCall implements IncomingCall {
   attach(context: CallContext): void {
     this.#context = context;
     if (this.#ended) context.end(this.#ended);
+  }
+
+  tell(metadata: Metadata): void {
+    this.#fields ??= new AnswerFields("anybody");
+    for (const [name, value] of this.#fields.of(metadata)) {
+      if (this.#response.headersSent) this.#trailers.set(name, value);
+      else this.#response.setHeader(name, value);
+    }
+    // Who has not said that it reads trailers may take them for something else (RFC 9110, section 6.5.1).
+    if (this.#readsTrailers && this.#trailers.size > 0) this.#response.addTrailers(Object.fromEntries(this.#trailers));
   }
 
   /** Tells the handler to stop. */
