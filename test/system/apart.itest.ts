@@ -8,7 +8,15 @@ import { integrationOperations, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
 import { createClient, HmsError } from "@hms/kernel";
 import { forwardedServices, PartTickets, partContracts, partKeyOf, partSpiffeId } from "@hms/parts";
-import { echoContract, echoKernel, freePort, tempFolder, testAuthority, waitFor } from "@hms/testkit";
+import {
+  echoContract,
+  echoKernel,
+  expositionProblems,
+  freePort,
+  tempFolder,
+  testAuthority,
+  waitFor,
+} from "@hms/testkit";
 import { connectFrames, connectSocket, serveSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
@@ -65,6 +73,17 @@ describe("a platform whose registry and deployment run in processes of their own
     for (const { shard, actor } of await deploys()) {
       expect({ shard, actor }).toMatchObject({ shard: "deployment", actor: { kind: "operator", id: "operator" } });
     }
+  });
+
+  test("answers at one place what every process has counted of calls, each by its name", async () => {
+    const token = readFileSync(inConfig("operator.token"), "utf8").trim();
+    const response = await fetch(platform.url("/metrics"), { headers: { authorization: `Bearer ${token}` } });
+    const page = await response.text();
+    expect(expositionProblems(page)).toEqual([]);
+    expect(page).toContain('hms_ffi_part_up{part="registry"} 1\nhms_ffi_part_up{part="deployment"} 1\n');
+    const deploys = 'service="hms.sys.deployment.v1.DeploymentService",method="Deploy",code="OK"} 2';
+    expect(page).toContain(`hms_ffi_calls_total{${deploys}`);
+    expect(page).toContain(`hms_ffi_calls_total{part="deployment",${deploys}`);
   });
 
   test("lets accounts do there what their roles and their keys' scopes say", async () => {

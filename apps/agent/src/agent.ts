@@ -6,8 +6,11 @@ import {
   type InstanceNetwork,
   type InstancePaths,
   type PartName,
+  parseNetworkAddress,
   readApart,
+  readNetworkAddress,
   writeApart,
+  writeNetworkAddress,
 } from "@hms/config";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createTokenIdentity, ensureToken } from "@hms/local-access";
@@ -34,6 +37,8 @@ export interface AgentOptions {
   gatewayPort: number | undefined;
   /** The parts that run in processes of their own from now on; undefined: as before. */
   apart: readonly PartName[] | undefined;
+  /** Where other machines are answered from now on, or "none"; undefined: as before. */
+  listen: string | undefined;
   log: Logger;
 }
 
@@ -50,7 +55,7 @@ export interface Agent {
  * server and data plane.
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
-export async function openAgent({ paths, gatewayPort, apart: wanted, log }: AgentOptions): Promise<Agent> {
+export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log }: AgentOptions): Promise<Agent> {
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -86,6 +91,7 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, log }: Agen
   kernel.register(agentService({ replicas, platform, report, data: paths.data, shutdown: stopSoon }));
   stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
   await rearrange({ paths, before, apart, platform, log });
+  await listenAt(listen, paths, platform);
   platform.start();
   const everything = stack.move();
   return { shutdown, ended: end.promise.then(() => everything.disposeAsync()) };
@@ -111,6 +117,15 @@ async function rearrange({ paths, before, apart, platform, log }: Arrangement): 
   const retired = before.filter((part) => !apart.includes(part)).map((part) => partComponent(paths, part));
   await Promise.all([platform.endFound(["server"]), new Platform(retired, paths, log).endFound()]);
   writeApart(paths, apart);
+}
+
+/** A server that listens elsewhere than it is to is not adopted but ended. */
+async function listenAt(listen: string | undefined, paths: InstancePaths, platform: Platform): Promise<void> {
+  if (listen === undefined) return;
+  const address = parseNetworkAddress(listen);
+  if (address === readNetworkAddress(paths)) return;
+  await platform.endFound(["server"]);
+  writeNetworkAddress(paths, address);
 }
 
 interface Surroundings {

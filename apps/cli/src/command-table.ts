@@ -180,6 +180,10 @@ export const commands: CommandSpec[] = [
         flags: "--apart <parts>",
         summary: `parts of the platform with a process each, of ${partNames.join(",")}; none: all in one; kept from then on`,
       },
+      {
+        flags: "--listen <address>",
+        summary: "answer other machines too, at tls://HOST:PORT; none: only this one; kept from then on",
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),

@@ -29,7 +29,7 @@ function mountedMethod(): DescMethod {
 
 /** Answers a request through a mount, as a call that the kernel authenticates, authorizes, limits and records. */
 export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: EdgeTurn, mount: Mount): Promise<void> {
-  const { request, response, requestId, environment, query, isPlatformHost } = turn;
+  const { request, response, requestId, environment, query, isPlatformHost, peer } = turn;
   const path = turn.path.slice(mount.prefix.length);
   const readBody = () => bodies.read(request);
   let refused: unknown;
@@ -46,7 +46,11 @@ export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: Edg
   try {
     if (mount.rule.public) await runPublic(kernel, entry, new EdgeCall(turn, { transport: "network" }));
     else {
-      const credentials = credentialsOf(request.headers, { forBrowser: mount.rule.browser === true, isPlatformHost });
+      const credentials = credentialsOf(request.headers, {
+        forBrowser: mount.rule.browser === true,
+        isPlatformHost,
+        peer,
+      });
       await kernel.unary(entry, create(EmptySchema), new EdgeCall(turn, credentials));
     }
   } catch (thrown) {

@@ -68,9 +68,12 @@ export function refuse(end: CallEnd, reason: string): HmsError {
   return error;
 }
 
-/** Records the denial of credentials that nobody has, and hands the error on. */
+/**
+ * Records the denial of credentials that nobody has, and hands the error on. Who is turned away because too many such
+ * have come leaves no record: that is what it is for.
+ */
 export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
-  record(end, "denied", error.message);
+  if (error.details.reason !== "TOO_MANY_DENIALS") record(end, "denied", error.message);
   observe(end, error.code, error);
   return error;
 }

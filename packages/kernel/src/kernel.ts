@@ -171,6 +171,29 @@ export class Kernel {
     }
   }
 
+  /**
+   * Refuses a caller from the network whom nobody knows before its request is read: for transports that would have to make
+   * room for it. Who shows a certificate, or is let through here, is judged all the same when the call is made.
+   * @throws HmsError UNAUTHENTICATED, recorded like any other denial
+   */
+  async admit(entry: MethodEntry, call: IncomingCall): Promise<void> {
+    if ("principal" in call.caller) return;
+    const { credentials } = call.caller;
+    if (credentials.transport !== "network" || credentials.peer !== undefined) return;
+    const started = performance.now();
+    const principal = await this.#authenticate(entry, call, credentials);
+    if (principal.kind !== "anonymous") return;
+    const decision = await this.#decide(entry, undefined, { resource: "", principal, caller: call.caller });
+    if (decision.allowed) return;
+    const { deadlineAt, metadata, way } = call;
+    const context = new CallContext({ method: entry, principal, deadlineAt, metadata, way });
+    const { auditLevel } = entry.rule;
+    throw refuse(
+      { options: this.options, context, input: undefined, resource: "", started, auditLevel },
+      decision.reason,
+    );
+  }
+
   #authorizedUnary(entry: MethodEntry, input: unknown, arrival: Arrival): Promise<unknown> {
     let decision: PolicyDecision | Promise<PolicyDecision>;
     const resource = resourceOf(entry.rule, input);

@@ -17,6 +17,8 @@ export interface Credentials {
   readonly ticket?: string | undefined;
   /** The SPIFFE id of the caller's certificate, verified by the transport. */
   readonly peer?: string | undefined;
+  /** Where a transport wants to know it: called once the caller has been judged to be somebody. */
+  readonly known?: (() => void) | undefined;
 }
 
 /** Turns credentials into a principal. */

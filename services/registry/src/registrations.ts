@@ -6,7 +6,10 @@ import type { ServiceKey } from "./service-key.ts";
 import type { RegistryStore, Removal } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
-/** Adds and removes instances: commits, then tells the watches and moves the timer of leases. */
+/**
+ * Adds and removes instances: commits, tells the watches and moves the timer of leases, then answers: whoever has been
+ * answered finds that all who watch here know it.
+ */
 export class Registrations {
   readonly #store: RegistryStore;
   readonly #hub: WatchHub;
@@ -23,8 +26,8 @@ export class Registrations {
     try {
       const renewed = registration.contract ? undefined : await this.#store.renew(registration);
       const registered = renewed ?? (await this.#store.register(registration));
-      if (!renewed) this.#hub.touch([registration]);
       this.#leases.endsIn(registration.leaseMs);
+      if (!renewed) await this.#hub.touch([registration]);
       return { ...registered, isRenewal: renewed !== undefined };
     } catch (error) {
       if (HmsError.from(error).code === "UNAVAILABLE") this.#leases.noteOutage();
@@ -35,6 +38,6 @@ export class Registrations {
   /** Removes an instance; without it already, nothing happens. */
   async unregister(key: ServiceKey, removal: Removal): Promise<void> {
     await this.#store.unregister(key, removal);
-    this.#hub.touch([key]);
+    await this.#hub.touch([key]);
   }
 }
