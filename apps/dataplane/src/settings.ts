@@ -35,7 +35,7 @@ function readFile(paths: InstancePaths): InstanceNetwork | undefined {
 function problemsOf(network: InstanceNetwork): string[] {
   const problems: string[] = [];
   const seen = new Map<number, string>();
-  for (const name of ["gatewayPort", "proxyPort", "metricsPort"] as const) {
+  for (const name of ["gatewayPort", "tlsPort", "proxyPort", "metricsPort"] as const) {
     const port = network[name];
     const other = seen.get(port);
     if (!Number.isInteger(port) || port < 1 || port > 65_535) problems.push(`${name} is ${port}, not a port`);

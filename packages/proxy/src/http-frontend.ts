@@ -1,11 +1,16 @@
 import { createServer, type Server, type ServerOptions } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
 import { Exchange } from "./exchange.ts";
+import { Http2Frontend } from "./http2-frontend.ts";
+import { type ParseError, speaksHttp2, takeFromHttp1 } from "./http2-takeover.ts";
 import type { Resolution, Router } from "./request-routing.ts";
 import { randomHex } from "./trace-ids.ts";
 
@@ -13,48 +18,105 @@ import { randomHex } from "./trace-ids.ts";
 export interface FrontendContext extends EngineContext {
   readonly maxHeadBytes: number;
   readonly clients: Set<ClientConnection>;
+  readonly http2: Set<Http2Frontend>;
+  readonly clientIdleTimeoutMs: number;
   /** A request was answered without a service. */
   countRefusal(status: number): void;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
 
+/** A client that has not shown its name and agreed on keys by then is let go. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+type ServeConnection = (this: Server, socket: unknown) => void;
+
 /** Stands between a server of node:http and the exchanges: checks requests, asks the router, refuses what goes nowhere. */
 export class HttpFrontend {
   readonly server: Server;
   readonly #context: FrontendContext;
   readonly #router: Router;
+  readonly #http2: Http2Frontend | undefined;
+  #certificates: CertificateSet | undefined;
 
-  constructor(context: FrontendContext, router: Router) {
+  /** With certificates it speaks TLS, and nothing else. */
+  constructor(context: FrontendContext, router: Router, certificates?: readonly Certificate[]) {
     this.#context = context;
     this.#router = router;
-    const options: ServerOptions & { optimizeEmptyRequests: boolean } = {
-      IncomingMessage: ProxyRequest as never,
-      ServerResponse: ProxyResponse as never,
-      maxHeaderSize: context.maxHeadBytes,
-      // Host, bodies and idle connections are looked after here, with answers of our own.
-      requireHostHeader: false,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: 0,
-      keepAliveTimeout: 0,
-      insecureHTTPParser: false,
-      noDelay: true,
-      optimizeEmptyRequests: true,
-      shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
-    };
-    this.server = createServer(options);
+    const options = optionsOf(context);
+    if (certificates === undefined) {
+      this.server = createServer(options);
+    } else {
+      this.#certificates = new CertificateSet(certificates);
+      this.server = this.#createTlsServer(options, this.#certificates);
+    }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
+    this.#http2 = router.takesHttp2 ? this.#serveHttp2() : undefined;
     this.#listen();
+  }
+
+  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(certificates: readonly Certificate[]): void {
+    const set = new CertificateSet(certificates);
+    (this.server as TlsServer).setSecureContext({ ...set.first, ...TLS_TERMS });
+    this.#certificates = set;
+  }
+
+  #createTlsServer(options: ServerOptions, { first }: CertificateSet): TlsServer {
+    return createTlsServer({
+      ...options,
+      ...first,
+      ...TLS_TERMS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
+      SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),
+    });
+  }
+
+  #serveHttp2(): Http2Frontend {
+    const { server } = this;
+    const [serveHttp1] = server.listeners(this.#certificates ? "secureConnection" : "connection") as [ServeConnection];
+    const http2 = new Http2Frontend({
+      serveHttp1: (socket) => {
+        this.#note(socket as unknown as Socket);
+        serveHttp1.call(server, socket);
+      },
+      serveNative: (stream, headers, client) => this.#router.takesHttp2?.(stream, headers, client) ?? false,
+      maxHeadBytes: this.#context.maxHeadBytes,
+      idleTimeoutMs: this.#context.clientIdleTimeoutMs,
+    });
+    this.#context.http2.add(http2);
+    server.on("close", () => this.#context.http2.delete(http2));
+    return http2;
+  }
+
+  #note(socket: Socket): void {
+    const client = new ClientConnection(socket);
+    this.#context.clients.add(client);
+    socket.on("close", () => this.#context.clients.delete(client));
+  }
+
+  #listenForConnections(): void {
+    const { server } = this;
+    if (this.#certificates === undefined) {
+      server.on("connection", (socket) => this.#note(socket));
+      return;
+    }
+    const [serveHttp1] = server.listeners("secureConnection") as [ServeConnection];
+    server.removeAllListeners("secureConnection");
+    server.on("secureConnection", (socket: TLSSocket) => {
+      if (socket.alpnProtocol === "h2") this.#http2?.accept(socket);
+      else {
+        this.#note(socket);
+        serveHttp1.call(server, socket);
+      }
+    });
   }
 
   #listen(): void {
     const { server } = this;
-    server.on("connection", (socket) => {
-      const client = new ClientConnection(socket);
-      this.#context.clients.add(client);
-      socket.on("close", () => this.#context.clients.delete(client));
-    });
+    this.#listenForConnections();
     server.on("request", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
     server.on("checkContinue", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
     server.on("checkExpectation", (request, response) =>
@@ -167,7 +229,18 @@ export class HttpFrontend {
     socket.destroySoon();
   }
 
-  #onUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  #onUnreadable(error: ParseError, socket: Socket): void {
+    // The handshake has failed: nobody is there to read an answer.
+    if ("getProtocol" in socket && (socket as TLSSocket).getProtocol() === null) {
+      socket.destroy();
+      return;
+    }
+    if (this.#http2 && speaksHttp2(error)) {
+      this.#context.clients.delete(ClientConnection.of(socket));
+      takeFromHttp1(socket, error);
+      this.#http2.accept(socket);
+      return;
+    }
     const isBusy = ClientConnection.of(socket).user !== null;
     if (isBusy || !socket.writable || error.code === "ECONNRESET") {
       socket.destroy();
@@ -175,6 +248,24 @@ export class HttpFrontend {
     }
     this.#refuseRaw(socket, randomHex(32), faultOf(error.code));
   }
+}
+
+function optionsOf(context: FrontendContext): ServerOptions {
+  const options: ServerOptions & { optimizeEmptyRequests: boolean } = {
+    IncomingMessage: ProxyRequest as never,
+    ServerResponse: ProxyResponse as never,
+    maxHeaderSize: context.maxHeadBytes,
+    // Host, bodies and idle connections are looked after here, with answers of our own.
+    requireHostHeader: false,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
+    insecureHTTPParser: false,
+    noDelay: true,
+    optimizeEmptyRequests: true,
+    shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
+  };
+  return options;
 }
 
 function forwardedHeadOf(

@@ -1,5 +1,6 @@
+export type { Certificate } from "./certificate-set.ts";
 export { createProxyEngine } from "./engine.ts";
-export type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+export type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from "./proxy-engine.ts";
 export {
   DEFAULT_TRAFFIC_POLICY,
   type EndpointEntry,

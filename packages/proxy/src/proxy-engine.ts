@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import type { Certificate } from "./certificate-set.ts";
 import type { RoutingTable } from "./routing-table.ts";
 
 /** Decides where a server's requests go; made by the engine, used with `createServer` of the same engine. */
@@ -26,6 +27,13 @@ export interface ProxyEngineOptions {
   edgeSocket?: string;
 }
 
+/** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
+export interface SecureServer {
+  readonly server: Server;
+  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(certificates: readonly Certificate[]): void;
+}
+
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
 export interface ProxyEngine extends AsyncDisposable {
   /**
@@ -44,6 +52,8 @@ export interface ProxyEngine extends AsyncDisposable {
   readonly forwardProxyHandler: ProxyHandler;
   /** An HTTP server that answers through a handler; the caller decides where it listens, and may close it alone. */
   createServer(handler: ProxyHandler): Server;
+  /** The same over TLS; raises INVALID_ARGUMENT if a certificate cannot be used. */
+  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer;
   /** Requests and tunnels that run on an endpoint now; 0 for unknown ones. */
   inFlight(endpointId: string): number;
   /** What still runs on endpoints that drain or have left the table; endpoints with nothing are left out. */

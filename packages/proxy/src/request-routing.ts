@@ -1,6 +1,8 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
+import type { ClientFacts } from "./http2-frontend.ts";
 import { isPlatformHost, type PlatformEdge } from "./platform-edge.ts";
 import type { ProxyHandler } from "./proxy-engine.ts";
 import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
@@ -17,6 +19,8 @@ export interface Router extends ProxyHandler {
   resolve(request: ProxyRequest): Resolution;
   /** Where a CONNECT goes; absent: nowhere. */
   resolveConnect?(request: ProxyRequest): RouteTarget | ErrorReply;
+  /** Present: clients may speak HTTP/2. Takes requests that only HTTP/2 can carry; false: it is none of those. */
+  takesHttp2?(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): boolean;
 }
 
 function refuse(status: number, message: string, fields = ""): Resolution {
@@ -71,7 +75,20 @@ export class GatewayRouter implements Router {
     if (match.kind === "no-path") return refuse(404, `No service has a route for this path in "${environment}".`);
     return refuse(404, `There is no environment "${environment}".`);
   }
+
+  /** Calls of gRPC that no service has a route for go to the platform; they need trailers, which HTTP/1.1 loses. */
+  takesHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): boolean {
+    if (this.#edge === undefined || !isGrpc(headers["content-type"])) return false;
+    const host = headers[":authority"] ?? headers.host ?? "";
+    const path = parseRequestTarget(headers[":path"] ?? "")?.path ?? "";
+    const match = this.#table.matcher(environmentOfHost(host))?.match(path, headers[":method"] ?? "");
+    const isOurs = isPlatformHost(host) || (headers.authorization !== undefined && match?.kind !== "found");
+    if (isOurs) this.#edge.carryHttp2(stream, headers, client);
+    return isOurs;
+  }
 }
+
+const isGrpc = (type: string | undefined) => type !== undefined && /^application\/grpc(?:$|[+;])/i.test(type);
 
 /** Sends everything to one service. */
 export class ServiceRouter implements Router {
