@@ -22,6 +22,7 @@ import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 import { nodeMetrics } from "./status/node-metrics.ts";
 import { snapshotSummary } from "./status/snapshot-summary.ts";
 import { createStatusServer } from "./status/status-server.ts";
+import { GatewayTls } from "./tls/gateway-tls.ts";
 
 const LOCAL = "127.0.0.1";
 /** What still runs when a data plane is replaced gets this long. */
@@ -45,6 +46,7 @@ export class DataPlane {
   readonly #queries = newQueryCounts();
   readonly #addresses: VirtualAddresses;
   readonly #nameService: NameService;
+  readonly #tls: GatewayTls;
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -58,6 +60,14 @@ export class DataPlane {
     const listeners = this.#listeners;
     const engine = createProxyEngine({ edgeSocket: paths.edgeSocket });
     this.#engine = engine;
+    this.#tls = new GatewayTls({
+      engine,
+      listeners,
+      folder: paths.gatewayTls,
+      address: LOCAL,
+      port: network.tlsPort,
+      log,
+    });
     this.#options = options;
     this.#holder = new SnapshotHolder({
       store: new SnapshotStore(folder),
@@ -106,6 +116,7 @@ export class DataPlane {
       this.#openOptional("mesh proxy", this.#engine.createServer(this.#engine.forwardProxyHandler), network.proxyPort),
       this.#openOptional("status page", this.#statusServer(), network.metricsPort),
       this.#openMesh(),
+      this.#tls.start(),
     ]);
     if (this.#holder.snapshot) this.#listeners.closeUnclaimed();
     this.#follow();
@@ -197,7 +208,12 @@ export class DataPlane {
 
   #health(): object {
     const namesProblem = this.#nameService.problem;
-    const problems = [...this.#closed.values(), ...this.#addresses.problems, ...this.#holder.problems];
+    const problems = [
+      ...this.#closed.values(),
+      ...this.#tls.problems,
+      ...this.#addresses.problems,
+      ...this.#holder.problems,
+    ];
     return {
       status: problems.length === 0 ? "ok" : "degraded",
       pid: process.pid,
@@ -214,6 +230,7 @@ export class DataPlane {
    */
   async stop(): Promise<void> {
     this.#isRetiring = true;
+    this.#tls.stop();
     this.#holder.stopSaving();
     this.#engine.retire();
     await this.#listeners.stop();

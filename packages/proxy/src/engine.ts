@@ -9,9 +9,11 @@ import type { Http2Frontend } from "./http2-frontend.ts";
 import { PlatformEdge } from "./platform-edge.ts";
 import type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from "./proxy-engine.ts";
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
+import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { Service } from "./service.ts";
 import { TableState } from "./table-state.ts";
+import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
 const SWEEP_MS = 100;
 const DEFAULT_GRACE_MS = 10_000;
@@ -28,6 +30,8 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly clients = new Set<ClientConnection>();
   readonly http2 = new Set<Http2Frontend>();
   readonly clientIdleTimeoutMs: number;
+  readonly cache = new ResponseCache();
+  tls: GatewayTlsTerms | undefined;
   readonly gatewayHandler: GatewayRouter;
   readonly forwardProxyHandler: ForwardProxyRouter;
   readonly #tunnelGraceMs: number;
@@ -46,7 +50,7 @@ class Engine implements ProxyEngine, FrontendContext {
     this.idleBodyTimeoutMs = options.idleBodyTimeoutMs ?? 60_000;
     this.clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
-    this.#table = new TableState(this.maxHeadBytes);
+    this.#table = new TableState(this.maxHeadBytes, options);
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
     this.gatewayHandler = new GatewayRouter(this.#table, this.#edge);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
@@ -55,6 +59,12 @@ class Engine implements ProxyEngine, FrontendContext {
 
   apply(table: RoutingTable): void {
     this.#table.apply(table, performance.now());
+    this.cache.clear();
+  }
+
+  useTls(terms: GatewayTlsTerms | undefined): void {
+    this.tls = terms;
+    this.gatewayHandler.useTls(terms);
   }
 
   serviceHandler(environment: string, service: string): ProxyHandler {

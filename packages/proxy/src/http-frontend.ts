@@ -6,16 +6,15 @@ import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.t
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
-import type { EngineContext } from "./engine-context.ts";
+import { Entrance, type EntranceContext } from "./entrance.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
-import { Exchange } from "./exchange.ts";
 import { Http2Frontend } from "./http2-frontend.ts";
 import { type ParseError, speaksHttp2, takeFromHttp1 } from "./http2-takeover.ts";
 import type { Resolution, Router } from "./request-routing.ts";
 import { randomHex } from "./trace-ids.ts";
 
 /** What servers need of the engine beyond what exchanges need. */
-export interface FrontendContext extends EngineContext {
+export interface FrontendContext extends EntranceContext {
   readonly maxHeadBytes: number;
   readonly clients: Set<ClientConnection>;
   readonly http2: Set<Http2Frontend>;
@@ -36,6 +35,7 @@ export class HttpFrontend {
   readonly server: Server;
   readonly #context: FrontendContext;
   readonly #router: Router;
+  readonly #entrance: Entrance;
   readonly #http2: Http2Frontend | undefined;
   #certificates: CertificateSet | undefined;
 
@@ -43,6 +43,10 @@ export class HttpFrontend {
   constructor(context: FrontendContext, router: Router, certificates?: readonly Certificate[]) {
     this.#context = context;
     this.#router = router;
+    this.#entrance = new Entrance(context, ({ request, response, client }, reply) => {
+      if (response !== null) this.#refuse(request, response, reply);
+      else this.#refuseRaw(client.socket, request.head.chooseRequestId(), reply);
+    });
     const options = optionsOf(context);
     if (certificates === undefined) {
       this.server = createServer(options);
@@ -152,10 +156,7 @@ export class HttpFrontend {
       this.#refuse(request, response, resolution.refusal);
       return;
     }
-    const client = ClientConnection.of(request.socket);
-    const forwardedHead = forwardedHeadOf(request, resolution, client);
-    const { target } = resolution;
-    new Exchange({ context: this.#context, client, request, response, target, forwardedHead }).begin();
+    this.#entrance.admit({ request, response, resolution, client: ClientConnection.of(request.socket) });
   }
 
   #resolve(request: ProxyRequest): Resolution {
@@ -198,9 +199,7 @@ export class HttpFrontend {
       this.#refuseRaw(socket, request.head.chooseRequestId(), resolution.refusal);
       return;
     }
-    const forwardedHead = forwardedHeadOf(request, resolution, client);
-    const { target } = resolution;
-    new Exchange({ context: this.#context, client, request, response: null, target, forwardedHead }).begin();
+    this.#entrance.admit({ request, response: null, resolution, client });
   }
 
   #onConnect(request: ProxyRequest, socket: Socket): void {
@@ -266,21 +265,6 @@ function optionsOf(context: FrontendContext): ServerOptions {
     shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
   };
   return options;
-}
-
-function forwardedHeadOf(
-  request: ProxyRequest,
-  resolution: Extract<Resolution, { refusal: null }>,
-  client: ClientConnection,
-): string {
-  return request.head.forward({
-    method: request.method as string,
-    target: resolution.path,
-    host: resolution.host,
-    clientAddress: client.address,
-    scheme: client.scheme,
-    trustsOrigin: resolution.trustsOrigin,
-  });
 }
 
 // Upgrades to other versions of HTTP are ignored, as RFC 9110 §7.8 allows: the request is answered as it is.

@@ -39,7 +39,7 @@ export class PlatformEdge {
     this.service.policy = { ...DEFAULT_TRAFFIC_POLICY, requestTimeoutMs: PATIENCE_MS, idleBodyTimeoutMs: PATIENCE_MS };
     this.service.absence = "The platform's server is away, so its own functions do not answer; services go on.";
     this.#streams = new EdgeStreams(socketPath, this.service.absence);
-    this.#target = { service: this.service, metrics: this.service.routeMetrics("") };
+    this.#target = { service: this.service, metrics: this.service.routeMetrics(""), gate: null };
   }
 
   /** Where everything goes that asks the platform's own host: a browser's session there is for no service to see. */
@@ -58,14 +58,7 @@ export class PlatformEdge {
   }
 
   /** Where a request goes that no route takes: here with credentials or for the reference pages, else nowhere. */
-  targetOf({ rawHeaders }: ProxyRequest, path: string): RouteTarget | undefined {
-    return REFERENCE.test(path) || hasCredentials(rawHeaders) ? this.#target : undefined;
+  targetOf({ head }: ProxyRequest, path: string): RouteTarget | undefined {
+    return REFERENCE.test(path) || head.authorization !== "" ? this.#target : undefined;
   }
-}
-
-function hasCredentials(rawHeaders: readonly string[]): boolean {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.length === 13 && rawHeaders[i]?.toLowerCase() === "authorization") return true;
-  }
-  return false;
 }
