@@ -233,7 +233,8 @@ describe("limits of a route", () => {
 
   it("refuse bodies that are too large, announced or not", async () => {
     serve({ maxBodyBytes: 1000 });
-    const post = (body: string | ReadableStream) => get("/", {}, { method: "POST", body, duplex: "half" } as RequestInit);
+    const post = (body: string | ReadableStream) =>
+      get("/", {}, { method: "POST", body, duplex: "half" } as RequestInit);
     expect((await post("x".repeat(1000))).status).toBe(200);
     expect((await post("x".repeat(1001))).status).toBe(413);
     const pieces = new ReadableStream({
