@@ -5,6 +5,7 @@ import { ListenerSet } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
+import { GatewayCallers } from "./callers/gateway-callers.ts";
 import { listenProblem } from "./listeners/listen-problem.ts";
 import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
@@ -47,6 +48,8 @@ export class DataPlane {
   readonly #addresses: VirtualAddresses;
   readonly #nameService: NameService;
   readonly #tls: GatewayTls;
+  readonly #link: ServerLink;
+  readonly #callers: GatewayCallers;
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -58,7 +61,10 @@ export class DataPlane {
     const { paths, network, log } = options;
     const folder = `${paths.data}/dataplane`;
     const listeners = this.#listeners;
-    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket });
+    this.#link = new ServerLink(paths);
+    const callers = new GatewayCallers(this.#link);
+    this.#callers = callers;
+    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket, callers });
     this.#engine = engine;
     this.#tls = new GatewayTls({
       engine,
@@ -73,6 +79,7 @@ export class DataPlane {
       store: new SnapshotStore(folder),
       apply: (content) => {
         engine.apply(routingTable(content));
+        callers.want(content.services.some(({ routes }) => routes.some(({ auth }) => auth !== undefined)));
         this.#names.apply(content);
       },
       log,
@@ -150,9 +157,9 @@ export class DataPlane {
   }
 
   #follow(): void {
-    const { paths, log } = this.#options;
+    const { log } = this.#options;
+    const link = this.#link;
     const nodeId = `${process.pid}-${randomBytes(4).toString("hex")}`;
-    const link = new ServerLink(paths);
     const reporter = new NodeReporter({
       link,
       nodeId,
@@ -187,7 +194,7 @@ export class DataPlane {
 
   #statusServer(): Server {
     return createStatusServer({
-      metrics: () => this.#engine.metrics() + this.#nodeMetrics(),
+      metrics: () => this.#engine.metrics() + this.#callers.metrics() + this.#nodeMetrics(),
       health: () => this.#health(),
       snapshot: () =>
         snapshotSummary(this.#holder.snapshot, this.#holder.content, {
@@ -211,6 +218,7 @@ export class DataPlane {
     const problems = [
       ...this.#closed.values(),
       ...this.#tls.problems,
+      ...this.#callers.problems,
       ...this.#addresses.problems,
       ...this.#holder.problems,
     ];
@@ -239,6 +247,7 @@ export class DataPlane {
       this.#nameService.stop(),
     ]);
     this.#feed?.close();
+    this.#callers.close();
     await this.#reporter?.close();
   }
 }

@@ -12,6 +12,7 @@ import type { Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
+import { openCredentials } from "./open-credentials.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeProtocols, openEdge } from "./open-edge.ts";
 import { followAccounts, mountIdentity, openIdentity } from "./open-identity.ts";
@@ -57,7 +58,9 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
   // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
-  const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;
+  const callable = identity
+    ? [...registrations, ...identity.registrations, openCredentials(kernels.access, identity), kernels.tap]
+    : registrations;
   for (const each of [kernel, replicaKernel]) for (const registration of callable) each.register(registration);
   await serveParts({ placement, installation, key, kernel, registrations, log }, stack);
   if (identity) await serveEverybody({ ...kernels, identity }, options, stack);
