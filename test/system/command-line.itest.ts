@@ -226,6 +226,7 @@ describe("-o json", () => {
     "keys revoke nothing",
     "sessions revoke nothing",
     "serve --only nothing",
+    "tls local --names a..b",
   ];
   /** Those that end the platform, change the machine, or wait for somebody have tests of their own. */
   const apart = ["setup", "down", "login", "logout", "ffi tap"];

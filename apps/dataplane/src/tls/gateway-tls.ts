@@ -4,7 +4,7 @@ import type { Logger } from "@hms/telemetry";
 import { listenProblem } from "../listeners/listen-problem.ts";
 import { type CertificateFolder, readCertificateFolder } from "./certificate-folder.ts";
 
-const LOOK_EVERY_MS = 2000;
+const LOOK_EVERY_MS = 1000;
 
 /** What the gateway's TLS is made of. */
 export interface GatewayTlsOptions {
@@ -18,7 +18,7 @@ export interface GatewayTlsOptions {
 }
 
 /**
- * The gateway's second port, open while its folder holds certificates. What changes there is shown within two seconds to
+ * The gateway's second port, open while its folder holds certificates. What changes there is shown within a second to
  * new connections, without ending one that stands; files that cannot be used change nothing, and are told of.
  */
 export class GatewayTls {
