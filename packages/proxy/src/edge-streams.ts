@@ -7,6 +7,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { connect as connectSocket } from "node:net";
+import { PRINCIPAL_FIELDS } from "./caller.ts";
 import type { ClientFacts } from "./http2-frontend.ts";
 import { isRequestId, randomHex } from "./trace-ids.ts";
 
@@ -90,8 +91,9 @@ function plain(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
 function forwarded(headers: IncomingHttpHeaders, { remoteAddress, encrypted }: ClientFacts): OutgoingHttpHeaders {
   const before = headers["x-forwarded-for"];
   const id = headers["x-request-id"];
+  const passed = Object.entries(plain(headers)).filter(([name]) => !PRINCIPAL_FIELDS.test(name));
   return {
-    ...plain(headers),
+    ...Object.fromEntries(passed),
     "x-forwarded-for": before === undefined ? remoteAddress : `${before}, ${remoteAddress}`,
     "x-forwarded-proto": encrypted ? "https" : "http",
     "x-forwarded-host": headers[":authority"] ?? "",
