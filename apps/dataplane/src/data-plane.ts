@@ -6,6 +6,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
 import { GatewayCallers } from "./callers/gateway-callers.ts";
+import { RedisRates } from "./limits/redis-rates.ts";
 import { listenProblem } from "./listeners/listen-problem.ts";
 import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
@@ -35,6 +36,8 @@ const IDLE_GRACE_MS = 1000;
 export interface DataPlaneOptions {
   paths: InstancePaths;
   network: InstanceNetwork;
+  /** Where gateways count limits together; undefined: each for itself. */
+  redisUrl: string | undefined;
   log: Logger;
 }
 
@@ -50,6 +53,7 @@ export class DataPlane {
   readonly #tls: GatewayTls;
   readonly #link: ServerLink;
   readonly #callers: GatewayCallers;
+  readonly #rates: { sharedRates?: RedisRates } = {};
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -58,13 +62,14 @@ export class DataPlane {
   #isRetiring = false;
 
   constructor(options: DataPlaneOptions) {
-    const { paths, network, log } = options;
+    const { paths, network, redisUrl, log } = options;
     const folder = `${paths.data}/dataplane`;
     const listeners = this.#listeners;
     this.#link = new ServerLink(paths);
     const callers = new GatewayCallers(this.#link);
     this.#callers = callers;
-    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket, callers });
+    if (redisUrl !== undefined) this.#rates = { sharedRates: new RedisRates(redisUrl) };
+    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket, callers, ...this.#rates });
     this.#engine = engine;
     this.#tls = new GatewayTls({
       engine,
@@ -219,6 +224,7 @@ export class DataPlane {
       ...this.#closed.values(),
       ...this.#tls.problems,
       ...this.#callers.problems,
+      ...[this.#rates.sharedRates?.problem ?? []].flat(),
       ...this.#addresses.problems,
       ...this.#holder.problems,
     ];
@@ -248,6 +254,7 @@ export class DataPlane {
     ]);
     this.#feed?.close();
     this.#callers.close();
+    await this.#rates.sharedRates?.[Symbol.asyncDispose]();
     await this.#reporter?.close();
   }
 }

@@ -139,7 +139,7 @@ export class RouteGate {
     if (shared === undefined) return local();
     // Counted here too: if the others are lost, what was used up stays used up.
     return shared.then((verdict) => {
-      local();
+      if (verdict.isAllowed) local();
       return verdict;
     }, local);
   }
