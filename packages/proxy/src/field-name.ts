@@ -87,9 +87,10 @@ export function fieldKindOfBytes(bytes: Uint8Array, start: number, end: number):
   return Field.OTHER;
 }
 
-/** Whether a name is read as one of the fields above by programs that take "_" for "-" (CGI, RFC 3875 §4.1.18). */
+/** Whether a name is read as one of the fields above by programs that take "_" for "-" (CGI, RFC 3875 §4.1.18), or several for one. */
 export function isLookAlike(name: string): boolean {
-  return name.includes("_") && fieldKind(name.replaceAll("_", "-")) !== Field.OTHER;
+  if (!name.includes("_") && !name.includes("--")) return false;
+  return fieldKind(name.replace(/[-_]+/g, "-")) !== Field.OTHER;
 }
 
 /** The lower-case members of a comma-separated list. */

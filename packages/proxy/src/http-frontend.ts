@@ -170,6 +170,10 @@ export class HttpFrontend {
     if (head.hasManyHosts || (head.host === null && request.httpVersionMinor !== 0)) {
       return { status: 400, message: "A request has exactly one Host field." };
     }
+    // RFC 9112 §6.1: whoever is that old knows no transfer codings, so somebody on the way has another view of the body.
+    if (request.httpVersionMajor !== 1 || (request.httpVersionMinor === 0 && head.transferEncoding !== "")) {
+      return { status: 400, message: "Only HTTP/1.1, and HTTP/1.0 without transfer codings, is understood." };
+    }
     if (head.transferEncoding !== "" && head.transferEncoding !== "chunked") {
       return { status: 501, message: 'The only transfer coding that is understood is "chunked".' };
     }
