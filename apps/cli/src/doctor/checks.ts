@@ -7,6 +7,7 @@ import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import type { Finding } from "./finding.ts";
+import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
@@ -16,7 +17,14 @@ const LOW_DISK_BYTES = 1024 ** 3;
 /** Looks at the machine and, if it runs, at the platform; every check reports, none throws. */
 export async function examine(selector: Selector): Promise<Finding[]> {
   const paths = resolveInstance(selector);
-  const findings = [nodeVersion(), operatingSystem(), dataDirectory(paths), disk(paths), ...accessFiles(paths)];
+  const findings = [
+    nodeVersion(),
+    operatingSystem(),
+    dataDirectory(paths),
+    disk(paths),
+    ...accessFiles(paths),
+    ...networkListener(paths),
+  ];
   const session = await runningSession(selector);
   if (session === undefined) {
     findings.push({
