@@ -50,8 +50,14 @@ export interface InstancePaths {
   partKey: string;
   /** Who the platform is towards services over TLS, if the operator put it there: cert.pem, key.pem and ca.pem. */
   tls: string;
+  /** The certificates that the gateway shows, if the operator put them there: cert.pem and key.pem, in folders for several. */
+  gatewayTls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
+  /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
+  audit: string;
+  /** The folder of the audit log's keys, mode 0700. */
+  auditKeys: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
   login: string;
   /** The link by which the first account is made, mode 0600; gone once somebody has one. */
@@ -106,7 +112,10 @@ export function resolveInstance(
     workloadKey: `${config}/workload.key`,
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
+    gatewayTls: `${config}/gateway-tls`,
     sealingKey: `${config}/secrets.key`,
+    audit: `${data}/audit`,
+    auditKeys: `${config}/audit`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,
   };

@@ -4,9 +4,9 @@ import { fault } from "./edge-fault.ts";
 export interface HostGuardOptions {
   /**
    * Names that a request's Host may have, without port; "*.example.org" is every name below. Default: localhost, every
-   * name below it, 127.0.0.1 and [::1].
+   * name below it, 127.0.0.1 and [::1]. A function is asked for each name, in lower case.
    */
-  readonly hosts?: readonly string[];
+  readonly hosts?: readonly string[] | ((name: string) => boolean);
   /**
    * The name at which only the platform answers, never a user's service, so that a browser's session is safe there.
    * Default: hms.localhost. It selects no environment.
@@ -22,8 +22,7 @@ const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Keeps out requests that a foreign page sends by a name of its own (DNS rebinding) or across origins. */
 export class HostGuard {
-  readonly #exact: ReadonlySet<string>;
-  readonly #suffixes: readonly string[];
+  readonly #isServed: (name: string) => boolean;
   readonly #origins: ReadonlySet<string>;
   readonly #platformHost: string;
   // Most requests in a row ask for the same host.
@@ -32,9 +31,7 @@ export class HostGuard {
 
   constructor({ hosts = LOCAL_HOSTS, origins = [], platformHost = "hms.localhost" }: HostGuardOptions) {
     this.#platformHost = platformHost;
-    const names = [...hosts, platformHost].map((host) => host.toLowerCase());
-    this.#exact = new Set(names.filter((name) => !name.startsWith("*.")));
-    this.#suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+    this.#isServed = typeof hosts === "function" ? hosts : isOneOf([...hosts, platformHost]);
     this.#origins = new Set(origins);
   }
 
@@ -45,7 +42,7 @@ export class HostGuard {
   environmentOf(host: string | undefined): string {
     if (host === this.#lastHost && host !== undefined) return this.#lastEnvironment;
     const name = hostName(host ?? "");
-    if (!this.#exact.has(name) && !this.#suffixes.some((suffix) => name.endsWith(suffix))) {
+    if (!this.#isServed(name)) {
       throw fault("PERMISSION_DENIED", `The host ${JSON.stringify(name)} is not served here.`, {
         status: 421,
         reason: "HOST_NOT_ALLOWED",
@@ -80,6 +77,13 @@ export class HostGuard {
 export function namedEnvironment(text: string): string {
   if (ENVIRONMENT.test(text)) return text;
   throw fault("INVALID_ARGUMENT", "x-hms-environment must be lower-case letters, digits and dashes, at most 63.");
+}
+
+function isOneOf(hosts: readonly string[]): (name: string) => boolean {
+  const names = hosts.map((host) => host.toLowerCase());
+  const exact = new Set(names.filter((name) => !name.startsWith("*.")));
+  const suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+  return (name) => exact.has(name) || suffixes.some((suffix) => name.endsWith(suffix));
 }
 
 function hostName(host: string): string {

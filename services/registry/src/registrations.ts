@@ -21,14 +21,14 @@ export class Registrations {
     this.#leases = leases;
   }
 
-  /** Adds or renews an instance; may safely be done twice. A mere renewal is no change to watches. */
-  async register(registration: Registration): Promise<Registered> {
+  /** Adds or renews an instance; may safely be done twice. A mere renewal is no change, neither to watches nor to audit. */
+  async register(registration: Registration): Promise<Registered & { isRenewal: boolean }> {
     try {
       const renewed = registration.contract ? undefined : await this.#store.renew(registration);
       const registered = renewed ?? (await this.#store.register(registration));
       this.#leases.endsIn(registration.leaseMs);
       if (!renewed) await this.#hub.touch([registration]);
-      return registered;
+      return { ...registered, isRenewal: renewed !== undefined };
     } catch (error) {
       if (HmsError.from(error).code === "UNAVAILABLE") this.#leases.noteOutage();
       throw error;
