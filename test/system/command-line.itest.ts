@@ -178,7 +178,7 @@ describe("-o json", () => {
     "ffi explain hms.sys.mesh",
     "ffi policy",
     "ffi call hms.sys.mesh GetSnapshot",
-    "ffi generate hms.sys.mesh --lang python",
+    `ffi generate hms.sys.mesh --lang python --out "$HMS_DATA/../generated"`,
     "auth explain user:anna services:deploy echo-svc",
     "audit search --limit 3",
     "audit verify",
