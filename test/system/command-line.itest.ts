@@ -230,6 +230,7 @@ describe("-o json", () => {
     "sessions revoke nothing",
     "serve --only nothing",
     "audit verify --from /nowhere.jsonl",
+    "tls local --names a..b",
   ];
   /** Those that end the platform, change the machine, or wait for somebody have tests of their own. */
   const apart = ["setup", "down", "login", "logout", "ffi tap"];

@@ -72,6 +72,7 @@ describe("a service on another machine, reached over mutual TLS", () => {
     expect(code, stderr).toBe(0);
     await waitFor(async () => (await getPrice()).code === 0, { describe: "the service to be called over TLS" });
     expect(JSON.parse((await getPrice()).stdout)).toEqual({ cents: "250" });
+    expect((await platform.cli("doctor")).stdout).toContain(`${listen}, certificate until`);
   }, 60_000);
 });
 

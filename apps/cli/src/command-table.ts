@@ -4,6 +4,7 @@ import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
+import { tlsCommands } from "./tls-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -36,6 +37,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   roles: "what people and programs may do",
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
+  tls: "certificates of the gateway",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
@@ -164,6 +166,7 @@ export const commands: CommandSpec[] = [
   ...identityCommands,
   ...authCommands,
   ...auditCommands,
+  ...tlsCommands,
   {
     name: "up",
     group: "Platform",

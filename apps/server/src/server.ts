@@ -14,9 +14,9 @@ import { createCallService, type Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
+import { openCredentials } from "./open-credentials.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeOf, openEdge } from "./open-edge.ts";
-
 import { followAccounts, mountIdentity, openIdentity } from "./open-identity.ts";
 import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
@@ -72,7 +72,9 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
     metrics: ({ principal }) => (identity ? metrics(principal) : kernels.metrics.expose()),
   });
   // Calls come in, and people are known, at the server; a process with a few parts only serves the others.
-  const callable = identity ? [...registrations, ...identity.registrations, callService] : registrations;
+  const callable = identity
+    ? [...registrations, ...identity.registrations, openCredentials(kernels.access, identity), callService]
+    : registrations;
   for (const each of kernels.kernels) for (const registration of callable) each.register(registration);
   const forParts = identity ? registrations : [...registrations, callService];
   await serveParts({ placement, installation, key, kernel, registrations: forParts, log }, stack);

@@ -17,6 +17,8 @@ export interface HostEnvironment {
   data: string | undefined;
   /** DATABASE_URL: use this PostgreSQL instead of the embedded one. */
   databaseUrl: string | undefined;
+  /** HMS_REDIS_URL: where gateways count limits together; undefined: each for itself. */
+  redisUrl: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
   /** What builds are told of this machine's way to package registries. */
@@ -50,6 +52,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     instance: env.HMS_INSTANCE || undefined,
     data: env.HMS_DATA || undefined,
     databaseUrl: env.DATABASE_URL || undefined,
+    redisUrl: env.HMS_REDIS_URL || undefined,
     environment: env.HMS_ENVIRONMENT || undefined,
     buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),

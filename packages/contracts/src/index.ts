@@ -13,6 +13,7 @@ export * as ffiErrors from "./gen/hms/ffi/v1/errors_pb.ts";
 export * as ffiOptions from "./gen/hms/ffi/v1/options_pb.ts";
 export * as policy from "./gen/hms/ffi/v1/policy_pb.ts";
 export * as registry from "./gen/hms/ffi/v1/registry_pb.ts";
+export * as identityCredentials from "./gen/hms/identity/v1/credentials_pb.ts";
 export * as identityKeys from "./gen/hms/identity/v1/keys_pb.ts";
 export * as identityRoles from "./gen/hms/identity/v1/roles_pb.ts";
 export * as identitySessions from "./gen/hms/identity/v1/sessions_pb.ts";

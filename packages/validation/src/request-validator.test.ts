@@ -97,6 +97,13 @@ describe("a request", () => {
     expect(error.details.fieldViolations?.length).toBe(1);
   });
 
+  test("with a text that is too long by far is told that, and no pattern looks at it", () => {
+    const started = performance.now();
+    const request = create(PublishRequestSchema, { topic: "a".repeat(4 << 20), events: [{ id: "1" }] });
+    expect(refusalOf(() => validator.validate(publish, request)).message).toContain("must be at most 255 characters");
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+
   test("whose contract has no rules is not looked at", () => {
     const lookup = entryOf(registry.RegistryService.method.lookup);
     validator.validate(lookup, "not even a message");
@@ -119,5 +126,16 @@ describe("what every SDK says of a request to the conformance service:", () => {
     const check = () => validator.validate(entryOf(desc), request);
     if (violations.length === 0) expect(check).not.toThrow();
     else expect(refusalOf(check).details.fieldViolations).toEqual(violations);
+  });
+
+  test("a text so long that its pattern would hold everybody up", () => {
+    if (desc === undefined) throw new Error("the contract has changed");
+    const given = { ...base, slow: `${"a".repeat(4 << 20)}b` };
+    const request = fromJson(desc.input, given, { registry });
+    const started = performance.now();
+    const error = refusalOf(() => validator.validate(entryOf(desc), request));
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect([error.code, error.details.reason]).toEqual(["FAILED_PRECONDITION", "CONTRACT_RULES_BROKEN"]);
+    expect(error.message).toContain("regex match failed for ^(a+)+$");
   });
 });

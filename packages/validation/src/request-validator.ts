@@ -4,7 +4,8 @@ import { createValidator, type ValidationResult, type Violation } from "@bufbuil
 import { validate as rules } from "@hms/contracts";
 import { type FieldViolation, HmsError, type MethodEntry, type RequestValidator } from "@hms/kernel";
 import { boundedWork, TookTooLong } from "./bounded-work.ts";
-import { hasMoreValues } from "./value-count.ts";
+import { isLarge } from "./large-message.ts";
+import { patternMatches } from "./pattern-match.ts";
 
 function fieldHasRules(field: DescField): boolean {
   return hasOption(field, rules.field) || (field.oneof !== undefined && hasOption(field.oneof, rules.oneof));
@@ -52,16 +53,14 @@ type Check = (message: never) => ValidationResult;
 
 /** More problems of one request are not told. */
 const MOST_VIOLATIONS = 100;
-/** Requests with more values than this are told their first problem only: each that is found takes a kilobyte. */
-const MANY_VALUES = 10_000;
 
 function checkOf(desc: DescMessage): Check {
-  const quick = createValidator({ failFast: true });
+  const quick = createValidator({ failFast: true, regexMatch: patternMatches });
   let thorough: ReturnType<typeof createValidator> | undefined;
   return (message) => {
     const first = quick.validate(desc, message);
-    if (first.kind !== "invalid" || hasMoreValues(message, MANY_VALUES)) return first;
-    thorough ??= createValidator();
+    if (first.kind !== "invalid" || isLarge(message)) return first;
+    thorough ??= createValidator({ regexMatch: patternMatches });
     return thorough.validate(desc, message);
   };
 }
@@ -93,7 +92,7 @@ function boundedCheckOf(desc: DescMessage): Check {
 
 /**
  * Checks requests against the `buf.validate` rules of their contract (protovalidate), every violation at once: at most
- * 100, and of requests with more than 10,000 values the first. Messages without rules cost one look-up. Rules of registered contracts may take 250 ms, and 1 s the first time; their calls
+ * 100, and of requests with more than 10,000 values or a text of more than 20,000 characters the first. Messages without rules cost one look-up. Rules of registered contracts may take 250 ms, and 1 s the first time; their calls
  * rest after that.
  */
 export function createRequestValidator(): RequestValidator {

@@ -9,6 +9,7 @@ import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
+import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
@@ -18,7 +19,14 @@ const LOW_DISK_BYTES = 1024 ** 3;
 /** Looks at the machine and, if it runs, at the platform; every check reports, none throws. */
 export async function examine(selector: Selector): Promise<Finding[]> {
   const paths = resolveInstance(selector);
-  const findings = [nodeVersion(), operatingSystem(), dataDirectory(paths), disk(paths), ...accessFiles(paths)];
+  const findings = [
+    nodeVersion(),
+    operatingSystem(),
+    dataDirectory(paths),
+    disk(paths),
+    ...accessFiles(paths),
+    ...networkListener(paths),
+  ];
   const session = await runningSession(selector);
   if (session === undefined) {
     findings.push({

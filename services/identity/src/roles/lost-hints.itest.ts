@@ -27,5 +27,6 @@ test("what a role permits is known to every process within 5 s, also if nobody h
   await waitFor(() => book.roles.permits(["packer"], "services:read"), { deadlineMs: 20_000, describe });
   expect(performance.now() - began).toBeLessThan(LOOK_AGAIN_MS + 500 * (await machineSlowness()));
   expect(told).toBe(1);
-  expect(deaf.lost).toBeGreaterThan(0);
+  // It may have been found by looking before word of it came.
+  await waitFor(() => deaf.lost > 0, { describe: "the notification to get lost" });
 });
