@@ -211,8 +211,8 @@ describe("-o json", () => {
     "run echo-svc -- sh -c 'echo out; echo err >&2; exit 3'",
     "stop echo-svc",
     "rollback echo-svc --to 1",
-    "rm echo-svc --yes",
     "audit export",
+    "rm echo-svc --yes",
   ];
   const errors = [
     "status nobody",

@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { hostEnvironment } from "@hms/config";
+import { join } from "node:path";
 import { waitFor } from "@hms/testkit";
 
 /** What of an installation is the same wherever it is started again: its database, and the keys to it. */
@@ -11,8 +10,14 @@ const PATIENCE_MS = 120_000;
 
 /** An installation that the tests of a run share: it was started once, and stopped before anybody made it his own. */
 class StartedBefore {
-  readonly #folder = join(dirname(hostEnvironment().stateHome), "started-before");
-  readonly #ready = join(this.#folder, "ready");
+  readonly #folder: string;
+  readonly #ready: string;
+
+  /** In the folder of a run of tests, which ends with it. */
+  constructor(run: string) {
+    this.#folder = join(run, "started-before");
+    this.#ready = join(this.#folder, "ready");
+  }
 
   /** Makes it, unless another test is at it: then waits for that one. */
   async get(hmsSys: string): Promise<string> {
@@ -28,7 +33,6 @@ class StartedBefore {
   }
 
   #claim(): boolean {
-    mkdirSync(dirname(this.#folder), { recursive: true });
     try {
       mkdirSync(this.#folder);
       return true;
@@ -59,7 +63,10 @@ function run([program = "", ...args]: string[], env: NodeJS.ProcessEnv = process
  * the processor time. Those that are about first starts begin with nothing.
  */
 export async function copyStartedBefore(home: string, instance: string, hmsSys: string): Promise<void> {
-  const from = await new StartedBefore().get(hmsSys);
+  const { HMS_TEST_RUN: folder } = process.env;
+  // Benches and soaks share nothing.
+  if (folder === undefined) return;
+  const from = await new StartedBefore(folder).get(hmsSys);
   mkdirSync(join(home, "d"), { mode: 0o700 });
   mkdirSync(join(home, "c"), { mode: 0o700 });
   for (const each of KEPT) run(["cp", "-a", join(from, "d", each), join(home, "d")]);

@@ -58,8 +58,10 @@ function shareStateHome(folder: string): void {
   const stateHome = join(folder, "state");
   mkdirSync(join(stateHome, "hms-sys"), { recursive: true });
   for (const each of [folder, stateHome, join(stateHome, "hms-sys")]) chmodSync(each, 0o755);
-  // biome-ignore lint/style/noProcessEnv: workers and what they start inherit it.
+  // biome-ignore-start lint/style/noProcessEnv: workers and what they start inherit it.
   process.env.XDG_STATE_HOME = stateHome;
+  process.env.HMS_TEST_RUN = folder;
+  // biome-ignore-end lint/style/noProcessEnv: as above.
 }
 
 /** Lets every process of a test run start with what Node has compiled before, as `hms-sys` does. */
