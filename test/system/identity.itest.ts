@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 const PASSWORD = "four words nobody joined";
-const origin = () => `http://hms.localhost:${platform.network.gatewayPort}`;
+const origin = () => `http://${readFileSync(paths().platformHost, "utf8").trim()}:${platform.network.gatewayPort}`;
 const paths = () =>
   resolveInstance({ instance: platform.instance, data: platform.data }, hostEnvironment(platform.env));
 

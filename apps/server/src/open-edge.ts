@@ -3,6 +3,7 @@ import type { InstancePaths } from "@hms/config";
 import { createRpcListener, httpProtocols } from "@hms/grpc";
 import { createEdgeServer, Edge, type EdgeOptions } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
+import { ensurePlatformHost } from "@hms/local-access";
 import type { CallMetrics, Logger } from "@hms/telemetry";
 import { listenOnFile, type OtherProtocols } from "@hms/wire";
 
@@ -33,9 +34,11 @@ export interface OpenEdge {
  */
 export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableStack): Promise<OpenEdge> {
   const { kernel, metrics, paths, log } = options;
-  const edge = edgeOf(kernel, stack, (environment, conflicts) =>
-    log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts }),
-  );
+  const edge = edgeOf(kernel, stack, {
+    platformHost: ensurePlatformHost(paths.platformHost),
+    onConflicts: (environment, conflicts) =>
+      log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts }),
+  });
   edge.mount("/metrics", METRICS_RULE, (_, response) => {
     response.setHeader("content-type", "text/plain; version=0.0.4; charset=utf-8");
     response.end(metrics.expose());
@@ -55,11 +58,13 @@ export function edgeProtocols(kernel: Kernel, stack: AsyncDisposableStack): Othe
   return httpProtocols(edgeOf(kernel, stack).listener);
 }
 
-function edgeOf(kernel: Kernel, stack: AsyncDisposableStack, onConflicts: EdgeOptions["onConflicts"] = () => {}): Edge {
+function edgeOf(
+  kernel: Kernel,
+  stack: AsyncDisposableStack,
+  own: Pick<EdgeOptions, "platformHost" | "onConflicts"> = {},
+): Edge {
   const stopping = new AbortController();
-  const edge = stack.use(
-    new Edge(kernel, { others: createRpcListener(kernel, { stop: stopping.signal }), onConflicts }),
-  );
+  const edge = stack.use(new Edge(kernel, { others: createRpcListener(kernel, { stop: stopping.signal }), ...own }));
   // Before the edge goes: streams that only read never end by themselves.
   stack.defer(() =>
     stopping.abort(new HmsError("UNAVAILABLE", "The server is stopping.", { reason: "SERVER_STOPPING" })),

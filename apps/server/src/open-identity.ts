@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
+import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
@@ -25,8 +26,8 @@ export interface IdentityGround {
 const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
-function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
-  return `http://hms.localhost:${gatewayPort}`;
+function platformOrigin(host: string, { gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+  return `http://${host}:${gatewayPort}`;
 }
 
 /** Opens the identity service, and lets its accounts in. */
@@ -37,7 +38,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   const identity = await openIdentityService({
     database: stack.use(await openIdentityDatabase(source)),
     sealing: openSealingKey(paths.sealingKey),
-    origin: platformOrigin(network),
+    origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
     permissions: () => new Set([...kernel.methods()].map(({ rule }) => rule.permission)),
     judge: () => ({

@@ -52,6 +52,8 @@ export interface InstancePaths {
   tls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
+  /** The host at which browsers reach the platform, mode 0600: no service may know it. */
+  platformHost: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
   login: string;
   /** The link by which the first account is made, mode 0600; gone once somebody has one. */
@@ -107,6 +109,7 @@ export function resolveInstance(
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
     sealingKey: `${config}/secrets.key`,
+    platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,
   };

@@ -112,6 +112,8 @@ export class Edge implements Disposable {
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
     const isForeign = this.#guard.isForeignPage(headers.origin, host);
     const isPlatformHost = this.#guard.isPlatformHost(host);
+    // Nothing that a page there leads to may learn its address.
+    if (isPlatformHost) early.response.setHeader("referrer-policy", "same-origin");
     return { ...early, ...target, environment, isPlatformHost, foreignOrigin: isForeign ? headers.origin : undefined };
   }
 

@@ -15,7 +15,7 @@ import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
 import { SigningKeys } from "./oidc/signing-keys.ts";
-import { onlyAt } from "./pages/only-at.ts";
+import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
 import type { Judge } from "./ports.ts";
@@ -32,7 +32,7 @@ import { currentPrincipal, principalNamed } from "./tokens/current-principal.ts"
 export interface IdentityOptions {
   readonly database: IdentityDatabase;
   readonly sealing: SealingKey;
-  /** Where people reach the platform, without a slash at its end: "http://hms.localhost:3000". */
+  /** Where people reach the platform, without a slash at its end; its host is known to no service. */
   readonly origin: string;
   /** The installation's name; stands in keys. */
   readonly instance: string;
@@ -112,7 +112,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     current: (principal) => currentPrincipal(database, principal),
     named: (kind, loginOrId) => principalNamed(database, kind, loginOrId),
     mounts: [
-      { prefix: "/oidc", handler: onlyAt(origin, provider.handler) },
+      { prefix: "/oidc", handler: onlyAt(origin, provider.handler, isProgramsOwn) },
       { prefix: "/sign-in", handler: onlyAt(origin, pages.handler) },
     ],
     setUpLink: setUpToken === undefined ? undefined : `${origin}/sign-in/set-up?token=${setUpToken}`,
@@ -121,7 +121,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 }
 
 function oidcGroundOf(
-  { database, sealing, origin, clients = [], permissions, onFailure, audit }: IdentityOptions,
+  { database, sealing, origin, instance, clients = [], permissions, onFailure, audit }: IdentityOptions,
   own: Pick<OidcGround, "changes" | "signingKeys">,
 ): OidcGround {
   return {
@@ -130,7 +130,7 @@ function oidcGroundOf(
     sealing,
     origin,
     issuer: `${origin}/oidc`,
-    audience: `${origin}/`,
+    audience: `urn:hms:${instance}`,
     clients,
     permissions,
     trail: createSignInTrail(audit),

@@ -152,6 +152,36 @@ test("a service account gets tokens by client credentials, until it is deactivat
   await expect(client.clientCredentialsGrant(config, {})).rejects.toMatchObject({ status: 401 });
 });
 
+test("a deployed service gets its own tokens at any host, and nothing tells it the platform's own", async () => {
+  const accounts = running.kernel.client(identityKeys.ServiceAccountService, operator);
+  const { account, clientSecret } = await accounts.createServiceAccount({ login: "deployed", roles: ["viewer"] });
+  const elsewhere = `http://localhost:${running.port}/oidc`;
+  const ask = (path: string, secret: string, form: string) =>
+    localFetch(`${elsewhere}${path}`, {
+      method: "POST",
+      headers: {
+        authorization: `Basic ${btoa(`${account?.accountId}:${secret}`)}`,
+        "content-type": "application/x-www-form-urlencoded",
+      },
+      body: form,
+    });
+  const everything = async (answer: Response) => JSON.stringify([...answer.headers]) + (await answer.text());
+  const good = await ask("/token", clientSecret, "grant_type=client_credentials&scope=hms");
+  const told = JSON.parse(await good.text()) as { access_token: string };
+  expect(await whoIs(told.access_token)).toMatchObject({ login: "deployed" });
+  // Whoever is called with it can read it.
+  expect(Buffer.from(told.access_token.split(".")[1] ?? "", "base64url").toString()).not.toContain("localhost");
+  const others = [
+    await ask("/token", "wrong", "grant_type=client_credentials"),
+    await ask("/token", clientSecret, "grant_type=authorization_code&code=x"),
+    await ask("/token/introspection", clientSecret, "token=x"),
+    await localFetch(`${elsewhere}/.well-known/openid-configuration`),
+    await localFetch(`${elsewhere}/auth?client_id=hms-console`),
+  ];
+  expect(others.map(({ status }) => status)).toEqual([401, 400, 421, 421, 421]);
+  for (const answer of others) expect(await everything(answer)).not.toContain(new URL(running.origin).hostname);
+});
+
 test("signing keys are replaced without a restart; tokens signed before stay good", async () => {
   const before = await signInByCode();
   const keys = running.kernel.client(identityKeys.SigningKeyService, operator);

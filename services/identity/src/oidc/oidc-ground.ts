@@ -14,10 +14,10 @@ export interface OidcGround {
   readonly sealing: SealingKey;
   readonly trail: SignInTrail;
   readonly signingKeys: SigningKeys;
-  /** Where people reach the platform: "http://hms.localhost:3000". */
+  /** Where people reach the platform; its host is known to no service. */
   readonly origin: string;
   readonly issuer: string;
-  /** What access tokens are for. */
+  /** Whose access tokens are, and what for: services see them, so it is no address. */
   readonly audience: string;
   /** Applications that may ask people for access, beside the platform's own programs. */
   readonly clients: readonly ClientMetadata[];

@@ -10,6 +10,8 @@ import { type IdentityService, type IdentityTables, identityMigrations, openIden
 import type { Judge } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
+/** Where browsers reach it. */
+export const PLATFORM_HOST = `hms-${"t".repeat(26)}.localhost`;
 /** The token of the operator. */
 const OPERATOR = "o".repeat(64);
 /** The operator. */
@@ -74,7 +76,7 @@ export class IdentityScene implements AsyncDisposable {
       await openIdentityService({
         database: this.#own.database,
         sealing: openSealingKey(this.keyFile),
-        origin: `http://hms.localhost:${port}`,
+        origin: `http://${PLATFORM_HOST}:${port}`,
         instance: "test",
         permissions: () => ["services:read"],
         judge: testJudge,
@@ -84,7 +86,7 @@ export class IdentityScene implements AsyncDisposable {
       }),
     );
     const kernel = this.#kernel(identity);
-    edge = stack.use(new Edge(kernel));
+    edge = stack.use(new Edge(kernel, { platformHost: PLATFORM_HOST }));
     for (const { prefix, handler } of identity.mounts) {
       edge.mount(prefix, { permission: "", auditLevel: "none", mutates: true, public: true }, handler);
     }
@@ -93,7 +95,7 @@ export class IdentityScene implements AsyncDisposable {
       server.close();
       await once(server, "close");
     });
-    return { identity, kernel, port, origin: `http://hms.localhost:${port}`, stop: () => stack.disposeAsync() };
+    return { identity, kernel, port, origin: `http://${PLATFORM_HOST}:${port}`, stop: () => stack.disposeAsync() };
   }
 
   #kernel(identity: IdentityService): Kernel {

@@ -33,19 +33,25 @@ export interface AccessTokens {
 /** Where access tokens come from and are good. */
 export interface AccessTokensOptions {
   readonly database: IdentityDatabase;
-  readonly issuer: string;
+  /** Stands in them as issuer and as audience. */
   readonly audience: string;
   /** The keys published now. */
   readonly keySet: () => Promise<JSONWebKeySet>;
 }
 
 /** Verifies access tokens (RFC 9068): ES256 only, type, issuer, audience and times; keys never come from the token. */
-export function createAccessTokens({ database, issuer, audience, keySet }: AccessTokensOptions): AccessTokens {
+export function createAccessTokens({ database, audience, keySet }: AccessTokensOptions): AccessTokens {
   return {
     async bearerOf(token) {
       const { createLocalJWKSet, jwtVerify } = await import("jose");
       const keys = createLocalJWKSet(await keySet());
-      const terms = { algorithms: ["ES256"], typ: "at+jwt", issuer, audience, requiredClaims: ["sub", "exp", "iat"] };
+      const terms = {
+        algorithms: ["ES256"],
+        typ: "at+jwt",
+        issuer: audience,
+        audience,
+        requiredClaims: ["sub", "exp", "iat"],
+      };
       let payload: JWTPayload;
       try {
         ({ payload } = await jwtVerify(token, keys, terms));
