@@ -188,6 +188,7 @@ describe("-o json", () => {
     "users update anna --name Anna",
     "users invite anna",
     "users reset anna",
+    "users reset-factors anna",
     "users deactivate anna",
     "users activate anna",
     "roles put reader services:read",

@@ -102,6 +102,13 @@ export const identityCommands: CommandSpec[] = [
     load: async () => ({ run: (await users()).reset }),
   },
   {
+    name: "users reset-factors",
+    group: "Access",
+    summary: "take the second factors of a person away, who has lost them",
+    args: [login],
+    load: async () => ({ run: (await users()).resetFactors }),
+  },
+  {
     name: "roles list",
     group: "Access",
     summary: "list roles with what they permit",

@@ -32,8 +32,30 @@ export interface IdentityTables {
     last_seen_at: Generated<Date>;
     expires_at: Date;
     methods: string[];
+    authenticated_at: Generated<Date>;
     address: string;
     user_agent: string;
+  };
+  totp: { account_id: string; sealed: Uint8Array; created_at: Generated<Date>; last_step: Generated<string> };
+  recovery_code: { account_id: string; sha256: Uint8Array };
+  passkey: {
+    credential_id: string;
+    account_id: string;
+    name: string;
+    public_key: Uint8Array;
+    counter: string;
+    transports: string[];
+    created_at: Generated<Date>;
+    last_used_at: Date | null;
+  };
+  ceremony: {
+    token_sha256: Uint8Array;
+    purpose: CeremonyPurpose;
+    account_id: string;
+    challenge: string;
+    sealed: Uint8Array | null;
+    created_at: Generated<Date>;
+    expires_at: Date;
   };
   api_key: {
     key_id: string;
@@ -57,6 +79,8 @@ export interface IdentityTables {
     uid: string | null;
     user_code_sha256: Uint8Array | null;
     generation: Generated<number>;
+    methods: Generated<string[]>;
+    authenticated_at: Date | null;
     created_at: Generated<Date>;
     consumed_at: Date | null;
     expires_at: Date | null;
@@ -70,6 +94,9 @@ export interface IdentityTables {
     retired_at: Date | null;
   };
 }
+
+/** What a browser has begun. */
+export type CeremonyPurpose = "sign-in" | "totp" | "passkey";
 
 /** What a link is for. */
 export type LinkPurpose = "set-up" | "invitation" | "reset";

@@ -129,6 +129,7 @@ function oidcGroundOf(
     database,
     sealing,
     origin,
+    instance,
     issuer: `${origin}/oidc`,
     audience: `urn:hms:${instance}`,
     clients,

@@ -17,6 +17,7 @@ export function userMessage(account: AccountFacts): identityUsers.User {
     groups: account.groups,
     preferences: account.preferences as JsonObject,
     hasPassword: account.has_password,
+    secondFactors: account.second_factors,
     createdAt: timestampFromDate(account.created_at),
     ...(account.last_sign_in_at === null ? {} : { lastSignInAt: timestampFromDate(account.last_sign_in_at) }),
   });

@@ -11,6 +11,7 @@ export interface AccountFacts extends AccountRow {
   readonly roles: string[];
   readonly groups: string[];
   readonly has_password: boolean;
+  readonly second_factors: string[];
 }
 
 const ROLES = sql<string[]>`array(
@@ -20,13 +21,21 @@ const ROLES = sql<string[]>`array(
 const GROUPS = sql<string[]>`array(
   select group_name from group_member m where m.account_id = account.account_id order by 1)`;
 const HAS_PASSWORD = sql<boolean>`exists(select from password p where p.account_id = account.account_id)`;
+const SECOND_FACTORS = sql<string[]>`array(
+  select 'totp' from totp t where t.account_id = account.account_id
+  union select 'passkey' from passkey k where k.account_id = account.account_id order by 1)`;
 
-/** Accounts with their roles, groups and whether they have a password. */
+/** Accounts with their roles, groups, and by what they come in. */
 export function accountFacts(queries: Queries) {
   return queries
     .selectFrom("account")
     .selectAll()
-    .select([ROLES.as("roles"), GROUPS.as("groups"), HAS_PASSWORD.as("has_password")]);
+    .select([
+      ROLES.as("roles"),
+      GROUPS.as("groups"),
+      HAS_PASSWORD.as("has_password"),
+      SECOND_FACTORS.as("second_factors"),
+    ]);
 }
 
 /** The account of an id or login; undefined if there is none. */

@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityUsers } from "@hms/contracts";
 import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import { invalid } from "../errors.ts";
+import { forgetFactors } from "../factors/factor-facts.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { userMessage } from "./account-message.ts";
 import { accountFacts, accountOf } from "./account-store.ts";
@@ -10,6 +11,7 @@ import { setActive } from "./activity.ts";
 import { createAccount } from "./create-account.ts";
 import { createLink } from "./link-store.ts";
 import { listPeople } from "./list-people.ts";
+import { endSessions } from "./take-away.ts";
 
 type Changeable = "display_name" | "email" | "preferences";
 
@@ -68,6 +70,17 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
     activateUser: activity(true),
     createInvitation: ({ user }, context) => link("invitation", user, context),
     createResetLink: ({ user }, context) => link("reset", user, context),
+    async resetSecondFactors({ user }, { principal }) {
+      const account = await accountOf(database.db, user, "user");
+      // Who may do this, and change the password, becomes that person.
+      actingFor.assertCovers(principal, account.roles);
+      await database.transaction(async (queries) => {
+        await forgetFactors(queries, account.account_id);
+        await endSessions(queries, account.account_id);
+      });
+      await ground.changes.tell({ account: account.account_id });
+      return { user: userMessage(await accountOf(database.db, account.account_id)) };
+    },
     async updateProfile({ displayName, email, preferences, updateMask }, { principal }) {
       const account = await actingFor.self(database.db, principal);
       const text = JSON.stringify(preferences ?? {});

@@ -1,4 +1,5 @@
 import { identityKeys, identitySessions, identityUsers } from "@hms/contracts";
+import { decodeJwt } from "jose";
 import * as client from "openid-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser, localFetch } from "../testing/browser.ts";
@@ -150,6 +151,23 @@ test("a service account gets tokens by client credentials, until it is deactivat
   await accounts.deactivateServiceAccount({ account: "batch" });
   expect(await whoIs(tokens.access_token)).toBeUndefined();
   await expect(client.clientCredentialsGrant(config, {})).rejects.toMatchObject({ status: 401 });
+});
+
+test("a program's tokens count as shown with a second factor for twelve hours, if its sign-in was", async () => {
+  const { config, started } = await signInByDevice();
+  const { access_token: token } = await deviceTokens(config, started);
+  const mfaAfter = async (change: { methods?: string[]; authenticated_at?: Date }) => {
+    const { sub } = decodeJwt(token);
+    if (Object.keys(change).length > 0) {
+      await scene.database.db.updateTable("oidc_artifact").set(change).where("kind", "=", "Grant").execute();
+    }
+    await scene.database.notify("changed", sub ?? "");
+    return running.identity.tokens.principalOf(token);
+  };
+  expect(await mfaAfter({})).toMatchObject({ mfa: false });
+  await expect.poll(() => mfaAfter({ methods: ["pwd", "otp"] })).toMatchObject({ mfa: true });
+  const early = new Date(Date.now() - 12 * 3_600_000);
+  await expect.poll(() => mfaAfter({ authenticated_at: early })).toMatchObject({ mfa: false });
 });
 
 test("a deployed service gets its own tokens at any host, and nothing tells it the platform's own", async () => {

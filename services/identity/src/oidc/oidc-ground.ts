@@ -16,6 +16,8 @@ export interface OidcGround {
   readonly signingKeys: SigningKeys;
   /** Where people reach the platform; its host is known to no service. */
   readonly origin: string;
+  /** The installation's name. */
+  readonly instance: string;
   readonly issuer: string;
   /** Whose access tokens are, and what for: services see them, so it is no address. */
   readonly audience: string;

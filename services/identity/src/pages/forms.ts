@@ -1,34 +1,14 @@
-import { type Html, html } from "./html.ts";
+import { type FormTerms, form, terms } from "./form.ts";
+import { html } from "./html.ts";
 import type { Page } from "./page.ts";
 
-/** What every form of ours has. */
-export interface FormTerms {
-  /** Where it goes. */
-  readonly action: string;
-  /** Shows that the form is ours. */
-  readonly csrf: string;
-  /** What was wrong with the last attempt. */
-  readonly problems?: readonly string[];
-  readonly leadsTo?: readonly string[];
-}
-
-function form({ action, csrf, problems = [] }: FormTerms, fields: Html): Html {
-  const alert =
-    problems.length === 0 ? "" : html`<div role="alert">${problems.map((one) => html`<p>${one}</p>`)}</div>`;
-  return html`${alert}<form method="post" action="${action}">
-<input type="hidden" name="csrf" value="${csrf}">
-${fields}
-</form>`;
-}
-
-const terms = ({ leadsTo, problems = [] }: FormTerms) => ({
-  ...(leadsTo === undefined ? {} : { leadsTo }),
-  ...(problems.length === 0 ? {} : { status: 422 }),
-});
-
 /** Asks for login and password. */
-export function signInPage(given: FormTerms & { login?: string; next?: string; client?: string }): Page {
-  const intro = given.client === undefined ? "" : html`<p>to go on to <strong>${given.client}</strong></p>`;
+export function signInPage(
+  given: FormTerms & { login?: string; next?: string; client?: string; isAgain?: boolean },
+): Page {
+  const { client, isAgain = false } = given;
+  const why = isAgain ? html`<p>Show again that it is you: what comes next changes how you come in.</p>` : "";
+  const intro = client === undefined ? why : html`<p>to go on to <strong>${client}</strong></p>`;
   const content = html`${intro}${form(
     given,
     html`<input type="hidden" name="next" value="${given.next ?? ""}">
@@ -90,10 +70,8 @@ const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}
 
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {
-  const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>${form(
-    given,
-    html`<button type="submit">Sign out</button>`,
-  )}`;
+  const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>
+<p><a href="/sign-in/factors">How you come in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
   return { title: "Signed in", content, ...terms(given) };
 }
 

@@ -4,7 +4,7 @@ import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { useKey } from "../keys/key-store.ts";
 import { sha256 } from "../secret-digest.ts";
-import { isSessionToken, useSession } from "../sessions/session-store.ts";
+import { isMultiFactor, isSessionToken, useSession } from "../sessions/session-store.ts";
 import { type AccessTokens, isJwt } from "./access-tokens.ts";
 
 /** What is remembered of a token is asked again after this long. */
@@ -104,7 +104,7 @@ async function sessionBearer(database: IdentityDatabase, token: string): Promise
   const session = await useSession(database, token);
   if (session === undefined) return undefined;
   const { accountId, methods, expiresAt } = session;
-  return { accountId, endsAtMs: expiresAt.getTime(), mfa: methods.length > 1 };
+  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods) };
 }
 
 async function keyBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {

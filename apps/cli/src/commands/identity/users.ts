@@ -19,6 +19,7 @@ function present({ output }: Invocation, user: identityUsers.User | undefined): 
     ...(email === "" ? [] : [`mail: ${email}`]),
     `roles: ${roles.join(", ") || "none"}`,
     ...(groups.length === 0 ? [] : [`groups: ${groups.join(", ")}`]),
+    `second factor: ${user.secondFactors.join(", ") || "none"}`,
     `last signed in: ${humanAge(user.lastSignInAt)}`,
   ];
   presentOne(output, UserSchema, { message: user, lines });
@@ -117,6 +118,13 @@ export async function update(invocation: Invocation): Promise<number> {
     updateMask: { paths },
   };
   const { user } = await clientOf(invocation).updateUser(request, { signal });
+  return present(invocation, user);
+}
+
+/** Takes a person's second factors away, who has lost them. */
+export async function resetFactors(invocation: Invocation): Promise<number> {
+  const [name = ""] = invocation.args;
+  const { user } = await clientOf(invocation).resetSecondFactors({ user: name }, { signal: invocation.signal });
   return present(invocation, user);
 }
 
