@@ -3,6 +3,7 @@ import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
+import { programCommands } from "./program-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -160,6 +161,7 @@ export const commands: CommandSpec[] = [
   },
   ...ffiCommands,
   ...identityCommands,
+  ...programCommands,
   ...authCommands,
   {
     name: "up",

@@ -1,4 +1,5 @@
 import { rmSync, writeFileSync } from "node:fs";
+import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
@@ -40,7 +41,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     sealing: openSealingKey(paths.sealingKey),
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
-    permissions: () => new Set([...kernel.methods()].map(({ rule }) => rule.permission)),
+    permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),

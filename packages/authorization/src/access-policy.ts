@@ -91,8 +91,8 @@ class Decisions {
 
   #shared(question: PolicyQuestion, { slice, shared }: Known): PolicyDecision {
     if (slice.reads.identity) return this.#judge(question, slice);
-    const { kind, roles = [], mfa = false, environment } = question.principal;
-    const key = JSON.stringify([kind, mfa, environment, question.environment, ...[...roles].sort()]);
+    const { kind, roles = [], groups = [], mfa = false, environment } = question.principal;
+    const key = JSON.stringify([kind, mfa, environment, question.environment, [...roles].sort(), [...groups].sort()]);
     const decision = shared.get(key) ?? this.#judge(question, slice);
     if (shared.size >= MOST_SHARED) shared.clear();
     shared.set(key, decision);

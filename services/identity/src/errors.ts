@@ -42,7 +42,8 @@ export function notYours(permission: string): HmsError {
 
 /** FAILED_PRECONDITION: nobody would be left who may do everything. */
 export function lastAdmin(): HmsError {
-  const message = "This is the last active admin. Make somebody else admin first: hms-sys roles assign LOGIN admin";
+  const message =
+    "This is the last active admin who has a password. Make somebody else admin first (hms-sys roles assign LOGIN admin), who has signed in.";
   return new HmsError("FAILED_PRECONDITION", message, { reason: "LAST_ADMIN" });
 }
 

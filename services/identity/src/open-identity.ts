@@ -36,7 +36,7 @@ export interface IdentityOptions {
   readonly origin: string;
   /** The installation's name; stands in keys. */
   readonly instance: string;
-  /** Permissions that tokens can be limited to, beside "everything"; asked when the protocol is first used. */
+  /** Every permission that something asks for: what roles can hold, and tokens be limited to. */
   readonly permissions: () => Iterable<string>;
   /** What principals may do; asked with each call that touches what belongs to others. */
   readonly judge: (roles: RoleBook) => Judge;
@@ -80,6 +80,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     changes,
     roles,
     judge,
+    permissions: options.permissions,
     origin,
     instance,
     onSetUp,

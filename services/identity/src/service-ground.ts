@@ -11,6 +11,8 @@ export interface ServiceGround {
   readonly roles: RoleBook & { reload(): Promise<void> };
   readonly actingFor: ActingFor;
   readonly judge: Judge;
+  /** Every permission that something asks for. */
+  readonly permissions: () => Iterable<string>;
   /** Told when somebody has an account, and the set-up link has ended. */
   onSetUp(): void;
   /** Where people reach the platform. */

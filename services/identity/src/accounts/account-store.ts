@@ -52,15 +52,15 @@ export async function accountOf(queries: Queries, name: string, kind?: AccountRo
   return found;
 }
 
-/** Ids of the active accounts that hold a role, by themselves or by a group. */
-export async function activeHolders(queries: Queries, role: string): Promise<string[]> {
-  const { rows } = await sql<{ account_id: string }>`
-    select account_id from account where active and kind = 'user' and (
+/** Active people who hold a role, by themselves or by a group, and whether they have ever chosen a password. */
+export async function activeHolders(queries: Queries, role: string): Promise<{ canSignIn: boolean }[]> {
+  const { rows } = await sql<{ canSignIn: boolean }>`
+    select ${HAS_PASSWORD} as "canSignIn" from account where active and kind = 'user' and (
       account_id in (select account_id from role_binding where role = ${role})
       or account_id in (select account_id from group_member join group_role using (group_name) where role = ${role}))`.execute(
     queries,
   );
-  return rows.map(({ account_id }) => account_id);
+  return rows;
 }
 
 /** Lets nobody else change who is admin until the transaction ends: the last one must stay. */

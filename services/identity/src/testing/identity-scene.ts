@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { knownPermissions } from "@hms/authorization";
 import { createEdgeServer, Edge } from "@hms/http-edge";
 import { type AuditEvent, type HmsError, Kernel, type Policy, type Principal } from "@hms/kernel";
 import { createTokenIdentity } from "@hms/local-access";
@@ -78,7 +79,7 @@ export class IdentityScene implements AsyncDisposable {
         sealing: openSealingKey(this.keyFile),
         origin: `http://${PLATFORM_HOST}:${port}`,
         instance: "test",
-        permissions: () => ["services:read"],
+        permissions: knownPermissions,
         judge: testJudge,
         clients,
         audit: { accepts: true, record: (event) => this.events.push(event) },

@@ -114,11 +114,16 @@ async function keyBearer(database: IdentityDatabase, token: string): Promise<Bea
   return { accountId, endsAtMs: expires_at.getTime(), mfa: false, ...(scopes.length === 0 ? {} : { scopes }) };
 }
 
-function principalFor({ kind, account_id: id, roles }: AccountFacts, { endsAtMs, mfa, scopes }: Bearer): Principal {
+function principalFor(
+  { kind, account_id: id, login, roles, groups }: AccountFacts,
+  { endsAtMs, mfa, scopes }: Bearer,
+): Principal {
   return Object.freeze({
     kind,
     id,
+    login,
     roles: Object.freeze(roles),
+    ...(groups.length === 0 ? {} : { groups: Object.freeze(groups) }),
     mfa,
     endsAtMs,
     ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes) }),
