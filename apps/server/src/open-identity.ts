@@ -5,6 +5,7 @@ import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
+import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
@@ -45,6 +46,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
+    mailer: createSmtpMailer(paths.mailFile),
     audit: kernel.options.audit,
     onAccountChange(id) {
       takenAway.principals([`user:${id}`, `service:${id}`]);

@@ -52,6 +52,8 @@ export interface InstancePaths {
   tls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
+  /** How mail leaves the installation, with a password, mode 0600; without it none does. */
+  mailFile: string;
   /** The host at which browsers reach the platform, mode 0600: no service may know it. */
   platformHost: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
@@ -109,6 +111,7 @@ export function resolveInstance(
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
     sealingKey: `${config}/secrets.key`,
+    mailFile: `${config}/mail.json`,
     platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,

@@ -76,3 +76,12 @@ export function gone(what: "key" | "session", id: string): HmsError {
     reason: what === "key" ? "KEY_UNKNOWN" : "SESSION_UNKNOWN",
   });
 }
+
+/** FAILED_PRECONDITION: nothing can be mailed. */
+export function noMail(email: string): HmsError {
+  const message =
+    email === ""
+      ? "Your account has no mail address. Set one first: UpdateProfile, or hms-sys users update LOGIN --email ADDRESS"
+      : "No mail server is set up here. Who runs the platform names one in mail.json (see Accounts in the guide).";
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "NO_MAIL" });
+}

@@ -9,6 +9,8 @@ export interface IdentityTables {
     login: string;
     display_name: Generated<string>;
     email: Generated<string>;
+    /** When it was proven that they read mail there; null: it was not. */
+    email_verified_at: Date | null;
     preferences: Generated<unknown>;
     active: Generated<boolean>;
     created_at: Generated<Date>;
@@ -23,7 +25,13 @@ export interface IdentityTables {
   account_group: { name: string; description: Generated<string> };
   group_member: { group_name: string; account_id: string };
   group_role: { group_name: string; role: string };
-  link: { token_sha256: Uint8Array; purpose: LinkPurpose; account_id: string | null; expires_at: Date };
+  link: {
+    token_sha256: Uint8Array;
+    purpose: LinkPurpose;
+    account_id: string | null;
+    expires_at: Date;
+    email: string | null;
+  };
   session: {
     session_id: string;
     token_sha256: Uint8Array;
@@ -99,7 +107,7 @@ export interface IdentityTables {
 export type CeremonyPurpose = "sign-in" | "totp" | "passkey";
 
 /** What a link is for. */
-export type LinkPurpose = "set-up" | "invitation" | "reset";
+export type LinkPurpose = "set-up" | "invitation" | "reset" | "verify";
 
 /** The identity service's part of the database. */
 export type IdentityDatabase = ServiceDatabase<IdentityTables>;

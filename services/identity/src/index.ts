@@ -1,7 +1,7 @@
 export { type AccountBook, openAccountBook } from "./account-book.ts";
 export type { IdentityTables } from "./identity-tables.ts";
 export { type IdentityOptions, type IdentityService, openIdentityService } from "./open-identity.ts";
-export type { Judge } from "./ports.ts";
+export type { Judge, Mail, Mailer } from "./ports.ts";
 export type { RoleBook } from "./roles/role-book.ts";
 
 /** The migrations of the identity schema. */

@@ -11,6 +11,7 @@ import { createGroupService } from "./groups/group-service.ts";
 import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { createKeyService } from "./keys/key-service.ts";
+import { createPostman } from "./mail/postman.ts";
 import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
@@ -18,7 +19,7 @@ import { SigningKeys } from "./oidc/signing-keys.ts";
 import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
-import type { Judge } from "./ports.ts";
+import type { Judge, Mailer } from "./ports.ts";
 import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
@@ -46,6 +47,8 @@ export interface IdentityOptions {
   readonly onAccountChange?: (accountId: string) => void;
   /** Told when the first account was made, and the set-up link has ended. */
   readonly onSetUp?: () => void;
+  /** Brings mail to people; default: nobody does, and links are shown to who makes them. */
+  readonly mailer?: Mailer;
   /** Records who comes in, who leaves and who is refused. */
   readonly audit: AuditSink;
   /** Hears what failed in the background. */
@@ -74,6 +77,8 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const changes = stack.use(await IdentityChanges.open(database));
   const roles = stack.use(await openRoleBook(database, changes));
   const judge = options.judge(roles);
+  const mail = createPostman(database, options.mailer, options.onFailure);
+  stack.defer(() => mail.settled());
   const onSetUp = () => options.onSetUp?.();
   const ground = {
     database,
@@ -81,13 +86,14 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     roles,
     judge,
     permissions: options.permissions,
+    mail,
     origin,
     instance,
     onSetUp,
     actingFor: createActingFor(judge, roles),
   };
   const signingKeys = new SigningKeys({ database, sealing, changes });
-  const oidcGround = oidcGroundOf(options, { changes, signingKeys });
+  const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail });
   const provider = stack.use(new OidcProvider(oidcGround));
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
   if (onAccountChange) {
@@ -123,7 +129,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 
 function oidcGroundOf(
   { database, sealing, origin, instance, clients = [], permissions, onFailure, audit }: IdentityOptions,
-  own: Pick<OidcGround, "changes" | "signingKeys">,
+  own: Pick<OidcGround, "changes" | "signingKeys" | "mail">,
 ): OidcGround {
   return {
     ...own,

@@ -12,6 +12,7 @@ export function userMessage(account: AccountFacts): identityUsers.User {
     login: account.login,
     displayName: account.display_name,
     email: account.email,
+    emailVerified: account.email_verified_at !== null,
     state: account.active ? ACTIVE : DEACTIVATED,
     roles: account.roles,
     groups: account.groups,

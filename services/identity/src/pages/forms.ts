@@ -17,7 +17,8 @@ export function signInPage(
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button type="submit">Sign in</button>`,
-  )}`;
+  )}
+<p><a href="/sign-in/forgot">Forgot the password?</a></p>`;
   return { title: "Sign in", content, ...terms(given) };
 }
 

@@ -11,6 +11,7 @@ import { FormTokens } from "./form-token.ts";
 import { messagePage, passwordPage, setUpPage, signedInPage, signInPage } from "./forms.ts";
 import { html } from "./html.ts";
 import { Interactions } from "./interactions.ts";
+import { MailPages } from "./mail-pages.ts";
 import { sendPage } from "./page.ts";
 import { passkeyScript } from "./passkey-form.ts";
 import { sendSecondFactor } from "./second-factor-page.ts";
@@ -41,12 +42,14 @@ export class SignInPages {
   readonly #tokens: FormTokens;
   readonly #interactions: Interactions;
   readonly #factors: FactorPages;
+  readonly #mails: MailPages;
   readonly #onSetUp: () => void;
 
   constructor(ground: OidcGround, provider: OidcProvider, onSetUp: () => void) {
     this.#ground = ground;
     this.#tokens = new FormTokens(ground.sealing.derive("form-tokens"), ground.origin);
     this.#interactions = new Interactions(ground, provider, this.#tokens);
+    this.#mails = new MailPages(ground, this.#tokens);
     this.#factors = new FactorPages(ground, this.#tokens);
     this.#onSetUp = onSetUp;
   }
@@ -87,7 +90,7 @@ export class SignInPages {
       "GET /password": this.#showPassword,
       "POST /password": this.#setPassword,
     };
-    return turns[asked] ?? this.#factors.turnOf(asked) ?? this.#interactions.turnOf(asked);
+    return turns[asked] ?? this.#factors.turnOf(asked) ?? this.#mails.turnOf(asked) ?? this.#interactions.turnOf(asked);
   }
 
   readonly #start: Turn = async ({ request, response, query }) => {
@@ -177,6 +180,7 @@ export class SignInPages {
     this.#ground.trail.assertAccepts();
     try {
       const accountId = await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
+      this.#ground.mail.tell(accountId, "The password was changed");
       this.#ground.trail.record({ deed: "ChoosePassword", accountId, resource: accountId, requestId: visit.requestId });
       sendOn(response, "/sign-in");
     } catch (error) {

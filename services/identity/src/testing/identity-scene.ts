@@ -8,7 +8,7 @@ import { openSealingKey } from "@hms/secrets";
 import { openTestDatabase, type TestDatabase, tempFolder } from "@hms/testkit";
 import type { ClientMetadata } from "oidc-provider";
 import { type IdentityService, type IdentityTables, identityMigrations, openIdentityService } from "../index.ts";
-import type { Judge } from "../ports.ts";
+import type { Judge, Mail, Mailer } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
 /** Where browsers reach it. */
@@ -36,6 +36,9 @@ export class IdentityScene implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly failures: unknown[] = [];
   readonly events: AuditEvent[] = [];
+  /** Whether there is a mail server, and what it was given. */
+  hasMail = false;
+  readonly mails: Mail[] = [];
   readonly #own: TestDatabase<IdentityTables>;
   /** The file that seals this installation's secrets. */
   readonly keyFile: string;
@@ -82,6 +85,7 @@ export class IdentityScene implements AsyncDisposable {
         permissions: knownPermissions,
         judge: testJudge,
         clients,
+        mailer: this.#mailer(),
         audit: { accepts: true, record: (event) => this.events.push(event) },
         onFailure: (error) => this.failures.push(error),
       }),
@@ -97,6 +101,16 @@ export class IdentityScene implements AsyncDisposable {
       await once(server, "close");
     });
     return { identity, kernel, port, origin: `http://${PLATFORM_HOST}:${port}`, stop: () => stack.disposeAsync() };
+  }
+
+  #mailer(): Mailer {
+    const scene = this;
+    return {
+      get isSetUp() {
+        return scene.hasMail;
+      },
+      send: async (mail) => void scene.mails.push(mail),
+    };
   }
 
   #kernel(identity: IdentityService): Kernel {
