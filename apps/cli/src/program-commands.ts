@@ -7,8 +7,10 @@ const account: ArgumentSpec = { name: "account", summary: "a login or id", requi
 const groups = async () => import("./commands/identity/groups.ts");
 const accounts = async () => import("./commands/identity/service-accounts.ts");
 const signingKeys = async () => import("./commands/identity/signing-keys.ts");
+const clients = async () => import("./commands/identity/clients.ts");
+const providers = async () => import("./commands/identity/identity-providers.ts");
 
-/** The commands for groups, for accounts of programs, and for the keys that sign what these are shown. */
+/** The commands for groups, for programs and applications, and for whom the platform trusts about people. */
 export const programCommands: CommandSpec[] = [
   {
     name: "groups list",
@@ -94,5 +96,62 @@ export const programCommands: CommandSpec[] = [
     group: "Access",
     summary: "sign with the next key from now on; tokens signed before stay good",
     load: async () => ({ run: (await signingKeys()).rotate }),
+  },
+  {
+    name: "clients list",
+    group: "Access",
+    summary: "list applications that sign people in by this installation",
+    load: async () => ({ run: (await clients()).list }),
+  },
+  {
+    name: "clients create",
+    group: "Access",
+    summary: "register an application and show its secret, this one time",
+    args: [{ name: "name", summary: "what people are asked with", required: true }],
+    options: [
+      {
+        flags: "--redirect <addresses>",
+        summary: "where answers may go, comma-separated: https, or http on this machine",
+      },
+      { flags: "--public", summary: "it runs where it cannot keep a secret: in a browser, on a phone" },
+    ],
+    examples: ["hms-sys clients create Wiki --redirect https://wiki.example.org/callback"],
+    load: async () => ({ run: (await clients()).create }),
+  },
+  {
+    name: "clients delete",
+    group: "Access",
+    summary: "remove an application; what people allowed it ends within a second",
+    args: [{ name: "client", summary: "its client id", required: true }],
+    load: async () => ({ run: (await clients()).remove }),
+  },
+  {
+    name: "identity-providers list",
+    group: "Access",
+    summary: "list outside providers by which people can come in",
+    load: async () => ({ run: (await providers()).list }),
+  },
+  {
+    name: "identity-providers put",
+    group: "Access",
+    summary: "let people come in by a provider of OpenID Connect, or change it",
+    args: [{ name: "provider", summary: "lower-case letters, digits and hyphens", required: true }],
+    options: [
+      { flags: "--issuer <address>", summary: "its issuer, to the letter" },
+      { flags: "--client-id <id>", summary: "what this installation is called there" },
+      { flags: "--secret-file <file>", summary: "a file with the client secret, or - for standard input" },
+      { flags: "--name <name>", summary: "what people see" },
+    ],
+    examples: [
+      "hms-sys identity-providers put work --issuer https://login.example.org --client-id hms --secret-file -",
+    ],
+    load: async () => ({ run: (await providers()).put }),
+  },
+  {
+    name: "identity-providers delete",
+    group: "Access",
+    summary: "remove an outside provider",
+    args: [{ name: "provider", summary: "its name", required: true }],
+    load: async () => ({ run: (await providers()).remove }),
   },
 ];

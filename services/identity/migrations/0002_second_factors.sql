@@ -37,6 +37,8 @@ create table ceremony (
   purpose text not null check (purpose in ('sign-in', 'totp', 'passkey')),
   account_id uuid not null references account on delete cascade,
   challenge text not null,
+  -- How they had shown who they are when it was begun, as in session.methods.
+  first_method text not null default 'pwd',
   -- A secret that is not the account's yet.
   sealed bytea,
   created_at timestamptz not null default clock_timestamp(),

@@ -61,8 +61,34 @@ export interface IdentityTables {
     purpose: CeremonyPurpose;
     account_id: string;
     challenge: string;
+    first_method: Generated<string>;
     sealed: Uint8Array | null;
     created_at: Generated<Date>;
+    expires_at: Date;
+  };
+  client: {
+    client_id: string;
+    name: string;
+    redirect_uris: string[];
+    secret_sha256: Uint8Array | null;
+    created_at: Generated<Date>;
+    created_by: string;
+  };
+  identity_provider: {
+    name: string;
+    display_name: string;
+    issuer: string;
+    client_id: string;
+    sealed: Uint8Array;
+    created_at: Generated<Date>;
+  };
+  outside_identity: { issuer: string; subject: string; account_id: string; linked_at: Generated<Date> };
+  outside_visit: {
+    state_sha256: Uint8Array;
+    provider: string;
+    sealed: Uint8Array;
+    account_id: string | null;
+    next: string;
     expires_at: Date;
   };
   api_key: {

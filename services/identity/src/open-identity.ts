@@ -12,10 +12,12 @@ import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { createKeyService } from "./keys/key-service.ts";
 import { createPostman } from "./mail/postman.ts";
+import { createClientService } from "./oidc/client-service.ts";
 import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
 import { SigningKeys } from "./oidc/signing-keys.ts";
+import { createProviderService } from "./outside/provider-service.ts";
 import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
@@ -113,6 +115,8 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
       createKeyService(ground),
       createServiceAccountService(ground),
       createSigningKeyService(signingKeys),
+      createClientService(ground),
+      createProviderService(ground, sealing),
     ],
     tokens,
     roles,

@@ -8,6 +8,8 @@ const LIFETIME = "10 minutes";
 /** What a browser has begun. */
 export interface Ceremony {
   readonly accountId: string;
+  /** How they had shown who they are when it was begun: "pwd", or "fed" by an outside provider. */
+  readonly firstMethod: string;
   /** What a passkey has to sign. */
   readonly challenge: string;
   /** A secret that is being confirmed. */
@@ -23,8 +25,9 @@ export interface BegunCeremony extends Ceremony {
 export async function beginCeremony(
   queries: Queries,
   purpose: CeremonyPurpose,
-  { accountId, sealed = null }: { accountId: string; sealed?: Uint8Array | null },
+  begun: { accountId: string; firstMethod?: string; sealed?: Uint8Array | null },
 ): Promise<BegunCeremony> {
+  const { accountId, firstMethod = "pwd", sealed = null } = begun;
   const [token, challenge] = [newSecret(), newSecret()];
   await queries
     .insertInto("ceremony")
@@ -33,11 +36,12 @@ export async function beginCeremony(
       purpose,
       account_id: accountId,
       challenge,
+      first_method: firstMethod,
       sealed,
       expires_at: sql`clock_timestamp() + ${LIFETIME}::interval`,
     })
     .execute();
-  return { token, accountId, challenge, sealed };
+  return { token, accountId, firstMethod, challenge, sealed };
 }
 
 /**
@@ -64,7 +68,9 @@ export async function endCeremony(
         ),
       ),
     )
-    .returning(["account_id", "challenge", "sealed"])
+    .returning(["account_id", "first_method", "challenge", "sealed"])
     .executeTakeFirst();
-  return row && { accountId: row.account_id, challenge: row.challenge, sealed: row.sealed };
+  if (row === undefined) return undefined;
+  const { account_id: accountId, first_method: firstMethod, challenge, sealed } = row;
+  return { accountId, firstMethod, challenge, sealed };
 }

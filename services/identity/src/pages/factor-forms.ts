@@ -1,4 +1,5 @@
 import type { FactorFacts } from "../factors/factor-facts.ts";
+import type { OfferedProvider } from "../outside/offered-providers.ts";
 import { type FormTerms, form, terms } from "./form.ts";
 import { Html, html } from "./html.ts";
 import type { Page } from "./page.ts";
@@ -14,9 +15,23 @@ function oneButton(
   return form({ ...given, action, problems: [] }, html`${fields}<button type="submit" class="other">${label}</button>`);
 }
 
+function providersPart(given: FormTerms, providers: readonly OfferedProvider[]): Html {
+  if (providers.length === 0) return html``;
+  const each = providers.map(({ name, title, isLinked }) =>
+    oneButton(given, `/sign-in/with/${name}${isLinked ? "/end" : ""}`, {
+      label: isLinked ? `End the link with ${title}` : `Link ${title}`,
+    }),
+  );
+  return html`<h2>Elsewhere</h2><p>Sign in here by what you are signed in with there.</p>${each}`;
+}
+
 /** What somebody has beside a password, and how to change it. */
 export function factorsPage(
-  given: FormTerms & { facts: FactorFacts; passkey: { options: string; token: string } },
+  given: FormTerms & {
+    facts: FactorFacts;
+    passkey: { options: string; token: string };
+    providers: readonly OfferedProvider[];
+  },
 ): Page {
   const { totpSince, passkeys, codesLeft } = given.facts;
   const app =
@@ -55,7 +70,7 @@ export function factorsPage(
   const content = html`${alert}<p>Beside your password, one of these is asked for whenever you sign in. Changing them signs you out everywhere else.</p>
 <h2>Authenticator app</h2>${app}
 <h2>Passkeys</h2>${passkeys.length === 0 ? html`<p>None.</p>` : listed}${another}
-${codes}
+${codes}${providersPart(given, given.providers)}
 <p><a href="/sign-in">Back</a></p>`;
   return { title: "How you come in", content, script: true, ...terms(given) };
 }

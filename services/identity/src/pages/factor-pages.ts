@@ -6,15 +6,15 @@ import { makeRecoveryCodes } from "../factors/recovery-codes.ts";
 import { totpAddress, typedSecret } from "../factors/totp.ts";
 import type { Queries } from "../identity-tables.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
+import { offeredProviders } from "../outside/offered-providers.ts";
+import { linkedIssuers } from "../outside/outside-visit-store.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
 import { codesPage, factorsPage, totpPage } from "./factor-forms.ts";
 import type { FormTokens } from "./form-token.ts";
+import { isFresh, sendToConfirm } from "./fresh-session.ts";
 import { sendPage } from "./page.ts";
 import { loginOf } from "./sign-in.ts";
 import { sendOn, type Visit } from "./sign-in-visit.ts";
-
-/** Who changes how they come in must have shown who they are within this time. */
-const FRESH_MS = 5 * 60_000;
 
 const START = "/sign-in/factors";
 const NOT_ITS_CODE = "That is not the code of this app now. Look at the clock of your phone, and try the next one.";
@@ -48,8 +48,7 @@ export class FactorPages {
 
   async #freshly(visit: Visit, turn: SignedInTurn): Promise<void> {
     const session = await this.#ground.liveSession(visit.request.headers);
-    const isFresh = session !== undefined && Date.now() - session.authenticatedAt.getTime() < FRESH_MS;
-    return isFresh ? turn(visit, session) : sendOn(visit.response, `/sign-in/again?next=${START}`);
+    return isFresh(session) ? turn(visit, session) : sendToConfirm(visit);
   }
 
   #terms({ request, response }: Visit, action: string, problems: readonly string[] = []) {
@@ -63,7 +62,9 @@ export class FactorPages {
     const login = await loginOf(this.#ground, accountId);
     const options = await passkeyCreation(database.db, origin, { ...ceremony, login });
     const passkey = { options, token: ceremony.token };
-    sendPage(visit.response, factorsPage({ ...this.#terms(visit, START, problems), facts, passkey }));
+    const providers = await offeredProviders(database.db, await linkedIssuers(database.db, accountId));
+    const terms = { ...this.#terms(visit, START, problems), leadsTo: providers.map((each) => each.origin) };
+    sendPage(visit.response, factorsPage({ ...terms, facts, passkey, providers }));
   }
 
   readonly #beginTotp: SignedInTurn = (visit, { accountId }) => this.#askCode(visit, { accountId, problems: [] });

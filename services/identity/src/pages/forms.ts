@@ -1,10 +1,17 @@
+import type { OfferedProvider } from "../outside/offered-providers.ts";
 import { type FormTerms, form, terms } from "./form.ts";
 import { html } from "./html.ts";
 import type { Page } from "./page.ts";
 
 /** Asks for login and password. */
 export function signInPage(
-  given: FormTerms & { login?: string; next?: string; client?: string; isAgain?: boolean },
+  given: FormTerms & {
+    login?: string;
+    next?: string;
+    client?: string;
+    isAgain?: boolean;
+    providers?: readonly OfferedProvider[];
+  },
 ): Page {
   const { client, isAgain = false } = given;
   const why = isAgain ? html`<p>Show again that it is you: what comes next changes how you come in.</p>` : "";
@@ -18,6 +25,10 @@ export function signInPage(
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button type="submit">Sign in</button>`,
   )}
+${(given.providers ?? []).map(
+  ({ name, title }) =>
+    html`<p><a href="/sign-in/with/${name}?next=${encodeURIComponent(given.next ?? "")}">Sign in with ${title}</a></p>`,
+)}
 <p><a href="/sign-in/forgot">Forgot the password?</a></p>`;
   return { title: "Sign in", content, ...terms(given) };
 }
@@ -67,12 +78,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
   hms: "to do everything that you may do",
 };
 
-const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
+/** What a scope of OAuth lets a program do, in words. */
+export const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
 
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {
   const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>
-<p><a href="/sign-in/factors">How you come in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
+<p><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
   return { title: "Signed in", content, ...terms(given) };
 }
 

@@ -2,6 +2,7 @@ import { bindGrant } from "../oidc/bind-grant.ts";
 import { isOwnClient } from "../oidc/clients.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
+import { offeredProviders } from "../outside/offered-providers.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
 import type { FormTokens } from "./form-token.ts";
 import { consentPage, signInPage } from "./forms.ts";
@@ -78,7 +79,9 @@ export class Interactions {
   async #askLogin(visit: Visit, interaction: Interaction, problems: readonly string[]): Promise<void> {
     const client = await this.#nameOf(interaction);
     const login = visit.form.get("login") ?? String(interaction.params.login_hint ?? "");
-    sendPage(visit.response, signInPage({ ...this.#terms(visit, interaction), client, login, problems }));
+    const providers = await offeredProviders(this.#ground.database.db);
+    const way = { client, login, problems, providers, next: `/sign-in/${interaction.uid}` };
+    sendPage(visit.response, signInPage({ ...this.#terms(visit, interaction), ...way }));
   }
 
   async #askConsent(visit: Visit, interaction: Interaction): Promise<void> {

@@ -11,12 +11,12 @@ import type { Visit } from "./sign-in-visit.ts";
 export async function sendSecondFactor(
   { database, origin }: OidcGround,
   { response, form: sent }: Visit,
-  given: FormTerms & { ceremony: BegunCeremony },
+  given: FormTerms & { ceremony: BegunCeremony; next?: string },
 ): Promise<void> {
-  const { ceremony } = given;
+  const { ceremony, next = sent.get("next") ?? "" } = given;
   const options = await passkeyRequest(database.db, origin, ceremony);
   const hidden = html`<input type="hidden" name="ceremony" value="${ceremony.token}">
-<input type="hidden" name="next" value="${sent.get("next") ?? ""}">`;
+<input type="hidden" name="next" value="${next}">`;
   const code = form(
     given,
     html`${hidden}

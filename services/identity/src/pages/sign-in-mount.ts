@@ -6,14 +6,17 @@ import { makeFirstAdmin } from "../accounts/set-up.ts";
 import { linkGone } from "../errors.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
+import { offeredProviders } from "../outside/offered-providers.ts";
 import { FactorPages } from "./factor-pages.ts";
 import { FormTokens } from "./form-token.ts";
 import { messagePage, passwordPage, setUpPage, signedInPage, signInPage } from "./forms.ts";
 import { html } from "./html.ts";
 import { Interactions } from "./interactions.ts";
 import { MailPages } from "./mail-pages.ts";
+import { OutsidePages } from "./outside-pages.ts";
 import { sendPage } from "./page.ts";
 import { passkeyScript } from "./passkey-form.ts";
+import { PlacesPages } from "./places-pages.ts";
 import { sendSecondFactor } from "./second-factor-page.ts";
 import { letIn, loginOf, signInStep, signOut } from "./sign-in.ts";
 import { localPath, sendOn, type Visit, visitOf } from "./sign-in-visit.ts";
@@ -43,12 +46,16 @@ export class SignInPages {
   readonly #interactions: Interactions;
   readonly #factors: FactorPages;
   readonly #mails: MailPages;
+  readonly #outside: OutsidePages;
+  readonly #places: PlacesPages;
   readonly #onSetUp: () => void;
 
   constructor(ground: OidcGround, provider: OidcProvider, onSetUp: () => void) {
     this.#ground = ground;
     this.#tokens = new FormTokens(ground.sealing.derive("form-tokens"), ground.origin);
     this.#interactions = new Interactions(ground, provider, this.#tokens);
+    this.#places = new PlacesPages(ground, this.#tokens);
+    this.#outside = new OutsidePages(ground, this.#tokens);
     this.#mails = new MailPages(ground, this.#tokens);
     this.#factors = new FactorPages(ground, this.#tokens);
     this.#onSetUp = onSetUp;
@@ -90,14 +97,22 @@ export class SignInPages {
       "GET /password": this.#showPassword,
       "POST /password": this.#setPassword,
     };
-    return turns[asked] ?? this.#factors.turnOf(asked) ?? this.#mails.turnOf(asked) ?? this.#interactions.turnOf(asked);
+    return (
+      turns[asked] ??
+      this.#factors.turnOf(asked) ??
+      this.#mails.turnOf(asked) ??
+      this.#outside.turnOf(asked) ??
+      this.#places.turnOf(asked) ??
+      this.#interactions.turnOf(asked)
+    );
   }
 
   readonly #start: Turn = async ({ request, response, query }) => {
     const session = await this.#ground.liveSession(request.headers);
     const csrf = this.#tokens.issue(request, response);
     if (session === undefined) {
-      sendPage(response, signInPage({ action: "/sign-in", csrf, next: localPath(query.get("next")) }));
+      const providers = await offeredProviders(this.#ground.database.db);
+      sendPage(response, signInPage({ action: "/sign-in", csrf, next: localPath(query.get("next")), providers }));
       return;
     }
     if (query.has("next")) return sendOn(response, localPath(query.get("next")));
@@ -110,7 +125,9 @@ export class SignInPages {
     const next = localPath(query.get("next"));
     const login = session && (await loginOf(this.#ground, session.accountId));
     const csrf = this.#tokens.issue(request, response);
-    sendPage(response, signInPage({ action: "/sign-in", csrf, next, isAgain: true, ...(login ? { login } : {}) }));
+    const providers = await offeredProviders(this.#ground.database.db);
+    const terms = { action: "/sign-in", csrf, next, isAgain: true, providers };
+    sendPage(response, signInPage({ ...terms, ...(login ? { login } : {}) }));
   };
 
   readonly #signIn: Turn = async (visit) => {
@@ -123,7 +140,8 @@ export class SignInPages {
     }
     const terms = { action: "/sign-in", csrf: this.#tokens.issue(request, response), problems: step.problems };
     if (step.kind === "half") return sendSecondFactor(this.#ground, visit, { ...terms, ceremony: step.ceremony });
-    sendPage(response, signInPage({ ...terms, login: form.get("login") ?? "", next }));
+    const providers = await offeredProviders(this.#ground.database.db);
+    sendPage(response, signInPage({ ...terms, login: form.get("login") ?? "", next, providers }));
   };
 
   readonly #signOut: Turn = async (visit) => {

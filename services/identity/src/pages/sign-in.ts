@@ -62,18 +62,18 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
   const { database, trail } = ground;
   const ceremony = await endCeremony(database.db, "sign-in", form.get("ceremony") ?? "");
   if (ceremony === undefined) return { kind: "refused", problems: [NOT_IN_TIME] };
-  const { accountId } = ceremony;
+  const { accountId, firstMethod } = ceremony;
   const attempt = { subject: `second factor of ${accountId}`, address, isGuessable: true };
   const shown = { code: form.get("code") ?? "", passkey: form.get("passkey") ?? "" };
   const isFree = await beginAttempt(database, attempt);
   const method = isFree ? await useSecondFactor(ground, ceremony, shown) : undefined;
   if (method !== undefined) {
     await endAttempt(database, attempt);
-    return { kind: "known", accountId, methods: ["pwd", method] };
+    return { kind: "known", accountId, methods: [firstMethod, method] };
   }
   const refused = isFree ? "wrong second factor" : "too many attempts at the second factor";
   trail.record({ deed: "SignIn", accountId, resource: accountId, refused, requestId });
-  const again = await beginCeremony(database.db, "sign-in", { accountId });
+  const again = await beginCeremony(database.db, "sign-in", { accountId, firstMethod });
   return { kind: "half", ceremony: again, problems: [NOT_THE_FACTOR] };
 }
 
