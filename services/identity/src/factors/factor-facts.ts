@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Queries } from "../identity-tables.ts";
 
 /** A passkey as its owner sees it. */
-export interface PasskeyFacts {
+interface PasskeyFacts {
   readonly credentialId: string;
   readonly name: string;
   readonly createdAt: Date;

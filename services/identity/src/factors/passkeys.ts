@@ -6,6 +6,9 @@ import type { Ceremony } from "./ceremony-store.ts";
 // Loaded when somebody first has a passkey: most starts of the platform never need it.
 const library = () => import("@simplewebauthn/server");
 
+/** EdDSA, ES256 and RS256: what authenticators have. */
+const ALGORITHMS = [-8, -7, -257];
+
 const keysOf = (queries: Queries, accountId: string) =>
   queries.selectFrom("passkey").selectAll().where("account_id", "=", accountId).orderBy("created_at").execute();
 
@@ -23,6 +26,7 @@ export async function passkeyCreation(
     userName: login,
     userID: new Uint8Array(Buffer.from(accountId)),
     challenge: new Uint8Array(Buffer.from(challenge, "base64url")),
+    supportedAlgorithmIDs: ALGORITHMS,
     excludeCredentials: known.map(({ credential_id: id }) => ({ id })),
   });
   return JSON.stringify(options);
@@ -62,7 +66,12 @@ export async function addPasskey(
   const response = parsed<RegistrationResponseJSON>(shown);
   if (response === undefined) return false;
   const { verifyRegistrationResponse } = await library();
-  const terms = { ...expected(origin, ceremony), response, requireUserVerification: false };
+  const terms = {
+    ...expected(origin, ceremony),
+    response,
+    supportedAlgorithmIDs: ALGORITHMS,
+    requireUserVerification: false,
+  };
   // It throws for whatever is wrong with what was shown.
   const { registrationInfo } = await verifyRegistrationResponse(terms).catch(() => ({ registrationInfo: undefined }));
   if (registrationInfo === undefined) return false;

@@ -38,7 +38,7 @@ export function ownClients(origin: string): ClientMetadata[] {
 }
 
 /** How ids of registered applications begin. */
-export const CLIENT_PREFIX = "app-";
+const CLIENT_PREFIX = "app-";
 
 /**
  * Finds service accounts as clients, which get only their own tokens, and registered applications; of secrets the SHA-256

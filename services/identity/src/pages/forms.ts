@@ -61,10 +61,11 @@ export function passwordPage(given: FormTerms & { token: string; login: string; 
 }
 
 /** Asks whether an application may act for somebody. */
-export function consentPage(given: FormTerms & { client: string; resource: string; scopes: readonly string[] }): Page {
+export function consentPage(given: FormTerms & { client: string; login: string; scopes: readonly string[] }): Page {
   const asked = given.scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
-  const content = html`<p><strong>${given.client}</strong> asks ${given.resource} for this:</p>
-<ul>${asked}</ul>${form(
+  const content = html`<p><strong>${given.client}</strong> asks you, <strong>${given.login}</strong>, for this:</p>
+<ul>${asked}</ul>
+<p><small>Your answer goes to ${(given.leadsTo ?? []).join(", ") || "the program"}. You can end it at any time under "Where you are signed in".</small></p>${form(
     given,
     html`<button type="submit" name="answer" value="yes">Allow</button>
 <button type="submit" name="answer" value="no" class="other">Do not allow</button>`,

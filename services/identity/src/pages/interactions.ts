@@ -9,7 +9,7 @@ import { consentPage, signInPage } from "./forms.ts";
 import type { Interaction } from "./oidc-types.ts";
 import { sendPage } from "./page.ts";
 import { sendSecondFactor } from "./second-factor-page.ts";
-import { letIn, signInStep } from "./sign-in.ts";
+import { letIn, loginOf, signInStep } from "./sign-in.ts";
 import { sendOn, type Visit } from "./sign-in-visit.ts";
 
 type Turn = (visit: Visit) => Promise<void>;
@@ -87,8 +87,9 @@ export class Interactions {
   async #askConsent(visit: Visit, interaction: Interaction): Promise<void> {
     const client = await this.#nameOf(interaction);
     const scopes = missingOf(interaction);
-    const asked = [...scopes.oidc, ...scopes.resource];
-    const terms = { client, resource: this.#ground.origin, scopes: asked };
+    const asked = [...new Set([...scopes.oidc, ...scopes.resource])];
+    const login = await loginOf(this.#ground, interaction.session?.accountId ?? "");
+    const terms = { client, login, scopes: asked };
     sendPage(visit.response, consentPage({ ...this.#terms(visit, interaction), ...terms }));
   }
 

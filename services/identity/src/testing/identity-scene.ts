@@ -12,7 +12,7 @@ import type { Judge, Mail, Mailer } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
 /** Where browsers reach it. */
-export const PLATFORM_HOST = `hms-${"t".repeat(26)}.localhost`;
+const PLATFORM_HOST = `hms-${"t".repeat(26)}.localhost`;
 /** The token of the operator. */
 const OPERATOR = "o".repeat(64);
 /** The operator. */
