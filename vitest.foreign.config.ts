@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** Suites and programs that others wrote, fetched by Go's and Python's own tools; run by hand, results in docs/proof.md. */
 export default defineConfig({
   test: {
-    include: ["test/foreign/*.foreign.ts"],
+    include: ["test/foreign/*.foreign.ts", "packages/**/*.foreign.ts"],
     testTimeout: 600_000,
     hookTimeout: 900_000,
     fileParallelism: false,

@@ -18,6 +18,9 @@ const OUTSIDE: Readonly<Record<string, string>> = {
 const POSITIONED = "one log over all environments: positions are gapless over all of it";
 /** Tables whose primary key has no environment, and why not. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
+  "communication.checkpoint_head": "one checkpoint for all chains",
+  "communication.shard_head": "a chain has the events of all environments; each event says which",
+  "communication.spool_position": "a spool has the events of all environments",
   "events.consumer_group": "its name is unique in its environment; a group of the platform has none",
   "events.dead_letter": POSITIONED,
   "events.head": POSITIONED,

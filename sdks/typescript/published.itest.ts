@@ -90,6 +90,7 @@ test("the package to be published needs no package of ours, and no other than it
   expect(Object.keys(dependencies)).toEqual([
     "@bufbuild/protobuf",
     "@bufbuild/protovalidate",
+    "@bufbuild/re2",
     "@opentelemetry/api",
     "yaml",
   ]);

@@ -180,6 +180,8 @@ describe("-o json", () => {
     "ffi call hms.sys.mesh GetSnapshot",
     "ffi generate hms.sys.mesh --lang python",
     "auth explain user:anna services:deploy echo-svc",
+    "audit search --limit 3",
+    "audit verify",
     "whoami",
     "users create anna --roles viewer",
     "users create-admin root",
@@ -226,6 +228,7 @@ describe("-o json", () => {
     "stop echo-svc",
     "rollback echo-svc --to 1",
     "rm echo-svc --yes",
+    "audit export",
   ];
   const errors = [
     "status nobody",
@@ -245,6 +248,8 @@ describe("-o json", () => {
     "keys revoke nothing",
     "sessions revoke nothing",
     "serve --only nothing",
+    "audit verify --from /nowhere.jsonl",
+    "tls local --names a..b",
   ];
   /** Those that end the platform, change the machine, or wait for somebody have tests of their own. */
   const apart = ["setup", "down", "login", "logout", "ffi tap"];

@@ -13,6 +13,8 @@ export interface EchoVersion {
   check?: "http" | "tcp";
   /** Further lines under `run`, indented. */
   run?: string;
+  /** Further lines of its route, each indented by four spaces. */
+  route?: string;
   /** Further manifest lines. */
   manifest?: string;
 }
@@ -20,7 +22,7 @@ export interface EchoVersion {
 /** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
 export function echoService(platform: Platform, options: EchoVersion): string {
   const { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" } = options;
-  const { check = "http", run = "" } = options;
+  const { check = "http", run = "", route = "" } = options;
   return platform.service(
     name,
     `name: ${name}
@@ -31,6 +33,7 @@ ${run}
 routes:
   - path: /${name}
     methods: [GET, POST]
+${route}
 scaling:
   min: ${replicas}
   max: 20
@@ -51,7 +54,7 @@ const server = http.createServer((request, response) => {
   request.on("data", (chunk) => chunks.push(chunk));
   request.on("end", () => {
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ version: ${JSON.stringify(version)}, pid: process.pid, replica: process.env.HMS_REPLICA, bytes: Buffer.concat(chunks).length }));
+    response.end(JSON.stringify({ version: ${JSON.stringify(version)}, pid: process.pid, replica: process.env.HMS_REPLICA, bytes: Buffer.concat(chunks).length, principal: request.headers["x-hms-principal"], authorization: request.headers.authorization }));
   });
 });
 server.listen(Number(process.env.PORT), "127.0.0.1");

@@ -1,11 +1,16 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect as connectHttp2, type OutgoingHttpHeaders } from "node:http2";
+import { connect } from "node:net";
 import { join } from "node:path";
+import { Code, createClient as createConnectClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { resolveInstance } from "@hms/config";
 import { registry } from "@hms/contracts";
 import { componentPrincipal, createClient, HmsError, implement, Kernel } from "@hms/kernel";
 import { tempFolder, waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { libraryDescriptorSet, libraryService } from "../../packages/http-edge/src/testing/library-contract.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
@@ -79,4 +84,45 @@ test("what has been counted of calls is there for Prometheus, with a token", asy
     /hms_ffi_calls_total\{service="hms\.ffi\.v1\.RegistryService",method="Register",code="OK"\} \d+/,
   );
   expect((await fetch(platform.url("/metrics"))).status).toBe(404);
+});
+
+describe("the edge's own socket, to which a gateway hands connections over as they are", () => {
+  const paths = () => resolveInstance({ instance: platform.instance, data: platform.data });
+  const h2c = () => {
+    const createConnection = () => connect(paths().edgeSocket);
+    const session = connectHttp2("http://127.0.0.1", { createConnection });
+    stack.defer(() => void session.destroy());
+    return session;
+  };
+  const statusOf = async (fields: OutgoingHttpHeaders) => {
+    const stream = h2c().request({ ":path": "/v1/hms.ffi/List", ...fields });
+    const [headers] = await once(stream, "response");
+    stream.resume();
+    return headers[":status"];
+  };
+
+  test("answers HTTP/2 with prior knowledge by the rules of HTTP/1.1: tokens, host names, origins", async () => {
+    const authorization = `Bearer ${token}`;
+    expect(await statusOf({ authorization, ":authority": "localhost:3000" })).toBe(200);
+    expect(await statusOf({ ":authority": "localhost:3000" })).toBe(401);
+    expect(await statusOf({ authorization, ":authority": "evil.test" })).toBe(421);
+    expect(await statusOf({ authorization, ":authority": "localhost", host: "hms.localhost" })).toBe(400);
+    expect(await statusOf({ authorization, origin: "http://evil.test" })).toBe(403);
+    expect(await statusOf({ authorization, ":path": "/metrics" })).toBe(200);
+    const pages = `${readFileSync(paths().platformHost, "utf8").trim()}:${platform.network.gatewayPort}`;
+    expect(await statusOf({ ":authority": pages, ":path": "/sign-in" })).toBe(200);
+  });
+
+  test("answers gRPC there, and refuses it to whoever shows nothing", async () => {
+    const createConnection = () => connect(paths().edgeSocket);
+    const transport = createGrpcTransport({ baseUrl: "http://127.0.0.1:3000", nodeOptions: { createConnection } });
+    const client = createConnectClient(registry.RegistryService, transport);
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await client.lookup({ serviceId: "hms.ffi" }, { headers })).service?.serviceId).toBe("hms.ffi");
+    for await (const { kind } of client.watch({ pattern: "hms.ffi" }, { headers })) {
+      expect(kind).toBe(registry.WatchEventKind.CURRENT);
+      break;
+    }
+    await expect(client.lookup({ serviceId: "hms.ffi" })).rejects.toMatchObject({ code: Code.Unauthenticated });
+  });
 });

@@ -120,6 +120,53 @@ test("an invitation comes by mail once a mail server is named, without a restart
   }
 }, 60_000);
 
+test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
+  const route = "    auth: required\n    roles: [operator]\n    limits: [{by: principal, rate: 1000/s}]";
+  const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route });
+  expect(await platform.cli("deploy", manifest)).toMatchObject({ code: 0 });
+  await platform.json("users", "create", "cara");
+  const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "cara");
+  const call = (headers: Record<string, string> = { authorization: `Bearer ${secret}` }, method = "GET") =>
+    fetch(platform.url("/ask-svc"), { headers, method });
+  expect((await call({})).status).toBe(401);
+  expect((await call({ authorization: "Bearer hms_nobody" })).status).toBe(401);
+  expect((await call()).status).toBe(403);
+  await platform.json("roles", "assign", "cara", "operator");
+  const answer = await call({ authorization: `Bearer ${secret}`, "x-hms-principal": "user:root" });
+  expect([answer.status, answer.headers.get("ratelimit-policy")]).toEqual([200, '"principal";q=1000;w=1']);
+  const { principal, authorization } = (await answer.json()) as Record<string, string>;
+  expect([principal, authorization]).toEqual([expect.stringMatching(/^user:[0-9a-f-]{36}$/), undefined]);
+
+  expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
+  await waitFor(async () => (await call()).status === 401, {
+    deadlineMs: 1000,
+    describe: () => "the key to be forgotten",
+  });
+
+  // The server away: what is known reads on, nothing is changed on the strength of it.
+  await platform.json("users", "create", "dora", "--roles", "operator");
+  const { secret: doras } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "dora");
+  const dora = { authorization: `Bearer ${doras}` };
+  expect((await call(dora)).status).toBe(200);
+  const server = await platform.pidOf("server");
+  process.kill(server, "SIGSTOP");
+  try {
+    await waitFor(async () => (await call(dora, "POST")).status === 503, {
+      deadlineMs: 20_000,
+      describe: () => "changes to be refused",
+    });
+    expect((await call(dora)).status).toBe(200);
+    const health = await (await fetch(`http://127.0.0.1:${platform.network.metricsPort}/healthz`)).text();
+    expect(health).toContain("routes with auth refuse requests that change something");
+  } finally {
+    process.kill(server, "SIGCONT");
+  }
+  await waitFor(async () => (await call(dora, "POST")).status === 200, {
+    deadlineMs: 20_000,
+    describe: () => "changes to go on",
+  });
+}, 120_000);
+
 test("six commands at once whose token has ended refresh it once and all go on", async () => {
   const browser = new Browser(origin());
   await browser.submit(await browser.get("/sign-in"), { login: "anna", password: PASSWORD });

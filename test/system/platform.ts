@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import type { InstanceNetwork } from "@hms/config";
 import { waitFor } from "@hms/testkit";
 import { keepPlace, leavePlace } from "./places.ts";
+import { copyStartedBefore } from "./started-before.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
@@ -51,7 +52,7 @@ export interface PlatformOptions {
   /** Further arguments of `up`. */
   args?: string[];
   env?: Record<string, string>;
-  /** Where data and keys go; default a new folder. */
+  /** Where data and keys go; default a new folder, with those of an installation that was started before. */
   home?: string;
   /** Runs it and every command as this user, who then owns `home`; default the one who runs the test. */
   user?: { uid: number; gid: number };
@@ -142,6 +143,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
       rmSync(home, { recursive: true, force: true });
     },
   };
+  if (isLikeOthers(options)) await copyStartedBefore(home, instance, hmsSys);
   try {
     await platform.start();
   } catch (error) {
@@ -149,6 +151,11 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     throw error;
   }
   return platform;
+}
+
+/** Whether nothing is special about how it is started: only then it may begin as a copy. */
+function isLikeOthers({ home, env = {}, user, program, starter }: PlatformOptions): boolean {
+  return [home, user, program, starter, env.DATABASE_URL].every((each) => each === undefined);
 }
 
 /** Runs a command to its end. */

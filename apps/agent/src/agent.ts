@@ -6,8 +6,11 @@ import {
   type InstanceNetwork,
   type InstancePaths,
   type PartName,
+  parseNetworkAddress,
   readApart,
+  readNetworkAddress,
   writeApart,
+  writeNetworkAddress,
 } from "@hms/config";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createTokenIdentity, ensureToken } from "@hms/local-access";
@@ -34,6 +37,8 @@ export interface AgentOptions {
   gatewayPort: number | undefined;
   /** The parts that run in processes of their own from now on; undefined: as before. */
   apart: readonly PartName[] | undefined;
+  /** Where other machines are answered from now on, or "none"; undefined: as before. */
+  listen: string | undefined;
   log: Logger;
 }
 
@@ -50,7 +55,7 @@ export interface Agent {
  * server and data plane.
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
-export async function openAgent({ paths, gatewayPort, apart: wanted, log }: AgentOptions): Promise<Agent> {
+export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log }: AgentOptions): Promise<Agent> {
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -81,11 +86,12 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, log }: Agen
     await platform.stop("postgres");
   };
 
-  const kernel = openKernel(paths, stack);
+  const kernel = openKernel(paths, stack, log);
   const stopSoon = () => void stopAfterAnswer(shutdown);
   kernel.register(agentService({ replicas, platform, report, data: paths.data, shutdown: stopSoon }));
   stack.use(await serveSocket(kernel, { path: paths.agentSocket }));
   await rearrange({ paths, before, apart, platform, log });
+  await listenAt(listen, paths, platform);
   platform.start();
   const everything = stack.move();
   return { shutdown, ended: end.promise.then(() => everything.disposeAsync()) };
@@ -113,6 +119,15 @@ async function rearrange({ paths, before, apart, platform, log }: Arrangement): 
   writeApart(paths, apart);
 }
 
+/** A server that listens elsewhere than it is to is not adopted but ended. */
+async function listenAt(listen: string | undefined, paths: InstancePaths, platform: Platform): Promise<void> {
+  if (listen === undefined) return;
+  const address = parseNetworkAddress(listen);
+  if (address === readNetworkAddress(paths)) return;
+  await platform.endFound(["server"]);
+  writeNetworkAddress(paths, address);
+}
+
 interface Surroundings {
   paths: InstancePaths;
   network: InstanceNetwork;
@@ -128,8 +143,16 @@ function createPlatform({ paths, network, host, apart, log }: Surroundings): Pla
   return new Platform(specs, paths, log);
 }
 
-function openKernel(paths: InstancePaths, stack: AsyncDisposableStack): Kernel {
-  const audit = stack.use(openAuditSpool({ directory: `${paths.data}/audit/agent` }));
+function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logger): Kernel {
+  const audit = stack.use(
+    openAuditSpool({
+      directory: `${paths.audit}/agent`,
+      onChange: (accepts, reason) =>
+        accepts
+          ? log.info("the audit spool accepts events again")
+          : log.error("the audit spool is full: nothing may change", { reason }),
+    }),
+  );
   const identity = createTokenIdentity([
     [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
     [ensureToken(paths.serverToken), componentPrincipal("server")],

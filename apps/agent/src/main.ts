@@ -20,10 +20,10 @@ process.on("SIGHUP", () => {});
 
 try {
   const text = { type: "string" } as const;
-  const { values } = parseArgs({ options: { instance: text, data: text, port: text, apart: text } });
+  const { values } = parseArgs({ options: { instance: text, data: text, port: text, apart: text, listen: text } });
   const gatewayPort = values.port === undefined ? undefined : Number(values.port);
   const apart = values.apart === undefined ? undefined : readPartNames("--apart", values.apart);
-  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, apart, log });
+  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, apart, listen: values.listen, log });
   process.once("SIGTERM", () => void agent.shutdown());
   await agent.ended;
   process.exit(0);

@@ -2,8 +2,9 @@ import { type InstancePaths, readPartNames } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
+import { requireListen } from "./network-address.ts";
 import { parseCount } from "./parse-option.ts";
-import { lastWords, logSize, spawnAgent } from "./platform-start.ts";
+import { type AgentOptions, lastWords, logSize, spawnAgent } from "./platform-start.ts";
 
 const LONGEST_RESTART_PAUSE_MS = 10_000;
 const GOOD_LIFE_MS = 10_000;
@@ -25,10 +26,24 @@ export interface AgentKeeper {
   release(): void;
 }
 
+/**
+ * What `up` is told of the agent.
+ * @throws HmsError INVALID_ARGUMENT for options that cannot be read, FAILED_PRECONDITION for what is not there yet
+ */
+export function agentOptions(paths: InstancePaths, { options }: Pick<Invocation, "options">): AgentOptions {
+  const { port, apart, listen } = options;
+  return {
+    gatewayPort: typeof port === "string" ? parseCount("--port", port, 1) : undefined,
+    apart: typeof apart === "string" ? readPartNames("--apart", apart) : undefined,
+    listen: typeof listen === "string" ? requireListen(listen, paths) : undefined,
+  };
+}
+
 /** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
-export function keepAgent(paths: InstancePaths, { options, output }: Invocation): AgentKeeper {
-  const gatewayPort = typeof options.port === "string" ? parseCount("--port", options.port, 1) : undefined;
-  const apart = typeof options.apart === "string" ? readPartNames("--apart", options.apart) : undefined;
+export function keepAgent(
+  paths: InstancePaths,
+  { agent, output }: { agent: AgentOptions; output: Invocation["output"] },
+): AgentKeeper {
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<AgentEnd>();
   failure.promise.catch(() => {});
@@ -39,7 +54,7 @@ export function keepAgent(paths: InstancePaths, { options, output }: Invocation)
   const start = () => {
     const since = logSize(paths);
     const began = Date.now();
-    const child = spawnAgent(paths, { gatewayPort, apart });
+    const child = spawnAgent(paths, agent);
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve("stopped");
       if (released) return;

@@ -1,9 +1,11 @@
 import { partNames } from "@hms/config";
+import { auditCommands } from "./audit-commands.ts";
 import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
 import { programCommands } from "./program-commands.ts";
+import { tlsCommands } from "./tls-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
@@ -29,12 +31,14 @@ const serveOptions: OptionSpec[] = [
 
 /** What the groups of commands are about. */
 export const commandGroups: Readonly<Record<string, string>> = {
+  audit: "see what has happened, and prove that nothing of it was changed",
   auth: "see who may do what, and why",
   ffi: "list and call services of any language, and see what they offer",
   users: "people who may come in",
   roles: "what people and programs may do",
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
+  tls: "certificates of the gateway",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
@@ -163,6 +167,8 @@ export const commands: CommandSpec[] = [
   ...identityCommands,
   ...programCommands,
   ...authCommands,
+  ...auditCommands,
+  ...tlsCommands,
   {
     name: "up",
     group: "Platform",
@@ -178,6 +184,10 @@ export const commands: CommandSpec[] = [
       {
         flags: "--apart <parts>",
         summary: `parts of the platform with a process each, of ${partNames.join(",")}; none: all in one; kept from then on`,
+      },
+      {
+        flags: "--listen <address>",
+        summary: "answer other machines too, at tls://HOST:PORT; none: only this one; kept from then on",
       },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],

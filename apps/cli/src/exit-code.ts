@@ -9,6 +9,8 @@ export const ExitCode = {
   NOT_RESTORED: 4,
   TIMED_OUT: 5,
   LOCKED: 6,
+  AUDIT_CHANGED: 7,
+  AUDIT_INCOMPLETE: 8,
   PLAN_HAS_CHANGES: 10,
   INTERRUPTED: 130,
 } as const;

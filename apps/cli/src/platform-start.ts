@@ -15,6 +15,8 @@ export interface AgentOptions {
   gatewayPort: number | undefined;
   /** The parts that run in processes of their own from now on; undefined: as before. */
   apart: readonly PartName[] | undefined;
+  /** Where other machines are answered from now on, or "none"; undefined: as before. */
+  listen: string | undefined;
 }
 
 /** The agent lives long and does little: it needs no room for many young objects. */
@@ -27,6 +29,7 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   const args = ["--instance", paths.instance, "--data", paths.data];
   if (options.gatewayPort !== undefined) args.push("--port", String(options.gatewayPort));
   if (options.apart !== undefined) args.push("--apart", options.apart.join(","));
+  if (options.listen !== undefined) args.push("--listen", options.listen);
   const child = spawn(process.execPath, [...AGENT_FLAGS, programPath("agent"), ...args], {
     detached: true,
     stdio: ["ignore", log, log],

@@ -5,6 +5,8 @@ import { ListenerSet } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
+import { GatewayCallers } from "./callers/gateway-callers.ts";
+import { RedisRates } from "./limits/redis-rates.ts";
 import { listenProblem } from "./listeners/listen-problem.ts";
 import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
@@ -22,6 +24,7 @@ import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 import { nodeMetrics } from "./status/node-metrics.ts";
 import { snapshotSummary } from "./status/snapshot-summary.ts";
 import { createStatusServer } from "./status/status-server.ts";
+import { GatewayTls } from "./tls/gateway-tls.ts";
 
 const LOCAL = "127.0.0.1";
 const LOCAL_V6 = "::1";
@@ -34,6 +37,8 @@ const IDLE_GRACE_MS = 1000;
 export interface DataPlaneOptions {
   paths: InstancePaths;
   network: InstanceNetwork;
+  /** Where gateways count limits together; undefined: each for itself. */
+  redisUrl: string | undefined;
   log: Logger;
 }
 
@@ -46,6 +51,10 @@ export class DataPlane {
   readonly #queries = newQueryCounts();
   readonly #addresses: VirtualAddresses;
   readonly #nameService: NameService;
+  readonly #tls: GatewayTls;
+  readonly #link: ServerLink;
+  readonly #callers: GatewayCallers;
+  readonly #rates: { sharedRates?: RedisRates } = {};
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -54,16 +63,29 @@ export class DataPlane {
   #isRetiring = false;
 
   constructor(options: DataPlaneOptions) {
-    const { paths, network, log } = options;
+    const { paths, network, redisUrl, log } = options;
     const folder = `${paths.data}/dataplane`;
     const listeners = this.#listeners;
-    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket });
+    this.#link = new ServerLink(paths);
+    const callers = new GatewayCallers(this.#link);
+    this.#callers = callers;
+    if (redisUrl !== undefined) this.#rates = { sharedRates: new RedisRates(redisUrl) };
+    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket, callers, ...this.#rates });
     this.#engine = engine;
+    this.#tls = new GatewayTls({
+      engine,
+      listeners,
+      folder: paths.gatewayTls,
+      address: LOCAL,
+      port: network.tlsPort,
+      log,
+    });
     this.#options = options;
     this.#holder = new SnapshotHolder({
       store: new SnapshotStore(folder),
       apply: (content) => {
         engine.apply(routingTable(content));
+        callers.want(content.services.some(({ routes }) => routes.some(({ auth }) => auth !== undefined)));
         this.#names.apply(content);
       },
       log,
@@ -107,6 +129,7 @@ export class DataPlane {
       this.#openOptional("mesh proxy", this.#engine.createServer(this.#engine.forwardProxyHandler), network.proxyPort),
       this.#openOptional("status page", this.#statusServer(), network.metricsPort),
       this.#openMesh(),
+      this.#tls.start(),
     ]);
     if (this.#holder.snapshot) this.#listeners.closeUnclaimed();
     this.#follow();
@@ -149,9 +172,9 @@ export class DataPlane {
   }
 
   #follow(): void {
-    const { paths, log } = this.#options;
+    const { log } = this.#options;
+    const link = this.#link;
     const nodeId = `${process.pid}-${randomBytes(4).toString("hex")}`;
-    const link = new ServerLink(paths);
     const reporter = new NodeReporter({
       link,
       nodeId,
@@ -186,7 +209,7 @@ export class DataPlane {
 
   #statusServer(): Server {
     return createStatusServer({
-      metrics: () => this.#engine.metrics() + this.#nodeMetrics(),
+      metrics: () => this.#engine.metrics() + this.#callers.metrics() + this.#nodeMetrics(),
       health: () => this.#health(),
       snapshot: () =>
         snapshotSummary(this.#holder.snapshot, this.#holder.content, {
@@ -207,7 +230,14 @@ export class DataPlane {
 
   #health(): object {
     const namesProblem = this.#nameService.problem;
-    const problems = [...this.#closed.values(), ...this.#addresses.problems, ...this.#holder.problems];
+    const problems = [
+      ...this.#closed.values(),
+      ...this.#tls.problems,
+      ...this.#callers.problems,
+      ...[this.#rates.sharedRates?.problem ?? []].flat(),
+      ...this.#addresses.problems,
+      ...this.#holder.problems,
+    ];
     return {
       status: problems.length === 0 ? "ok" : "degraded",
       pid: process.pid,
@@ -224,6 +254,7 @@ export class DataPlane {
    */
   async stop(): Promise<void> {
     this.#isRetiring = true;
+    this.#tls.stop();
     this.#holder.stopSaving();
     this.#engine.retire();
     await this.#listeners.stop();
@@ -232,6 +263,8 @@ export class DataPlane {
       this.#nameService.stop(),
     ]);
     this.#feed?.close();
+    this.#callers.close();
+    await this.#rates.sharedRates?.[Symbol.asyncDispose]();
     await this.#reporter?.close();
   }
 }

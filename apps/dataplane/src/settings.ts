@@ -1,10 +1,12 @@
-import { type InstanceNetwork, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import { hostEnvironment, type InstanceNetwork, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 
 /** Which installation a data plane serves, and where. */
 export interface Settings {
   paths: InstancePaths;
   network: InstanceNetwork;
+  /** Where gateways count limits together; undefined: each for itself. */
+  redisUrl: string | undefined;
 }
 
 const PREFIX = /^127\.(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])$/;
@@ -20,7 +22,7 @@ export function readSettings(): Settings {
     throw unusable(`${paths.data} has no network.json: the data plane is started by the agent (hms-sys up).`);
   }
   const problems = problemsOf(network);
-  if (problems.length === 0) return { paths, network };
+  if (problems.length === 0) return { paths, network, redisUrl: hostEnvironment().redisUrl };
   throw unusable(`${paths.data}/network.json cannot be used: ${problems.join("; ")}. Correct it, or delete it.`);
 }
 
@@ -35,7 +37,7 @@ function readFile(paths: InstancePaths): InstanceNetwork | undefined {
 function problemsOf(network: InstanceNetwork): string[] {
   const problems: string[] = [];
   const seen = new Map<number, string>();
-  for (const name of ["gatewayPort", "proxyPort", "metricsPort"] as const) {
+  for (const name of ["gatewayPort", "tlsPort", "proxyPort", "metricsPort"] as const) {
     const port = network[name];
     const other = seen.get(port);
     if (!Number.isInteger(port) || port < 1 || port > 65_535) problems.push(`${name} is ${port}, not a port`);

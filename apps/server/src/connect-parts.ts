@@ -1,5 +1,5 @@
 import type { PartName } from "@hms/config";
-import type { Kernel } from "@hms/kernel";
+import type { Kernel, Transport } from "@hms/kernel";
 import {
   forwardedServices,
   openTlsFiles,
@@ -22,8 +22,16 @@ export interface ConnectPartsOptions {
   kernels: readonly Kernel[];
 }
 
+/** A part in another process, and the way there. */
+export interface ConnectedPart {
+  readonly part: PartName;
+  readonly transport: Transport;
+  readonly tickets: PartTickets;
+}
+
 /** Makes the parts that run in other processes callable through these kernels, as if they were here. */
-export function connectParts(options: ConnectPartsOptions, stack: AsyncDisposableStack): void {
+export function connectParts(options: ConnectPartsOptions, stack: AsyncDisposableStack): ConnectedPart[] {
+  const connected: ConnectedPart[] = [];
   const { placement, key, kernels } = options;
   for (const [part, address] of placement.elsewhere) {
     const tls = address.startsWith("tls:") ? callerOf(address, options) : {};
@@ -31,7 +39,9 @@ export function connectParts(options: ConnectPartsOptions, stack: AsyncDisposabl
     const tickets = new PartTickets(key, part);
     const registrations = forwardedServices(partContracts[part], { transport, tickets });
     for (const kernel of kernels) for (const registration of registrations) kernel.register(registration);
+    connected.push({ part, transport, tickets });
   }
+  return connected;
 }
 
 /** By TLS a part must show that it is one; a process with several shows the name of any of them. */

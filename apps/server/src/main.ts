@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { hostEnvironment, type InstanceSelector, readNetwork, resolveInstance } from "@hms/config";
+import { hostEnvironment, type InstanceSelector, readNetwork, readNetworkAddress, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { type PlacementOptions, placeParts } from "@hms/parts";
 import { createLogger, startTracing } from "@hms/telemetry";
@@ -67,7 +67,8 @@ try {
           endpoint: otlpEndpoint,
           headers: otlpHeaders,
         });
-  const server = await openServer({ paths, network, databaseUrl, placement, log });
+  const networkAddress = placement.isServer ? readNetworkAddress(paths) : undefined;
+  const server = await openServer({ paths, network, databaseUrl, networkAddress, placement, log });
   log.info("serving", { parts: placement.here.join(", "), pid: process.pid });
   const stop = async () => {
     const late = setTimeout(() => process.exit(0), CLOSE_PATIENCE_MS);

@@ -33,9 +33,9 @@ export interface ServerAccess {
 
 /** What each part of the platform may do. */
 const COMPONENTS = {
-  dataplane: ["mesh:read", "mesh:report"],
+  dataplane: ["mesh:read", "mesh:report", "credentials:identify"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
-  server: ["registry:read", "registry:register", "policies:read"],
+  server: ["registry:read", "registry:register", "policies:read", "audit:append"],
 };
 
 /** What every known person, program and deployed service may do with the platform; services look closer. */

@@ -1,5 +1,6 @@
 import type { PartName } from "@hms/config";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
+import { auditLogMigrations, type CommunicationTables, communicationMigrations } from "@hms/service-communication";
 import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
 import { type IdentityTables, identityMigrations } from "@hms/service-identity";
 import { type IntegrationTables, integrationComponents, integrationMigrations } from "@hms/service-integration";
@@ -31,10 +32,24 @@ const openers = {
       components: integrationComponents,
       deadlineMs,
     }),
+  communication: openCommunicationDatabase,
 } satisfies Record<PartName, unknown>;
 
 /** Each part's own part of the database, of those that run here. */
 export type Databases = { [P in PartName]?: Awaited<ReturnType<(typeof openers)[P]>> };
+
+/** The log's own schema belongs to another role, so that the service's may add to it and nothing else. */
+async function openCommunicationDatabase(source: ConnectionSource) {
+  const database = await openServiceDatabase<CommunicationTables>({
+    source,
+    service: "communication",
+    migrations: communicationMigrations,
+    deadlineMs,
+  });
+  const log = { source, service: "audit_log", migrations: auditLogMigrations, deadlineMs };
+  await using _log = await openServiceDatabase(log);
+  return database;
+}
 
 /** Opens the schema of the identity service, which runs where people come in. */
 export function openIdentityDatabase(source: ConnectionSource) {

@@ -4,7 +4,7 @@ import { connectSchemes, createDirectCalls, createElsewhere, frameSchemes } from
 import { grpcSchemes } from "@hms/direct-calls/grpc";
 import { openDirectory } from "@hms/directory";
 import { componentPrincipal, type Kernel, type Principal } from "@hms/kernel";
-import { openTlsFiles } from "@hms/parts";
+import { openTlsFiles, tlsFilesIn } from "@hms/parts";
 import type { TlsIdentity } from "@hms/wire";
 
 /** Who calls, and where the files are by which it shows that over TLS. */
@@ -29,10 +29,6 @@ export function openElsewhere({ kernels, tlsFolder }: ElsewhereOptions, stack: A
 }
 
 function identityIn(folder: string): TlsIdentity | undefined {
-  const [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map((name) => `${folder}/${name}`) as [
-    string,
-    string,
-    string,
-  ];
-  return existsSync(cert) ? openTlsFiles({ cert, key, ca }) : undefined;
+  const files = tlsFilesIn(folder);
+  return existsSync(files.cert) ? openTlsFiles(files) : undefined;
 }

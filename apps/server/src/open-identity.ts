@@ -15,7 +15,8 @@ import { openIdentityDatabase } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
-  replicaKernel: Kernel;
+  /** Where people call. */
+  kernels: readonly Kernel[];
   access: ServerAccess;
   paths: InstancePaths;
   /** Known wherever people come in. */
@@ -50,7 +51,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     audit: kernel.options.audit,
     onAccountChange(id) {
       takenAway.principals([`user:${id}`, `service:${id}`]);
-      for (const one of [kernel, ground.replicaKernel]) {
+      for (const one of ground.kernels) {
         one.endStreamsOf("user", id);
         one.endStreamsOf("service", id);
       }

@@ -1,14 +1,8 @@
 import { openAuditSpool } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
-import { type CallObserver, Kernel, type ServiceRegistration } from "@hms/kernel";
-import {
-  type CallMetrics,
-  createCallLog,
-  createCallMetrics,
-  createCallTap,
-  createCallTracer,
-  type Logger,
-} from "@hms/telemetry";
+import { type CallObserver, Kernel } from "@hms/kernel";
+import { limitStrangers } from "@hms/local-access";
+import { type CallMetrics, createCallLog, createCallMetrics, createCallTracer, type Logger } from "@hms/telemetry";
 import { createRequestValidator } from "@hms/validation";
 import { openAccess, type ServerAccess } from "./open-access.ts";
 import { openElsewhere } from "./open-elsewhere.ts";
@@ -18,10 +12,14 @@ export interface ServerKernel {
   readonly kernel: Kernel;
   /** The same for callers at the socket of deployed services. */
   readonly replicaKernel: Kernel;
+  /** The same for callers on other machines. */
+  readonly networkKernel: Kernel;
+  /** All of them. */
+  readonly kernels: readonly Kernel[];
   readonly access: ServerAccess;
   readonly metrics: CallMetrics;
-  /** Shows the calls of both kernels. */
-  readonly tap: ServiceRegistration;
+  /** What sees the calls of all kernels. */
+  readonly observer: CallObserver;
 }
 
 /** What a kernel is opened with. */
@@ -36,7 +34,7 @@ export interface OpenKernelOptions {
 export function openKernel({ paths, process, log }: OpenKernelOptions, stack: AsyncDisposableStack): ServerKernel {
   const audit = stack.use(
     openAuditSpool({
-      directory: `${paths.data}/audit/${process}`,
+      directory: `${paths.audit}/${process}`,
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")
@@ -54,12 +52,16 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const options = { policy, audit, observer, validator, ...tracer };
   const kernel = new Kernel({ identity, ...options });
   const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
-  openElsewhere({ kernels: [kernel, replicaKernel], tlsFolder: paths.tls }, stack);
+  const networkKernel = new Kernel({ identity: limitStrangers(identity), ...options });
+  const kernels = [kernel, replicaKernel, networkKernel] as const;
+  openElsewhere({ kernels, tlsFolder: paths.tls }, stack);
   return {
     kernel,
     replicaKernel,
+    networkKernel,
+    kernels,
     access,
     metrics,
-    tap: createCallTap(observer),
+    observer,
   };
 }

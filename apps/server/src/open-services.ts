@@ -1,4 +1,4 @@
-import type { InstanceNetwork, InstancePaths, PartName } from "@hms/config";
+import { hostEnvironment, type InstanceNetwork, type InstancePaths, type PartName } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
 import type { EventLog } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
@@ -11,6 +11,7 @@ import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
 import type { Logger } from "@hms/telemetry";
 import { connectSocket } from "@hms/wire";
+import { openCommunication } from "./open-communication.ts";
 import type { Databases } from "./open-databases.ts";
 import type { ServerKernel } from "./open-kernel.ts";
 
@@ -32,6 +33,7 @@ const openers: Readonly<Record<PartName, OpenPart>> = {
   mesh: openMesh,
   deployment: openDeployment,
   integration: openIntegration,
+  communication: openAudit,
 };
 
 /** Opens these parts of the platform, one after the other, and answers with what they offer. */
@@ -88,6 +90,12 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
   });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
   return [stack.use(deployment).registration];
+}
+
+async function openAudit({ paths, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+  const { auditSink: sinkUrl, auditKeepDays: keepDays } = hostEnvironment();
+  const database = needed("database", databases.communication);
+  return [stack.use(await openCommunication({ paths, database, sinkUrl, keepDays, log })).registration];
 }
 
 async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {

@@ -1,22 +1,27 @@
 import { followPolicies, loadEngine } from "@hms/authorization";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
-import { policy, registry } from "@hms/contracts";
+import { audit, policy, registry } from "@hms/contracts";
 import { announceServices } from "@hms/directory";
 import { openEventLog } from "@hms/events";
+import { httpProtocols } from "@hms/grpc";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
 import { ensureToken, readToken } from "@hms/local-access";
 import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
+import { forwardSpool } from "@hms/service-communication";
 import type { IdentityService } from "@hms/service-identity";
-import type { Logger } from "@hms/telemetry";
+import { createCallService, type Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
+import { openCredentials } from "./open-credentials.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
-import { edgeProtocols, openEdge } from "./open-edge.ts";
+import { edgeOf, openEdge } from "./open-edge.ts";
 import { followAccounts, mountIdentity, openIdentity } from "./open-identity.ts";
 import { openKernel, type ServerKernel } from "./open-kernel.ts";
 import { openServices } from "./open-services.ts";
+import { type PlatformMetrics, platformMetrics } from "./platform-metrics.ts";
+import { serveNetwork } from "./serve-network.ts";
 import { serveParts } from "./serve-parts.ts";
 
 /** What a server is made of. */
@@ -26,6 +31,8 @@ export interface ServerOptions {
   network: InstanceNetwork | undefined;
   /** A PostgreSQL elsewhere; undefined: the embedded one. */
   databaseUrl: string | undefined;
+  /** Where other machines are answered: "tls://host:port"; undefined: nowhere. */
+  networkAddress: string | undefined;
   placement: PartPlacement;
   log: Logger;
 }
@@ -38,11 +45,12 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const { paths, databaseUrl, placement, log } = options;
   await using stack = new AsyncDisposableStack();
   const kernels = openKernel({ paths, process: placement.process, log }, stack);
-  const { kernel, replicaKernel } = kernels;
+  const { kernel } = kernels;
   const installation = paths.instance;
   const key = openPartKey(placement, paths);
-  connectParts({ placement, installation, key, kernels: [kernel, replicaKernel] }, stack);
+  const parts = connectParts({ placement, installation, key, kernels: kernels.kernels }, stack);
   followRegistry(kernels, options, stack);
+  forwardAudit(kernels, options, stack);
   const source = connectionSource(paths, databaseUrl);
   const opening = Promise.all([
     openDatabases(source, placement.here, stack),
@@ -56,11 +64,21 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const [databases, events, identity] = await opening;
   if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
-  // Calls are watched, and people known, where they come in; a process with a few parts only serves the others.
-  const callable = identity ? [...registrations, ...identity.registrations, kernels.tap] : registrations;
-  for (const each of [kernel, replicaKernel]) for (const registration of callable) each.register(registration);
-  await serveParts({ placement, installation, key, kernel, registrations, log }, stack);
-  if (identity) await serveEverybody({ ...kernels, identity }, options, stack);
+  const metrics = platformMetrics(kernels.metrics, parts);
+  const callService = createCallService({
+    observer: kernels.observer,
+    process: placement.process,
+    // Each process says what it counts itself; the server is asked for all of them.
+    metrics: ({ principal }) => (identity ? metrics(principal) : kernels.metrics.expose()),
+  });
+  // Calls come in, and people are known, at the server; a process with a few parts only serves the others.
+  const callable = identity
+    ? [...registrations, ...identity.registrations, openCredentials(kernels.access, identity), callService]
+    : registrations;
+  for (const each of kernels.kernels) for (const registration of callable) each.register(registration);
+  const forParts = identity ? registrations : [...registrations, callService];
+  await serveParts({ placement, installation, key, kernel, registrations: forParts, log }, stack);
+  if (identity) await serveEverybody({ ...kernels, metrics, identity }, options, stack);
   return stack.move();
 }
 
@@ -83,21 +101,36 @@ function followRegistry(
   stack.use(followPolicies({ policies, book: access.book, onFailure }));
 }
 
+/** Where the audit log is kept by another process, perhaps of another machine, it may not see this one's spool. */
+function forwardAudit({ kernel }: ServerKernel, { paths, placement, log }: ServerOptions, stack: AsyncDisposableStack) {
+  if (placement.here.includes("communication")) return;
+  const onFailure = (error: unknown) => log.warn("audit events wait in the spool of this process", { error });
+  const client = kernel.client(audit.AuditService, componentPrincipal("server"));
+  stack.use(forwardSpool({ spools: paths.audit, process: placement.process, log: client, onFailure }));
+}
+
 async function openEvents(source: ConnectionSource, { placement, log }: ServerOptions, stack: AsyncDisposableStack) {
   if (!placement.here.includes("integration")) return undefined;
   const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
   return stack.use(await openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }));
 }
 
+/** With what everybody is served. */
+interface Everybody extends Pick<ServerKernel, "kernel" | "replicaKernel" | "networkKernel"> {
+  metrics: PlatformMetrics;
+  identity: IdentityService;
+}
+
 async function serveEverybody(
-  { kernel, replicaKernel, metrics, identity }: ServerKernel & { identity: IdentityService },
-  { paths, log }: ServerOptions,
+  { kernel, replicaKernel, networkKernel, metrics, identity }: Everybody,
+  { paths, networkAddress: address, log }: ServerOptions,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const { edge, also } = await openEdge({ kernel, metrics, paths, log }, stack);
   mountIdentity(edge, identity);
   stack.use(await serveSocket(kernel, { path: paths.kernelSocket, also }));
-  stack.use(await serveReplicas(replicaKernel, paths, edgeProtocols(replicaKernel, stack)));
+  if (address !== undefined) await serveNetwork({ kernel: networkKernel, metrics, address, paths, log }, stack);
+  stack.use(await serveReplicas(replicaKernel, paths, httpProtocols(edgeOf(replicaKernel, {}, stack).listener)));
   stack.use(announceOwn(kernel, paths, log));
 }
 

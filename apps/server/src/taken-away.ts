@@ -5,6 +5,7 @@ type Revoker = Pick<RegistryServiceHandle, "policyFileChanged" | "revokePrincipa
 /** Passes on what access files take away to the registry, which revokes tickets; keeps it until there is one. */
 export class TakenAway {
   #revoker: Revoker | undefined;
+  readonly #followers: ((names: readonly string[]) => void)[] = [];
   #waiting: ((revoker: Revoker) => void)[] = [];
 
   /** Passes on what came so far, and from now on everything at once. */
@@ -19,8 +20,14 @@ export class TakenAway {
     this.#tell((revoker) => revoker.policyFileChanged(patterns));
   }
 
+  /** Calls `listener` with principals that are gone or stand for less, from now on. */
+  follow(listener: (names: readonly string[]) => void): void {
+    this.#followers.push(listener);
+  }
+
   /** These principals are gone or stand for less ("user:anna"). */
   principals(names: readonly string[]): void {
+    for (const follower of this.#followers) follower(names);
     for (const name of names) this.#tell((revoker) => revoker.revokePrincipal(name));
   }
 

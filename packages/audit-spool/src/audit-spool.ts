@@ -1,93 +1,150 @@
-import { closeSync, fdatasync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
-import type { AuditEvent, AuditSink } from "@hms/kernel";
+import { auditEventBytes } from "@hms/audit-log";
+import { type AuditEvent, type AuditSink, componentPrincipal, HmsError } from "@hms/kernel";
+import { importLines } from "./import-lines.ts";
+import { SegmentWriter } from "./segment-writer.ts";
 
 /** A local audit sink; dispose it to have its last events on disk. */
-export interface AuditSpool extends AuditSink, AsyncDisposable {}
+export interface AuditSpool extends AuditSink, AsyncDisposable {
+  kept(): Promise<void> | undefined;
+}
 
 /** Where a spool is and how much it may hold. */
 export interface AuditSpoolOptions {
   directory: string;
   /** Default 256 MiB. Beyond it, and while the disk is full, the spool accepts nothing. */
   maxBytes?: number;
+  /** Segments begin anew at this size; default 8 MiB. */
+  segmentBytes?: number;
+  /** How often the spool says that its process lives; default each minute. 0: never. */
+  heartbeatMs?: number;
   /** Told once each time the spool begins or ends to refuse. */
   onChange?: (accepts: boolean, reason: string) => void;
 }
 
 /** A failed write is tried again with the first event after this. */
 const RETRY_MS = 200;
+const HEARTBEAT_MS = 60_000;
+/** Events of calls that could not be refused any more wait in memory while the disk is full. */
+const MOST_WAITING = 1000;
+/** Denials and reads are recorded beyond the limit for changes, up to here. */
+const HARD_LIMIT = 1.25;
+
+/** The name under which a spool records what it says of itself. */
+const OWN_METHOD = "hms.communication.v1.AuditSpool";
 
 /**
- * Opens an append-only file of JSON lines, one for each event. An event is written before its call is answered and
- * forced to disk within the same 20 ms group. A line that a crash cut short is removed when the spool is opened again.
+ * Opens a spool: segments that are appended to, one record for each event. An event is written before `record` returns,
+ * which survives the death of the process; `kept` resolves when it is forced to disk as well, which survives the death of
+ * the machine. Events that come while the disk is being waited for are forced together. Where nothing can be written, the
+ * last events wait in memory; how many were lost beyond that is recorded as soon as it can be.
  */
 export function openAuditSpool(options: AuditSpoolOptions): AuditSpool {
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-  const file = openSync(`${options.directory}/spool.jsonl`, "a+", 0o600);
-  const maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
-  let size = dropTornLine(file);
-  let refusal: { reason: string; since: number } | undefined;
-  let flush: Promise<void> | undefined;
-
-  const refuse = (reason: string) => {
-    if (refusal === undefined) options.onChange?.(false, reason);
-    refusal = { reason, since: Date.now() };
-  };
-  const sync = () => {
-    flush ??= new Promise<void>((resolve) => {
-      setTimeout(() => {
-        flush = undefined;
-        fdatasync(file, (error) => {
-          if (error) refuse(error.message);
-          resolve();
-        });
-      }, 20);
-    });
-  };
-  return {
-    get accepts() {
-      if (size >= maxBytes) refuse(`it holds ${size} bytes already`);
-      return refusal === undefined || (size < maxBytes && Date.now() - refusal.since > RETRY_MS);
-    },
-    record(event) {
-      const line = Buffer.from(`${JSON.stringify(entry(event))}\n`);
-      try {
-        writeWhole(file, line, size);
-        size += line.length;
-        if (refusal !== undefined) options.onChange?.(true, "");
-        refusal = undefined;
-        sync();
-      } catch (error) {
-        refuse((error as Error).message);
-      }
-    },
-    async [Symbol.asyncDispose]() {
-      await flush;
-      closeSync(file);
-    },
-  };
+  return new Spool(options);
 }
 
-function entry({ principal, time, ...rest }: AuditEvent): object {
-  return { time: time.toISOString(), principal: principal.id, principal_kind: principal.kind, ...rest };
-}
+class Spool implements AuditSpool {
+  readonly #options: AuditSpoolOptions;
+  readonly #maxBytes: number;
+  readonly #writer: SegmentWriter;
+  readonly #process: string;
+  readonly #heartbeat: NodeJS.Timeout | undefined;
+  #refusal: { reason: string; since: number } | undefined;
+  #waiting: Uint8Array[] = [];
+  #lost = 0;
 
-function writeWhole(file: number, line: Buffer, before: number): void {
-  let written = 0;
-  try {
-    while (written < line.length) written += writeSync(file, line, written);
-  } catch (error) {
-    if (written > 0) ftruncateSync(file, before);
-    throw error;
+  constructor(options: AuditSpoolOptions) {
+    this.#options = options;
+    this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
+    this.#process = options.directory.split("/").at(-1) ?? "";
+    this.#writer = new SegmentWriter(options.directory, options.segmentBytes ?? 8 * 1024 * 1024);
+    importLines(options.directory, this.#writer);
+    const { heartbeatMs = HEARTBEAT_MS } = options;
+    if (heartbeatMs > 0) this.#heartbeat = setInterval(() => this.#recordOwn("Heartbeat", {}), heartbeatMs).unref();
   }
-}
 
-/** Cuts the file behind its last whole line and answers with the size that is left. */
-function dropTornLine(file: number): number {
-  const { size } = fstatSync(file);
-  const tail = Buffer.alloc(Math.min(size, 1024 * 1024));
-  readSync(file, tail, 0, tail.length, size - tail.length);
-  const end = tail.lastIndexOf("\n") + 1;
-  const whole = size - tail.length + end;
-  if (whole < size) ftruncateSync(file, whole);
-  return whole;
+  get accepts(): boolean {
+    if (this.#writer.size >= this.#maxBytes && this.#writer.measure(RETRY_MS) >= this.#maxBytes) {
+      this.#refuse(`it holds ${this.#writer.size} bytes that are not in the audit log yet`);
+      return false;
+    }
+    if (this.#refusal !== undefined && Date.now() - this.#refusal.since > RETRY_MS) this.#tryAgain();
+    return this.#refusal === undefined;
+  }
+
+  record(event: AuditEvent): void {
+    const bytes = auditEventBytes(event);
+    if (this.#refusal !== undefined && Date.now() - this.#refusal.since > RETRY_MS) this.#tryAgain();
+    if (this.#waiting.length > 0 || this.#isBeyond() || !this.#write(bytes)) this.#wait(bytes);
+  }
+
+  kept(): Promise<void> | undefined {
+    if (this.#waiting.length === 0) return this.#writer.synced();
+    const reason = this.#refusal?.reason ?? "the disk is full";
+    return Promise.reject(new HmsError("UNAVAILABLE", `The audit spool cannot be written: ${reason}.`));
+  }
+
+  #isBeyond(): boolean {
+    const most = this.#maxBytes * HARD_LIMIT;
+    if (this.#writer.size < most || this.#writer.measure(RETRY_MS) < most) return false;
+    this.#refuse(`it holds ${this.#writer.size} bytes that are not in the audit log yet`);
+    return true;
+  }
+
+  #wait(bytes: Uint8Array): void {
+    if (this.#waiting.length < MOST_WAITING) this.#waiting.push(bytes);
+    else this.#lost += 1;
+  }
+
+  /** False if it cannot be written, which is said. */
+  #write(bytes: Uint8Array): boolean {
+    try {
+      this.#writer.write(bytes);
+      return true;
+    } catch (error) {
+      this.#refuse((error as Error).message);
+      return false;
+    }
+  }
+
+  /** Writes what waits; the first that cannot be written keeps its place. */
+  #tryAgain(): void {
+    if (this.#writer.measure(RETRY_MS) >= this.#maxBytes) {
+      this.#refuse("it is still full");
+      return;
+    }
+    for (let [next] = this.#waiting; next !== undefined; [next] = this.#waiting) {
+      if (!this.#write(next)) return;
+      this.#waiting.shift();
+    }
+    const lost = this.#lost;
+    this.#lost = 0;
+    this.#refusal = undefined;
+    this.#options.onChange?.(true, "");
+    if (lost > 0) this.#recordOwn("EventsLost", { lost });
+  }
+
+  #refuse(reason: string): void {
+    if (this.#refusal === undefined) this.#options.onChange?.(false, reason);
+    this.#refusal = { reason, since: Date.now() };
+  }
+
+  #recordOwn(name: string, details: object): void {
+    this.record({
+      time: new Date(),
+      principal: componentPrincipal(this.#process),
+      method: `${OWN_METHOD}/${name}`,
+      permission: "",
+      resource: "",
+      outcome: "OK",
+      reason: "",
+      requestId: "",
+      details,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#heartbeat);
+    if (this.#waiting.length > 0) this.#tryAgain();
+    await this.#writer.close();
+  }
 }

@@ -1,1 +1,2 @@
-export { type AuditSpool, openAuditSpool } from "./audit-spool.ts";
+export { type AuditSpool, type AuditSpoolOptions, openAuditSpool } from "./audit-spool.ts";
+export { type SpoolBatch, type SpoolPosition, SpoolReader } from "./spool-reader.ts";

@@ -31,8 +31,12 @@ function reasonOf({ because, policies }: AccessVerdict, isUsers: boolean): strin
 
 function decisionOf(verdict: AccessVerdict, isUsers: boolean): PolicyDecision {
   const { because, auditLevel } = verdict;
-  if (because !== "allowed") return Object.freeze({ allowed: false, reason: reasonOf(verdict, isUsers) });
-  return auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? { allowed: true } : { allowed: true, auditLevel };
+  // By default nobody is let in: what would let others in has decided nothing.
+  const policies = because === "default" ? undefined : verdict.policies.map(({ id }) => id);
+  if (because !== "allowed")
+    return Object.freeze({ allowed: false, reason: reasonOf(verdict, isUsers), ...(policies ? { policies } : {}) });
+  const level = auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? undefined : auditLevel;
+  return { allowed: true, ...(policies ? { policies } : {}), ...(level === undefined ? {} : { auditLevel: level }) };
 }
 
 /** What an access policy is made of. */

@@ -138,7 +138,7 @@ describe("policies written in Cedar", () => {
       'permit (principal == User::"anna", action == Action::"services:call", resource in Api::"hms.emr.patient");';
     const policy = createAccessPolicy(bookOf([written("anna", text, { auditLevel: REQUEST })]));
     const method = users("hms.emr.patient", "Get");
-    expect(calls(policy, anna, method)).toEqual({ allowed: true, auditLevel: REQUEST });
+    expect(calls(policy, anna, method)).toEqual({ allowed: true, auditLevel: REQUEST, policies: ["anna"] });
     expect(calls(policy, { ...anna, id: "bob" }, method)).toMatchObject(denied);
     expect(calls(policy, anna, users("hms.emr.other", "Get"))).toMatchObject(denied);
   });
@@ -331,6 +331,14 @@ describe("roles", () => {
 test("what a policy in Cedar decides leaves in the audit log what it says, beside its text or in it", () => {
   const text = 'permit (principal, action == Action::"services:call", resource);';
   const levelOf = (rule: AccessRule) => calls(createAccessPolicy(bookOf([rule])), anna, users("hms.a", "Get"));
-  expect(levelOf(written("w", text, { auditLevel: NONE }))).toEqual({ allowed: true, auditLevel: NONE });
-  expect(levelOf(written("w", `@audit_level("full") ${text}`))).toEqual({ allowed: true, auditLevel: REQUEST });
+  expect(levelOf(written("w", text, { auditLevel: NONE }))).toEqual({
+    allowed: true,
+    auditLevel: NONE,
+    policies: ["w"],
+  });
+  expect(levelOf(written("w", `@audit_level("full") ${text}`))).toEqual({
+    allowed: true,
+    auditLevel: REQUEST,
+    policies: ["w"],
+  });
 });

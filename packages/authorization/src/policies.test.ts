@@ -282,7 +282,7 @@ describe("an access policy", () => {
     const { book, decide } = open([rule({ allowedRoles: ["doctor"], auditLevel: METADATA })]);
     const doctor: Principal = { kind: "user", id: "anna", roles: ["doctor"] };
     const method = entry();
-    expect(decide(doctor, method)).toEqual({ allowed: true, auditLevel: METADATA });
+    expect(decide(doctor, method)).toEqual({ allowed: true, auditLevel: METADATA, policies: ["r:allow"] });
     expect(decide(doctor, method)).toBe(decide(doctor, method));
     expect(decide(doctor, entry({ method: "DeletePatient" }))).toMatchObject({ allowed: false });
     expect(decide(doctor, entry({ environment: "prod" }))).toMatchObject({ allowed: true });
@@ -299,7 +299,11 @@ describe("an access policy", () => {
       environment,
     });
     expect(decide(lives("default"))).toMatchObject({ allowed: true });
-    expect(decide(lives("staging"))).toEqual({ allowed: false, reason: expect.stringContaining("environment") });
+    expect(decide(lives("staging"))).toMatchObject({
+      allowed: false,
+      reason: expect.stringContaining("environment"),
+      policies: ["built-in:other-environment"],
+    });
     expect(decide(lives("staging"), entry({ environment: "staging" }))).toMatchObject({ allowed: true });
   });
 

@@ -17,6 +17,8 @@ export interface HostEnvironment {
   data: string | undefined;
   /** DATABASE_URL: use this PostgreSQL instead of the embedded one. */
   databaseUrl: string | undefined;
+  /** HMS_REDIS_URL: where gateways count limits together; undefined: each for itself. */
+  redisUrl: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
   /** What builds are told of this machine's way to package registries. */
@@ -31,6 +33,10 @@ export interface HostEnvironment {
   otlpHeaders: Readonly<Record<string, string>>;
   /** OTEL_TRACES_SAMPLER_ARG: the part of new traces that is kept, 0 to 1. */
   traceRatio: number | undefined;
+  /** HMS_AUDIT_SINK: an http(s) address that takes the audit log's checkpoints; undefined: they stay on this machine. */
+  auditSink: string | undefined;
+  /** HMS_AUDIT_KEEP_DAYS: how long audit events are kept; undefined: as long as the service thinks right. */
+  auditKeepDays: number | undefined;
   /** True in continuous integration. */
   ci: boolean;
 }
@@ -46,6 +52,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     instance: env.HMS_INSTANCE || undefined,
     data: env.HMS_DATA || undefined,
     databaseUrl: env.DATABASE_URL || undefined,
+    redisUrl: env.HMS_REDIS_URL || undefined,
     environment: env.HMS_ENVIRONMENT || undefined,
     buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
@@ -53,6 +60,8 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,
     otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
+    auditSink: env.HMS_AUDIT_SINK || undefined,
+    auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
     ci: Boolean(env.CI),
   };
 }
@@ -61,6 +70,10 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
 function keyValues(text: string): Record<string, string> {
   const pairs = text.split(",").map((pair) => pair.split("=").map((part) => part.trim()));
   return Object.fromEntries(pairs.flatMap(([key, value]) => (key && value ? [[key, decodeURIComponent(value)]] : [])));
+}
+
+function wholeNumberOf(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : undefined;
 }
 
 function ratioOf(text: string | undefined): number | undefined {

@@ -3,7 +3,8 @@ export { type DatabaseRole, readDatabaseRoles, writeDatabaseRoles } from "./data
 export { type FfiEnvironment, ffiEnvironment } from "./ffi-environment.ts";
 export { ensureFfiFolders } from "./ffi-folders.ts";
 export { type HostEnvironment, hostEnvironment, hostVariable } from "./host-environment.ts";
-export { type InstanceNetwork, readNetwork, writeNetwork } from "./instance-network.ts";
+export { type InstanceNetwork, readNetwork, tlsPortFor, writeNetwork } from "./instance-network.ts";
 export { type InstancePaths, type InstanceSelector, resolveInstance } from "./instance-paths.ts";
+export { parseNetworkAddress, readNetworkAddress, writeNetworkAddress } from "./network-address.ts";
 export { isPartName, type PartName, partNames, partSocket, readPartNames } from "./part-name.ts";
 export { launcherPath, type ProgramName, productVersion, programPath } from "./program-path.ts";

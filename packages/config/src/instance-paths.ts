@@ -50,8 +50,14 @@ export interface InstancePaths {
   partKey: string;
   /** Who the platform is towards services over TLS, if the operator put it there: cert.pem, key.pem and ca.pem. */
   tls: string;
+  /** The certificates that the gateway shows, if the operator put them there: cert.pem and key.pem, in folders for several. */
+  gatewayTls: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
+  /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
+  audit: string;
+  /** The folder of the audit log's keys, mode 0700. */
+  auditKeys: string;
   /** How mail leaves the installation, with a password, mode 0600; without it none does. */
   mailFile: string;
   /** The host at which browsers reach the platform, mode 0600: no service may know it. */
@@ -110,7 +116,10 @@ export function resolveInstance(
     workloadKey: `${config}/workload.key`,
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
+    gatewayTls: `${config}/gateway-tls`,
     sealingKey: `${config}/secrets.key`,
+    audit: `${data}/audit`,
+    auditKeys: `${config}/audit`,
     mailFile: `${config}/mail.json`,
     platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,

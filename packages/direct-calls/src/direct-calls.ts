@@ -1,6 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type Directory, keyOfContract, keyText, type ServiceKey } from "@hms/directory";
-import { type CallOptions, HmsError, type Principal, type Transport } from "@hms/kernel";
+import { type CallOptions, HmsError, type Principal, type StatusCodeName, type Transport } from "@hms/kernel";
 import { CallAttempts, type CallGround } from "./call-attempts.ts";
 import { beginCallSpan } from "./call-span.ts";
 import { type ChannelSchemes, frameSchemes } from "./channel.ts";
@@ -23,7 +23,12 @@ export interface DirectCallsOptions {
   readonly servedByEdge?: (key: ServiceKey) => boolean;
   /** How often a call that may be repeated is; default 2, and at most 20 % of a service's calls. */
   readonly maxRetries?: number;
+  /** Hears how every call ended, repetitions included in it; default: nobody. */
+  readonly onEnd?: CallEndListener;
 }
+
+/** Hears how a call ended; `durationMs` is wall time, a stream's is its whole life. */
+type CallEndListener = (method: DescMethod, code: StatusCodeName, durationMs: number) => void;
 
 /** Calls services where the directory says that they answer. */
 export interface DirectCalls extends AsyncDisposable {
@@ -44,6 +49,7 @@ export function createDirectCalls(options: DirectCallsOptions): DirectCalls {
     servedByEdge = () => false,
     schemes = frameSchemes(),
     maxRetries = DEFAULT_MAX_RETRIES,
+    onEnd = () => {},
   } = options;
   const grounds = new Map<string, CallGround>();
   const groundOf = (key: ServiceKey): CallGround => {
@@ -58,8 +64,8 @@ export function createDirectCalls(options: DirectCallsOptions): DirectCalls {
   };
   return {
     transport: (to) => {
-      if ("serviceId" in to) return new DirectTransport(() => groundOf(to));
-      return new DirectTransport((method) => groundOf(keyOfContract(method.parent.typeName, to.environment)));
+      if ("serviceId" in to) return new DirectTransport(() => groundOf(to), onEnd);
+      return new DirectTransport((method) => groundOf(keyOfContract(method.parent.typeName, to.environment)), onEnd);
     },
     explain: (key, principal) => explainCalls(groundOf(key), { schemes, principal }),
     async [Symbol.asyncDispose]() {
@@ -87,9 +93,11 @@ class Source implements AsyncIterable<unknown> {
 class DirectTransport implements Transport {
   readonly #groundOf: (method: DescMethod) => CallGround;
   readonly #grounds = new Map<DescMethod, CallGround>();
+  readonly #onEnd: CallEndListener;
 
-  constructor(groundOf: (method: DescMethod) => CallGround) {
+  constructor(groundOf: (method: DescMethod) => CallGround, onEnd: CallEndListener) {
     this.#groundOf = groundOf;
+    this.#onEnd = onEnd;
   }
 
   #attempts(method: DescMethod, options: CallOptions | undefined): CallAttempts {
@@ -103,13 +111,17 @@ class DirectTransport implements Transport {
 
   async unary(method: DescMethod, input: unknown, options?: CallOptions): Promise<never> {
     const span = beginCallSpan(method, options);
+    const started = performance.now();
     try {
       const output = await this.#unary(method, input, span.options);
       span.end(undefined);
+      this.#onEnd(method, "OK", performance.now() - started);
       return output;
-    } catch (error) {
-      span.end(HmsError.from(error));
-      throw error;
+    } catch (failure) {
+      const error = HmsError.from(failure);
+      span.end(error);
+      this.#onEnd(method, error.code, performance.now() - started);
+      throw failure;
     }
   }
 
@@ -134,6 +146,7 @@ class DirectTransport implements Transport {
 
   async *stream(method: DescMethod, inputs: AsyncIterable<unknown>, options?: CallOptions): AsyncGenerator<never> {
     const span = beginCallSpan(method, options);
+    const started = performance.now();
     let ended: HmsError | undefined = callerLeft();
     try {
       yield* this.#stream(method, inputs, span.options);
@@ -143,6 +156,7 @@ class DirectTransport implements Transport {
       throw error;
     } finally {
       span.end(ended);
+      this.#onEnd(method, ended === undefined ? "OK" : ended.code, performance.now() - started);
     }
   }
 

@@ -310,21 +310,16 @@ describe("a subscription without a group", () => {
     ["*.*.done", ["test.x.done", "test.y.done"]],
   ])("to %s gets what matches", async (pattern, expected) => {
     await using received = await receive(shop.log, { topics: [pattern] });
-    for (const type of ["test.x", "test.x.done", "test.x.a.b", "test.y.done", "test.done"]) {
-      await shop.outbox.publish([createEvent({ type, source: "/shop" })]);
-    }
+    const types = ["test.x", "test.x.done", "test.x.a.b", "test.y.done", "test.done"];
+    const own = types.map((type) => createEvent({ type, source: "/shop" }));
+    for (const event of own) await shop.outbox.publish([event]);
     const end = createEvent({ type: "test.x.done", source: "/shop" });
     await shop.outbox.publish([end]);
-    await waitFor(() => received.ids().includes(end.id) || received.events.length >= expected.length, {
-      describe: "the last event",
-    });
-    await received.distinct(expected.length);
-    expect(
-      received.events
-        .slice(0, expected.length)
-        .map(({ type }) => type)
-        .sort(),
-    ).toEqual([...expected].sort());
+    const last = own.findLast(({ type }) => expected.includes(type));
+    await waitFor(() => received.ids().includes(last?.id ?? ""), { describe: "the last event" });
+    // What was published just before the subscription, by the case before, may come too.
+    const ownTypes = received.events.filter(({ id }) => own.some((event) => event.id === id)).map(({ type }) => type);
+    expect(ownTypes.sort()).toEqual([...expected].sort());
   });
 });
 

@@ -13,7 +13,7 @@ import { backoffAfter } from "./subscription-options.ts";
 
 const SAVE_INTERVAL_MS = 10;
 const POLL_MS = 250;
-/** How soon is seen what another member was told to postpone, or left behind. */
+/** How soon is seen what another member was told to postpone, or left behind, and what the group was told meanwhile. */
 const AGAIN_POLL_MS = 1000;
 const REDRIVE_POLL_MS = 2000;
 const SCAN = 5000;
@@ -44,6 +44,8 @@ export class LeaseLane implements Consumer {
   #waiting: Leased[] = [];
   #done: { position: number; attempts: number }[] = [];
   #scannedTo = -1;
+  /** Counts what may have changed where scanning has to begin. */
+  #refreshes = 0;
   #againAt = 0;
   #dueAt: number[] = [];
   #isHalted = false;
@@ -65,10 +67,15 @@ export class LeaseLane implements Consumer {
   }
 
   refresh(): void {
-    this.#scannedTo = -1;
+    this.#scanAnew();
     this.#againAt = 0;
     this.#isHalted = false;
     this.#wakes.notify();
+  }
+
+  #scanAnew(): void {
+    this.#scannedTo = -1;
+    this.#refreshes += 1;
   }
 
   async #run(): Promise<void> {
@@ -105,6 +112,7 @@ export class LeaseLane implements Consumer {
     const { store, settings } = this.#parts;
     const free = this.#slots.free - this.#waiting.length;
     if (performance.now() < this.#againAt || free <= 0) return 0;
+    if (this.#fresh) await this.#lookWhereToScan();
     const answered = await store.leaseAgain("answered", free, settings.ackWaitMs);
     // One by one, each stored before the next: if the process dies again, no other event's attempts are used up.
     const mayTakeSuspect = !this.#hasSuspect && answered.length < free;
@@ -115,6 +123,14 @@ export class LeaseLane implements Consumer {
     for (const { attempts, error, ...row } of answered) this.#waiting.push({ row, attempts, error, isSuspect: false });
     for (const { attempts, error, ...row } of suspects) this.#waiting.push({ row, attempts, error, isSuspect: true });
     return found;
+  }
+
+  /** What a group is told (replay, resume) is heard of by a hint, which may get lost. */
+  async #lookWhereToScan(): Promise<void> {
+    this.#scanAnew();
+    if (!this.#isHalted) return;
+    const { from, to } = await this.#parts.store.gap();
+    this.#isHalted = from <= to;
   }
 
   /** At the next time that a handler of ours asked for, and now and then for what others left. */
@@ -131,15 +147,18 @@ export class LeaseLane implements Consumer {
     const { store, head, settings } = this.#parts;
     const room = settings.concurrency - this.#waiting.length;
     const target = head.position;
+    const refreshes = this.#refreshes;
     if (room <= 0 || this.#scannedTo >= target) return 0;
     const limits = { rows: Math.min(room, this.#pageSize.rows), scan: SCAN, ackWaitMs: settings.ackWaitMs };
     try {
       const { rows, cursor } = await store.leaseNext(target, limits);
       this.#pageSize.learn(rows);
-      if (rows.length < limits.rows && cursor + SCAN >= target) this.#scannedTo = target;
+      const isScanned = rows.length < limits.rows && cursor + SCAN >= target;
+      // What the group was told while we looked counts from the next look on.
+      if (isScanned && refreshes === this.#refreshes) this.#scannedTo = target;
       for (const row of rows) this.#waiting.push({ row, attempts: 1, error: "", isSuspect: false });
       // Nothing found is no reason to rest while there is more to look through.
-      return rows.length === 0 && this.#scannedTo < target ? 1 : rows.length;
+      return rows.length === 0 && !isScanned ? 1 : rows.length;
     } catch (error) {
       return await this.#haltIfBehind(error);
     }

@@ -2,10 +2,11 @@ import { isIP } from "node:net";
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport as ConnectTransport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { type CallOptions, HmsError, type Metadata, type Transport } from "@hms/kernel";
+import { type CallOptions, HmsError, type Metadata, metadataOfFields, type Transport } from "@hms/kernel";
 import { checkServerId, outgoingTerms, type TlsIdentity } from "@hms/wire";
 import { connectionLost, fromConnectError } from "./connect-errors.ts";
 import { type GrpcAddress, parseGrpcAddress } from "./grpc-address.ts";
+import { headerOf } from "./request-metadata.ts";
 import { WatchedSessions } from "./watched-sessions.ts";
 
 /** How a transport to a gRPC server is set up. */
@@ -108,8 +109,10 @@ class KernelTransport implements GrpcTransport {
   ): Promise<MessageShape<O>> {
     const { signal, timeoutMs, header } = this.#terms(options);
     try {
-      const { message } = await this.#parts.inner.unary(method, signal, timeoutMs, header, input);
-      return message;
+      const answer = await this.#parts.inner.unary(method, signal, timeoutMs, header, input);
+      tell(options, answer.header);
+      tell(options, answer.trailer);
+      return answer.message;
     } catch (error) {
       throw this.#errorOf(error, signal);
     }
@@ -125,7 +128,9 @@ class KernelTransport implements GrpcTransport {
     const signal = terms.signal ? AbortSignal.any([terms.signal, left.signal]) : left.signal;
     try {
       const answer = await this.#parts.inner.stream(method as never, signal, terms.timeoutMs, terms.header, inputs);
+      tell(options, answer.header);
       yield* answer.message as AsyncIterable<MessageShape<O>>;
+      tell(options, answer.trailer);
     } catch (error) {
       throw this.#errorOf(error, terms.signal);
     } finally {
@@ -138,7 +143,7 @@ class KernelTransport implements GrpcTransport {
     const { deadlineAt, signal, metadata } = outgoingTerms(options);
     if (signal?.aborted) throw HmsError.from(signal.reason);
     const { address, fixed } = this.#parts;
-    const header = new Headers({ ...fixed, ...metadata });
+    const header = headerOf({ ...fixed, ...metadata });
     if (header.has("authorization") && !address.secure && !address.loopback) {
       const why = "would be readable on its way: use grpcs://, or call without it";
       throw new HmsError("FAILED_PRECONDITION", `A token for grpc://${address.authority} ${why}.`);
@@ -161,6 +166,12 @@ class KernelTransport implements GrpcTransport {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** What a server says beside its answers; most callers do not ask. */
+function tell({ onMetadata }: CallOptions, said: Headers): void {
+  const metadata = onMetadata && metadataOfFields(said);
+  if (metadata !== undefined) onMetadata?.(metadata);
 }
 
 /** Whether a call that nobody here has cancelled ended with its connection: its stream is reset, or just stops. */

@@ -76,7 +76,11 @@ function unary(input: unknown, context: HandlerContext): Promise<unknown> {
 async function* stream(inputs: AsyncIterable<unknown>, context: HandlerContext): AsyncGenerator<unknown> {
   const request = requestOf(context);
   try {
-    yield* request.kernel.stream(request.entry, inputs, new RpcCall(context, request));
+    const call = new RpcCall(context, request);
+    for await (const answer of request.kernel.stream(request.entry, inputs, call)) {
+      if (request.entry.desc.methodKind !== "client_streaming") call.answered();
+      yield answer;
+    }
   } catch (error) {
     throw toConnectError(error);
   }

@@ -1,5 +1,6 @@
 import { Code, ConnectError, type ContextKey, createContextKey, type HandlerContext } from "@connectrpc/connect";
 import {
+  AnswerFields,
   type CallContext,
   type CallWay,
   HmsError,
@@ -45,6 +46,8 @@ export class RpcCall implements IncomingCall {
   readonly signal: AbortSignal;
   readonly way: CallWay;
   readonly #context: HandlerContext;
+  #hasAnswered = false;
+  #fields: AnswerFields | undefined;
 
   constructor(context: HandlerContext, { caller, stop }: RpcRequest) {
     this.#context = context;
@@ -58,6 +61,18 @@ export class RpcCall implements IncomingCall {
 
   attach(context: CallContext): void {
     exchanges.set(context, this.#context);
+  }
+
+  /** From now on what the handler says goes with the trailers. */
+  answered(): void {
+    this.#hasAnswered = true;
+  }
+
+  tell(metadata: Metadata): void {
+    const { responseHeader, responseTrailer } = this.#context;
+    const into = this.#hasAnswered ? responseTrailer : responseHeader;
+    this.#fields ??= new AnswerFields(this.way === "grpc" ? "grpc" : "anybody");
+    for (const [name, value] of this.#fields.of(metadata)) into.set(name, value);
   }
 }
 

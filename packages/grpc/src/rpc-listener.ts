@@ -80,6 +80,7 @@ async function answer(exchange: RpcExchange, target: RpcTarget, ground: Ground):
     const connection = connectionOf(request);
     const caller = connection.callers.of(request.headers.authorization);
     const stop = isEndless(found.entry) ? anyOf(connection.stop, ground.stop) : undefined;
+    if (mayBeLarge(request.headers)) await found.kernel.admit(found.entry, { caller, way: WAYS[exchange.protocol] });
     const values = createContextValues().set(rpcRequest, { ...found, caller, stop });
     const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     await universalResponseToNodeResponse(await handlerOf(found.entry)(universal), response);
@@ -90,6 +91,13 @@ async function answer(exchange: RpcExchange, target: RpcTarget, ground: Ground):
     else refuseRpc(exchange, error);
   }
 }
+
+const WAYS = { connect: "connect", "connect-stream": "connect", grpc: "grpc", "grpc-web": "grpc-web" } as const;
+
+/** What a caller may send before it is known; gRPC does not say how much it will be. */
+const SMALL_BYTES = 64 * 1024;
+
+const mayBeLarge = ({ "content-length": length }: IncomingHttpHeaders) => !(Number(length) <= SMALL_BYTES);
 
 const isEndless = ({ desc, mutates }: MethodEntry) => desc.methodKind !== "unary" && !mutates;
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Credentials } from "@hms/kernel";
 
 /** One request being answered, with what is known of it before it is routed. */
 export interface EdgeTurn {
@@ -12,6 +13,8 @@ export interface EdgeTurn {
   readonly environment: string;
   /** Whether the platform's own host was asked, at which no user's service has pages. */
   readonly isPlatformHost: boolean;
+  /** What the client's connection has shown by itself. */
+  readonly peer: Pick<Credentials, "peer" | "known">;
   /** The origin of a foreign page that may read the answer. */
   readonly foreignOrigin: string | undefined;
 }

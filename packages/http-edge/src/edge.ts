@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { type Credentials, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { BodyReader } from "./body-reader.ts";
 import { DenialThrottle, tooManyDenials } from "./denial-throttle.ts";
 import { EdgeFault, fault } from "./edge-fault.ts";
@@ -32,6 +32,8 @@ export interface EdgeOptions extends HostGuardOptions {
    * Gets first refusal of every request that Host and Origin let in: other protocols on the same port. True: it answers.
    */
   readonly others?: (request: IncomingMessage, response: ServerResponse, terms: OtherTerms) => boolean;
+  /** What a request's connection has shown by itself, where connections are by TLS; default: nothing. */
+  readonly peerOf?: (request: IncomingMessage) => Pick<Credentials, "peer" | "known">;
   /** Told when routes of an environment contradict each other. */
   readonly onConflicts?: (environment: string, conflicts: readonly RouteConflict[]) => void;
 }
@@ -42,6 +44,7 @@ export interface OtherTerms {
   readonly environment: string;
 }
 
+const NOTHING = Object.freeze({});
 const DEFAULT_MAX_BODY_BYTES = 4 * 1024 * 1024;
 const DEFAULT_MAX_TOTAL_BODY_BYTES = 256 * 1024 * 1024;
 const DEFAULT_BODY_TIMEOUT_MS = 30_000;
@@ -56,6 +59,7 @@ export class Edge implements Disposable {
   readonly #denials = new DenialThrottle();
   readonly #realm: string;
   readonly #others: NonNullable<EdgeOptions["others"]>;
+  readonly #peerOf: NonNullable<EdgeOptions["peerOf"]>;
 
   constructor(kernel: Kernel, options: EdgeOptions = {}) {
     this.#kernel = kernel;
@@ -73,13 +77,15 @@ export class Edge implements Disposable {
     this.mount("/openapi.json", REFERENCE_RULE, pages.openApi);
     this.mount("/openapi", REFERENCE_RULE, pages.openApi);
     this.#others = options.others ?? (() => false);
+    this.#peerOf = options.peerOf ?? (() => NOTHING);
   }
 
   /** Answers one request; for `server.on("request", edge.listener)`. */
   readonly listener = (request: IncomingMessage, response: ServerResponse): void => {
     const requestId = requestIdOf(request.headers);
     const begun = { request, response, requestId, path: "", query: "" };
-    const early = { ...begun, environment: "", isPlatformHost: false, foreignOrigin: undefined };
+    const nobody = { isPlatformHost: false, foreignOrigin: undefined, peer: NOTHING };
+    const early = { ...begun, environment: "", ...nobody };
     try {
       const turn = this.#turnOf(early);
       if (!this.#isOther(turn)) this.#answer(turn);
@@ -105,8 +111,7 @@ export class Edge implements Disposable {
     const { headers, url = "" } = early.request;
     const target = splitTarget(url);
     if (target === undefined) throw fault("INVALID_ARGUMENT", "The request's target is not a path.");
-    // HTTP/2 has a field of its own for it.
-    const host = headers.host ?? (headers[":authority"] as string | undefined);
+    const host = hostField(headers);
     const byHost = this.#guard.environmentOf(host);
     const named = headers["x-hms-environment"];
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
@@ -114,7 +119,8 @@ export class Edge implements Disposable {
     const isPlatformHost = this.#guard.isPlatformHost(host);
     // Nothing that a page there leads to may learn its address.
     if (isPlatformHost) early.response.setHeader("referrer-policy", "same-origin");
-    return { ...early, ...target, environment, isPlatformHost, foreignOrigin: isForeign ? headers.origin : undefined };
+    const foreignOrigin = isForeign ? headers.origin : undefined;
+    return { ...early, ...target, environment, isPlatformHost, foreignOrigin, peer: this.#peerOf(early.request) };
   }
 
   #isOther(turn: EdgeTurn): boolean {
@@ -230,6 +236,16 @@ export class Edge implements Disposable {
   [Symbol.dispose](): void {
     this.#tables[Symbol.dispose]();
   }
+}
+
+/** HTTP/2 has a field of its own for it; both must say the same (RFC 9113, section 8.3.1), or each hop reads another. */
+function hostField(headers: IncomingHttpHeaders): string | undefined {
+  const authority = headers[":authority"];
+  if (typeof authority !== "string") return headers.host;
+  if (headers.host !== undefined && headers.host.toLowerCase() !== authority.toLowerCase()) {
+    throw fault("INVALID_ARGUMENT", "The request's Host and :authority differ.");
+  }
+  return authority;
 }
 
 function allowOf(methods: readonly string[], withHead = true): string {

@@ -4,9 +4,9 @@ import { type EdgeFault, fault } from "./edge-fault.ts";
 export interface HostGuardOptions {
   /**
    * Names that a request's Host may have, without port; "*.example.org" is every name below. Default: localhost, every
-   * name below it, 127.0.0.1 and [::1].
+   * name below it, 127.0.0.1 and [::1]. A function is asked for each name, in lower case.
    */
-  readonly hosts?: readonly string[];
+  readonly hosts?: readonly string[] | ((name: string) => boolean);
   /**
    * The name at which only the platform answers, never a user's service, so that a browser's session is safe there; a
    * secret, never part of an answer to anybody who has not asked for it by name. Default: none. It selects no environment.
@@ -24,8 +24,7 @@ const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Keeps out requests that a foreign page sends by a name of its own (DNS rebinding) or across origins. */
 export class HostGuard {
-  readonly #exact: ReadonlySet<string>;
-  readonly #suffixes: readonly string[];
+  readonly #isServed: (name: string) => boolean;
   readonly #origins: ReadonlySet<string>;
   readonly #platformHost: string | undefined;
   // Most requests in a row ask for the same host.
@@ -34,9 +33,8 @@ export class HostGuard {
 
   constructor({ hosts = LOCAL_HOSTS, origins = [], platformHost }: HostGuardOptions) {
     this.#platformHost = platformHost?.toLowerCase();
-    const names = [...hosts, ...(platformHost === undefined ? [] : [platformHost])].map((host) => host.toLowerCase());
-    this.#exact = new Set(names.filter((name) => !name.startsWith("*.")));
-    this.#suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+    const own = platformHost === undefined ? [] : [platformHost];
+    this.#isServed = typeof hosts === "function" ? hosts : isOneOf([...hosts, ...own]);
     this.#origins = new Set(origins);
   }
 
@@ -48,7 +46,7 @@ export class HostGuard {
     if (host === this.#lastHost && host !== undefined) return this.#lastEnvironment;
     const name = hostName(host ?? "");
     if (RESERVED.test(name) && name !== this.#platformHost) throw notThisHost();
-    if (!this.#exact.has(name) && !this.#suffixes.some((suffix) => name.endsWith(suffix))) {
+    if (!this.#isServed(name)) {
       throw fault("PERMISSION_DENIED", `The host ${JSON.stringify(name)} is not served here.`, {
         status: 421,
         reason: "HOST_NOT_ALLOWED",
@@ -89,6 +87,13 @@ function notThisHost(): EdgeFault {
   const message =
     "People come in at an address that only this installation's operator can tell: hms-sys up and hms-sys login print it.";
   return fault("PERMISSION_DENIED", message, { status: 421, reason: "HOST_NOT_ALLOWED" });
+}
+
+function isOneOf(hosts: readonly string[]): (name: string) => boolean {
+  const names = hosts.map((host) => host.toLowerCase());
+  const exact = new Set(names.filter((name) => !name.startsWith("*.")));
+  const suffixes = names.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+  return (name) => exact.has(name) || suffixes.some((suffix) => name.endsWith(suffix));
 }
 
 function hostName(host: string): string {

@@ -44,6 +44,21 @@ describe("bodies", () => {
     await waitFor(async () => (await status()) === 200, { describe: "space" });
   });
 
+  test("of callers whom nobody knows are not read at all, large ones: they are refused first", async () => {
+    await using fixture = await edgeFixture();
+    const head = "host: localhost\r\nauthorization: Bearer wrong\r\ncontent-type: application/json\r\n";
+    for (const [path, length] of [
+      ["/v1/hms.library/Everything", "content-length: 3000000"],
+      ["/v1/books:import", "transfer-encoding: chunked"],
+    ]) {
+      const { socket, received } = await rawClient(fixture);
+      socket.write(`POST ${path} HTTP/1.1\r\n${head}${length}\r\n\r\n`);
+      await waitFor(() => received().startsWith("HTTP/1.1 401 "), { describe: () => `the refusal, not ${received()}` });
+      socket.destroy();
+    }
+    expect(fixture.events.map(({ outcome }) => outcome)).toEqual(["denied", "denied"]);
+  });
+
   test("that do not come in time are 408", async () => {
     await using fixture = await edgeFixture({ edge: { bodyTimeoutMs: 100 } });
     const { socket, received, closed } = await rawClient(fixture);

@@ -29,7 +29,7 @@ function mountedMethod(): DescMethod {
 
 /** Answers a request through a mount, as a call that the kernel authenticates, authorizes, limits and records. */
 export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: EdgeTurn, mount: Mount): Promise<void> {
-  const { request, response, requestId, environment, query, isPlatformHost } = turn;
+  const { request, response, requestId, environment, query, isPlatformHost, peer } = turn;
   const path = turn.path.slice(mount.prefix.length);
   const readBody = () => bodies.read(request);
   let refused: unknown;
@@ -46,7 +46,11 @@ export async function mountExchange({ kernel, bodies }: ExchangeShare, turn: Edg
   try {
     if (mount.rule.public) await runPublic(kernel, entry, new EdgeCall(turn, { transport: "network" }));
     else {
-      const credentials = credentialsOf(request.headers, { forBrowser: mount.rule.browser === true, isPlatformHost });
+      const credentials = credentialsOf(request.headers, {
+        forBrowser: mount.rule.browser === true,
+        isPlatformHost,
+        peer,
+      });
       await kernel.unary(entry, create(EmptySchema), new EdgeCall(turn, credentials));
     }
   } catch (thrown) {
@@ -76,7 +80,7 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
   const started = performance.now();
   const { audit, observer } = kernel.options;
   const isAudited = entry.rule.auditLevel !== ffiOptions.AuditLevel.NONE;
-  const { metadata, deadlineAt } = call;
+  const { metadata, deadlineAt, source } = call;
   const context = new CallContext({
     method: entry,
     principal: anonymous,
@@ -84,6 +88,7 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
     metadata,
     attached: true,
     way: "http",
+    source,
   });
   call.attach(context);
   let failure: HmsError | undefined;
@@ -103,16 +108,17 @@ async function runPublic(kernel: Kernel, entry: MethodEntry, call: EdgeCall): Pr
 }
 
 function record(
-  { method, principal, requestId }: CallContext,
+  { method, principal, requestId, way, source, traceparent }: CallContext,
   end: { outcome: HmsError["code"] | "OK"; reason: string },
   { options }: Kernel,
 ): void {
   const { permission, resource = "" } = method.rule;
-  options.audit.record({ time: new Date(), principal, method: method.name, permission, resource, requestId, ...end });
+  const call = { principal, method: method.name, permission, resource, requestId, way, source, traceparent };
+  options.audit.record({ time: new Date(), ...call, ...end });
 }
 
 function spoolFull(): HmsError {
-  return new HmsError("RESOURCE_EXHAUSTED", "The audit spool is full, so nothing may change; reads go on.", {
+  return new HmsError("UNAVAILABLE", "The audit spool is full, so nothing may change; reads go on.", {
     reason: "AUDIT_SPOOL_FULL",
   });
 }

@@ -9,27 +9,34 @@ const SCHEME = /^(bearer|ticket|basic) +([\x21-\x7e]+)$/i;
 /**
  * What an Authorization field shows: a bearer token, a ticket, or a token as the password of Basic; the user name is
  * not looked at. A browser sends Basic for every page of an origin, users' services included, so from a browser it
- * counts only where people look and nothing changes (`forBrowser`).
+ * counts only where people look and nothing changes (`forBrowser`). A browser shows a certificate to whoever asks, too:
+ * it says who a program is, never who a page is.
  * @throws EdgeFault UNAUTHENTICATED for any other scheme, or Basic from a page
  */
 export function credentialsOf(headers: IncomingHttpHeaders, terms: CredentialTerms = {}): Credentials {
   const { authorization } = headers;
+  const nobody = nobodyBut(terms.peer ?? {}, headers["sec-fetch-site"] !== undefined);
   const { forBrowser = false, isPlatformHost = false } = terms;
-  if (authorization === undefined) return isPlatformHost ? sessionCredentials(headers) : NOBODY;
+  if (authorization === undefined) return isPlatformHost ? sessionCredentials(headers) : nobody;
   const [, scheme = "", value = ""] = SCHEME.exec(authorization) ?? [];
   switch (scheme.toLowerCase()) {
     case "bearer":
-      return { transport: "network", token: value };
+      return { ...nobody, token: value };
     case "ticket":
-      return { transport: "network", ticket: value };
+      return { ...nobody, ticket: value };
     case "basic":
       if (!forBrowser && headers["sec-fetch-site"] !== undefined) throw notForPages();
-      return { transport: "network", token: passwordOf(value) };
+      return { ...nobody, token: passwordOf(value) };
     default:
       throw fault("UNAUTHENTICATED", 'The Authorization field must be "Bearer TOKEN", "Ticket TICKET" or "Basic …".', {
         reason: "CREDENTIALS_MALFORMED",
       });
   }
+}
+
+function nobodyBut({ peer, known }: NonNullable<CredentialTerms["peer"]>, isBrowser: boolean): Credentials {
+  if (known === undefined && (peer === undefined || isBrowser)) return NOBODY;
+  return { ...NOBODY, ...(isBrowser ? {} : { peer }), ...(known ? { known } : {}) };
 }
 
 /** Where credentials are shown. */
@@ -38,6 +45,8 @@ export interface CredentialTerms {
   readonly forBrowser?: boolean;
   /** True: at the platform's own host, where a browser session's cookie counts. */
   readonly isPlatformHost?: boolean;
+  /** What the client's connection has shown by itself. */
+  readonly peer?: Pick<Credentials, "peer" | "known">;
 }
 
 const SESSION = /(?:^|; ?)__Host-hms_session=(hmss_[A-Za-z0-9_-]{43})(?:;|$)/;

@@ -11,6 +11,7 @@ import { StreamInputs } from "./stream-inputs.ts";
 import { StreamWriter } from "./stream-writer.ts";
 import { registryOf } from "./type-registry.ts";
 import {
+  admitLarge,
   bodyOf,
   type ExchangeShare,
   isRawAnswer,
@@ -32,6 +33,7 @@ export async function streamExchange(share: ExchangeShare, turn: RoutedTurn): Pr
   const isOne = entry.desc.methodKind === "client_streaming";
   const type = isOne || isRawAnswer(binding) ? undefined : acceptedType(turn);
   const call = new EdgeCall(turn);
+  await admitLarge(share, turn, call);
   // A watch never ends by itself, and whoever watches has to come back anyway.
   if (!entry.mutates) share.watches.add(call);
   const takesStream = isOne || entry.desc.methodKind === "bidi_streaming";

@@ -36,11 +36,22 @@ export async function unaryExchange(share: ExchangeShare, turn: RoutedTurn): Pro
   if (!isRawAnswer(binding) && preferredType(request.headers.accept, ["application/json"]) === undefined)
     throw notAcceptable();
   const call = new EdgeCall(turn);
+  await admitLarge(share, turn, call);
   const body = binding.body === "none" ? undefined : bodyOf(turn, await share.bodies.read(request));
   const parts = { segments: turn.segments, query: turn.query, body };
   const registry = registryOf(binding.method);
   const output = await share.kernel.unary(entry, requestMessage(binding, parts, registry), call);
   sendOutput(turn, output);
+}
+
+/** What a caller may send before it is known. */
+const SMALL_BYTES = 64 * 1024;
+
+/** Refuses callers whom nobody knows before room is made for what they send. */
+export async function admitLarge({ kernel }: ExchangeShare, turn: RoutedTurn, call: EdgeCall): Promise<void> {
+  const { request, binding, entry } = turn;
+  if (binding.body === "none" || !hasBody(request)) return;
+  if (!(Number(request.headers["content-length"]) <= SMALL_BYTES)) await kernel.admit(entry, call);
 }
 
 /** Answers with a message as its binding says. */

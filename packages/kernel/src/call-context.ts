@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
-import type { CallTrace, CallWay } from "./ports.ts";
+import type { CallSource, CallTrace, CallWay } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 
 /** Names and values that travel beside a message; names are lower case. */
@@ -32,6 +32,8 @@ export interface CallContextInit {
   attached?: boolean;
   /** Default: "in-process". */
   way?: CallWay | undefined;
+  /** From where it came; default: not known. */
+  source?: CallSource | undefined;
   /** Hears what the handler says beside its answers; default: nobody. */
   answerMetadata?: AnswerMetadataSink;
 }
@@ -48,6 +50,8 @@ export class CallContext {
   readonly deadlineAt: number | undefined;
   /** How the call came in. */
   readonly way: CallWay;
+  /** From where it came; undefined: not known. */
+  readonly source: CallSource | undefined;
   /**
    * The call's span, if it is sampled.
    * @private set by the kernel only
@@ -57,6 +61,7 @@ export class CallContext {
   #controller: AbortController | undefined;
   #ended: HmsError | undefined;
   #requestId: string | undefined;
+  #changesNothing = false;
   readonly #attached: boolean;
   readonly #answerMetadata: AnswerMetadataSink | undefined;
   #answerMetadataBytes = 0;
@@ -67,6 +72,7 @@ export class CallContext {
     this.metadata = init.metadata ?? NO_METADATA;
     this.deadlineAt = init.deadlineAt;
     this.way = init.way ?? "in-process";
+    this.source = init.source;
     this.#outer = init.signal;
     this.#attached = init.attached === true;
     this.#answerMetadata = init.answerMetadata;
@@ -139,6 +145,22 @@ export class CallContext {
       throw new HmsError("INVALID_ARGUMENT", why);
     }
     this.#answerMetadata?.tell?.(metadata);
+  }
+
+  /**
+   * Says that a call which might have changed something has only renewed what was there, as leases are by the thousand:
+   * unless it fails it leaves nothing in the audit log.
+   */
+  changedNothing(): void {
+    this.#changesNothing = true;
+  }
+
+  /**
+   * True if the handler has said that the call changed nothing.
+   * @private kernel only
+   */
+  get hasChangedNothing(): boolean {
+    return this.#changesNothing;
   }
 
   /**

@@ -2,6 +2,7 @@ import { ffiOptions } from "@hms/contracts";
 import type { CallContext } from "./call-context.ts";
 import { HmsError } from "./hms-error.ts";
 import type { KernelOptions } from "./kernel.ts";
+import { environmentOf } from "./method-entry.ts";
 import type { AuditEvent } from "./ports.ts";
 import { redactedRequest } from "./redacted-request.ts";
 import type { StatusCodeName } from "./status-code.ts";
@@ -16,10 +17,12 @@ export interface CallEnd {
   started: number;
   /** What it leaves in the audit log. */
   auditLevel: ffiOptions.AuditLevel;
+  /** Which policies let it in, or did not. */
+  policies?: readonly string[] | undefined;
 }
 
 function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): void {
-  const { method, principal, requestId } = end.context;
+  const { method, principal, requestId, way, source, traceparent } = end.context;
   const withRequest = end.auditLevel === ffiOptions.AuditLevel.REQUEST && end.input !== undefined;
   end.options.audit.record({
     time: new Date(),
@@ -30,6 +33,12 @@ function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): v
     outcome,
     reason,
     requestId,
+    environment: method.environment ?? (end.input === undefined ? undefined : environmentOf(method, end.input)),
+    way,
+    source,
+    traceparent,
+    policies: end.policies,
+    durationMs: performance.now() - end.started,
     ...(withRequest ? { request: redactedRequest(method.desc.input, end.input) } : {}),
   });
 }
@@ -59,9 +68,12 @@ export function refuse(end: CallEnd, reason: string): HmsError {
   return error;
 }
 
-/** Records the denial of credentials that nobody has, and hands the error on. */
+/**
+ * Records the denial of credentials that nobody has, and hands the error on. Who is turned away because too many such
+ * have come leaves no record: that is what it is for.
+ */
 export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
-  record(end, "denied", error.message);
+  if (error.details.reason !== "TOO_MANY_DENIALS") record(end, "denied", error.message);
   observe(end, error.code, error);
   return error;
 }
@@ -70,7 +82,8 @@ export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
-  if (end.auditLevel !== ffiOptions.AuditLevel.NONE) record(end, code, error?.message ?? "");
+  const isRenewal = error === undefined && end.context.hasChangedNothing;
+  if (end.auditLevel !== ffiOptions.AuditLevel.NONE && !isRenewal) record(end, code, error?.message ?? "");
   observe(end, code, error);
   if (error !== undefined) {
     observer?.failed?.(end.context, error);
@@ -78,4 +91,28 @@ export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: 
   }
   end.context.trace?.end(error);
   return error;
+}
+
+/**
+ * Resolves when what was recorded of a call is kept; undefined if nothing has to be waited for.
+ * @throws HmsError UNAVAILABLE if a change was made and its event cannot be kept
+ */
+export function whenKept(end: CallEnd): Promise<void> | undefined {
+  if (end.auditLevel === ffiOptions.AuditLevel.NONE || end.context.hasChangedNothing) return undefined;
+  return end.options.audit.kept?.()?.catch((cause: unknown) => {
+    if (!end.context.method.mutates) return;
+    throw new HmsError(
+      "UNAVAILABLE",
+      "The call was carried out, but its audit event could not be written. Free disk space in the data directory, and look before you repeat the call.",
+      { reason: "AUDIT_NOT_KEPT", cause },
+    );
+  });
+}
+
+/** Rejects with the error of a call, once what was recorded of it is kept or cannot be. */
+export function rejectWhenKept({ options }: CallEnd, error: HmsError): Promise<never> {
+  const kept = options.audit.kept?.();
+  if (kept === undefined) return Promise.reject(error);
+  const reject = () => Promise.reject(error);
+  return kept.then(reject, reject);
 }

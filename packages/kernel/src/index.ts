@@ -7,11 +7,13 @@ export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
 export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
+export { AnswerFields, type FieldReaders, metadataOfFields } from "./metadata-fields.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
 export type {
   AuditEvent,
   AuditSink,
   CallObserver,
+  CallSource,
   CallTrace,
   CallTracer,
   CallWay,

@@ -77,8 +77,86 @@ describe("a call through the kernel", () => {
   test("is refused if it changes something while the audit spool is full; reads go on", async () => {
     const audit = { accepts: false, record: vi.fn() };
     const { client } = meshKernel({ setService: () => ({}), getSnapshot: () => ({}) }, { audit });
-    await expect(client.setService({ service })).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    await expect(client.setService({ service })).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await expect(client.getSnapshot({})).resolves.toBeDefined();
+  });
+
+  test("is answered, and denied, only when its event is kept; a read that is not audited waits for nothing", async () => {
+    const kept = Promise.withResolvers<void>();
+    const audit = { accepts: true, record: vi.fn(), kept: () => kept.promise };
+    const { client, kernel } = meshKernel({ setService: () => ({}), getSnapshot: () => ({}) }, { audit });
+    const ends: string[] = [];
+    const note = (name: string) => () => void ends.push(name);
+    const nobody = kernel.client(mesh.MeshService, anonymous);
+    const calls = [
+      client.setService({ service }).then(note("change")),
+      nobody.getSnapshot({}).catch(note("denial")),
+      client.getSnapshot({}).then(note("read")),
+    ];
+    await calls[2];
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ends).toEqual(["read"]);
+    kept.resolve();
+    await Promise.all(calls);
+    expect(ends.sort()).toEqual(["change", "denial", "read"]);
+  });
+
+  test("says so if a change was made and its event cannot be kept; errors stay what they are", async () => {
+    const audit = { accepts: true, record: vi.fn(), kept: () => Promise.reject(new Error("disk full")) };
+    let answer: () => object = () => ({});
+    const { client, kernel } = meshKernel({ setService: () => answer() }, { audit });
+    await expect(client.setService({ service })).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      details: { reason: "AUDIT_NOT_KEPT" },
+    });
+    answer = () => {
+      throw new HmsError("NOT_FOUND", "There is none.");
+    };
+    await expect(client.setService({ service })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const nobody = kernel.client(mesh.MeshService, anonymous);
+    await expect(nobody.getSnapshot({})).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
+
+  test("leaves no audit event if it only renewed what was there, unless it fails", async () => {
+    let fails = false;
+    const { client, events } = meshKernel({
+      setService: (_, context) => {
+        context.changedNothing();
+        if (fails) throw new HmsError("NOT_FOUND", "There is none.");
+        return {};
+      },
+    });
+    await client.setService({ service });
+    expect(events).toEqual([]);
+    fails = true;
+    await expect(client.setService({ service })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(events).toMatchObject([{ outcome: "NOT_FOUND" }]);
+  });
+
+  test("leaves in its audit event from where it came, which policies decided and how long it took", async () => {
+    const policy = { decide: () => ({ allowed: true as const, policies: ["p-1"] }) };
+    const { kernel, events } = meshKernel({ setService: () => ({}) }, { policy });
+    const entry = kernel.find("hms.sys.mesh.v1.MeshService", "SetService")!;
+    const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+    await kernel.unary(
+      entry,
+      { service },
+      {
+        caller: { credentials: { transport: "network", peer: "spiffe://x/y" } },
+        way: "http",
+        source: { address: "10.0.0.9", userAgent: "curl" },
+        metadata: { traceparent },
+      },
+    );
+    expect(events).toMatchObject([
+      {
+        way: "http",
+        source: { address: "10.0.0.9", userAgent: "curl", peer: "spiffe://x/y" },
+        traceparent,
+        policies: ["p-1"],
+        durationMs: expect.any(Number),
+      },
+    ]);
   });
 
   test("is denied if the policy fails while deciding", async () => {

@@ -2,7 +2,7 @@ import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbui
 import { create } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import { type AnswerMetadataSink, CallContext, type Metadata } from "./call-context.ts";
-import { type CallEnd, finishCall, refuse, refuseUnknown } from "./call-outcome.ts";
+import { type CallEnd, finishCall, refuse, refuseUnknown, rejectWhenKept, whenKept } from "./call-outcome.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
 import { guardDeadline, guardStream } from "./deadline.ts";
@@ -12,6 +12,7 @@ import { environmentOf, type MethodEntry, methodEntry, resourceOf } from "./meth
 import type {
   AuditSink,
   CallObserver,
+  CallSource,
   CallTrace,
   CallTracer,
   CallWay,
@@ -48,6 +49,8 @@ export interface IncomingCall extends AnswerMetadataSink {
   readonly metadata?: Metadata | undefined;
   /** How it came in; default "in-process". */
   readonly way?: CallWay | undefined;
+  /** From where, beside what its credentials say; default: not known. */
+  readonly source?: CallSource | undefined;
   /** Is given the call's context once there is one: a transport can end the call with it and needs no signal per call. */
   attach?(context: CallContext): void;
 }
@@ -160,11 +163,35 @@ export class Kernel {
       return await this.options.identity.authenticate(credentials);
     } catch (error) {
       const { deadlineAt, signal, metadata, way } = call;
-      const context = new CallContext({ method: entry, principal: anonymous, deadlineAt, signal, metadata, way });
+      const own = { deadlineAt, signal, metadata, way, source: sourceOf(call) };
+      const context = new CallContext({ method: entry, principal: anonymous, ...own });
       const { auditLevel } = entry.rule;
       const end = { options: this.options, context, input: undefined, resource: "", started, auditLevel };
-      throw refuseUnknown(end, HmsError.from(error));
+      return rejectWhenKept(end, refuseUnknown(end, HmsError.from(error)));
     }
+  }
+
+  /**
+   * Refuses a caller from the network whom nobody knows before its request is read: for transports that would have to make
+   * room for it. Who shows a certificate, or is let through here, is judged all the same when the call is made.
+   * @throws HmsError UNAUTHENTICATED, recorded like any other denial
+   */
+  async admit(entry: MethodEntry, call: IncomingCall): Promise<void> {
+    if ("principal" in call.caller) return;
+    const { credentials } = call.caller;
+    if (credentials.transport !== "network" || credentials.peer !== undefined) return;
+    const started = performance.now();
+    const principal = await this.#authenticate(entry, call, credentials);
+    if (principal.kind !== "anonymous") return;
+    const decision = await this.#decide(entry, undefined, { resource: "", principal, caller: call.caller });
+    if (decision.allowed) return;
+    const { deadlineAt, metadata, way } = call;
+    const context = new CallContext({ method: entry, principal, deadlineAt, metadata, way });
+    const { auditLevel } = entry.rule;
+    throw refuse(
+      { options: this.options, context, input: undefined, resource: "", started, auditLevel },
+      decision.reason,
+    );
   }
 
   #authorizedUnary(entry: MethodEntry, input: unknown, arrival: Arrival): Promise<unknown> {
@@ -204,12 +231,14 @@ export class Kernel {
       metadata: arrival.call.metadata,
       attached: arrival.call.attach !== undefined,
       way: arrival.call.way,
+      source: sourceOf(arrival.call),
       answerMetadata: arrival.call,
     });
     arrival.call.attach?.(context);
     const { resource, started, decision } = arrival;
-    const end = { options: this.options, context, input, resource, started, auditLevel: auditLevelOf(entry, decision) };
-    if (!decision.allowed) return Promise.reject(refuse(end, decision.reason));
+    const audited = { auditLevel: auditLevelOf(entry, decision), policies: decision.policies };
+    const end: CallEnd = { options: this.options, context, input, resource, started, ...audited };
+    if (!decision.allowed) return rejectWhenKept(end, refuse(end, decision.reason));
     try {
       this.#admit(end);
       const trace = this.#begin(context);
@@ -219,14 +248,14 @@ export class Kernel {
       return guardDeadline(context, settled).then(
         (output) => {
           finishCall(end, undefined);
-          return complete(entry.desc.output, output);
+          const kept = whenKept(end);
+          const answer = complete(entry.desc.output, output);
+          return kept === undefined ? answer : kept.then(() => answer);
         },
-        (error) => {
-          throw finishCall(end, HmsError.from(error));
-        },
+        (error) => rejectEnded(end, error),
       );
     } catch (error) {
-      return Promise.reject(finishCall(end, HmsError.from(error)));
+      return rejectEnded(end, error);
     }
   }
 
@@ -248,8 +277,8 @@ export class Kernel {
     const { method } = context;
     if (method.mutates && auditLevel !== ffiOptions.AuditLevel.NONE && !this.options.audit.accepts) {
       throw new HmsError(
-        "RESOURCE_EXHAUSTED",
-        "The audit spool is full, so nothing may change; reads go on. Free disk space in the data directory.",
+        "UNAVAILABLE",
+        "The audit spool is full, so nothing may change; reads go on. Free disk space in the data directory, and see with hms-sys doctor why it is not emptied.",
         { reason: "AUDIT_SPOOL_FULL" },
       );
     }
@@ -286,12 +315,13 @@ export class Kernel {
     const decision = await this.#decide(entry, single, { resource, principal, caller: call.caller });
     const { deadlineAt, signal, metadata, way } = call;
     const attached = call.attach !== undefined;
-    const own = { deadlineAt, signal, metadata, attached, way, answerMetadata: call };
+    const own = { deadlineAt, signal, metadata, attached, way, source: sourceOf(call), answerMetadata: call };
     const context = new CallContext({ method: entry, principal, ...own });
     call.attach?.(context);
     const auditLevel = auditLevelOf(entry, decision);
-    const end = { options: this.options, context, input: single, resource, started, auditLevel };
-    if (!decision.allowed) throw refuse(end, decision.reason);
+    const { policies } = decision;
+    const end: CallEnd = { options: this.options, context, input: single, resource, started, auditLevel, policies };
+    if (!decision.allowed) return rejectWhenKept(end, refuse(end, decision.reason));
     let failure: HmsError | undefined = new HmsError("CANCELLED", "The caller left the stream.");
     const mayEnd = principal.endsAtMs !== undefined;
     if (mayEnd) this.#streams.add(context);
@@ -315,6 +345,7 @@ export class Kernel {
       if (mayEnd) this.#streams.delete(context);
       if (failure) context.end(failure);
       finishCall(end, failure);
+      await whenKept(end);
     }
   }
 }
@@ -338,6 +369,18 @@ interface JudgedArrival extends Arrival {
 
 function auditLevelOf({ rule }: MethodEntry, decision: PolicyDecision): ffiOptions.AuditLevel {
   return (decision.allowed ? decision.auditLevel : undefined) ?? rule.auditLevel;
+}
+
+/** A call's error, once it is recorded that and how the call ended. */
+function rejectEnded(end: CallEnd, error: unknown): Promise<never> {
+  const failure = finishCall(end, HmsError.from(error));
+  return end.auditLevel === ffiOptions.AuditLevel.NONE ? Promise.reject(failure) : rejectWhenKept(end, failure);
+}
+
+/** What a transport says of where a call came from, and the certificate that was shown. */
+function sourceOf({ caller, source }: IncomingCall): CallSource | undefined {
+  const peer = "credentials" in caller ? caller.credentials.peer : undefined;
+  return peer === undefined ? source : { ...source, peer };
 }
 
 /** A handler's messages, each of them made with its span as the current one. */

@@ -17,6 +17,8 @@ export interface Credentials {
   readonly ticket?: string | undefined;
   /** The SPIFFE id of the caller's certificate, verified by the transport. */
   readonly peer?: string | undefined;
+  /** Where a transport wants to know it: called once the caller has been judged to be somebody. */
+  readonly known?: (() => void) | undefined;
 }
 
 /** Turns credentials into a principal. */
@@ -48,8 +50,10 @@ export type PolicyDecision =
       readonly allowed: true;
       /** What the call leaves in the audit log; default: what its rule says. */
       readonly auditLevel?: ffiOptions.AuditLevel;
+      /** The ids of the policies that decided, for the audit log. */
+      readonly policies?: readonly string[];
     }
-  | { readonly allowed: false; readonly reason: string };
+  | { readonly allowed: false; readonly reason: string; readonly policies?: readonly string[] };
 
 /** Who wants to see many things at once. */
 export type FilterQuestion = Pick<PolicyQuestion, "principal" | "permission" | "method" | "transport">;
@@ -107,6 +111,18 @@ export interface AuditEvent {
   readonly requestId: string;
   /** The request, where the method's audit level asks for it. */
   readonly request?: unknown;
+  /** Whose environment it is about; default: none. */
+  readonly environment?: string | undefined;
+  /** How the call came in, and from where. */
+  readonly way?: CallWay;
+  readonly source?: CallSource | undefined;
+  /** The W3C trace context that it belongs to. */
+  readonly traceparent?: string | undefined;
+  /** The ids of the policies that decided. */
+  readonly policies?: readonly string[] | undefined;
+  readonly durationMs?: number;
+  /** What a sink says of itself: heartbeats, events that it could not keep. */
+  readonly details?: object;
 }
 
 /** Takes audit events; neither authorized nor audited itself. */
@@ -114,6 +130,21 @@ export interface AuditSink {
   /** False if nothing more can be kept; calls that change something are then refused. */
   readonly accepts: boolean;
   record(event: AuditEvent): void;
+  /**
+   * Resolves when everything recorded so far is kept even if the machine dies, and rejects if it cannot be; undefined:
+   * it is. The answer of an audited call waits for it. Default: nothing to wait for.
+   */
+  kept?(): Promise<void> | undefined;
+}
+
+/** From where a call came, as a transport has seen it. */
+export interface CallSource {
+  /** The SPIFFE id of the caller's certificate, verified. */
+  readonly peer?: string | undefined;
+  /** The client's address as the platform's own gateway has seen it. */
+  readonly address?: string | undefined;
+  /** What the client says it is. */
+  readonly userAgent?: string | undefined;
 }
 
 /** Sees every finished call: metrics, logs, traces. */

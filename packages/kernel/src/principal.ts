@@ -19,6 +19,8 @@ export interface Principal {
   readonly environment?: string;
   /** Permissions that it is limited to, whatever its roles say; "*" is all. Default: it is not limited. */
   readonly scopes?: readonly string[];
+  /** By what it came in, for the audit log: "session", "key:…", "grant:…". Default: what came in is not told apart. */
+  readonly credential?: string;
   /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
   readonly endsAtMs?: number;
 }

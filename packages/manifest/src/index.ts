@@ -10,4 +10,5 @@ export type { Manifest } from "./manifest-schema.ts";
 export { nearestName } from "./nearest-name.ts";
 export { type ParseOptions, parseManifest } from "./parse-manifest.ts";
 export { manifestReferencePage } from "./reference-page.ts";
+export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";

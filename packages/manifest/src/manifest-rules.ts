@@ -66,5 +66,62 @@ function overlap(one: Route, other: Route): boolean {
   return one.methods.some((method) => other.methods.includes(method));
 }
 
+const knownCallers: Rule = {
+  keys: ["routes"],
+  check: ({ routes }) =>
+    routes.flatMap((route, index) => {
+      if (route.auth !== "public" || !Array.isArray(route.roles) || !Array.isArray(route.limits)) return [];
+      const at = `routes[${index}]`;
+      const asks = (key: string, is: boolean): [string, string][] =>
+        is
+          ? [
+              [
+                `${at}.${key}`,
+                `Nobody is asked who calls, so ${key} could not be met. Add auth: required, or remove ${key}`,
+              ],
+            ]
+          : [];
+      return [
+        ...asks("roles", route.roles.length > 0),
+        ...asks("permission", typeof route.permission === "string"),
+        ...asks("mfa", route.mfa === true),
+        ...route.limits.flatMap(({ by }, position): [string, string][] =>
+          by === "principal" || by === "credential"
+            ? [
+                [
+                  `${at}.limits[${position}].by`,
+                  `Nobody is asked who calls, so nothing is known of a ${by}. Add auth: optional or required, or write by: address`,
+                ],
+              ]
+            : [],
+        ),
+      ];
+    }),
+};
+
+const meaningfulLimits: Rule = {
+  keys: ["routes"],
+  check: ({ routes }) =>
+    routes.flatMap(({ limits }, index) =>
+      (Array.isArray(limits) ? (limits as Route["limits"]) : []).flatMap(
+        ({ rate, burst, concurrency }, position): [string, string][] => {
+          const at = `routes[${index}].limits[${position}]`;
+          if (rate === undefined && concurrency === undefined) {
+            return [[at, "This limits nothing. Add rate: 600/m, or concurrency: 10"]];
+          }
+          if (rate !== undefined || burst === undefined) return [];
+          return [[`${at}.burst`, "A burst is a part of a rate, and there is none. Add rate: 600/m, or remove burst"]];
+        },
+      ),
+    ),
+};
+
 /** Everything that must hold between keys. */
-export const manifestRules: readonly Rule[] = [scalingOrder, riseFits, deadlineFits, distinctRoutes];
+export const manifestRules: readonly Rule[] = [
+  scalingOrder,
+  riseFits,
+  deadlineFits,
+  distinctRoutes,
+  knownCallers,
+  meaningfulLimits,
+];

@@ -130,6 +130,44 @@ routes:
     expect(found.join("\n")).toMatch(description);
   });
 
+  it("reads what a route demands, and leaves out what it does not", () => {
+    const written = `name: a\nrun: {command: x}\nroutes:
+  - {path: /open}
+  - path: /orders/*
+    auth: required
+    roles: [operator]
+    limits: [{by: principal, rate: 600/m, burst: 20}, {concurrency: 5}]
+    max_body: 1Mi
+    request_headers: {set: {x-api-version: "2"}, remove: [x-debug]}
+    security_headers: true
+    cache: 30s
+`;
+    const { routes } = parseManifest(written, { resolveEnv: () => undefined });
+    expect(routes[0]).toEqual({
+      path: "/open",
+      methods: [],
+      auth: "public",
+      roles: [],
+      mfa: false,
+      limits: [],
+      requestHeaders: { set: {}, remove: [] },
+      responseHeaders: { set: {}, remove: [] },
+      securityHeaders: false,
+    });
+    expect(routes[1]).toMatchObject({
+      auth: "required",
+      roles: ["operator"],
+      limits: [
+        { by: "principal", rate: "600/m", burst: 20 },
+        { by: "address", concurrency: 5 },
+      ],
+      maxBodyBytes: 1_048_576,
+      requestHeaders: { set: { "x-api-version": "2" }, remove: ["x-debug"] },
+      securityHeaders: true,
+      cacheMs: 30_000,
+    });
+  });
+
   it("tells that run is missing unless a key of a later version explains it", () => {
     expect(problemsOf("name: a").map(({ field }) => field)).toEqual(["run"]);
     expect(problemsOf("name: a\nimage: x").map(({ field }) => field)).toEqual(["image"]);

@@ -41,9 +41,11 @@ const EVERYTHING = ["## Everything at once", "", "Each key with its example, or 
 function section(key: string, node: SchemaNode): string[] {
   const children = childrenOf(key, node);
   if (children.length === 0) return [];
-  const deeper = children.flatMap(([path, child]) => (child.kind === "object" ? section(path, child) : []));
+  const deeper = children.flatMap(([path, child]) => (isGroup(child) ? section(path, child) : []));
   return [`## ${key}`, "", cell(node.description), "", ...table(key, node), ...deeper];
 }
+
+const isGroup = (node: SchemaNode) => node.kind === "object" || (node.kind === "list" && node.item.kind === "object");
 
 function table(key: string, node: SchemaNode): string[] {
   const rows = childrenOf(key, node).map(([path, child]) => {

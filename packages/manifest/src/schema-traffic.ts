@@ -1,5 +1,6 @@
 import { ROUTE_PATH_PATTERN, readRoutePath } from "./route-path.ts";
 import type { ListNode, ObjectNode } from "./schema-node.ts";
+import { routeRules } from "./schema-route-rules.ts";
 
 /** What the gateway sends to the service. */
 export const routesKey = {
@@ -42,11 +43,18 @@ export const routesKey = {
         defaultNote: "all methods",
         example: "[POST]",
       },
+      ...routeRules,
     },
-    elsewhere: { method: "routes.methods", url: "routes.path", prefix: "routes.path" },
+    elsewhere: {
+      method: "routes.methods",
+      url: "routes.path",
+      prefix: "routes.path",
+      rate_limit: "routes.limits",
+      limit: "routes.limits",
+      headers: "routes.response_headers",
+      ttl: "routes.cache",
+    },
     later: {
-      auth: "The gateway does not ask who calls yet. Check it in the program",
-      rate_limit: "The gateway does not limit rates yet. Leave the key out",
       host: "The gateway does not look at host names yet. Leave the key out",
     },
   },

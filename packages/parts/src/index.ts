@@ -8,4 +8,4 @@ export {
   placeParts,
 } from "./part-placement.ts";
 export { PartTickets, partKeyOf } from "./part-tickets.ts";
-export { openTlsFiles, type TlsFiles } from "./tls-files.ts";
+export { openTlsFiles, requireServerFiles, type TlsFiles, tlsFilesIn } from "./tls-files.ts";

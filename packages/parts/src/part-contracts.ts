@@ -1,11 +1,12 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { PartName } from "@hms/config";
-import { deployment, integrationEvents, integrationOperations, mesh, policy, registry } from "@hms/contracts";
+import { audit, deployment, integrationEvents, integrationOperations, mesh, policy, registry } from "@hms/contracts";
 
 /** What each part of the platform answers. */
 export const partContracts: Readonly<Record<PartName, readonly DescService[]>> = {
   registry: [registry.RegistryService, policy.PolicyService],
   mesh: [mesh.MeshService],
   deployment: [deployment.DeploymentService],
+  communication: [audit.AuditService],
   integration: [integrationOperations.OperationService, integrationEvents.EventService],
 };

@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
+import { createSecureContext } from "node:tls";
 import { HmsError } from "@hms/kernel/errors";
 import type { TlsIdentity } from "@hms/wire";
 
@@ -47,6 +48,26 @@ function readPem(file: string): string {
     return readFileSync(file, "utf8");
   } catch (cause) {
     const message = `${file} cannot be read: name a file in PEM that this user may read.`;
+    throw new HmsError("FAILED_PRECONDITION", message, { cause });
+  }
+}
+
+/** The files of a folder that keeps them by their usual names: cert.pem, key.pem, ca.pem. */
+export function tlsFilesIn(folder: string): TlsFiles {
+  return { cert: `${folder}/cert.pem`, key: `${folder}/key.pem`, ca: `${folder}/ca.pem` };
+}
+
+/**
+ * Makes sure that a server can be what the files say.
+ * @throws HmsError FAILED_PRECONDITION, saying what is missing or does not fit
+ */
+export function requireServerFiles(files: TlsFiles): void {
+  const { cert, key, ca } = readAll(files);
+  try {
+    createSecureContext({ cert, key, ca, minVersion: "TLSv1.3" });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `${files.cert}, ${files.key} and ${files.ca} cannot be used together (${why}): they must be in PEM, and the key that of the certificate.`;
     throw new HmsError("FAILED_PRECONDITION", message, { cause });
   }
 }

@@ -1,15 +1,19 @@
 import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
+import type { Certificate } from "./certificate-set.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
 import { type FrontendContext, HttpFrontend } from "./http-frontend.ts";
+import type { Http2Frontend } from "./http2-frontend.ts";
 import { PlatformEdge } from "./platform-edge.ts";
-import type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+import type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from "./proxy-engine.ts";
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
+import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { Service } from "./service.ts";
 import { TableState } from "./table-state.ts";
+import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
 const SWEEP_MS = 100;
 const DEFAULT_GRACE_MS = 10_000;
@@ -24,9 +28,12 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly maxRequestBodyBytes: number;
   readonly idleBodyTimeoutMs: number;
   readonly clients = new Set<ClientConnection>();
+  readonly http2 = new Set<Http2Frontend>();
+  readonly clientIdleTimeoutMs: number;
+  readonly cache = new ResponseCache();
+  tls: GatewayTlsTerms | undefined;
   readonly gatewayHandler: GatewayRouter;
   readonly forwardProxyHandler: ForwardProxyRouter;
-  readonly #clientIdleTimeoutMs: number;
   readonly #tunnelGraceMs: number;
   readonly #table: TableState;
   readonly #edge: PlatformEdge | undefined;
@@ -41,9 +48,9 @@ class Engine implements ProxyEngine, FrontendContext {
     this.maxHeadBytes = options.maxHeadBytes ?? 32 * 1024;
     this.maxRequestBodyBytes = options.maxRequestBodyBytes ?? Number.POSITIVE_INFINITY;
     this.idleBodyTimeoutMs = options.idleBodyTimeoutMs ?? 60_000;
-    this.#clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
+    this.clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
-    this.#table = new TableState(this.maxHeadBytes);
+    this.#table = new TableState(this.maxHeadBytes, options);
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
     this.gatewayHandler = new GatewayRouter(this.#table, this.#edge);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
@@ -52,6 +59,12 @@ class Engine implements ProxyEngine, FrontendContext {
 
   apply(table: RoutingTable): void {
     this.#table.apply(table, performance.now());
+    this.cache.clear();
+  }
+
+  useTls(terms: GatewayTlsTerms | undefined): void {
+    this.tls = terms;
+    this.gatewayHandler.useTls(terms);
   }
 
   serviceHandler(environment: string, service: string): ProxyHandler {
@@ -59,7 +72,16 @@ class Engine implements ProxyEngine, FrontendContext {
   }
 
   createServer(handler: ProxyHandler): Server {
-    const { server } = new HttpFrontend(this, handler as Router);
+    return this.#keep(new HttpFrontend(this, handler as Router));
+  }
+
+  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer {
+    const frontend = new HttpFrontend(this, handler as Router, certificates);
+    this.#keep(frontend);
+    return frontend;
+  }
+
+  #keep({ server }: HttpFrontend): Server {
     this.#servers.add(server);
     server.on("close", () => this.#servers.delete(server));
     return server;
@@ -107,6 +129,7 @@ class Engine implements ProxyEngine, FrontendContext {
   retire(): void {
     if (!this.isClosing) this.#retiredAt = performance.now();
     this.#idleGraceMs = Number.POSITIVE_INFINITY;
+    for (const http2 of this.http2) http2.retire();
   }
 
   async close({ graceMs = DEFAULT_GRACE_MS, idleGraceMs = 0 } = {}): Promise<void> {
@@ -119,6 +142,7 @@ class Engine implements ProxyEngine, FrontendContext {
     clearTimeout(cut);
     clearInterval(this.#sweeper);
     this.#cutClients();
+    this.#edge?.close();
     for (const endpoint of this.#allEndpoints()) for (const connection of endpoint.connections) connection.destroy();
   }
 
@@ -127,6 +151,7 @@ class Engine implements ProxyEngine, FrontendContext {
   }
 
   #cutClients(): void {
+    for (const http2 of this.http2) http2.cut();
     for (const { socket } of this.clients) socket.destroy();
   }
 
@@ -153,7 +178,7 @@ class Engine implements ProxyEngine, FrontendContext {
   }
 
   #sweepClients(now: number): void {
-    const limit = this.isClosing ? this.#idleGraceMs : this.#clientIdleTimeoutMs;
+    const limit = this.isClosing ? this.#idleGraceMs : this.clientIdleTimeoutMs;
     for (const { user, idleSince, socket } of this.clients) {
       const since = this.isClosing ? Math.max(idleSince, this.#retiredAt) : idleSince;
       if (user === null && now - since >= limit) socket.destroy();

@@ -11,12 +11,16 @@ export interface ErrorReply {
 
 // The product's error codes (gRPC's names) for the statuses that a proxy answers with.
 const CODES: Record<number, string> = {
+  308: "FAILED_PRECONDITION",
   400: "INVALID_ARGUMENT",
+  401: "UNAUTHENTICATED",
+  403: "PERMISSION_DENIED",
   404: "NOT_FOUND",
   405: "UNIMPLEMENTED",
   408: "DEADLINE_EXCEEDED",
   413: "RESOURCE_EXHAUSTED",
   417: "FAILED_PRECONDITION",
+  429: "RESOURCE_EXHAUSTED",
   431: "RESOURCE_EXHAUSTED",
   501: "UNIMPLEMENTED",
   502: "UNAVAILABLE",

@@ -4,6 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
+import type { Passage } from "./passage.ts";
 import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
@@ -23,6 +24,8 @@ export interface ExchangeInput {
   target: RouteTarget;
   /** The head for the service. */
   forwardedHead: string;
+  /** What happens to the answer on its way; null: nothing. */
+  passage: Passage | null;
 }
 
 const NONE_TRIED: readonly Endpoint[] = Object.freeze([]);
@@ -38,6 +41,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   readonly #response: ProxyResponse | null;
   readonly #target: RouteTarget;
   readonly #forwardedHead: string;
+  readonly #passage: Passage | null;
   readonly #head: RequestHead;
   readonly #writer: ResponseWriter;
   readonly #startedAt = turnNow();
@@ -55,6 +59,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   /** The service has said all; the last bytes wait for the end of the turn. */
   #isAnswered = false;
   #hasEnded = false;
+  #isTunnel = false;
   #status = 0;
 
   constructor(input: ExchangeInput) {
@@ -64,6 +69,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#response = input.response;
     this.#target = input.target;
     this.#forwardedHead = input.forwardedHead;
+    this.#passage = input.passage;
     this.#head = input.request.head;
     this.#writer = new ResponseWriter(input.client.socket);
   }
@@ -80,9 +86,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #beginBody(): void {
     const { contentLength } = this.#head;
-    this.#body = new RequestBody(this.#request, this, { contentLength, maxBytes: this.#context.maxRequestBodyBytes });
+    this.#body = new RequestBody(this.#request, this, { contentLength, maxBytes: this.#maxBodyBytes });
     if (this.#head.expectsContinue) this.#continueTimer = setTimeout(() => this.#continue(), CONTINUE_AFTER_MS);
     else this.#body.start();
+  }
+
+  get #maxBodyBytes(): number {
+    return Math.min(this.#passage?.maxBodyBytes ?? Number.POSITIVE_INFINITY, this.#context.maxRequestBodyBytes);
   }
 
   #attempt(now: number): void {
@@ -150,7 +160,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onBodyTooLarge(): void {
-    const message = `The request's body is larger than ${this.#context.maxRequestBodyBytes} bytes.`;
+    const message = `The request's body is larger than ${this.#maxBodyBytes} bytes.`;
     this.#fail({ status: 413, message });
   }
 
@@ -180,6 +190,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       return;
     }
     connection.deadlineAt = now + this.#idleBodyTimeoutMs;
+    this.#passage?.onHead(head);
     const isUnread = this.#continueTimer !== null;
     this.#writer.start(head, {
       requestId: this.#head.requestId,
@@ -198,6 +209,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
+    this.#passage?.onBody(bytes, start, end);
     this.#writer.body(bytes, start, end);
   }
 
@@ -217,6 +229,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const endpoint = this.#leaveEndpoint();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
     else endpoint?.giveBack(connection, turnNow());
+    this.#passage?.onComplete(turnNow());
     this.#isAnswered = true;
     atTurnEnd(this);
   }
@@ -328,8 +341,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
     this.#endpoint = null;
     this.#connection = null;
+    this.#isTunnel = true;
     this.#end(turnNow());
-    new Tunnel({ client: this.#client, connection, onEnd: () => this.#endpointLeft(endpoint) }).open();
+    const onEnd = () => {
+      this.#passage?.end();
+      this.#endpointLeft(endpoint);
+    };
+    new Tunnel({ client: this.#client, connection, onEnd }).open();
   }
 
   // Bytes after a 101 go to the tunnel.
@@ -351,6 +369,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #end(now: number): void {
     this.#hasEnded = true;
+    if (!this.#isTunnel) this.#passage?.end();
     if (this.#continueTimer !== null) clearTimeout(this.#continueTimer);
     if (this.#body !== null) this.#body.drop();
     this.#client.user = null;

@@ -18,6 +18,7 @@ export const Field = {
   TRACEPARENT: 14,
   TRACESTATE: 15,
   DATE: 16,
+  AUTHORIZATION: 17,
 } as const;
 
 /** One of the fields above. */
@@ -43,6 +44,7 @@ const TREATED: readonly [string, FieldKind][] = [
   ["Traceparent", Field.TRACEPARENT],
   ["Tracestate", Field.TRACESTATE],
   ["Date", Field.DATE],
+  ["Authorization", Field.AUTHORIZATION],
 ];
 
 /** A treated field: its lower-case letters as codes, and what it is. */
@@ -83,6 +85,12 @@ export function fieldKindOfBytes(bytes: Uint8Array, start: number, end: number):
     if (i === length) return kind;
   }
   return Field.OTHER;
+}
+
+/** Whether a name is read as one of the fields above by programs that take "_" for "-" (CGI, RFC 3875 §4.1.18), or several for one. */
+export function isLookAlike(name: string): boolean {
+  if (!name.includes("_") && !name.includes("--")) return false;
+  return fieldKind(name.replace(/[-_]+/g, "-")) !== Field.OTHER;
 }
 
 /** The lower-case members of a comma-separated list. */

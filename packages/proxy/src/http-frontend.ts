@@ -1,60 +1,126 @@
 import { createServer, type Server, type ServerOptions } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
-import type { EngineContext } from "./engine-context.ts";
+import { Entrance, type EntranceContext } from "./entrance.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
-import { Exchange } from "./exchange.ts";
+import { Http2Frontend } from "./http2-frontend.ts";
+import { type ParseError, speaksHttp2, takeFromHttp1 } from "./http2-takeover.ts";
 import type { Resolution, Router } from "./request-routing.ts";
 import { randomHex } from "./trace-ids.ts";
 
 /** What servers need of the engine beyond what exchanges need. */
-export interface FrontendContext extends EngineContext {
+export interface FrontendContext extends EntranceContext {
   readonly maxHeadBytes: number;
   readonly clients: Set<ClientConnection>;
+  readonly http2: Set<Http2Frontend>;
+  readonly clientIdleTimeoutMs: number;
   /** A request was answered without a service. */
   countRefusal(status: number): void;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
 
+/** A client that has not shown its name and agreed on keys by then is let go. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+type ServeConnection = (this: Server, socket: unknown) => void;
+
 /** Stands between a server of node:http and the exchanges: checks requests, asks the router, refuses what goes nowhere. */
 export class HttpFrontend {
   readonly server: Server;
   readonly #context: FrontendContext;
   readonly #router: Router;
+  readonly #entrance: Entrance;
+  readonly #http2: Http2Frontend | undefined;
+  #certificates: CertificateSet | undefined;
 
-  constructor(context: FrontendContext, router: Router) {
+  /** With certificates it speaks TLS, and nothing else. */
+  constructor(context: FrontendContext, router: Router, certificates?: readonly Certificate[]) {
     this.#context = context;
     this.#router = router;
-    const options: ServerOptions & { optimizeEmptyRequests: boolean } = {
-      IncomingMessage: ProxyRequest as never,
-      ServerResponse: ProxyResponse as never,
-      maxHeaderSize: context.maxHeadBytes,
-      // Host, bodies and idle connections are looked after here, with answers of our own.
-      requireHostHeader: false,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: 0,
-      keepAliveTimeout: 0,
-      insecureHTTPParser: false,
-      noDelay: true,
-      optimizeEmptyRequests: true,
-      shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
-    };
-    this.server = createServer(options);
+    this.#entrance = new Entrance(context, ({ request, response, client }, reply) => {
+      if (response !== null) this.#refuse(request, response, reply);
+      else this.#refuseRaw(client.socket, request.head.chooseRequestId(), reply);
+    });
+    const options = optionsOf(context);
+    if (certificates === undefined) {
+      this.server = createServer(options);
+    } else {
+      this.#certificates = new CertificateSet(certificates);
+      this.server = this.#createTlsServer(options, this.#certificates);
+    }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
+    this.#http2 = router.takesHttp2 ? this.#serveHttp2() : undefined;
     this.#listen();
+  }
+
+  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(certificates: readonly Certificate[]): void {
+    const set = new CertificateSet(certificates);
+    (this.server as TlsServer).setSecureContext({ ...set.first, ...TLS_TERMS });
+    this.#certificates = set;
+  }
+
+  #createTlsServer(options: ServerOptions, { first }: CertificateSet): TlsServer {
+    return createTlsServer({
+      ...options,
+      ...first,
+      ...TLS_TERMS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
+      SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),
+    });
+  }
+
+  #serveHttp2(): Http2Frontend {
+    const { server } = this;
+    const [serveHttp1] = server.listeners(this.#certificates ? "secureConnection" : "connection") as [ServeConnection];
+    const http2 = new Http2Frontend({
+      serveHttp1: (socket) => {
+        this.#note(socket as unknown as Socket);
+        serveHttp1.call(server, socket);
+      },
+      serveNative: (stream, headers, client) => this.#router.takesHttp2?.(stream, headers, client) ?? false,
+      maxHeadBytes: this.#context.maxHeadBytes,
+      idleTimeoutMs: this.#context.clientIdleTimeoutMs,
+    });
+    this.#context.http2.add(http2);
+    server.on("close", () => this.#context.http2.delete(http2));
+    return http2;
+  }
+
+  #note(socket: Socket): void {
+    const client = new ClientConnection(socket);
+    this.#context.clients.add(client);
+    socket.on("close", () => this.#context.clients.delete(client));
+  }
+
+  #listenForConnections(): void {
+    const { server } = this;
+    if (this.#certificates === undefined) {
+      server.on("connection", (socket) => this.#note(socket));
+      return;
+    }
+    const [serveHttp1] = server.listeners("secureConnection") as [ServeConnection];
+    server.removeAllListeners("secureConnection");
+    server.on("secureConnection", (socket: TLSSocket) => {
+      if (socket.alpnProtocol === "h2") this.#http2?.accept(socket);
+      else {
+        this.#note(socket);
+        serveHttp1.call(server, socket);
+      }
+    });
   }
 
   #listen(): void {
     const { server } = this;
-    server.on("connection", (socket) => {
-      const client = new ClientConnection(socket);
-      this.#context.clients.add(client);
-      socket.on("close", () => this.#context.clients.delete(client));
-    });
+    this.#listenForConnections();
     server.on("request", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
     server.on("checkContinue", (request, response) => this.#onRequest(request as ProxyRequest, response as never));
     server.on("checkExpectation", (request, response) =>
@@ -90,10 +156,7 @@ export class HttpFrontend {
       this.#refuse(request, response, resolution.refusal);
       return;
     }
-    const client = ClientConnection.of(request.socket);
-    const forwardedHead = forwardedHeadOf(request, resolution, client);
-    const { target } = resolution;
-    new Exchange({ context: this.#context, client, request, response, target, forwardedHead }).begin();
+    this.#entrance.admit({ request, response, resolution, client: ClientConnection.of(request.socket) });
   }
 
   #resolve(request: ProxyRequest): Resolution {
@@ -106,6 +169,10 @@ export class HttpFrontend {
     const { head } = request;
     if (head.hasManyHosts || (head.host === null && request.httpVersionMinor !== 0)) {
       return { status: 400, message: "A request has exactly one Host field." };
+    }
+    // RFC 9112 §6.1: whoever is that old knows no transfer codings, so somebody on the way has another view of the body.
+    if (request.httpVersionMajor !== 1 || (request.httpVersionMinor === 0 && head.transferEncoding !== "")) {
+      return { status: 400, message: "Only HTTP/1.1, and HTTP/1.0 without transfer codings, is understood." };
     }
     if (head.transferEncoding !== "" && head.transferEncoding !== "chunked") {
       return { status: 501, message: 'The only transfer coding that is understood is "chunked".' };
@@ -136,9 +203,7 @@ export class HttpFrontend {
       this.#refuseRaw(socket, request.head.chooseRequestId(), resolution.refusal);
       return;
     }
-    const forwardedHead = forwardedHeadOf(request, resolution, client);
-    const { target } = resolution;
-    new Exchange({ context: this.#context, client, request, response: null, target, forwardedHead }).begin();
+    this.#entrance.admit({ request, response: null, resolution, client });
   }
 
   #onConnect(request: ProxyRequest, socket: Socket): void {
@@ -167,7 +232,18 @@ export class HttpFrontend {
     socket.destroySoon();
   }
 
-  #onUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  #onUnreadable(error: ParseError, socket: Socket): void {
+    // The handshake has failed: nobody is there to read an answer.
+    if ("getProtocol" in socket && (socket as TLSSocket).getProtocol() === null) {
+      socket.destroy();
+      return;
+    }
+    if (this.#http2 && speaksHttp2(error)) {
+      this.#context.clients.delete(ClientConnection.of(socket));
+      takeFromHttp1(socket, error);
+      this.#http2.accept(socket);
+      return;
+    }
     const isBusy = ClientConnection.of(socket).user !== null;
     if (isBusy || !socket.writable || error.code === "ECONNRESET") {
       socket.destroy();
@@ -177,19 +253,22 @@ export class HttpFrontend {
   }
 }
 
-function forwardedHeadOf(
-  request: ProxyRequest,
-  resolution: Extract<Resolution, { refusal: null }>,
-  client: ClientConnection,
-): string {
-  return request.head.forward({
-    method: request.method as string,
-    target: resolution.path,
-    host: resolution.host,
-    clientAddress: client.address,
-    scheme: client.scheme,
-    trustsOrigin: resolution.trustsOrigin,
-  });
+function optionsOf(context: FrontendContext): ServerOptions {
+  const options: ServerOptions & { optimizeEmptyRequests: boolean } = {
+    IncomingMessage: ProxyRequest as never,
+    ServerResponse: ProxyResponse as never,
+    maxHeaderSize: context.maxHeadBytes,
+    // Host, bodies and idle connections are looked after here, with answers of our own.
+    requireHostHeader: false,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
+    insecureHTTPParser: false,
+    noDelay: true,
+    optimizeEmptyRequests: true,
+    shouldUpgradeCallback: (request) => isForwardedUpgrade(request as ProxyRequest),
+  };
+  return options;
 }
 
 // Upgrades to other versions of HTTP are ignored, as RFC 9110 §7.8 allows: the request is answered as it is.

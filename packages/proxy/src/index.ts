@@ -1,5 +1,10 @@
+export type { Caller, CallerAnswer, CallerQuestion, CallerSource } from "./caller.ts";
+export type { Certificate } from "./certificate-set.ts";
 export { createProxyEngine } from "./engine.ts";
-export type { ProxyEngine, ProxyEngineOptions, ProxyHandler } from "./proxy-engine.ts";
+export type { SharedRates } from "./limit-book.ts";
+export type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from "./proxy-engine.ts";
+export { judgeArrival, RateLimiter, type RateTerms, type RateVerdict } from "./rate-limit.ts";
+export type { FieldChanges, LimitScope, RouteAuth, RouteLimit, RouteRules } from "./route-rules.ts";
 export {
   DEFAULT_TRAFFIC_POLICY,
   type EndpointEntry,
@@ -9,3 +14,4 @@ export {
   type ServiceEntry,
   type TrafficPolicy,
 } from "./routing-table.ts";
+export type { GatewayTlsTerms } from "./tls-redirect.ts";

@@ -1,6 +1,12 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
+import {
+  connect as connectHttp2,
+  createServer as createHttp2,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -39,6 +45,36 @@ async function startEdge(
 
 const get = (path: string, headers: Record<string, string> = {}) =>
   fetch(`http://127.0.0.1:${port}${path}`, { headers });
+/** Starts the platform's edge as gRPC finds it. */
+async function startGrpcEdge(answer: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void) {
+  const server = createHttp2().on("stream", answer).listen(join(folder, "edge.sock"));
+  fixture.onClose(() => void server.close());
+  await once(server, "listening");
+}
+
+/** A call as gRPC makes it: by HTTP/2 from the first byte on. */
+async function grpcCall(path: string, headers: Record<string, string> = token, message = "question") {
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  fixture.onClose(() => session.destroy());
+  const fields = {
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc+proto",
+    te: "trailers",
+    ...headers,
+  };
+  const stream = session.request(fields);
+  let trailers: IncomingHttpHeaders = {};
+  stream.on("trailers", (given) => {
+    trailers = given;
+  });
+  if (message !== "") stream.end(message);
+  const [head] = (await once(stream, "response")) as [IncomingHttpHeaders];
+  let body = "";
+  for await (const chunk of stream.setEncoding("utf8")) body += chunk;
+  return { head, body, trailers };
+}
+
 const token = { authorization: "Bearer t" };
 
 describe("the platform's edge behind the gateway", () => {
@@ -99,6 +135,64 @@ describe("the platform's edge behind the gateway", () => {
       setTimeout(() => response.end("last\n"), 1000);
     });
     expect(await (await get("/v1/watch", token)).text()).toBe("first\nlast\n");
+  });
+
+  test("takes calls of gRPC with their trailers, and says who asked for what", async () => {
+    let seen: IncomingHttpHeaders = {};
+    await startGrpcEdge(async (stream, headers) => {
+      seen = headers;
+      let question = "";
+      for await (const chunk of stream.setEncoding("utf8")) question += chunk;
+      stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "5", "grpc-message": "not here" }));
+      stream.end(`answer to ${question}`);
+    });
+    const { head, body, trailers } = await grpcCall("/hms.x.v1.X/Y", {
+      ...token,
+      "x-forwarded-host": "evil",
+      "x-hms-principal": "user:root",
+    });
+    expect([head[":status"], body, trailers["grpc-status"], trailers["grpc-message"]]).toEqual([
+      200,
+      "answer to question",
+      "5",
+      "not here",
+    ]);
+    expect(seen).toMatchObject({
+      ...token,
+      te: "trailers",
+      "x-forwarded-for": "127.0.0.1",
+      "x-forwarded-proto": "http",
+      "x-forwarded-host": `127.0.0.1:${port}`,
+    });
+    expect(seen["x-hms-principal"]).toBeUndefined();
+    expect((await grpcCall("/hms.x.v1.X/Y", {})).head[":status"]).toBe(404);
+    // A service has this path.
+    expect((await grpcCall("/mine/x", { ...token, ":method": "GET" }, "")).body).toBe("service Bearer t");
+  });
+
+  test("is UNAVAILABLE for gRPC while the server is away, and cancelled calls end there, too", async () => {
+    const away = await grpcCall("/hms.x.v1.X/Y");
+    expect(away.head).toMatchObject({ "grpc-status": "14", "grpc-message": expect.stringContaining("server is away") });
+    const reset = Promise.withResolvers<number>();
+    await startGrpcEdge((stream) => {
+      stream.respond({ ":status": 200, "content-type": "application/grpc" });
+      stream.write("first");
+      stream.on("error", () => {});
+      stream.on("close", () => reset.resolve(stream.rstCode));
+    });
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/hms.x.v1.X/Watch",
+      "content-type": "application/grpc",
+      ...token,
+    });
+    stream.on("error", () => {});
+    await once(stream, "data");
+    stream.close(8);
+    expect(await reset.promise).toBe(8);
+    session.destroy();
   });
 
   test("is nothing at all unless it is set up", async () => {

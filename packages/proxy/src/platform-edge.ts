@@ -1,5 +1,8 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ProxyRequest } from "./client-messages.ts";
+import { EdgeStreams } from "./edge-streams.ts";
 import { Endpoint } from "./endpoint.ts";
+import type { ClientFacts } from "./http2-frontend.ts";
 import { DEFAULT_TRAFFIC_POLICY } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
 
@@ -23,6 +26,7 @@ const REFERENCE = /^\/(?:docs(?:\/|$)|openapi(?:\.json$|\/))/;
 export class PlatformEdge {
   readonly service = new Service("", "hms-sys");
   readonly #target: RouteTarget;
+  readonly #streams: EdgeStreams;
 
   constructor(socketPath: string, maxHeadBytes: number) {
     const entry = {
@@ -37,7 +41,8 @@ export class PlatformEdge {
     this.service.useEndpoints([new Endpoint(entry, maxHeadBytes)]);
     this.service.policy = { ...DEFAULT_TRAFFIC_POLICY, requestTimeoutMs: PATIENCE_MS, idleBodyTimeoutMs: PATIENCE_MS };
     this.service.absence = "The platform's server is away, so its own functions do not answer; services go on.";
-    this.#target = { service: this.service, metrics: this.service.routeMetrics("") };
+    this.#streams = new EdgeStreams(socketPath, this.service.absence);
+    this.#target = { service: this.service, metrics: this.service.routeMetrics(""), gate: null };
   }
 
   /** Where everything goes that may ask the platform's own host: a browser's session there is for no service to see. */
@@ -45,15 +50,18 @@ export class PlatformEdge {
     return this.#target;
   }
 
-  /** Where a request goes that no route takes: here with credentials or for the reference pages, else nowhere. */
-  targetOf({ rawHeaders }: ProxyRequest, path: string): RouteTarget | undefined {
-    return REFERENCE.test(path) || hasCredentials(rawHeaders) ? this.#target : undefined;
+  /** Carries a call that only HTTP/2 can carry. */
+  carryHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): void {
+    this.#streams.carry(stream, headers, client);
   }
-}
 
-function hasCredentials(rawHeaders: readonly string[]): boolean {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]?.length === 13 && rawHeaders[i]?.toLowerCase() === "authorization") return true;
+  /** Cuts what still runs by HTTP/2. */
+  close(): void {
+    this.#streams.close();
   }
-  return false;
+
+  /** Where a request goes that no route takes: here with credentials or for the reference pages, else nowhere. */
+  targetOf({ head }: ProxyRequest, path: string): RouteTarget | undefined {
+    return REFERENCE.test(path) || head.authorization !== "" ? this.#target : undefined;
+  }
 }

@@ -1,5 +1,9 @@
 import type { Server } from "node:http";
+import type { CallerSource } from "./caller.ts";
+import type { Certificate } from "./certificate-set.ts";
+import type { SharedRates } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
+import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
 /** Decides where a server's requests go; made by the engine, used with `createServer` of the same engine. */
 export interface ProxyHandler {
@@ -24,6 +28,17 @@ export interface ProxyEngineOptions {
    * credentials or is for the reference pages (/docs, /openapi.json); default: none, everything else is 404.
    */
   edgeSocket?: string;
+  /** Who knows callers by what they show; default: nobody, and routes that demand one refuse (503). */
+  callers?: CallerSource;
+  /** Counts rates together with other gateways; default: each counts for itself. */
+  sharedRates?: SharedRates;
+}
+
+/** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
+export interface SecureServer {
+  readonly server: Server;
+  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(certificates: readonly Certificate[]): void;
 }
 
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
@@ -42,8 +57,12 @@ export interface ProxyEngine extends AsyncDisposable {
    * The environment is the user name of the proxy credentials, default "default".
    */
   readonly forwardProxyHandler: ProxyHandler;
+  /** How clients of the gateway without TLS are treated from now on; undefined: there is no TLS. */
+  useTls(terms: GatewayTlsTerms | undefined): void;
   /** An HTTP server that answers through a handler; the caller decides where it listens, and may close it alone. */
   createServer(handler: ProxyHandler): Server;
+  /** The same over TLS; raises INVALID_ARGUMENT if a certificate cannot be used. */
+  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer;
   /** Requests and tunnels that run on an endpoint now; 0 for unknown ones. */
   inFlight(endpointId: string): number;
   /** What still runs on endpoints that drain or have left the table; endpoints with nothing are left out. */

@@ -1,4 +1,6 @@
-import { Field, type FieldKind, fieldKind, listMembers } from "./field-name.ts";
+import { PRINCIPAL_FIELDS } from "./caller.ts";
+import type { FieldEdit } from "./field-changes.ts";
+import { Field, type FieldKind, fieldKind, isLookAlike, listMembers } from "./field-name.ts";
 import { continueTrace, isRequestId, randomHex, startTrace } from "./trace-ids.ts";
 
 /** What node:http itself asks of a request's fields before it hands the request on. */
@@ -21,6 +23,10 @@ export class RequestHead {
   requestId = "";
   proxyAuthorization = "";
   expectsContinue = false;
+  /** The value of Authorization; of several, joined, which is nobody's. */
+  authorization = "";
+  /** A field that programs behind may read as one that the proxy treats. */
+  hasLookAlike = false;
   /** Two or more Host fields, which no request may have. */
   hasManyHosts = false;
   nodeFields: NodeFields = NO_FIELDS;
@@ -38,12 +44,21 @@ export class RequestHead {
       const name = rawHeaders[i] as string;
       const value = rawHeaders[i + 1] as string;
       const kind = fieldKind(name);
-      if (kind === Field.OTHER || kind === Field.DATE) passed += `${name}: ${value}\r\n`;
-      else if (kind === Field.HOST) this.#noteHost(value);
+      if (kind === Field.OTHER || kind === Field.DATE) {
+        if (this.#isOwn(name)) continue;
+        passed += `${name}: ${value}\r\n`;
+      } else if (kind === Field.HOST) this.#noteHost(value);
       else this.#note(kind, value);
     }
     this.#passed = passed;
     if (this.connection !== "") this.#applyConnection(rawHeaders);
+  }
+
+  /** Whether a field is the gateway's own to say, so that what a client says is dropped. */
+  #isOwn(name: string): boolean {
+    if (name.length >= 15 && PRINCIPAL_FIELDS.test(name)) return true;
+    if (isLookAlike(name)) this.hasLookAlike = true;
+    return false;
   }
 
   #noteHost(value: string): void {
@@ -73,6 +88,9 @@ export class RequestHead {
         break;
       case Field.PROXY_AUTHORIZATION:
         this.proxyAuthorization = value;
+        break;
+      case Field.AUTHORIZATION:
+        this.authorization = joined(this.authorization, value);
         break;
       case Field.X_REQUEST_ID:
         this.requestId = value;
@@ -105,7 +123,8 @@ export class RequestHead {
       const name = rawHeaders[i] as string;
       const kind = fieldKind(name);
       if (kind !== Field.OTHER && kind !== Field.DATE) continue;
-      if (!named.includes(name.toLowerCase())) passed += `${name}: ${rawHeaders[i + 1] as string}\r\n`;
+      if (!named.includes(name.toLowerCase()) && !this.#isOwn(name))
+        passed += `${name}: ${rawHeaders[i + 1] as string}\r\n`;
     }
     this.#passed = passed;
   }
@@ -121,12 +140,15 @@ export class RequestHead {
 
   /** The head for the service, with its empty line. */
   forward(line: ForwardedLine): string {
-    const { method, target, host, clientAddress, scheme, trustsOrigin } = line;
+    const { method, target, host, clientAddress, scheme, trustsOrigin, edit, ownFields = "" } = line;
     const forwardedFor = this.forwardedFor === "" ? clientAddress : `${this.forwardedFor}, ${clientAddress}`;
     const proto = trustsOrigin && this.forwardedProto !== "" ? this.forwardedProto : scheme;
     const forwardedHost = trustsOrigin && this.forwardedHost !== "" ? this.forwardedHost : host;
+    const passed = edit ? edit.apply(this.#passed) : this.#passed;
+    const authorization =
+      this.authorization === "" || line.hidesCredentials ? "" : `authorization: ${this.authorization}\r\n`;
     return (
-      `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n${this.#passed}${this.#framing(method)}` +
+      `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n${passed}${authorization}${ownFields}${this.#framing(method)}` +
       `x-forwarded-for: ${forwardedFor}\r\nx-forwarded-proto: ${proto}\r\nx-forwarded-host: ${forwardedHost}\r\n` +
       `${this.#identity()}\r\n`
     );
@@ -173,6 +195,12 @@ export interface ForwardedLine {
   scheme: "http" | "https";
   /** Whether X-Forwarded-Proto and -Host of the client are kept: yes inside the mesh, no at the gateway. */
   trustsOrigin: boolean;
+  /** Changes of the client's own fields. */
+  edit?: FieldEdit | null;
+  /** Fields that say who calls, each with its line end. */
+  ownFields?: string;
+  /** Whether Authorization stays here. */
+  hidesCredentials?: boolean;
 }
 
 function joined(before: string, value: string): string {

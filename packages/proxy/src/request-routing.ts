@@ -1,11 +1,14 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
+import type { ClientFacts } from "./http2-frontend.ts";
 import { isPlatformHost, type PlatformEdge } from "./platform-edge.ts";
 import type { ProxyHandler } from "./proxy-engine.ts";
 import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
 import { type RouteTarget, Service } from "./service.ts";
 import type { TableState } from "./table-state.ts";
+import { type GatewayTlsTerms, redirectToTls } from "./tls-redirect.ts";
 
 /** Where a request goes, or why it goes nowhere. */
 export type Resolution =
@@ -17,6 +20,8 @@ export interface Router extends ProxyHandler {
   resolve(request: ProxyRequest): Resolution;
   /** Where a CONNECT goes; absent: nowhere. */
   resolveConnect?(request: ProxyRequest): RouteTarget | ErrorReply;
+  /** Present: clients may speak HTTP/2. Takes requests that only HTTP/2 can carry; false: it is none of those. */
+  takesHttp2?(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): boolean;
 }
 
 function refuse(status: number, message: string, fields = ""): Resolution {
@@ -25,6 +30,10 @@ function refuse(status: number, message: string, fields = ""): Resolution {
 
 const NO_ENVIRONMENT = { kind: "no-environment" } as const;
 const NOT_A_TARGET = "The request's target is neither a path nor an http address.";
+const LOOK_ALIKE =
+  'A field\'s name has "_" where one that is known has "-"; programs would take the one for the other.';
+const BODY_OF_GET =
+  "A GET or HEAD request has no body; programs that do not expect it would take it for the next request.";
 const ENVIRONMENT_HOST = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost(?::\d+)?$/i;
 
 // Most requests in a row ask for the same host.
@@ -46,6 +55,13 @@ export class GatewayRouter implements Router {
   readonly #table: TableState;
   readonly #edge: PlatformEdge | undefined;
 
+  #tls: GatewayTlsTerms | undefined;
+
+  /** How clients without TLS are treated from now on; undefined: as if there were none. */
+  useTls(terms: GatewayTlsTerms | undefined): void {
+    this.#tls = terms;
+  }
+
   constructor(table: TableState, edge?: PlatformEdge) {
     this.#table = table;
     this.#edge = edge;
@@ -55,6 +71,8 @@ export class GatewayRouter implements Router {
     const parsed = parseRequestTarget(request.url as string);
     if (parsed === null) return refuse(400, NOT_A_TARGET);
     if (hasDotSegments(parsed.path)) return refuse(400, 'The path has "." or ".." segments; send it resolved.');
+    const fault = ambiguityOf(request);
+    if (fault !== null) return refuse(400, fault);
     const host = parsed.authority ?? request.head.host ?? "";
     if (this.#edge && isPlatformHost(host)) {
       return { target: this.#edge.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
@@ -63,6 +81,8 @@ export class GatewayRouter implements Router {
     const matcher = this.#table.matcher(environment);
     const match = matcher?.match(parsed.path, request.method as string) ?? NO_ENVIRONMENT;
     if (match.kind === "found") {
+      const redirect = redirectToTls(this.#tls, request, { host, target: parsed.target });
+      if (redirect !== null) return { target: null, refusal: redirect };
       return { target: match.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
     }
     if (match.kind === "no-method") return refuse(405, `This path takes ${match.allow}.`, `allow: ${match.allow}\r\n`);
@@ -71,6 +91,25 @@ export class GatewayRouter implements Router {
     if (match.kind === "no-path") return refuse(404, `No service has a route for this path in "${environment}".`);
     return refuse(404, `There is no environment "${environment}".`);
   }
+
+  /** Calls of gRPC that no service has a route for go to the platform; they need trailers, which HTTP/1.1 loses. */
+  takesHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): boolean {
+    if (this.#edge === undefined || !isGrpc(headers["content-type"])) return false;
+    const host = headers[":authority"] ?? headers.host ?? "";
+    const path = parseRequestTarget(headers[":path"] ?? "")?.path ?? "";
+    const match = this.#table.matcher(environmentOfHost(host))?.match(path, headers[":method"] ?? "");
+    const isOurs = isPlatformHost(host) || (headers.authorization !== undefined && match?.kind !== "found");
+    if (isOurs) this.#edge.carryHttp2(stream, headers, client);
+    return isOurs;
+  }
+}
+
+const isGrpc = (type: string | undefined) => type !== undefined && /^application\/grpc(?:$|[+;])/i.test(type);
+
+/** What of a request programs behind could read in another way than the gateway does; null: nothing. */
+function ambiguityOf({ head, method }: ProxyRequest): string | null {
+  if (head.hasLookAlike) return LOOK_ALIKE;
+  return head.hasBody && (method === "GET" || method === "HEAD") ? BODY_OF_GET : null;
 }
 
 /** Sends everything to one service. */
@@ -80,7 +119,7 @@ export class ServiceRouter implements Router {
 
   constructor(service: Service) {
     this.label = `mesh ${service.environment}/${service.name}`;
-    this.#target = { service, metrics: service.meshRoute };
+    this.#target = { service, metrics: service.meshRoute, gate: null };
   }
 
   resolve(request: ProxyRequest): Resolution {
@@ -127,13 +166,13 @@ export class ForwardProxyRouter implements Router {
     const port = split?.port ?? defaultPort;
     if (!split || port === null) return { status: 400, message: "The address to reach is not host:port." };
     if (!split.host.endsWith(MESH_SUFFIX)) {
-      return { service: this.#outsideHost(split.host, port), metrics: this.outside.meshRoute };
+      return { service: this.#outsideHost(split.host, port), metrics: this.outside.meshRoute, gate: null };
     }
     const environment = environmentOfCredentials(request.head.proxyAuthorization);
     const name = split.host.slice(0, -MESH_SUFFIX.length);
     const service = this.#table.knownService(environment, name);
     if (!service) return { status: 404, message: `There is no service "${name}" in the environment "${environment}".` };
-    return { service, metrics: service.meshRoute };
+    return { service, metrics: service.meshRoute, gate: null };
   }
 
   #outsideHost(host: string, port: number): Service {

@@ -1,3 +1,5 @@
+import type { RouteRules } from "./route-rules.ts";
+
 /** Whether an endpoint gets new requests (`active`) or only finishes those it has (`draining`). */
 export type EndpointState = "active" | "draining";
 
@@ -21,6 +23,8 @@ export interface RouteEntry {
   path: string;
   /** Upper case; empty: all methods. HEAD is allowed where GET is. */
   methods: readonly string[];
+  /** What it demands of callers; default: nothing. */
+  rules?: RouteRules;
 }
 
 /** How requests to a service are treated. */

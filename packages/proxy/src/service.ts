@@ -2,6 +2,7 @@ import { Balancer } from "./balancer.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
 import { RetryBudget } from "./retry-policy.ts";
+import type { RouteGate } from "./route-gate.ts";
 import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
 
 /** The lasting state of one service; a new table changes its fields, never the object. */
@@ -47,4 +48,6 @@ export class Service {
 export interface RouteTarget {
   service: Service;
   metrics: RouteMetrics;
+  /** What the route demands of callers; null: nothing. */
+  gate: RouteGate | null;
 }

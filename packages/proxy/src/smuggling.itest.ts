@@ -40,6 +40,12 @@ const REFUSED: [name: string, text: string, status?: number][] = [
   ["two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"],
   ["a target with a space", "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n"],
   ["a version that does not exist", "GET / HTTP/1.9\r\nHost: h\r\n\r\n"],
+  ["Transfer_Encoding", `${START}Transfer_Encoding: chunked\r\n\r\n`],
+  ["Content_Length", `${START}Content_Length: 5\r\n\r\n`],
+  ["X_Forwarded_For", "GET / HTTP/1.1\r\nHost: h\r\nX_Forwarded_For: 10.0.0.1\r\n\r\n"],
+  ["a body of GET", "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"],
+  ["HTTP/1.0 with chunks", "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+  ["HTTP/0.9", "GET / HTTP/0.9\r\nHost: h\r\n\r\n"],
   ["a head without end", `GET / HTTP/1.1\r\nHost: h\r\nX-A: ${"b".repeat(40_000)}`, 431],
 ];
 

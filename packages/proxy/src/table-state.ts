@@ -1,7 +1,11 @@
 import { HmsError } from "@hms/kernel";
+import type { CallerSource } from "./caller.ts";
 import { Endpoint } from "./endpoint.ts";
+import type { SharedRates } from "./limit-book.ts";
+import { LimitBook } from "./limit-book.ts";
+import { RouteGate } from "./route-gate.ts";
 import { type RouteInput, RouteMatcher } from "./route-matcher.ts";
-import type { EndpointEntry, RoutingTable, ServiceEntry } from "./routing-table.ts";
+import type { EndpointEntry, RouteEntry, RoutingTable, ServiceEntry } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
 
 /** The routing table in force, and what outlives tables: services, and endpoints as long as something runs on them. */
@@ -9,11 +13,18 @@ export class TableState {
   readonly services = new Map<string, Service>();
   readonly endpoints = new Map<string, Endpoint>();
   readonly #maxHeadBytes: number;
+  readonly #callers: CallerSource | undefined;
+  readonly #limits: LimitBook;
   #inTable = new Set<Endpoint>();
   #matchers = new Map<string, RouteMatcher<RouteTarget>>();
 
-  constructor(maxHeadBytes: number) {
+  constructor(
+    maxHeadBytes: number,
+    { callers, sharedRates }: { callers?: CallerSource | undefined; sharedRates?: SharedRates | undefined } = {},
+  ) {
     this.#maxHeadBytes = maxHeadBytes;
+    this.#callers = callers;
+    this.#limits = new LimitBook(sharedRates);
   }
 
   /** The service of that name, whether or not the present table knows it. */
@@ -76,6 +87,12 @@ export class TableState {
     this.forgetIfDone(endpoint);
   }
 
+  #gate({ environment, name }: ServiceEntry, { path, methods, rules }: RouteEntry): RouteGate | null {
+    if (rules === undefined) return null;
+    const id = `${environment}/${name} ${methods.join(",")} ${path}`;
+    return new RouteGate(rules, { environment, id, limits: this.#limits, callers: this.#callers });
+  }
+
   #compileMatchers(table: RoutingTable): Map<string, RouteMatcher<RouteTarget>> {
     const routes = new Map<string, RouteInput<RouteTarget>[]>([["default", []]]);
     for (const { name } of table.environments) routes.set(name, []);
@@ -83,10 +100,16 @@ export class TableState {
       const list = routes.get(entry.environment) ?? [];
       routes.set(entry.environment, list);
       const service = this.service(entry.environment, entry.name);
-      for (const { path, methods } of entry.routes) {
-        list.push({ path, methods, target: { service, metrics: service.routeMetrics(path) } });
+      for (const route of entry.routes) {
+        const { path, methods } = route;
+        list.push({
+          path,
+          methods,
+          target: { service, metrics: service.routeMetrics(path), gate: this.#gate(entry, route) },
+        });
       }
     }
+    this.#limits.settle();
     return new Map([...routes].map(([environment, list]) => [environment, new RouteMatcher(list)]));
   }
 }

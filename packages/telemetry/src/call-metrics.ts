@@ -1,4 +1,4 @@
-import { type CallObserver, type MethodEntry, StatusCode, type StatusCodeName } from "@hms/kernel";
+import { type MethodEntry, StatusCode, type StatusCodeName } from "@hms/kernel";
 import { DurationHistogram } from "./duration-histogram.ts";
 import { metricFamily, metricSample } from "./prometheus-text.ts";
 
@@ -11,6 +11,26 @@ const CODES = Object.keys(StatusCode) as StatusCodeName[];
 
 /** Methods beyond this many are counted together: whoever makes up names must not fill the memory. */
 const MOST_METHODS = 10_000;
+
+/** What a set of counters is called, and what it counts. */
+const FAMILIES = {
+  served: {
+    calls: "hms_ffi_calls_total",
+    callsHelp: "Calls that have ended, by method and gRPC code.",
+    durations: "hms_ffi_call_duration_seconds",
+    durationsHelp: "Time from a call's arrival to its end; a stream's is its whole life.",
+  },
+  made: {
+    calls: "hms_ffi_client_calls_total",
+    callsHelp:
+      "Calls that this program has made and that have ended, by method and gRPC code, repetitions counted as one.",
+    durations: "hms_ffi_client_call_duration_seconds",
+    durationsHelp: "Time from the beginning of a call that this program made to its end; a stream's is its whole life.",
+  },
+} as const;
+
+/** Which method a call was of, as far as counters tell. */
+export type CountedMethod = Pick<MethodEntry, "name" | "environment">;
 
 class MethodMetrics {
   readonly service: string;
@@ -46,18 +66,23 @@ class MethodMetrics {
 }
 
 /** Rate, errors and duration of every method of a kernel. */
-export interface CallMetrics extends Pick<CallObserver, "finished"> {
+export interface CallMetrics {
+  /** Counts a call; the same method should be the same object. */
+  finished(method: CountedMethod, code: StatusCodeName, durationMs: number): void;
   /** What has been counted, in Prometheus text format 0.0.4. */
   expose(): string;
 }
 
-/** Counts the calls of a kernel by method and code; methods that are served elsewhere also by environment. */
-export function createCallMetrics(): CallMetrics {
+/**
+ * Counts the calls of a kernel, or those that a program has made, by method and code; methods that are served elsewhere
+ * also by environment.
+ */
+export function createCallMetrics(role: keyof typeof FAMILIES = "served"): CallMetrics {
   // By entry first: one look-up for each call, and entries that have gone are not kept alive.
-  const byEntry = new WeakMap<MethodEntry, MethodMetrics>();
+  const byEntry = new WeakMap<CountedMethod, MethodMetrics>();
   const byName = new Map<string, MethodMetrics>();
 
-  const metricsOf = (entry: MethodEntry): MethodMetrics => {
+  const metricsOf = (entry: CountedMethod): MethodMetrics => {
     const { environment } = entry;
     const { name } = byName.size < MOST_METHODS ? entry : { name: "other/other" };
     const key = environment === undefined ? name : `${environment} ${name}`;
@@ -76,12 +101,11 @@ export function createCallMetrics(): CallMetrics {
     },
     expose() {
       const all = [...byName.values()];
-      const calls = "hms_ffi_calls_total";
-      const durations = "hms_ffi_call_duration_seconds";
+      const { calls, callsHelp, durations, durationsHelp } = FAMILIES[role];
       return [
-        ...metricFamily(`${calls} counter Calls that have ended, by method and gRPC code.`),
+        ...metricFamily(`${calls} counter ${callsHelp}`),
         ...all.flatMap((metrics) => metrics.codeSamples(calls)),
-        ...metricFamily(`${durations} histogram Time from a call's arrival to its end; a stream's is its whole life.`),
+        ...metricFamily(`${durations} histogram ${durationsHelp}`),
         ...all.flatMap((metrics) => metrics.durations.samples(durations, metrics.labels)),
       ].join("");
     },

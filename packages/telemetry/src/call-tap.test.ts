@@ -3,7 +3,7 @@ import { calls, policy, registry } from "@hms/contracts";
 import { type CallObserver, HmsError, implement, Kernel, type Principal } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { expect, test } from "vitest";
-import { createCallTap } from "./index.ts";
+import { createCallService } from "./index.ts";
 
 const anna: Principal = { kind: "user", id: "anna" };
 const operator: Principal = { kind: "operator", id: "operator" };
@@ -31,7 +31,7 @@ function startKernel() {
     implement(registry.RegistryService, { ...(of(registry.RegistryService) as object), lookup } as never),
   );
   kernel.register(implement(policy.PolicyService, of(policy.PolicyService)));
-  kernel.register(createCallTap(observer));
+  kernel.register(createCallService({ observer, process: "test", metrics: () => "" }));
   return { kernel, observer };
 }
 

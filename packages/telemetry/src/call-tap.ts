@@ -1,5 +1,5 @@
-import { calls } from "@hms/contracts";
-import { type CallContext, type CallObserver, ChangeSignal, implement, type ServiceRegistration } from "@hms/kernel";
+import type { calls } from "@hms/contracts";
+import { type CallContext, type CallObserver, ChangeSignal } from "@hms/kernel";
 import { callFilter, type TappableCall } from "./call-filter.ts";
 import { tappedCall } from "./tapped-call.ts";
 
@@ -9,11 +9,14 @@ const MOST_WAITING = 4096;
 /** Calls that one message carries at most. */
 const MOST_AT_ONCE = 256;
 
+/** What a tap sees, and what it is told of. */
+export type Observed = Pick<CallObserver, "ended">;
+
 /**
- * Serves `hms.ffi.v1.CallService` with what an observer sees: its `ended` is set while somebody taps, and undefined
- * otherwise, so that calls nobody looks at cost nothing.
+ * Shows what an observer sees: its `ended` is set while somebody taps, and undefined otherwise, so that calls nobody looks
+ * at cost nothing.
  */
-export function createCallTap(observer: Pick<CallObserver, "ended">): ServiceRegistration {
+export function tapCalls(observer: Observed) {
   const taps = new Set<Tap>();
   const offer = (call: TappableCall) => {
     for (const tap of taps) tap.offer(call);
@@ -21,19 +24,17 @@ export function createCallTap(observer: Pick<CallObserver, "ended">): ServiceReg
   const changed = () => {
     observer.ended = taps.size === 0 ? undefined : offer;
   };
-  return implement(calls.CallService, {
-    async *tapCalls(request, context) {
-      const tap = new Tap(request);
-      taps.add(tap);
+  return async function* (request: calls.TapCallsRequest, context: CallContext) {
+    const tap = new Tap(request);
+    taps.add(tap);
+    changed();
+    try {
+      yield* tap.messages(context);
+    } finally {
+      taps.delete(tap);
       changed();
-      try {
-        yield* tap.messages(context);
-      } finally {
-        taps.delete(tap);
-        changed();
-      }
-    },
-  }) as ServiceRegistration;
+    }
+  };
 }
 
 /** What one reader is to be shown. */

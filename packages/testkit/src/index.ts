@@ -1,3 +1,4 @@
+export { type DeafSource, openDeafSource } from "./deaf-source.ts";
 export { type EchoContract, echoContract, echoKernel } from "./echo-contract.ts";
 export { expositionProblems } from "./exposition-problems.ts";
 export { freePort } from "./free-port.ts";

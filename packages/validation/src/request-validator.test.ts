@@ -1,5 +1,6 @@
-import { create, createFileRegistry, setExtension } from "@bufbuild/protobuf";
-import { durationFromMs, MessageOptionsSchema } from "@bufbuild/protobuf/wkt";
+import { readFileSync } from "node:fs";
+import { create, createFileRegistry, fromBinary, fromJson, type JsonObject, setExtension } from "@bufbuild/protobuf";
+import { durationFromMs, FileDescriptorSetSchema, MessageOptionsSchema } from "@bufbuild/protobuf/wkt";
 import { integrationEvents, registry, validate } from "@hms/contracts";
 import { HmsError, type MethodEntry, methodRule } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
@@ -83,8 +84,58 @@ describe("a request", () => {
     );
   });
 
+  test("that breaks thousands is told a hundred of them", () => {
+    const events = Array.from({ length: 500 }, () => ({ key: "k".repeat(300) }));
+    const error = refusalOf(() => validator.validate(publish, create(PublishRequestSchema, { topic: "a.b", events })));
+    expect(error.details.fieldViolations).toHaveLength(100);
+  });
+
+  test("that is huge and broken all over takes neither memory nor time", () => {
+    const events = Array.from({ length: 20_000 }, () => ({ key: "k".repeat(300) }));
+    const request = create(PublishRequestSchema, { topic: "a.b", events });
+    const error = refusalOf(() => validator.validate(publish, request));
+    expect(error.details.fieldViolations?.length).toBe(1);
+  });
+
+  test("with a text that is too long by far is told that, and no pattern looks at it", () => {
+    const started = performance.now();
+    const request = create(PublishRequestSchema, { topic: "a".repeat(4 << 20), events: [{ id: "1" }] });
+    expect(refusalOf(() => validator.validate(publish, request)).message).toContain("must be at most 255 characters");
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+
   test("whose contract has no rules is not looked at", () => {
     const lookup = entryOf(registry.RegistryService.method.lookup);
     validator.validate(lookup, "not even a message");
+  });
+});
+
+describe("what every SDK says of a request to the conformance service:", () => {
+  const file = (name: string) => readFileSync(new URL(`../../../sdks/conformance/${name}`, import.meta.url));
+  const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, file("contract.binpb")));
+  const desc = registry.getService("hms.conformance.v1.ConformanceService")?.method.check;
+  const { base, vectors } = JSON.parse(file("validation.json").toString()) as {
+    base: JsonObject;
+    vectors: { name: string; change: JsonObject; violations: { field: string; description: string }[] }[];
+  };
+
+  test.each(vectors)("$name", ({ change, violations }) => {
+    if (desc === undefined) throw new Error("the contract has changed");
+    const given = Object.entries({ ...base, ...change }).filter(([, value]) => value !== null);
+    const request = fromJson(desc.input, Object.fromEntries(given), { registry });
+    const check = () => validator.validate(entryOf(desc), request);
+    if (violations.length === 0) expect(check).not.toThrow();
+    else expect(refusalOf(check).details.fieldViolations).toEqual(violations);
+  });
+
+  test("a text so long that its pattern would hold everybody up", () => {
+    if (desc === undefined) throw new Error("the contract has changed");
+    const given = { ...base, slow: `${"a".repeat(4 << 20)}b` };
+    const request = fromJson(desc.input, given, { registry });
+    const started = performance.now();
+    const error = refusalOf(() => validator.validate(entryOf(desc), request));
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect([error.code, error.details.reason]).toEqual(["FAILED_PRECONDITION", "CONTRACT_RULES_BROKEN"]);
+    expect(error.message).toContain("regex match failed for ^(a+)+$");
   });
 });

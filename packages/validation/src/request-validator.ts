@@ -4,6 +4,8 @@ import { createValidator, type ValidationResult, type Violation } from "@bufbuil
 import { validate as rules } from "@hms/contracts";
 import { type FieldViolation, HmsError, type MethodEntry, type RequestValidator } from "@hms/kernel";
 import { boundedWork, TookTooLong } from "./bounded-work.ts";
+import { isLarge } from "./large-message.ts";
+import { patternMatches } from "./pattern-match.ts";
 
 function fieldHasRules(field: DescField): boolean {
   return hasOption(field, rules.field) || (field.oneof !== undefined && hasOption(field.oneof, rules.oneof));
@@ -23,7 +25,7 @@ const violationOf = ({ field, message, ruleId }: Violation): FieldViolation => (
 });
 
 function refusal(method: DescMethod, violations: readonly Violation[]): HmsError {
-  const fieldViolations = violations.map(violationOf);
+  const fieldViolations = violations.slice(0, MOST_VIOLATIONS).map(violationOf);
   const list = fieldViolations.map(({ field, description }) => `${field || "the request"}: ${description}`).join(" ");
   return new HmsError(
     "INVALID_ARGUMENT",
@@ -49,9 +51,18 @@ const LONGEST_REST_MS = 300_000;
 
 type Check = (message: never) => ValidationResult;
 
+/** More problems of one request are not told. */
+const MOST_VIOLATIONS = 100;
+
 function checkOf(desc: DescMessage): Check {
-  const validator = createValidator();
-  return (message) => validator.validate(desc, message);
+  const quick = createValidator({ failFast: true, regexMatch: patternMatches });
+  let thorough: ReturnType<typeof createValidator> | undefined;
+  return (message) => {
+    const first = quick.validate(desc, message);
+    if (first.kind !== "invalid" || isLarge(message)) return first;
+    thorough ??= createValidator({ regexMatch: patternMatches });
+    return thorough.validate(desc, message);
+  };
 }
 
 /** Validates by rules that strangers wrote: what takes too long is stopped, and rests. */
@@ -80,8 +91,8 @@ function boundedCheckOf(desc: DescMessage): Check {
 }
 
 /**
- * Checks requests against the `buf.validate` rules of their contract (protovalidate), every violation at once. Messages
- * without rules cost one look-up. Rules of registered contracts may take 250 ms, and 1 s the first time; their calls
+ * Checks requests against the `buf.validate` rules of their contract (protovalidate), every violation at once: at most
+ * 100, and of requests with more than 10,000 values or a text of more than 20,000 characters the first. Messages without rules cost one look-up. Rules of registered contracts may take 250 ms, and 1 s the first time; their calls
  * rest after that.
  */
 export function createRequestValidator(): RequestValidator {

@@ -9,7 +9,7 @@ const REMEMBER_BYTES = 1024;
 const REMEMBER_CHARACTERS = 64 * 1024;
 
 /** What a connection knows of its peer whatever its calls show. */
-export type PeerCredentials = Pick<Credentials, "transport" | "peer">;
+export type PeerCredentials = Pick<Credentials, "transport" | "peer" | "known">;
 
 /**
  * Whoever calls on one connection, by what the calls show. Calls that show the same token or ticket get the same

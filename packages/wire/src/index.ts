@@ -1,5 +1,6 @@
 export { outgoingTerms } from "./call-terms.ts";
 export type { PeerCallers } from "./caller-facts.ts";
+export { readFirstBytes } from "./first-bytes.ts";
 export { parseFrameAddress } from "./frame-address.ts";
 export { jsonFormat } from "./json-format.ts";
 export { listenOnFile, type SocketFile } from "./socket-file.ts";
@@ -19,4 +20,5 @@ export {
   connectSocket,
   type SocketTransport,
 } from "./socket-transport.ts";
-export { checkServerId, type TlsIdentity } from "./tls-identity.ts";
+export type { StrangerLimits } from "./strangers.ts";
+export { checkServerId, type ServerTls, type TlsIdentity } from "./tls-identity.ts";

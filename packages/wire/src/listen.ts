@@ -6,7 +6,7 @@ import { TCP_KEEP_ALIVE_MS } from "./dial.ts";
 import { type FrameAddress, formatFrameAddress } from "./frame-address.ts";
 import { FrameWriter } from "./frame-writer.ts";
 import { listenOnFile } from "./socket-file.ts";
-import { FRAMES_PROTOCOL, followIdentity, secureOptions, type TlsIdentity } from "./tls-identity.ts";
+import { FRAMES_PROTOCOL, followIdentity, type ServerTls, secureOptions } from "./tls-identity.ts";
 
 /** A peer that has not agreed on TLS by then is let go. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -23,7 +23,7 @@ export interface Listening {
 
 /** What a server for an address is made of. */
 export interface ListenerOptions {
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: ServerTls | undefined;
   /** What is answered over TLS beside frames, as ALPN names it. */
   readonly alsoProtocols: readonly string[];
   readonly connected: (socket: Socket) => void;
@@ -51,9 +51,15 @@ export function createListener(address: FrameAddress, options: ListenerOptions):
     ALPNProtocols: [FRAMES_PROTOCOL, ...alsoProtocols],
   });
   followIdentity(server, tls);
-  server.on("secureConnection", (socket: TLSSocket) => (socket.authorized ? connected(socket) : refuse(socket)));
+  const mayComeWithout = tls.clients === "optional";
+  server.on("secureConnection", (socket: TLSSocket) => {
+    if (socket.authorized || (mayComeWithout && !showsCertificate(socket))) connected(socket);
+    else refuse(socket);
+  });
   return server;
 }
+
+const showsCertificate = (socket: TLSSocket) => socket.getPeerX509Certificate() !== undefined;
 
 /** Says why nothing is taken from a peer, then ends the connection. */
 function refuse(socket: TLSSocket): void {
@@ -63,8 +69,9 @@ function refuse(socket: TLSSocket): void {
     return;
   }
   const writer = new FrameWriter(socket);
-  const shown = Object.keys(socket.getPeerCertificate()).length > 0;
-  const why = shown ? `The certificate is not accepted (${socket.authorizationError})` : "A certificate is needed";
+  const why = showsCertificate(socket)
+    ? `The certificate is not accepted (${socket.authorizationError})`
+    : "A certificate is needed";
   writeGoaway(writer, 0, new HmsError("UNAUTHENTICATED", `${why}: use one that this platform has issued.`));
   writer.end();
   // Reading on keeps the system from cutting the answer off.

@@ -1,9 +1,12 @@
 import { createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { anonymous, type Credentials, createClient } from "@hms/kernel";
+import { anonymous, type Credentials, createClient, type Principal } from "@hms/kernel";
 import { echoContract, echoKernel, type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
-import { type ConnectFramesOptions, connectFrames, serveFrames, type TlsIdentity } from "./index.ts";
+import { FrameType } from "./frame.ts";
+import { type ConnectFramesOptions, connectFrames, type ServerTls, serveFrames, type TlsIdentity } from "./index.ts";
+import { metadataFields } from "./metadata-fields.ts";
+import { frameBytes } from "./raw-peer.ts";
 import { Stage, until } from "./registry-on-socket.ts";
 
 const stage = new Stage();
@@ -18,7 +21,7 @@ function identity({ key, cert }: TestCertificate, ca = authority.ca): TlsIdentit
   return { key: () => key, cert: () => cert, ca: () => ca };
 }
 
-async function served(address: string, tls?: TlsIdentity) {
+async function served(address: string, tls?: ServerTls) {
   const seen: Credentials[] = [];
   const authenticate = (credentials: Credentials) => {
     seen.push(credentials);
@@ -135,6 +138,65 @@ describe("frames over TLS", () => {
     expect(said).toContain("A certificate is needed");
     expect(seen).toEqual([]);
     expect(() => connectFrames({ address: server.address })).toThrow("certificate");
+  });
+
+  test("let a client come without a certificate where that is allowed, and refuse a wrong one all the same", async () => {
+    const { server, seen } = await served("tls://127.0.0.1:0", {
+      ...identity(certificates.server),
+      clients: "optional",
+    });
+    const port = Number(server.address.split(":").at(-1));
+    const own = { port, host: "127.0.0.1", ca: authority.ca, ALPNProtocols: ["hms-frames/1"] };
+    const bare = connectTls({ ...own, checkServerIdentity: () => undefined });
+    stage.defer(() => bare.destroy());
+    const [service, method] = [contract.typeName, "Unary"].map((text) => Buffer.from(text)) as [Buffer, Buffer];
+    const named = [Buffer.of(0x0a, service.length), service, Buffer.of(0x12, method.length), method];
+    bare.write(frameBytes(1, { type: FrameType.REQUEST }, Buffer.concat(named)));
+    await until(() => seen.length === 1);
+    await connected({ address: server.address, tls: identity(certificates.client) }).client.unary({});
+    expect(seen.map(({ peer }) => peer)).toEqual([undefined, CLIENT]);
+    const foreign = identity(testAuthority().issue(`URI:${CLIENT}`));
+    await expect(connected({ address: server.address, tls: foreign }).client.unary({})).rejects.toMatchObject({
+      code: "UNAUTHENTICATED",
+    });
+    expect(seen).toHaveLength(2);
+  });
+
+  test("keep few who have shown nothing, and none for long; who is known stays", async () => {
+    const authenticate = ({ token, known }: Credentials): Principal => {
+      if (token === undefined) return anonymous;
+      known?.();
+      return { kind: "operator", id: "operator" };
+    };
+    const tls = { ...identity(certificates.server), clients: "optional" } as const;
+    const strangers = { most: 2, forMs: 500 };
+    const kernel = echoKernel(contract, {}, { identity: { authenticate } });
+    const server = await serveFrames(kernel, { address: "tls://127.0.0.1:0", tls, strangers });
+    stage.defer(() => server.close({ graceMs: 0 }));
+    const port = Number(server.address.split(":").at(-1));
+    const bare = async (first?: Buffer) => {
+      const socket = connectTls({ port, host: "127.0.0.1", ca: authority.ca, checkServerIdentity: () => undefined });
+      stage.defer(() => socket.destroy());
+      socket.on("error", () => {}).resume();
+      await new Promise((resolve) => socket.once("secureConnect", resolve));
+      if (first !== undefined) socket.write(first);
+      return socket;
+    };
+    const callOf = (metadata: Buffer) => {
+      const [service, method] = [contract.typeName, "Unary"].map((text) => Buffer.from(text)) as [Buffer, Buffer];
+      const named = [Buffer.of(0x0a, service.length), service, Buffer.of(0x12, method.length), method];
+      return frameBytes(1, { type: FrameType.REQUEST }, Buffer.concat([...named, metadata]));
+    };
+    const good = await bare(callOf(metadataFields({ authorization: "Bearer t" })));
+    await new Promise((resolve) => good.once("data", resolve));
+    const [first, second] = [await bare(callOf(Buffer.alloc(0))), await bare(Buffer.from([0, 0]))];
+    const certified = connected({ address: server.address, tls: identity(certificates.client) });
+    await certified.client.unary({});
+    const third = await bare();
+    await until(() => first.closed);
+    await until(() => second.closed && third.closed);
+    expect([good.closed, server.connections]).toEqual([false, 2]);
+    expect((await certified.client.unary({ value: "a" })).value).toMatch(/^a /);
   });
 
   test("use rotated certificates without a restart, and keep the old one if the new one is broken", async () => {

@@ -1,13 +1,12 @@
 import type { Socket } from "node:net";
 import type { HmsError } from "@hms/kernel";
 import { PeerCallers, type PeerCredentials } from "./caller-facts.ts";
+import { type FirstProtocol, readFirstBytes } from "./first-bytes.ts";
 import { ServerConnection, type ServerShare } from "./server-connection.ts";
 
 const NOT_FRAMES = "This socket speaks HMS-SYS frames (ttrpc 1.2), not HTTP: use hms-sys or an SDK.\n";
-/** "PRI * HTTP/2.0", the client's preface (RFC 9113, section 3.4); no HTTP/1.1 method begins so. */
-const HTTP2_START = "PRI ";
-const UPPER_A = 0x41;
-const UPPER_Z = 0x5a;
+/** Over the network, who has said nothing by then is let go: whoever connects costs room. */
+const FIRST_WORD_MS = 10_000;
 
 /**
  * Takes a connection over that speaks something else; nothing of it has been read yet. What it gives back, if anything,
@@ -53,25 +52,19 @@ export class SocketPeer {
     this.#credentials = credentials;
     // Whatever goes wrong with a socket, its end follows and is what counts.
     socket.on("error", () => {});
-    let seen: Buffer = Buffer.alloc(0);
-    const look = () => {
-      const chunk: Buffer | null = socket.read();
-      if (chunk === null) return;
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-      if (isUndecided(seen)) return;
-      socket.off("readable", look);
-      if (seen[0] === 0) {
+    const withinMs = credentials.transport === "network" ? FIRST_WORD_MS : undefined;
+    const decided = (protocol: FirstProtocol, read: Buffer) => {
+      if (protocol === "frames") {
         this.#connection = new ServerConnection(socket, share, credentials);
-        this.#connection.take(seen);
+        this.#connection.take(read);
       } else {
-        this.#hand(seen, share.also);
+        this.#hand(read, protocol === "none" ? undefined : share.also?.[protocol]);
       }
     };
-    socket.on("readable", look);
+    readFirstBytes(socket, { withinMs, decided });
   }
 
-  #hand(first: Buffer, also: OtherProtocols = {}): void {
-    const handler = startsAsHttp2(first) ? also.http2 : startsAsHttp1(first) ? also.http1 : undefined;
+  #hand(first: Buffer, handler: ProtocolHandler | undefined): void {
     if (handler === undefined) {
       this.#socket.end(NOT_FRAMES);
       this.#socket.destroySoon();
@@ -99,17 +92,4 @@ export class SocketPeer {
   destroy(): void {
     this.#socket.destroy();
   }
-}
-
-/** True while the bytes could still become the preface of HTTP/2 or a method of HTTP/1.1 that begins like it. */
-function isUndecided(bytes: Buffer): boolean {
-  return bytes.length < HTTP2_START.length && HTTP2_START.startsWith(bytes.toString("latin1"));
-}
-
-function startsAsHttp2(bytes: Buffer): boolean {
-  return bytes.toString("latin1", 0, HTTP2_START.length) === HTTP2_START;
-}
-
-function startsAsHttp1([letter = 0]: Buffer): boolean {
-  return letter >= UPPER_A && letter <= UPPER_Z;
 }

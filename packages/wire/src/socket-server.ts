@@ -6,7 +6,8 @@ import { type FrameAddress, formatFrameAddress, parseFrameAddress } from "./fram
 import { createListener, type Listening, listenAt } from "./listen.ts";
 import { MethodLookup } from "./method-lookup.ts";
 import { type OtherProtocols, SocketPeer } from "./socket-peer.ts";
-import { spiffeIdOf, type TlsIdentity } from "./tls-identity.ts";
+import { type StrangerLimits, Strangers } from "./strangers.ts";
+import { type ServerTls, spiffeIdOf } from "./tls-identity.ts";
 
 const DEFAULT_MAX_STREAMS = 1024;
 const DEFAULT_MAX_CONNECTIONS = 4096;
@@ -37,7 +38,12 @@ export interface ServeFramesOptions extends FrameServerOptions {
   /** "unix:/path", "tcp://127.0.0.1:port" or "tls://host:port"; port 0 lets the system choose. */
   readonly address: string;
   /** Who the server is and whose certificates it accepts, for tls addresses. */
-  readonly tls?: TlsIdentity;
+  readonly tls?: ServerTls;
+  /**
+   * Bounds connections without a certificate until the identity source says that one of them is `known`; default: none, they
+   * stay as long as they like.
+   */
+  readonly strangers?: StrangerLimits;
 }
 
 /** A kernel that answers calls in frames. */
@@ -81,14 +87,15 @@ export async function serveFrames(kernel: Kernel, { address, ...options }: Serve
 async function serveAt(
   kernel: Kernel,
   address: FrameAddress,
-  options: FrameServerOptions & Pick<ServeFramesOptions, "tls">,
+  options: FrameServerOptions & Pick<ServeFramesOptions, "tls" | "strangers">,
 ): Promise<FrameServer> {
   const { also, tls } = options;
   const peers = new Set<SocketPeer>();
   const maxStreams = options.maxStreams ?? DEFAULT_MAX_STREAMS;
   const share = { kernel, methods: new MethodLookup(kernel), maxStreams, also };
+  const strangers = options.strangers && new Strangers(options.strangers);
   const connected = (socket: Socket) => {
-    const peer = new SocketPeer(socket, share, credentialsOf(socket, address));
+    const peer = new SocketPeer(socket, share, credentialsOf(socket, address, strangers));
     peers.add(peer);
     socket.once("close", () => peers.delete(peer));
   };
@@ -116,9 +123,12 @@ async function serveAt(
 }
 
 /** Whoever reaches the socket file is a user of it; a port of this machine is open to everybody on it. */
-function credentialsOf(socket: Socket, { kind }: FrameAddress): PeerCredentials {
+function credentialsOf(socket: Socket, { kind }: FrameAddress, strangers: Strangers | undefined): PeerCredentials {
   if (kind === "unix") return { transport: "socket" };
-  return { transport: "network", peer: socket instanceof TLSSocket ? spiffeIdOf(socket) : undefined };
+  const isTls = socket instanceof TLSSocket;
+  const peer = isTls ? spiffeIdOf(socket) : undefined;
+  if (strangers === undefined || (isTls && socket.authorized)) return { transport: "network", peer };
+  return { transport: "network", peer, known: strangers.add(socket) };
 }
 
 interface Closing {

@@ -18,6 +18,15 @@ export interface TlsIdentity {
   onFailure?(error: unknown): void;
 }
 
+/** Who a server is, and whom it lets in. */
+export interface ServerTls extends TlsIdentity {
+  /**
+   * "required" (default): a client without a certificate of the authorities is let go. "optional": it may show none, and
+   * is then known by what its calls show; one that is not accepted is refused all the same.
+   */
+  readonly clients?: "required" | "optional";
+}
+
 /** What `tls.connect`, `tls.createServer` and their HTTP/2 counterparts need of an identity: TLS 1.3 and nothing older. */
 export function secureOptions({ key, cert, ca }: TlsIdentity) {
   return { key: key(), cert: cert(), ca: ca(), minVersion: "TLSv1.3" as const };

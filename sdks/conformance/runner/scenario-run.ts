@@ -132,6 +132,8 @@ export class ScenarioRun {
 
   /** Checks what came, and keeps parts of it under names for later steps. */
   #keep({ expect, keep = {} }: Step, actual: unknown): void {
+    const { error } = (actual ?? {}) as { error?: unknown };
+    if (expect === undefined && error !== undefined) throw new Error(`it failed: ${JSON.stringify(error)}`);
     this.#check(expect, actual);
     for (const [name, part] of Object.entries(keep as Record<string, string>)) {
       this.#names[name] = (actual as Record<string, unknown>)[part];

@@ -105,6 +105,8 @@ def _metadata() -> bytes:
         "License: MIT",
         "Provides-Extra: protobuf",
         "Requires-Dist: protobuf>=4.25; extra == 'protobuf'",
+        "Provides-Extra: validation",
+        "Requires-Dist: protovalidate>=2; extra == 'validation'",
         "Description-Content-Type: text/markdown",
     ]
     return ("\n".join(head) + "\n\n").encode() + _read(os.path.join(_ROOT, "README.md"))

@@ -105,7 +105,11 @@ class ClientRole:
 
     def _options(self, order: Message) -> Message:
         timeout = order.get("timeoutMs")
-        return {"timeout": None if timeout is None else timeout / 1000, "metadata": order.get("metadata")}
+        return {
+            "timeout": None if timeout is None else timeout / 1000,
+            "metadata": order.get("metadata"),
+            "idempotency_key": order.get("idempotencyKey"),
+        }
 
     def _open_call(self, order: Message) -> OpenCall:
         with self._lock:

@@ -134,6 +134,7 @@ class PlatformRole:
     def _publish(self, order: Message) -> Message:
         attributes = {name: order[name] for name in ("subject", "type") if name in order}
         attributes["key"] = order.get("partitionKey", "")
+        attributes["data_schema"] = order.get("dataSchema", "")
         said = self._events().publish(
             order["topic"],
             order.get("data"),
@@ -186,6 +187,7 @@ def _said(event: Event) -> Message:
         "subject": event.subject,
         "partitionKey": event.key,
         "data": event.data,
+        "dataSchema": event.data_schema,
         "attempt": event.attempt,
         "position": str(event.position),
     }

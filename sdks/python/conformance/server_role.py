@@ -212,6 +212,10 @@ class Handlers:
         return request
 
     @method(repeatable=True)
+    def check(self, request: Message) -> Any:
+        return {"text": request["name"]}
+
+    @method(repeatable=True)
     def ended(self, request: Message) -> Any:
         self._notes.ended[request["operation_id"]].append(request)
         return {}

@@ -21,6 +21,7 @@ from .tls import TlsSocket
 
 _READ_BYTES = 256 * 1024
 _MEET_SECONDS = 0.1
+_CANCEL_SECONDS = 0.5
 
 
 class BlockingConnection:
@@ -130,6 +131,10 @@ class BlockingConnection:
             self.session.cancel(call, error or CancelledCallError("The call was cancelled."))
         self._wake_leader()
         self._flush()
+        if self.session.owes_cancel:
+            # Nobody else may ever read here: the call that is to end may have been the only one.
+            with contextlib.suppress(ServiceError):
+                self.wait(lambda: not self.session.owes_cancel, time.monotonic() + _CANCEL_SECONDS)
 
     def wait(self, ready: Callable[[], bool], deadline: Optional[float]) -> None:
         """Returns once something holds that arriving frames change. Raises DeadlineExceededError."""

@@ -28,6 +28,10 @@ OVERFULL_BYTES = STREAM_WINDOW_BYTES + MAX_DATA_BYTES
 _HELLO_STREAM = 1
 
 
+#: Told how a call ended.
+OnEnd = Callable[[Optional[ServiceError]], None]
+
+
 class Order(NamedTuple):
     """A call about to be made."""
 
@@ -43,6 +47,8 @@ class Order(NamedTuple):
     open: bool = False
     #: Told, before the answer, what the service said beside it.
     on_metadata: Optional[Callable[[Dict[str, str]], object]] = None
+    #: Told once, when a call that is no unary one has ended, with its error.
+    on_end: Optional[OnEnd] = None
 
 
 class CallState:
@@ -57,14 +63,16 @@ class CallState:
         "messages",
         "metadata",
         "notify",
+        "on_end",
         "sent",
         "single",
         "stream",
     )
 
-    def __init__(self, stream: int, single: bool, notify: Callable[[], None]) -> None:
+    def __init__(self, stream: int, order: Order, notify: Callable[[], None]) -> None:
         self.stream = stream
-        self.single = single
+        self.single = order.single
+        self.on_end = order.on_end
         self.notify = notify
         self.messages: Deque[bytes] = deque()
         #: What the service has said beside its answers so far.
@@ -112,6 +120,8 @@ class CallState:
         if not self.ended:
             self.ended = True
             self.error = error
+            if self.on_end is not None:
+                self.on_end(error)
             self.notify()
 
 
@@ -146,6 +156,11 @@ class ClientSession:
         return self._peer is not None
 
     @property
+    def owes_cancel(self) -> bool:
+        """Whether the server is to hear of a cancelled call, which it cannot before its first frame has come."""
+        return self.failure is None and bool(self._cancelled)
+
+    @property
     def overfull(self) -> bool:
         """Whether the connection must not be read until a reader has taken something."""
         return any(call.overfull for call in self._calls.values())
@@ -154,7 +169,7 @@ class ClientSession:
         """Sends a request. Raises ResourceExhaustedError if it is too large; nothing was sent then."""
         body = request_body(order.prefix, order.metadata, order.timeout_ns, order.codec, order.payload or b"")
         _check_size(len(body))
-        call = CallState(self._next, order.single, notify)
+        call = CallState(self._next, order, notify)
         self._next += 2
         if self._next > frames.LAST_STREAM:
             self.usable = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from .protobuf_wire import blob, fields, number, text
 
@@ -12,6 +12,8 @@ DOUBLE, FLOAT, INT64, UINT64, INT32, FIXED64, FIXED32, BOOL, STRING, GROUP, MESS
 SFIXED32, SFIXED64, SINT32, SINT64 = range(15, 19)
 
 _RULE_EXTENSION = 51000
+#: buf.validate's extensions of the options of messages, fields and oneofs.
+_VALIDATE_EXTENSION = 1159
 _NO_SIDE_EFFECTS, _IDEMPOTENT = 1, 2
 
 
@@ -30,6 +32,8 @@ class FieldInfo:
     presence: bool = False
     #: Name of the oneof it belongs to, if it is a real one.
     oneof: Optional[str] = None
+    #: buf.validate.FieldRules, as they travel.
+    rules: bytes = b""
 
 
 @dataclass
@@ -40,6 +44,10 @@ class MessageInfo:
     fields: List[FieldInfo] = field(default_factory=list)
     map_entry: bool = False
     by_name: Dict[str, FieldInfo] = field(default_factory=dict)
+    #: buf.validate.MessageRules, as they travel.
+    rules: bytes = b""
+    #: buf.validate.OneofRules by the name of their oneof.
+    oneof_rules: Dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,20 +84,26 @@ class Contract:
         #: Made once by those who read and write messages.
         self.readers: Dict[bool, Any] = {}
         self.dynamic_messages: Any = None
+        self.request_rules: Any = None
         for at, value in fields(file_descriptor_set):
             if at == 1:
                 self._file(blob(value))
 
     def _file(self, data: bytes) -> None:
         package, syntax = "", "proto2"
+        implicit = False
         parts = []
         for at, value in fields(data):
             if at == 2:
                 package = text(value)
+            elif at == 8:
+                implicit = _presence(option(blob(value), 50)) == _IMPLICIT
             elif at in (12, 14):
                 syntax = text(value) if at == 12 else "editions"
             elif at in (4, 5, 6):
                 parts.append((at, blob(value)))
+        if syntax == "editions" and implicit:
+            syntax = _IMPLICIT_EDITIONS
         for at, part in parts:
             if at == 4:
                 self._message(part, package, syntax)
@@ -110,8 +124,12 @@ class Contract:
                 nested.append((at, blob(value)))
             elif at == 7:
                 info.map_entry = any(place == 7 and part for place, part in fields(blob(value)))
+                info.rules += option(blob(value), _VALIDATE_EXTENSION)
             elif at == 8:
-                oneofs.append(next((text(part) for place, part in fields(blob(value)) if place == 1), ""))
+                oneof, rules = _oneof(blob(value))
+                oneofs.append(oneof)
+                if rules:
+                    info.oneof_rules[oneof] = rules
         info.name = _joined(scope, name)
         for raw in raw_fields:
             found = _field(raw, oneofs, syntax)
@@ -163,8 +181,35 @@ def _int32(value: int) -> int:
     return value - (1 << 32) if value >> 31 else value
 
 
+_IMPLICIT_EDITIONS = "editions, without presence"
+#: google.protobuf.FeatureSet.FieldPresence.IMPLICIT
+_IMPLICIT = 2
+
+
+def option(options: bytes, wanted: int) -> bytes:
+    """A message among options, whole where its parts travel separately."""
+    return b"".join(blob(value) for at, value in fields(options) if at == wanted)
+
+
+def _presence(features: bytes) -> int:
+    """google.protobuf.FeatureSet.field_presence; 0 where nothing is said."""
+    return next((number(value) for at, value in fields(features) if at == 1), 0)
+
+
+def _oneof(data: bytes) -> Tuple[str, bytes]:
+    """Name and rules of a oneof."""
+    name, rules = "", b""
+    for at, value in fields(data):
+        if at == 1:
+            name = text(value)
+        elif at == 2:
+            rules += option(blob(value), _VALIDATE_EXTENSION)
+    return name, rules
+
+
 def _field(data: bytes, oneofs: List[str], syntax: str) -> FieldInfo:
     info = FieldInfo()
+    presence = 0
     optional = False
     index: Optional[int] = None
     for at, value in fields(data):
@@ -178,6 +223,9 @@ def _field(data: bytes, oneofs: List[str], syntax: str) -> FieldInfo:
             info.type = number(value)
         elif at == 6:
             info.type_name = text(value).lstrip(".")
+        elif at == 8:
+            info.rules += option(blob(value), _VALIDATE_EXTENSION)
+            presence = _presence(option(blob(value), 21)) or presence
         elif at == 9:
             index = number(value)
         elif at == 10:
@@ -187,8 +235,8 @@ def _field(data: bytes, oneofs: List[str], syntax: str) -> FieldInfo:
     info.json_name = info.json_name or camel(info.name)
     if index is not None and not optional:
         info.oneof = oneofs[index]
-    single = not info.repeated
-    info.presence = single and (optional or index is not None or info.type == MESSAGE or syntax != "proto3")
+    implicit = presence == _IMPLICIT or (presence == 0 and syntax in ("proto3", _IMPLICIT_EDITIONS))
+    info.presence = not info.repeated and (optional or index is not None or info.type == MESSAGE or not implicit)
     return info
 
 

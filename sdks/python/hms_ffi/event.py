@@ -33,6 +33,8 @@ class Event:
         self.key = str(said.get("key", ""))
         self.extensions: Mapping[str, str] = said.get("extensions", {})
         self.content_type = str(said.get("dataContentType", "")) or "application/json"
+        #: What the data is, as its publisher says; empty: it has not said.
+        self.data_schema = str(said.get("dataSchema", ""))
         self.raw = base64_bytes(said.get("data", ""))
 
     @property

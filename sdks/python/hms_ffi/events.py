@@ -25,8 +25,8 @@ class Events:
         self, topic: str, data: Any = None, *, durable: bool = False, environment: str = "", **attributes: Any
     ) -> str:
         """Publishes one event and answers with its id. `durable`: it is on disk when this returns; otherwise it
-        reaches who is subscribed now. Attributes: id, source, type, subject, time, key, extensions.
-        Raises ServiceError."""
+        reaches who is subscribed now. Attributes: id, source, type, subject, time, key, content_type,
+        data_schema (what the data is, "hms-contract:acme.orders.v1.OrderPlaced"), extensions. Raises ServiceError."""
         event = event_fields(data, **attributes)
         return self.publish_all(topic, [event], durable=durable, environment=environment)[0]
 
@@ -88,6 +88,7 @@ def event_fields(
     time: Optional[datetime] = None,
     key: str = "",
     content_type: str = "",
+    data_schema: str = "",
     extensions: Optional[Mapping[str, str]] = None,
 ) -> Dict[str, Any]:
     """An event for `publish_all`; bytes travel as they are, anything else as JSON."""
@@ -99,6 +100,7 @@ def event_fields(
         "subject": subject,
         "key": key,
         "extensions": dict(extensions or {}),
+        "dataSchema": data_schema,
         "dataContentType": content_type or ("application/octet-stream" if raw else "application/json"),
         "data": base64_text(bytes(data) if raw else dump(plain(data))),
     }

@@ -7,26 +7,44 @@ import contextvars
 import inspect
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Executor
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, NamedTuple, Sequence
 
 from .call_context import enter_call
 from .errors import InternalError
+from .interceptors import AsyncInterceptor, CallRequest, chain
 from .server_call import ServerCall
 from .tracing import server_span
 
 Send = Callable[[Any], Awaitable[bool]]
 
 
-async def answer_once(call: ServerCall, request: Any, executor: Executor) -> Any:
+class Around(NamedTuple):
+    """What handlers run in."""
+
+    executor: Executor
+    interceptors: Sequence[AsyncInterceptor]
+
+
+async def answer_once(call: ServerCall, request: Any, around: Around) -> Any:
     """The one answer of a handler. Raises what it raises."""
+    enter_call(call.context)
     with server_span(call.context.method, call.context.metadata):
-        return await _answer_once(call, request, executor)
+        if not around.interceptors:
+            return await _answer_once(call, request, around.executor)
+        return await _intercepted(call, request, around, lambda what: _answer_once(call, what.request, around.executor))
+
+
+async def _intercepted(
+    call: ServerCall, request: Any, around: Around, last: Callable[[CallRequest], Awaitable[Any]]
+) -> Any:
+    definition, context = call.definition, call.context
+    asked = CallRequest(definition.service, definition.name, request, dict(context.metadata), context.remaining)
+    return await chain(around.interceptors, last)(asked)
 
 
 async def _answer_once(call: ServerCall, request: Any, executor: Executor) -> Any:
     function = call.definition.function
     arguments = call.definition.arguments(request, call.context)
-    enter_call(call.context)
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
     answer = await _in_thread(call, executor, lambda: function(**arguments))
@@ -35,16 +53,19 @@ async def _answer_once(call: ServerCall, request: Any, executor: Executor) -> An
     return answer
 
 
-async def answer_many(call: ServerCall, request: Any, executor: Executor, send: Send) -> None:
+async def answer_many(call: ServerCall, request: Any, around: Around, send: Send) -> None:
     """Sends each answer of a handler. Raises what it raises."""
+    enter_call(call.context)
     with server_span(call.context.method, call.context.metadata):
-        await _answer_many(call, request, executor, send)
+        if not around.interceptors:
+            await _answer_many(call, request, around.executor, send)
+            return
+        await _intercepted(call, request, around, lambda what: _answer_many(call, what.request, around.executor, send))
 
 
 async def _answer_many(call: ServerCall, request: Any, executor: Executor, send: Send) -> None:
     function = call.definition.function
     arguments = call.definition.arguments(request, call.context)
-    enter_call(call.context)
     if inspect.isasyncgenfunction(function):
         await _send_each(function(**arguments), send)
     elif inspect.iscoroutinefunction(function):

@@ -60,7 +60,7 @@ class _HttpCalls:
         connection = kind(parts.hostname or "", parts.port, timeout=limit)
         with self._changed:
             self._next += 1
-            call = CallState(self._next, order.single, self._tell)
+            call = CallState(self._next, order, self._tell)
             self._calls[self._next] = (call, connection)
         threading.Thread(target=self._run, args=(order, call, connection), daemon=True, name="hms-http").start()
         return call
@@ -110,9 +110,7 @@ class _HttpCalls:
     def _end(self, call: CallState, error: Optional[ServiceError]) -> None:
         with self._changed:
             self._calls.pop(call.stream, None)
-            if not call.ended:
-                call.error = error
-                call.ended = True
+            call.finish(error)
             self._tell()
 
     def _tell(self) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import math
+import re
 import uuid
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,8 @@ from .wellknown import base64_text, moment_text, span_text
 
 #: Beyond this JavaScript's numbers are not exact: larger ones travel as text, as proto3 JSON has it.
 _EXACT = 2**53
+
+_SURROGATE = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=True).encode
 
@@ -28,10 +31,17 @@ def load(data: bytes) -> Any:
     """Reads JSON in UTF-8; no bytes are an empty object. Raises ValueError."""
     if not data:
         return {}
+    text = data.decode()
     try:
-        return json.loads(data.decode(), parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant)
+        if _SURROGATE.search(text):
+            # Pairs have been put together; halves cannot be encoded.
+            _dumps(value).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("a text has half of a surrogate pair, which is no character") from None
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

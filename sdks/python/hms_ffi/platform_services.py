@@ -21,7 +21,10 @@ def platform_client(service_id: str, service: str, settings: Optional[Settings] 
             f"{service_id} is part of the platform: set HMS_FFI_SOCKET to the path of its socket."
         )
     address = registry_address(known.socket)
-    return Client(service_id, service=service, address=address, token=known.token, contract=False, settings=known)
+    client = Client(service_id, service=service, address=address, token=known.token, contract=False, settings=known)
+    # What the platform is asked for on a program's behalf is none of its own calls.
+    client.metrics = None
+    return client
 
 
 #: Seconds that a platform which restarts is waited for.

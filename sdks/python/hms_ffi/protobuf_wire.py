@@ -36,8 +36,8 @@ def bytes_field(number: int, value: bytes) -> bytes:
 
 
 def text_field(number: int, value: str) -> bytes:
-    """A string field; nothing if it is empty."""
-    return bytes_field(number, value.encode()) if value else b""
+    """A string field; nothing if it is empty. What UTF-8 cannot say, halves of surrogate pairs, becomes "?"."""
+    return bytes_field(number, value.encode(errors="replace")) if value else b""
 
 
 def varint_field(number: int, value: int) -> bytes:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from .call_reports import CallReports
@@ -14,7 +15,7 @@ from .registry import Registry, Watch
 from .service_definition import ServiceDefinition
 from .settings import Settings
 from .tickets import TicketGate
-from .wellknown import base64_bytes, base64_text, moment, span
+from .wellknown import base64_bytes, base64_text, moment, span, span_text
 
 if TYPE_CHECKING:
     from .server import ServiceServer
@@ -71,9 +72,11 @@ class Registration:
         definition = self._definition
         request: Dict[str, Any] = {
             **self._identity,
-            "address": self._server.address,
+            "address": self._server.advertised,
             "metadata": {**self._server.labels, "pid": str(os.getpid())},
         }
+        if self._server.lease is not None:
+            request["leaseDuration"] = span_text(timedelta(seconds=self._server.lease))
         if definition.contract is not None:
             request["fileDescriptorSet"] = base64_text(definition.contract.bytes)
         else:

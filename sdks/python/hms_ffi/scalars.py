@@ -72,6 +72,8 @@ def floating(kind: int, value: Any) -> float:
     if isinstance(value, str) and value not in ("NaN", "Infinity", "-Infinity") and not value[-1:].isdigit():
         raise ValueError(f'"{value}" is no number')
     result = float(value)
+    if math.isinf(result) and value not in ("Infinity", "-Infinity"):
+        raise ValueError(f"{value} is beyond a number's limits")
     if kind == types.FLOAT and math.isfinite(result):
         try:
             rounded = float(struct.unpack("<f", struct.pack("<f", result))[0])

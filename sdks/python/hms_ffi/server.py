@@ -12,15 +12,17 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Set, Tuple
 
 from .addresses import parse_address
 from .call_reports import CallReports
 from .errors import ResourceExhaustedError, ServiceError, UnavailableError
+from .handler_runner import Around
+from .interceptors import AsyncInterceptor
 from .listening import listen_network, listen_unix
 from .registration import Registration
-from .server_call import ServerCall
-from .server_connection import ServerConnection, stopping
+from .server_call import ServerCall, stopping
+from .server_connection import ServerConnection
 from .service_definition import MethodDefinition, ServiceDefinition
 from .settings import Settings, load_settings
 from .tickets import Ticket, TicketGate
@@ -47,6 +49,9 @@ class ServiceServer:
         metadata: Optional[Mapping[str, str]] = None,
         max_concurrent_calls: Optional[int] = None,
         timeout: Optional[float] = DEFAULT_TIMEOUT,
+        interceptors: Sequence[AsyncInterceptor] = (),
+        lease: Optional[float] = None,
+        advertise: Optional[str] = None,
         gate: Optional[TicketGate] = None,
         tls: Optional[TlsIdentity] = None,
         settings: Optional[Settings] = None,
@@ -78,11 +83,21 @@ class ServiceServer:
         self._reports: Dict[str, CallReports] = {}
         self.connections: Set[ServerConnection] = set()
         self.running = 0
-        self.executor = ThreadPoolExecutor(self.max_concurrent_calls, "hms-handler")
+        self._executor = ThreadPoolExecutor(self.max_concurrent_calls, "hms-handler")
+        #: What handlers run in.
+        self.around = Around(self._executor, list(interceptors))
+        #: Seconds that the registry believes in it without a sign of life; None: the registry's 30.
+        self.lease = lease
+        self._advertise = advertise
         self._listener: Optional[asyncio.AbstractServer] = None
         self._draining = False
         #: Where it answers, once it does.
         self.address = ""
+
+    @property
+    def advertised(self) -> str:
+        """What others call, where that is not the address it listens at itself."""
+        return self._advertise or self.address
 
     async def start(self) -> None:
         """Listens, then registers; a registry that is away is asked until it is back. Raises ServiceError."""
@@ -194,7 +209,7 @@ class ServiceServer:
         await self._until_idle(0.5)
         for registration in self._registrations.values():
             await loop.run_in_executor(None, registration.close)
-        self.executor.shutdown(wait=False)
+        self._executor.shutdown(wait=False)
 
     async def _until_idle(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

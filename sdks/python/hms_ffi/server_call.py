@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from concurrent.futures import CancelledError as FutureCancelledError
 from typing import Any, AsyncIterator, Callable, Deque, Iterator, List, Optional
@@ -10,8 +11,8 @@ from typing import Any, AsyncIterator, Callable, Deque, Iterator, List, Optional
 from .call_context import CallContext
 from .client_session import OVERFULL_BYTES
 from .envelope import STREAM_WINDOW_BYTES
-from .errors import CancelledCallError, ServiceError
-from .frames import HEADER_BYTES
+from .errors import CancelledCallError, ResourceExhaustedError, ServiceError, UnavailableError
+from .frames import HEADER_BYTES, MAX_DATA_BYTES
 from .service_definition import CallCodecs, MethodDefinition
 
 
@@ -24,6 +25,8 @@ class ServerCall:
         self.loop = loop
         self.stream = stream
         self.definition = definition
+        #: On the clock of `time.perf_counter`.
+        self.begun = time.perf_counter()
         self.codecs = codecs
         self.context: CallContext = None  # type: ignore[assignment]
         #: Whether nothing may be sent on the stream any more.
@@ -79,7 +82,8 @@ class ServerCall:
         await future
 
     async def take(self) -> Any:
-        """The next request of a stream. Raises StopAsyncIteration at the end, ServiceError if the call was stopped."""
+        """The next request of a stream. Raises StopAsyncIteration at the end, ServiceError if the call was stopped or
+        the request breaks the contract's rules."""
         while not self._messages:
             if self._error is not None:
                 raise self._error
@@ -93,7 +97,10 @@ class ServerCall:
         if self._open and self._untold >= STREAM_WINDOW_BYTES // 2:
             self.taken(self._untold)
             self._untold = 0
-        return self.codecs.request.decode(message)
+        request = self.codecs.request.decode(message)
+        if self.definition.check is not None:
+            self.definition.check(request)
+        return request
 
     def stop(self, error: ServiceError) -> None:
         """Tells the handler to stop, and why."""
@@ -149,3 +156,16 @@ async def _take(call: ServerCall) -> List[Any]:
         return [await call.take()]
     except StopAsyncIteration:
         return []
+
+
+def too_large(size: int) -> ResourceExhaustedError:
+    """The error of an answer that no frame can carry."""
+    return ResourceExhaustedError(
+        f"The answer takes {size} bytes; a frame carries at most {MAX_DATA_BYTES}. Ask for less.",
+        reason="MESSAGE_TOO_LARGE",
+    )
+
+
+def stopping() -> UnavailableError:
+    """The error of calls that a stopping server does not take."""
+    return UnavailableError("The server is stopping; try again when it is back.", reason="SERVER_STOPPING")

@@ -29,15 +29,16 @@ from .errors import (
     DeadlineExceededError,
     ResourceExhaustedError,
     ServiceError,
-    UnavailableError,
     UnimplementedError,
     ValidationError,
     as_service_error,
 )
 from .frames import HEADER_BYTES, MAX_DATA_BYTES, Frame, FrameReader, NotFramesError, frame
 from .handler_runner import answer_many, answer_once
+from .metrics import SERVED
 from .protobuf_wire import MalformedError
-from .server_call import Requests, ServerCall
+from .server_call import Requests, ServerCall, too_large
+from .service_definition import MethodDefinition
 from .tls import FRAMES_PROTOCOL, ServerCertificate, spiffe_id
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ class ServerConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=STREAM_WINDOW_BYTES)
         self._server.connections.add(self)
         if self._certificate is not None:
-            self._certificate.follow()
             agreed = transport.get_extra_info("ssl_object")
             if agreed.selected_alpn_protocol() != FRAMES_PROTOCOL:
                 transport.abort()
@@ -191,18 +191,28 @@ class ServerConnection(asyncio.Protocol):
         try:
             if self._draining is not None:
                 raise self._draining
-            self._server.admit()
-            self._start(each, Request.decode(each.data))
+            request = Request.decode(each.data)
+            definition = self._server.method(request.service, request.method)
+            if definition is None:
+                raise UnimplementedError(f"{request.service}/{request.method} is not served here.")
+            self._admit(each, request, definition)
         except MalformedError as error:
             self._fail(each.stream, ValidationError(f"The request cannot be read: {error}."))
         except ServiceError as error:
             self._fail(each.stream, error)
 
-    def _start(self, each: Frame, request: Request) -> None:
+    def _admit(self, each: Frame, request: Request, definition: MethodDefinition) -> None:
+        """Starts a call, and counts it if it is refused. Raises ServiceError."""
+        begun = time.perf_counter()
+        try:
+            self._server.admit()
+            self._start(each, request, definition)
+        except ServiceError as error:
+            SERVED.ended(definition.service, definition.name, error, time.perf_counter() - begun)
+            raise
+
+    def _start(self, each: Frame, request: Request, definition: MethodDefinition) -> None:
         server = self._server
-        definition = server.method(request.service, request.method)
-        if definition is None:
-            raise UnimplementedError(f"{request.service}/{request.method} is not served here.")
         credentials = request.metadata.pop("authorization", None)
         ticket, level = server.check(definition, credentials, request.metadata)
         timeout = server.timeout if request.timeout_ns is None else min(request.timeout_ns / 1e9, server.timeout or 1e9)
@@ -290,17 +300,17 @@ class ServerConnection(asyncio.Protocol):
         self._over(call, error)
 
     async def _handle(self, call: ServerCall) -> None:
-        definition, executor = call.definition, self._server.executor
+        definition, around = call.definition, self._server.around
         request: Any = Requests(call) if definition.client_streaming else await call.take()
         if definition.server_streaming:
-            await answer_many(call, request, executor, lambda answer: self._send(call, answer))
+            await answer_many(call, request, around, lambda answer: self._send(call, answer))
             if not call.finished:
                 self._transport.write(frame(call.stream, frames.DATA, frames.REMOTE_CLOSED | frames.NO_DATA))
                 call.finished = True
             return
-        body = response_body(call.codecs.response.encode(await answer_once(call, request, executor)))
+        body = response_body(call.codecs.response.encode(await answer_once(call, request, around)))
         if len(body) > MAX_DATA_BYTES:
-            raise _too_large(len(body))
+            raise too_large(len(body))
         if not call.finished:
             self._transport.write(frame(call.stream, frames.RESPONSE, 0, body))
             call.finished = True
@@ -309,7 +319,7 @@ class ServerConnection(asyncio.Protocol):
         """Sends one answer of a stream when the peer takes it; False if nobody waits for more."""
         payload = call.codecs.response.encode(answer)
         if len(payload) > MAX_DATA_BYTES:
-            raise _too_large(len(payload))
+            raise too_large(len(payload))
         while (
             not call.finished and not call.stopped and not (self._writable and (call.credit is None or call.credit > 0))
         ):
@@ -328,6 +338,7 @@ class ServerConnection(asyncio.Protocol):
             self._fail(call.stream, error)
         call.finished = True
         self._server.running -= 1
+        SERVED.ended(call.definition.service, call.definition.name, error, time.perf_counter() - call.begun)
         self._server.finished(call, error)
         self._calls.pop(call.stream, None)
         self._regulate()
@@ -377,13 +388,6 @@ class ServerConnection(asyncio.Protocol):
         self.abort(error)
 
 
-def _too_large(size: int) -> ResourceExhaustedError:
-    return ResourceExhaustedError(
-        f"The answer takes {size} bytes; a frame carries at most {MAX_DATA_BYTES}. Ask for less.",
-        reason="MESSAGE_TOO_LARGE",
-    )
-
-
 def _reason(data: bytes) -> ServiceError:
     try:
         said = decode_status(data)
@@ -391,8 +395,3 @@ def _reason(data: bytes) -> ServiceError:
         # The reason is for people only; the wish to cancel is clear without it.
         said = None
     return said or CancelledCallError("The caller cancelled the call.")
-
-
-def stopping() -> UnavailableError:
-    """The error of calls that a stopping server does not take."""
-    return UnavailableError("The server is stopping; try again when it is back.", reason="SERVER_STOPPING")

@@ -11,6 +11,7 @@ from .codecs import UNTYPED, Codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo
 from .envelope import JSON, PROTOBUF
 from .errors import UnimplementedError, ValidationError
+from .validation import RequestCheck, request_check
 
 
 class CallCodecs(NamedTuple):
@@ -39,6 +40,10 @@ class MethodDefinition:
 
     def __post_init__(self) -> None:
         self._codecs: Dict[int, CallCodecs] = {}
+        #: Judges requests by the rules of their contract, each message of a stream; None: there are no rules.
+        self.check: Optional[RequestCheck] = None
+        if self.contract is not None and self.info is not None:
+            self.check = request_check(self.contract, self.info)
 
     @property
     def path(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final, List, Mapping, Optional, Tuple
 
 from .errors import ServiceError, UnauthenticatedError, UnavailableError, ValidationError
+
+_log = logging.getLogger("hms_ffi.tls")
 
 #: Frames over TLS, as ALPN names them.
 FRAMES_PROTOCOL: Final = "hms-frames/1"
@@ -57,34 +60,43 @@ class TlsIdentity:
             raise ValidationError(" ".join([*problems, "Name files in PEM that this user may read."]))
         return context
 
-    def state(self) -> Tuple[float, ...]:
+    def state(self) -> Tuple[Tuple[int, int, int], ...]:
         """Changes when one of the files does."""
         try:
-            return tuple(os.stat(each).st_mtime for each in (self.certificate, self.key, self.authority))
+            found = [os.stat(each) for each in (self.certificate, self.key, self.authority)]
         except OSError:
             return ()
+        return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in found)
 
 
 class ServerCertificate:
-    """A server's side of TLS, which follows its files."""
+    """A server's side of TLS, which follows its files: each connection is judged by what is in them as it begins. Files
+    that cannot be used change nothing."""
 
     def __init__(self, identity: TlsIdentity) -> None:
         self._identity = identity
-        self.context = identity.server_context()
         self._state = identity.state()
+        self._current = identity.server_context()
+        #: What the listener begins with; it changes over within the handshake.
+        self.context = identity.server_context()
+        # OpenSSL calls it, with or without a server name, before it shows a certificate or judges the caller's.
+        self.context.sni_callback = self._choose
+        # A resumed session would not be judged again by authorities that have changed since.
+        self.context.num_tickets = 0
 
-    def follow(self) -> None:
-        """Uses what is in the files now from the next connection on; files that cannot be used change nothing."""
+    def _choose(self, connection: Any, name: Optional[str], context: ssl.SSLContext) -> None:
+        connection.context = self._followed()
+
+    def _followed(self) -> ssl.SSLContext:
         now = self._identity.state()
-        if now == self._state:
-            return
-        self._state = now
-        try:
-            self._identity.server_context()
-        except ValidationError:
-            return
-        self.context.load_cert_chain(self._identity.certificate, self._identity.key)
-        self.context.load_verify_locations(self._identity.authority)
+        if now != self._state:
+            try:
+                # Nothing can be taken out of a context, so that authorities that have gone need a new one.
+                self._current = self._identity.server_context()
+                self._state = now
+            except ValidationError as error:
+                _log.warning("TLS goes on with the files as they were: %s", error.message)
+        return self._current
 
 
 def spiffe_id(certificate: Optional[Mapping[str, Any]]) -> Optional[str]:

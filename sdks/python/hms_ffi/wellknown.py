@@ -8,6 +8,8 @@ import re
 from datetime import datetime, timedelta, timezone
 
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:([Zz])|([+-])(\d\d):(\d\d))")
+#: Ten thousand years, as google.protobuf.Duration has it.
+_LONGEST_SPAN = "315576000000"
 _SPAN = re.compile(r"(-?)(\d+)(?:\.(\d{1,9}))?s")
 
 
@@ -28,7 +30,10 @@ def moment(text: str) -> datetime:
     at = datetime(year, month, day, hour, minute, second, micros, tzinfo=timezone.utc)
     if found.group(9):
         offset = timedelta(hours=int(found.group(10)), minutes=int(found.group(11)))
-        at = at - offset if found.group(9) == "+" else at + offset
+        try:
+            at = at - offset if found.group(9) == "+" else at + offset
+        except OverflowError:
+            raise ValueError(f'"{text}" is not in the years 1 to 9999') from None
     return at
 
 
@@ -46,7 +51,10 @@ def span(text: str) -> timedelta:
     if not found:
         raise ValueError(f'"{text}" is no span of time like "1.5s"')
     micros = int((found.group(3) or "").ljust(9, "0")[:6])
-    value = timedelta(seconds=int(found.group(2)), microseconds=micros)
+    seconds = found.group(2).lstrip("0") or "0"
+    if len(seconds) > len(_LONGEST_SPAN) or int(seconds) > int(_LONGEST_SPAN):
+        raise ValueError(f"a span of time has at most {_LONGEST_SPAN} seconds")
+    value = timedelta(seconds=int(seconds), microseconds=micros)
     return -value if found.group(1) else value
 
 

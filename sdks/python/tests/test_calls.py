@@ -12,12 +12,15 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List
 
+from hms_ffi import frames
 from hms_ffi.call_context import outgoing_metadata
 from hms_ffi.client import Client
+from hms_ffi.envelope import FEATURES, Hello
 from hms_ffi.errors import (
     CancelledCallError,
     DeadlineExceededError,
     InternalError,
+    PermissionDeniedError,
     ResourceExhaustedError,
     ResourceNotFoundError,
     ServiceError,
@@ -25,6 +28,7 @@ from hms_ffi.errors import (
     UnimplementedError,
     ValidationError,
 )
+from hms_ffi.frames import FrameReader, frame
 from hms_ffi.service import method, service
 from hms_ffi.settings import Settings
 
@@ -135,6 +139,45 @@ class BlockingCalls(ServedTest):
         answer = self.client(interceptors=[outer, inner]).call("Who")
         self.assertEqual(["outer Who", "inner"], seen)
         self.assertEqual(("1", True), (answer["metadata"]["x-outer"], answer["outer"]))
+
+    def test_of_streams_go_through_interceptors_too(self) -> None:
+        def double(call: Any, proceed: Any) -> Any:
+            call.request = {"to": call.request["to"] * 2} if call.request else None
+            return proceed(call)
+
+        client = self.client(interceptors=[double])
+        self.assertEqual(6, len(list(client.stream("Count", {"to": 3}))))
+        self.assertEqual({"sum": 3}, client.client_stream("Add", [{"n": 1}, {"n": 2}]))
+
+    def test_show_the_service_an_idempotency_key(self) -> None:
+        client = self.client()
+        answer = client.call("Who", idempotency_key="order 7/a")
+        self.assertEqual("order 7/a", answer["metadata"]["x-hms-idempotency-key"])
+        for wrong in ("", "ü", "a\nb", "x" * 129):
+            with self.assertRaisesRegex(ValidationError, "1 to 128 visible characters"):
+                client.call("Who", idempotency_key=wrong)
+
+    def test_go_through_interceptors_of_the_service_whatever_their_kind(self) -> None:
+        seen: List[str] = []
+
+        async def guard(call: Any, proceed: Any) -> Any:
+            seen.append(f"{call.service}/{call.method} {call.metadata.get('x-own', '')}")
+            if call.method == "Echo":
+                call.request = {**call.request, "seen": True}
+            if call.metadata.get("x-own") == "no":
+                raise PermissionDeniedError("Not today.")
+            answer = await proceed(call)
+            seen.append("ended")
+            return answer
+
+        server = self.serve(self.service, interceptors=[guard])
+        client = self.client(address=server.address)
+        self.assertEqual({"n": 1, "seen": True}, client.call("Echo", {"n": 1}, metadata={"x-own": "1"}))
+        self.assertEqual(3, len(list(client.stream("Count", {"to": 3}))))
+        with self.assertRaisesRegex(PermissionDeniedError, "Not today"):
+            client.call("Who", metadata={"x-own": "no"})
+        name = "hms.ach.transaction.v1.TransactionService"
+        self.assertEqual([f"{name}/Echo 1", "ended", f"{name}/Count ", "ended", f"{name}/Who no"], seen)
 
     def test_carry_metadata_of_the_block_they_are_made_in(self) -> None:
         client = self.client(metadata={"x-app": "etl"})
@@ -325,6 +368,29 @@ class SilentServers(ServedTest):
             with self.assertRaises(DeadlineExceededError):
                 client.call("Echo", {"x": "y" * 3_000_000}, timeout=0.2)
             self.assertLess(time.monotonic() - begun, 3)
+
+
+class LateGreetings(ServedTest):
+    def test_do_not_keep_a_cancelled_call_running(self) -> None:
+        """The reader of the only call is gone when the server's HELLO comes, and with it the leave to say CANCEL."""
+        path = f"{self.folder}/late.sock"
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(path)
+            listening.listen()
+            client = self.client(address=f"unix:{path}", contract=False)
+            stream = client.open("Echo", {})
+            server = listening.accept()[0]
+            server.settimeout(5)
+            hello = frame(0, frames.HELLO, 0, Hello(1, FEATURES, 65536, 100).encode())
+            threading.Timer(0.1, server.sendall, [hello]).start()
+            stream.cancel()
+            reader = FrameReader()
+            kinds: List[int] = []
+            while frames.CANCEL not in kinds:
+                arrived = server.recv(65536)
+                self.assertTrue(arrived, f"the connection ended after {kinds}")
+                kinds += [each.type for each in reader.feed(arrived)]
+            server.close()
 
 
 if __name__ == "__main__":

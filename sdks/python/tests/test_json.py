@@ -124,6 +124,11 @@ class TypedMessages(unittest.TestCase):
             {"choiceText": "a", "choiceNumber": "1"},
             {"int64Value": "18446744073709551615"},
             {"floatValue": 1e40},
+            {"doubleValue": 1e999},
+            {"timestamp": "0001-01-01T00:00:00+23:59"},
+            {"timestamp": "9999-12-31T23:59:59-00:01"},
+            {"duration": "315576000001s"},
+            {"duration": "9" * 400 + "s"},
             [],
             "x",
             None,
@@ -173,10 +178,19 @@ class PlainValues(unittest.TestCase):
             plain({"x": object()})
 
     def test_are_json_and_nothing_near_it(self) -> None:
-        for wrong in (b"NaN", b"{", b'"\xff"', b"[" * 100_000 + b"]" * 100_000, b"{'a':1}"):
+        for wrong in (
+            b"NaN",
+            b"{",
+            b'"\xff"',
+            b"[" * 100_000 + b"]" * 100_000,
+            b"{'a':1}",
+            b'"\\ud800"',
+            b'{"\\uDC00a":1}',
+        ):
             with self.subTest(wrong[:10]), self.assertRaises(ValueError):
                 load(wrong)
         self.assertEqual({}, load(b""))
+        self.assertEqual(["\U0001f600", "\\ud800"], load(b'["\\ud83d\\uDE00", "\\\\ud800"]'))
         with self.assertRaises(ValueError):
             dump(float("nan"))
 

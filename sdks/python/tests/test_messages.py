@@ -46,6 +46,10 @@ class Typed:
         return request
 
     @method
+    def check(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        return {"text": request["name"]}
+
+    @method
     def ended(self, request: Dict[str, Any]) -> None:
         return None
 

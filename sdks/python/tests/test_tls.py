@@ -133,9 +133,45 @@ class Tls(ServedTest):
         shutil.copy(self.caller.key, f"{old}.key")
         os.utime(f"{old}.pem", (0, 0))
         files = (self.caller.certificate, self.caller.key, self.caller.authority)
-        # The first connection finds the new files, the next one uses them.
-        self.caller_of(server.address, TlsIdentity(*files)).call("Echo", {})
         self.caller_of(server.address, TlsIdentity(*files, CLIENT)).call("Echo", {})
+
+    def test_an_authority_that_was_removed_is_believed_no_more_and_a_new_one_is(self) -> None:
+        authorities = os.path.join(self.folder, "authorities.pem")
+        both = [self.callee.authority, self.stranger.authority]
+
+        def believe(*files: str) -> None:
+            # As a rotation does: never half a file.
+            with open(f"{authorities}.new", "wb") as new:
+                for each in files:
+                    with open(each, "rb") as one:
+                        new.write(one.read())
+            os.replace(f"{authorities}.new", authorities)
+
+        believe(*both)
+        mine = TlsIdentity(self.callee.certificate, self.callee.key, authorities)
+        server = self.serve(self.service, address="tls://127.0.0.1:0", tls=mine)
+        other = TlsIdentity(self.stranger.certificate, self.stranger.key, self.callee.authority)
+        self.caller_of(server.address, other).call("Echo", {})
+        session = self.session_of(server.address, other)
+        believe(both[0])
+        with self.assertRaises(ServiceError):
+            self.caller_of(server.address, other).call("Echo", {})
+        self.assertFalse(session, "a session that can be resumed goes round the new files")
+        self.caller_of(server.address, self.caller).call("Echo", {})
+        believe()
+        self.caller_of(server.address, self.caller).call("Echo", {})
+        believe(*both)
+        self.caller_of(server.address, other).call("Echo", {})
+
+    def session_of(self, address: str, tls: TlsIdentity) -> bool:
+        """Whether the server gives a ticket to resume its session with."""
+        parsed = parse_address(address)
+        with socket.create_connection((parsed.host, parsed.port)) as sock:
+            with tls.client_context().wrap_socket(sock) as agreed:
+                agreed.send(b"x")
+                agreed.recv(1000)
+                session = agreed.session
+                return session is not None and session.has_ticket
 
     def test_without_a_certificate_is_refused_with_what_to_do(self) -> None:
         with self.assertRaisesRegex(ValidationError, "needs a certificate: give tls="):

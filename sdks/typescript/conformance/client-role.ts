@@ -207,11 +207,12 @@ function saidBeside(heard: Heard): { metadata?: Heard } {
   return Object.keys(heard).length === 0 ? {} : { metadata: { ...heard } };
 }
 
-function optionsOf({ timeoutMs, metadata }: Order, heard: Heard) {
+function optionsOf({ timeoutMs, metadata, idempotencyKey }: Order, heard: Heard) {
   return {
     onMetadata: (said: Readonly<Heard>) => void Object.assign(heard, said),
     ...(typeof timeoutMs === "number" ? { timeoutMs } : {}),
     ...(metadata ? { metadata: metadata as Record<string, string> } : {}),
+    ...(typeof idempotencyKey === "string" ? { idempotencyKey } : {}),
   };
 }
 

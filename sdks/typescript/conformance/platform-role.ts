@@ -131,8 +131,8 @@ export class PlatformRole {
     return this.#opened;
   }
 
-  async #publish({ topic, data, durable, event, subject, partitionKey, type }: Order): Promise<object> {
-    const options = given({ durable, id: event, subject, key: partitionKey, type });
+  async #publish({ topic, data, durable, event, subject, partitionKey, type, dataSchema }: Order): Promise<object> {
+    const options = given({ durable, id: event, subject, key: partitionKey, type, dataSchema });
     return { id: await this.#events().publish(String(topic), data, options) };
   }
 
@@ -153,8 +153,9 @@ export class PlatformRole {
   async #take(order: Order): Promise<object> {
     const events = await this.#inbox(order).take(Number(order.max ?? 1), Number(order.waitMs ?? PATIENCE_MS));
     return {
-      events: events.map(({ topic, id, source, type, subject, key, data, attempt, position }) => {
-        return { topic, id, source, type, subject, partitionKey: key, data, attempt, position: String(position) };
+      events: events.map(({ topic, id, source, type, subject, key, data, dataSchema, attempt, position }) => {
+        const said = { topic, id, source, type, subject, partitionKey: key, data, dataSchema };
+        return { ...said, attempt, position: String(position) };
       }),
     };
   }

@@ -150,6 +150,7 @@ function methodsOf(notes: Notes): Methods {
       },
     },
     Echo: { handler: (request: object) => request, idempotency: "no_side_effects" },
+    Check: { handler: ({ name }: { name: string }) => ({ text: name }), idempotency: "no_side_effects" },
     Ended: {
       idempotency: "idempotent",
       handler: (request: { operationId: string }) => {

@@ -33,6 +33,10 @@ export interface ClientOptions extends ConnectOptions {
   /** Default "v1". */
   readonly version?: string;
   readonly interceptors?: readonly Interceptor[];
+  /** Goes with every call; a call's own wins. Names are lower case. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** How long a call may take that says nothing itself; default: as long as it takes, or what is left of its `context`. */
+  readonly timeoutMs?: number;
   /** Calls the service at this address and asks no registry: for tests, and for services that are not registered. */
   readonly address?: string;
   /** The contract, as a FileDescriptorSet; default: the registry's, with `address` none: any JSON object. */
@@ -55,6 +59,7 @@ export class Client implements AsyncDisposable {
   readonly #key: ServiceKey;
   readonly #codec: "protobuf" | "json";
   readonly #interceptors: readonly Interceptor[];
+  readonly #defaults: Pick<ClientOptions, "metadata"> & { timeoutMs: number | undefined };
   readonly #connection: Connection;
   readonly #release: () => Promise<void>;
   readonly #transport: Transport;
@@ -63,7 +68,8 @@ export class Client implements AsyncDisposable {
 
   /** @throws FfiError INVALID_ARGUMENT if the id or a setting is wrong, FAILED_PRECONDITION if no registry is set */
   constructor(serviceId: string, options: ClientOptions = {}) {
-    const { version = "v1", interceptors = [], codec = "protobuf" } = options;
+    const { version = "v1", interceptors = [], codec = "protobuf", metadata = {}, timeoutMs } = options;
+    this.#defaults = { metadata, timeoutMs };
     this.#codec = codec;
     this.serviceId = checkedId(serviceId);
     this.version = version;
@@ -177,8 +183,9 @@ export class Client implements AsyncDisposable {
       service: method.desc.parent.typeName,
       method: method.desc.name,
       request,
-      metadata: metadataOf(options),
-      timeoutMs: options.timeoutMs,
+      metadata: { ...this.#defaults.metadata, ...metadataOf(options) },
+      // A stream may last for ever.
+      timeoutMs: options.timeoutMs ?? (method.desc.methodKind === "unary" ? this.#defaults.timeoutMs : undefined),
     };
     return intercept(this.#interceptors, call, async (last) => this.#send(method, last, options));
   }
@@ -221,8 +228,17 @@ function isStream(request: unknown): boolean {
   return typeof request === "object" && request !== null && (Symbol.asyncIterator in request || Array.isArray(request));
 }
 
+/** Visible characters of ASCII. */
+const IDEMPOTENCY_KEY = /^[ -~]{1,128}$/;
+
 function metadataOf({ metadata = {}, idempotencyKey }: CallOptions): Record<string, string> {
-  return { ...metadata, ...(idempotencyKey === undefined ? {} : { "x-hms-idempotency-key": idempotencyKey }) };
+  if (idempotencyKey === undefined) return { ...metadata };
+  if (IDEMPOTENCY_KEY.test(idempotencyKey)) return { ...metadata, "x-hms-idempotency-key": idempotencyKey };
+  const shown = JSON.stringify(idempotencyKey.slice(0, 200));
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `An idempotency key has 1 to 128 visible characters of ASCII, not ${shown}. Shorten or encode it.`,
+  );
 }
 
 function orFfiError<T>(work: () => T): T {

@@ -18,6 +18,7 @@ import {
 } from "@hms/directory";
 import { createClient } from "@hms/kernel";
 import { connectFrames, type TlsIdentity } from "@hms/wire";
+import { countMadeCall } from "./call-counters.ts";
 import { type Settings, type TlsFiles, tlsOf } from "./settings.ts";
 
 /** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
@@ -50,7 +51,7 @@ function openConnection(settings: Settings): Connection {
   const directory = openDirectory({ registry: client, watcher, cacheTtlMs, refreshIntervalMs });
   const servedByEdge = ({ serviceId }: ServiceKey) => PLATFORM.test(serviceId);
   const callsIn = (codec: "protobuf" | "json") =>
-    createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings, codec) });
+    createDirectCalls({ directory, edge, servedByEdge, schemes: schemesOf(settings, codec), onEnd: countMadeCall });
   const calls = callsIn("protobuf");
   const jsonCalls = callsIn("json");
   return {
@@ -109,7 +110,7 @@ export function openFixedConnection({ codec, token, tls: files, ...place }: Fixe
     ...connectSchemes(),
   };
   const directory = fixedDirectory(place);
-  const calls = createDirectCalls({ directory, schemes });
+  const calls = createDirectCalls({ directory, schemes, onEnd: countMadeCall });
   const settings = { ...NO_SETTINGS, registryUrl: place.address, token, tls: own };
   const edge = channelOf(settings, false);
   const client = createClient(registry.RegistryService, edge);

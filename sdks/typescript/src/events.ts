@@ -20,6 +20,16 @@ export interface PublishOptions {
   readonly subject?: string;
   /** Events with the same key are delivered in order, one at a time. */
   readonly key?: string;
+  /** Who publishes; the platform puts the caller's principal before it. */
+  readonly source?: string;
+  /** When it happened; default: now. */
+  readonly time?: Date;
+  /** Default "application/json"; bytes are "application/octet-stream". */
+  readonly contentType?: string;
+  /** What the data is: "hms-contract:acme.orders.v1.OrderPlaced", or another URI. */
+  readonly dataSchema?: string;
+  /** Further attributes; names are lower-case letters and digits. */
+  readonly extensions?: Readonly<Record<string, string>>;
 }
 
 /** How events are subscribed to. */
@@ -48,6 +58,9 @@ export interface ReceivedEvent<T = unknown> {
   readonly subject: string;
   readonly key: string;
   readonly time: Date | undefined;
+  /** What the data is, as its publisher says; "": it has not said. */
+  readonly dataSchema: string;
+  readonly extensions: Readonly<Record<string, string>>;
   /** JSON as values, anything else as bytes. */
   readonly data: T;
   /** 1 for the first delivery. */
@@ -85,17 +98,8 @@ export class Events implements AsyncDisposable {
   /** Publishes one event and answers with its id; bytes travel as they are, anything else as JSON. @throws FfiError */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
     // A durable event with an id may be published again when it is unclear whether it was.
-    const { durable = false, id = randomUUID(), type = "", subject = "", key = "" } = options;
-    const isBytes = data instanceof Uint8Array;
-    const event = {
-      id,
-      type,
-      subject,
-      key,
-      time: timestampFromDate(new Date()),
-      dataContentType: isBytes ? "application/octet-stream" : "application/json",
-      data: isBytes ? new Uint8Array(data) : new TextEncoder().encode(JSON.stringify(data ?? null)),
-    };
+    const { durable = false, id = randomUUID() } = options;
+    const event = eventOf(id, data, options);
     const { environment } = this.#connection.settings;
     const publish = () => this.#client().publish({ topic, events: [event], durable, environment });
     const { ids } = await callPatiently(publish, durable ? {} : { patienceMs: 0 });
@@ -153,6 +157,8 @@ export class Events implements AsyncDisposable {
       subject: event?.subject ?? "",
       key: event?.key ?? "",
       time: event?.time && timestampDate(event.time),
+      dataSchema: event?.dataSchema ?? "",
+      extensions: event?.extensions ?? {},
       data: dataOf(event) as T,
       attempt,
       position,
@@ -190,6 +196,31 @@ export class Events implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function eventOf(id: string, data: unknown, options: PublishOptions) {
+  const {
+    type = "",
+    subject = "",
+    key = "",
+    source = "",
+    time = new Date(),
+    dataSchema = "",
+    extensions = {},
+  } = options;
+  const isBytes = data instanceof Uint8Array;
+  return {
+    id,
+    type,
+    subject,
+    key,
+    source,
+    time: timestampFromDate(time),
+    dataContentType: options.contentType ?? (isBytes ? "application/octet-stream" : "application/json"),
+    dataSchema,
+    extensions: { ...extensions },
+    data: isBytes ? new Uint8Array(data) : new TextEncoder().encode(JSON.stringify(data ?? null)),
+  };
 }
 
 function subscribeRequest(pattern: string, options: SubscribeOptions, environment: string) {

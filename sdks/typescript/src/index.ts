@@ -1,6 +1,7 @@
 export type { CallObserver, CallTracer } from "@hms/kernel";
 export type { AnswerStream } from "./answer-stream.ts";
 export type { AsyncCall, AsyncCallOptions, AsyncCallStatus } from "./async-call.ts";
+export { metricsText } from "./call-counters.ts";
 export { type CallOptions, Client, type ClientOptions } from "./client.ts";
 export * from "./errors.ts";
 export { Events, type PublishOptions, type ReceivedEvent, type SubscribeOptions } from "./events.ts";

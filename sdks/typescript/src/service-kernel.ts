@@ -3,12 +3,13 @@ import { ServiceWatch } from "@hms/directory";
 import { anonymous, type CallObserver, type CallTracer, HmsError, type IdentitySource, Kernel } from "@hms/kernel";
 import { createCallReporter, createTicketIdentity, createTicketPolicy, RevocationList } from "@hms/tickets";
 import { createRequestValidator } from "@hms/validation";
+import { countingObserver } from "./call-counters.ts";
 import type { Connection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 
 /** Who looks at the calls of a service. */
 export interface KernelWishes {
-  /** Hears how every call ended, for metrics and logs; default: nobody. */
+  /** Hears how every call ended, for logs and metrics of its own; default: nobody. Calls are counted anyhow (`metricsText`). */
   readonly observer?: CallObserver;
   /** Follows calls with spans; default: nobody. Trace context is passed on anyhow. */
   readonly tracer?: CallTracer;
@@ -28,7 +29,8 @@ export interface InstanceName {
 
 /** What looks at every call. */
 function watching({ observer, tracer }: KernelWishes) {
-  return { validator: createRequestValidator(), ...(observer ? { observer } : {}), ...(tracer ? { tracer } : {}) };
+  const own = { validator: createRequestValidator(), observer: countingObserver(observer) };
+  return tracer ? { ...own, tracer } : own;
 }
 
 /** A kernel without a registry: for everybody, or for whoever shows a ticket made with the key given. */

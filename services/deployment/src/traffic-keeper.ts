@@ -3,6 +3,7 @@ import { mesh } from "@hms/contracts";
 import { type Client, HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { HealthKeeper } from "./health/health-keeper.ts";
+import { meshRoute } from "./mesh-route.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import { type MeshAccess, trafficPolicy } from "./replica-spec.ts";
 import { keyOfReplica, keyText, type ServiceBook } from "./service-book.ts";
@@ -132,7 +133,7 @@ export class TrafficKeeper {
         weight: 1000,
         revision: BigInt(revision),
       })),
-      routes: manifest.routes.map(({ path, methods }) => ({ path, methods: [...methods] })),
+      routes: manifest.routes.map(meshRoute),
       policy: trafficPolicy(manifest),
     };
   }

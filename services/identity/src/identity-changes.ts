@@ -49,7 +49,7 @@ export class IdentityChanges implements AsyncDisposable {
   async tell(...changes: readonly Exclude<IdentityChange, "everything">[]): Promise<void> {
     for (const change of changes) this.#pass(change);
     for (const change of changes) {
-      // Who misses it asks the database again after 60 s at the latest.
+      // Who misses it asks the database again: for roles after 5 s, for the rest after 60 s at the latest.
       await this.#database.notify(CHANNEL, typeof change === "string" ? change : change.account).catch(() => {});
     }
   }

@@ -1,4 +1,6 @@
 export { type AccountBook, openAccountBook } from "./account-book.ts";
+export { createCredentialService } from "./credentials/credential-service.ts";
+export { Revocations } from "./credentials/revocations.ts";
 export type { IdentityTables } from "./identity-tables.ts";
 export { type IdentityOptions, type IdentityService, openIdentityService } from "./open-identity.ts";
 export type { Judge, Mail, Mailer } from "./ports.ts";

@@ -61,6 +61,8 @@ export interface IdentityOptions {
 export interface IdentityService extends AsyncDisposable {
   readonly registrations: readonly ServiceRegistration[];
   readonly tokens: AccountTokens;
+  /** False if changes of accounts have not been heard for 10 s: then nothing remembered can be relied on. */
+  readonly isInTouch: boolean;
   readonly roles: RoleBook;
   /** The principal of an account as it is now, with its roles of now; undefined if it may not come in any more. */
   current(principal: Principal): Promise<Principal | undefined>;
@@ -119,6 +121,9 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
       createProviderService(ground, sealing),
     ],
     tokens,
+    get isInTouch() {
+      return changes.inTouch;
+    },
     roles,
     current: (principal) => currentPrincipal(database, principal),
     named: (kind, loginOrId) => principalNamed(database, kind, loginOrId),

@@ -25,7 +25,7 @@ interface DeedDone {
 
 /** Records who came in, who left, and who was refused. */
 export interface SignInTrail {
-  /** @throws HmsError RESOURCE_EXHAUSTED if nothing can be recorded: then nobody comes in. */
+  /** @throws HmsError UNAVAILABLE if nothing can be recorded: then nobody comes in. */
   assertAccepts(): void;
   record(done: DeedDone): void;
 }
@@ -36,7 +36,7 @@ export function createSignInTrail(audit: AuditSink): SignInTrail {
     assertAccepts() {
       if (audit.accepts) return;
       const message = "The audit spool is full, so nobody can sign in now. Free disk space in the data directory.";
-      throw new HmsError("RESOURCE_EXHAUSTED", message, { reason: "AUDIT_SPOOL_FULL" });
+      throw new HmsError("UNAVAILABLE", message, { reason: "AUDIT_SPOOL_FULL" });
     },
     record({ deed, accountId, resource, refused, requestId }) {
       const principal: Principal = accountId === undefined ? anonymous : { kind: "user", id: accountId };

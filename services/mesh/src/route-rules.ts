@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 import type { FieldReport } from "./field-report.ts";
+import { normalDemands } from "./route-demands.ts";
 import { claimsOverlap, parsePath, type RouteClaim } from "./route-pattern.ts";
 
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
@@ -35,7 +36,11 @@ export function normalRoutes(given: readonly mesh.Route[], report: FieldReport):
     claims.set(claim.pattern, [...others, claim]);
   }
   return given
-    .map(({ path, methods }) => create(mesh.RouteSchema, { path, methods: [...new Set(methods)].sort() }))
+    .map((route, index) => {
+      const { path, methods } = route;
+      const demands = normalDemands(route, `service.routes[${index}]`, report);
+      return create(mesh.RouteSchema, { path, methods: [...new Set(methods)].sort(), ...demands });
+    })
     .sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
 }
 

@@ -29,6 +29,52 @@ describe("a traffic picture", () => {
     });
   });
 
+  test("has demands of routes in one form, and none that a data plane could not meet", () => {
+    const { ROUTE, UNSPECIFIED } = mesh.LimitScope;
+    const demanding = {
+      path: "/a",
+      auth: { roles: ["b", "a", "b"] },
+      limits: [{ by: UNSPECIFIED, count: 5, periodMs: 1000n }],
+      requestFields: { set: { "x-b": "1", "x-a": "2" }, remove: ["x-d", "x-c"] },
+    };
+    expect(normalPicture(entry({ routes: [demanding] })).routes[0]).toMatchObject({
+      auth: { roles: ["a", "b"], optional: false },
+      limits: [{ by: mesh.LimitScope.ADDRESS, burst: 5 }],
+      requestFields: { remove: ["x-c", "x-d"] },
+    });
+    const impossible = {
+      path: "/a",
+      auth: { roles: [""], permission: "all" },
+      limits: [{ by: ROUTE }, { by: ROUTE, count: 1 }, { by: ROUTE, count: -1, concurrency: 1 }],
+      maxBodyBytes: -1n,
+      cacheMs: 10n ** 12n,
+      responseFields: { set: { "x-a": "b\r\nx-c: d", "X-B": "1", host: "x" }, remove: ["x-hms-principal"] },
+    };
+    const told = (): string[] => {
+      try {
+        normalPicture(entry({ routes: [impossible] }));
+      } catch (error) {
+        return (error as { details: { fieldViolations: { field: string }[] } }).details.fieldViolations.map(
+          ({ field }) => field,
+        );
+      }
+      return [];
+    };
+    expect(told().map((field) => field.replace("service.routes[0].", ""))).toEqual([
+      "max_body_bytes",
+      "cache_ms",
+      "auth.roles",
+      "auth.permission",
+      "limits[0]",
+      "limits[1].period_ms",
+      "limits[2].count",
+      "response_fields",
+      "response_fields",
+      "response_fields",
+      "response_fields.set",
+    ]);
+  });
+
   test("has the same bytes however it was written", () => {
     const one = { endpointId: "r1", host: "127.0.0.1", port: 20_000, state: ACTIVE };
     const two = { endpointId: "r2", host: "127.0.0.1", port: 20_001, state: DRAINING };

@@ -75,7 +75,7 @@ export class ForeignKeeper {
     const changed = await store.put(server, registrations, options);
     if (changed === undefined) return undefined;
     this.#checks.set(nameOf(server), 1);
-    hub.touch(changed);
+    void hub.touch(changed);
     leases.endsIn(leaseMs);
     return changed;
   }
@@ -116,7 +116,7 @@ export class ForeignKeeper {
     const { count, back } = await store.renew(server, leaseMs);
     // Nothing left to renew was forgotten: it is read anew.
     this.#checks.set(nameOf(server), count === 0 ? 0 : checks + 1);
-    if (back.length > 0) hub.touch(back);
+    if (back.length > 0) void hub.touch(back);
     leases.endsIn(leaseMs);
   }
 

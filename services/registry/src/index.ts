@@ -85,7 +85,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
     {
       expire: () => store.expire(keepLostMs),
       prolong: () => store.prolongAfterOutage(),
-      changed: (keys) => hub.touch(keys),
+      changed: (keys) => void hub.touch(keys),
       failed: onFailure,
     },
     end.signal,

@@ -108,7 +108,7 @@ export function readRegistration(request: registry.RegisterRequest, principal: P
   return registration;
 }
 
-/** How often an instance with this lease renews it: three times. */
+/** How often an instance with this lease renews it: three times, so one that is lost is away within three intervals. */
 export function renewIntervalMs(leaseMs: number): number {
-  return Math.floor(leaseMs / 3);
+  return Math.ceil(leaseMs / 3);
 }

@@ -6,7 +6,10 @@ import type { ServiceKey } from "./service-key.ts";
 import type { RegistryStore, Removal } from "./store.ts";
 import type { WatchHub } from "./watch-hub.ts";
 
-/** Adds and removes instances: commits, then tells the watches and moves the timer of leases. */
+/**
+ * Adds and removes instances: commits, tells the watches and moves the timer of leases, then answers: whoever has been
+ * answered finds that all who watch here know it.
+ */
 export class Registrations {
   readonly #store: RegistryStore;
   readonly #hub: WatchHub;
@@ -18,14 +21,14 @@ export class Registrations {
     this.#leases = leases;
   }
 
-  /** Adds or renews an instance; may safely be done twice. A mere renewal is no change to watches. */
-  async register(registration: Registration): Promise<Registered> {
+  /** Adds or renews an instance; may safely be done twice. A mere renewal is no change, neither to watches nor to audit. */
+  async register(registration: Registration): Promise<Registered & { isRenewal: boolean }> {
     try {
       const renewed = registration.contract ? undefined : await this.#store.renew(registration);
       const registered = renewed ?? (await this.#store.register(registration));
-      if (!renewed) this.#hub.touch([registration]);
       this.#leases.endsIn(registration.leaseMs);
-      return registered;
+      if (!renewed) await this.#hub.touch([registration]);
+      return { ...registered, isRenewal: renewed !== undefined };
     } catch (error) {
       if (HmsError.from(error).code === "UNAVAILABLE") this.#leases.noteOutage();
       throw error;
@@ -35,6 +38,6 @@ export class Registrations {
   /** Removes an instance; without it already, nothing happens. */
   async unregister(key: ServiceKey, removal: Removal): Promise<void> {
     await this.#store.unregister(key, removal);
-    this.#hub.touch([key]);
+    await this.#hub.touch([key]);
   }
 }

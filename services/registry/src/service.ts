@@ -76,6 +76,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
       const registration = readRegistration(request, context.principal);
       await patiently(context, () => access.ownership.claim(context.principal, registration));
       const registered = await patiently(context, () => registrations.register(registration));
+      if (registered.isRenewal) context.changedNothing();
       return {
         leaseExpiresAt: timestampFromDate(registered.leaseExpiresAt),
         ticketKey: registered.ticketKey,
@@ -123,7 +124,8 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     async reportCalls(request, context) {
       const key = readKey(request);
       await patiently(context, () => access.ownership.mustOwn(context.principal, key));
-      access.reports.record(key, request.calls);
+      // Whoever reports drops its own copy with the answer.
+      await access.reports.record(key, request.calls);
       return {};
     },
 

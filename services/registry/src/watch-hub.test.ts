@@ -22,16 +22,17 @@ function fixture() {
       return count === undefined ? [] : [{ key, entry: create(registry.ServiceEntrySchema, { ...key, metadata }) }];
     });
   });
-  const change = (serviceId: string) => {
+  const tell = (serviceId: string) => {
     counts.set(serviceId, (counts.get(serviceId) ?? 0) + 1);
-    hub.touch([keyOf(serviceId)]);
+    return hub.touch([keyOf(serviceId)]);
   };
+  const change = (serviceId: string) => void tell(serviceId);
   const hold = () => {
     const held = Promise.withResolvers<void>();
     gate = held.promise;
     return held.resolve;
   };
-  return { hub, counts, readings, change, hold };
+  return { hub, counts, readings, change, tell, hold };
 }
 
 test("a slow watch gets only the newest state of each service, in the order of their first change", async () => {
@@ -84,7 +85,7 @@ test("a service that has gone is a change without an entry", async () => {
   const { subscription } = hub.subscribe(() => true, never);
   change("a");
   counts.delete("a");
-  hub.touch([keyOf("a")]);
+  void hub.touch([keyOf("a")]);
   await hub.settled();
   expect(await subscription.next(never)).toEqual({ key: keyOf("a"), entry: undefined });
 });
@@ -95,6 +96,27 @@ test("a watch that may have missed something ends with the reason", async () => 
   });
   const { subscription } = hub.subscribe(() => true, never);
   const waiting = subscription.next(never);
-  hub.touch([keyOf("a")]);
+  void hub.touch([keyOf("a")]);
   await expect(waiting).rejects.toMatchObject({ message: "cannot read" });
+});
+
+test("a change has been offered to every watch when its teller goes on, however many others follow", async () => {
+  const { hub, tell, hold } = fixture();
+  const { subscription } = hub.subscribe(() => true, never);
+  const release = hold();
+  const first = tell("a");
+  const second = tell("b");
+  release();
+  await first;
+  expect((await subscription.next(never)).entry?.serviceId).toBe("a");
+  await second;
+  expect((await subscription.next(never)).entry?.serviceId).toBe("b");
+});
+
+test("whoever tells of a change goes on when it cannot be read", async () => {
+  const hub = new WatchHub(() => Promise.reject(new HmsError("UNAVAILABLE", "away")));
+  const { subscription } = hub.subscribe(() => true, never);
+  await Promise.all([hub.touch([keyOf("a")]), hub.touch([keyOf("b")])]);
+  await expect(subscription.next(never)).rejects.toThrow("away");
+  await hub.touch([keyOf("c")]);
 });

@@ -78,6 +78,8 @@ export class WatchHub {
   readonly #read: ReadServices;
   readonly #subscriptions = new Set<Subscription>();
   readonly #dirty = new Map<string, ServiceKey>();
+  /** Settles when what is dirty now has been offered. */
+  #offered = Promise.withResolvers<void>();
   #flushing: Promise<void> | undefined;
 
   constructor(read: ReadServices) {
@@ -97,13 +99,15 @@ export class WatchHub {
     return { subscription, leave };
   }
 
-  /** Says that these have changed. */
-  touch(keys: readonly ServiceKey[]): void {
+  /** Says that these have changed; settles when every watch has been offered it, or has failed for want of it. */
+  async touch(keys: readonly ServiceKey[]): Promise<void> {
     if (this.#subscriptions.size === 0) return;
     for (const key of keys) this.#dirty.set(keyText(key), key);
+    const { promise } = this.#offered;
     this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = undefined;
     });
+    await promise;
   }
 
   /** Tells every watch of a revocation. */
@@ -117,17 +121,23 @@ export class WatchHub {
   }
 
   async #flush(): Promise<void> {
+    let offered = this.#offered;
     try {
       while (this.#dirty.size > 0) {
         const keys = [...this.#dirty.values()];
         this.#dirty.clear();
+        offered = this.#offered;
+        this.#offered = Promise.withResolvers();
         const found = new Map((await this.#read(keys)).map(({ key, entry }) => [keyText(key), entry]));
         for (const key of keys) this.#offer({ key, entry: found.get(keyText(key)) });
+        offered.resolve();
       }
     } catch (error) {
       // Who missed a change must not go on as if nothing had happened.
       this.#dirty.clear();
       for (const subscription of this.#subscriptions) subscription.fail(HmsError.from(error));
+      for (const waiting of [offered, this.#offered]) waiting.resolve();
+      this.#offered = Promise.withResolvers();
     }
   }
 

@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
-import { type InstanceNetwork, type InstancePaths, readNetwork, writeNetwork } from "@hms/config";
+import { type InstanceNetwork, type InstancePaths, readNetwork, tlsPortFor, writeNetwork } from "@hms/config";
 import { portHolder } from "@hms/handover";
 import { HmsError } from "@hms/kernel";
 import { claimOnMachine, holderOnMachine, releaseClaim } from "./machine-claim.ts";
@@ -14,6 +14,7 @@ function place(n: number): InstanceNetwork {
   const base = 3000 + 10 * n;
   return {
     gatewayPort: base,
+    tlsPort: tlsPortFor(base),
     metricsPort: base + 1,
     proxyPort: base + 2,
     vipPrefix: `127.${88 + n}`,
@@ -29,11 +30,14 @@ function place(n: number): InstanceNetwork {
  */
 export async function allocateNetwork(paths: InstancePaths, gatewayPort: number | undefined): Promise<InstanceNetwork> {
   const known = readNetwork(paths);
-  const network = known ?? (await choosePlace(paths, gatewayPort));
-  if (gatewayPort !== undefined) network.gatewayPort = gatewayPort;
+  const network = known === undefined ? await choosePlace(paths, gatewayPort) : { ...known };
+  if (gatewayPort !== undefined && gatewayPort !== network.gatewayPort) {
+    Object.assign(network, { gatewayPort, tlsPort: tlsPortFor(gatewayPort) });
+  }
   if (!(await claimOnMachine(network.vipPrefix, nameOf(paths)))) throw await addressesTaken(network);
   if (known === undefined || known.gatewayPort !== network.gatewayPort) {
-    await moveSidePorts(network);
+    // The others may be in use by what this installation runs already.
+    await moveSidePorts(network, known === undefined ? ["tlsPort", "metricsPort", "proxyPort"] : ["tlsPort"]);
     writeNetwork(paths, network);
   }
   return network;
@@ -87,22 +91,29 @@ async function takePlace(
   place: InstanceNetwork,
   { chosenPort, paths }: { chosenPort: number | undefined; paths: InstancePaths },
 ): Promise<boolean> {
-  const { gatewayPort, metricsPort, proxyPort, vipPrefix } = place;
+  const { gatewayPort, tlsPort, metricsPort, proxyPort, vipPrefix } = place;
   if (!(await claimOnMachine(vipPrefix, nameOf(paths)))) return false;
-  const needed = chosenPort === undefined ? [gatewayPort, metricsPort, proxyPort] : [];
+  const needed = chosenPort === undefined ? [gatewayPort, tlsPort, metricsPort, proxyPort] : [];
   const ports = await Promise.all([
     ...needed.map((port) => isFree(port)),
     chosenPort !== undefined || isFree(gatewayPort, "::1"),
+    chosenPort !== undefined || isFree(tlsPort, "::1"),
   ]);
   if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return true;
   releaseClaim(vipPrefix);
   return false;
 }
 
-/** Metrics and proxy give way if somebody has their ports; only the gateway's is a promise. */
-async function moveSidePorts(network: InstanceNetwork): Promise<void> {
-  const taken = new Set([network.gatewayPort]);
-  for (const key of ["metricsPort", "proxyPort"] as const) {
+/** TLS, metrics and proxy give way if somebody has their ports; only the gateway's is a promise. */
+async function moveSidePorts(
+  network: InstanceNetwork,
+  keys: readonly ("tlsPort" | "metricsPort" | "proxyPort")[],
+): Promise<void> {
+  const { gatewayPort, tlsPort, metricsPort, proxyPort } = network;
+  const fixed = { tlsPort, metricsPort, proxyPort };
+  for (const key of keys) Reflect.deleteProperty(fixed, key);
+  const taken = new Set([gatewayPort, ...Object.values(fixed)]);
+  for (const key of keys) {
     while (taken.has(network[key]) || !(await isFree(network[key]))) network[key] += 1;
     taken.add(network[key]);
   }

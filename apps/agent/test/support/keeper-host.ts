@@ -14,6 +14,7 @@ for (const directory of [paths.data, paths.run, paths.config]) {
 }
 const network = {
   gatewayPort: 0,
+  tlsPort: 0,
   proxyPort: 0,
   metricsPort: 0,
   vipPrefix: "127.88",

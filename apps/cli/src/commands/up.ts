@@ -3,7 +3,7 @@ import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { readPlatformHost } from "@hms/local-access";
 import { endAgent, shutDown } from "../agent-end.ts";
-import { type AgentKeeper, keepAgent } from "../agent-keeper.ts";
+import { type AgentKeeper, agentOptions, keepAgent } from "../agent-keeper.ts";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { followRollout } from "../follow-rollout.ts";
@@ -20,10 +20,12 @@ const SERVICES_PATIENCE_MS = 10_000;
 export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
+  // Before anything is ended for it.
+  const agent = agentOptions(paths, invocation);
   await requireFree(invocation, paths);
   const started = performance.now();
   const stop = stopSignal(invocation.signal);
-  const keeper = keepAgent(paths, invocation);
+  const keeper = keepAgent(paths, { agent, output });
   const session = await readySession({ invocation, keeper, stop });
   if (session === undefined) return ExitCode.INTERRUPTED;
   keeper.confirm();

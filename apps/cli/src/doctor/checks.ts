@@ -1,12 +1,15 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
 import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
-import { HmsError } from "@hms/kernel/errors";
+import { audit } from "@hms/contracts";
+import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
+import { auditFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
+import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
@@ -16,7 +19,14 @@ const LOW_DISK_BYTES = 1024 ** 3;
 /** Looks at the machine and, if it runs, at the platform; every check reports, none throws. */
 export async function examine(selector: Selector): Promise<Finding[]> {
   const paths = resolveInstance(selector);
-  const findings = [nodeVersion(), operatingSystem(), dataDirectory(paths), disk(paths), ...accessFiles(paths)];
+  const findings = [
+    nodeVersion(),
+    operatingSystem(),
+    dataDirectory(paths),
+    disk(paths),
+    ...accessFiles(paths),
+    ...networkListener(paths),
+  ];
   const session = await runningSession(selector);
   if (session === undefined) {
     findings.push({
@@ -28,7 +38,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     return findings;
   }
   try {
-    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway])
+    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway, auditLog])
       findings.push(...(await guarded(check, session)));
   } finally {
     await session.close();
@@ -109,6 +119,11 @@ async function databaseRoles({ paths }: Session): Promise<Finding[]> {
 
 async function dataPlanes({ mesh }: Session): Promise<Finding[]> {
   return dataPlaneFindings(await mesh.getSnapshot({}, { timeoutMs: 3000 }));
+}
+
+async function auditLog({ platform }: Session): Promise<Finding[]> {
+  const client = createClient(audit.AuditService, platform);
+  return auditFindings(await client.getAuditStatus({}, { timeoutMs: 3000 }));
 }
 
 async function gateway({ paths }: Session): Promise<Finding[]> {

@@ -1,5 +1,13 @@
 import { mesh } from "@hms/contracts";
-import { DEFAULT_TRAFFIC_POLICY, type EndpointEntry, type RoutingTable, type TrafficPolicy } from "@hms/proxy";
+import {
+  DEFAULT_TRAFFIC_POLICY,
+  type EndpointEntry,
+  type RouteEntry,
+  type RoutingTable,
+  type TrafficPolicy,
+} from "@hms/proxy";
+
+import { rulesOf } from "./route-rules.ts";
 
 function policyOf(policy: mesh.TrafficPolicy | undefined): TrafficPolicy {
   if (policy === undefined) return DEFAULT_TRAFFIC_POLICY;
@@ -22,6 +30,12 @@ function endpointOf(endpoint: mesh.Endpoint): EndpointEntry {
   };
 }
 
+function routeOf(route: mesh.Route): RouteEntry {
+  const { path, methods } = route;
+  const rules = rulesOf(route);
+  return Object.keys(rules).length === 0 ? { path, methods } : { path, methods, rules };
+}
+
 /** A snapshot's content as the proxying engine takes it. */
 export function routingTable(content: mesh.SnapshotContent): RoutingTable {
   return {
@@ -30,7 +44,7 @@ export function routingTable(content: mesh.SnapshotContent): RoutingTable {
       environment: service.environment,
       name: service.name,
       endpoints: service.endpoints.map(endpointOf),
-      routes: service.routes.map(({ path, methods }) => ({ path, methods })),
+      routes: service.routes.map(routeOf),
       policy: policyOf(service.policy),
     })),
   };

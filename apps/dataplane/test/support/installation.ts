@@ -25,10 +25,15 @@ let prefixes = 100 + (process.pid % 100);
 export async function openInstallation(owner?: { uid: number; gid: number }): Promise<Installation> {
   const instance = tempInstance(owner ? { owner } : {});
   const { paths, root } = instance;
-  const [gatewayPort, proxyPort, metricsPort] = [await freePort(), await freePort(), await freePort()];
+  const [gatewayPort, tlsPort, proxyPort, metricsPort] = await Promise.all([
+    freePort(),
+    freePort(),
+    freePort(),
+    freePort(),
+  ]);
   prefixes += 1;
   const vipPrefix = `127.${prefixes}`;
-  const network = { gatewayPort, proxyPort, metricsPort, vipPrefix, replicaPortBase: 20_000 };
+  const network = { gatewayPort, tlsPort, proxyPort, metricsPort, vipPrefix, replicaPortBase: 20_000 };
   writeNetwork(paths, network);
   writeFileSync(paths.dataplaneToken, `${DATAPLANE_TOKEN}\n`, { mode: 0o644 });
   return {

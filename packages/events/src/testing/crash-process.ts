@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import type { InstancePaths } from "@hms/config";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { type CloudEvent, openEventLog, openOutbox, outboxTables } from "../index.ts";
@@ -55,6 +56,8 @@ const source = order.database ? whole.withDatabase(order.database) : whole;
 const onFailure = (failure: Error) => say("failure", JSON.stringify(`${role}: ${failure.message}`));
 const log = await openEventLog({ source, relay: role === "relay", onFailure, deadlineMs: 60_000 });
 say("ready");
+// Who is killed cannot leave it behind at its end.
+flushCompileCache();
 if (role === "publisher") {
   const migrations = new URL(order.migrations);
   const database = await openServiceDatabase({

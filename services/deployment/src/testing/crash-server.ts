@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { InstancePaths } from "@hms/config";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { componentPrincipal, createClient } from "@hms/kernel";
@@ -36,6 +37,8 @@ export async function runCrashServer(options: CrashServerOptions): Promise<void>
       if (moment === options.moment) process.kill(process.pid, "SIGKILL");
     },
   });
+  // Who is killed cannot leave it behind at its end.
+  flushCompileCache();
   const kernel = openKernel();
   kernel.register(service.registration);
   const client = kernel.client(deployment.DeploymentService, componentPrincipal("test"));

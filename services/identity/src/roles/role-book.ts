@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 
@@ -13,7 +14,13 @@ export interface RoleBook {
   permits(roles: readonly string[], permission: string): boolean;
 }
 
-/** A role book that follows the database: its own changes at once, other processes' within a second. */
+/** How soon a change is found of which nobody has told: who changed it died before saying so. */
+const LOOK_AGAIN_MS = 5_000;
+
+/**
+ * A role book that follows the database: its own changes at once, other processes' within a second, and within 5 s if
+ * word of them gets lost.
+ */
 export async function openRoleBook(
   database: IdentityDatabase,
   changes: IdentityChanges,
@@ -24,14 +31,15 @@ export async function openRoleBook(
   const reload = async () => {
     const turn = ++wanted;
     const read = await readRoles(database);
-    if (turn !== wanted) return;
+    if (turn !== wanted || isDeepStrictEqual(read, roles)) return;
     roles = read;
     for (const changed of followers) changed();
   };
   const following = changes.follow((change) => {
-    // If this fails the next hint, or the one after the database is back, reads them.
+    // If this fails the next look reads them.
     if (change === "roles" || change === "everything") void reload().catch(() => {});
   });
+  const again = setInterval(() => void reload().catch(() => {}), LOOK_AGAIN_MS).unref();
   return {
     get definitions() {
       return [...roles].map(([name, permissions]) => ({ name, permissions: [...permissions] }));
@@ -40,7 +48,10 @@ export async function openRoleBook(
     permissionsOf: (role) => roles.get(role),
     permits: (names, permission) => names.some((name) => covers(roles.get(name), permission)),
     reload,
-    [Symbol.dispose]: () => following[Symbol.dispose](),
+    [Symbol.dispose]() {
+      clearInterval(again);
+      following[Symbol.dispose]();
+    },
   };
 }
 

@@ -6,6 +6,7 @@ import { useKey } from "../keys/key-store.ts";
 import { sha256 } from "../secret-digest.ts";
 import { isMultiFactor, isSessionToken, useSession } from "../sessions/session-store.ts";
 import { type AccessTokens, isJwt } from "./access-tokens.ts";
+import { credentialName } from "./credential-name.ts";
 
 /** What is remembered of a token is asked again after this long. */
 const REMEMBERED_MS = 60_000;
@@ -73,7 +74,7 @@ export function createAccountTokens({ database, changes, accessTokens }: Account
     if (bearer === undefined || bearer.endsAtMs <= Date.now()) return undefined;
     const account = await accountFacts(database.db).where("account_id", "=", bearer.accountId).executeTakeFirst();
     if (account === undefined || !account.active) return undefined;
-    const principal = principalFor(account, bearer);
+    const principal = Object.freeze({ ...principalFor(account, bearer), credential: credentialName(token) });
     // What changed while we looked may be what we saw before the change.
     if (before === forgotten) {
       if (remembered.size >= MOST) forgetAll();

@@ -21,10 +21,10 @@ export class CallReports {
   }
 
   /**
-   * Records the calls that were not told before; the last 100,000 are remembered.
+   * Records the calls that were not told before, and resolves when they are kept; the last 100,000 are remembered.
    * @throws HmsError INVALID_ARGUMENT with every problem, RESOURCE_EXHAUSTED while the audit log takes nothing
    */
-  record(key: ServiceKey, calls: readonly registry.CallRecord[]): void {
+  record(key: ServiceKey, calls: readonly registry.CallRecord[]): Promise<void> | undefined {
     const violations = calls.flatMap(violationsOf);
     if (calls.length > MOST_CALLS) {
       violations.push({
@@ -49,6 +49,7 @@ export class CallReports {
       this.#audit.record(eventOf(key, call));
       this.#remember(id);
     }
+    return this.#audit.kept?.();
   }
 
   #remember(id: string): void {

@@ -1,7 +1,9 @@
 import { followPolicies, PolicyBook } from "@hms/authorization";
 import { type policy, registry } from "@hms/contracts";
-import { waitFor } from "@hms/testkit";
+import { openServiceDatabase } from "@hms/postgres";
+import { machineSlowness, openDeafSource, waitFor } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
+import { type RegistryTables, registryMigrations } from "../index.ts";
 import { clearScene, openDatabase, openRegistry, operator, refused, scene } from "../testing/access-scene.ts";
 
 afterEach(clearScene);
@@ -75,6 +77,28 @@ permit (principal == User::"anna", ${head} when { resource.name != "User::\\"ann
     await expect(policies.explainAccess({ ...ask, principal: "anna", method: "Get*" })).rejects.toMatchObject({
       details: { fieldViolations: [{ field: "principal" }, { field: "method" }] },
     });
+  });
+
+  test("are in force in another registry of the database within 5 s, also if it does not hear of a change", async () => {
+    const own = await openDatabase();
+    const deaf = scene.stack.use(await openDeafSource(own.source));
+    const options = { service: "registry", migrations: registryMigrations, source: deaf.source };
+    const database = scene.stack.use(await openServiceDatabase<RegistryTables>(options));
+    const [one, other] = [await openRegistry(own), await openRegistry({ ...own, database })];
+    const put = (policyId: string) =>
+      one.policies.putPolicy({ policy: { policyId, service: "hms.cdf.debate", deniedRoles: ["*"] } });
+    const isListening = async () => {
+      await put("before");
+      return deaf.lost > 0;
+    };
+    await waitFor(isListening, { describe: "the other registry to listen, in vain" });
+    const [began, lost] = [performance.now(), deaf.lost];
+    await put("x");
+    const inForce = () => other.book.rulesOf("stored").some(({ id }) => id === "x");
+    await waitFor(inForce, { deadlineMs: 20_000, describe: "the policy to be in force elsewhere" });
+    expect(performance.now() - began).toBeLessThan(5_000 + 500 * (await machineSlowness()));
+    // It may have been found by looking before word of it came.
+    await waitFor(() => deaf.lost > lost, { describe: "the notification to get lost" });
   });
 
   test("tells other processes every stored policy, now and after each change", async () => {

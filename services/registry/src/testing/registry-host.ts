@@ -1,4 +1,5 @@
 import { appendFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import type { AuditEvent } from "@hms/kernel";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { serveSocket } from "@hms/wire";
@@ -21,4 +22,6 @@ const { registration, policies } = createRegistryService({ database, foreignServ
 const kernel = kernelFor(registration);
 kernel.register(policies);
 await serveSocket(kernel, { path });
+// Who is killed cannot leave it behind at its end.
+flushCompileCache();
 process.stdout.write("ready\n");

@@ -13,7 +13,46 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/ffi/v1/calls.proto.
  */
 export const file_hms_ffi_v1_calls: GenFile = /*@__PURE__*/
-  fileDesc("ChZobXMvZmZpL3YxL2NhbGxzLnByb3RvEgpobXMuZmZpLnYxIoYBCg9UYXBDYWxsc1JlcXVlc3QSDwoHc2VydmljZRgBIAEoCRIOCgZtZXRob2QYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEhMKC2Vycm9yc19vbmx5GAQgASgIEhUKDXdpdGhfcmVxdWVzdHMYBSABKAgSEwoLZW52aXJvbm1lbnQYBiABKAkiSgoQVGFwQ2FsbHNSZXNwb25zZRIlCgVjYWxscxgBIAMoCzIWLmhtcy5mZmkudjEuVGFwcGVkQ2FsbBIPCgdkcm9wcGVkGAIgASgEIrACCgpUYXBwZWRDYWxsEiwKCGVuZGVkX2F0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdzZXJ2aWNlGAIgASgJEg4KBm1ldGhvZBgDIAEoCRITCgtlbnZpcm9ubWVudBgEIAEoCRIRCglwcmluY2lwYWwYBSABKAkSDAoEY29kZRgGIAEoCRIOCgZyZWFzb24YByABKAkSKwoIZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJdHJhbnNwb3J0GAkgASgJEhAKCHRyYWNlX2lkGAogASgJEhIKCnJlcXVlc3RfaWQYCyABKAkSJwoHcmVxdWVzdBgMIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZTJ0CgtDYWxsU2VydmljZRJlCghUYXBDYWxscxIbLmhtcy5mZmkudjEuVGFwQ2FsbHNSZXF1ZXN0GhwuaG1zLmZmaS52MS5UYXBDYWxsc1Jlc3BvbnNlIhzC8xgYCgljYWxsczp0YXASB3NlcnZpY2UYAiABMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChZobXMvZmZpL3YxL2NhbGxzLnByb3RvEgpobXMuZmZpLnYxIhMKEUdldE1ldHJpY3NSZXF1ZXN0IjMKEkdldE1ldHJpY3NSZXNwb25zZRIPCgdwcm9jZXNzGAEgASgJEgwKBHRleHQYAiABKAkihgEKD1RhcENhbGxzUmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJEg4KBm1ldGhvZBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSEwoLZXJyb3JzX29ubHkYBCABKAgSFQoNd2l0aF9yZXF1ZXN0cxgFIAEoCBITCgtlbnZpcm9ubWVudBgGIAEoCSJKChBUYXBDYWxsc1Jlc3BvbnNlEiUKBWNhbGxzGAEgAygLMhYuaG1zLmZmaS52MS5UYXBwZWRDYWxsEg8KB2Ryb3BwZWQYAiABKAQisAIKClRhcHBlZENhbGwSLAoIZW5kZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3NlcnZpY2UYAiABKAkSDgoGbWV0aG9kGAMgASgJEhMKC2Vudmlyb25tZW50GAQgASgJEhEKCXByaW5jaXBhbBgFIAEoCRIMCgRjb2RlGAYgASgJEg4KBnJlYXNvbhgHIAEoCRIrCghkdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgl0cmFuc3BvcnQYCSABKAkSEAoIdHJhY2VfaWQYCiABKAkSEgoKcmVxdWVzdF9pZBgLIAEoCRInCgdyZXF1ZXN0GAwgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlMtsBCgtDYWxsU2VydmljZRJlCghUYXBDYWxscxIbLmhtcy5mZmkudjEuVGFwQ2FsbHNSZXF1ZXN0GhwuaG1zLmZmaS52MS5UYXBDYWxsc1Jlc3BvbnNlIhzC8xgYCgljYWxsczp0YXASB3NlcnZpY2UYAiABMAESZQoKR2V0TWV0cmljcxIdLmhtcy5mZmkudjEuR2V0TWV0cmljc1JlcXVlc3QaHi5obXMuZmZpLnYxLkdldE1ldHJpY3NSZXNwb25zZSIWwvMYEgoMbWV0cmljczpyZWFkGAEgATABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+
+/**
+ * @generated from message hms.ffi.v1.GetMetricsRequest
+ */
+export type GetMetricsRequest = Message<"hms.ffi.v1.GetMetricsRequest"> & {
+};
+
+/**
+ * Describes the message hms.ffi.v1.GetMetricsRequest.
+ * Use `create(GetMetricsRequestSchema)` to create a new message.
+ */
+export const GetMetricsRequestSchema: GenMessage<GetMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_calls, 0);
+
+/**
+ * @generated from message hms.ffi.v1.GetMetricsResponse
+ */
+export type GetMetricsResponse = Message<"hms.ffi.v1.GetMetricsResponse"> & {
+  /**
+   * The process that answers, by its parts ("deployment+mesh"), or "server".
+   *
+   * @generated from field: string process = 1;
+   */
+  process: string;
+
+  /**
+   * A piece of the page, in Prometheus' text format 0.0.4.
+   *
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message hms.ffi.v1.GetMetricsResponse.
+ * Use `create(GetMetricsResponseSchema)` to create a new message.
+ */
+export const GetMetricsResponseSchema: GenMessage<GetMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_hms_ffi_v1_calls, 1);
 
 /**
  * @generated from message hms.ffi.v1.TapCallsRequest
@@ -67,7 +106,7 @@ export type TapCallsRequest = Message<"hms.ffi.v1.TapCallsRequest"> & {
  * Use `create(TapCallsRequestSchema)` to create a new message.
  */
 export const TapCallsRequestSchema: GenMessage<TapCallsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_calls, 0);
+  messageDesc(file_hms_ffi_v1_calls, 2);
 
 /**
  * @generated from message hms.ffi.v1.TapCallsResponse
@@ -93,7 +132,7 @@ export type TapCallsResponse = Message<"hms.ffi.v1.TapCallsResponse"> & {
  * Use `create(TapCallsResponseSchema)` to create a new message.
  */
 export const TapCallsResponseSchema: GenMessage<TapCallsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_calls, 1);
+  messageDesc(file_hms_ffi_v1_calls, 3);
 
 /**
  * One call that has ended.
@@ -185,7 +224,7 @@ export type TappedCall = Message<"hms.ffi.v1.TappedCall"> & {
  * Use `create(TappedCallSchema)` to create a new message.
  */
 export const TappedCallSchema: GenMessage<TappedCall> = /*@__PURE__*/
-  messageDesc(file_hms_ffi_v1_calls, 2);
+  messageDesc(file_hms_ffi_v1_calls, 4);
 
 /**
  * Shows calls as they happen: those that pass through the server. Programs that call each other directly do not.
@@ -202,6 +241,16 @@ export const CallService: GenService<{
     methodKind: "server_streaming";
     input: typeof TapCallsRequestSchema;
     output: typeof TapCallsResponseSchema;
+  },
+  /**
+   * What has been counted of calls, by the server and by each part of the platform in a process of its own.
+   *
+   * @generated from rpc hms.ffi.v1.CallService.GetMetrics
+   */
+  getMetrics: {
+    methodKind: "server_streaming";
+    input: typeof GetMetricsRequestSchema;
+    output: typeof GetMetricsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_hms_ffi_v1_calls, 0);

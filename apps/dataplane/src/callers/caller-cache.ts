@@ -1,0 +1,180 @@
+import { hash } from "node:crypto";
+import { type CallerAnswer, type CallerQuestion, type CallerSource, RateLimiter } from "@hms/proxy";
+
+/** What the server says of a token. */
+export type Identified = { caller: KnownCaller["caller"]; endsAtMs: number } | undefined;
+
+type KnownCaller = Extract<CallerAnswer, { kind: "known" }>;
+
+/** What a cache asks, and how it tells the time. */
+export interface CallerCacheOptions {
+  /** Asks the server; undefined: the token is nobody's. Rejects if it cannot be asked. */
+  readonly identify: (question: { token: string; permission: string }) => Promise<Identified>;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+/** How long what the server said may be relied on. */
+const REMEMBERED_MS = 60_000;
+const UNKNOWN_REMEMBERED_MS = 2_000;
+/** Without a word of what was revoked for this long, nothing may be changed on the strength of what is remembered. */
+const SILENCE_MS = 10_000;
+const MOST_REMEMBERED = 20_000;
+const MOST_ASKED = 256;
+/** Unknown tokens that one address may show: a burst, then some in each second. */
+const GUESSES = { count: 10, periodMs: 1000, burst: 100 };
+
+interface Remembered {
+  readonly answer: CallerAnswer;
+  readonly until: number;
+  /** "user:ID", or "" for what nobody has. */
+  readonly name: string;
+}
+
+/** How questions about callers ended. */
+export interface CallerCounts {
+  remembered: number;
+  asked: number;
+  unknown: number;
+  unavailable: number;
+  throttled: number;
+}
+
+/**
+ * Knows callers by what they show. The first use of a token costs a call of the server; what that said is remembered by
+ * the token's SHA-256 for 60 s at most, and forgotten as soon as something of it is revoked. While nothing is heard of what is
+ * revoked, for more than 10 s, requests that change something are refused; others go on for as long as they are remembered.
+ */
+export class CallerCache implements CallerSource {
+  readonly counts: CallerCounts = { remembered: 0, asked: 0, unknown: 0, unavailable: 0, throttled: 0 };
+  readonly #identify: CallerCacheOptions["identify"];
+  readonly #now: () => number;
+  readonly #remembered = new Map<string, Remembered>();
+  readonly #ofPrincipal = new Map<string, Set<string>>();
+  readonly #asking = new Map<string, Promise<CallerAnswer>>();
+  readonly #guesses = new RateLimiter(GUESSES);
+  #heardAt: number;
+  /** Counts what was revoked: an answer that was asked for before may be one of before. */
+  #revocations = 0;
+
+  constructor({ identify, now = Date.now }: CallerCacheOptions) {
+    this.#identify = identify;
+    this.#now = now;
+    this.#heardAt = now();
+  }
+
+  /** For how long nothing has been heard of what is revoked, in milliseconds. */
+  get silentMs(): number {
+    return this.#now() - this.#heardAt;
+  }
+
+  /** Whether requests that change something are refused, because what is revoked would not be heard of. */
+  get isDeaf(): boolean {
+    return this.silentMs > SILENCE_MS;
+  }
+
+  /** How many tokens are remembered. */
+  get size(): number {
+    return this.#remembered.size;
+  }
+
+  find({ token, permission, isSafe, address }: CallerQuestion): CallerAnswer | Promise<CallerAnswer> {
+    if (!isSafe && this.isDeaf) return this.#unavailable(DEAF);
+    const digest = hash("sha256", token, "base64");
+    const key = `${digest} ${permission}`;
+    const found = this.#remembered.get(key);
+    if (found !== undefined && found.until > this.#now()) {
+      this.counts.remembered++;
+      return found.name === "" ? this.#guessed(found.answer, address) : found.answer;
+    }
+    const asking = this.#asking.get(key) ?? this.#ask({ token, permission }, { key, digest });
+    return asking.then((answer) => (answer.kind === "unknown" ? this.#guessed(answer, address) : answer));
+  }
+
+  /** Something was heard: of these principals nothing holds any longer. */
+  revoke(names: readonly string[]): void {
+    this.#heardAt = this.#now();
+    if (names.length === 0) return;
+    this.#revocations++;
+    for (const name of names) for (const key of this.#ofPrincipal.get(name) ?? []) this.#forget(key);
+  }
+
+  /** Something was heard, or something may have been missed: nothing holds any longer. */
+  revokeAll(): void {
+    this.#heardAt = this.#now();
+    this.#revocations++;
+    this.#remembered.clear();
+    this.#ofPrincipal.clear();
+  }
+
+  #guessed(answer: CallerAnswer, address: string): CallerAnswer {
+    const { isAllowed, retryAfterMs } = this.#guesses.take(address, this.#now());
+    if (isAllowed) return answer;
+    this.counts.throttled++;
+    return { kind: "too-many", retryAfterS: Math.max(Math.ceil(retryAfterMs / 1000), 1) };
+  }
+
+  #unavailable(message: string): CallerAnswer {
+    this.counts.unavailable++;
+    return { kind: "unavailable", message };
+  }
+
+  #ask(
+    question: { token: string; permission: string },
+    { key, digest }: { key: string; digest: string },
+  ): Promise<CallerAnswer> {
+    if (this.#asking.size >= MOST_ASKED) return Promise.resolve(this.#unavailable(BUSY));
+    this.counts.asked++;
+    const revocations = this.#revocations;
+    const asking = this.#identify(question)
+      .then((identified) => this.#take(identified, { key, digest, isCurrent: revocations === this.#revocations }))
+      .catch(() => this.#unavailable(AWAY))
+      .finally(() => this.#asking.delete(key));
+    this.#asking.set(key, asking);
+    return asking;
+  }
+
+  #take(
+    identified: Identified,
+    { key, digest, isCurrent }: { key: string; digest: string; isCurrent: boolean },
+  ): CallerAnswer {
+    const now = this.#now();
+    if (identified === undefined) {
+      this.counts.unknown++;
+      const answer = { kind: "unknown" } as const;
+      this.#remember(key, { answer, until: now + UNKNOWN_REMEMBERED_MS, name: "" });
+      return answer;
+    }
+    const { caller, endsAtMs } = identified;
+    const answer = { kind: "known", caller, digest } as const;
+    const end = endsAtMs === 0 ? Number.POSITIVE_INFINITY : endsAtMs;
+    if (isCurrent) this.#remember(key, { answer, until: Math.min(now + REMEMBERED_MS, end), name: caller.name });
+    return answer;
+  }
+
+  #remember(key: string, remembered: Remembered): void {
+    this.#forget(key);
+    for (const oldest of this.#remembered.keys()) {
+      if (this.#remembered.size < MOST_REMEMBERED) break;
+      this.#forget(oldest);
+    }
+    this.#remembered.set(key, remembered);
+    if (remembered.name === "") return;
+    const keys = this.#ofPrincipal.get(remembered.name) ?? new Set();
+    this.#ofPrincipal.set(remembered.name, keys.add(key));
+  }
+
+  #forget(key: string): void {
+    const found = this.#remembered.get(key);
+    if (found === undefined) return;
+    this.#remembered.delete(key);
+    const keys = this.#ofPrincipal.get(found.name);
+    keys?.delete(key);
+    if (keys?.size === 0) this.#ofPrincipal.delete(found.name);
+  }
+}
+
+const DEAF =
+  "The platform's server is not heard, so what was revoked would not be known: requests that change something are refused until it is back.";
+const AWAY = "The platform's server is away, and whose credentials these are is not known here; try again in a second.";
+const BUSY = "Too many callers are being looked up; try again in a second.";

@@ -1,0 +1,36 @@
+import type { Caller } from "./caller.ts";
+import type { ErrorReply } from "./error-reply.ts";
+import type { LimitCounter } from "./limit-book.ts";
+
+/** What a request was let in with, or why it was not; holds its places in limits of concurrency until it is released. */
+export class Admission {
+  refusal: ErrorReply | null = null;
+  caller: Caller | null = null;
+  /** Stands for what the caller has shown, or "". */
+  credential = "";
+  /** Whether its credentials were meant for the gateway, and go no further. */
+  hidesCredentials = false;
+  /** Members of the RateLimit field. */
+  rates = "";
+  #places: { counter: LimitCounter; key: string }[] = [];
+
+  /** Takes a place, if one is free. */
+  take(counter: LimitCounter, key: string): boolean {
+    if (!counter.begin(key)) return false;
+    this.#places.push({ counter, key });
+    return true;
+  }
+
+  /** Refuses; places are free again. */
+  refuse(refusal: ErrorReply): this {
+    this.refusal = refusal;
+    this.release();
+    return this;
+  }
+
+  /** The request has ended. */
+  release(): void {
+    for (const { counter, key } of this.#places) counter.end(key);
+    this.#places = [];
+  }
+}

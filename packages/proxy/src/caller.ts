@@ -1,0 +1,65 @@
+/** A known caller, as far as routes ask. */
+export interface Caller {
+  /** "user:ID", "service:default/payment-svc". */
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly hasMfa: boolean;
+  /** Where it lives, if it lives in one environment only. */
+  readonly environment: string;
+  /** Whether it has the permission that was asked for. */
+  readonly isPermitted: boolean;
+  /** Whether what it has shown lets it call services at all. */
+  readonly isWithinScopes: boolean;
+}
+
+/** What is known of credentials. */
+export type CallerAnswer =
+  | {
+      readonly kind: "known";
+      readonly caller: Caller /** Stands for the credential; no secret. */;
+      readonly digest: string;
+    }
+  /** They are nobody's. */
+  | { readonly kind: "unknown" }
+  /** Too many unknown ones came from there. */
+  | { readonly kind: "too-many"; readonly retryAfterS: number }
+  /** Nobody can say, or may rely on what was said. */
+  | { readonly kind: "unavailable"; readonly message: string };
+
+/** What is asked about a caller. */
+export interface CallerQuestion {
+  /** The token that it shows. */
+  readonly token: string;
+  /** The permission that the route demands, or "". */
+  readonly permission: string;
+  /** Whether the request changes nothing (RFC 9110 §9.2.1). */
+  readonly isSafe: boolean;
+  readonly address: string;
+}
+
+/** Knows callers by what they show; answers at once for those it remembers. */
+export interface CallerSource {
+  find(question: CallerQuestion): CallerAnswer | Promise<CallerAnswer>;
+}
+
+/** Fields that say to a service who calls; what clients send under these names is dropped. */
+export const PRINCIPAL_FIELDS = /^x[-_]hms[-_]principal/i;
+
+const rendered = new WeakMap<Caller, string>();
+
+/** The fields that say to a service who calls, each with its line end. */
+export function principalFields(caller: Caller): string {
+  let text = rendered.get(caller);
+  if (text === undefined) {
+    const roles = caller.roles.map((role) => role.replace(/[%,]/g, encodeURIComponent)).join(",");
+    text =
+      `x-hms-principal: ${safe(caller.name)}\r\nx-hms-principal-roles: ${safe(roles)}\r\n` +
+      `x-hms-principal-mfa: ${caller.hasMfa}\r\n`;
+    rendered.set(caller, text);
+  }
+  return text;
+}
+
+function safe(text: string): string {
+  return text.replace(/[^\x21-\x7e]/g, encodeURIComponent);
+}

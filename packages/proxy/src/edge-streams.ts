@@ -1,0 +1,102 @@
+import {
+  type ClientHttp2Session,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { connect as connectSocket } from "node:net";
+import { PRINCIPAL_FIELDS } from "./caller.ts";
+import type { ClientFacts } from "./http2-frontend.ts";
+import { isRequestId, randomHex } from "./trace-ids.ts";
+
+const UNAVAILABLE = 14;
+
+/** Carries calls by HTTP/2, with their trailers, to the platform's own edge; one connection is shared by all. */
+export class EdgeStreams {
+  readonly #socketPath: string;
+  readonly #absence: string;
+  #session: ClientHttp2Session | undefined;
+
+  constructor(socketPath: string, absence: string) {
+    this.#socketPath = socketPath;
+    this.#absence = absence;
+  }
+
+  /** Answers a client's stream with what the edge answers; if that is away, with gRPC's UNAVAILABLE. */
+  carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): void {
+    const inner = this.#connected().request(forwarded(headers, client), { endStream: stream.endAfterHeaders });
+    inner.on("headers", (informational) => {
+      if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders(plain(informational));
+    });
+    inner.on("response", (response) => {
+      if (stream.destroyed) return;
+      if (inner.endAfterHeaders) {
+        stream.respond(plain(response), { endStream: true });
+        return;
+      }
+      stream.respond(plain(response), { waitForTrailers: true });
+      let trailers: OutgoingHttpHeaders = {};
+      inner.on("trailers", (given) => {
+        trailers = plain(given);
+      });
+      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+      inner.pipe(stream);
+    });
+    inner.on("error", () => this.#fail(stream));
+    inner.on("close", () => {
+      if (inner.rstCode !== constants.NGHTTP2_NO_ERROR) stream.close(inner.rstCode);
+    });
+    stream.on("close", () => {
+      if (!inner.closed) inner.close(constants.NGHTTP2_CANCEL);
+    });
+    if (!stream.endAfterHeaders) stream.pipe(inner);
+  }
+
+  #fail(stream: ServerHttp2Stream): void {
+    if (stream.destroyed || stream.headersSent) return;
+    const message = encodeURIComponent(this.#absence).replaceAll("%20", " ");
+    const fields = { "content-type": "application/grpc", "grpc-status": UNAVAILABLE, "grpc-message": message };
+    stream.respond({ ":status": 200, ...fields }, { endStream: true });
+  }
+
+  #connected(): ClientHttp2Session {
+    if (this.#session && !this.#session.closed && !this.#session.destroyed) return this.#session;
+    const session = connect("http://localhost", { createConnection: () => connectSocket(this.#socketPath) });
+    // Every stream of it hears of it.
+    session.on("error", () => {});
+    session.on("goaway", () => this.#forget(session));
+    session.on("close", () => this.#forget(session));
+    this.#session = session;
+    return session;
+  }
+
+  #forget(session: ClientHttp2Session): void {
+    if (this.#session === session) this.#session = undefined;
+  }
+
+  /** Cuts everything. */
+  close(): void {
+    this.#session?.destroy();
+  }
+}
+
+/** Fields as they are sent on: nothing that node:http2 wants to choose itself. */
+function plain(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+  const { ...fields } = headers as OutgoingHttpHeaders;
+  return fields;
+}
+
+function forwarded(headers: IncomingHttpHeaders, { remoteAddress, encrypted }: ClientFacts): OutgoingHttpHeaders {
+  const before = headers["x-forwarded-for"];
+  const id = headers["x-request-id"];
+  const passed = Object.entries(plain(headers)).filter(([name]) => !PRINCIPAL_FIELDS.test(name));
+  return {
+    ...Object.fromEntries(passed),
+    "x-forwarded-for": before === undefined ? remoteAddress : `${before}, ${remoteAddress}`,
+    "x-forwarded-proto": encrypted ? "https" : "http",
+    "x-forwarded-host": headers[":authority"] ?? "",
+    "x-request-id": typeof id === "string" && isRequestId(id) ? id : randomHex(32),
+  };
+}

@@ -1,0 +1,170 @@
+import { Admission } from "./admission.ts";
+import { principalFields } from "./caller.ts";
+import type { ClientConnection } from "./client-connection.ts";
+import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import type { EngineContext } from "./engine-context.ts";
+import type { ErrorReply } from "./error-reply.ts";
+import { Exchange } from "./exchange.ts";
+import { Passage } from "./passage.ts";
+import type { Resolution } from "./request-routing.ts";
+import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
+import { ResponseHead } from "./response-head.ts";
+import { ResponseWriter } from "./response-writer.ts";
+import { type GatewayTlsTerms, hstsField } from "./tls-redirect.ts";
+
+/** What an entrance needs of the engine beyond what exchanges need. */
+export interface EntranceContext extends EngineContext {
+  readonly cache: ResponseCache;
+  /** What the gateway's TLS means for clients; undefined: there is none. */
+  readonly tls: GatewayTlsTerms | undefined;
+}
+
+/** A request that has somewhere to go. */
+export interface Arrival {
+  readonly request: ProxyRequest;
+  /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
+  readonly response: ProxyResponse | null;
+  readonly resolution: Extract<Resolution, { refusal: null }>;
+  readonly client: ClientConnection;
+}
+
+const NOBODY_KNOWS = {
+  status: 503,
+  message: "Whether this request may come in cannot be found out at the moment; try again in a second.",
+  fields: "retry-after: 1\r\n",
+};
+
+/** Lets requests in by the rules of their routes, and begins what they came for. */
+export class Entrance {
+  readonly #context: EntranceContext;
+  readonly #refuse: (arrival: Arrival, reply: ErrorReply) => void;
+
+  constructor(context: EntranceContext, refuse: (arrival: Arrival, reply: ErrorReply) => void) {
+    this.#context = context;
+    this.#refuse = refuse;
+  }
+
+  /** Asks the route's rules, if it has any, and goes on once they have answered. */
+  admit(arrival: Arrival): void {
+    const { gate } = arrival.resolution.target;
+    if (gate === null) {
+      this.#begin(arrival, null);
+      return;
+    }
+    const { request, client } = arrival;
+    const { authorization } = request.head;
+    const admission = gate.admit({ method: request.method as string, authorization, address: client.address });
+    if (admission instanceof Promise) void this.#await(arrival, admission);
+    else this.#enter(arrival, admission);
+  }
+
+  async #await(arrival: Arrival, admission: Promise<Admission>): Promise<void> {
+    const { client } = arrival;
+    let isGone = false;
+    client.user = {
+      onClientClosed: () => {
+        isGone = true;
+      },
+      onClientDrain: () => {},
+    };
+    const settled = await admission.catch(() => new Admission().refuse(NOBODY_KNOWS));
+    client.user = null;
+    if (isGone || client.socket.destroyed) settled.release();
+    else this.#enter(arrival, settled);
+  }
+
+  #enter(arrival: Arrival, admission: Admission): void {
+    if (admission.refusal === null) this.#begin(arrival, admission);
+    else this.#refuse(arrival, admission.refusal);
+  }
+
+  #begin(arrival: Arrival, admission: Admission | null): void {
+    const { request, response, resolution, client } = arrival;
+    const context = this.#context;
+    const { target } = resolution;
+    const { gate } = target;
+    const { tls } = context;
+    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
+    const maxBodyBytes = gate?.rules.maxBodyBytes;
+    if (maxBodyBytes !== undefined && request.head.contentLength > maxBodyBytes) {
+      admission?.release();
+      const reply = { status: 413, message: `The request's body is larger than ${maxBodyBytes} bytes.` };
+      this.#refuse(arrival, reply);
+      return;
+    }
+    const keeping = response === null ? null : keepingOf(context.cache, arrival, admission);
+    const isGet = request.method === "GET";
+    const passage =
+      gate === null && hsts === "" ? null : new Passage({ gate, admission, hsts, keeping: isGet ? keeping : null });
+    const kept = keeping?.cache.find(keeping.key, performance.now());
+    if (kept !== undefined && passage !== null && response !== null) {
+      this.#answerKept(arrival, response, { kept, passage });
+      return;
+    }
+    const forwardedHead = forwardedHeadOf(arrival, admission);
+    new Exchange({ context, client, request, response, target, forwardedHead, passage }).begin();
+  }
+
+  #answerKept(
+    { request, client, resolution }: Arrival,
+    response: ProxyResponse,
+    { kept, passage }: { kept: StoredAnswer; passage: Passage },
+  ): void {
+    const now = performance.now();
+    const head = new ResponseHead();
+    Object.assign(head, { status: 200, statusText: kept.statusText, contentLength: kept.body.length, hasDate: true });
+    head.lines = passage.fieldsOf(kept, now);
+    const writer = new ResponseWriter(client.socket);
+    const isHead = request.method === "HEAD";
+    const isHttp10 = request.httpVersionMinor === 0;
+    const keepAlive = response.shouldKeepAlive && !this.#context.isClosing;
+    writer.start(head, { requestId: request.head.chooseRequestId(), isHead, isHttp10, keepAlive });
+    if (!isHead) writer.body(kept.body, 0, kept.body.length);
+    writer.end();
+    passage.end();
+    client.idleSince = now;
+    resolution.target.metrics.count(200, performance.now() - now);
+    response.noteFinished(keepAlive);
+  }
+}
+
+/** Where an answer is kept, or may have been kept; null: it is not to be, as far as the request says. */
+function keepingOf(
+  cache: ResponseCache,
+  { request, resolution, client }: Arrival,
+  admission: Admission | null,
+): { cache: ResponseCache; key: string } | null {
+  const { gate, service } = resolution.target;
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
+  const caller = admission?.caller?.name ?? "";
+  const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
+  const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
+  const key = cacheKey([...place, resolution.path, caller], fields);
+  return key === undefined ? null : { cache, key };
+}
+
+/** Who shows credentials to the gateway is a part of the key by name. */
+function withoutCredentials(rawHeaders: readonly string[]): string[] {
+  const fields: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.toLowerCase() !== "authorization") fields.push(name, rawHeaders[i + 1] as string);
+  }
+  return fields;
+}
+
+function forwardedHeadOf({ request, resolution, client }: Arrival, admission: Admission | null): string {
+  const caller = admission?.caller;
+  return request.head.forward({
+    edit: resolution.target.gate?.requestEdit ?? null,
+    ownFields: caller ? principalFields(caller) : "",
+    hidesCredentials: admission?.hidesCredentials ?? false,
+    method: request.method as string,
+    target: resolution.path,
+    host: resolution.host,
+    clientAddress: client.address,
+    scheme: client.scheme,
+    trustsOrigin: resolution.trustsOrigin,
+  });
+}

@@ -1,0 +1,208 @@
+import { Admission } from "./admission.ts";
+import type { CallerAnswer, CallerSource } from "./caller.ts";
+import type { ErrorReply } from "./error-reply.ts";
+import { FieldEdit } from "./field-changes.ts";
+import type { LimitBook, LimitCounter } from "./limit-book.ts";
+import type { RateVerdict } from "./rate-limit.ts";
+import type { RouteAuth, RouteRules } from "./route-rules.ts";
+
+/** What a gate looks at. */
+export interface Visit {
+  readonly method: string;
+  /** The value of Authorization, "" if there is none; two of them are none that can be used. */
+  readonly authorization: string;
+  readonly address: string;
+}
+
+/** Which route a gate is for, and what it asks. */
+export interface GateGround {
+  readonly environment: string;
+  /** Unique among the routes of an engine. */
+  readonly id: string;
+  readonly limits: LimitBook;
+  readonly callers: CallerSource | undefined;
+}
+
+type Later<T> = T | Promise<T>;
+
+const BEARER = /^bearer +([\w\-.~+/]+=*) *$/i;
+const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+/** Nobody could say who calls: no key of anybody. */
+const NOBODY = "";
+
+/** The rules of one route, ready to be asked: who comes in, how often, and what is changed on the way. */
+export class RouteGate {
+  readonly rules: RouteRules;
+  readonly environment: string;
+  readonly requestEdit: FieldEdit | null;
+  readonly responseEdit: FieldEdit | null;
+  /** The RateLimit-Policy field, with its line end. */
+  readonly policyField: string;
+  readonly #callers: CallerSource | undefined;
+  readonly #limits: LimitBook;
+  /** Those that are asked before, and after the caller is known. */
+  readonly #early: readonly NamedCounter[];
+  readonly #late: readonly NamedCounter[];
+
+  constructor(rules: RouteRules, { environment, id, limits, callers }: GateGround) {
+    this.rules = rules;
+    this.environment = environment;
+    this.#callers = callers;
+    this.#limits = limits;
+    this.requestEdit = rules.requestFields ? new FieldEdit(rules.requestFields) : null;
+    this.responseEdit = rules.responseFields ? new FieldEdit(rules.responseFields) : null;
+    const named = (rules.limits ?? []).map((limit, index) => ({
+      name: `"${limit.by}${index === 0 ? "" : `-${index + 1}`}"`,
+      counter: limits.counter(`${id} ${index}`, limit),
+    }));
+    const isLate = ({ counter }: NamedCounter) => counter.limit.by === "principal" || counter.limit.by === "credential";
+    this.#early = named.filter((each) => !isLate(each));
+    this.#late = named.filter(isLate);
+    const policies = named
+      .filter(({ counter }) => counter.rate !== null)
+      .map(({ name, counter: { limit } }) => `${name};q=${limit.count};w=${Math.ceil(limit.periodMs / 1000)}`);
+    this.policyField = policies.length === 0 ? "" : `ratelimit-policy: ${policies.join(", ")}\r\n`;
+  }
+
+  /** Lets a request in or refuses it; at once, unless somebody has to be asked. */
+  admit(visit: Visit): Later<Admission> {
+    const admission = new Admission();
+    return after(this.#count(this.#early, visit, admission), () => this.#identify(visit, admission));
+  }
+
+  #identify(visit: Visit, admission: Admission): Later<Admission> {
+    const { auth } = this.rules;
+    if (admission.refusal !== null) return admission;
+    if (auth === undefined) return this.#count(this.#late, visit, admission);
+    if (visit.authorization === "") {
+      return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
+    }
+    const token = BEARER.exec(visit.authorization)?.[1];
+    if (token === undefined) return admission.refuse(challenge("unusable"));
+    if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
+    const { permission } = auth;
+    const question = { token, permission, isSafe: SAFE.has(visit.method), address: visit.address };
+    return after(this.#callers.find(question), (answer) => this.#judge(answer, { auth, visit, admission }));
+  }
+
+  #judge(
+    answer: CallerAnswer,
+    { auth, visit, admission }: { auth: RouteAuth; visit: Visit; admission: Admission },
+  ): Later<Admission> {
+    if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
+    const { caller, digest } = answer;
+    const denial = this.#denialOf(auth, answer);
+    if (denial !== undefined) return admission.refuse(forbidden(denial));
+    admission.caller = caller;
+    admission.credential = digest;
+    admission.hidesCredentials = true;
+    return this.#count(this.#late, visit, admission);
+  }
+
+  #denialOf(auth: RouteAuth, { caller }: Extract<CallerAnswer, { kind: "known" }>): string | undefined {
+    if (caller.environment !== "" && caller.environment !== this.environment) {
+      return `Your credentials are for the environment "${caller.environment}" only.`;
+    }
+    if (auth.permission !== "" && !caller.isPermitted) return `This takes the permission ${auth.permission}.`;
+    if (auth.permission === "" && !caller.isWithinScopes) {
+      return "What you have shown is limited to permissions of which services:call is none.";
+    }
+    if (auth.roles.length > 0 && !auth.roles.some((role) => caller.roles.includes(role))) {
+      return `This takes one of the roles ${auth.roles.join(", ")}.`;
+    }
+    if (auth.needsMfa && !caller.hasMfa) return "This takes a second factor.";
+    return undefined;
+  }
+
+  #count(counters: readonly NamedCounter[], visit: Visit, admission: Admission): Later<Admission> {
+    let done: Later<Admission> = admission;
+    for (const { name, counter } of counters) {
+      const key = keyOf(counter, visit, admission);
+      done = after(done, () => this.#countOne({ name, counter, key }, admission));
+    }
+    return done;
+  }
+
+  #countOne({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+    if (admission.refusal !== null) return admission;
+    if (counter.limit.concurrency > 0 && !admission.take(counter, key)) {
+      const message = `${counter.limit.concurrency} requests of yours run at the same time already; wait for one to end.`;
+      return admission.refuse({ status: 429, message, fields: "retry-after: 1\r\n" });
+    }
+    if (counter.rate === null) return admission;
+    return after(this.#rate(counter, key), (verdict) => this.#note(verdict, name, admission));
+  }
+
+  #rate(counter: LimitCounter, key: string): Later<RateVerdict> {
+    const local = () => (counter.rate as NonNullable<LimitCounter["rate"]>).take(key, performance.now());
+    const shared = this.#limits.shared?.take(`${counter.id} ${key}`, counter.limit);
+    if (shared === undefined) return local();
+    // Counted here too: if the others are lost, what was used up stays used up.
+    return shared.then((verdict) => {
+      if (verdict.isAllowed) local();
+      return verdict;
+    }, local);
+  }
+
+  #note(verdict: RateVerdict, name: string, admission: Admission): Admission {
+    const seconds = (ms: number) => Math.ceil(ms / 1000);
+    const member = `${name};r=${verdict.remaining};t=${seconds(verdict.resetMs)}`;
+    admission.rates = admission.rates === "" ? member : `${admission.rates}, ${member}`;
+    if (verdict.isAllowed) return admission;
+    const wait = Math.max(seconds(verdict.retryAfterMs), 1);
+    const fields = `${this.policyField}ratelimit: ${admission.rates}\r\nretry-after: ${wait}\r\n`;
+    return admission.refuse({ status: 429, message: `Too many requests; the next one may come in ${wait} s.`, fields });
+  }
+}
+
+interface NamedCounter {
+  readonly name: string;
+  readonly counter: LimitCounter;
+}
+
+function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+function keyOf({ limit }: LimitCounter, visit: Visit, { caller, credential }: Admission): string {
+  if (limit.by === "route") return NOBODY;
+  const own = limit.by === "principal" ? (caller?.name ?? "") : limit.by === "credential" ? credential : "";
+  return own === "" ? network(visit.address) : own;
+}
+
+/** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
+function network(address: string): string {
+  if (!address.includes(":")) return address;
+  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = Array.from({ length: Math.max(8 - before.length - after.length, 0) }, () => "0");
+  return [...before, ...zeros, ...after].slice(0, 4).join(":");
+}
+
+const REALM = 'www-authenticate: Bearer realm="hms-sys"';
+
+function challenge(shown: "none" | "unusable" | "unknown"): ErrorReply {
+  if (shown === "none")
+    return { status: 401, message: "Say who calls: authorization: Bearer TOKEN.", fields: `${REALM}\r\n` };
+  const message =
+    shown === "unusable"
+      ? "The Authorization field is not of the form: Bearer TOKEN."
+      : "The token is not known here, or has ended.";
+  return { status: 401, message, fields: `${REALM}, error="invalid_token"\r\n` };
+}
+
+function forbidden(message: string): ErrorReply {
+  return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+}
+
+function unavailable(message: string): ErrorReply {
+  return { status: 503, message, fields: "retry-after: 1\r\n" };
+}
+
+function refusalOf(answer: Exclude<CallerAnswer, { kind: "known" }>): ErrorReply {
+  if (answer.kind === "unavailable") return unavailable(answer.message);
+  if (answer.kind === "unknown") return challenge("unknown");
+  const message = "Too many unknown tokens came from your address.";
+  return { status: 429, message, fields: `retry-after: ${answer.retryAfterS}\r\n` };
+}

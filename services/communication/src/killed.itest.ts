@@ -1,0 +1,74 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { sharedPostgres, waitFor } from "@hms/testkit";
+import { sql } from "kysely";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { AuditScene } from "./testing/audit-scene.ts";
+import type { DrainOrders } from "./testing/drain-program.ts";
+
+let scene: AuditScene;
+beforeEach(async () => {
+  scene = await AuditScene.open();
+});
+afterEach(() => scene[Symbol.asyncDispose]());
+
+const program = (name: string) => fileURLToPath(new URL(`testing/${name}.ts`, import.meta.url));
+const start = (name: string, argument: string) =>
+  spawn(process.execPath, [program(name), argument], { stdio: ["ignore", "pipe", "inherit"] });
+
+/** Kills a writer once it has said so often that its events are kept; answers with the last that it has said so of. */
+async function killedWriter(events: number): Promise<number> {
+  const child = start("writer-program", `${scene.spools}/server`);
+  let said = "";
+  child.stdout.on("data", (chunk) => {
+    said += chunk;
+    if (said.split("\n").length > events) child.kill("SIGKILL");
+  });
+  await once(child, "close");
+  return Number(said.trimEnd().split("\n").at(-1));
+}
+
+async function killedDrain(dies: DrainOrders["dies"], at: number): Promise<void> {
+  const { paths, databaseUrl } = await sharedPostgres();
+  const { rows } = await sql<{ name: string }>`select current_database() as name`.execute(scene.own.database.db);
+  const database = rows[0]?.name ?? "";
+  const orders: DrainOrders = { paths, databaseUrl, database, folder: scene.folder, dies, at };
+  const child = start("drain-program", JSON.stringify(orders));
+  const [, signal] = await once(child, "close");
+  expect(signal).toBe("SIGKILL");
+}
+
+/** What every event is about, oldest first. */
+async function found(): Promise<string[]> {
+  const resources: string[] = [];
+  for (let pageToken = ""; ; ) {
+    const page = await scene.client().searchEvents({ pageSize: 1000, pageToken });
+    resources.push(...page.events.map(({ resource }) => resource));
+    pageToken = page.nextPageToken;
+    if (pageToken === "") return resources.reverse();
+  }
+}
+
+test("kill -9 of who writes a spool and of who empties it, between any two steps, loses no event and doubles none", async () => {
+  const first = await killedWriter(60);
+  await killedDrain("before the commit", 1);
+  await killedDrain("after the commit", 3);
+  const second = await killedWriter(20);
+  await killedDrain("before the commit", 2);
+  await scene.start();
+  let numbers: number[] = [];
+  const isAll = async () => {
+    numbers = (await found()).map((resource) => Number(resource.slice("kept-".length)));
+    return numbers.length >= first + second && (numbers.at(-1) ?? 0) >= second && numbers.lastIndexOf(1) > 0;
+  };
+  await waitFor(isAll, { describe: () => `${first} and ${second} events, not ${numbers.length}` });
+  // What was recorded last may have come through although nobody was told any more that it was kept.
+  const run = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
+  const cut = numbers.lastIndexOf(1);
+  expect(numbers.slice(0, cut)).toEqual(run(cut));
+  expect([first, first + 1]).toContain(cut);
+  expect(numbers.slice(cut)).toEqual(run(numbers.length - cut));
+  expect([second, second + 1]).toContain(numbers.length - cut);
+  expect(await scene.verify()).toMatchObject({ integrity: [], completeness: [] });
+}, 60_000);
