@@ -88,7 +88,7 @@ class Theatre {
     const stage: Stage = { ...sides, names, address: "", suffix, restart, own: this.#own };
     if (suite.kind === "registry") {
       stage.registry = this.#registry;
-      this.#registry.configure(scenario.policy?.deny ?? [], scenario.ticketSeconds ?? 60);
+      this.#registry.configure(scenario.policy ?? {}, scenario.ticketSeconds ?? 60);
     }
     if (suite.kind === "platform") stage.platform = this.#platform;
     return stage;

@@ -7,7 +7,7 @@ import { HmsError, implement, Kernel, type ServiceImplementation } from "@hms/ke
 import { mintTicket, ticketAudience } from "@hms/tickets";
 import { type SocketServer, serveSocket } from "@hms/wire";
 import { mismatches } from "./matcher.ts";
-import type { Step } from "./scenario.ts";
+import type { Policy, Step } from "./scenario.ts";
 import type { RegistryControl } from "./scenario-run.ts";
 
 type Handlers = ServiceImplementation<typeof registry.RegistryService>;
@@ -15,16 +15,18 @@ const { WatchEventKind, InstanceState } = registry;
 
 const PATIENCE_MS = 10_000;
 
+const LEVELS = {
+  none: ffiOptions.AuditLevel.NONE,
+  metadata: ffiOptions.AuditLevel.METADATA,
+  request: ffiOptions.AuditLevel.REQUEST,
+};
+
 interface Known {
   request: registry.RegisterRequest;
   key: Uint8Array;
 }
 
-interface Reported {
-  code: number;
-  method: string;
-  reason: string;
-}
+type Reported = Pick<registry.CallRecord, "code" | "method" | "principal" | "reason" | "requestId" | "requestJson">;
 
 /**
  * A registry that keeps nothing and can be made to fail: the contract of hms.ffi.v1.RegistryService on a real socket, for
@@ -41,15 +43,15 @@ export class RegistryStandIn implements RegistryControl {
   #changes = 0;
   #revocations = 0;
   #lifeS = 60;
-  #denied: readonly string[] = [];
+  #policy: Policy = {};
 
   constructor(path: string) {
     this.path = path;
   }
 
   /** How the next scenario wants it. */
-  configure(denied: readonly string[], lifeS: number): void {
-    this.#denied = denied;
+  configure(policy: Policy, lifeS: number): void {
+    this.#policy = policy;
     this.#lifeS = lifeS;
     this.#revoke();
   }
@@ -83,20 +85,32 @@ export class RegistryStandIn implements RegistryControl {
       case "revoke":
         return this.#revokeAndTell();
       case "lists":
-        return this.#until(() => this.#known.size === step.count, `The registry lists ${this.#known.size} instances.`);
+        return this.#until(
+          () => this.#known.size === step.count,
+          () => `The registry lists ${this.#known.size} instances.`,
+        );
       case "reported":
         return this.#until(
           () => this.#reported.some((each) => mismatches(step.expect, each).length === 0),
-          `Reported was ${JSON.stringify(this.#reported)}.`,
+          () => `Reported was ${JSON.stringify(this.#reported)}.`,
+        );
+      case "reports":
+        return this.#until(
+          () => mismatches(step.expect, this.#reportsOf(step.requestId)).length === 0,
+          () => mismatches(step.expect, this.#reportsOf(step.requestId)).join("\n"),
         );
       default:
         throw new Error(`The registry cannot ${what}.`);
     }
   }
 
-  async #until(holds: () => boolean, why: string): Promise<void> {
+  #reportsOf(requestId: unknown): Reported[] {
+    return this.#reported.filter((each) => each.requestId === requestId);
+  }
+
+  async #until(holds: () => boolean, why: () => string): Promise<void> {
     for (const giveUpAt = Date.now() + PATIENCE_MS; !holds(); await pause(5)) {
-      if (Date.now() > giveUpAt) throw new Error(why);
+      if (Date.now() > giveUpAt) throw new Error(why());
     }
   }
 
@@ -132,7 +146,7 @@ export class RegistryStandIn implements RegistryControl {
       lookup: (request) => this.#lookup(request),
       getContract: ({ serviceId }) => this.#contract(serviceId),
       reportCalls: ({ calls }) => {
-        this.#reported.push(...calls.map(({ code, method, reason }) => ({ code, method, reason })));
+        this.#reported.push(...calls);
         return {};
       },
       watch: (_, context) => this.#watch(AbortSignal.any([context.signal, this.#end.signal])),
@@ -183,8 +197,8 @@ export class RegistryStandIn implements RegistryControl {
     const { key, request } = this.#known.get(instanceId) as Known;
     const issuedAt = Math.max(Math.floor(Date.now() / 1000), this.#revokedAt);
     const methods = ["Run", "RunAgain", "Read", "Collect", "Converse", "Echo"]
-      .filter((name) => !this.#denied.includes(name))
-      .map((name) => [`ConformanceService/${name}`, ffiOptions.AuditLevel.METADATA] as const);
+      .filter((name) => !this.#policy.deny?.includes(name))
+      .map((name) => [`ConformanceService/${name}`, LEVELS[this.#policy.audit?.[name] ?? "metadata"]] as const);
     const ticket = mintTicket(
       {
         id: randomUUID(),

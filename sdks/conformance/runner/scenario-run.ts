@@ -38,6 +38,7 @@ export class ScenarioRun {
   readonly #strict: boolean;
   readonly #background = new Map<string, Promise<unknown>>();
   readonly #connections: RawConnection[] = [];
+  readonly #further: unknown[] = [];
   /** What `$name` and `{name}` stand for. */
   readonly #names: Record<string, unknown>;
   #lastStream: number | undefined;
@@ -60,15 +61,23 @@ export class ScenarioRun {
       }
     } finally {
       for (const each of this.#connections) each.close();
+      await this.#stopFurther();
       await Promise.allSettled(this.#background.values());
     }
+  }
+
+  /** Ends the servers that steps have started. */
+  async #stopFurther(): Promise<void> {
+    const { server } = this.#stage;
+    await Promise.allSettled(this.#further.map((name) => server.tell({ do: "drain", server: name, graceMs: 0 })));
   }
 
   async #step(step: Step): Promise<void> {
     if (step.on !== undefined) await this.#peerStep(step);
     else if (step.await !== undefined) this.#check(step.expect, await this.#background.get(step.await as string));
     else if (step.together !== undefined) this.#check(step.expect, await this.#together(step.together as string[]));
-    else if (step.registry !== undefined) await this.#stage.registry?.do(step.registry as string, step);
+    else if (step.registry !== undefined)
+      await this.#stage.registry?.do(step.registry as string, expanded(step, this.#names) as Step);
     else if (step.platform === "restart") await this.#stage.platform?.restart();
     else if (step.restart !== undefined) await this.#restart(step.restart as "client" | "server");
     else if (step.pauseMs !== undefined) await pause(step.pauseMs as number);
@@ -92,11 +101,11 @@ export class ScenarioRun {
   }
 
   #order(step: Step): Order {
-    const { on: _, as: __, until: ___, still: ____, expect: _____, keep: ______, ...said } = step;
+    const { on: _, as: __, until: ___, still: ____, expect: _____, keep: ______, repeat: _______, ...said } = step;
     const { names, suffix } = this.#stage;
     const order = this.#unique(expanded(said, this.#names)) as Order;
     if (order.client === "c") order.client = names.client;
-    if (order.server === "s") order.server = names.server;
+    if (typeof order.server === "string") order.server += suffix;
     if (typeof order.call === "string") order.call += suffix;
     return order;
   }
@@ -116,18 +125,31 @@ export class ScenarioRun {
   async #peerStep(step: Step): Promise<void> {
     const peer = step.on === "client" ? this.#stage.client : this.#stage.server;
     const order = this.#order(step);
+    if (order.do === "serve" && step.server !== "s") this.#further.push(order.server);
     if (step.as !== undefined) {
       const running = peer.tell(order);
       running.catch(() => {});
       this.#background.set(step.as as string, running);
       return;
     }
-    if (step.until) await this.#until(() => peer.tell(order), step.expect);
+    if (step.repeat !== undefined) this.#check(step.expect, await this.#outcomes(peer, step));
+    else if (step.until) await this.#until(() => peer.tell(order), step.expect);
     else this.#keep(step, await peer.tell(order));
     if (step.still) {
       await pause(STILL_MS);
       this.#check(step.expect, await peer.tell(order));
     }
+  }
+
+  /** Calls one after the other, counted by their codes. */
+  async #outcomes(peer: PeerProcess, step: Step): Promise<{ outcomes: Record<string, number> }> {
+    const outcomes: Record<string, number> = {};
+    for (let made = 0; made < Number(step.repeat); made += 1) {
+      const { error } = (await peer.tell(this.#order(step))) as { error?: { code: string } };
+      const code = error?.code ?? "OK";
+      outcomes[code] = (outcomes[code] ?? 0) + 1;
+    }
+    return { outcomes };
   }
 
   /** Checks what came, and keeps parts of it under names for later steps. */

@@ -3,6 +3,12 @@ import { readdirSync, readFileSync } from "node:fs";
 /** A step as it is written; see README.md. */
 export type Step = Record<string, unknown>;
 
+/** What the registry of a scenario allows, and at which audit level; what it does not name is allowed, at `metadata`. */
+export interface Policy {
+  deny?: string[];
+  audit?: Record<string, "none" | "metadata" | "request">;
+}
+
 /** What happens, in order. */
 export interface Scenario {
   name: string;
@@ -11,7 +17,7 @@ export interface Scenario {
   strict?: boolean;
   server?: Record<string, unknown>;
   client?: Record<string, unknown>;
-  policy?: { deny: string[] };
+  policy?: Policy;
   ticketSeconds?: number;
   each?: Record<string, unknown[]>;
   steps: Step[];

@@ -150,6 +150,13 @@ def _error(said: Message) -> ServiceError:
     )
 
 
+def _failing(said: Message) -> Any:
+    async def fail(what: Any, after: Any) -> Any:
+        raise _error(said)
+
+    return fail
+
+
 class Handlers:
     """The methods, for a class with a contract and one without."""
 
@@ -259,6 +266,7 @@ class ServerRole:
             timeout=order.get("timeoutMs", 30_000) / 1000,
             gate=gate,
             tls=tls_of(order),
+            interceptors=[_failing(order["failing"])] if order.get("failing") else [],
         )
         asyncio.run_coroutine_threadsafe(server.start(), self._loop).result()
         self._servers[order["server"]] = server

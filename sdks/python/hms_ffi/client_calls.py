@@ -99,10 +99,12 @@ class ClientCalls:
             attempts = self._attempts(terms)
             with self._opening(terms.codecs, watch) as on_end:
                 while True:
-                    target = self._route.target(terms.deadline, self._channels.running)
+                    target = self._route.target(terms.deadline, self._channels.running, attempts.tried)
                     try:
-                        connection = self._channels.get(target.address, time_left(terms.deadline))
-                        call = connection.start(self._order(terms, target, payload, meant)._replace(on_end=on_end))
+                        with self._route.breaker(target).opening(on_end) as ended:
+                            connection = self._channels.get(target.address, time_left(terms.deadline))
+                            order = self._order(terms, target, payload, meant)._replace(on_end=ended)
+                            call = connection.start(order)
                         return BlockingStream(connection, call, terms.codecs, terms.deadline)
                     except ServiceError as error:
                         time.sleep(self._again(error, attempts, target))
@@ -132,10 +134,14 @@ class ClientCalls:
             attempts = self._attempts(terms)
             with self._opening(terms.codecs, watch) as on_end:
                 while True:
-                    target = await self._route.target_async(terms.deadline, self._async_channels.running)
+                    target = await self._route.target_async(
+                        terms.deadline, self._async_channels.running, attempts.tried
+                    )
                     try:
-                        connection = await self._async_channels.get(target.address)
-                        call = connection.start(self._order(terms, target, payload, meant)._replace(on_end=on_end))
+                        with self._route.breaker(target).opening(on_end) as ended:
+                            connection = await self._async_channels.get(target.address)
+                            order = self._order(terms, target, payload, meant)._replace(on_end=ended)
+                            call = connection.start(order)
                         return AsyncStream(connection, call, terms.codecs, terms.deadline)
                     except ServiceError as error:
                         await asyncio.sleep(self._again(error, attempts, target))
@@ -230,10 +236,11 @@ class ClientCalls:
         with Stopwatch(self.metrics) as watch:
             watch.measure(terms.codecs.service, terms.codecs.name)
             while True:
-                target = self._route.target(terms.deadline, self._channels.running)
+                target = self._route.target(terms.deadline, self._channels.running, attempts.tried)
                 try:
-                    connection = self._channels.get(target.address, time_left(terms.deadline))
-                    return connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
+                    with self._route.breaker(target):
+                        connection = self._channels.get(target.address, time_left(terms.deadline))
+                        return connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
                 except ServiceError as error:
                     time.sleep(self._again(error, attempts, target))
 
@@ -242,16 +249,18 @@ class ClientCalls:
         with Stopwatch(self.metrics) as watch:
             watch.measure(terms.codecs.service, terms.codecs.name)
             while True:
-                target = await self._route.target_async(terms.deadline, self._async_channels.running)
+                target = await self._route.target_async(terms.deadline, self._async_channels.running, attempts.tried)
                 try:
-                    connection = await self._async_channels.get(target.address)
-                    return await connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
+                    with self._route.breaker(target):
+                        connection = await self._async_channels.get(target.address)
+                        return await connection.unary(self._order(terms, target, payload, UNARY), terms.deadline)
                 except ServiceError as error:
                     await asyncio.sleep(self._again(error, attempts, target))
 
     def _again(self, error: ServiceError, attempts: Attempts, target: Instance) -> float:
         """Seconds after which to try again; raises the error if it is the caller's."""
         self._route.failed(error, target)
+        attempts.tried.append(target.address)
         delay = attempts.delay(error)
         if delay is None:
             raise error

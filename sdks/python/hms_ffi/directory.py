@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .addresses import best_address, parse_address
@@ -38,11 +38,10 @@ class _Entry:
     over_at: float
     has_contract: bool
     renewing: bool = False
-    bad_until: Dict[str, float] = field(default_factory=dict)
 
 
 _Key = Tuple[str, str]
-_BAD_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
 _WATCH_AGAIN_SECONDS = 1.0
 #: Calls without a ticket go by the platform; as soon as there is one, they go directly.
 _NO_TICKET_SECONDS = 1.0
@@ -76,7 +75,7 @@ class Directory:
         if now >= entry.ask_again_at and not entry.renewing:
             entry.renewing = True
             threading.Thread(target=self._renew, args=(service_id, version), daemon=True, name="hms-lookup").start()
-        return _good(entry, now)
+        return entry.instances
 
     def find(self, service_id: str, version: str, timeout: float) -> List[Instance]:
         """The instances. Raises ResourceNotFoundError, UnavailableError; stays with what it knew while the registry is
@@ -92,10 +91,10 @@ class Directory:
             if old is None:
                 raise
             # The instances decide about old tickets themselves; the registry is asked again soon, not on each call.
-            old.over_at = time.monotonic() + _BAD_SECONDS
-            return _good(old, time.monotonic())
+            old.over_at = time.monotonic() + _AGAIN_SECONDS
+            return old.instances
         self._watch(key)
-        return _good(entry, time.monotonic())
+        return entry.instances
 
     def _ask(self, service_id: str, version: str, timeout: float) -> _Entry:
         request = {"serviceId": service_id, "version": version, "environment": self._environment}
@@ -105,9 +104,6 @@ class Directory:
             self._entries.pop((service_id, version), None)
             raise
         entry = self._entry(answer)
-        # The registry finds out later than who has called.
-        before = self._entries.get((service_id, version))
-        entry.bad_until = dict(before.bad_until) if before is not None else {}
         self._entries[(service_id, version)] = entry
         return entry
 
@@ -152,14 +148,13 @@ class Directory:
             self._ask(service_id, version, 10.0)
         except ServiceError:
             if entry is not None:
-                entry.ask_again_at = time.monotonic() + _BAD_SECONDS
+                entry.ask_again_at = time.monotonic() + _AGAIN_SECONDS
                 entry.renewing = False
 
-    def avoid(self, service_id: str, version: str, address: str) -> None:
-        """An instance could not be reached: others are preferred for a second, and the registry is asked again."""
+    def doubt(self, service_id: str, version: str) -> None:
+        """An instance could not be reached: the registry is asked again."""
         entry = self._entries.get((service_id, version))
         if entry is not None:
-            entry.bad_until[address] = time.monotonic() + _BAD_SECONDS
             entry.ask_again_at = 0.0
 
     def forget(self, service_id: str, version: str) -> None:
@@ -234,10 +229,3 @@ class Directory:
         self._closed = True
         if self._pid == os.getpid():
             self._registry.close()
-
-
-def _good(entry: _Entry, now: float) -> List[Instance]:
-    if not entry.bad_until:
-        return entry.instances
-    good = [each for each in entry.instances if entry.bad_until.get(each.address, 0.0) <= now]
-    return good or entry.instances

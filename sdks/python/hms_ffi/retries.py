@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import Final, Optional
+from typing import Final, List, Optional
 
 from .errors import ServiceError, UnauthenticatedError, UnavailableError
 
@@ -50,6 +50,8 @@ class Attempts:
         self._deadline = deadline
         self._budget = budget
         self._made = 1
+        #: The addresses where the call has failed.
+        self.tried: List[str] = []
         self._moved = 0
         self._renewed = False
         budget.called()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Sequence
 
 from .contract import Contract
 from .directory import Directory, Instance
 from .errors import ServiceError, UnavailableError
+from .instance_breaker import Breakers, InstanceBreaker
 from .registry import registry_address
 from .retries import Attempts
 from .settings import Settings
@@ -38,23 +39,24 @@ class Route:
         self._environment = environment
         self._settings = settings
         self._credentials = credentials
+        self._breakers = Breakers()
         self._fixed = Instance(address, credentials) if address is not None else None
         self._directory = Directory(settings, environment) if address is None else None
 
-    def target(self, deadline: Optional[float], running: Running) -> Instance:
-        """The instance for one call. Raises ResourceNotFoundError, UnavailableError."""
+    def target(self, deadline: Optional[float], running: Running, tried: Sequence[str] = ()) -> Instance:
+        """The instance for one call that has failed at `tried`. Raises ResourceNotFoundError, UnavailableError."""
         if self._fixed is not None:
             return self._fixed
-        return self._chosen(self._find(deadline), running)
+        return self._chosen(self._find(deadline), running, tried)
 
-    async def target_async(self, deadline: Optional[float], running: Running) -> Instance:
+    async def target_async(self, deadline: Optional[float], running: Running, tried: Sequence[str] = ()) -> Instance:
         """As `target`, with asyncio. Raises ResourceNotFoundError, UnavailableError."""
         if self._fixed is not None or self._directory is None:
-            return self.target(deadline, running)
+            return self.target(deadline, running, tried)
         found = self._directory.cached(self._service_id, self._version)
         if found is None:
             found = await asyncio.get_running_loop().run_in_executor(None, self._find, deadline)
-        return self._chosen(found, running)
+        return self._chosen(found, running, tried)
 
     def _find(self, deadline: Optional[float]) -> List[Instance]:
         assert self._directory is not None
@@ -68,17 +70,21 @@ class Route:
         return self._directory.contract(self._service_id, self._version)
 
     def failed(self, error: ServiceError, target: Optional[Instance] = None) -> None:
-        """A call has failed: a ticket that has ended is renewed, an instance that does not answer avoided."""
+        """A call has failed: a ticket that has ended is renewed, and the registry asked again for an instance that is gone."""
         if self._directory is None:
             return
         if Attempts.ticket_is_over(error):
             self._directory.forget(self._service_id, self._version)
         elif target is not None and isinstance(error, UnavailableError):
-            self._directory.avoid(self._service_id, self._version, target.address)
+            self._directory.doubt(self._service_id, self._version)
 
-    def _chosen(self, instances: List[Instance], running: Running) -> Instance:
+    def breaker(self, target: Instance) -> InstanceBreaker:
+        """What is told of each call to an instance, and keeps calls away from one that fails."""
+        return self._breakers.of(target.address)
+
+    def _chosen(self, instances: List[Instance], running: Running, tried: Sequence[str]) -> Instance:
         if instances:
-            return self._credited(_pick(instances, running))
+            return self._credited(_pick(self._breakers.let_through(instances, tried), running))
         # What has only addresses that this SDK does not speak ("grpc://"), the platform calls.
         platform = self._platform()
         if platform is not None:

@@ -206,7 +206,7 @@ export class ServerRole {
 
   async #serve(order: Order): Promise<object> {
     const { server, listen, contract = "descriptors", maxConcurrentCalls = 100, timeoutMs = 30_000 } = order;
-    const { register = false, ticketKey, audience, instanceId, address, tls } = order;
+    const { register = false, ticketKey, audience, instanceId, address, tls, failing } = order;
     const service = await serve({
       serviceId: "hms.conformance",
       methods: methodsOf(this.#notes),
@@ -220,6 +220,7 @@ export class ServerRole {
         : {
             access: { ticketKey: new Uint8Array(Buffer.from(String(ticketKey), "base64")), audience: String(audience) },
           }),
+      ...(failing === undefined ? {} : { interceptors: [() => Promise.reject(errorOf(failing as Failure))] }),
       register: register === true,
       maxConcurrentCalls: Number(maxConcurrentCalls),
       timeoutMs: Number(timeoutMs),
