@@ -11,6 +11,7 @@ from .blocking_connection import deadline_exceeded
 from .client_session import CallState, ClientSession, Order, connection_lost
 from .errors import CancelledCallError, PermissionDeniedError, ServiceError
 from .frames import NotFramesError
+from .keep_alive import KeepAlive, keep_alive_for
 from .protobuf_wire import MalformedError
 from .tls import TlsIdentity, check_server, known, no_trust, refused
 
@@ -27,6 +28,8 @@ class AsyncConnection(asyncio.Protocol):
         self._writable = True
         self._paused = False
         self._address = ""
+        self._keep_alive: Optional[KeepAlive] = None
+        self._timer: Optional[asyncio.TimerHandle] = None
         self.session: ClientSession = None  # type: ignore[assignment]
 
     @classmethod
@@ -51,6 +54,7 @@ class AsyncConnection(asyncio.Protocol):
         except OSError as cause:
             raise not_connected(address, cause) from cause
         connection._address = address
+        connection._keep_alive = keep_alive_for(address, connection.session)
         if parsed.tls:
             connection._check(known(tls, address).expected_id)
         return connection
@@ -125,6 +129,8 @@ class AsyncConnection(asyncio.Protocol):
         else:
             why = "The connection to the server broke; whether the call took effect is unknown"
             self.session.lost(connection_lost(why))
+        if self._timer is not None:
+            self._timer.cancel()
         self._writable = True
         self._wake()
 
@@ -132,7 +138,31 @@ class AsyncConnection(asyncio.Protocol):
         """Sends a request. Raises the session's errors."""
         if self.session.failure is not None:
             raise self.session.failure
+        if self._keep_alive is not None and not self.session.running:
+            self._keep_alive.begin()
+            self._look_later(self._keep_alive)
         return self.session.start(order, _nothing)
+
+    def _look_later(self, keep_alive: KeepAlive) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(keep_alive.left, self._look, keep_alive)
+
+    def _look(self, keep_alive: KeepAlive) -> None:
+        """Asks a silent server for a sign of life, and gives up one that gave none."""
+        self._timer = None
+        if not self.session.running:
+            return
+        if self._paused:
+            # What lies unread says nothing.
+            keep_alive.begin()
+        gone = keep_alive.look()
+        if gone is None:
+            self._look_later(keep_alive)
+            return
+        self.session.lost(connection_lost(gone))
+        self._transport.abort()
+        self._wake()
 
     async def unary(self, order: Order, deadline: Optional[float]) -> bytes:
         """Makes a call with one answer; cancelling the task cancels the call. Raises ServiceError."""

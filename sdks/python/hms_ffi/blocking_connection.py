@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import math
 import os
 import select
 import socket
@@ -16,6 +17,7 @@ from .client_session import CallState, ClientSession, Order, connection_lost
 from .envelope import STREAM_WINDOW_BYTES
 from .errors import CancelledCallError, DeadlineExceededError, ServiceError
 from .frames import NotFramesError
+from .keep_alive import keep_alive_for
 from .protobuf_wire import MalformedError
 from .tls import TlsSocket
 
@@ -27,7 +29,7 @@ _CANCEL_SECONDS = 0.5
 class BlockingConnection:
     """One connection and the calls on it; safe for threads."""
 
-    def __init__(self, sock: Union[socket.socket, TlsSocket]) -> None:
+    def __init__(self, sock: Union[socket.socket, TlsSocket], address: str) -> None:
         self._socket = sock
         self._state = threading.Lock()
         self._sending = threading.Lock()
@@ -44,6 +46,7 @@ class BlockingConnection:
         self._poll.register(self._wake_read, select.POLLIN)
         self._closed = False
         self.session = ClientSession(self._outbox.append)
+        self._keep_alive = keep_alive_for(address, self.session)
 
     @property
     def usable(self) -> bool:
@@ -72,6 +75,8 @@ class BlockingConnection:
         with self._state:
             if self.session.failure is not None:
                 raise self.session.failure
+            if self._keep_alive is not None and not self.session.running:
+                self._keep_alive.begin()
             call = self.session.start(order, self._wake_followers)
         self._flush()
         return call
@@ -166,8 +171,27 @@ class BlockingConnection:
             seconds = _left(deadline, None)
             if self.session.overfull:
                 self._wait_for_readers(seconds)
-            elif not self._serve(None if seconds is None else seconds * 1000 + 1) and not ready():
-                raise deadline_exceeded()
+            elif not self._serve(self._longest_poll(seconds)) and not ready():
+                if seconds is not None and self._left_to_look >= seconds:
+                    raise deadline_exceeded()
+                self._look()
+
+    @property
+    def _left_to_look(self) -> float:
+        return math.inf if self._keep_alive is None else self._keep_alive.left
+
+    def _longest_poll(self, seconds: Optional[float]) -> Optional[float]:
+        """Milliseconds until a call is over or it is time to look after the server."""
+        least = min(self._left_to_look, math.inf if seconds is None else seconds)
+        return None if least == math.inf else least * 1000 + 1
+
+    def _look(self) -> None:
+        """Nothing has come: asks a silent server for a sign of life, and gives up one that gave none."""
+        with self._state:
+            gone = self._keep_alive.look() if self._keep_alive is not None else None
+        self._flush()
+        if gone is not None:
+            self._lose(gone)
 
     def _serve(self, milliseconds: Optional[float]) -> bool:
         """Waits until the socket can be read or has room for what waits, and does so; False if the time was over."""
@@ -188,6 +212,9 @@ class BlockingConnection:
             raise deadline_exceeded()
         select.select([self._wake_read], [], [], min(0.05, seconds if seconds is not None else 0.05))
         self._drain_wake()
+        if self._keep_alive is not None:
+            # What lies unread says nothing.
+            self._keep_alive.begin()
 
     def _read(self) -> None:
         """Reads once and hands what came to its calls; the caller leads."""

@@ -47,7 +47,7 @@ class BlockingChannels:
             if is_http(address):
                 made = HttpConnection(address)
             else:
-                made = BlockingConnection(open_socket(address, limit, self._tls))
+                made = BlockingConnection(open_socket(address, limit, self._tls), address)
             self._connections[address] = made
             return made
 

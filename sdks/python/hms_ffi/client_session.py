@@ -9,6 +9,7 @@ from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 from . import frames
 from .envelope import (
     FEATURE_CANCEL,
+    FEATURE_PING,
     FEATURE_WINDOW,
     FEATURES,
     STREAM_WINDOW_BYTES,
@@ -142,6 +143,8 @@ class ClientSession:
         self._cancelled: List[int] = []
         #: Whether new calls may start here.
         self.usable = True
+        #: Grows with everything that arrives.
+        self.chunks = 0
         self.failure: Optional[ServiceError] = None
         send(frame(_HELLO_STREAM, frames.HELLO, 0, Hello(1, FEATURES, STREAM_WINDOW_BYTES, 0).encode()))
 
@@ -230,8 +233,16 @@ class ClientSession:
 
     def receive(self, chunk: bytes) -> None:
         """Takes what arrived. Raises NotFramesError or MalformedError if the peer does not speak this protocol."""
+        self.chunks += 1
         for each in self._reader.feed(chunk):
             self._frame(each)
+
+    def ping(self) -> bool:
+        """Asks the server for a sign of life; False if it is not known to understand that."""
+        if self._peer is None or not self._peer.features & FEATURE_PING:
+            return False
+        self._send(frame(0, frames.PING, 0, bytes(8)))
+        return True
 
     def _frame(self, each: Frame) -> None:
         if each.type == frames.HELLO:

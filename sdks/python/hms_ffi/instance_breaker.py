@@ -28,9 +28,9 @@ _OnEnd = Callable[[Optional[ServiceError]], None]
 
 
 class InstanceBreaker:
-    """What is known of one instance, after Linkerd's failure accrual: seven failures in a row, or half of at least twenty
-    calls within ten seconds, eject it; after a while, longer each time and spread by a quarter, one real call is the
-    probe that decides. A `with` block is a call. Threads need no lock: a count lost in a race does no harm."""
+    """What is known of one instance, after Linkerd's failure accrual: seven failures in a row, or half of at least
+    twenty calls within ten seconds, eject it; after a while, longer each time and spread by a quarter, one real call is
+    the probe that decides. A `with` block is a call. Threads need no lock: a count lost in a race does no harm."""
 
     __slots__ = (
         "_calls",
@@ -66,7 +66,7 @@ class InstanceBreaker:
         return "open" if self.ejected_until > self._clock() else "closed"
 
     def begin(self) -> None:
-        """A call goes to the instance: if it was ejected, this is the probe, and others stay away until it has ended."""
+        """A call goes to the instance: if it was ejected, this is the probe, and others stay away until its end."""
         if self._ejections and not self._probing:
             self._probing = True
             self.ejected_until = self._clock() + _LONGEST_PROBE
@@ -157,8 +157,8 @@ class Breakers:
         return found
 
     def let_through(self, instances: List[Instance], tried: Sequence[str] = ()) -> List[Instance]:
-        """The instances that a call may go to, without those where it has failed; if all are ejected, the one whose time
-        is over first."""
+        """The instances that a call may go to, without those where it has failed; if all are ejected, the one whose
+        time is over first."""
         if len(instances) <= 1:
             return instances
         fresh = [each for each in instances if each.address not in tried] or instances

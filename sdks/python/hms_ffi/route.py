@@ -70,7 +70,7 @@ class Route:
         return self._directory.contract(self._service_id, self._version)
 
     def failed(self, error: ServiceError, target: Optional[Instance] = None) -> None:
-        """A call has failed: a ticket that has ended is renewed, and the registry asked again for an instance that is gone."""
+        """A call has failed: a ticket that has ended is renewed, and the registry asked where an instance has gone."""
         if self._directory is None:
             return
         if Attempts.ticket_is_over(error):
