@@ -1,5 +1,13 @@
 import { registry } from "@hms/contracts";
-import { anonymous, componentPrincipal, HmsError, implement, Kernel, type ServiceImplementation } from "@hms/kernel";
+import {
+  anonymous,
+  type CallContext,
+  componentPrincipal,
+  HmsError,
+  implement,
+  Kernel,
+  type ServiceImplementation,
+} from "@hms/kernel";
 import { context, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { AlwaysOnSampler, InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
@@ -21,12 +29,12 @@ afterAll(async () => {
 
 type Handlers = ServiceImplementation<typeof registry.RegistryService>;
 
-function kernelWith(own: Partial<Handlers>, ratio: number) {
+function kernelWith(own: Partial<Handlers>, ratio: number, tracer = provider.getTracer("test")) {
   const kernel = new Kernel({
     identity: { authenticate: () => anonymous },
     policy: { decide: () => ({ allowed: true }) },
     audit: { accepts: true, record: () => {} },
-    tracer: createCallTracer({ tracer: provider.getTracer("test"), ratio }),
+    tracer: createCallTracer({ tracer, ratio }),
   });
   const { RegistryService } = registry;
   const others = Object.fromEntries(RegistryService.methods.map(({ localName }) => [localName, () => ({})]));
@@ -102,6 +110,22 @@ describe("a call whose caller's trace is sampled", () => {
     expect(spans()[0]).toMatchObject({ status: { code: 2, message: "There is no hms.a." } });
     expect(spans()[0]?.attributes["rpc.grpc.status_code"]).toBe(5);
   });
+});
+
+test("a call in a program that registers no OpenTelemetry SDK has no span, and no trace is made up", async () => {
+  const unregistered = trace.getTracer("test");
+  const heard: (string | undefined)[] = [];
+  const lookup = (_: unknown, { metadata }: { metadata: { traceparent?: string } }) => {
+    heard.push(metadata.traceparent);
+    return {};
+  };
+  const inner = kernelWith({ lookup }, 1, unregistered);
+  const list = async (_: unknown, call: CallContext) => {
+    await inner.client.lookup({ serviceId: "hms.a" }, { context: call });
+    return {};
+  };
+  await kernelWith({ list }, 1, unregistered).client.list({});
+  expect([heard, spans()]).toEqual([[undefined], []]);
 });
 
 describe("a call whose caller's trace is not sampled", () => {

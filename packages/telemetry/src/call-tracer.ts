@@ -80,9 +80,12 @@ export function createCallTracer(options: CallTracerOptions = {}): CallTracer {
     begin(call): CallTrace | undefined {
       if (!sampled(call)) return undefined;
       const { span, inner } = open(tracer, call);
-      const { traceId, spanId } = span.spanContext();
+      const made = span.spanContext();
+      // Nobody makes spans in this program.
+      if (!trace.isSpanContextValid(made)) return undefined;
+      const { traceId, spanId, traceFlags } = made;
       return {
-        traceparent: `00-${traceId}-${spanId}-01`,
+        traceparent: `00-${traceId}-${spanId}-0${traceFlags & TraceFlags.SAMPLED}`,
         run: (work) => currentContext.with(inner, work),
         end: (error) => close(span, error),
       };

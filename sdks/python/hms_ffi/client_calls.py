@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import replace
-from typing import Any, Dict, Final, Iterator, Mapping, Optional, Sequence
+from typing import Any, Dict, Final, Iterator, Mapping, Optional, Sequence, Tuple
 
 from .async_stream import AsyncStream
 from .blocking_stream import BlockingStream
@@ -97,7 +97,7 @@ class ClientCalls:
             meant = kind or kind_of(terms.codecs, what.request)
             payload = None if meant.sends else terms.codecs.request.encode(what.request)
             attempts = self._attempts(terms)
-            with self._opening(terms.codecs, watch) as on_end:
+            with self._opening(terms, watch) as (on_end, terms):
                 while True:
                     target = self._route.target(terms.deadline, self._channels.running, attempts.tried)
                     try:
@@ -132,7 +132,7 @@ class ClientCalls:
             meant = kind or kind_of(terms.codecs, what.request)
             payload = None if meant.sends else terms.codecs.request.encode(what.request)
             attempts = self._attempts(terms)
-            with self._opening(terms.codecs, watch) as on_end:
+            with self._opening(terms, watch) as (on_end, terms):
                 while True:
                     target = await self._route.target_async(
                         terms.deadline, self._async_channels.running, attempts.tried
@@ -153,12 +153,11 @@ class ClientCalls:
         return opened
 
     @contextlib.contextmanager
-    def _opening(self, codecs: MethodCodecs, watch: Optional[Stopwatch]) -> Iterator[Optional[OnEnd]]:
+    def _opening(self, terms: Terms, watch: Optional[Stopwatch]) -> Iterator[Tuple[Optional[OnEnd], Terms]]:
         """Counts a stream when it ends, or fails to open, unless whoever watches it does."""
         own = watch or Stopwatch(self.metrics)
-        own.measure(codecs.service, codecs.name)
         try:
-            yield own.end if watch is None else None
+            yield own.end if watch is None else None, _watched(terms, own)
         except BaseException as error:
             if watch is None:
                 own.end(error)
@@ -234,7 +233,7 @@ class ClientCalls:
     def _unary(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         with Stopwatch(self.metrics) as watch:
-            watch.measure(terms.codecs.service, terms.codecs.name)
+            terms = _watched(terms, watch)
             while True:
                 target = self._route.target(terms.deadline, self._channels.running, attempts.tried)
                 try:
@@ -247,7 +246,7 @@ class ClientCalls:
     async def _unary_async(self, terms: Terms, payload: bytes) -> bytes:
         attempts = self._attempts(terms)
         with Stopwatch(self.metrics) as watch:
-            watch.measure(terms.codecs.service, terms.codecs.name)
+            terms = _watched(terms, watch)
             while True:
                 target = await self._route.target_async(terms.deadline, self._async_channels.running, attempts.tried)
                 try:
@@ -265,6 +264,11 @@ class ClientCalls:
         if delay is None:
             raise error
         return delay
+
+
+def _watched(terms: Terms, watch: Stopwatch) -> Terms:
+    metadata = watch.measure(terms.codecs.service, terms.codecs.name, terms.metadata)
+    return terms if metadata is terms.metadata else terms._replace(metadata=metadata)
 
 
 def _checked_key(key: str) -> str:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Dict, Final, List, Optional, Tuple, Type
 
 from .errors import BY_NUMBER, ServiceError, code_number
+from .tracing import ClientSpan, client_span
 
 #: Upper bounds of the buckets in seconds, as the platform has them.
 _BOUNDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300)
@@ -123,22 +124,29 @@ MADE: Final = CallMetrics(
 
 
 class Stopwatch:
-    """Counts one call that this process makes once it has ended: as a `with` block, or by hand. One whose method never
-    became known is not counted."""
+    """Counts one call that this process makes once it has ended, and follows it with a span where there are such: as a
+    `with` block, or by hand. One whose method never became known is not counted."""
 
-    __slots__ = ("_begun", "_metrics", "_names")
+    __slots__ = ("_begun", "_metrics", "_names", "_span")
 
     def __init__(self, metrics: Optional[CallMetrics] = MADE) -> None:
         self._metrics = metrics
         self._names: Optional[Tuple[str, str]] = None
+        self._span: Optional[ClientSpan] = None
         self._begun = time.perf_counter()
 
-    def measure(self, service: str, method: str) -> None:
-        """Says which method it is."""
+    def measure(self, service: str, method: str, metadata: Dict[str, str]) -> Dict[str, str]:
+        """Says which method it is; answers with the metadata to send, which names the call's own span if it has one."""
         self._names = (service, method)
+        if self._span is None:
+            self._span = client_span(service, method, metadata)
+        return metadata if self._span is None else {**metadata, "traceparent": self._span.traceparent}
 
     def end(self, error: Optional[BaseException]) -> None:
         """The call has ended; only the first end counts."""
+        span, self._span = self._span, None
+        if span is not None:
+            span.end(0 if error is None else code_of(error), getattr(error, "message", None))
         metrics, self._metrics = self._metrics, None
         if metrics is not None and self._names is not None:
             metrics.ended(*self._names, error, time.perf_counter() - self._begun)

@@ -31,7 +31,7 @@ def active_traceparent() -> Optional[str]:
     span = api.get_current_span().get_span_context()
     if not span.is_valid:
         return None
-    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags) & 1:02x}"
+    return _traceparent(span)
 
 
 @contextlib.contextmanager
@@ -47,6 +47,47 @@ def server_span(method: str, metadata: Mapping[str, str]) -> Iterator[None]:
     parent = _remote(api, metadata.get("traceparent", ""))
     with tracer.start_as_current_span(method, context=parent, kind=api.SpanKind.SERVER, attributes=attributes):
         yield
+
+
+class ClientSpan:
+    """The span of one call that this program makes."""
+
+    __slots__ = ("_api", "_span")
+
+    def __init__(self, api: Any, service: str, method: str) -> None:
+        attributes = {"rpc.system": "hms_ffi", "rpc.service": service, "rpc.method": method}
+        self._api = api
+        self._span = api.get_tracer(_NAME).start_span(
+            f"{service}/{method}", kind=api.SpanKind.CLIENT, attributes=attributes
+        )
+
+    @property
+    def traceparent(self) -> str:
+        """What the callee goes on with."""
+        return _traceparent(self._span.get_span_context())
+
+    def end(self, code: int, why: Optional[str]) -> None:
+        """The call has ended, with the number of its code."""
+        self._span.set_attribute("rpc.grpc.status_code", code)
+        if code:
+            self._span.set_status(self._api.Status(self._api.StatusCode.ERROR, why))
+        self._span.end()
+
+
+def client_span(service: str, method: str, metadata: Mapping[str, str]) -> Optional[ClientSpan]:
+    """A span below the active one for a call that is made now; None if that one is not sampled, if there is none, or if
+    the call belongs to another trace."""
+    api = _api()
+    if api is None:
+        return None
+    active = api.get_current_span().get_span_context()
+    if not active.is_valid or not active.trace_flags & 1 or metadata.get("traceparent") != _traceparent(active):
+        return None
+    return ClientSpan(api, service, method)
+
+
+def _traceparent(span: Any) -> str:
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags) & 1:02x}"
 
 
 def _remote(api: Any, traceparent: str) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import unittest
 from typing import Any, List
 
 from hms_ffi.client import Client
+from hms_ffi.errors import ServiceError
 from hms_ffi.service import method, service
 from hms_ffi.tracing import TraceFilter, parse_traceparent
 
@@ -18,6 +21,8 @@ PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 try:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 except ImportError:
     TracerProvider = None
 
@@ -54,11 +59,53 @@ class LogLines(ServedTest):
 
 @unittest.skipIf(TracerProvider is None, "opentelemetry-sdk is not installed")
 class Spans(ServedTest):
+    exporter: Any
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        provider = TracerProvider()
+        cls.exporter = InMemorySpanExporter()
+        provider.add_span_processor(SimpleSpanProcessor(cls.exporter))
+        trace.set_tracer_provider(provider)
+        cls.tracer = provider.get_tracer("test")
+
     def setUp(self) -> None:
         super().setUp()
-        provider = TracerProvider()
-        trace.set_tracer_provider(provider)
-        self.tracer = provider.get_tracer("test")
+        self.exporter.clear()
+
+    def test_of_calls_are_below_the_active_one_and_above_their_handlers(self) -> None:
+        client = self.client()
+
+        async def call() -> None:
+            await client.call_async("Who")
+
+        for work in (lambda: client.call("Who"), lambda: asyncio.run(call())):
+            self.exporter.clear()
+            with self.tracer.start_as_current_span("caller") as caller:
+                work()
+            server, made = self._ended(2)
+            self.assertEqual((trace.SpanKind.CLIENT, trace.SpanKind.SERVER), (made.kind, server.kind))
+            self.assertEqual(caller.get_span_context().span_id, made.parent.span_id)
+            self.assertEqual(made.get_span_context().span_id, server.parent.span_id)
+            self.assertEqual(0, made.attributes["rpc.grpc.status_code"])
+
+    def test_of_calls_that_fail_say_so(self) -> None:
+        with self.tracer.start_as_current_span("caller"), self.assertRaises(ServiceError):
+            self.client().call("NoSuchMethod", {})
+        (made,) = [each for each in self._ended(1) if each.kind is trace.SpanKind.CLIENT]
+        self.assertEqual((12, False), (made.attributes["rpc.grpc.status_code"], made.status.is_ok))
+
+    def test_are_not_made_of_calls_outside_of_any_span(self) -> None:
+        self.client().call("Who")
+        self.assertEqual([trace.SpanKind.SERVER], [each.kind for each in self._ended(1)])
+
+    def _ended(self, number: int) -> List[Any]:
+        for _ in range(500):
+            ended = [each for each in self.exporter.get_finished_spans() if each.name != "caller"]
+            if len(ended) >= number:
+                return sorted(ended, key=lambda each: each.kind is trace.SpanKind.CLIENT)
+            time.sleep(0.01)
+        raise AssertionError("The spans did not end.")
 
     def test_of_handlers_are_below_their_callers_and_above_what_they_call(self) -> None:
         below = self.client()

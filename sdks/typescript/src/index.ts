@@ -7,6 +7,7 @@ export * from "./errors.ts";
 export { Events, type PublishOptions, type ReceivedEvent, type SubscribeOptions } from "./events.ts";
 export type { Answer, Init } from "./init.ts";
 export type { InterceptedCall, Interceptor } from "./interceptor.ts";
+export { type CallTracerOptions, openTelemetryTracer } from "./open-telemetry-tracer.ts";
 export { type CallContext, type ServedService, type ServeOptions, serve } from "./serve.ts";
 export type { ContractSource, Handler, MethodDefinition, Methods } from "./served-methods.ts";
 export type { ConnectOptions, TlsFiles } from "./settings.ts";

@@ -11,7 +11,7 @@ import { FfiError } from "./errors.ts";
 export interface KernelWishes {
   /** Hears how every call ended, for logs and metrics of its own; default: nobody. Calls are counted anyhow (`metricsText`). */
   readonly observer?: CallObserver;
-  /** Follows calls with spans; default: nobody. Trace context is passed on anyhow. */
+  /** Follows calls with spans, `openTelemetryTracer()` by the OpenTelemetry API; default: nobody. Trace context is passed on anyhow. */
   readonly tracer?: CallTracer;
   /** Without a registry: the key by which tickets are checked, and the audience they must name (docs/tickets.md). */
   readonly access?: { readonly ticketKey: Uint8Array; readonly audience: string };

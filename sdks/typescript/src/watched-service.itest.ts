@@ -2,8 +2,10 @@ import { integrationEvents } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
 import type { CallContext, HmsError } from "@hms/kernel";
 import { tempFolder } from "@hms/testkit";
+import { SpanKind } from "@opentelemetry/api";
+import { AlwaysOnSampler, InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Client, InvalidArgumentError, NotFoundError, type ServeOptions, serve } from "./index.ts";
+import { Client, InvalidArgumentError, NotFoundError, openTelemetryTracer, type ServeOptions, serve } from "./index.ts";
 
 const { EventService } = integrationEvents;
 
@@ -82,5 +84,22 @@ describe("a service", () => {
     });
     await client.call("Publish", { topic: "a", events: [{}] }, { metadata: { traceparent } });
     expect(spans).toEqual([`begun ${traceparent}`, "ended OK"]);
+  });
+
+  test("makes a server span of each call by the OpenTelemetry API, below its caller's", async () => {
+    const exporter = new InMemorySpanExporter();
+    const provider = new TracerProvider({
+      sampler: new AlwaysOnSampler(),
+      spanProcessors: [new SimpleSpanProcessor({ exporter })],
+    });
+    stack.defer(() => provider.shutdown());
+    const { client } = await callerOf({ tracer: openTelemetryTracer({ tracer: provider.getTracer("test") }) });
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    await client.call("Publish", { topic: "a", events: [{}] }, { metadata: { traceparent } });
+    await client.call("Publish", { topic: "lost", events: [{}] }).catch(() => {});
+    const [first, second] = exporter.getFinishedSpans();
+    expect(first).toMatchObject({ kind: SpanKind.SERVER, parentSpanContext: { spanId: "00f067aa0ba902b7" } });
+    expect(first?.spanContext().traceId).toBe("4bf92f3577b34da6a3ce929d0e0e4736");
+    expect(second).toMatchObject({ status: { message: "No such topic." }, attributes: { "rpc.grpc.status_code": 5 } });
   });
 });
