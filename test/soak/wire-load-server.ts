@@ -13,7 +13,7 @@ const kernel = echoKernel(echoContract(), {
     return { value: String(received) };
   },
 });
-const server = await serveSocket(kernel, { path: process.argv[2] as string, maxConnections: 6_000 });
+const server = await serveSocket(kernel, { path: process.argv[2] as string });
 process.on("message", () => {
   globalThis.gc?.();
   process.send?.({ rss: process.memoryUsage().rss, connections: server.connections });

@@ -74,6 +74,22 @@ describe("the platform's functions by HTTP", () => {
     expect(new Set(services.map(({ name }) => name))).toEqual(new Set(["echo-svc"]));
   });
 
+  test("answer at the gateway under its own names only, whatever token is shown: a name that was rebound is refused", async () => {
+    const url = platform.url("/v1/hms.sys.deployment/ListServices");
+    const ask = async (host: string) => {
+      const headers = [`authorization: Bearer ${token()}`, "content-type: application/json", `host: ${host}`];
+      const given = headers.flatMap((header) => ["-H", header]);
+      const command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", ...given, "-d", "{}", url];
+      return (await runCommand(command, process.env, {})).stdout;
+    };
+    const { port } = new URL(url);
+    expect(await Promise.all([`localhost:${port}`, "evil.example", `evil.example:${port}`].map(ask))).toEqual([
+      "200",
+      "421",
+      "421",
+    ]);
+  });
+
   test.each(["edge.sock", "kernel.sock"])("answer on the machine at %s", async (socket) => {
     const path = join(platform.data, "run", socket);
     const headers = [`authorization: Bearer ${token()}`, "content-type: application/json"];

@@ -178,7 +178,7 @@ describe("-o json", () => {
     "ffi explain hms.sys.mesh",
     "ffi policy",
     "ffi call hms.sys.mesh GetSnapshot",
-    "ffi generate hms.sys.mesh --lang python",
+    `ffi generate hms.sys.mesh --lang python --out "$HMS_DATA/../generated"`,
     "auth explain user:anna services:deploy echo-svc",
     "audit search --limit 3",
     "audit verify",
@@ -227,8 +227,8 @@ describe("-o json", () => {
     "run echo-svc -- sh -c 'echo out; echo err >&2; exit 3'",
     "stop echo-svc",
     "rollback echo-svc --to 1",
-    "rm echo-svc --yes",
     "audit export",
+    "rm echo-svc --yes",
   ];
   const errors = [
     "status nobody",

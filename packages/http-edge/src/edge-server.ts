@@ -12,7 +12,7 @@ export interface EdgeServerOptions {
   readonly headTimeoutMs?: number;
   /** How long an idle connection is kept; default 75 s. */
   readonly idleTimeoutMs?: number;
-  /** Connections at once; default 4096. More are closed. */
+  /** Connections at once; default 8192. More are closed. */
   readonly maxConnections?: number;
 }
 
@@ -30,7 +30,7 @@ export function createEdgeServer(edge: Edge, options: EdgeServerOptions = {}): S
   });
   // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
   server.maxHeadersCount = 0;
-  server.maxConnections = options.maxConnections ?? 4096;
+  server.maxConnections = options.maxConnections ?? 8192;
   server.on("request", edge.listener);
   // Only "100-continue" means something, and node:http looks after it.
   server.on("checkExpectation", edge.listener);

@@ -10,14 +10,14 @@ import { type StrangerLimits, Strangers } from "./strangers.ts";
 import { type ServerTls, spiffeIdOf } from "./tls-identity.ts";
 
 const DEFAULT_MAX_STREAMS = 1024;
-const DEFAULT_MAX_CONNECTIONS = 4096;
+const DEFAULT_MAX_CONNECTIONS = 8192;
 const DEFAULT_GRACE_MS = 5_000;
 
 /** How a server of frames is set up, wherever it listens. */
 interface FrameServerOptions {
   /** Calls that one connection may have running; default 1024. More are refused with RESOURCE_EXHAUSTED. */
   readonly maxStreams?: number;
-  /** Connections at once; default 4096. More are closed. */
+  /** Connections at once; default 8192. More are closed. */
   readonly maxConnections?: number;
   /** How long `close` lets running calls finish; default 5 s. */
   readonly graceMs?: number;

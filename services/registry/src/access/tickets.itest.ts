@@ -58,6 +58,21 @@ describe("a lookup", () => {
     expect(Object.keys(methodsOf(all.tickets[0]?.ticket))).toHaveLength(4);
   });
 
+  test("leaves out of the ticket what demands a second factor, until the caller has shown one", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    const { policies } = opened;
+    await policies.putPolicy({ policy: { service: "hms.cdf.debate", method: "*Debate", allowedRoles: ["doctor"] } });
+    await policies.putPolicy({ policy: { service: "hms.cdf.debate", method: "Delete*", requiresMfa: true } });
+    const allowed = async (mfa: boolean) => {
+      const { tickets } = await opened.as({ ...doctor, mfa }).lookup({ serviceId: "hms.cdf.debate" });
+      return Object.keys(methodsOf(tickets[0]?.ticket)).sort();
+    };
+    const others = ["DebateService/CreateDebate", "DebateService/GetDebate"];
+    expect(await allowed(false)).toEqual(others);
+    expect(await allowed(true)).toEqual([...others, "DebateService/DeleteDebate"].sort());
+  });
+
   test("answers no ticket to who lives in another environment", async () => {
     const opened = await openRegistry();
     await openDebate(opened);
