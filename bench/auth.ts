@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { gatewayCost } from "./auth/gateway-cost.ts";
 import { openCasbin, openCasl } from "./auth/rivals.ts";
 import { openHms, type Question, questionsOf, rulesOf } from "./auth/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
@@ -82,7 +83,9 @@ async function loadCost(): Promise<{ cpuMs: number; mb: number }> {
  * - casl_cached: `can` of an ability that was made for this user before; casl_first: with making it
  * - casbin: `enforceSync` of its RBAC model
  * - load_cpu_ms, load_mb: what the first decision costs a process
- * Ratios: ours divided by a rival's: cached_vs_casl, first_vs_casl (engine to making an ability), engine_vs_casbin.
+ * - gateway_open_cpu_us, gateway_known_cpu_us: processor time of the gateway for a request of anybody, and of a known caller
+ * Ratios: ours divided by a rival's: cached_vs_casl, first_vs_casl (engine to making an ability), engine_vs_casbin;
+ * gateway_known_vs_open.
  */
 export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const figures: Record<string, number> = {};
@@ -99,6 +102,9 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const { cpuMs, mb } = await loadCost();
   figures.load_cpu_ms = Math.round(cpuMs);
   figures.load_mb = Math.round(mb * 10) / 10;
+  const gateway = await gatewayCost(quick);
+  Object.assign(figures, gateway.figures);
+  if (gateway.ratio !== undefined) ratios.gateway_known_vs_open = gateway.ratio;
   const names = ["@cedar-policy/cedar-wasm", "@casl/ability", "casbin"];
   return { figures, ratios, versions: Object.fromEntries(names.map((name) => [name, versionOf(name)])) };
 }

@@ -1,5 +1,5 @@
 import { constants, X509Certificate } from "node:crypto";
-import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
+import type { SecureContext, SecureContextOptions } from "node:tls";
 import { HmsError } from "@hms/kernel";
 
 /** A certificate with its chain, and its private key, both PEM. */
@@ -53,7 +53,8 @@ function namesOf({ cert }: Certificate): string[] {
 
 function contextOf({ cert, key }: Certificate): SecureContext {
   try {
-    return createSecureContext({ cert, key, ...TLS_TERMS });
+    // Loaded where there are certificates only.
+    return process.getBuiltinModule("node:tls").createSecureContext({ cert, key, ...TLS_TERMS });
   } catch (cause) {
     throw unusable((cause as Error).message, cause);
   }

@@ -1,17 +1,13 @@
-import {
-  type ClientHttp2Session,
-  connect,
-  constants,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from "node:http2";
+import type { ClientHttp2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { PRINCIPAL_FIELDS } from "./caller.ts";
-import type { ClientFacts } from "./http2-frontend.ts";
+import { type ClientFacts, nodeHttp2 } from "./http2-frontend.ts";
 import { isRequestId, randomHex } from "./trace-ids.ts";
 
 const UNAVAILABLE = 14;
+/** RFC 9113 §7. */
+const NO_ERROR = 0;
+const CANCEL = 8;
 
 /** Carries calls by HTTP/2, with their trailers, to the platform's own edge; one connection is shared by all. */
 export class EdgeStreams {
@@ -46,10 +42,10 @@ export class EdgeStreams {
     });
     inner.on("error", () => this.#fail(stream));
     inner.on("close", () => {
-      if (inner.rstCode !== constants.NGHTTP2_NO_ERROR) stream.close(inner.rstCode);
+      if (inner.rstCode !== NO_ERROR) stream.close(inner.rstCode);
     });
     stream.on("close", () => {
-      if (!inner.closed) inner.close(constants.NGHTTP2_CANCEL);
+      if (!inner.closed) inner.close(CANCEL);
     });
     if (!stream.endAfterHeaders) stream.pipe(inner);
   }
@@ -63,7 +59,9 @@ export class EdgeStreams {
 
   #connected(): ClientHttp2Session {
     if (this.#session && !this.#session.closed && !this.#session.destroyed) return this.#session;
-    const session = connect("http://hms.localhost", { createConnection: () => connectSocket(this.#socketPath) });
+    const session = nodeHttp2().connect("http://localhost", {
+      createConnection: () => connectSocket(this.#socketPath),
+    });
     // Every stream of it hears of it.
     session.on("error", () => {});
     session.on("goaway", () => this.#forget(session));

@@ -178,6 +178,8 @@ class Engine implements ProxyEngine, FrontendContext {
   }
 
   #sweepClients(now: number): void {
+    // Those that came while it was closing.
+    if (this.isClosing) for (const http2 of this.http2) http2.retire();
     const limit = this.isClosing ? this.#idleGraceMs : this.clientIdleTimeoutMs;
     for (const { user, idleSince, socket } of this.clients) {
       const since = this.isClosing ? Math.max(idleSince, this.#retiredAt) : idleSince;

@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerOptions } from "node:http";
-import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.ts";
@@ -36,7 +36,8 @@ export class HttpFrontend {
   readonly #context: FrontendContext;
   readonly #router: Router;
   readonly #entrance: Entrance;
-  readonly #http2: Http2Frontend | undefined;
+  readonly #serveConnection: ServeConnection;
+  #http2: Http2Frontend | undefined;
   #certificates: CertificateSet | undefined;
 
   /** With certificates it speaks TLS, and nothing else. */
@@ -56,7 +57,9 @@ export class HttpFrontend {
     }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
-    this.#http2 = router.takesHttp2 ? this.#serveHttp2() : undefined;
+    [this.#serveConnection] = this.server.listeners(certificates ? "secureConnection" : "connection") as [
+      ServeConnection,
+    ];
     this.#listen();
   }
 
@@ -68,7 +71,7 @@ export class HttpFrontend {
   }
 
   #createTlsServer(options: ServerOptions, { first }: CertificateSet): TlsServer {
-    return createTlsServer({
+    return process.getBuiltinModule("node:https").createServer({
       ...options,
       ...first,
       ...TLS_TERMS,
@@ -78,13 +81,18 @@ export class HttpFrontend {
     });
   }
 
-  #serveHttp2(): Http2Frontend {
+  /** Serves a connection by HTTP/2. */
+  #acceptHttp2(socket: Socket): void {
+    this.#http2 ??= this.#openHttp2();
+    this.#http2.accept(socket);
+  }
+
+  #openHttp2(): Http2Frontend {
     const { server } = this;
-    const [serveHttp1] = server.listeners(this.#certificates ? "secureConnection" : "connection") as [ServeConnection];
     const http2 = new Http2Frontend({
       serveHttp1: (socket) => {
         this.#note(socket as unknown as Socket);
-        serveHttp1.call(server, socket);
+        this.#serveConnection.call(server, socket);
       },
       serveNative: (stream, headers, client) => this.#router.takesHttp2?.(stream, headers, client) ?? false,
       maxHeadBytes: this.#context.maxHeadBytes,
@@ -107,13 +115,12 @@ export class HttpFrontend {
       server.on("connection", (socket) => this.#note(socket));
       return;
     }
-    const [serveHttp1] = server.listeners("secureConnection") as [ServeConnection];
     server.removeAllListeners("secureConnection");
     server.on("secureConnection", (socket: TLSSocket) => {
-      if (socket.alpnProtocol === "h2") this.#http2?.accept(socket);
+      if (socket.alpnProtocol === "h2") this.#acceptHttp2(socket);
       else {
         this.#note(socket);
-        serveHttp1.call(server, socket);
+        this.#serveConnection.call(server, socket);
       }
     });
   }
@@ -238,10 +245,10 @@ export class HttpFrontend {
       socket.destroy();
       return;
     }
-    if (this.#http2 && speaksHttp2(error)) {
+    if (this.#router.takesHttp2 && speaksHttp2(error)) {
       this.#context.clients.delete(ClientConnection.of(socket));
       takeFromHttp1(socket, error);
-      this.#http2.accept(socket);
+      this.#acceptHttp2(socket);
       return;
     }
     const isBusy = ClientConnection.of(socket).user !== null;

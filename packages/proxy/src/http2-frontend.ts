@@ -1,12 +1,5 @@
 import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
-import {
-  constants,
-  createServer,
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { PairedSocket } from "./socket-pair.ts";
@@ -27,6 +20,11 @@ export interface ClientFacts {
   readonly encrypted: boolean;
 }
 
+/** Node's HTTP/2, loaded when the first client speaks it: 20 ms and 9 MB that most data planes never need. */
+export const nodeHttp2 = () => process.getBuiltinModule("node:http2");
+
+/** RFC 9113 §7. */
+const INTERNAL_ERROR = 2;
 /** Requests that one connection may have running. */
 const MAX_STREAMS = 128;
 /** Memory that one connection may hold, in MB. */
@@ -54,7 +52,7 @@ export class Http2Frontend {
 
   constructor(terms: Http2Terms) {
     this.#terms = terms;
-    this.#server = createServer({
+    this.#server = nodeHttp2().createServer({
       settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: terms.maxHeadBytes, enablePush: false },
       maxSessionMemory: SESSION_MEMORY_MB,
       maxSendHeaderBlockLength: terms.maxHeadBytes * 2,
@@ -142,7 +140,7 @@ function carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, agent: A
   });
   inner.on("response", (response) => answer(stream, response));
   inner.on("error", () => {
-    if (stream.headersSent) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (stream.headersSent) stream.close(INTERNAL_ERROR);
     else if (!stream.destroyed) stream.respond({ ":status": 502 }, { endStream: true });
   });
   stream.on("close", () => inner.destroy());
@@ -170,8 +168,8 @@ function answer(stream: ServerHttp2Stream, response: IncomingMessage): void {
   }
   const fields = collected(response.rawHeaders);
   stream.respond({ ...fields, ":status": response.statusCode ?? 502 });
-  response.on("error", () => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
-  response.on("aborted", () => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+  response.on("error", () => stream.close(INTERNAL_ERROR));
+  response.on("aborted", () => stream.close(INTERNAL_ERROR));
   response.pipe(stream);
 }
 
