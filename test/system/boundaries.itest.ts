@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { get } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
@@ -207,6 +208,26 @@ describe("files", () => {
     const token = readFileSync(join(config, "operator.token"), "utf8").trim();
     expect(stdout).not.toContain(token);
     expect(stdout).not.toMatch(/^(XDG_CONFIG_HOME|HMS_DATA|PGPASS)/m);
+  });
+});
+
+describe("the platform's own host", () => {
+  const host = () => readFileSync(join(config, "platform.host"), "utf8").trim();
+
+  test("answers nobody who guesses, and is the gateway's at ::1 too, where browsers ask first", async () => {
+    const status = (name: string, address: string) =>
+      new Promise((resolve, reject) => {
+        const { gatewayPort: port } = platform.network;
+        get({ host: address, port, path: "/sign-in", headers: { host: `${name}:${port}` } }, (response) =>
+          resolve([response.resume().statusCode, response.headers["referrer-policy"]]),
+        ).on("error", reject);
+      });
+    for (const address of ["127.0.0.1", "::1"]) {
+      expect(await status(host(), address)).toEqual([200, "same-origin"]);
+      for (const guess of ["hms.localhost", `hms-${"a".repeat(26)}.localhost`, `x.${host()}`]) {
+        expect([guess, await status(guess, address)]).toEqual([guess, [421, undefined]]);
+      }
+    }
   });
 });
 

@@ -109,7 +109,7 @@ describe("the edge's own socket, to which a gateway hands connections over as th
     expect(await statusOf({ authorization, ":authority": "localhost", host: "hms.localhost" })).toBe(400);
     expect(await statusOf({ authorization, origin: "http://evil.test" })).toBe(403);
     expect(await statusOf({ authorization, ":path": "/metrics" })).toBe(200);
-    const pages = `hms.localhost:${platform.network.gatewayPort}`;
+    const pages = `${readFileSync(paths().platformHost, "utf8").trim()}:${platform.network.gatewayPort}`;
     expect(await statusOf({ ":authority": pages, ":path": "/sign-in" })).toBe(200);
   });
 

@@ -1,8 +1,11 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
 import { waitFor } from "@hms/testkit";
+import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
 import { echoService } from "./echo-service.ts";
@@ -17,7 +20,7 @@ afterAll(async () => {
 });
 
 const PASSWORD = "four words nobody joined";
-const origin = () => `http://hms.localhost:${platform.network.gatewayPort}`;
+const origin = () => `http://${readFileSync(paths().platformHost, "utf8").trim()}:${platform.network.gatewayPort}`;
 const paths = () =>
   resolveInstance({ instance: platform.instance, data: platform.data }, hostEnvironment(platform.env));
 
@@ -93,6 +96,29 @@ test("no service ever sees a browser's session, whatever its routes are", async 
   expect((await browser.get("/echo-svc")).status).toBe(404);
   expect((await fetch(platform.url("/echo-svc"))).status).toBe(200);
 }, 120_000);
+
+test("an invitation comes by mail once a mail server is named, without a restart", async () => {
+  const mails: string[] = [];
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ["STARTTLS", "AUTH"],
+    onData: (stream, _session, done) => void text(stream).then((mail) => done(void mails.push(mail))),
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  const { port } = server.server.address() as AddressInfo;
+  const settings = { server: `smtp://127.0.0.1:${port}`, from: "ops@example.org" };
+  writeFileSync(paths().mailFile, JSON.stringify(settings), { mode: 0o600 });
+  try {
+    const made = await platform.json("users", "create", "carl", "--email", "carl@example.org");
+    expect(made).toMatchObject({ link: "", mailedTo: "carl@example.org" });
+    expect(mails.join().replaceAll("=\r\n", "").replaceAll("=3D", "=")).toContain(
+      `${origin()}/sign-in/password?token=`,
+    );
+  } finally {
+    rmSync(paths().mailFile);
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+}, 60_000);
 
 test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
   const route = "    auth: required\n    roles: [operator]\n    limits: [{by: principal, rate: 1000/s}]";

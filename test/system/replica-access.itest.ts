@@ -51,6 +51,8 @@ run:
 env:
   OPERATOR_TOKEN: "${token}"
   OWNED_ID: ${OWNED}
+  GATEWAY_PORT: "${platform.network.gatewayPort}"
+  CONFIG: ${inConfig("")}
 routes:
   - path: /caller
 scaling:
@@ -108,6 +110,26 @@ describe("a deployed service with its token", () => {
     expect(attempts["listening among the services"]).toBe("OK");
     const socket = connect(join(platform.data, "ffi/services/caller.sock"));
     expect(await text(socket)).toBe("hello");
+  });
+
+  test("learns the platform's own host nowhere, so it can lead no browser there", async () => {
+    const told = (await (await fetch(platform.url("/caller?spied"))).json()) as string[];
+    const host = readFileSync(inConfig("platform.host"), "utf8").trim();
+    expect(host).toMatch(/^hms-[a-z2-7]{26}\.localhost$/);
+    // It has looked: these are doors that answered.
+    const all = told.join("\n");
+    for (const door of [
+      /^surroundings .*HMS_FFI_TOKEN/m,
+      /platform\.host (?:ENOENT|EACCES)$/m,
+      /^localhost 421 \/oidc\/\.well-known/m,
+      /^hms\.localhost 421 \/ /m,
+      /^mesh 200 \/ /m,
+      /^socket [24]\d\d \//m,
+      /^token 401 \/oidc\/token/m,
+    ]) {
+      expect(all).toMatch(door);
+    }
+    expect(told.filter((line) => line.includes(host.slice(4, 20)))).toEqual([]);
   });
 });
 

@@ -5,6 +5,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { deployment, mesh, policy, registry } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
 import { connectSocket } from "@hms/wire";
+import { spyOutHost } from "./host-spy.ts";
 
 /** What came of each attempt, by its name: "OK" or an error's code and reason. */
 export type Attempts = Record<string, string>;
@@ -88,4 +89,8 @@ await attempt("listening among the services", async () => {
     own.listen(instance("").address.slice("unix:".length), resolve);
   });
 });
-createServer((_request, response) => response.end(JSON.stringify(attempts))).listen(Number(PORT), "127.0.0.1");
+const { GATEWAY_PORT: gatewayPort = "", CONFIG: config = "" } = process.env;
+createServer(async ({ url }, response) => {
+  if (url !== "/caller?spied") return response.end(JSON.stringify(attempts));
+  return response.end(JSON.stringify(await spyOutHost({ gatewayPort, config, socket: path, token })));
+}).listen(Number(PORT), "127.0.0.1");

@@ -4,6 +4,7 @@ import { authCommands } from "./auth-commands.ts";
 import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
+import { programCommands } from "./program-commands.ts";
 import { tlsCommands } from "./tls-commands.ts";
 
 const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
@@ -164,6 +165,7 @@ export const commands: CommandSpec[] = [
   },
   ...ffiCommands,
   ...identityCommands,
+  ...programCommands,
   ...authCommands,
   ...auditCommands,
   ...tlsCommands,

@@ -4,6 +4,7 @@ const login: ArgumentSpec = { name: "user", summary: "a login or id", required: 
 const ofUser: OptionSpec = { flags: "--user <user>", summary: "somebody else's, by login or id; default your own" };
 const name: OptionSpec = { flags: "--name <name>", summary: "what they are called" };
 const email: OptionSpec = { flags: "--email <address>", summary: "their mail address" };
+const print: OptionSpec = { flags: "--print", summary: "show the link although mail is set up" };
 const holder: ArgumentSpec = { name: "holder", summary: "a login, an id, or group:NAME", required: true };
 const roles: ArgumentSpec = { name: "roles", summary: "names of roles", required: true, variadic: true };
 
@@ -51,18 +52,18 @@ export const identityCommands: CommandSpec[] = [
   {
     name: "users create",
     group: "Access",
-    summary: "add a person, and show the link by which they choose a password",
+    summary: "add a person, and mail or show the link by which they choose a password",
     args: [{ ...login, name: "login", summary: "what they sign in with" }],
-    options: [{ flags: "--roles <names>", summary: "comma-separated; default viewer" }, name, email],
+    options: [{ flags: "--roles <names>", summary: "comma-separated; default viewer" }, name, email, print],
     examples: ["hms-sys users create anna --roles operator,developer --email anna@example.org"],
     load: async () => ({ run: (await users()).create }),
   },
   {
     name: "users create-admin",
     group: "Access",
-    summary: "add a person who may do everything, and show the link by which they choose a password",
+    summary: "add a person who may do everything, and mail or show the link by which they choose a password",
     args: [{ ...login, name: "login", summary: "what they sign in with" }],
-    options: [name, email],
+    options: [name, email, print],
     load: async () => ({ run: (await users()).createAdmin }),
   },
   {
@@ -90,16 +91,25 @@ export const identityCommands: CommandSpec[] = [
   {
     name: "users invite",
     group: "Access",
-    summary: "show a new link by which a person chooses the first password",
+    summary: "mail or show a new link by which a person chooses the first password",
     args: [login],
+    options: [print],
     load: async () => ({ run: (await users()).invite }),
   },
   {
     name: "users reset",
     group: "Access",
-    summary: "show a link by which a person chooses a new password",
+    summary: "mail or show a link by which a person chooses a new password",
     args: [login],
+    options: [print],
     load: async () => ({ run: (await users()).reset }),
+  },
+  {
+    name: "users reset-factors",
+    group: "Access",
+    summary: "take the second factors of a person away, who has lost them",
+    args: [login],
+    load: async () => ({ run: (await users()).resetFactors }),
   },
   {
     name: "roles list",

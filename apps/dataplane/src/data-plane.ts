@@ -27,6 +27,7 @@ import { createStatusServer } from "./status/status-server.ts";
 import { GatewayTls } from "./tls/gateway-tls.ts";
 
 const LOCAL = "127.0.0.1";
+const LOCAL_V6 = "::1";
 /** What still runs when a data plane is replaced gets this long. */
 const DRAIN_MS = 30_000;
 /** A client that keeps a connection may have sent its next request already: it gets this long to arrive. */
@@ -136,11 +137,20 @@ export class DataPlane {
   }
 
   async #openGateway(): Promise<void> {
+    await this.#openGatewayAt(LOCAL);
+    // Browsers ask there first, with the session's cookie: a replica that had it would be the platform to them.
+    await this.#openGatewayAt(LOCAL_V6);
+  }
+
+  async #openGatewayAt(address: string): Promise<void> {
     const { gatewayPort } = this.#options.network;
     try {
-      await this.#listeners.listen(this.#engine.createServer(this.#engine.gatewayHandler), LOCAL, gatewayPort);
+      await this.#listeners.listen(this.#engine.createServer(this.#engine.gatewayHandler), address, gatewayPort);
     } catch (cause) {
-      const problem = listenProblem(cause, { protocol: "tcp", address: LOCAL, port: gatewayPort });
+      // Where there is no IPv6, nobody else can have it either.
+      const isAbsent = ["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes((cause as NodeJS.ErrnoException).code ?? "");
+      if (address === LOCAL_V6 && isAbsent) return;
+      const problem = listenProblem(cause, { protocol: "tcp", address, port: gatewayPort });
       const remedy = `Stop it, or choose another port: hms-sys up --port ${gatewayPort + 80}`;
       throw new HmsError("UNAVAILABLE", `The gateway cannot listen: ${problem} ${remedy}`, { cause });
     }

@@ -3,6 +3,7 @@ import type { InstancePaths } from "@hms/config";
 import { alsoHttp2, createRpcListener, httpProtocols, type OtherConnections } from "@hms/grpc";
 import { createEdgeServer, Edge, type EdgeOptions } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
+import { ensurePlatformHost } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
 import { listenOnFile, type OtherProtocols } from "@hms/wire";
 import type { PlatformMetrics } from "./platform-metrics.ts";
@@ -37,7 +38,7 @@ export async function openEdge(options: OpenEdgeOptions, stack: AsyncDisposableS
   const { kernel, metrics, paths, log } = options;
   const onConflicts: EdgeOptions["onConflicts"] = (environment, conflicts) =>
     log.warn("routes contradict each other; the first of each keeps its place", { environment, conflicts });
-  const edge = edgeOf(kernel, { onConflicts }, stack);
+  const edge = edgeOf(kernel, { onConflicts, platformHost: ensurePlatformHost(paths.platformHost) }, stack);
   mountMetrics(edge, metrics);
   const also = httpProtocols(edge.listener);
   const server = createEdgeServer(edge);

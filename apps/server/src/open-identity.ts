@@ -1,8 +1,11 @@
 import { rmSync, writeFileSync } from "node:fs";
+import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
+import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
+import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
@@ -26,8 +29,8 @@ export interface IdentityGround {
 const MOUNT_RULE = { permission: "", auditLevel: "none", mutates: true, public: true } as const;
 
 /** Where people reach this installation: a host of the platform's own, so that no service shares its cookies. */
-function platformOrigin({ gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
-  return `http://hms.localhost:${gatewayPort}`;
+function platformOrigin(host: string, { gatewayPort }: Pick<InstanceNetwork, "gatewayPort">): string {
+  return `http://${host}:${gatewayPort}`;
 }
 
 /** Opens the identity service, and lets its accounts in. */
@@ -38,12 +41,13 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   const identity = await openIdentityService({
     database: stack.use(await openIdentityDatabase(source)),
     sealing: openSealingKey(paths.sealingKey),
-    origin: platformOrigin(network),
+    origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
-    permissions: () => new Set([...kernel.methods()].map(({ rule }) => rule.permission)),
+    permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
+    mailer: createSmtpMailer(paths.mailFile),
     audit: kernel.options.audit,
     onAccountChange(id) {
       takenAway.principals([`user:${id}`, `service:${id}`]);

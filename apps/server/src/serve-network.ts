@@ -45,8 +45,6 @@ export async function serveNetwork(options: ServeNetworkOptions, stack: AsyncDis
 }
 
 const LOCAL = /^(?:[a-z0-9-]+\.)?localhost$/;
-/** The platform's own host is for its pages, which are not here. */
-const PAGES = "hms.localhost";
 
 /**
  * The Host names that are answered: those that the certificate names, the one that the address does, this machine's own,
@@ -69,7 +67,7 @@ function hostsOf(certificate: () => string | Buffer, address: string): (name: st
   };
   return (name) => {
     const isDigits = isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0;
-    if (isDigits || name === own || (LOCAL.test(name) && name !== PAGES)) return true;
+    if (isDigits || name === own || LOCAL.test(name)) return true;
     return name !== "" && current()?.checkHost(name, { subject: "never" }) !== undefined;
   };
 }

@@ -29,14 +29,14 @@ const resources = (batch: SpoolBatch | undefined) =>
 const segments = () => readdirSync(directory).filter((name) => name.endsWith(".spool"));
 
 /** Everything behind a position, and where it ends; what was read is removed. */
-function drain(after?: SpoolPosition): { found: string[]; position: SpoolPosition | undefined } {
+async function drain(after?: SpoolPosition): Promise<{ found: string[]; position: SpoolPosition | undefined }> {
   const reader = new SpoolReader(directory, 3);
   const found: string[] = [];
   let position = after;
   for (let batch = reader.read(position); batch !== undefined; batch = reader.read(position)) {
     found.push(...(resources(batch) ?? []));
     position = batch.next;
-    reader.remove(batch);
+    await reader.remove(batch);
   }
   return { found, position };
 }
@@ -57,25 +57,25 @@ test("segments follow each other, and are removed once what was in them is kept 
   const spool = open({ segmentBytes: 500 });
   for (const resource of all) spool.record({ ...event, resource });
   expect(segments().length).toBeGreaterThan(3);
-  const { found, position } = drain();
+  const { found, position } = await drain();
   expect(found).toEqual(all);
   expect(segments()).toHaveLength(1);
   spool.record({ ...event, resource: "later" });
   await spool[Symbol.asyncDispose]();
   await using again = open();
   again.record({ ...event, resource: "after a restart" });
-  expect(drain(position).found).toEqual(["later", "after a restart"]);
+  expect((await drain(position)).found).toEqual(["later", "after a restart"]);
 });
 
 test("a spool that was put in the place of another is read from its own beginning", async () => {
   const first = open();
   first.record(event);
   await first[Symbol.asyncDispose]();
-  const { position } = drain();
+  const { position } = await drain();
   rmSync(directory, { recursive: true });
   await using spool = open();
   spool.record({ ...event, resource: "new" });
-  expect(drain(position).found).toEqual(["new"]);
+  expect((await drain(position)).found).toEqual(["new"]);
 });
 
 describe("a segment that has no end", () => {
@@ -105,12 +105,12 @@ describe("a segment that has no end", () => {
   ])("because its writer was killed is read up to %s, and left behind once the next has begun", async (_, tail) => {
     await one("before");
     abandon(tail);
-    expect(drain().found).toEqual(["before"]);
+    expect((await drain()).found).toEqual(["before"]);
     await one("after");
     const silent = Date.now() + 2000;
     const now = Date.now;
     Date.now = () => silent;
-    expect(drain().found).toEqual(["before", "after"]);
+    expect((await drain()).found).toEqual(["before", "after"]);
     Date.now = now;
   });
 
@@ -125,9 +125,9 @@ describe("a segment that has no end", () => {
     const first = reader.read(undefined);
     const second = reader.read(first?.next);
     expect(second).toMatchObject({ events: [], damage: { segment: 1, bytes: 24 } });
-    reader.remove(second as SpoolBatch);
+    await reader.remove(second as SpoolBatch);
     expect(existsSync(`${path}.damaged`)).toBe(true);
-    expect(drain(second?.next).found).toEqual(["after"]);
+    expect((await drain(second?.next)).found).toEqual(["after"]);
     Date.now = now;
   });
 });
@@ -145,7 +145,7 @@ test("a full spool accepts nothing and says so once; denials and reads find room
   expect(changes).toEqual([false]);
   for (let n = 0; n < 1800; n += 1, recorded += 1) spool.record(event);
   await expect(spool.kept()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-  const before = drain();
+  const before = await drain();
   const now = Date.now;
   const later = now() + 1000;
   Date.now = () => later;

@@ -1,4 +1,5 @@
-import { closeSync, openSync, readSync, renameSync, rmSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
 import { readSpoolId, type SegmentFile, segmentFiles } from "./segment-files.ts";
 import { FIRST_RECORD, readRecords, segmentPid } from "./segment-format.ts";
 
@@ -63,12 +64,13 @@ export class SpoolReader {
   }
 
   /** Removes what a batch has read to the end, once it is kept elsewhere; a damaged segment is put aside, as `*.damaged`. */
-  remove({ next, damage }: Pick<SpoolBatch, "next" | "damage">): void {
+  async remove({ next, damage }: Pick<SpoolBatch, "next" | "damage">): Promise<void> {
     if (readSpoolId(this.#directory) !== next.spoolId) return;
     for (const { number, path } of segmentFiles(this.#directory)) {
       if (number >= next.segment) continue;
-      if (number === damage?.segment) renameSync(path, `${path}.damaged`);
-      else rmSync(path, { force: true });
+      // Not at once: a file system takes milliseconds to give megabytes back.
+      if (number === damage?.segment) await rename(path, `${path}.damaged`);
+      else await rm(path, { force: true });
     }
   }
 

@@ -16,7 +16,7 @@ function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
 
 const REASONS = {
   denied: "a policy denies it to one of the caller's roles",
-  mfa: "a policy demands that the caller has signed in with a second factor",
+  mfa: "a policy demands that the caller has signed in with a second factor: set one up under /sign-in/factors, at the address that hms-sys up prints, then sign in again (hms-sys logout, hms-sys login); API keys never count as one",
   default: "no policy allows it to any of the caller's roles; the operator sees why with hms-sys ffi policy",
   error: "a policy about it cannot be evaluated; the operator sees which with hms-sys auth explain",
 };
@@ -95,8 +95,8 @@ class Decisions {
 
   #shared(question: PolicyQuestion, { slice, shared }: Known): PolicyDecision {
     if (slice.reads.identity) return this.#judge(question, slice);
-    const { kind, roles = [], mfa = false, environment } = question.principal;
-    const key = JSON.stringify([kind, mfa, environment, question.environment, ...[...roles].sort()]);
+    const { kind, roles = [], groups = [], mfa = false, environment } = question.principal;
+    const key = JSON.stringify([kind, mfa, environment, question.environment, [...roles].sort(), [...groups].sort()]);
     const decision = shared.get(key) ?? this.#judge(question, slice);
     if (shared.size >= MOST_SHARED) shared.clear();
     shared.set(key, decision);

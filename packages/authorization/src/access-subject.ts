@@ -2,6 +2,6 @@ import type { Principal } from "@hms/kernel";
 import type { AccessSubject } from "./access-verdict.ts";
 
 /** A principal as policies see it. */
-export function subjectOf({ kind, id, roles = [], mfa = false, environment }: Principal): AccessSubject {
-  return { kind, id, roles, mfa, environment, known: kind !== "anonymous" };
+export function subjectOf({ kind, id, roles = [], groups = [], mfa = false, environment }: Principal): AccessSubject {
+  return { kind, id, roles, groups, mfa, environment, known: kind !== "anonymous" };
 }

@@ -30,7 +30,7 @@ export function permissionOf(method: DescMethod): string | undefined {
 }
 
 /** Every permission that contracts and built-in roles know, in order. */
-function knownPermissions(): string[] {
+export function knownPermissions(): string[] {
   const ofContracts = platformServices().flatMap(({ methods }) =>
     methods.flatMap((method) => permissionOf(method) ?? []),
   );

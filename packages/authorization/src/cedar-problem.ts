@@ -38,7 +38,6 @@ let schema: ReturnType<typeof authorizationSchema> | undefined;
 export function cedarProblem(text: string): string | undefined {
   const unfit = sizeProblem(text);
   if (unfit !== undefined) return unfit;
-  if (/\bGroup\s*::/.test(text)) return "speaks of groups, which calls do not carry yet; write it for roles";
   const parts = cedar().policySetTextToParts(text);
   if (parts.type === "failure") return `is no Cedar: ${messageOf(parts.errors)}`;
   if (parts.policies.length !== 1 || parts.policy_templates.length > 0) {

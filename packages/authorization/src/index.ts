@@ -4,7 +4,7 @@ export { judgeQuestion, subjectNamed, targetNamed } from "./access-question.ts";
 export { type AccessRule, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
 export { subjectOf } from "./access-subject.ts";
 export type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
-export { authorizationSchema, permissionOf, platformServices } from "./authorization-schema.ts";
+export { authorizationSchema, knownPermissions, permissionOf, platformServices } from "./authorization-schema.ts";
 export { builtInRoles, fixedRoles } from "./built-in-roles.ts";
 export { cedar as loadEngine } from "./cedar-engine.ts";
 export { cedarProblem } from "./cedar-problem.ts";

@@ -58,6 +58,10 @@ export interface InstancePaths {
   audit: string;
   /** The folder of the audit log's keys, mode 0700. */
   auditKeys: string;
+  /** How mail leaves the installation, with a password, mode 0600; without it none does. */
+  mailFile: string;
+  /** The host at which browsers reach the platform, mode 0600: no service may know it. */
+  platformHost: string;
   /** Who is signed in at the command line, mode 0600; nobody without it. */
   login: string;
   /** The link by which the first account is made, mode 0600; gone once somebody has one. */
@@ -116,6 +120,8 @@ export function resolveInstance(
     sealingKey: `${config}/secrets.key`,
     audit: `${data}/audit`,
     auditKeys: `${config}/audit`,
+    mailFile: `${config}/mail.json`,
+    platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,
     setUpLink: `${config}/set-up.link`,
   };

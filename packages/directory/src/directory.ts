@@ -100,7 +100,7 @@ class RegistryDirectory implements Directory {
     let caller = this.#callers.get(principal);
     if (caller === undefined) {
       const { environment, mfa = false, roles = [], scopes } = principal;
-      caller = JSON.stringify([principalName(principal), environment, mfa, roles, scopes]);
+      caller = JSON.stringify([principalName(principal), environment, mfa, roles, principal.groups, scopes]);
       this.#callers.set(principal, caller);
     }
     return caller;

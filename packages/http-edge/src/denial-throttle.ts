@@ -8,8 +8,8 @@ const PER_SECOND = 2;
 const MOST_KNOWN = 256;
 
 /**
- * Keeps those whom nobody knows from filling the audit log, which every denial goes to, and from guessing: who has shown
- * good credentials before is never held up.
+ * Keeps those whom nobody knows from filling the audit log, which every denial goes to. Once it says that it is enough,
+ * credentials are looked at before anything is recorded, so that right ones are never held up by others' wrong ones.
  */
 export class DenialThrottle {
   readonly #known = new Set<string>();
@@ -18,15 +18,11 @@ export class DenialThrottle {
   #left = BURST;
   #filledAt = performance.now();
 
-  /** @throws EdgeFault RESOURCE_EXHAUSTED if unknown credentials have been denied too often of late */
-  admit(authorization: string | undefined): void {
-    if (authorization !== undefined && (authorization === this.#last || this.#known.has(authorization))) return;
+  /** Whether a denial of these credentials may be recorded; always true for those that were good last time. */
+  hasRoomFor(authorization: string | undefined): boolean {
+    if (authorization !== undefined && (authorization === this.#last || this.#known.has(authorization))) return true;
     this.#fill();
-    if (this.#left >= 1) return;
-    const message = "Too many requests with unknown credentials have been denied; try again in a second.";
-    throw new EdgeFault(
-      new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_DENIALS", retryAfterMs: 1000 }),
-    );
+    return this.#left >= 1;
   }
 
   /** These credentials were good. */
@@ -49,4 +45,10 @@ export class DenialThrottle {
     this.#left = Math.min(BURST, this.#left + ((now - this.#filledAt) / 1000) * PER_SECOND);
     this.#filledAt = now;
   }
+}
+
+/** What somebody is told whom nobody knows, after too many others. */
+export function tooManyDenials(): EdgeFault {
+  const message = "Too many requests with unknown credentials have been denied; try again in a second.";
+  return new EdgeFault(new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_DENIALS", retryAfterMs: 1000 }));
 }

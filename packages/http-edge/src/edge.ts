@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { type Credentials, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { BodyReader } from "./body-reader.ts";
-import { DenialThrottle } from "./denial-throttle.ts";
+import { DenialThrottle, tooManyDenials } from "./denial-throttle.ts";
 import { EdgeFault, fault } from "./edge-fault.ts";
 import { type EdgeTurn, splitTarget } from "./edge-turn.ts";
 import { HostGuard, type HostGuardOptions, namedEnvironment } from "./host-guard.ts";
@@ -10,7 +10,7 @@ import { mountExchange } from "./mount-exchange.ts";
 import { type Mount, type MountHandler, type MountRule, Mounts } from "./mounts.ts";
 import { REFERENCE_RULE, ReferencePages } from "./reference-pages.ts";
 import { baseFields, sendFault } from "./reply.ts";
-import { challenge } from "./request-credentials.ts";
+import { challenge, credentialsOf } from "./request-credentials.ts";
 import { requestIdOf } from "./request-metadata.ts";
 import { methodName, type RouteConflict } from "./route-table.ts";
 import { RouteTables } from "./route-tables.ts";
@@ -117,6 +117,8 @@ export class Edge implements Disposable {
     const environment = named === undefined ? byHost : namedEnvironment(named as string);
     const isForeign = this.#guard.isForeignPage(headers.origin, host);
     const isPlatformHost = this.#guard.isPlatformHost(host);
+    // Nothing that a page there leads to may learn its address.
+    if (isPlatformHost) early.response.setHeader("referrer-policy", "same-origin");
     const foreignOrigin = isForeign ? headers.origin : undefined;
     return { ...early, ...target, environment, isPlatformHost, foreignOrigin, peer: this.#peerOf(early.request) };
   }
@@ -155,12 +157,11 @@ export class Edge implements Disposable {
   }
 
   #call(turn: EdgeTurn, binding: HttpBinding, segments: readonly string[]): void {
-    this.#denials.admit(turn.request.headers.authorization);
     const { parent, name } = binding.method;
     const found = this.#kernel.find(parent.typeName, name);
     const run = (entry: MethodEntry) => this.#run({ ...turn, binding, segments, entry });
-    const work = found === undefined ? this.#resolve(binding, turn.environment).then(run) : run(found);
-    this.#follow(turn, work, false);
+    const start = () => (found === undefined ? this.#resolve(binding, turn.environment).then(run) : run(found));
+    this.#follow(turn, this.#admitted(turn, start, false), false);
   }
 
   #useMount(turn: EdgeTurn, mount: Mount): void {
@@ -169,8 +170,25 @@ export class Edge implements Disposable {
       mountExchange(this.#share, turn, mount).catch((thrown) => this.#fail(turn, thrown, false));
       return;
     }
-    this.#denials.admit(turn.request.headers.authorization);
-    this.#follow(turn, mountExchange(this.#share, turn, mount), rule.browser === true);
+    const forBrowser = rule.browser === true;
+    const start = () => mountExchange(this.#share, turn, mount);
+    this.#follow(turn, this.#admitted(turn, start, forBrowser), forBrowser);
+  }
+
+  /** Starts work at once, or while too many have been denied of late, once it is known who asks. */
+  #admitted(turn: EdgeTurn, start: () => Promise<void>, forBrowser: boolean): Promise<void> {
+    if (this.#denials.hasRoomFor(turn.request.headers.authorization)) return start();
+    return this.#assertKnown(turn, forBrowser).then(start);
+  }
+
+  async #assertKnown({ request, isPlatformHost }: EdgeTurn, forBrowser: boolean): Promise<void> {
+    try {
+      const credentials = credentialsOf(request.headers, { forBrowser, isPlatformHost });
+      const { kind } = await this.#kernel.options.identity.authenticate(credentials);
+      if (kind === "anonymous") throw tooManyDenials();
+    } catch (error) {
+      throw EdgeFault.from(error).error.code === "UNAUTHENTICATED" ? tooManyDenials() : error;
+    }
   }
 
   #follow(turn: EdgeTurn, work: Promise<void>, forBrowser: boolean): void {

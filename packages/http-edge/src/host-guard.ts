@@ -1,4 +1,4 @@
-import { fault } from "./edge-fault.ts";
+import { type EdgeFault, fault } from "./edge-fault.ts";
 
 /** Who may be asked for, and from which pages. */
 export interface HostGuardOptions {
@@ -8,8 +8,8 @@ export interface HostGuardOptions {
    */
   readonly hosts?: readonly string[] | ((name: string) => boolean);
   /**
-   * The name at which only the platform answers, never a user's service, so that a browser's session is safe there.
-   * Default: hms.localhost. It selects no environment.
+   * The name at which only the platform answers, never a user's service, so that a browser's session is safe there; a
+   * secret, never part of an answer to anybody who has not asked for it by name. Default: none. It selects no environment.
    */
   readonly platformHost?: string;
   /** Origins besides the edge's own whose pages may call it, as "https://console.example.org"; default none. */
@@ -17,6 +17,8 @@ export interface HostGuardOptions {
 }
 
 const LOCAL_HOSTS = ["localhost", "*.localhost", "127.0.0.1", "[::1]"];
+/** Names that are no environment's, and at which nobody but the right one is answered. */
+const RESERVED = /(?:^|\.)hms(?:-[a-z2-7]{26})?\.localhost\.?$/;
 const ENVIRONMENT_LABEL = /^([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)\.localhost$/;
 const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -24,14 +26,15 @@ const ENVIRONMENT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export class HostGuard {
   readonly #isServed: (name: string) => boolean;
   readonly #origins: ReadonlySet<string>;
-  readonly #platformHost: string;
+  readonly #platformHost: string | undefined;
   // Most requests in a row ask for the same host.
   #lastHost: string | undefined;
   #lastEnvironment = "";
 
-  constructor({ hosts = LOCAL_HOSTS, origins = [], platformHost = "hms.localhost" }: HostGuardOptions) {
-    this.#platformHost = platformHost;
-    this.#isServed = typeof hosts === "function" ? hosts : isOneOf([...hosts, platformHost]);
+  constructor({ hosts = LOCAL_HOSTS, origins = [], platformHost }: HostGuardOptions) {
+    this.#platformHost = platformHost?.toLowerCase();
+    const own = platformHost === undefined ? [] : [platformHost];
+    this.#isServed = typeof hosts === "function" ? hosts : isOneOf([...hosts, ...own]);
     this.#origins = new Set(origins);
   }
 
@@ -42,6 +45,7 @@ export class HostGuard {
   environmentOf(host: string | undefined): string {
     if (host === this.#lastHost && host !== undefined) return this.#lastEnvironment;
     const name = hostName(host ?? "");
+    if (RESERVED.test(name) && name !== this.#platformHost) throw notThisHost();
     if (!this.#isServed(name)) {
       throw fault("PERMISSION_DENIED", `The host ${JSON.stringify(name)} is not served here.`, {
         status: 421,
@@ -77,6 +81,12 @@ export class HostGuard {
 export function namedEnvironment(text: string): string {
   if (ENVIRONMENT.test(text)) return text;
   throw fault("INVALID_ARGUMENT", "x-hms-environment must be lower-case letters, digits and dashes, at most 63.");
+}
+
+function notThisHost(): EdgeFault {
+  const message =
+    "People come in at an address that only this installation's operator can tell: hms-sys up and hms-sys login print it.";
+  return fault("PERMISSION_DENIED", message, { status: 421, reason: "HOST_NOT_ALLOWED" });
 }
 
 function isOneOf(hosts: readonly string[]): (name: string) => boolean {

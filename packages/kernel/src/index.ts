@@ -38,6 +38,7 @@ export {
   livesElsewhere,
   type Principal,
   principalName,
+  spokenName,
 } from "./principal.ts";
 export { redactedRequest } from "./redacted-request.ts";
 export {

@@ -7,8 +7,12 @@ export interface Principal {
   readonly kind: "operator" | "component" | "service" | "user" | "anonymous";
   /** Unique within its kind: "operator", "hms.sys.deployment", "default/payment-svc", "anna". */
   readonly id: string;
+  /** What people call it: an account's login. For messages only; nothing is decided by it. Default: its id. */
+  readonly login?: string;
   /** What access policies go by; default none. */
   readonly roles?: readonly string[];
+  /** Groups that it is in, for policies that speak of them; default none. */
+  readonly groups?: readonly string[];
   /** True if it has shown a second factor; default false. */
   readonly mfa?: boolean;
   /** Where a deployed service or program lives: the only environment whose services and events are open to it. */
@@ -43,4 +47,9 @@ export function isWithinScopes({ scopes }: Pick<Principal, "scopes">, permission
 /** A principal as tickets, audit events and operations name it: "user:anna", "service:default/payment-svc". */
 export function principalName({ kind, id }: Principal): string {
   return `${kind}:${id}`;
+}
+
+/** A principal as messages to people name it: by its login where it has one, "user:anna". */
+export function spokenName({ kind, id, login = id }: Principal): string {
+  return `${kind}:${login}`;
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { HmsError } from "@hms/kernel/errors";
+import { makeSecretFile } from "./secret-file.ts";
 
 const TOKEN = /^[0-9a-f]{64}$/;
 
@@ -10,19 +10,7 @@ const TOKEN = /^[0-9a-f]{64}$/;
  * that race get the same token.
  */
 export function ensureToken(file: string): string {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  chmodSync(dirname(file), 0o700);
-  // What is there needs no room on a full disk.
-  if (existsSync(file)) return readToken(file);
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, `${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
-  try {
-    linkSync(draft, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  } finally {
-    rmSync(draft, { force: true });
-  }
+  makeSecretFile(file, () => randomBytes(32).toString("hex"));
   return readToken(file);
 }
 

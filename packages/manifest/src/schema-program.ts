@@ -68,7 +68,7 @@ export const runKeys = {
     release: {
       kind: "text",
       description:
-        "Run once per rollout in the service's environment, before the new version gets traffic; a place for database migrations. If it fails, the old version goes on serving.",
+        "Run once per rollout in the service's environment, before the new version gets traffic; a place for database migrations. If it fails, the old version goes on serving. It runs again only if the platform dies before its success is on record, so let it bear that.",
       maxLength: COMMAND_LENGTH,
       example: "npm run migrate",
     },

@@ -59,7 +59,7 @@ export class EdgeStreams {
 
   #connected(): ClientHttp2Session {
     if (this.#session && !this.#session.closed && !this.#session.destroyed) return this.#session;
-    const session = nodeHttp2().connect("http://hms.localhost", {
+    const session = nodeHttp2().connect("http://localhost", {
       createConnection: () => connectSocket(this.#socketPath),
     });
     // Every stream of it hears of it.

@@ -9,10 +9,13 @@ import { type RouteTarget, Service } from "./service.ts";
 /** A call of the platform may take as long as its caller waits; a watch says nothing for hours. */
 const PATIENCE_MS = 24 * 3600 * 1000;
 
-/** The platform's own host, with or without a port, and what browsers take for a part of it: no service answers there. */
-const PLATFORM_HOST = /^(?:.*\.)?hms\.localhost\.?\s*(?::\d+)?$/i;
+/**
+ * Every host that could be the platform's own, with or without a port, and what browsers take for a part of it: no service
+ * answers there. Which one it is, only the edge knows.
+ */
+const PLATFORM_HOST = /^(?:.*\.)?hms(?:-[a-z2-7]{26})?\.localhost\.?\s*(?::\d+)?$/i;
 
-/** Whether a Host field asks for the platform itself. */
+/** Whether a Host field may ask for the platform itself. */
 export function isPlatformHost(host: string): boolean {
   return PLATFORM_HOST.test(host);
 }
@@ -42,7 +45,7 @@ export class PlatformEdge {
     this.#target = { service: this.service, metrics: this.service.routeMetrics(""), gate: null };
   }
 
-  /** Where everything goes that asks the platform's own host: a browser's session there is for no service to see. */
+  /** Where everything goes that may ask the platform's own host: a browser's session there is for no service to see. */
   get target(): RouteTarget {
     return this.#target;
   }

@@ -47,13 +47,14 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The middle part of a ticket; levels that are not set count as metadata. */
 export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
-  const { roles = [], mfa = false, environment, scopes, endsAtMs } = principal;
+  const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs } = principal;
   const payload = {
     id,
     aud: audience,
     sub: principalName(principal),
     ...(environment === undefined ? {} : { env: environment }),
     roles,
+    ...(groups.length === 0 ? {} : { grp: groups }),
     mfa,
     ...(scopes === undefined ? {} : { scp: scopes }),
     ...(endsAtMs === undefined ? {} : { end: endsAtMs }),
@@ -87,17 +88,19 @@ function claimsOf(payload: unknown): TicketClaims | undefined {
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
-function principalOf({ sub, env, roles = [], mfa = false, scp, end }: Record<string, unknown>): Principal | undefined {
+function principalOf(payload: Record<string, unknown>): Principal | undefined {
+  const { sub, env, roles = [], grp, mfa = false, scp, end } = payload;
   if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
   if (env !== undefined && typeof env !== "string") return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
-  if (!isTexts(roles) || (scp !== undefined && !isTexts(scp))) return undefined;
+  if (!isTexts(roles) || [grp, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
   const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
   const kind = KINDS.get(word);
   if (kind === undefined || id === undefined) return undefined;
   const further = {
     ...(env === undefined ? {} : { environment: env }),
-    ...(scp === undefined ? {} : { scopes: scp }),
+    ...(grp === undefined ? {} : { groups: grp as string[] }),
+    ...(scp === undefined ? {} : { scopes: scp as string[] }),
     ...(end === undefined ? {} : { endsAtMs: end }),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });

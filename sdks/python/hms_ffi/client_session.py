@@ -163,7 +163,8 @@ class ClientSession:
     @property
     def overfull(self) -> bool:
         """Whether the connection must not be read until a reader has taken something."""
-        return any(call.overfull for call in self._calls.values())
+        # Whoever reads looks without the lock, while other threads begin and end calls.
+        return any(call.overfull for call in list(self._calls.values()))
 
     def start(self, order: Order, notify: Callable[[], None]) -> CallState:
         """Sends a request. Raises ResourceExhaustedError if it is too large; nothing was sent then."""

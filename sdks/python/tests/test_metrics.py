@@ -17,7 +17,6 @@ from .services import ServedTest
 
 SERVED = "hms_ffi_calls_total"
 MADE = "hms_ffi_client_calls_total"
-ENDS = ("CANCELLED", "DEADLINE_EXCEEDED")
 
 
 @service("hms.counted")
@@ -75,13 +74,16 @@ class Counts(ServedTest):
     def now(family: str, name: str, code: str) -> float:
         return sample(family, method=name, code=code)
 
-    def assert_counted(self, family: str, name: str, code: str, times: int) -> None:
-        for _ in range(300):
-            counted = self.now(family, name, code) - self.before[family, name, code]
+    def assert_counted(self, family: str, name: str, codes: str, times: int) -> None:
+        """Whichever of the codes it is."""
+        counted = 0.0
+        for _ in range(1000):
+            each = [self.now(family, name, code) - self.before[family, name, code] for code in codes.split(" or ")]
+            counted = sum(each)
             if counted >= times:
                 break
             threading.Event().wait(0.01)
-        self.assertEqual(counted, times, f"{family} {name} {code}")
+        self.assertEqual(counted, times, f"{family} {name} {codes}")
 
     def test_calls_of_every_kind_on_both_sides_by_method_and_outcome(self) -> None:
         client = Client("hms.counted", address=self.at)
@@ -125,14 +127,15 @@ class Counts(ServedTest):
         self.assert_counted(MADE, "Wait", "DEADLINE_EXCEEDED", 1)
         self.assert_counted(MADE, "Wait", "CANCELLED", 1)
         # The service hears of a late call by its own clock or from the caller, whichever comes first.
-        given_up = [self.now(SERVED, "Wait", code) - self.before[SERVED, "Wait", code] for code in ENDS]
-        self.assertEqual(sum(given_up), 2)
+        self.assert_counted(SERVED, "Wait", "CANCELLED or DEADLINE_EXCEEDED", 2)
 
     def test_calls_that_are_refused_because_there_are_too_many(self) -> None:
         async def flood() -> None:
             async with Client("hms.counted", address=self.at, max_attempts=1) as client:
                 calls = [asyncio.ensure_future(client.call_async("Wait")) for _ in range(12)]
-                await asyncio.sleep(0.1)
+                # Ten run or wait for their turn; who is refused hears so while they do.
+                while sum(each.done() for each in calls) < 2:
+                    await asyncio.sleep(0.01)
                 self.counted.go_on.set()
                 ended = await asyncio.gather(*calls, return_exceptions=True)
                 self.assertEqual(sum(isinstance(each, ResourceExhaustedError) for each in ended), 2)

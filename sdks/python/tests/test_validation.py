@@ -94,11 +94,11 @@ class Rules(unittest.TestCase):
     def test_a_hundred_problems_are_told_however_many_there_are(self) -> None:
         min_len = bytes_field(14, varint_field(2, 1))
         contract = _contract(_message("M", _field("texts", 1, 9, bytes_field(18, bytes_field(4, min_len)), label=3)))
-        started = time.perf_counter()
+        started = time.thread_time()
         found = _violations(contract, {"texts": [""] * 200_000})
         self.assertEqual(len(found), 100)
         self.assertEqual(found[99]["field"], "texts[99]")
-        self.assertLess(time.perf_counter() - started, 5)
+        self.assertLess(time.thread_time() - started, 5)
 
     def test_messages_nested_beyond_all_measure_are_refused(self) -> None:
         rules = bytes_field(14, varint_field(2, 1))
@@ -118,11 +118,11 @@ class Rules(unittest.TestCase):
         contract = _contract(_message("M", _field("name", 1, 9, rules)))
         chosen = random.Random(1)
         self.assertEqual(len(_violations(contract, {"name": "ab" * 50})), 1)
-        started = time.perf_counter()
+        started = time.thread_time()
         with self.assertRaises(FailedPreconditionError) as caught:
             _judge(contract)({"name": "".join(chosen.choice("ab") for _ in range(100_000))})
         self.assertEqual(caught.exception.reason, "CONTRACT_RULES_BROKEN")
-        self.assertLess(time.perf_counter() - started, 5)
+        self.assertLess(time.thread_time() - started, 5)
 
     def test_half_a_surrogate_pair_is_a_character_like_others(self) -> None:
         rules = bytes_field(14, varint_field(2, 2) + varint_field(5, 3) + text_field(6, "^.*$"))
@@ -249,10 +249,10 @@ class Patterns(unittest.TestCase):
                 LinearRegex(pattern)
 
     def test_take_a_time_that_grows_with_the_text_and_no_faster(self) -> None:
-        started = time.perf_counter()
+        started = time.thread_time()
         for pattern in ("^(a+)+$", "^(a|aa)*$", "(x+x+)+y", "^(?:.?){200}$"):
             LinearRegex(pattern).search("a" * 20_000 + "b")
-        self.assertLess(time.perf_counter() - started, 5)
+        self.assertLess(time.thread_time() - started, 5)
 
 
 class Numbers(unittest.TestCase):

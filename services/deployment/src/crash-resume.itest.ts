@@ -66,6 +66,7 @@ describe("a server killed in a deploy under load loses nothing", () => {
   test.each(moments)("%s", async (moment) => {
     ground.plane.answers.length = 0;
     ground.plane.pictures.length = 0;
+    ground.agent.tasks.length = 0;
     ground.plane.load(EVERY_MS);
     const version = `after-${moment.replaceAll(" ", "-")}`;
     const rolloutId = await crashAt(moment, write({ version }));
@@ -75,6 +76,8 @@ describe("a server killed in a deploy under load loses nothing", () => {
     expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
     const finished = events.flatMap(({ event }) => (event.case === "stepFinished" ? [event.value.stepId] : []));
     expect(new Set(finished).size).toBe(finished.length);
+    // Only who dies before it is on record that the command has succeeded runs it again (ADR 4).
+    expect(ground.agent.tasks, "runs of the release command").toHaveLength(moment === "after release" ? 2 : 1);
     expect(ground.agent.running()).toHaveLength(1);
     expect(ground.plane.active).toMatchObject([{ endpointId: ground.agent.running()[0], revision: ended.revision }]);
     const counts = ground.plane.pictures.map((picture) => picture.filter(isActive).length);

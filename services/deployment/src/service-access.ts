@@ -1,5 +1,5 @@
 import { whereAllowed } from "@hms/authorization";
-import { type CallContext, HmsError, type Policy, principalName, type ResourceFilter } from "@hms/kernel";
+import { type CallContext, HmsError, type Policy, type ResourceFilter, spokenName } from "@hms/kernel";
 import { type RawBuilder, sql } from "kysely";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 
@@ -47,7 +47,7 @@ export class ServiceAccess {
     if (isTrusted(context) || knownDirectories.includes(sourceDirectory)) return;
     throw new HmsError(
       "PERMISSION_DENIED",
-      `${principalName(principal)} may not deploy from ${sourceDirectory}: only the operator names folders of the ` +
+      `${spokenName(principal)} may not deploy from ${sourceDirectory}: only the operator names folders of the ` +
         "platform's disk. Let the operator deploy it once; later versions from the same folder are open to you.",
       { reason: "SOURCE_NOT_OPERATORS" },
     );

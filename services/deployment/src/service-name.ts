@@ -5,13 +5,13 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 /** A replica's id holds both names and has to stay within what the mesh takes, 128 characters. */
 const LONGEST = { environment: 32, service: 63 } as const;
 
-/** `hms.localhost` is where the platform itself answers. */
-const RESERVED_ENVIRONMENT = "hms";
+/** Hosts of these forms are the platform's own: `hms.localhost`, and the secret one of each installation. */
+const RESERVED_ENVIRONMENT = /^hms(?:-[a-z2-7]{26})?$/;
 
 /** @throws HmsError INVALID_ARGUMENT unless it is a DNS label: names become parts of paths and addresses. */
 export function checkedName(field: "environment" | "service", name: string): string {
   const longest = LONGEST[field];
-  const isReserved = field === "environment" && name === RESERVED_ENVIRONMENT;
+  const isReserved = field === "environment" && RESERVED_ENVIRONMENT.test(name);
   if (LABEL.test(name) && name.length <= longest && !isReserved) return name;
   const advice = isReserved
     ? "is the platform's own; choose another."

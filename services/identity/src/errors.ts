@@ -42,7 +42,8 @@ export function notYours(permission: string): HmsError {
 
 /** FAILED_PRECONDITION: nobody would be left who may do everything. */
 export function lastAdmin(): HmsError {
-  const message = "This is the last active admin. Make somebody else admin first: hms-sys roles assign LOGIN admin";
+  const message =
+    "This is the last active admin who has a password. Make somebody else admin first (hms-sys roles assign LOGIN admin), who has signed in.";
   return new HmsError("FAILED_PRECONDITION", message, { reason: "LAST_ADMIN" });
 }
 
@@ -74,4 +75,13 @@ export function gone(what: "key" | "session", id: string): HmsError {
   return new HmsError("NOT_FOUND", `There is no ${what} "${id}" that you may end.`, {
     reason: what === "key" ? "KEY_UNKNOWN" : "SESSION_UNKNOWN",
   });
+}
+
+/** FAILED_PRECONDITION: nothing can be mailed. */
+export function noMail(email: string): HmsError {
+  const message =
+    email === ""
+      ? "Your account has no mail address. Set one first: UpdateProfile, or hms-sys users update LOGIN --email ADDRESS"
+      : "No mail server is set up here. Who runs the platform names one in mail.json (see Accounts in the guide).";
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "NO_MAIL" });
 }

@@ -10,6 +10,8 @@ export function forgetEnded({ db }: IdentityDatabase, onFailure: (error: unknown
     await sql`delete from session where expires_at < clock_timestamp()
       or last_seen_at < clock_timestamp() - interval '1 hour'`.execute(db);
     await sql`delete from link where expires_at < clock_timestamp()`.execute(db);
+    await sql`delete from ceremony where expires_at < clock_timestamp()`.execute(db);
+    await sql`delete from outside_visit where expires_at < clock_timestamp()`.execute(db);
     await sql`delete from attempt where last_at < clock_timestamp() - interval '1 day'`.execute(db);
   };
   const timer = setInterval(() => void forget().catch(onFailure), EVERY_MS);

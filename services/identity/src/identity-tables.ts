@@ -9,6 +9,8 @@ export interface IdentityTables {
     login: string;
     display_name: Generated<string>;
     email: Generated<string>;
+    /** When it was proven that they read mail there; null: it was not. */
+    email_verified_at: Date | null;
     preferences: Generated<unknown>;
     active: Generated<boolean>;
     created_at: Generated<Date>;
@@ -23,7 +25,13 @@ export interface IdentityTables {
   account_group: { name: string; description: Generated<string> };
   group_member: { group_name: string; account_id: string };
   group_role: { group_name: string; role: string };
-  link: { token_sha256: Uint8Array; purpose: LinkPurpose; account_id: string | null; expires_at: Date };
+  link: {
+    token_sha256: Uint8Array;
+    purpose: LinkPurpose;
+    account_id: string | null;
+    expires_at: Date;
+    email: string | null;
+  };
   session: {
     session_id: string;
     token_sha256: Uint8Array;
@@ -32,8 +40,56 @@ export interface IdentityTables {
     last_seen_at: Generated<Date>;
     expires_at: Date;
     methods: string[];
+    authenticated_at: Generated<Date>;
     address: string;
     user_agent: string;
+  };
+  totp: { account_id: string; sealed: Uint8Array; created_at: Generated<Date>; last_step: Generated<string> };
+  recovery_code: { account_id: string; sha256: Uint8Array };
+  passkey: {
+    credential_id: string;
+    account_id: string;
+    name: string;
+    public_key: Uint8Array;
+    counter: string;
+    transports: string[];
+    created_at: Generated<Date>;
+    last_used_at: Date | null;
+  };
+  ceremony: {
+    token_sha256: Uint8Array;
+    purpose: CeremonyPurpose;
+    account_id: string;
+    challenge: string;
+    first_method: Generated<string>;
+    sealed: Uint8Array | null;
+    created_at: Generated<Date>;
+    expires_at: Date;
+  };
+  client: {
+    client_id: string;
+    name: string;
+    redirect_uris: string[];
+    secret_sha256: Uint8Array | null;
+    created_at: Generated<Date>;
+    created_by: string;
+  };
+  identity_provider: {
+    name: string;
+    display_name: string;
+    issuer: string;
+    client_id: string;
+    sealed: Uint8Array;
+    created_at: Generated<Date>;
+  };
+  outside_identity: { issuer: string; subject: string; account_id: string; linked_at: Generated<Date> };
+  outside_visit: {
+    state_sha256: Uint8Array;
+    provider: string;
+    sealed: Uint8Array;
+    account_id: string | null;
+    next: string;
+    expires_at: Date;
   };
   api_key: {
     key_id: string;
@@ -57,6 +113,8 @@ export interface IdentityTables {
     uid: string | null;
     user_code_sha256: Uint8Array | null;
     generation: Generated<number>;
+    methods: Generated<string[]>;
+    authenticated_at: Date | null;
     created_at: Generated<Date>;
     consumed_at: Date | null;
     expires_at: Date | null;
@@ -71,8 +129,11 @@ export interface IdentityTables {
   };
 }
 
+/** What a browser has begun. */
+export type CeremonyPurpose = "sign-in" | "totp" | "passkey";
+
 /** What a link is for. */
-export type LinkPurpose = "set-up" | "invitation" | "reset";
+export type LinkPurpose = "set-up" | "invitation" | "reset" | "verify";
 
 /** The identity service's part of the database. */
 export type IdentityDatabase = ServiceDatabase<IdentityTables>;

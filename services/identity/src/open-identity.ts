@@ -11,14 +11,17 @@ import { createGroupService } from "./groups/group-service.ts";
 import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { createKeyService } from "./keys/key-service.ts";
+import { createPostman } from "./mail/postman.ts";
+import { createClientService } from "./oidc/client-service.ts";
 import type { OidcGround } from "./oidc/oidc-ground.ts";
 import { OidcProvider } from "./oidc/oidc-provider.ts";
 import { createSigningKeyService } from "./oidc/signing-key-service.ts";
 import { SigningKeys } from "./oidc/signing-keys.ts";
-import { onlyAt } from "./pages/only-at.ts";
+import { createProviderService } from "./outside/provider-service.ts";
+import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
-import type { Judge } from "./ports.ts";
+import type { Judge, Mailer } from "./ports.ts";
 import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
@@ -32,11 +35,11 @@ import { currentPrincipal, principalNamed } from "./tokens/current-principal.ts"
 export interface IdentityOptions {
   readonly database: IdentityDatabase;
   readonly sealing: SealingKey;
-  /** Where people reach the platform, without a slash at its end: "http://hms.localhost:3000". */
+  /** Where people reach the platform, without a slash at its end; its host is known to no service. */
   readonly origin: string;
   /** The installation's name; stands in keys. */
   readonly instance: string;
-  /** Permissions that tokens can be limited to, beside "everything"; asked when the protocol is first used. */
+  /** Every permission that something asks for: what roles can hold, and tokens be limited to. */
   readonly permissions: () => Iterable<string>;
   /** What principals may do; asked with each call that touches what belongs to others. */
   readonly judge: (roles: RoleBook) => Judge;
@@ -46,6 +49,8 @@ export interface IdentityOptions {
   readonly onAccountChange?: (accountId: string) => void;
   /** Told when the first account was made, and the set-up link has ended. */
   readonly onSetUp?: () => void;
+  /** Brings mail to people; default: nobody does, and links are shown to who makes them. */
+  readonly mailer?: Mailer;
   /** Records who comes in, who leaves and who is refused. */
   readonly audit: AuditSink;
   /** Hears what failed in the background. */
@@ -76,19 +81,23 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const changes = stack.use(await IdentityChanges.open(database));
   const roles = stack.use(await openRoleBook(database, changes));
   const judge = options.judge(roles);
+  const mail = createPostman(database, options.mailer, options.onFailure);
+  stack.defer(() => mail.settled());
   const onSetUp = () => options.onSetUp?.();
   const ground = {
     database,
     changes,
     roles,
     judge,
+    permissions: options.permissions,
+    mail,
     origin,
     instance,
     onSetUp,
     actingFor: createActingFor(judge, roles),
   };
   const signingKeys = new SigningKeys({ database, sealing, changes });
-  const oidcGround = oidcGroundOf(options, { changes, signingKeys });
+  const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail });
   const provider = stack.use(new OidcProvider(oidcGround));
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
   if (onAccountChange) {
@@ -108,6 +117,8 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
       createKeyService(ground),
       createServiceAccountService(ground),
       createSigningKeyService(signingKeys),
+      createClientService(ground),
+      createProviderService(ground, sealing),
     ],
     tokens,
     get isInTouch() {
@@ -117,7 +128,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     current: (principal) => currentPrincipal(database, principal),
     named: (kind, loginOrId) => principalNamed(database, kind, loginOrId),
     mounts: [
-      { prefix: "/oidc", handler: onlyAt(origin, provider.handler) },
+      { prefix: "/oidc", handler: onlyAt(origin, provider.handler, isProgramsOwn) },
       { prefix: "/sign-in", handler: onlyAt(origin, pages.handler) },
     ],
     setUpLink: setUpToken === undefined ? undefined : `${origin}/sign-in/set-up?token=${setUpToken}`,
@@ -126,16 +137,17 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 }
 
 function oidcGroundOf(
-  { database, sealing, origin, clients = [], permissions, onFailure, audit }: IdentityOptions,
-  own: Pick<OidcGround, "changes" | "signingKeys">,
+  { database, sealing, origin, instance, clients = [], permissions, onFailure, audit }: IdentityOptions,
+  own: Pick<OidcGround, "changes" | "signingKeys" | "mail">,
 ): OidcGround {
   return {
     ...own,
     database,
     sealing,
     origin,
+    instance,
     issuer: `${origin}/oidc`,
-    audience: `${origin}/`,
+    audience: `urn:hms:${instance}`,
     clients,
     permissions,
     trail: createSignInTrail(audit),

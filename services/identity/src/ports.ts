@@ -5,3 +5,19 @@ export interface Judge {
   /** Whether a principal holds a permission of the platform, "*" for all of them. */
   may(principal: Principal, permission: string): boolean;
 }
+
+/** One mail to one person, in plain text. */
+export interface Mail {
+  /** One address, checked by the service. */
+  readonly to: string;
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** What can bring mail to people. */
+export interface Mailer {
+  /** Whether an installation has said how; false: links are shown to whoever made them instead. */
+  readonly isSetUp: boolean;
+  /** Hands one mail over. @throws HmsError UNAVAILABLE if it is not taken, FAILED_PRECONDITION if it is set up wrongly. */
+  send(mail: Mail): Promise<void>;
+}

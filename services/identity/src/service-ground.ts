@@ -1,6 +1,7 @@
 import type { ActingFor } from "./accounts/acting-for.ts";
 import type { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
+import type { Postman } from "./mail/postman.ts";
 import type { Judge } from "./ports.ts";
 import type { RoleBook } from "./roles/role-book.ts";
 
@@ -11,8 +12,11 @@ export interface ServiceGround {
   readonly roles: RoleBook & { reload(): Promise<void> };
   readonly actingFor: ActingFor;
   readonly judge: Judge;
+  /** Every permission that something asks for. */
+  readonly permissions: () => Iterable<string>;
   /** Told when somebody has an account, and the set-up link has ended. */
   onSetUp(): void;
+  readonly mail: Postman;
   /** Where people reach the platform. */
   readonly origin: string;
   /** The installation's name; stands in keys. */

@@ -1,7 +1,15 @@
 import { type AuditSink, anonymous, HmsError, type Principal } from "@hms/kernel";
 
 /** What happens at the door: no method of a contract, but recorded as one. */
-type Deed = "SignIn" | "SignOut" | "SetUp" | "ChoosePassword" | "AllowProgram" | "ReplayedToken";
+type Deed =
+  | "SignIn"
+  | "SignOut"
+  | "SetUp"
+  | "ChoosePassword"
+  | "AllowProgram"
+  | "ReplayedToken"
+  | "ChangeFactors"
+  | "VerifyAddress";
 
 /** One deed, and how it came out. */
 interface DeedDone {

@@ -1,4 +1,4 @@
-import { HmsError, type Principal, principalName } from "@hms/kernel";
+import { HmsError, type Principal, spokenName } from "@hms/kernel";
 
 /** NOT_FOUND: there is none, or it is somebody else's. */
 export function operationUnknown(operationId: string): HmsError {
@@ -15,7 +15,7 @@ export function methodUnknown(service: string, method: string, environment: stri
 /** PERMISSION_DENIED: the events of other environments are not for a principal that lives in one. */
 export function otherEnvironment(principal: Principal, environment: string): HmsError {
   const own = principal.environment ?? "";
-  const message = `${principalName(principal)} lives in the environment "${own}" and has no part in "${environment}". Leave the environment out.`;
+  const message = `${spokenName(principal)} lives in the environment "${own}" and has no part in "${environment}". Leave the environment out.`;
   return new HmsError("PERMISSION_DENIED", message, { reason: "OTHER_ENVIRONMENT" });
 }
 
@@ -33,7 +33,7 @@ export function tooManySubscriptions(principal: string, most: number): HmsError 
 
 /** PERMISSION_DENIED: on whose behalf it would be is nobody any more. */
 export function principalGone(principal: Principal): HmsError {
-  const message = `${principalName(principal)} started this, and its key has gone since. Start it again with one that is good.`;
+  const message = `${spokenName(principal)} started this, and its key has gone since. Start it again with one that is good.`;
   return new HmsError("PERMISSION_DENIED", message, { reason: "PRINCIPAL_GONE" });
 }
 

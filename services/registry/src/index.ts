@@ -38,7 +38,10 @@ export interface RegistryServiceOptions {
   audit?: AuditSink;
   /** The service ids a principal was given to register; default: nobody was given any. */
   registersOf?: RegistersOf;
-  /** The principal of a name as it is known now, for questions about it; default: nobody is known. */
+  /**
+   * The principal of a name as it is known now, for questions about it and for policies that speak of people; default:
+   * nobody is known, and names in policies are taken as they are.
+   */
   known?: KnownPrincipals;
   /** The way to stock gRPC servers; default: none can be registered. */
   foreignServers?: ForeignServers;
@@ -91,12 +94,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   // After a restart every client's watch begins at once, and most of them ask the same.
   const pages = new SharedReads<Listed[]>();
   const readPage = (query: ListingQuery) => pages.read(JSON.stringify(query), () => store.list(query));
-  const {
-    policies: book = ownBook(),
-    audit = nowhere,
-    registersOf = () => undefined,
-    known = () => undefined,
-  } = options;
+  const { policies: book = ownBook(), audit = nowhere, registersOf = () => undefined } = options;
   const access = openAccess({ database, book, audit, registersOf, hub, signal: end.signal, failed: onFailure });
   const { foreignServers: servers, foreignLeaseMs = DEFAULT_FOREIGN_LEASE_MS } = options;
   const common = { hub, leases, stopping: end.signal, failed: onFailure, leaseMs: foreignLeaseMs };
@@ -107,7 +105,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const patiently = patience(ready, untilEnd);
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
-    policies: policyRegistration({ book, keeper: access.keeper, known, patiently, untilEnd }),
+    policies: policyRegistration({ book, keeper: access.keeper, known: options.known, patiently, untilEnd }),
     policyFileChanged: (services) => access.keeper.fileChanged(services),
     revokePrincipal: (principal) =>
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),

@@ -58,7 +58,7 @@ async function addressesTaken(network: InstanceNetwork): Promise<HmsError> {
 
 /** @throws HmsError UNAVAILABLE naming the holder if the gateway cannot listen. */
 export async function requireGatewayPort({ gatewayPort }: InstanceNetwork): Promise<void> {
-  if ((await claimOnMachine(`port-${gatewayPort}`)) && (await isFree(gatewayPort))) return;
+  if ((await claimOnMachine(`port-${gatewayPort}`)) && (await isGatewayFree(gatewayPort))) return;
   const holder = portHolder(gatewayPort);
   const who = holder ? ` by ${holder.name} (pid ${holder.pid})` : "";
   throw new HmsError(
@@ -94,7 +94,11 @@ async function takePlace(
   const { gatewayPort, tlsPort, metricsPort, proxyPort, vipPrefix } = place;
   if (!(await claimOnMachine(vipPrefix, nameOf(paths)))) return false;
   const needed = chosenPort === undefined ? [gatewayPort, tlsPort, metricsPort, proxyPort] : [];
-  const ports = await Promise.all(needed.map((port) => isFree(port)));
+  const ports = await Promise.all([
+    ...needed.map((port) => isFree(port)),
+    chosenPort !== undefined || isFree(gatewayPort, "::1"),
+    chosenPort !== undefined || isFree(tlsPort, "::1"),
+  ]);
   if (ports.every(Boolean) && (await isPrefixFree(vipPrefix))) return true;
   releaseClaim(vipPrefix);
   return false;
@@ -115,11 +119,19 @@ async function moveSidePorts(
   }
 }
 
+/** Browsers take both addresses for the gateway's. */
+async function isGatewayFree(port: number): Promise<boolean> {
+  return (await isFree(port)) && (await isFree(port, "::1"));
+}
+
 /** True if nobody listens there: a listener that shares its port would let us in, so a connection is tried, too. */
 function isFree(port: number, host = "127.0.0.1"): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(false));
+    // A machine without that address has nobody who listens there.
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      resolve(["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(error.code ?? "")),
+    );
     server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
+import { readPlatformHost } from "@hms/local-access";
 import { endAgent, shutDown } from "../agent-end.ts";
 import { type AgentKeeper, agentOptions, keepAgent } from "../agent-keeper.ts";
 import type { Invocation } from "../command-spec.ts";
@@ -87,13 +88,14 @@ async function showWelcome({ output, globals }: Invocation, session: Session): P
   const { services } = await session.deployments.listServices({ environment, pageSize: 200 });
   const ready = { gatewayPort: readNetwork(session.paths)?.gatewayPort ?? 0, instance, services };
   const link = setUpLinkOf(session.paths);
+  const signIn = `http://${readPlatformHost(session.paths.platformHost)}:${ready.gatewayPort}/sign-in`;
   if (output.json) {
     const gateway = `http://localhost:${ready.gatewayPort}`;
     const named = services.map(({ name, urls }) => ({ name, urls }));
-    output.jsonLine({ gateway, services: named, ...(link === undefined ? {} : { setUpLink: link }) });
+    output.jsonLine({ gateway, services: named, signIn, ...(link === undefined ? {} : { setUpLink: link }) });
   } else {
     for (const line of addressLines(ready)) output.result(line);
-    if (link !== undefined) output.result(`Make the first account at ${link}`);
+    output.result(link === undefined ? `People sign in at ${signIn}` : `Make the first account at ${link}`);
   }
   if (link !== undefined) output.note(`or here: hms-sys users create-admin LOGIN${suffixOf(session.paths)}`);
   output.note(

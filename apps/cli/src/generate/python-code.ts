@@ -119,8 +119,9 @@ function clientLines({ desc, client, asyncClient }: NamedService, writing: Writi
   ];
 }
 
-const OPTIONS = "*, timeout: Optional[float] = None, metadata: Optional[Mapping[str, str]] = None";
-const GIVEN = "timeout=timeout, metadata=metadata";
+const OPTIONS =
+  "*, timeout: Optional[float] = None, metadata: Optional[Mapping[str, str]] = None, idempotency_key: Optional[str] = None";
+const GIVEN = "timeout=timeout, metadata=metadata, idempotency_key=idempotency_key";
 
 /** Members that a client has besides its methods. */
 const memberName = ({ name }: DescMethod) => (snakeName(name) === "close" ? "close_" : pythonName(snakeName(name)));

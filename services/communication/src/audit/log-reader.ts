@@ -78,7 +78,7 @@ export class LogReader {
         (extract(epoch from time) * 1000000)::bigint as time
       from audit_log.audit_event where shard = ${shard} and (seq, recorded_at) >
         (${after.seq}, timestamptz 'epoch' + ${after.recordedAt}::bigint * interval '1 microsecond')
-      order by seq, recorded_at limit ${limit}`.execute(this.#database.db);
+      order by audit_event.seq, audit_event.recorded_at limit ${limit}`.execute(this.#database.db);
     return rows.map(logRow);
   }
 }

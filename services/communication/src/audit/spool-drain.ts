@@ -100,7 +100,7 @@ export class SpoolDrain {
     const position = await this.#options.append({ shard, events: batch.events, from: batch });
     this.#positions.set(shard, position);
     const isTaken = position?.segment === batch.next.segment && position.offset === batch.next.offset;
-    if (isTaken) reader.remove(batch);
+    if (isTaken) await reader.remove(batch);
     return Math.max(1, batch.events.length);
   }
 

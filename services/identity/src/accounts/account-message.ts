@@ -12,11 +12,13 @@ export function userMessage(account: AccountFacts): identityUsers.User {
     login: account.login,
     displayName: account.display_name,
     email: account.email,
+    emailVerified: account.email_verified_at !== null,
     state: account.active ? ACTIVE : DEACTIVATED,
     roles: account.roles,
     groups: account.groups,
     preferences: account.preferences as JsonObject,
     hasPassword: account.has_password,
+    secondFactors: account.second_factors,
     createdAt: timestampFromDate(account.created_at),
     ...(account.last_sign_in_at === null ? {} : { lastSignInAt: timestampFromDate(account.last_sign_in_at) }),
   });

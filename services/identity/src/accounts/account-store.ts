@@ -11,6 +11,7 @@ export interface AccountFacts extends AccountRow {
   readonly roles: string[];
   readonly groups: string[];
   readonly has_password: boolean;
+  readonly second_factors: string[];
 }
 
 const ROLES = sql<string[]>`array(
@@ -20,13 +21,21 @@ const ROLES = sql<string[]>`array(
 const GROUPS = sql<string[]>`array(
   select group_name from group_member m where m.account_id = account.account_id order by 1)`;
 const HAS_PASSWORD = sql<boolean>`exists(select from password p where p.account_id = account.account_id)`;
+const SECOND_FACTORS = sql<string[]>`array(
+  select 'totp' from totp t where t.account_id = account.account_id
+  union select 'passkey' from passkey k where k.account_id = account.account_id order by 1)`;
 
-/** Accounts with their roles, groups and whether they have a password. */
+/** Accounts with their roles, groups, and by what they come in. */
 export function accountFacts(queries: Queries) {
   return queries
     .selectFrom("account")
     .selectAll()
-    .select([ROLES.as("roles"), GROUPS.as("groups"), HAS_PASSWORD.as("has_password")]);
+    .select([
+      ROLES.as("roles"),
+      GROUPS.as("groups"),
+      HAS_PASSWORD.as("has_password"),
+      SECOND_FACTORS.as("second_factors"),
+    ]);
 }
 
 /** The account of an id or login; undefined if there is none. */
@@ -43,15 +52,15 @@ export async function accountOf(queries: Queries, name: string, kind?: AccountRo
   return found;
 }
 
-/** Ids of the active accounts that hold a role, by themselves or by a group. */
-export async function activeHolders(queries: Queries, role: string): Promise<string[]> {
-  const { rows } = await sql<{ account_id: string }>`
-    select account_id from account where active and kind = 'user' and (
+/** Active people who hold a role, by themselves or by a group, and whether they have ever chosen a password. */
+export async function activeHolders(queries: Queries, role: string): Promise<{ canSignIn: boolean }[]> {
+  const { rows } = await sql<{ canSignIn: boolean }>`
+    select ${HAS_PASSWORD} as "canSignIn" from account where active and kind = 'user' and (
       account_id in (select account_id from role_binding where role = ${role})
       or account_id in (select account_id from group_member join group_role using (group_name) where role = ${role}))`.execute(
     queries,
   );
-  return rows.map(({ account_id }) => account_id);
+  return rows;
 }
 
 /** Lets nobody else change who is admin until the transaction ends: the last one must stay. */

@@ -1,6 +1,6 @@
 import { builtInRoles } from "@hms/authorization";
 import { identityKeys, identityRoles, identitySessions, identityUsers } from "@hms/contracts";
-import type { Principal } from "@hms/kernel";
+import type { HmsError, Principal } from "@hms/kernel";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
 
@@ -113,17 +113,52 @@ test("one active admin always stays", async () => {
   expect(await codeOf(roles.putRole({ name: "admin", permissions: ["users:read"] }))).toBe("FAILED_PRECONDITION");
 });
 
+test("an admin who has never chosen a password does not keep the installation from being locked out", async () => {
+  const own = await IdentityScene.open();
+  await using _ = own;
+  const { kernel } = await own.start();
+  const users = kernel.client(identityUsers.UserService, operator);
+  for (const login of ["one", "two"]) await users.createUser({ login, roles: ["admin"] });
+  const { user } = await users.getUser({ user: "one" });
+  await own.database.db
+    .insertInto("password")
+    .values({ account_id: user?.userId ?? "", hash: "x" })
+    .execute();
+  expect(await codeOf(users.deactivateUser({ user: "one" }))).toBe("FAILED_PRECONDITION");
+  expect(await codeOf(users.deactivateUser({ user: "two" }))).toBeUndefined();
+});
+
+test("permissions that nothing asks for are refused with what was meant, all together", async () => {
+  const wrong = { permissions: ["service:read", "services:raed", "jobs:*", "jobbs:*", "*", "whatever:else"] };
+  const refused = await rolesAs(operator)
+    .putRole({ name: "typo", ...wrong })
+    .catch((error: HmsError) => error);
+  const told = (refused as HmsError).details.fieldViolations?.map(({ description }) => description);
+  expect(told).toEqual([
+    '"jobbs:*" is no permission. Did you mean "jobs:*"?',
+    '"service:read" is no permission. Did you mean "services:read"?',
+    '"services:raed" is no permission. Did you mean "services:read"?',
+    '"whatever:else" is no permission. See them all: hms-sys roles list',
+  ]);
+  expect(await codeOf(keysAs(operator).createKey({ user: "x", name: "k", scopes: ["users:raed"] }))).toBe(
+    "INVALID_ARGUMENT",
+  );
+});
+
 test("a group's roles are its members', as long as they are members", async () => {
   const { login, secret } = await somebody();
   await groupsAs(operator).putGroup({ name: "crew", description: "who runs it" });
   await rolesAs(operator).assignRoles({ holder: "group:crew", roles: ["operator"] });
   await groupsAs(operator).addGroupMembers({ name: "crew", members: [login] });
-  expect((await now(secret)).roles).toEqual(["operator", "viewer"]);
+  // Policies that speak of groups see it too.
+  expect(await now(secret)).toMatchObject({ roles: ["operator", "viewer"], groups: ["crew"] });
+  expect(await running.identity.named("user", login)).toMatchObject({ groups: ["crew"] });
   expect((await groupsAs(operator).listGroups({})).groups).toContainEqual(
     expect.objectContaining({ name: "crew", members: [login], roles: ["operator"] }),
   );
   await groupsAs(operator).removeGroupMembers({ name: "crew", members: [login] });
   expect((await now(secret)).roles).toEqual(["viewer"]);
+  expect((await now(secret)).groups).toBeUndefined();
 });
 
 test("everybody sees and ends their own sessions and keys, and nobody else's", async () => {

@@ -1,15 +1,19 @@
 import { linkGone } from "../errors.ts";
 import type { IdentityChanges } from "../identity-changes.ts";
-import type { IdentityDatabase, Queries } from "../identity-tables.ts";
+import type { IdentityDatabase, LinkPurpose, Queries } from "../identity-tables.ts";
 import { admitPassword, putPassword } from "../passwords/password-store.ts";
 import { type AccountFacts, accountFacts } from "./account-store.ts";
 import { findLink, useLink } from "./link-store.ts";
+import { noteProof } from "./mail-address.ts";
 import { endSessions } from "./take-away.ts";
+
+/** Links by which a password is chosen. */
+const CHOOSES: ReadonlySet<LinkPurpose> = new Set(["invitation", "reset"]);
 
 /** Whose password a link sets. @throws HmsError NOT_FOUND if it is no good link of that kind. */
 export async function ownerOfLink({ db }: IdentityDatabase, token: string): Promise<AccountFacts> {
   const link = await findLink(db, token);
-  const owner = link?.accountId == null || link.purpose === "set-up" ? undefined : await active(db, link.accountId);
+  const owner = link?.accountId == null || !CHOOSES.has(link.purpose) ? undefined : await active(db, link.accountId);
   if (owner === undefined) throw linkGone();
   return owner;
 }
@@ -44,7 +48,8 @@ export async function choosePassword(
   });
   await database.transaction(async (queries) => {
     const link = await useLink(queries, token);
-    if (link?.accountId !== accountId) throw linkGone();
+    if (link?.accountId !== accountId || !CHOOSES.has(link.purpose)) throw linkGone();
+    await noteProof(queries, link);
     await putPassword(queries, accountId, hash);
     await queries.deleteFrom("link").where("account_id", "=", accountId).execute();
     await endSessions(queries, accountId);

@@ -9,7 +9,7 @@ import { createLink, useLink } from "./link-store.ts";
 export function openSetUp(database: IdentityDatabase): Promise<string | undefined> {
   return database.withAdvisoryLock("set-up", async () => {
     if (await hasPeople(database)) return undefined;
-    return (await createLink(database.db, "set-up", null)).token;
+    return (await createLink(database.db, "set-up", { accountId: null })).token;
   });
 }
 

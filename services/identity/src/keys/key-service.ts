@@ -2,7 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityKeys } from "@hms/contracts";
 import { implement, type ServiceRegistration } from "@hms/kernel";
-import { gone } from "../errors.ts";
+import { gone, invalid } from "../errors.ts";
+import { unknownPermissions } from "../roles/known-permissions.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { insertKey, type KeyRow } from "./key-store.ts";
 
@@ -13,6 +14,8 @@ export function createKeyService(ground: ServiceGround): ServiceRegistration {
   const { database, changes, actingFor, judge, instance } = ground;
   return implement(identityKeys.KeyService, {
     async createKey({ user, name, scopes, lifetime }, { principal }) {
+      const wrong = unknownPermissions("scopes", scopes, ground.permissions());
+      if (wrong.length > 0) throw invalid(wrong);
       const account = await actingFor.target(database.db, principal, { name: user, permission: "keys:create" });
       // Who holds the key becomes that account, within the scopes.
       if (account.account_id !== principal.id) actingFor.assertCovers(principal, account.roles);

@@ -37,7 +37,13 @@ export function ownClients(origin: string): ClientMetadata[] {
   ];
 }
 
-/** Finds service accounts as clients: only their own tokens, by a secret of which the SHA-256 is kept. */
+/** How ids of registered applications begin. */
+const CLIENT_PREFIX = "app-";
+
+/**
+ * Finds service accounts as clients, which get only their own tokens, and registered applications; of secrets the SHA-256
+ * is kept.
+ */
 export class ClientAdapter implements Adapter {
   readonly #database: IdentityDatabase;
 
@@ -45,8 +51,33 @@ export class ClientAdapter implements Adapter {
     this.#database = database;
   }
 
-  async find(id: string): Promise<AdapterPayload | undefined> {
-    if (!isUuid(id)) return undefined;
+  find(id: string): Promise<AdapterPayload | undefined> {
+    if (isUuid(id)) return this.#serviceAccount(id);
+    return id.startsWith(CLIENT_PREFIX) ? this.#application(id) : Promise.resolve(undefined);
+  }
+
+  async #application(id: string): Promise<AdapterPayload | undefined> {
+    const found = this.#database.db.selectFrom("client").selectAll().where("client_id", "=", id).executeTakeFirst();
+    const client = await forLibrary(found);
+    if (client === undefined) return undefined;
+    const { secret_sha256: digest } = client;
+    return {
+      client_id: id,
+      client_name: client.name,
+      application_type: "native",
+      redirect_uris: client.redirect_uris,
+      grant_types: ["authorization_code", "refresh_token"],
+      response_types: ["code"],
+      ...(digest === null
+        ? { token_endpoint_auth_method: "none" }
+        : {
+            token_endpoint_auth_method: "client_secret_basic",
+            client_secret: Buffer.from(digest).toString("hex"),
+          }),
+    };
+  }
+
+  async #serviceAccount(id: string): Promise<AdapterPayload | undefined> {
     const found = this.#database.db
       .selectFrom("account")
       .select(["login", "client_secret_sha256"])

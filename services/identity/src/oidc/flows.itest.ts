@@ -1,6 +1,8 @@
-import { identityKeys, identitySessions, identityUsers } from "@hms/contracts";
+import { identityClients, identityKeys, identitySessions, identityUsers } from "@hms/contracts";
+import { decodeJwt } from "jose";
 import * as client from "openid-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openSession } from "../sessions/session-store.ts";
 import { Browser, localFetch } from "../testing/browser.ts";
 import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
 
@@ -150,6 +152,115 @@ test("a service account gets tokens by client credentials, until it is deactivat
   await accounts.deactivateServiceAccount({ account: "batch" });
   expect(await whoIs(tokens.access_token)).toBeUndefined();
   await expect(client.clientCredentialsGrant(config, {})).rejects.toMatchObject({ status: 401 });
+});
+
+test("a program's tokens count as shown with a second factor for twelve hours, if its sign-in was", async () => {
+  const { config, started } = await signInByDevice();
+  const { access_token: token } = await deviceTokens(config, started);
+  const mfaAfter = async (change: { methods?: string[]; authenticated_at?: Date }) => {
+    const { sub } = decodeJwt(token);
+    if (Object.keys(change).length > 0) {
+      await scene.database.db.updateTable("oidc_artifact").set(change).where("kind", "=", "Grant").execute();
+    }
+    await scene.database.notify("changed", sub ?? "");
+    return running.identity.tokens.principalOf(token);
+  };
+  expect(await mfaAfter({})).toMatchObject({ mfa: false });
+  await expect.poll(() => mfaAfter({ methods: ["pwd", "otp"] })).toMatchObject({ mfa: true });
+  const early = new Date(Date.now() - 12 * 3_600_000);
+  await expect.poll(() => mfaAfter({ authenticated_at: early })).toMatchObject({ mfa: false });
+});
+
+test("a registered application is let in once its person says yes, and loses everything when it, or the person, is done", async () => {
+  const clients = running.kernel.client(identityClients.ClientService, operator);
+  const redirect = "http://127.0.0.1:9/done";
+  const made = await clients.createClient({ name: "Wiki <b>", redirectUris: [redirect], confidential: true });
+  const clientId = made.client?.clientId ?? "";
+  const config = await discover(clientId, client.ClientSecretBasic(made.clientSecret));
+  const signIn = async (answer: "yes" | "no") => {
+    const verifier = client.randomPKCECodeVerifier();
+    const code_challenge = await client.calculatePKCECodeChallenge(verifier);
+    const terms = {
+      redirect_uri: redirect,
+      scope: "openid services:read",
+      code_challenge,
+      code_challenge_method: "S256",
+    };
+    const address = client.buildAuthorizationUrl(config, terms);
+    const browser = new Browser(running.origin);
+    const page = await browser.get(`${address.pathname}${address.search}`);
+    const asked = await browser.submit(page, { login: "anna", password: PASSWORD });
+    expect(asked.body).toContain("Wiki &lt;b&gt;");
+    await browser.submit(asked, { answer });
+    return { browser, landed: new URL(browser.landed ?? ""), verifier };
+  };
+  expect((await signIn("no")).landed.searchParams.get("error")).toBe("access_denied");
+  const { landed, verifier } = await signIn("yes");
+  const tokens = await client.authorizationCodeGrant(config, landed, { pkceCodeVerifier: verifier });
+  const who = () => running.identity.tokens.principalOf(tokens.access_token);
+  expect(await who()).toMatchObject({ login: "anna", scopes: ["services:read"] });
+  const sessions = running.kernel.client(identitySessions.SessionService, operator);
+  const listed = (await sessions.listSessions({ user: "anna" })).sessions;
+  expect(listed.map(({ client: id, clientName }) => [id, clientName])).toContainEqual([clientId, "Wiki <b>"]);
+  for (const redirectUri of ["http://evil.example/", "https://x/#y", "javascript:alert(1)", "http://u:p@localhost/"]) {
+    const wrong = clients.createClient({ name: "x", redirectUris: [redirectUri] });
+    expect([redirectUri, await codeOf(wrong)]).toEqual([redirectUri, "INVALID_ARGUMENT"]);
+  }
+  // Its person sees it, and can end it; others see and end nothing of it.
+  const own = new Browser(running.origin);
+  await own.submit(await own.get("/sign-in"), { login: "anna", password: PASSWORD });
+  const places = await own.get("/sign-in/places");
+  expect(places.body).toContain("End Wiki &lt;b&gt;");
+  expect(places.body).toContain("the permission services:read");
+  const { user: ben } = await running.kernel.client(identityUsers.UserService, operator).createUser({ login: "benno" });
+  const [{ token }] = [
+    await openSession(scene.database.db, ben?.userId ?? "", { address: "", userAgent: "", methods: ["pwd"] }),
+  ];
+  const place = listed.find((one) => one.client === clientId)?.sessionId ?? "";
+  const other = new Browser(running.origin);
+  other.cookies.set("__Host-hms_session", { value: token, path: "/" });
+  const foreign = await other.get("/sign-in/places");
+  expect(foreign.body).not.toContain("Wiki");
+  await other.submit(foreign, { place });
+  expect(await who()).toBeDefined();
+  await own.submit(places, { place });
+  expect(await who()).toBeUndefined();
+  const again = await signIn("yes");
+  const next = await client.authorizationCodeGrant(config, again.landed, { pkceCodeVerifier: again.verifier });
+  expect(await running.identity.tokens.principalOf(next.access_token)).toBeDefined();
+  await clients.deleteClient({ clientId });
+  expect(await running.identity.tokens.principalOf(next.access_token)).toBeUndefined();
+  await expect(client.refreshTokenGrant(config, tokens.refresh_token ?? "x")).rejects.toMatchObject({ status: 401 });
+});
+
+test("a deployed service gets its own tokens at any host, and nothing tells it the platform's own", async () => {
+  const accounts = running.kernel.client(identityKeys.ServiceAccountService, operator);
+  const { account, clientSecret } = await accounts.createServiceAccount({ login: "deployed", roles: ["viewer"] });
+  const elsewhere = `http://localhost:${running.port}/oidc`;
+  const ask = (path: string, secret: string, form: string) =>
+    localFetch(`${elsewhere}${path}`, {
+      method: "POST",
+      headers: {
+        authorization: `Basic ${btoa(`${account?.accountId}:${secret}`)}`,
+        "content-type": "application/x-www-form-urlencoded",
+      },
+      body: form,
+    });
+  const everything = async (answer: Response) => JSON.stringify([...answer.headers]) + (await answer.text());
+  const good = await ask("/token", clientSecret, "grant_type=client_credentials&scope=hms");
+  const told = JSON.parse(await good.text()) as { access_token: string };
+  expect(await whoIs(told.access_token)).toMatchObject({ login: "deployed" });
+  // Whoever is called with it can read it.
+  expect(Buffer.from(told.access_token.split(".")[1] ?? "", "base64url").toString()).not.toContain("localhost");
+  const others = [
+    await ask("/token", "wrong", "grant_type=client_credentials"),
+    await ask("/token", clientSecret, "grant_type=authorization_code&code=x"),
+    await ask("/token/introspection", clientSecret, "token=x"),
+    await localFetch(`${elsewhere}/.well-known/openid-configuration`),
+    await localFetch(`${elsewhere}/auth?client_id=hms-console`),
+  ];
+  expect(others.map(({ status }) => status)).toEqual([401, 400, 421, 421, 421]);
+  for (const answer of others) expect(await everything(answer)).not.toContain(new URL(running.origin).hostname);
 });
 
 test("signing keys are replaced without a restart; tokens signed before stay good", async () => {

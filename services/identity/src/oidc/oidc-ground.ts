@@ -3,6 +3,7 @@ import type { SealingKey } from "@hms/secrets";
 import type { ClientMetadata } from "oidc-provider";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
+import type { Postman } from "../mail/postman.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
 import type { SignInTrail } from "../sign-in-trail.ts";
 import type { SigningKeys } from "./signing-keys.ts";
@@ -13,11 +14,14 @@ export interface OidcGround {
   readonly changes: IdentityChanges;
   readonly sealing: SealingKey;
   readonly trail: SignInTrail;
+  readonly mail: Postman;
   readonly signingKeys: SigningKeys;
-  /** Where people reach the platform: "http://hms.localhost:3000". */
+  /** Where people reach the platform; its host is known to no service. */
   readonly origin: string;
+  /** The installation's name. */
+  readonly instance: string;
   readonly issuer: string;
-  /** What access tokens are for. */
+  /** Whose access tokens are, and what for: services see them, so it is no address. */
   readonly audience: string;
   /** Applications that may ask people for access, beside the platform's own programs. */
   readonly clients: readonly ClientMetadata[];

@@ -55,6 +55,12 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;
+  provider.use(async (ctx, next) => {
+    await next();
+    const asked = ctx.res.getHeader("www-authenticate");
+    // The library's realm is its address, which not everybody may know who asks for a program's tokens.
+    if (typeof asked === "string") ctx.set("www-authenticate", asked.replaceAll(ground.issuer, "hms-sys"));
+  });
   provider.on("server_error", (_, error) => ground.onFailure(error));
   Object.assign(provider.Client.prototype, { compareClientSecret });
   const { changes, database, liveSession } = ground;

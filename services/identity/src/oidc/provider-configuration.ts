@@ -18,7 +18,6 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
   const jwks = { keys: (await signingKeys.privateKeys()) as never[] };
   const [current] = await signingKeys.list();
   const permissions = [...ground.permissions()];
-  const sign = { alg: "ES256", kid: current?.kid ?? "" } as const;
   return {
     adapter: (kind) => (kind === "Client" ? new ClientAdapter(database) : new ArtifactAdapter(kind, ground)),
     clients: [...ownClients(origin), ...clients],
@@ -35,6 +34,7 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
       client.grantTypeAllowed("refresh_token") && (code.scopes.has("offline_access") || code.kind === "DeviceCode"),
     expiresWithSession: async (_, code) => code.kind === "AuthorizationCode" && !code.scopes.has("offline_access"),
     extraTokenClaims: async (_, token) => ("grantId" in token && token.grantId ? { gid: token.grantId } : undefined),
+    formats: { customizers: { jwt: (_, __, { payload }) => void Object.assign(payload, { iss: audience }) } },
     interactions: { url: (_, { uid }) => `/sign-in/${uid}`, policy: await interactionPolicy(ground) },
     // Each login makes a grant of its own, so that ending one ends no other.
     loadExistingGrant: async (ctx) => ownGrant(ctx),
@@ -56,31 +56,37 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
       RefreshToken: 30 * DAY,
       Session: DAY / 2,
     },
-    features: {
-      devInteractions: { enabled: false },
-      clientCredentials: { enabled: true },
-      deviceFlow: { enabled: true, ...devicePages },
-      introspection: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
-      revocation: { enabled: true },
-      rpInitiatedLogout: {
-        enabled: true,
-        logoutSource: logOutPage,
-        postLogoutSuccessSource: (ctx) => plainPage(ctx, "Signed out", "You are signed out here."),
-      },
-      resourceIndicators: {
-        enabled: true,
-        defaultResource: () => audience,
-        useGrantedResource: () => true,
-        getResourceServerInfo: () => ({
-          scope: [WHOLE_SCOPE, ...permissions].join(" "),
-          audience,
-          accessTokenFormat: "jwt",
-          accessTokenTTL: 5 * MINUTE,
-          jwt: { sign },
-        }),
-      },
-    },
+    features: providerFeatures(ground, current?.kid ?? ""),
     renderError: (ctx, out) => errorPage(ctx, out),
+  };
+}
+
+function providerFeatures({ audience, permissions }: OidcGround, kid: string): Configuration["features"] {
+  const sign = { alg: "ES256", kid } as const;
+  const scope = [WHOLE_SCOPE, ...permissions()].join(" ");
+  return {
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true, ...devicePages },
+    introspection: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
+    revocation: { enabled: true },
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: logOutPage,
+      postLogoutSuccessSource: (ctx) => plainPage(ctx, "Signed out", "You are signed out here."),
+    },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => audience,
+      useGrantedResource: () => true,
+      getResourceServerInfo: () => ({
+        scope,
+        audience,
+        accessTokenFormat: "jwt",
+        accessTokenTTL: 5 * MINUTE,
+        jwt: { sign },
+      }),
+    },
   };
 }
 

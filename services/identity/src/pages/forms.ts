@@ -1,34 +1,21 @@
-import { type Html, html } from "./html.ts";
+import type { OfferedProvider } from "../outside/offered-providers.ts";
+import { type FormTerms, form, terms } from "./form.ts";
+import { html } from "./html.ts";
 import type { Page } from "./page.ts";
 
-/** What every form of ours has. */
-export interface FormTerms {
-  /** Where it goes. */
-  readonly action: string;
-  /** Shows that the form is ours. */
-  readonly csrf: string;
-  /** What was wrong with the last attempt. */
-  readonly problems?: readonly string[];
-  readonly leadsTo?: readonly string[];
-}
-
-function form({ action, csrf, problems = [] }: FormTerms, fields: Html): Html {
-  const alert =
-    problems.length === 0 ? "" : html`<div role="alert">${problems.map((one) => html`<p>${one}</p>`)}</div>`;
-  return html`${alert}<form method="post" action="${action}">
-<input type="hidden" name="csrf" value="${csrf}">
-${fields}
-</form>`;
-}
-
-const terms = ({ leadsTo, problems = [] }: FormTerms) => ({
-  ...(leadsTo === undefined ? {} : { leadsTo }),
-  ...(problems.length === 0 ? {} : { status: 422 }),
-});
-
 /** Asks for login and password. */
-export function signInPage(given: FormTerms & { login?: string; next?: string; client?: string }): Page {
-  const intro = given.client === undefined ? "" : html`<p>to go on to <strong>${given.client}</strong></p>`;
+export function signInPage(
+  given: FormTerms & {
+    login?: string;
+    next?: string;
+    client?: string;
+    isAgain?: boolean;
+    providers?: readonly OfferedProvider[];
+  },
+): Page {
+  const { client, isAgain = false } = given;
+  const why = isAgain ? html`<p>Show again that it is you: what comes next changes how you come in.</p>` : "";
+  const intro = client === undefined ? why : html`<p>to go on to <strong>${client}</strong></p>`;
   const content = html`${intro}${form(
     given,
     html`<input type="hidden" name="next" value="${given.next ?? ""}">
@@ -37,7 +24,12 @@ export function signInPage(given: FormTerms & { login?: string; next?: string; c
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button type="submit">Sign in</button>`,
-  )}`;
+  )}
+${(given.providers ?? []).map(
+  ({ name, title }) =>
+    html`<p><a href="/sign-in/with/${name}?next=${encodeURIComponent(given.next ?? "")}">Sign in with ${title}</a></p>`,
+)}
+<p><a href="/sign-in/forgot">Forgot the password?</a></p>`;
   return { title: "Sign in", content, ...terms(given) };
 }
 
@@ -69,10 +61,11 @@ export function passwordPage(given: FormTerms & { token: string; login: string; 
 }
 
 /** Asks whether an application may act for somebody. */
-export function consentPage(given: FormTerms & { client: string; resource: string; scopes: readonly string[] }): Page {
+export function consentPage(given: FormTerms & { client: string; login: string; scopes: readonly string[] }): Page {
   const asked = given.scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
-  const content = html`<p><strong>${given.client}</strong> asks ${given.resource} for this:</p>
-<ul>${asked}</ul>${form(
+  const content = html`<p><strong>${given.client}</strong> asks you, <strong>${given.login}</strong>, for this:</p>
+<ul>${asked}</ul>
+<p><small>Your answer goes to ${(given.leadsTo ?? []).join(", ") || "the program"}. You can end it at any time under "Where you are signed in".</small></p>${form(
     given,
     html`<button type="submit" name="answer" value="yes">Allow</button>
 <button type="submit" name="answer" value="no" class="other">Do not allow</button>`,
@@ -86,14 +79,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
   hms: "to do everything that you may do",
 };
 
-const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
+/** What a scope of OAuth lets a program do, in words. */
+export const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
 
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {
-  const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>${form(
-    given,
-    html`<button type="submit">Sign out</button>`,
-  )}`;
+  const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>
+<p><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
   return { title: "Signed in", content, ...terms(given) };
 }
 

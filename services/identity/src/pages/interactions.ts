@@ -2,11 +2,14 @@ import { bindGrant } from "../oidc/bind-grant.ts";
 import { isOwnClient } from "../oidc/clients.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
+import { offeredProviders } from "../outside/offered-providers.ts";
+import type { BrowserSession } from "../sessions/session-store.ts";
 import type { FormTokens } from "./form-token.ts";
 import { consentPage, signInPage } from "./forms.ts";
 import type { Interaction } from "./oidc-types.ts";
 import { sendPage } from "./page.ts";
-import { letIn, NOT_RECOGNISED, recogniseVisitor } from "./sign-in.ts";
+import { sendSecondFactor } from "./second-factor-page.ts";
+import { letIn, loginOf, signInStep } from "./sign-in.ts";
 import { sendOn, type Visit } from "./sign-in-visit.ts";
 
 type Turn = (visit: Visit) => Promise<void>;
@@ -38,7 +41,7 @@ export class Interactions {
     if (prompt.name === "login") {
       const session = await this.#ground.liveSession(visit.request.headers);
       const isEnough = session !== undefined && !prompt.reasons.some((reason) => AGAIN.has(reason));
-      if (isEnough) return this.#finish(visit, { login: loginResult(session.accountId, session.createdAt) });
+      if (isEnough) return this.#finish(visit, { login: loginResult(session) });
       return this.#askLogin(visit, interaction, []);
     }
     if (isOwnClient(params.client_id)) return this.#allow(visit, interaction);
@@ -48,10 +51,11 @@ export class Interactions {
   readonly #answer: Turn = async (visit) => {
     const interaction = await this.#interactionOf(visit);
     if (interaction.prompt.name === "login") {
-      const accountId = await recogniseVisitor(this.#ground, visit);
-      if (accountId === undefined) return this.#askLogin(visit, interaction, [NOT_RECOGNISED]);
-      await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
-      return this.#finish(visit, { login: loginResult(accountId, new Date()) });
+      const step = await signInStep(this.#ground, visit);
+      if (step.kind === "refused") return this.#askLogin(visit, interaction, step.problems);
+      if (step.kind === "half")
+        return sendSecondFactor(this.#ground, visit, { ...this.#terms(visit, interaction), ...step });
+      return this.#finish(visit, { login: loginResult(await letIn(this.#ground, visit, step)) });
     }
     if (visit.form.get("answer") === "yes") return this.#allow(visit, interaction);
     const refusal = { error: "access_denied", error_description: "The person did not allow it." };
@@ -75,14 +79,17 @@ export class Interactions {
   async #askLogin(visit: Visit, interaction: Interaction, problems: readonly string[]): Promise<void> {
     const client = await this.#nameOf(interaction);
     const login = visit.form.get("login") ?? String(interaction.params.login_hint ?? "");
-    sendPage(visit.response, signInPage({ ...this.#terms(visit, interaction), client, login, problems }));
+    const providers = await offeredProviders(this.#ground.database.db);
+    const way = { client, login, problems, providers, next: `/sign-in/${interaction.uid}` };
+    sendPage(visit.response, signInPage({ ...this.#terms(visit, interaction), ...way }));
   }
 
   async #askConsent(visit: Visit, interaction: Interaction): Promise<void> {
     const client = await this.#nameOf(interaction);
     const scopes = missingOf(interaction);
-    const asked = [...scopes.oidc, ...scopes.resource];
-    const terms = { client, resource: this.#ground.origin, scopes: asked };
+    const asked = [...new Set([...scopes.oidc, ...scopes.resource])];
+    const login = await loginOf(this.#ground, interaction.session?.accountId ?? "");
+    const terms = { client, login, scopes: asked };
     sendPage(visit.response, consentPage({ ...this.#terms(visit, interaction), ...terms }));
   }
 
@@ -107,9 +114,8 @@ export class Interactions {
     if (ofApi.length > 0) grant.addResourceScope(audience, ofApi.join(" "));
     const grantId = await grant.save();
     // A program that may go on without the browser outlives its session.
-    if (interaction.deviceCode === undefined && !oidc.includes("offline_access")) {
-      await bindGrant(database, grantId, session.sessionId);
-    }
+    const endsWithIt = interaction.deviceCode === undefined && !oidc.includes("offline_access");
+    await bindGrant(database, grantId, { session, endsWithIt });
     const resource = String(interaction.params.client_id);
     this.#ground.trail.record({ deed: "AllowProgram", accountId, resource, requestId: visit.requestId });
     return this.#finish(visit, { consent: { grantId } });
@@ -121,8 +127,8 @@ export class Interactions {
   }
 }
 
-function loginResult(accountId: string, at: Date) {
-  return { accountId, amr: ["pwd"], ts: Math.floor(at.getTime() / 1000), remember: false };
+function loginResult({ accountId, methods, authenticatedAt }: BrowserSession) {
+  return { accountId, amr: [...methods], ts: Math.floor(authenticatedAt.getTime() / 1000), remember: false };
 }
 
 /** What a grant must hold for the program to get what it asks for. */

@@ -9,10 +9,12 @@ export interface Page {
   readonly status?: number;
   /** Origins beside the own one to which answers to this page's forms may lead. */
   readonly leadsTo?: readonly string[];
+  /** True: it has forms that a script of ours fills in; it works without, too. Default false. */
+  readonly script?: boolean;
 }
 
 /** The whole document; it needs no script. */
-function documentOf({ title, content }: Pick<Page, "title" | "content">): string {
+function documentOf({ title, content, script = false }: Page): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -21,6 +23,7 @@ function documentOf({ title, content }: Pick<Page, "title" | "content">): string
 <meta name="color-scheme" content="light dark">
 <title>${title} – HMS-SYS</title>
 <link rel="stylesheet" href="/sign-in/style.css">
+${script ? html`<script src="/sign-in/passkey.js" defer></script>` : ""}
 </head>
 <body>
 <main>
@@ -32,12 +35,12 @@ ${content}
 `.text;
 }
 
-/** What every page is sent with: no script, no frame, no trace in caches or at other places. */
-function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
+/** What every page is sent with: no foreign script, no frame, no trace in caches or at other places. */
+function pageFields({ leadsTo = [], script = false }: Page): Record<string, string> {
   const forms = ["'self'", ...leadsTo].join(" ");
   return {
     "content-type": "text/html; charset=utf-8",
-    "content-security-policy": `default-src 'none'; style-src 'self'; form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
+    "content-security-policy": `default-src 'none'; style-src 'self'; ${script ? "script-src 'self'; " : ""}form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
     // Without any referrer browsers say of forms that they come from nowhere ("Origin: null").
@@ -49,14 +52,14 @@ function pageFields(leadsTo: readonly string[] = []): Record<string, string> {
 
 /** Sends a page. */
 export function sendPage(response: ServerResponse, page: Page): void {
-  for (const [name, value] of Object.entries(pageFields(page.leadsTo))) response.setHeader(name, value);
+  for (const [name, value] of Object.entries(pageFields(page))) response.setHeader(name, value);
   response.statusCode = page.status ?? 200;
   response.end(documentOf(page));
 }
 
 /** Answers a request of the protocol with a page. */
 export function showPage(ctx: KoaContextWithOIDC, page: Page): void {
-  ctx.set(pageFields(page.leadsTo));
+  ctx.set(pageFields(page));
   ctx.type = "html";
   ctx.body = documentOf(page);
 }

@@ -5,6 +5,9 @@ export const SESSION_COOKIE = "__Host-hms_session";
 /** The cookie that a form's token belongs to. */
 export const FORM_COOKIE = "__Host-hms_form";
 
+/** The cookie of a browser that has left for an outside provider. */
+export const OUTSIDE_COOKIE = "__Host-hms_outside";
+
 /** The value of a cookie; undefined if there is none, or more than one. */
 export function cookieOf({ cookie = "" }: IncomingHttpHeaders, name: string): string | undefined {
   const found = cookie

@@ -6,14 +6,27 @@ import { makeFirstAdmin } from "../accounts/set-up.ts";
 import { linkGone } from "../errors.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
+import { offeredProviders } from "../outside/offered-providers.ts";
+import { FactorPages } from "./factor-pages.ts";
 import { FormTokens } from "./form-token.ts";
 import { messagePage, passwordPage, setUpPage, signedInPage, signInPage } from "./forms.ts";
 import { html } from "./html.ts";
 import { Interactions } from "./interactions.ts";
+import { MailPages } from "./mail-pages.ts";
+import { OutsidePages } from "./outside-pages.ts";
 import { sendPage } from "./page.ts";
-import { letIn, loginOf, NOT_RECOGNISED, recogniseVisitor, signOut } from "./sign-in.ts";
+import { passkeyScript } from "./passkey-form.ts";
+import { PlacesPages } from "./places-pages.ts";
+import { sendSecondFactor } from "./second-factor-page.ts";
+import { letIn, loginOf, signInStep, signOut } from "./sign-in.ts";
 import { localPath, sendOn, type Visit, visitOf } from "./sign-in-visit.ts";
 import { style } from "./style.ts";
+
+/** What pages take along. */
+const FILES: Readonly<Record<string, { readonly type: string; readonly text: string }>> = {
+  "/style.css": { type: "text/css", text: style },
+  "/passkey.js": { type: "text/javascript", text: passkeyScript },
+};
 
 /** What happens at each path below /sign-in. */
 type Turn = (visit: Visit) => Promise<void>;
@@ -31,21 +44,30 @@ export class SignInPages {
   readonly #ground: OidcGround;
   readonly #tokens: FormTokens;
   readonly #interactions: Interactions;
+  readonly #factors: FactorPages;
+  readonly #mails: MailPages;
+  readonly #outside: OutsidePages;
+  readonly #places: PlacesPages;
   readonly #onSetUp: () => void;
 
   constructor(ground: OidcGround, provider: OidcProvider, onSetUp: () => void) {
     this.#ground = ground;
     this.#tokens = new FormTokens(ground.sealing.derive("form-tokens"), ground.origin);
     this.#interactions = new Interactions(ground, provider, this.#tokens);
+    this.#places = new PlacesPages(ground, this.#tokens);
+    this.#outside = new OutsidePages(ground, this.#tokens);
+    this.#mails = new MailPages(ground, this.#tokens);
+    this.#factors = new FactorPages(ground, this.#tokens);
     this.#onSetUp = onSetUp;
   }
 
   /** Answers below the mount's prefix. */
   readonly handler: MountHandler = async (request, response, context) => {
-    if (context.path === "/style.css") {
-      response.setHeader("content-type", "text/css; charset=utf-8");
+    const file = FILES[context.path];
+    if (file !== undefined) {
+      response.setHeader("content-type", `${file.type}; charset=utf-8`);
       response.setHeader("cache-control", "public, max-age=3600");
-      response.end(style);
+      response.end(file.text);
       return;
     }
     const turn = this.#turnOf(`${request.method === "HEAD" ? "GET" : request.method} ${context.path}`);
@@ -70,20 +92,29 @@ export class SignInPages {
       "GET /": this.#start,
       "POST /": this.#signIn,
       "POST ": this.#signIn,
+      "GET /again": this.#askAgain,
       "POST /out": this.#signOut,
       "GET /set-up": this.#showSetUp,
       "POST /set-up": this.#setUp,
       "GET /password": this.#showPassword,
       "POST /password": this.#setPassword,
     };
-    return turns[asked] ?? this.#interactions.turnOf(asked);
+    return (
+      turns[asked] ??
+      this.#factors.turnOf(asked) ??
+      this.#mails.turnOf(asked) ??
+      this.#outside.turnOf(asked) ??
+      this.#places.turnOf(asked) ??
+      this.#interactions.turnOf(asked)
+    );
   }
 
   readonly #start: Turn = async ({ request, response, query }) => {
     const session = await this.#ground.liveSession(request.headers);
     const csrf = this.#tokens.issue(request, response);
     if (session === undefined) {
-      sendPage(response, signInPage({ action: "/sign-in", csrf, next: localPath(query.get("next")) }));
+      const providers = await offeredProviders(this.#ground.database.db);
+      sendPage(response, signInPage({ action: "/sign-in", csrf, next: localPath(query.get("next")), providers }));
       return;
     }
     if (query.has("next")) return sendOn(response, localPath(query.get("next")));
@@ -91,17 +122,28 @@ export class SignInPages {
     sendPage(response, signedInPage({ action: "/sign-in/out", csrf, login }));
   };
 
+  readonly #askAgain: Turn = async ({ request, response, query }) => {
+    const session = await this.#ground.liveSession(request.headers);
+    const next = localPath(query.get("next"));
+    const login = session && (await loginOf(this.#ground, session.accountId));
+    const csrf = this.#tokens.issue(request, response);
+    const providers = await offeredProviders(this.#ground.database.db);
+    const terms = { action: "/sign-in", csrf, next, isAgain: true, providers };
+    sendPage(response, signInPage({ ...terms, ...(login ? { login } : {}) }));
+  };
+
   readonly #signIn: Turn = async (visit) => {
     const { request, response, form } = visit;
-    const accountId = await recogniseVisitor(this.#ground, visit);
+    const step = await signInStep(this.#ground, visit);
     const next = localPath(form.get("next"));
-    if (accountId !== undefined) {
-      await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
+    if (step.kind === "known") {
+      await letIn(this.#ground, visit, step);
       return sendOn(response, next);
     }
-    const csrf = this.#tokens.issue(request, response);
-    const login = form.get("login") ?? "";
-    sendPage(response, signInPage({ action: "/sign-in", csrf, login, next, problems: [NOT_RECOGNISED] }));
+    const terms = { action: "/sign-in", csrf: this.#tokens.issue(request, response), problems: step.problems };
+    if (step.kind === "half") return sendSecondFactor(this.#ground, visit, { ...terms, ceremony: step.ceremony });
+    const providers = await offeredProviders(this.#ground.database.db);
+    sendPage(response, signInPage({ ...terms, login: form.get("login") ?? "", next, providers }));
   };
 
   readonly #signOut: Turn = async (visit) => {
@@ -158,6 +200,7 @@ export class SignInPages {
     this.#ground.trail.assertAccepts();
     try {
       const accountId = await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
+      this.#ground.mail.tell(accountId, "The password was changed");
       this.#ground.trail.record({ deed: "ChoosePassword", accountId, resource: accountId, requestId: visit.requestId });
       sendOn(response, "/sign-in");
     } catch (error) {

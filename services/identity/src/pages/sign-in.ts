@@ -1,48 +1,93 @@
 import { accountFacts } from "../accounts/account-store.ts";
 import { accountUnknown } from "../errors.ts";
+import { type BegunCeremony, beginCeremony, endCeremony } from "../factors/ceremony-store.ts";
+import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
+import { useSecondFactor } from "../factors/second-factor.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
 import { verifyNobody } from "../passwords/hash-password.ts";
 import { recognise } from "../passwords/password-store.ts";
-import { type BrowserSession, endSession, openSession, useSession } from "../sessions/session-store.ts";
+import { type BrowserSession, endSession, openSession, renewSession, useSession } from "../sessions/session-store.ts";
 import { cookieOf, SESSION_COOKIE, setCookie } from "./request-cookies.ts";
 import type { Visit } from "./sign-in-visit.ts";
 
 /** One text for everything, so that nobody learns which logins exist or are held up. */
-export const NOT_RECOGNISED =
+const NOT_RECOGNISED =
   "Login and password do not belong together, or there were too many attempts of late. Look at both, and wait a minute before the next one.";
+const NOT_IN_TIME = "This took too long, or was done already. Begin again.";
+const NOT_THE_FACTOR =
+  "That is no code or passkey of yours, it has been used, or there were too many attempts of late. Wait for the next code; after some attempts, a few minutes.";
 
-/** Checks the login and password of a form; undefined if they are wrong or there were too many attempts of late. */
-export async function recogniseVisitor(
-  { database, trail }: OidcGround,
-  { form, address, requestId }: Visit,
-): Promise<string | undefined> {
-  trail.assertAccepts();
+/** Somebody has shown who they are, by these methods. */
+export interface Recognised {
+  readonly kind: "known";
+  readonly accountId: string;
+  readonly methods: readonly string[];
+}
+
+/** Where a sign-in stands after what was sent: all is shown, the second factor is missing, or it is refused. */
+export type SignInStep =
+  | Recognised
+  | { readonly kind: "half"; readonly ceremony: BegunCeremony; readonly problems: readonly string[] }
+  | { readonly kind: "refused"; readonly problems: readonly string[] };
+
+/** Looks at what a form has brought: login and password, or the second factor of a sign-in that was begun with them. */
+export function signInStep(ground: OidcGround, visit: Visit): Promise<SignInStep> {
+  ground.trail.assertAccepts();
+  return visit.form.has("ceremony") ? secondStep(ground, visit) : firstStep(ground, visit);
+}
+
+async function firstStep({ database, trail }: OidcGround, { form, address, requestId }: Visit): Promise<SignInStep> {
   const login = (form.get("login") ?? "").toLowerCase().slice(0, 100);
   const password = form.get("password") ?? "";
   const attempt = { subject: login, address };
   if (!(await beginAttempt(database, attempt))) {
     await verifyNobody(password);
-    return undefined;
+    return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   const found = await recognise(database, login, password);
   if (found === undefined) {
     trail.record({ deed: "SignIn", resource: login, refused: "login and password do not belong together", requestId });
-    return undefined;
+    return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   await endAttempt(database, attempt);
-  return found.accountId;
+  const { accountId } = found;
+  if (!hasSecondFactor(await factorFacts(database.db, accountId))) {
+    return { kind: "known", accountId, methods: ["pwd"] };
+  }
+  return { kind: "half", ceremony: await beginCeremony(database.db, "sign-in", { accountId }), problems: [] };
 }
 
-/** Opens a browser session under a new id; the one that the browser had before ends. */
+async function secondStep(ground: OidcGround, { form, address, requestId }: Visit): Promise<SignInStep> {
+  const { database, trail } = ground;
+  const ceremony = await endCeremony(database.db, "sign-in", form.get("ceremony") ?? "");
+  if (ceremony === undefined) return { kind: "refused", problems: [NOT_IN_TIME] };
+  const { accountId, firstMethod } = ceremony;
+  const attempt = { subject: `second factor of ${accountId}`, address, isGuessable: true };
+  const shown = { code: form.get("code") ?? "", passkey: form.get("passkey") ?? "" };
+  const isFree = await beginAttempt(database, attempt);
+  const method = isFree ? await useSecondFactor(ground, ceremony, shown) : undefined;
+  if (method !== undefined) {
+    await endAttempt(database, attempt);
+    return { kind: "known", accountId, methods: [firstMethod, method] };
+  }
+  const refused = isFree ? "wrong second factor" : "too many attempts at the second factor";
+  trail.record({ deed: "SignIn", accountId, resource: accountId, refused, requestId });
+  const again = await beginCeremony(database.db, "sign-in", { accountId, firstMethod });
+  return { kind: "half", ceremony: again, problems: [NOT_THE_FACTOR] };
+}
+
+/**
+ * Lets somebody in who has shown who they are. A session that the browser has of the same account goes on under a new
+ * token; another's ends.
+ */
 export async function letIn(
   { database, changes, trail }: OidcGround,
   visit: Visit,
-  { accountId, methods }: { accountId: string; methods: readonly string[] },
+  { accountId, methods }: Omit<Recognised, "kind">,
 ): Promise<BrowserSession> {
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
-    if (before !== undefined) await endSession(queries, before.sessionId);
     // Locks the account: whoever deactivates it meanwhile ends this session too.
     const { active } = await queries
       .updateTable("account")
@@ -51,6 +96,10 @@ export async function letIn(
       .returning("active")
       .executeTakeFirstOrThrow();
     if (!active) throw accountUnknown(accountId);
+    const renewed =
+      before?.accountId === accountId ? await renewSession(queries, before.sessionId, methods) : undefined;
+    if (renewed !== undefined) return renewed;
+    if (before !== undefined) await endSession(queries, before.sessionId);
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);

@@ -5,6 +5,11 @@ export const style = `:root{color-scheme:light dark;--ink:#1b1f24;--soft:#51606f
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--back);color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
 main{width:100%;max-width:26rem;padding:2rem;background:var(--sheet);border-radius:.75rem}
 h1{margin:0 0 1rem;font-size:1.4rem;line-height:1.25}
+h2{margin:1.5rem 0 0;font-size:1.1rem}
+a{color:var(--deed)}
+.picture svg{width:12rem;height:12rem;background:#fff}
+.codes{columns:2;list-style:none;padding:0}
+.codes code{font-size:1rem;letter-spacing:0}
 label{display:block;margin:1rem 0 .25rem;font-weight:600}
 input{width:100%;padding:.6rem .7rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.4rem}
 button{margin:1.5rem .5rem 0 0;padding:.6rem 1.2rem;font:inherit;font-weight:600;color:var(--on-deed);background:var(--deed);border:1px solid var(--deed);border-radius:.4rem;cursor:pointer}

@@ -18,6 +18,8 @@ export interface Attempt {
   readonly subject: string;
   /** The client's address. */
   readonly address: string;
+  /** True: few are possible, so few may be tried, also from many places; default false. */
+  readonly isGuessable?: boolean;
 }
 
 /** The network of an address: IPv4 alone, of IPv6 the first 64 bits. */
@@ -36,13 +38,17 @@ export function networkOf(address: string): string {
 }
 
 // An account by itself waits later and shorter than one pair of network and account: strangers could lock it otherwise.
-function measuresOf({ subject, address }: Attempt): Measure[] {
+function measuresOf({ subject, address, isGuessable = false }: Attempt): Measure[] {
   const network = networkOf(address);
   // Everybody on this machine comes from there: one of them must not lock out all others.
   const isLoopback = network.startsWith("127.") || network === "0:0:0:0";
   const own = [
     { key: sha256(`pair\0${network}\0${subject}`), free: 5, longestSeconds: 900 },
-    { key: sha256(`account\0${subject}`), free: 20, longestSeconds: 60 },
+    {
+      key: sha256(`account\0${subject}`),
+      // Nobody gets there without the password, so strangers cannot lock it.
+      ...(isGuessable ? { free: 10, longestSeconds: 900 } : { free: 20, longestSeconds: 60 }),
+    },
   ];
   return isLoopback ? own : [...own, { key: sha256(`network\0${network}`), free: 50, longestSeconds: 300 }];
 }

@@ -3,10 +3,11 @@ import { HmsError, implement, type Principal, principalName, type ServiceRegistr
 import type { Selectable } from "kysely";
 import { accountOf } from "../accounts/account-store.ts";
 import { assertRoles, bindRoles } from "../accounts/create-account.ts";
-import { rolesUnknown } from "../errors.ts";
+import { invalid, rolesUnknown } from "../errors.ts";
 import { assertGroup, groupRoles, membersOf } from "../groups/group-store.ts";
 import type { IdentityTables, Queries } from "../identity-tables.ts";
 import type { ServiceGround } from "../service-ground.ts";
+import { unknownPermissions } from "./known-permissions.ts";
 import { keepingAnAdmin } from "./last-admin.ts";
 
 const roleMessage = ({ name, description, permissions, built_in }: Selectable<IdentityTables["role"]>) => ({
@@ -34,6 +35,8 @@ export function createRoleService(ground: ServiceGround): ServiceRegistration {
     async putRole({ name, description, permissions }, { principal }) {
       if (RESERVED.has(name)) throw reserved(name);
       const kept = [...new Set(permissions)].sort();
+      const wrong = unknownPermissions("permissions", kept, ground.permissions());
+      if (wrong.length > 0) throw invalid(wrong);
       actingFor.assertHolds(principal, [...kept, ...(book.permissionsOf(name) ?? [])]);
       if (name === "admin" && !kept.includes("*")) throw adminIsAll();
       const row = await database.db

@@ -1,9 +1,14 @@
 import { identitySessions } from "@hms/contracts";
 import { sql } from "kysely";
 import type { Queries } from "../identity-tables.ts";
+import { ownClients } from "../oidc/clients.ts";
 import { PROGRAM_PREFIX } from "./program-store.ts";
 
 const { BROWSER, PROGRAM } = identitySessions.SessionKind;
+
+const OWN_NAMES: Readonly<Record<string, string>> = Object.fromEntries(
+  ownClients("http://localhost").map(({ client_id: id, client_name: name = "" }) => [id, name]),
+);
 
 /** A place where an account is signed in. */
 export interface SignedIn {
@@ -11,6 +16,8 @@ export interface SignedIn {
   readonly accountId: string;
   readonly kind: identitySessions.SessionKind;
   readonly client: string;
+  readonly clientName: string;
+  readonly scopes: readonly string[];
   readonly userAgent: string;
   readonly address: string;
   readonly createdAt: Date;
@@ -22,6 +29,8 @@ interface Row {
   session_id: string;
   account_id: string;
   client: string | null;
+  client_name: string | null;
+  scopes: string[];
   user_agent: string;
   address: string;
   created_at: Date;
@@ -33,10 +42,14 @@ interface Row {
 export async function listSessions(queries: Queries, accountId?: string, sessionId?: string): Promise<SignedIn[]> {
   const { rows } = await sql<Row>`
     select * from (
-      select session_id, account_id, null as client, user_agent, address, created_at, last_seen_at, expires_at
+      select session_id, account_id, null as client, null as client_name, '{}'::text[] as scopes, user_agent, address, created_at, last_seen_at, expires_at
         from session where expires_at > clock_timestamp() and last_seen_at > clock_timestamp() - interval '30 minutes'
       union all
-      select ${PROGRAM_PREFIX} || encode(id_sha256, 'hex'), account_id, payload ->> 'clientId', '', '', created_at,
+      select ${PROGRAM_PREFIX} || encode(id_sha256, 'hex'), account_id, payload ->> 'clientId',
+          (select name from client c where c.client_id = g.payload ->> 'clientId'),
+          string_to_array(concat_ws(' ', payload -> 'openid' ->> 'scope',
+            (select string_agg(value, ' ') from jsonb_each_text(coalesce(payload -> 'resources', '{}')))), ' '),
+          '', '', created_at,
           (select coalesce(max(t.created_at), g.created_at) from oidc_artifact t
             where t.grant_sha256 = g.id_sha256 and t.kind = 'RefreshToken'), expires_at
         from oidc_artifact g where kind = 'Grant' and expires_at > clock_timestamp()
@@ -49,6 +62,8 @@ export async function listSessions(queries: Queries, accountId?: string, session
     accountId: row.account_id,
     kind: row.client === null ? BROWSER : PROGRAM,
     client: row.client ?? "",
+    clientName: row.client_name ?? OWN_NAMES[row.client ?? ""] ?? row.client ?? "",
+    scopes: row.scopes,
     userAgent: row.user_agent,
     address: row.address,
     createdAt: row.created_at,

@@ -34,8 +34,9 @@ export function createSessionService(ground: ServiceGround): ServiceRegistration
       const account = await actingFor.target(database.db, principal, { name: user, permission: "sessions:read" });
       const found = await listSessions(database.db, account.account_id);
       return {
-        sessions: found.map(({ createdAt, lastSeenAt, expiresAt, ...session }) => ({
+        sessions: found.map(({ createdAt, lastSeenAt, expiresAt, scopes, ...session }) => ({
           ...session,
+          scopes: [...scopes],
           createdAt: timestampFromDate(createdAt),
           lastSeenAt: timestampFromDate(lastSeenAt),
           ...(expiresAt === null ? {} : { expiresAt: timestampFromDate(expiresAt) }),

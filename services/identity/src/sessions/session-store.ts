@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { sql } from "kysely";
-import type { IdentityDatabase, Queries } from "../identity-tables.ts";
+import { type Selectable, sql } from "kysely";
+import type { IdentityDatabase, IdentityTables, Queries } from "../identity-tables.ts";
 import { newSecret, sha256 } from "../secret-digest.ts";
 
 /** A session that nobody used for this long is over: minutes. */
@@ -17,6 +17,8 @@ export interface BrowserSession {
   /** How it was shown who it is: "pwd", "otp", "hwk" (RFC 8176). */
   readonly methods: readonly string[];
   readonly createdAt: Date;
+  /** When they were last shown. */
+  readonly authenticatedAt: Date;
   /** The absolute end. */
   readonly expiresAt: Date;
 }
@@ -52,14 +54,39 @@ export async function openSession(
     })
     .returningAll()
     .executeTakeFirstOrThrow();
-  const session = {
-    sessionId: row.session_id,
-    accountId,
-    methods,
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-  };
-  return { token, session };
+  return { token, session: sessionOf(row) };
+}
+
+const sessionOf = (row: Selectable<IdentityTables["session"]>): BrowserSession => ({
+  sessionId: row.session_id,
+  accountId: row.account_id,
+  methods: row.methods,
+  createdAt: row.created_at,
+  authenticatedAt: row.authenticated_at,
+  expiresAt: row.expires_at,
+});
+
+/** Whether what somebody has shown is more than one factor. */
+export const isMultiFactor = (methods: readonly string[]) => methods.length > 1;
+
+/**
+ * Lets a session of the same account go on under a new token, with what was shown just now; its programs go on with it.
+ * Undefined if it has ended meanwhile.
+ */
+export async function renewSession(
+  queries: Queries,
+  sessionId: string,
+  methods: readonly string[],
+): Promise<{ token: string; session: BrowserSession } | undefined> {
+  const token = `hmss_${newSecret()}`;
+  const row = await queries
+    .updateTable("session")
+    .set({ token_sha256: sha256(token), methods: [...methods], authenticated_at: sql`clock_timestamp()` })
+    .where("session_id", "=", sessionId)
+    .where("expires_at", ">", sql<Date>`clock_timestamp()`)
+    .returningAll()
+    .executeTakeFirst();
+  return row && { token, session: sessionOf(row) };
 }
 
 /** The session of a token, used now; undefined if there is none, it has ended, or its account may not come in. */
@@ -75,8 +102,7 @@ export async function useSession({ db }: IdentityDatabase, token: string): Promi
     .returningAll()
     .executeTakeFirst();
   if (row === undefined) return undefined;
-  const { session_id: sessionId, account_id: accountId, methods, created_at: createdAt, expires_at: expiresAt } = row;
-  return { sessionId, accountId, methods, createdAt, expiresAt };
+  return sessionOf(row);
 }
 
 /** Ends a session and the grants made in it. True if there was one. */

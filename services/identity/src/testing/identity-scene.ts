@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
+import { knownPermissions } from "@hms/authorization";
 import { createEdgeServer, Edge } from "@hms/http-edge";
 import { type AuditEvent, type HmsError, Kernel, type Policy, type Principal } from "@hms/kernel";
 import { createTokenIdentity } from "@hms/local-access";
@@ -7,9 +8,11 @@ import { openSealingKey } from "@hms/secrets";
 import { openTestDatabase, type TestDatabase, tempFolder } from "@hms/testkit";
 import type { ClientMetadata } from "oidc-provider";
 import { type IdentityService, type IdentityTables, identityMigrations, openIdentityService } from "../index.ts";
-import type { Judge } from "../ports.ts";
+import type { Judge, Mail, Mailer } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
+/** Where browsers reach it. */
+const PLATFORM_HOST = `hms-${"t".repeat(26)}.localhost`;
 /** The token of the operator. */
 const OPERATOR = "o".repeat(64);
 /** The operator. */
@@ -33,6 +36,9 @@ export class IdentityScene implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly failures: unknown[] = [];
   readonly events: AuditEvent[] = [];
+  /** Whether there is a mail server, and what it was given. */
+  hasMail = false;
+  readonly mails: Mail[] = [];
   readonly #own: TestDatabase<IdentityTables>;
   /** The file that seals this installation's secrets. */
   readonly keyFile: string;
@@ -74,17 +80,18 @@ export class IdentityScene implements AsyncDisposable {
       await openIdentityService({
         database: this.#own.database,
         sealing: openSealingKey(this.keyFile),
-        origin: `http://hms.localhost:${port}`,
+        origin: `http://${PLATFORM_HOST}:${port}`,
         instance: "test",
-        permissions: () => ["services:read"],
+        permissions: knownPermissions,
         judge: testJudge,
         clients,
+        mailer: this.#mailer(),
         audit: { accepts: true, record: (event) => this.events.push(event) },
         onFailure: (error) => this.failures.push(error),
       }),
     );
     const kernel = this.#kernel(identity);
-    edge = stack.use(new Edge(kernel));
+    edge = stack.use(new Edge(kernel, { platformHost: PLATFORM_HOST }));
     for (const { prefix, handler } of identity.mounts) {
       edge.mount(prefix, { permission: "", auditLevel: "none", mutates: true, public: true }, handler);
     }
@@ -93,7 +100,17 @@ export class IdentityScene implements AsyncDisposable {
       server.close();
       await once(server, "close");
     });
-    return { identity, kernel, port, origin: `http://hms.localhost:${port}`, stop: () => stack.disposeAsync() };
+    return { identity, kernel, port, origin: `http://${PLATFORM_HOST}:${port}`, stop: () => stack.disposeAsync() };
+  }
+
+  #mailer(): Mailer {
+    const scene = this;
+    return {
+      get isSetUp() {
+        return scene.hasMail;
+      },
+      send: async (mail) => void scene.mails.push(mail),
+    };
   }
 
   #kernel(identity: IdentityService): Kernel {

@@ -3,6 +3,7 @@ import type { JSONWebKeySet, JWTPayload } from "jose";
 import { sql } from "kysely";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { sha256 } from "../secret-digest.ts";
+import { isMultiFactor } from "../sessions/session-store.ts";
 
 /** The scope that takes nothing away: the token may do what its account may. */
 export const WHOLE_SCOPE = "hms";
@@ -33,19 +34,25 @@ export interface AccessTokens {
 /** Where access tokens come from and are good. */
 export interface AccessTokensOptions {
   readonly database: IdentityDatabase;
-  readonly issuer: string;
+  /** Stands in them as issuer and as audience. */
   readonly audience: string;
   /** The keys published now. */
   readonly keySet: () => Promise<JSONWebKeySet>;
 }
 
 /** Verifies access tokens (RFC 9068): ES256 only, type, issuer, audience and times; keys never come from the token. */
-export function createAccessTokens({ database, issuer, audience, keySet }: AccessTokensOptions): AccessTokens {
+export function createAccessTokens({ database, audience, keySet }: AccessTokensOptions): AccessTokens {
   return {
     async bearerOf(token) {
       const { createLocalJWKSet, jwtVerify } = await import("jose");
       const keys = createLocalJWKSet(await keySet());
-      const terms = { algorithms: ["ES256"], typ: "at+jwt", issuer, audience, requiredClaims: ["sub", "exp", "iat"] };
+      const terms = {
+        algorithms: ["ES256"],
+        typ: "at+jwt",
+        issuer: audience,
+        audience,
+        requiredClaims: ["sub", "exp", "iat"],
+      };
       let payload: JWTPayload;
       try {
         ({ payload } = await jwtVerify(token, keys, terms));
@@ -54,36 +61,49 @@ export function createAccessTokens({ database, issuer, audience, keySet }: Acces
         if (error instanceof HmsError) throw error;
         return undefined;
       }
-      return (await isAlive(database, payload)) ? bearerFrom(payload) : undefined;
+      const origin = await originOf(database, payload);
+      return origin && { ...bearerFrom(payload), mfa: origin.mfa };
     },
   };
 }
 
-function bearerFrom({ sub = "", exp = 0, scope, amr }: JWTPayload): AccessTokenBearer {
+function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, "mfa"> {
   const scopes = typeof scope === "string" ? scope.split(" ") : [];
   const limits = scopes.includes(WHOLE_SCOPE) ? {} : { scopes: scopes.filter((name) => name.includes(":")) };
-  return { accountId: sub, endsAtMs: exp * 1000, mfa: Array.isArray(amr) && amr.length > 1, ...limits };
+  return { accountId: sub, endsAtMs: exp * 1000, ...limits };
 }
 
-/** Whether the login that a token comes from goes on; using it keeps its browser session from being idle. */
-async function isAlive({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPayload): Promise<boolean> {
+/** A program that goes on without its browser has shown a second factor for this long. */
+const FACTOR_COUNTS_MS = 12 * 3_600_000;
+
+/**
+ * What the login shows that a token comes from; undefined if it has ended. Using it keeps its browser session from being
+ * idle.
+ */
+async function originOf(
+  { db }: IdentityDatabase,
+  { gid, client_id, sub }: JWTPayload,
+): Promise<{ mfa: boolean } | undefined> {
   // A service account's own tokens belong to no login.
-  if (gid === undefined) return client_id === sub;
+  if (gid === undefined) return client_id === sub ? { mfa: false } : undefined;
   const grant = await db
     .selectFrom("oidc_artifact")
-    .select("session_id")
+    .select(["session_id", "methods", "authenticated_at"])
     .where("kind", "=", "Grant")
     .where("id_sha256", "=", sha256(String(gid)))
     .executeTakeFirst();
-  if (grant === undefined) return false;
-  if (grant.session_id === null) return true;
+  if (grant === undefined) return undefined;
+  if (grant.session_id === null) {
+    const shownAt = grant.authenticated_at?.getTime() ?? 0;
+    return { mfa: isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS };
+  }
   const used = await db
     .updateTable("session")
     .set({ last_seen_at: sql`clock_timestamp()` })
     .where("session_id", "=", grant.session_id)
     .where("expires_at", ">", sql<Date>`clock_timestamp()`)
     .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
-    .returning("session_id")
+    .returning("methods")
     .executeTakeFirst();
-  return used !== undefined;
+  return used && { mfa: isMultiFactor(used.methods) };
 }

@@ -4,7 +4,7 @@ import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { useKey } from "../keys/key-store.ts";
 import { sha256 } from "../secret-digest.ts";
-import { isSessionToken, useSession } from "../sessions/session-store.ts";
+import { isMultiFactor, isSessionToken, useSession } from "../sessions/session-store.ts";
 import { type AccessTokens, isJwt } from "./access-tokens.ts";
 import { credentialName } from "./credential-name.ts";
 
@@ -105,7 +105,7 @@ async function sessionBearer(database: IdentityDatabase, token: string): Promise
   const session = await useSession(database, token);
   if (session === undefined) return undefined;
   const { accountId, methods, expiresAt } = session;
-  return { accountId, endsAtMs: expiresAt.getTime(), mfa: methods.length > 1 };
+  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods) };
 }
 
 async function keyBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {
@@ -115,11 +115,16 @@ async function keyBearer(database: IdentityDatabase, token: string): Promise<Bea
   return { accountId, endsAtMs: expires_at.getTime(), mfa: false, ...(scopes.length === 0 ? {} : { scopes }) };
 }
 
-function principalFor({ kind, account_id: id, roles }: AccountFacts, { endsAtMs, mfa, scopes }: Bearer): Principal {
+function principalFor(
+  { kind, account_id: id, login, roles, groups }: AccountFacts,
+  { endsAtMs, mfa, scopes }: Bearer,
+): Principal {
   return Object.freeze({
     kind,
     id,
+    login,
     roles: Object.freeze(roles),
+    ...(groups.length === 0 ? {} : { groups: Object.freeze(groups) }),
     mfa,
     endsAtMs,
     ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes) }),

@@ -1,5 +1,5 @@
 import type { Principal } from "@hms/kernel";
-import { findAccount } from "../accounts/account-store.ts";
+import { type AccountFacts, findAccount } from "../accounts/account-store.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { isUuid } from "../uuid.ts";
 
@@ -8,10 +8,10 @@ import { isUuid } from "../uuid.ts";
  * undefined if the account is none, or may not come in any more.
  */
 export async function currentPrincipal({ db }: IdentityDatabase, before: Principal): Promise<Principal | undefined> {
-  const { kind, id, endsAtMs: _, ...facts } = before;
+  const { kind, id, endsAtMs: _, groups: __, ...facts } = before;
   const account = isUuid(id) ? await findAccount(db, id) : undefined;
   if (account === undefined || account.kind !== kind || !account.active) return undefined;
-  return Object.freeze({ ...facts, kind, id, roles: account.roles });
+  return Object.freeze({ ...facts, kind, id, roles: account.roles, ...namesOf(account) });
 }
 
 /** The principal of an account as it is now; undefined if there is none of this kind that may come in. */
@@ -22,5 +22,7 @@ export async function principalNamed(
 ): Promise<Principal | undefined> {
   const account = await findAccount(db, loginOrId);
   if (account === undefined || account.kind !== kind || !account.active) return undefined;
-  return Object.freeze({ kind: account.kind, id: account.account_id, roles: account.roles });
+  return Object.freeze({ kind: account.kind, id: account.account_id, roles: account.roles, ...namesOf(account) });
 }
+
+const namesOf = ({ login, groups }: AccountFacts) => ({ login, ...(groups.length === 0 ? {} : { groups }) });

@@ -32,8 +32,8 @@ afterAll(async () => {
 
 const seconds = () => Math.floor(Date.now() / 1000);
 const claims = () => ({
-  iss: `${running.origin}/oidc`,
-  aud: `${running.origin}/`,
+  iss: "urn:hms:test",
+  aud: "urn:hms:test",
   sub,
   client_id: sub,
   scope: "hms",
@@ -79,8 +79,9 @@ test.each([
   ["a huge key id", {}, { kid: "k".repeat(10_000) }],
   ["an unknown critical extension", {}, { crit: ["x"], x: 1 }],
   ["another issuer", { iss: "http://evil.example/oidc" }, {}],
+  ["the address as its issuer", { iss: "http://hms.localhost/oidc" }, {}],
   ["another audience", { aud: "http://evil.example/" }, {}],
-  ["a longer audience", { aud: "http://hms.localhost/x" }, {}],
+  ["a longer audience", { aud: "urn:hms:test2" }, {}],
   ["no end", { exp: undefined }, {}],
   ["a past end", { exp: 1 }, {}],
   ["a negative end", { exp: -1 }, {}],

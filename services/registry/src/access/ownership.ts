@@ -1,5 +1,5 @@
 import { patternTest } from "@hms/authorization";
-import { HmsError, livesElsewhere, type Principal, principalName } from "@hms/kernel";
+import { HmsError, livesElsewhere, type Principal, principalName, spokenName } from "@hms/kernel";
 import type { ServiceKey } from "../service-key.ts";
 import type { AccessStore } from "./access-store.ts";
 
@@ -16,7 +16,7 @@ const RESERVED = new RegExp(
 const YIELDING = ["operator:operator"];
 
 function denied(principal: Principal, why: string, reason: string): HmsError {
-  return new HmsError("PERMISSION_DENIED", `${principalName(principal)} may not register this: ${why}`, { reason });
+  return new HmsError("PERMISSION_DENIED", `${spokenName(principal)} may not register this: ${why}`, { reason });
 }
 
 /**

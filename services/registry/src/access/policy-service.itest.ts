@@ -37,6 +37,28 @@ describe("the policies' service", () => {
     });
   });
 
+  test("means people by their login when it is saved, and refuses who is nobody", async () => {
+    const people: Record<string, string> = { "user:anna": "0192-anna", "user:0192-anna": "0192-anna" };
+    const known = (name: string) => (people[name] ? ({ kind: "user", id: people[name] } as const) : undefined);
+    const { policies } = await openRegistry(undefined, [], { known });
+    const head = 'action == Action::"services:deploy", resource)';
+    const ofAnna = `// User::"nobody" is no more than a remark
+permit (principal == User::"anna", ${head} when { resource.name != "User::\\"anna\\"" };`;
+    const tests = [
+      { principal: "user:anna", action: "services:deploy", resource: "x", environment: "default", expectAllowed: true },
+      { principal: "user:bob", action: "services:deploy", resource: "x", environment: "default", expectAllowed: false },
+    ];
+    const saved = await policies.putPolicy({ policy: { policyId: "a", cedar: ofAnna, tests } });
+    expect(saved.policy?.cedar).toBe(ofAnna.replace('== User::"anna"', '== User::"0192-anna"'));
+    const again = await policies.putPolicy({ policy: saved.policy as policy.AccessPolicy });
+    expect(again.policy?.cedar).toBe(saved.policy?.cedar);
+    const ofNobody = `permit (principal == User::"ann", ${head};`;
+    await expect(policies.putPolicy({ policy: { policyId: "b", cedar: ofNobody } })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining('User::"ann", and nobody'),
+    });
+  });
+
   test("explains a decision by the policies that make it", async () => {
     const { policies } = await openRegistry();
     await policies.putPolicy({

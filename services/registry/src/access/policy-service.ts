@@ -8,8 +8,9 @@ import {
   type PolicyBook,
 } from "@hms/authorization";
 import { policy } from "@hms/contracts";
-import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
+import { type CallContext, implement, type ServiceRegistration, spokenName } from "@hms/kernel";
 import type { StoredRule } from "./access-store.ts";
+import { withKnownUsers } from "./known-users.ts";
 import type { PolicyKeeper } from "./policy-keeper.ts";
 import { type AccessQuestion, type KnownPrincipals, readPolicy, readQuestion } from "./policy-request.ts";
 
@@ -17,8 +18,8 @@ import { type AccessQuestion, type KnownPrincipals, readPolicy, readQuestion } f
 export interface PolicyParts {
   book: PolicyBook;
   keeper: PolicyKeeper;
-  /** Whom questions are about. */
-  known: KnownPrincipals;
+  /** Whom questions and policies are about; undefined: nobody is known. */
+  known: KnownPrincipals | undefined;
   /** Tries again while PostgreSQL is away, until the call's deadline. */
   patiently: <T>(context: CallContext, work: () => Promise<T>) => Promise<T>;
   /** The signal of a call that also ends when the service stops. */
@@ -80,7 +81,8 @@ export function policyRegistration(parts: PolicyParts): ServiceRegistration {
     },
 
     async putPolicy(request, context) {
-      const rule = readPolicy(request.policy, principalName(context.principal));
+      const read = readPolicy(request.policy, spokenName(context.principal));
+      const rule = await patiently(context, () => withKnownUsers(read, known));
       return { policy: answer(await patiently(context, () => keeper.put(rule))) };
     },
 
@@ -94,7 +96,7 @@ export function policyRegistration(parts: PolicyParts): ServiceRegistration {
     },
 
     async explainAccess(request, context) {
-      const question = await readQuestion(request, known);
+      const question = await readQuestion(request, known ?? (() => undefined));
       return patiently(context, async () => explain(parts, question));
     },
   });

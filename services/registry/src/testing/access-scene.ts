@@ -5,7 +5,12 @@ import { policy, registry } from "@hms/contracts";
 import { type AuditEvent, type Credentials, Kernel, type Principal } from "@hms/kernel";
 import { openTestDatabase } from "@hms/testkit";
 import { createTicketIdentity, RevocationList, ticketAudience } from "@hms/tickets";
-import { createRegistryService, type RegistryTables, registryMigrations } from "../index.ts";
+import {
+  createRegistryService,
+  type RegistryServiceOptions,
+  type RegistryTables,
+  registryMigrations,
+} from "../index.ts";
 
 /** Owns what one test opens. */
 export const scene = { stack: new AsyncDisposableStack() };
@@ -65,7 +70,11 @@ export async function openDatabase(): Promise<Database> {
 }
 
 /** A registry that anybody may call, as far as its kernel goes. */
-export async function openRegistry(own?: Database, fileRules: readonly AccessRule[] = []) {
+export async function openRegistry(
+  own?: Database,
+  fileRules: readonly AccessRule[] = [],
+  further: Pick<RegistryServiceOptions, "known"> = {},
+) {
   const { database } = own ?? (await openDatabase());
   const book = new PolicyBook();
   book.replace("file", fileRules);
@@ -76,6 +85,7 @@ export async function openRegistry(own?: Database, fileRules: readonly AccessRul
     database,
     policies: book,
     audit: spool,
+    ...further,
     registersOf: ({ kind, id }) => grants.get(`${kind}:${id}`),
   });
   scene.stack.use(service);

@@ -55,6 +55,7 @@ export async function list(invocation: Invocation): Promise<number> {
 export async function revoke(invocation: Invocation): Promise<number> {
   const [keyId = ""] = invocation.args;
   await clientOf(invocation).revokeKey({ keyId }, { signal: invocation.signal });
-  invocation.output.note(`Revoked ${keyId}.`);
+  if (invocation.output.json) invocation.output.document({ revoked: keyId });
+  else invocation.output.note(`Revoked ${keyId}.`);
   return ExitCode.OK;
 }

@@ -1,5 +1,6 @@
 import { readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
+import { readPlatformHost } from "@hms/local-access";
 import type { Invocation } from "../../command-spec.ts";
 import { ExitCode } from "../../exit-code.ts";
 import { deviceLogin } from "../../login/device-login.ts";
@@ -11,7 +12,7 @@ export async function run({ globals, output, signal }: Invocation): Promise<numb
   const network = readNetwork(paths);
   if (network === undefined)
     throw new HmsError("UNAVAILABLE", "This instance has never been started. Start it with: hms-sys up");
-  const issuer = `http://hms.localhost:${network.gatewayPort}/oidc`;
+  const issuer = `http://${readPlatformHost(paths.platformHost)}:${network.gatewayPort}/oidc`;
   const login = await deviceLogin(
     issuer,
     ({ userCode, address }) => {

@@ -35,7 +35,8 @@ export async function put(invocation: Invocation): Promise<number> {
 export async function remove(invocation: Invocation): Promise<number> {
   const [name = ""] = invocation.args;
   await clientOf(invocation).deleteRole({ name }, { signal: invocation.signal });
-  invocation.output.note(`Removed ${name}.`);
+  if (invocation.output.json) invocation.output.document({ removed: name });
+  else invocation.output.note(`Removed ${name}.`);
   return ExitCode.OK;
 }
 

@@ -36,7 +36,8 @@ export async function revoke(invocation: Invocation): Promise<number> {
   const { args, output, signal } = invocation;
   const [sessionId = ""] = args;
   await clientOf(invocation).revokeSession({ sessionId }, { signal });
-  output.note(`Ended ${sessionId}.`);
+  if (output.json) output.document({ revoked: sessionId });
+  else output.note(`Ended ${sessionId}.`);
   return ExitCode.OK;
 }
 

@@ -16,9 +16,10 @@ function present({ output }: Invocation, user: identityUsers.User | undefined): 
   const lines = [
     `${login}${displayName === "" ? "" : ` (${displayName})`}, ${enumWord(AccountState, state).replace("account state ", "")}`,
     `id: ${user.userId}`,
-    ...(email === "" ? [] : [`mail: ${email}`]),
+    ...(email === "" ? [] : [`mail: ${email}${user.emailVerified ? "" : " (not confirmed)"}`]),
     `roles: ${roles.join(", ") || "none"}`,
     ...(groups.length === 0 ? [] : [`groups: ${groups.join(", ")}`]),
+    `second factor: ${user.secondFactors.join(", ") || "none"}`,
     `last signed in: ${humanAge(user.lastSignInAt)}`,
   ];
   presentOne(output, UserSchema, { message: user, lines });
@@ -73,35 +74,39 @@ async function createWith(invocation: Invocation, roles: string[]): Promise<numb
   const login = args[0] ?? "";
   const text = (name: string) => (typeof options[name] === "string" ? (options[name] as string) : "");
   await client.createUser({ login, roles, displayName: text("name"), email: text("email") }, { signal });
-  const { link, expiresAt } = await client.createInvitation({ user: login }, { signal });
-  return showLink(output, { login, link, expiresAt });
+  const made = await client.createInvitation({ user: login, print: options.print === true }, { signal });
+  return showLink(output, { login, ...made });
 }
 
 /** A link, for whom it is and until when it is good. */
 interface PersonalLink {
   login: string;
   link: string;
+  mailedTo: string;
   expiresAt?: Timestamp | undefined;
 }
 
-function showLink(output: Invocation["output"], { login, link, expiresAt }: PersonalLink): number {
+function showLink(output: Invocation["output"], { login, link, mailedTo, expiresAt }: PersonalLink): number {
   const until = expiresAt === undefined ? "" : timestampDate(expiresAt).toISOString();
-  if (output.json) output.document({ login, link, expiresAt: until });
+  if (output.json) output.document({ login, link, mailedTo, expiresAt: until });
+  else if (mailedTo !== "") output.result(`A link is on its way to ${mailedTo} (good once, until ${until})`);
   else output.result(`${login} chooses a password at ${link} (good once, until ${until})`);
   return ExitCode.OK;
 }
 
-/** Shows a new invitation of a person. */
+const asked = ({ args, options }: Invocation) => ({ user: args[0] ?? "", print: options.print === true });
+
+/** Shows a new invitation of a person, or mails it. */
 export async function invite(invocation: Invocation): Promise<number> {
   const [login = ""] = invocation.args;
-  const made = await clientOf(invocation).createInvitation({ user: login }, { signal: invocation.signal });
+  const made = await clientOf(invocation).createInvitation(asked(invocation), { signal: invocation.signal });
   return showLink(invocation.output, { login, ...made });
 }
 
 /** Shows a link by which a person chooses a new password. */
 export async function reset(invocation: Invocation): Promise<number> {
   const [login = ""] = invocation.args;
-  const made = await clientOf(invocation).createResetLink({ user: login }, { signal: invocation.signal });
+  const made = await clientOf(invocation).createResetLink(asked(invocation), { signal: invocation.signal });
   return showLink(invocation.output, { login, ...made });
 }
 
@@ -117,6 +122,13 @@ export async function update(invocation: Invocation): Promise<number> {
     updateMask: { paths },
   };
   const { user } = await clientOf(invocation).updateUser(request, { signal });
+  return present(invocation, user);
+}
+
+/** Takes a person's second factors away, who has lost them. */
+export async function resetFactors(invocation: Invocation): Promise<number> {
+  const [name = ""] = invocation.args;
+  const { user } = await clientOf(invocation).resetSecondFactors({ user: name }, { signal: invocation.signal });
   return present(invocation, user);
 }
 

@@ -8,8 +8,9 @@ import { ExitCode } from "../../exit-code.ts";
 import { type IssuedCertificate, issueForServer, makeAuthority } from "../../tls/local-authority.ts";
 import { commaSeparated } from "../identity/option-lists.ts";
 
-// Clients believe no "*.localhost": environments have to be named.
-const OWN_NAMES = ["localhost", "default.localhost", "hms.localhost", "127.0.0.1", "::1"];
+// Clients believe no "*.localhost": environments have to be named. The platform's own host is not: whoever connects reads
+// these names, and services must not know it.
+const OWN_NAMES = ["localhost", "default.localhost", "127.0.0.1", "::1"];
 const NAME = /^(?:\*\.)?(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
 /** Gives the gateway a certificate of an authority of this installation's own, made at first use. */

@@ -15,7 +15,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/identity/v1/users.proto.
  */
 export const file_hms_identity_v1_users: GenFile = /*@__PURE__*/
-  fileDesc("ChtobXMvaWRlbnRpdHkvdjEvdXNlcnMucHJvdG8SD2htcy5pZGVudGl0eS52MSLBAgoEVXNlchIPCgd1c2VyX2lkGAEgASgJEg0KBWxvZ2luGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRINCgVlbWFpbBgEIAEoCRIsCgVzdGF0ZRgFIAEoDjIdLmhtcy5pZGVudGl0eS52MS5BY2NvdW50U3RhdGUSDQoFcm9sZXMYBiADKAkSDgoGZ3JvdXBzGAcgAygJEiwKC3ByZWZlcmVuY2VzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIUCgxoYXNfcGFzc3dvcmQYCSABKAgSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9zaWduX2luX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKaAQoRQ3JlYXRlVXNlclJlcXVlc3QSMwoFbG9naW4YASABKAlCJLpIIXIfMh1eW2EtejAtOV1bYS16MC05Ll9AKy1dezAsOTl9JBIeCgxkaXNwbGF5X25hbWUYAiABKAlCCLpIBXIDGMgBEhcKBWVtYWlsGAMgASgJQgi6SAVyAxj+ARIXCgVyb2xlcxgEIAMoCUIIukgFkgECEGQiOQoSQ3JlYXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciInCg5HZXRVc2VyUmVxdWVzdBIVCgR1c2VyGAEgASgJQge6SARyAhABIjYKD0dldFVzZXJSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuaG1zLmlkZW50aXR5LnYxLlVzZXIiXQoQTGlzdFVzZXJzUmVxdWVzdBIWCgVxdWVyeRgBIAEoCUIHukgEcgIYZBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSJSChFMaXN0VXNlcnNSZXNwb25zZRIkCgV1c2VycxgBIAMoCzIVLmhtcy5pZGVudGl0eS52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKUAQoRVXBkYXRlVXNlclJlcXVlc3QSFQoEdXNlchgBIAEoCUIHukgEcgIQARIeCgxkaXNwbGF5X25hbWUYAiABKAlCCLpIBXIDGMgBEhcKBWVtYWlsGAMgASgJQgi6SAVyAxj+ARIvCgt1cGRhdGVfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOQoSVXBkYXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciIuChVEZWFjdGl2YXRlVXNlclJlcXVlc3QSFQoEdXNlchgBIAEoCUIHukgEcgIQASI9ChZEZWFjdGl2YXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciIsChNBY3RpdmF0ZVVzZXJSZXF1ZXN0EhUKBHVzZXIYASABKAlCB7pIBHICEAEiOwoUQWN0aXZhdGVVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmhtcy5pZGVudGl0eS52MS5Vc2VyIjAKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EhUKBHVzZXIYASABKAlCB7pIBHICEAEiWAoYQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlEgwKBGxpbmsYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLwoWQ3JlYXRlUmVzZXRMaW5rUmVxdWVzdBIVCgR1c2VyGAEgASgJQge6SARyAhABIlcKF0NyZWF0ZVJlc2V0TGlua1Jlc3BvbnNlEgwKBGxpbmsYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirgEKFFVwZGF0ZVByb2ZpbGVSZXF1ZXN0Eh4KDGRpc3BsYXlfbmFtZRgBIAEoCUIIukgFcgMYyAESFwoFZW1haWwYAiABKAlCCLpIBXIDGP4BEiwKC3ByZWZlcmVuY2VzGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIvCgt1cGRhdGVfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siPAoVVXBkYXRlUHJvZmlsZVJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlcipmCgxBY2NvdW50U3RhdGUSHQoZQUNDT1VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFEFDQ09VTlRfU1RBVEVfQUNUSVZFEAESHQoZQUNDT1VOVF9TVEFURV9ERUFDVElWQVRFRBACMsYKCgtVc2VyU2VydmljZRKBAQoKQ3JlYXRlVXNlchIiLmhtcy5pZGVudGl0eS52MS5DcmVhdGVVc2VyUmVxdWVzdBojLmhtcy5pZGVudGl0eS52MS5DcmVhdGVVc2VyUmVzcG9uc2UiKsLzGBIKDHVzZXJzOmNyZWF0ZRgDIAOC0+STAg46ASoiCS92MS91c2VycxKAAQoHR2V0VXNlchIfLmhtcy5pZGVudGl0eS52MS5HZXRVc2VyUmVxdWVzdBogLmhtcy5pZGVudGl0eS52MS5HZXRVc2VyUmVzcG9uc2UiMsLzGBYKCnVzZXJzOnJlYWQSBHVzZXIYASABgtPkkwISEhAvdjEvdXNlcnMve3VzZXJ9EnkKCUxpc3RVc2VycxIhLmhtcy5pZGVudGl0eS52MS5MaXN0VXNlcnNSZXF1ZXN0GiIuaG1zLmlkZW50aXR5LnYxLkxpc3RVc2Vyc1Jlc3BvbnNlIiXC8xgQCgp1c2VyczpyZWFkGAEgAYLT5JMCCxIJL3YxL3VzZXJzEo4BCgpVcGRhdGVVc2VyEiIuaG1zLmlkZW50aXR5LnYxLlVwZGF0ZVVzZXJSZXF1ZXN0GiMuaG1zLmlkZW50aXR5LnYxLlVwZGF0ZVVzZXJSZXNwb25zZSI3wvMYGAoMdXNlcnM6dXBkYXRlEgR1c2VyGAMgAoLT5JMCFToBKjIQL3YxL3VzZXJzL3t1c2VyfRKlAQoORGVhY3RpdmF0ZVVzZXISJi5obXMuaWRlbnRpdHkudjEuRGVhY3RpdmF0ZVVzZXJSZXF1ZXN0GicuaG1zLmlkZW50aXR5LnYxLkRlYWN0aXZhdGVVc2VyUmVzcG9uc2UiQsLzGBgKDHVzZXJzOnVwZGF0ZRIEdXNlchgCIAKC0+STAiA6ASoiGy92MS91c2Vycy97dXNlcn06ZGVhY3RpdmF0ZRKdAQoMQWN0aXZhdGVVc2VyEiQuaG1zLmlkZW50aXR5LnYxLkFjdGl2YXRlVXNlclJlcXVlc3QaJS5obXMuaWRlbnRpdHkudjEuQWN0aXZhdGVVc2VyUmVzcG9uc2UiQMLzGBgKDHVzZXJzOnVwZGF0ZRIEdXNlchgCIAKC0+STAh46ASoiGS92MS91c2Vycy97dXNlcn06YWN0aXZhdGUSpwEKEENyZWF0ZUludml0YXRpb24SKC5obXMuaWRlbnRpdHkudjEuQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QaKS5obXMuaWRlbnRpdHkudjEuQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIj7C8xgYCgx1c2Vyczp1cGRhdGUSBHVzZXIYAiADgtPkkwIcOgEqIhcvdjEvdXNlcnMve3VzZXJ9Omludml0ZRKjAQoPQ3JlYXRlUmVzZXRMaW5rEicuaG1zLmlkZW50aXR5LnYxLkNyZWF0ZVJlc2V0TGlua1JlcXVlc3QaKC5obXMuaWRlbnRpdHkudjEuQ3JlYXRlUmVzZXRMaW5rUmVzcG9uc2UiPcLzGBgKDHVzZXJzOnVwZGF0ZRIEdXNlchgCIAOC0+STAhs6ASoiFi92MS91c2Vycy97dXNlcn06cmVzZXQSiwEKDVVwZGF0ZVByb2ZpbGUSJS5obXMuaWRlbnRpdHkudjEuVXBkYXRlUHJvZmlsZVJlcXVlc3QaJi5obXMuaWRlbnRpdHkudjEuVXBkYXRlUHJvZmlsZVJlc3BvbnNlIivC8xgRCgtwcm9maWxlOm93bhgDIAKC0+STAhA6ASoyCy92MS9wcm9maWxlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChtobXMvaWRlbnRpdHkvdjEvdXNlcnMucHJvdG8SD2htcy5pZGVudGl0eS52MSLxAgoEVXNlchIPCgd1c2VyX2lkGAEgASgJEg0KBWxvZ2luGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRINCgVlbWFpbBgEIAEoCRIsCgVzdGF0ZRgFIAEoDjIdLmhtcy5pZGVudGl0eS52MS5BY2NvdW50U3RhdGUSDQoFcm9sZXMYBiADKAkSDgoGZ3JvdXBzGAcgAygJEiwKC3ByZWZlcmVuY2VzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIUCgxoYXNfcGFzc3dvcmQYCSABKAgSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPbGFzdF9zaWduX2luX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5zZWNvbmRfZmFjdG9ycxgMIAMoCRIWCg5lbWFpbF92ZXJpZmllZBgNIAEoCCKaAQoRQ3JlYXRlVXNlclJlcXVlc3QSMwoFbG9naW4YASABKAlCJLpIIXIfMh1eW2EtejAtOV1bYS16MC05Ll9AKy1dezAsOTl9JBIeCgxkaXNwbGF5X25hbWUYAiABKAlCCLpIBXIDGMgBEhcKBWVtYWlsGAMgASgJQgi6SAVyAxj+ARIXCgVyb2xlcxgEIAMoCUIIukgFkgECEGQiOQoSQ3JlYXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciInCg5HZXRVc2VyUmVxdWVzdBIVCgR1c2VyGAEgASgJQge6SARyAhABIjYKD0dldFVzZXJSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuaG1zLmlkZW50aXR5LnYxLlVzZXIiXQoQTGlzdFVzZXJzUmVxdWVzdBIWCgVxdWVyeRgBIAEoCUIHukgEcgIYZBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSJSChFMaXN0VXNlcnNSZXNwb25zZRIkCgV1c2VycxgBIAMoCzIVLmhtcy5pZGVudGl0eS52MS5Vc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKUAQoRVXBkYXRlVXNlclJlcXVlc3QSFQoEdXNlchgBIAEoCUIHukgEcgIQARIeCgxkaXNwbGF5X25hbWUYAiABKAlCCLpIBXIDGMgBEhcKBWVtYWlsGAMgASgJQgi6SAVyAxj+ARIvCgt1cGRhdGVfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siOQoSVXBkYXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciIuChVEZWFjdGl2YXRlVXNlclJlcXVlc3QSFQoEdXNlchgBIAEoCUIHukgEcgIQASI9ChZEZWFjdGl2YXRlVXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5obXMuaWRlbnRpdHkudjEuVXNlciIsChNBY3RpdmF0ZVVzZXJSZXF1ZXN0EhUKBHVzZXIYASABKAlCB7pIBHICEAEiOwoUQWN0aXZhdGVVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmhtcy5pZGVudGl0eS52MS5Vc2VyIj8KF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EhUKBHVzZXIYASABKAlCB7pIBHICEAESDQoFcHJpbnQYAiABKAgiawoYQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlEgwKBGxpbmsYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJbWFpbGVkX3RvGAMgASgJIj4KFkNyZWF0ZVJlc2V0TGlua1JlcXVlc3QSFQoEdXNlchgBIAEoCUIHukgEcgIQARINCgVwcmludBgCIAEoCCJqChdDcmVhdGVSZXNldExpbmtSZXNwb25zZRIMCgRsaW5rGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW1haWxlZF90bxgDIAEoCSIyChlSZXNldFNlY29uZEZhY3RvcnNSZXF1ZXN0EhUKBHVzZXIYASABKAlCB7pIBHICEAEiQQoaUmVzZXRTZWNvbmRGYWN0b3JzUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmhtcy5pZGVudGl0eS52MS5Vc2VyIh4KHFNlbmRFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiMgodU2VuZEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2USEQoJbWFpbGVkX3RvGAEgASgJIq4BChRVcGRhdGVQcm9maWxlUmVxdWVzdBIeCgxkaXNwbGF5X25hbWUYASABKAlCCLpIBXIDGMgBEhcKBWVtYWlsGAIgASgJQgi6SAVyAxj+ARIsCgtwcmVmZXJlbmNlcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSLwoLdXBkYXRlX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjwKFVVwZGF0ZVByb2ZpbGVSZXNwb25zZRIjCgR1c2VyGAEgASgLMhUuaG1zLmlkZW50aXR5LnYxLlVzZXIqZgoMQWNjb3VudFN0YXRlEh0KGUFDQ09VTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRBQ0NPVU5UX1NUQVRFX0FDVElWRRABEh0KGUFDQ09VTlRfU1RBVEVfREVBQ1RJVkFURUQQAjK0DQoLVXNlclNlcnZpY2USgQEKCkNyZWF0ZVVzZXISIi5obXMuaWRlbnRpdHkudjEuQ3JlYXRlVXNlclJlcXVlc3QaIy5obXMuaWRlbnRpdHkudjEuQ3JlYXRlVXNlclJlc3BvbnNlIirC8xgSCgx1c2VyczpjcmVhdGUYAyADgtPkkwIOOgEqIgkvdjEvdXNlcnMSgAEKB0dldFVzZXISHy5obXMuaWRlbnRpdHkudjEuR2V0VXNlclJlcXVlc3QaIC5obXMuaWRlbnRpdHkudjEuR2V0VXNlclJlc3BvbnNlIjLC8xgWCgp1c2VyczpyZWFkEgR1c2VyGAEgAYLT5JMCEhIQL3YxL3VzZXJzL3t1c2VyfRJ5CglMaXN0VXNlcnMSIS5obXMuaWRlbnRpdHkudjEuTGlzdFVzZXJzUmVxdWVzdBoiLmhtcy5pZGVudGl0eS52MS5MaXN0VXNlcnNSZXNwb25zZSIlwvMYEAoKdXNlcnM6cmVhZBgBIAGC0+STAgsSCS92MS91c2VycxKOAQoKVXBkYXRlVXNlchIiLmhtcy5pZGVudGl0eS52MS5VcGRhdGVVc2VyUmVxdWVzdBojLmhtcy5pZGVudGl0eS52MS5VcGRhdGVVc2VyUmVzcG9uc2UiN8LzGBgKDHVzZXJzOnVwZGF0ZRIEdXNlchgDIAKC0+STAhU6ASoyEC92MS91c2Vycy97dXNlcn0SpQEKDkRlYWN0aXZhdGVVc2VyEiYuaG1zLmlkZW50aXR5LnYxLkRlYWN0aXZhdGVVc2VyUmVxdWVzdBonLmhtcy5pZGVudGl0eS52MS5EZWFjdGl2YXRlVXNlclJlc3BvbnNlIkLC8xgYCgx1c2Vyczp1cGRhdGUSBHVzZXIYAiACgtPkkwIgOgEqIhsvdjEvdXNlcnMve3VzZXJ9OmRlYWN0aXZhdGUSnQEKDEFjdGl2YXRlVXNlchIkLmhtcy5pZGVudGl0eS52MS5BY3RpdmF0ZVVzZXJSZXF1ZXN0GiUuaG1zLmlkZW50aXR5LnYxLkFjdGl2YXRlVXNlclJlc3BvbnNlIkDC8xgYCgx1c2Vyczp1cGRhdGUSBHVzZXIYAiACgtPkkwIeOgEqIhkvdjEvdXNlcnMve3VzZXJ9OmFjdGl2YXRlEqcBChBDcmVhdGVJbnZpdGF0aW9uEiguaG1zLmlkZW50aXR5LnYxLkNyZWF0ZUludml0YXRpb25SZXF1ZXN0GikuaG1zLmlkZW50aXR5LnYxLkNyZWF0ZUludml0YXRpb25SZXNwb25zZSI+wvMYGAoMdXNlcnM6dXBkYXRlEgR1c2VyGAIgA4LT5JMCHDoBKiIXL3YxL3VzZXJzL3t1c2VyfTppbnZpdGUSowEKD0NyZWF0ZVJlc2V0TGluaxInLmhtcy5pZGVudGl0eS52MS5DcmVhdGVSZXNldExpbmtSZXF1ZXN0GiguaG1zLmlkZW50aXR5LnYxLkNyZWF0ZVJlc2V0TGlua1Jlc3BvbnNlIj3C8xgYCgx1c2Vyczp1cGRhdGUSBHVzZXIYAiADgtPkkwIbOgEqIhYvdjEvdXNlcnMve3VzZXJ9OnJlc2V0ErkBChJSZXNldFNlY29uZEZhY3RvcnMSKi5obXMuaWRlbnRpdHkudjEuUmVzZXRTZWNvbmRGYWN0b3JzUmVxdWVzdBorLmhtcy5pZGVudGl0eS52MS5SZXNldFNlY29uZEZhY3RvcnNSZXNwb25zZSJKwvMYGAoMdXNlcnM6dXBkYXRlEgR1c2VyGAIgAoLT5JMCKDoBKiIjL3YxL3VzZXJzL3t1c2VyfTpyZXNldFNlY29uZEZhY3RvcnMSrwEKFVNlbmRFbWFpbFZlcmlmaWNhdGlvbhItLmhtcy5pZGVudGl0eS52MS5TZW5kRW1haWxWZXJpZmljYXRpb25SZXF1ZXN0Gi4uaG1zLmlkZW50aXR5LnYxLlNlbmRFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlIjfC8xgRCgtwcm9maWxlOm93bhgCIAOC0+STAhw6ASoiFy92MS9wcm9maWxlOnZlcmlmeUVtYWlsEosBCg1VcGRhdGVQcm9maWxlEiUuaG1zLmlkZW50aXR5LnYxLlVwZGF0ZVByb2ZpbGVSZXF1ZXN0GiYuaG1zLmlkZW50aXR5LnYxLlVwZGF0ZVByb2ZpbGVSZXNwb25zZSIrwvMYEQoLcHJvZmlsZTpvd24YAyACgtPkkwIQOgEqMgsvdjEvcHJvZmlsZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.identity.v1.User
@@ -85,6 +85,20 @@ export type User = Message<"hms.identity.v1.User"> & {
    * @generated from field: google.protobuf.Timestamp last_sign_in_at = 11;
    */
   lastSignInAt?: Timestamp | undefined;
+
+  /**
+   * What is asked for beside the password: "totp" for an authenticator app, "passkey".
+   *
+   * @generated from field: repeated string second_factors = 12;
+   */
+  secondFactors: string[];
+
+  /**
+   * Whether it is proven that they read mail at their address; new passwords are mailed nowhere else.
+   *
+   * @generated from field: bool email_verified = 13;
+   */
+  emailVerified: boolean;
 };
 
 /**
@@ -355,6 +369,13 @@ export type CreateInvitationRequest = Message<"hms.identity.v1.CreateInvitationR
    * @generated from field: string user = 1;
    */
   user: string;
+
+  /**
+   * Shows the link although mail is set up.
+   *
+   * @generated from field: bool print = 2;
+   */
+  print: boolean;
 };
 
 /**
@@ -369,7 +390,7 @@ export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> 
  */
 export type CreateInvitationResponse = Message<"hms.identity.v1.CreateInvitationResponse"> & {
   /**
-   * Shown once.
+   * Shown once; empty if it was mailed.
    *
    * @generated from field: string link = 1;
    */
@@ -379,6 +400,13 @@ export type CreateInvitationResponse = Message<"hms.identity.v1.CreateInvitation
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * Where it was mailed to; empty if it was not: no mail server is set up, or no address is known.
+   *
+   * @generated from field: string mailed_to = 3;
+   */
+  mailedTo: string;
 };
 
 /**
@@ -396,6 +424,13 @@ export type CreateResetLinkRequest = Message<"hms.identity.v1.CreateResetLinkReq
    * @generated from field: string user = 1;
    */
   user: string;
+
+  /**
+   * Shows the link although mail is set up.
+   *
+   * @generated from field: bool print = 2;
+   */
+  print: boolean;
 };
 
 /**
@@ -410,7 +445,7 @@ export const CreateResetLinkRequestSchema: GenMessage<CreateResetLinkRequest> = 
  */
 export type CreateResetLinkResponse = Message<"hms.identity.v1.CreateResetLinkResponse"> & {
   /**
-   * Shown once.
+   * Shown once; empty if it was mailed.
    *
    * @generated from field: string link = 1;
    */
@@ -420,6 +455,13 @@ export type CreateResetLinkResponse = Message<"hms.identity.v1.CreateResetLinkRe
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * Where it was mailed to; empty if it was not: no mail server is set up, or no address is known to be theirs.
+   *
+   * @generated from field: string mailed_to = 3;
+   */
+  mailedTo: string;
 };
 
 /**
@@ -428,6 +470,70 @@ export type CreateResetLinkResponse = Message<"hms.identity.v1.CreateResetLinkRe
  */
 export const CreateResetLinkResponseSchema: GenMessage<CreateResetLinkResponse> = /*@__PURE__*/
   messageDesc(file_hms_identity_v1_users, 16);
+
+/**
+ * @generated from message hms.identity.v1.ResetSecondFactorsRequest
+ */
+export type ResetSecondFactorsRequest = Message<"hms.identity.v1.ResetSecondFactorsRequest"> & {
+  /**
+   * @generated from field: string user = 1;
+   */
+  user: string;
+};
+
+/**
+ * Describes the message hms.identity.v1.ResetSecondFactorsRequest.
+ * Use `create(ResetSecondFactorsRequestSchema)` to create a new message.
+ */
+export const ResetSecondFactorsRequestSchema: GenMessage<ResetSecondFactorsRequest> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_users, 17);
+
+/**
+ * @generated from message hms.identity.v1.ResetSecondFactorsResponse
+ */
+export type ResetSecondFactorsResponse = Message<"hms.identity.v1.ResetSecondFactorsResponse"> & {
+  /**
+   * @generated from field: hms.identity.v1.User user = 1;
+   */
+  user?: User | undefined;
+};
+
+/**
+ * Describes the message hms.identity.v1.ResetSecondFactorsResponse.
+ * Use `create(ResetSecondFactorsResponseSchema)` to create a new message.
+ */
+export const ResetSecondFactorsResponseSchema: GenMessage<ResetSecondFactorsResponse> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_users, 18);
+
+/**
+ * @generated from message hms.identity.v1.SendEmailVerificationRequest
+ */
+export type SendEmailVerificationRequest = Message<"hms.identity.v1.SendEmailVerificationRequest"> & {
+};
+
+/**
+ * Describes the message hms.identity.v1.SendEmailVerificationRequest.
+ * Use `create(SendEmailVerificationRequestSchema)` to create a new message.
+ */
+export const SendEmailVerificationRequestSchema: GenMessage<SendEmailVerificationRequest> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_users, 19);
+
+/**
+ * @generated from message hms.identity.v1.SendEmailVerificationResponse
+ */
+export type SendEmailVerificationResponse = Message<"hms.identity.v1.SendEmailVerificationResponse"> & {
+  /**
+   * @generated from field: string mailed_to = 1;
+   */
+  mailedTo: string;
+};
+
+/**
+ * Describes the message hms.identity.v1.SendEmailVerificationResponse.
+ * Use `create(SendEmailVerificationResponseSchema)` to create a new message.
+ */
+export const SendEmailVerificationResponseSchema: GenMessage<SendEmailVerificationResponse> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_users, 20);
 
 /**
  * @generated from message hms.identity.v1.UpdateProfileRequest
@@ -459,7 +565,7 @@ export type UpdateProfileRequest = Message<"hms.identity.v1.UpdateProfileRequest
  * Use `create(UpdateProfileRequestSchema)` to create a new message.
  */
 export const UpdateProfileRequestSchema: GenMessage<UpdateProfileRequest> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_users, 17);
+  messageDesc(file_hms_identity_v1_users, 21);
 
 /**
  * @generated from message hms.identity.v1.UpdateProfileResponse
@@ -476,7 +582,7 @@ export type UpdateProfileResponse = Message<"hms.identity.v1.UpdateProfileRespon
  * Use `create(UpdateProfileResponseSchema)` to create a new message.
  */
 export const UpdateProfileResponseSchema: GenMessage<UpdateProfileResponse> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_users, 18);
+  messageDesc(file_hms_identity_v1_users, 22);
 
 /**
  * Whether somebody may come in.
@@ -600,7 +706,28 @@ export const UserService: GenService<{
     output: typeof CreateResetLinkResponseSchema;
   },
   /**
-   * Changes the caller's own name, mail address and preferences.
+   * Takes every second factor of a person away, who has lost them; their sessions end, and the password alone lets them in
+   * until they set another up.
+   *
+   * @generated from rpc hms.identity.v1.UserService.ResetSecondFactors
+   */
+  resetSecondFactors: {
+    methodKind: "unary";
+    input: typeof ResetSecondFactorsRequestSchema;
+    output: typeof ResetSecondFactorsResponseSchema;
+  },
+  /**
+   * Mails the caller a link by which they prove that their address is theirs; FAILED_PRECONDITION without a mail server.
+   *
+   * @generated from rpc hms.identity.v1.UserService.SendEmailVerification
+   */
+  sendEmailVerification: {
+    methodKind: "unary";
+    input: typeof SendEmailVerificationRequestSchema;
+    output: typeof SendEmailVerificationResponseSchema;
+  },
+  /**
+   * Changes the caller's own name, mail address and preferences; a new address has to be proven again.
    *
    * @generated from rpc hms.identity.v1.UserService.UpdateProfile
    */

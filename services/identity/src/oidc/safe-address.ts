@@ -1,0 +1,9 @@
+/** Whether an address is https, or http on this machine, and nothing but an address: no name, password or fragment in it. */
+export function isSafeAddress(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || url.hash !== "" || text.includes("#") || url.username !== "" || url.password !== "") return false;
+  if (url.protocol === "https:") return true;
+  const { hostname } = url;
+  const isHere = hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]";
+  return url.protocol === "http:" && (isHere || /^127(?:\.\d{1,3}){3}$/.test(hostname));
+}

@@ -1,0 +1,71 @@
+import { HmsError } from "@hms/kernel";
+import type { SealingKey } from "@hms/secrets";
+import type { Configuration } from "openid-client";
+import { newSecret } from "../secret-digest.ts";
+import { type ProviderRow, secretOf } from "./provider-store.ts";
+
+const PATIENCE_SECONDS = 10;
+
+// Loaded when somebody first comes in by an outside provider: most installations have none.
+const library = () => import("openid-client");
+
+/** Where this installation is called back by a provider; it has to be registered there. */
+export const callbackOf = (origin: string, name: string) => `${origin}/sign-in/with/${name}/back`;
+
+/**
+ * Reads a provider's discovery document.
+ * @throws HmsError UNAVAILABLE if it cannot be had, or is not that of its issuer.
+ */
+export async function discover(sealing: SealingKey, row: ProviderRow): Promise<Configuration> {
+  const { allowInsecureRequests, ClientSecretBasic, discovery, None } = await library();
+  const secret = secretOf(sealing, row);
+  const issuer = new URL(row.issuer);
+  try {
+    return await discovery(issuer, row.client_id, undefined, secret === "" ? None() : ClientSecretBasic(secret), {
+      timeout: PATIENCE_SECONDS,
+      ...(issuer.protocol === "http:" ? { execute: [allowInsecureRequests] } : {}),
+    });
+  } catch (cause) {
+    const message = `${row.display_name} (${row.issuer}) does not answer as a provider of OpenID Connect: ${(cause as Error).message}.`;
+    throw new HmsError("UNAVAILABLE", message, { reason: "PROVIDER_UNAVAILABLE", cause });
+  }
+}
+
+/** What must come back as it was sent. */
+export interface Journey {
+  readonly state: string;
+  readonly nonce: string;
+  readonly verifier: string;
+}
+
+/** Begins a way to a provider and back: with PKCE, state and nonce, each of 256 random bits. */
+export async function beginJourney(config: Configuration, redirectUri: string): Promise<Journey & { address: string }> {
+  const { buildAuthorizationUrl, calculatePKCECodeChallenge, randomPKCECodeVerifier } = await library();
+  const journey = { state: newSecret(), nonce: newSecret(), verifier: randomPKCECodeVerifier() };
+  const address = buildAuthorizationUrl(config, {
+    redirect_uri: redirectUri,
+    scope: "openid",
+    response_type: "code",
+    state: journey.state,
+    nonce: journey.nonce,
+    code_challenge: await calculatePKCECodeChallenge(journey.verifier),
+    code_challenge_method: "S256",
+  });
+  return { ...journey, address: address.href };
+}
+
+/**
+ * Who came back, by issuer and subject; undefined if it is not proven: whatever was wrong, with the answer, the code, or
+ * the token and its signature.
+ */
+export async function endJourney(
+  config: Configuration,
+  { state, nonce, verifier }: Journey,
+  back: URL,
+): Promise<{ issuer: string; subject: string } | undefined> {
+  const { authorizationCodeGrant } = await library();
+  const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier, idTokenExpected: true };
+  const tokens = await authorizationCodeGrant(config, back, checks).catch(() => undefined);
+  const claims = tokens?.claims();
+  return claims && { issuer: claims.iss, subject: claims.sub };
+}

@@ -1,0 +1,157 @@
+import { identityProviders, identityUsers } from "@hms/contracts";
+import { sql } from "kysely";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Browser } from "../testing/browser.ts";
+import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
+import { OUTSIDE_CLIENT, type OutsideProvider, openOutsideProvider } from "../testing/outside-provider.ts";
+
+const PASSWORD = "four words nobody joined";
+
+let scene: IdentityScene;
+let running: IdentityProcess;
+let outside: OutsideProvider;
+beforeAll(async () => {
+  scene = await IdentityScene.open();
+  running = await scene.start();
+  outside = await openOutsideProvider([`${running.origin}/sign-in/with/there/back`]);
+  const put = { name: "there", displayName: "There & Co", issuer: outside.issuer, clientId: OUTSIDE_CLIENT.client_id };
+  const { provider } = await providers().putIdentityProvider({ ...put, clientSecret: OUTSIDE_CLIENT.client_secret });
+  expect(provider?.redirectUri).toBe(`${running.origin}/sign-in/with/there/back`);
+});
+afterAll(async () => {
+  await outside[Symbol.asyncDispose]();
+  await scene[Symbol.asyncDispose]();
+  expect(scene.failures).toEqual([]);
+});
+
+const providers = () => running.kernel.client(identityProviders.IdentityProviderService, operator);
+const users = () => running.kernel.client(identityUsers.UserService, operator);
+const browse = () => new Browser(running.origin);
+const whoIs = async (browser: Browser) =>
+  running.identity.tokens.principalOf(browser.cookies.get("__Host-hms_session")?.value ?? "");
+
+/** Goes to the provider and comes back to the address that it sends browsers to. */
+async function throughProvider(browser: Browser): Promise<string> {
+  const there = new Browser(outside.origin);
+  const { pathname, search } = new URL(browser.landed ?? "");
+  await there.get(pathname + search);
+  const back = new URL(there.landed ?? "");
+  return back.pathname + back.search;
+}
+
+async function comeIn(browser: Browser, subject: string) {
+  outside.subject = subject;
+  await browser.get("/sign-in/with/there?next=/sign-in");
+  return browser.get(await throughProvider(browser));
+}
+
+async function somebody(login: string) {
+  const { user } = await users().createUser({ login, email: "anna@example.org" });
+  const { link } = await users().createInvitation({ user: login });
+  const browser = browse();
+  await browser.submit(await browser.get(new URL(link).pathname + new URL(link).search), { password: PASSWORD });
+  await browser.submit(await browser.get("/sign-in"), { login, password: PASSWORD });
+  return { accountId: user?.userId ?? "", login, browser };
+}
+
+async function linkWith(browser: Browser, subject: string) {
+  outside.subject = subject;
+  const page = await browser.get("/sign-in/factors");
+  expect(page.headers["content-security-policy"]).toContain(outside.origin);
+  const form = [...page.body.matchAll(/<form([^>]*)>/g)].findIndex(([, text]) => text?.includes("/with/there"));
+  await browser.submit(page, {}, form);
+  return browser.get(await throughProvider(browser));
+}
+
+test("nobody comes in by a provider before they are linked, whatever their mail address is there", async () => {
+  const anna = await somebody("anna");
+  const stranger = browse();
+  expect((await stranger.get("/sign-in")).body).toContain("Sign in with There &amp; Co");
+  const refused = await comeIn(stranger, "anna-there");
+  expect([refused.status, refused.body]).toEqual([403, expect.stringContaining("Nobody here is linked with you")]);
+  expect(await whoIs(stranger)).toBeUndefined();
+  expect((await linkWith(anna.browser, "anna-there")).body).toContain("End the link with There &amp; Co");
+  const other = browse();
+  expect((await comeIn(other, "anna-there")).body).toContain("You are signed in as");
+  expect(await whoIs(other)).toMatchObject({ id: anna.accountId, mfa: false });
+  // Who they are there is one account's only.
+  const ben = await somebody("ben");
+  expect((await linkWith(ben.browser, "anna-there")).body).toContain("linked with another account");
+  // Nor does the same subject of another issuer count.
+  await scene.database.db.updateTable("outside_identity").set({ issuer: "http://localhost:1/other" }).execute();
+  expect((await comeIn(browse(), "anna-there")).status).toBe(403);
+  await scene.database.db.updateTable("outside_identity").set({ issuer: outside.issuer }).execute();
+});
+
+test("an account that is closed, or has a second factor, is not opened by a provider alone", async () => {
+  const carl = await somebody("carl");
+  await linkWith(carl.browser, "carl-there");
+  const recovery = { account_id: carl.accountId, sealed: Buffer.from("x") };
+  await scene.database.db.insertInto("totp").values(recovery).execute();
+  const browser = browse();
+  expect((await comeIn(browser, "carl-there")).body).toContain("Code of your app");
+  expect(await whoIs(browser)).toBeUndefined();
+  await scene.database.db.deleteFrom("totp").execute();
+  await users().deactivateUser({ user: "carl" });
+  expect((await comeIn(browse(), "carl-there")).status).toBe(403);
+});
+
+test("an answer is good once, in the browser that left, for the provider that was asked, and in time", async () => {
+  const dora = await somebody("dora");
+  await linkWith(dora.browser, "dora-there");
+  outside.subject = "dora-there";
+  const leave = async () => {
+    const browser = browse();
+    await browser.get("/sign-in/with/there?next=/sign-in");
+    return { browser, back: await throughProvider(browser) };
+  };
+  const { browser, back } = await leave();
+  // Somebody else's browser, led to the answer: nobody is signed in as another.
+  const victim = browse();
+  expect((await victim.get(back)).status).toBe(403);
+  expect((await browser.get(back)).body).toContain("You are signed in as");
+  expect((await browser.get(back)).status).toBe(403);
+  const changed: Record<string, (address: string) => string> = {
+    "another state": (address) => address.replace(/state=[^&]*/, "state=x"),
+    "no state": (address) => address.replace(/state=[^&]*&?/, ""),
+    "another code": (address) => address.replace(/code=[^&]*/, "code=x"),
+    "another issuer": (address) => address.replace(/iss=[^&]*/, "iss=http%3A%2F%2Fevil.example"),
+    "two codes": (address) => `${address}&code=x`,
+    "a provider that is none": (address) => address.replace("/there/", "/other/"),
+  };
+  for (const [what, change] of Object.entries(changed)) {
+    const own = await leave();
+    const answer = await own.browser.get(change(own.back));
+    expect([what, answer.status >= 403 && answer.status <= 404]).toEqual([what, true]);
+    expect(await whoIs(own.browser), what).toBeUndefined();
+  }
+  const late = await leave();
+  await sql`update outside_visit set expires_at = clock_timestamp()`.execute(scene.database.db);
+  expect((await late.browser.get(late.back)).status).toBe(403);
+});
+
+test("a link ends when its owner, or who runs the platform, ends it; secrets lie sealed and go only where they were given for", async () => {
+  const emil = await somebody("emil");
+  const page = await linkWith(emil.browser, "emil-there");
+  const form = [...page.body.matchAll(/<form([^>]*)>/g)].findIndex(([, text]) => text?.includes("/with/there/end"));
+  await emil.browser.submit(page, {}, form);
+  expect((await comeIn(browse(), "emil-there")).status).toBe(403);
+  const rows = await scene.database.db.selectFrom("identity_provider").selectAll().execute();
+  expect(rows.map(({ sealed }) => Buffer.from(sealed).includes(OUTSIDE_CLIENT.client_secret))).toEqual([false]);
+  const [shown] = (await providers().listIdentityProviders({})).providers;
+  expect(Object.values(shown ?? {})).not.toContain(OUTSIDE_CLIENT.client_secret);
+  const wrong = { name: "there", clientId: "x" };
+  for (const issuer of ["http://10.0.0.1/", "file:///etc/passwd", "https://a:b@example.org", "ftp://x", "nothing"]) {
+    expect([issuer, await codeOf(providers().putIdentityProvider({ ...wrong, issuer }))]).toEqual([
+      issuer,
+      "INVALID_ARGUMENT",
+    ]);
+  }
+  // What does not answer as a provider is not kept, and the one before stays.
+  expect(await codeOf(providers().putIdentityProvider({ ...wrong, issuer: `${running.origin}/nothing` }))).toBe(
+    "UNAVAILABLE",
+  );
+  expect((await providers().listIdentityProviders({})).providers).toMatchObject([{ issuer: outside.issuer }]);
+  await providers().deleteIdentityProvider({ name: "there" });
+  expect((await browse().get("/sign-in/with/there")).status).toBe(404);
+});

@@ -1,0 +1,83 @@
+import { identitySessions } from "@hms/contracts";
+import type { OidcGround } from "../oidc/oidc-ground.ts";
+import { listSessions, type SignedIn } from "../sessions/list-sessions.ts";
+import { endProgram } from "../sessions/program-store.ts";
+import { endSession } from "../sessions/session-store.ts";
+import { form } from "./form.ts";
+import type { FormTokens } from "./form-token.ts";
+import { meaningOf } from "./forms.ts";
+import { type Html, html } from "./html.ts";
+import { sendPage } from "./page.ts";
+import { sendOn, type Visit } from "./sign-in-visit.ts";
+
+type Turn = (visit: Visit) => Promise<void>;
+
+const { PROGRAM } = identitySessions.SessionKind;
+const minute = (date: Date) => `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+
+/** Where somebody is signed in: their browsers, and the programs and applications that act for them; each can be ended. */
+export class PlacesPages {
+  readonly #ground: OidcGround;
+  readonly #tokens: FormTokens;
+
+  constructor(ground: OidcGround, tokens: FormTokens) {
+    this.#ground = ground;
+    this.#tokens = tokens;
+  }
+
+  /** What happens at "GET /places" and "POST /places". */
+  turnOf(asked: string): Turn | undefined {
+    if (asked === "GET /places") return this.#show;
+    return asked === "POST /places" ? this.#end : undefined;
+  }
+
+  readonly #show: Turn = async ({ request, response }) => {
+    const { database, liveSession } = this.#ground;
+    const session = await liveSession(request.headers);
+    if (session === undefined) return sendOn(response, "/sign-in?next=/sign-in/places");
+    const places = await listSessions(database.db, session.accountId);
+    const csrf = this.#tokens.issue(request, response);
+    const parts = (isProgram: boolean) =>
+      places
+        .filter(({ kind }) => (kind === PROGRAM) === isProgram)
+        .map((place) => placePart(place, { csrf, isThis: place.sessionId === session.sessionId }));
+    const programs = parts(true);
+    const content = html`<h2>Applications and programs that act for you</h2>
+${programs.length === 0 ? html`<p>None.</p>` : programs}
+<h2>Browsers</h2>${parts(false)}
+<p><a href="/sign-in">Back</a></p>`;
+    sendPage(response, { title: "Where you are signed in", content });
+  };
+
+  readonly #end: Turn = async ({ request, response, form: sent, requestId }) => {
+    const { database, liveSession, changes, trail } = this.#ground;
+    const session = await liveSession(request.headers);
+    if (session === undefined) return sendOn(response, "/sign-in?next=/sign-in/places");
+    const { accountId } = session;
+    const [place] = await listSessions(database.db, accountId, sent.get("place") ?? "");
+    if (place !== undefined) {
+      trail.assertAccepts();
+      await database.transaction(async (queries) => {
+        if (!(await endSession(queries, place.sessionId))) await endProgram(queries, place.sessionId);
+      });
+      await changes.tell({ account: accountId });
+      trail.record({ deed: "SignOut", accountId, resource: place.sessionId, requestId });
+    }
+    sendOn(response, "/sign-in/places");
+  };
+}
+
+function placePart(place: SignedIn, { csrf, isThis }: { csrf: string; isThis: boolean }): Html {
+  const { kind, clientName, scopes, userAgent, address, createdAt, lastSeenAt, sessionId } = place;
+  const isProgram = kind === PROGRAM;
+  const name = isProgram ? clientName : userAgent.slice(0, 80) || "A browser";
+  const may = scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
+  const from = address === "" ? "" : ` from ${address}`;
+  return html`<p><strong>${name}</strong>${isThis ? " (this one)" : ""}<br>
+<small>Since ${minute(createdAt)}${from}, last used ${minute(lastSeenAt)}.</small></p>
+${may.length === 0 ? "" : html`<ul>${may}</ul>`}${form(
+  { action: "/sign-in/places", csrf },
+  html`<input type="hidden" name="place" value="${sessionId}">
+<button type="submit" class="other">End ${isProgram ? name : "this session"}</button>`,
+)}`;
+}
