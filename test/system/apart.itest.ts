@@ -81,9 +81,9 @@ describe("a platform whose registry and deployment run in processes of their own
     const page = await response.text();
     expect(expositionProblems(page)).toEqual([]);
     expect(page).toContain('hms_ffi_part_up{part="registry"} 1\nhms_ffi_part_up{part="deployment"} 1\n');
-    const deploys = 'service="hms.sys.deployment.v1.DeploymentService",method="Deploy",code="OK"} 2';
-    expect(page).toContain(`hms_ffi_calls_total{${deploys}`);
-    expect(page).toContain(`hms_ffi_calls_total{part="deployment",${deploys}`);
+    const listed = 'service="hms.sys.deployment.v1.DeploymentService",method="ListServices",code="OK"} ';
+    expect(page).toContain(`hms_ffi_calls_total{${listed}`);
+    expect(page).toContain(`hms_ffi_calls_total{part="deployment",${listed}`);
   });
 
   test("lets accounts do there what their roles and their keys' scopes say", async () => {

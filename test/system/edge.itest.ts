@@ -12,6 +12,7 @@ import { tempFolder, waitFor } from "@hms/testkit";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { libraryDescriptorSet, libraryService } from "../../packages/http-edge/src/testing/library-contract.ts";
+import { errorAtEdges } from "./errors-at-edges.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
 let platform: Platform;
@@ -22,6 +23,13 @@ beforeAll(async () => {
   token = readFileSync(join(platform.data, "..", "c", "hms-sys", platform.instance, "operator.token"), "utf8").trim();
 }, 120_000);
 afterAll(() => stack.disposeAsync(), 60_000);
+
+const TORN = new HmsError("FAILED_PRECONDITION", "The book is torn: größer.", {
+  reason: "TORN",
+  metadata: { page: "7", shelf: "1" },
+  retryAfterMs: 1500,
+  fieldViolations: [{ field: "name", description: "names a torn book." }],
+});
 
 /** A program that serves the library's contract on a socket of its own and registers with the platform. */
 async function serveLibrary(): Promise<void> {
@@ -36,7 +44,10 @@ async function serveLibrary(): Promise<void> {
   };
   const all = Object.fromEntries(service.methods.map(({ localName }) => [localName, unused]));
   const own = {
-    getBook: ({ name }: { name: string }) => ({ name, title: "from elsewhere" }),
+    getBook: ({ name }: { name: string }) => {
+      if (name.endsWith("/torn")) throw TORN;
+      return { name, title: "from elsewhere" };
+    },
     async *watchBooks({ count }: { count: number }) {
       for (let n = 1; n <= count; n += 1) yield { name: `books/${n}` };
     },
@@ -76,6 +87,20 @@ test("a program that registers its contract is called by the contract's own rout
   expect(Object.keys(document.paths)).toContain("/v1/shelves/{shelf}/books/{book}");
 });
 
+test("an error of that program has the same google.rpc.Status, byte by byte, over frames, gRPC, gRPC-Web, Connect and REST", async () => {
+  const method = libraryService("LibraryService").method.getBook ?? expect.unreachable();
+  const name = "shelves/1/books/torn";
+  const { kernelSocket: socket } = resolveInstance({ instance: platform.instance, data: platform.data });
+  const call = { method, request: { name }, socket, url: platform.url, route: `/v1/${name}`, token };
+  const { statuses, details } = await errorAtEdges(call);
+  const { frames } = statuses;
+  expect(frames).toContain(Buffer.from(TORN.message).toString("hex"));
+  expect(statuses).toEqual({ frames, grpc: frames, grpcWeb: frames });
+  const types = ["google.rpc.ErrorInfo", "google.rpc.RetryInfo", "google.rpc.BadRequest"];
+  expect(details.frames.map(([type]) => type).sort()).toEqual(types.sort());
+  for (const one of Object.values(details)) expect(one).toEqual(details.frames);
+});
+
 test("what has been counted of calls is there for Prometheus, with a token", async () => {
   await get("/openapi.json");
   const response = await get("/metrics");
@@ -109,7 +134,7 @@ describe("the edge's own socket, to which a gateway hands connections over as th
     expect(await statusOf({ authorization, ":authority": "localhost", host: "hms.localhost" })).toBe(400);
     expect(await statusOf({ authorization, origin: "http://evil.test" })).toBe(403);
     expect(await statusOf({ authorization, ":path": "/metrics" })).toBe(200);
-    const pages = `${readFileSync(paths().platformHost, "utf8").trim()}:${platform.network.gatewayPort}`;
+    const pages = `${readFileSync(join(platform.data, "..", "c", "hms-sys", platform.instance, "platform.host"), "utf8").trim()}:${platform.network.gatewayPort}`;
     expect(await statusOf({ ":authority": pages, ":path": "/sign-in" })).toBe(200);
   });
 

@@ -17,6 +17,7 @@ import { createClient } from "@hms/kernel";
 import { waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { auditLevelTests } from "./ffi-services/audit-levels.ts";
 import { configOf, deployBoth, killServer, writePolicies } from "./ffi-services/deployed.ts";
 import { edgeCallerTests } from "./ffi-services/edge-callers.ts";
 import { edgeFaultTests } from "./ffi-services/edge-faults.ts";
@@ -25,6 +26,7 @@ import type { Asked } from "./ffi-services/orders.ts";
 import { printedSettingsTests } from "./ffi-services/printed-settings.ts";
 import { restartTests } from "./ffi-services/restarts.ts";
 import { BOTH_WAYS, POLICIES, Scene, until } from "./ffi-services/scene.ts";
+import { slowReaderTests } from "./ffi-services/slow-reader.ts";
 import { stockServerTests } from "./ffi-services/stock-server.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
@@ -190,6 +192,8 @@ oneTraceTests(() => scene);
 edgeCallerTests(() => scene);
 printedSettingsTests(() => scene);
 edgeFaultTests(() => scene);
+slowReaderTests(() => scene);
+auditLevelTests(() => scene);
 
 describe.each(BOTH_WAYS)("%s starts calls of %s that outlive it", (program, service, callee) => {
   const start = (method: string, request: object) => {

@@ -8,6 +8,8 @@ import { type AgentOptions, lastWords, logSize, spawnAgent } from "./platform-st
 
 const LONGEST_RESTART_PAUSE_MS = 10_000;
 const GOOD_LIFE_MS = 10_000;
+/** How often an agent that a predecessor's keeper has started again is ended, too. */
+const MOST_TAKE_OVERS = 5;
 
 /** Why there is no agent to be kept any more. */
 type AgentEnd = "stopped" | "taken over";
@@ -39,11 +41,16 @@ export function agentOptions(paths: InstancePaths, { options }: Pick<Invocation,
   };
 }
 
+/** How an agent is kept. */
+export interface KeepOptions {
+  agent: AgentOptions;
+  output: Invocation["output"];
+  /** Ends whoever holds the installation; undefined: nobody is ended. */
+  takeOver?: (() => Promise<void>) | undefined;
+}
+
 /** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
-export function keepAgent(
-  paths: InstancePaths,
-  { agent, output }: { agent: AgentOptions; output: Invocation["output"] },
-): AgentKeeper {
+export function keepAgent(paths: InstancePaths, { agent, output, takeOver }: KeepOptions): AgentKeeper {
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<AgentEnd>();
   failure.promise.catch(() => {});
@@ -51,13 +58,24 @@ export function keepAgent(
   let isFirstStart = true;
   let released = false;
   let failures = 0;
+  let takenOver = 0;
+  /** The predecessor's keeper may have been quicker: it gives up once it finds our agent there. */
+  const takesOverAgain = (code: number | null) => {
+    if (!isFirstStart || code !== ExitCode.LOCKED || !takeOver || takenOver >= MOST_TAKE_OVERS) return false;
+    takenOver += 1;
+    takeOver().then(start, (error: unknown) => {
+      givenUp.abort();
+      failure.reject(error);
+    });
+    return true;
+  };
   const start = () => {
     const since = logSize(paths);
     const began = Date.now();
     const child = spawnAgent(paths, agent);
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve("stopped");
-      if (released) return;
+      if (released || takesOverAgain(code)) return;
       if (isFirstStart && signal === null) return giveUp(code, lastWords(paths, since));
       if (code === ExitCode.LOCKED) return end.resolve("taken over");
       output.note(`… the agent ended (${signal ?? `exit code ${code}`}); starting it again`);

@@ -21,7 +21,7 @@ async function startRedis(port: number): Promise<ChildProcess> {
 }
 
 async function startGateway(url: string, upstream: number, stack: AsyncDisposableStack) {
-  const rates = stack.use(new RedisRates(url));
+  const rates = stack.use(new RedisRates(url, { patienceMs: 3000 }));
   const engine = stack.use(createProxyEngine({ sharedRates: rates }));
   const limits = [{ by: "route" as const, count: COUNT, periodMs: 3_600_000, burst: COUNT, concurrency: 0 }];
   const endpoint = { id: "a", host: "127.0.0.1", port: upstream, state: "active" as const, weight: 1000, revision: 1 };
@@ -73,8 +73,9 @@ test.skipIf(!hasRedis)(
     expect(again.filter((status) => status === 200)).toHaveLength(COUNT);
 
     redis.kill("SIGSTOP");
-    const began = performance.now();
     await a.ask();
+    // Who has not answered is not waited for again.
+    const began = performance.now();
     await a.ask();
     expect(performance.now() - began).toBeLessThan(1000);
   },

@@ -87,6 +87,17 @@ describe("a lookup", () => {
     expect(memory.calls.lookup).toBe(2);
   });
 
+  test("asks again after the refresh interval, however long tickets live", async () => {
+    memory.ticketLifeMs = 3_600_000;
+    memory.put(key, [one]);
+    const { directory } = directoryOf({ refreshIntervalMs: 50 });
+    await directory.lookup(key);
+    await vi.waitFor(async () => {
+      await directory.lookup(key);
+      expect(memory.calls.lookup).toBeGreaterThan(2);
+    });
+  });
+
   test("asks again where there was no ticket, so that who may call later calls directly", async () => {
     memory.put(key, [{ instanceId: "a", address: "unix:/a.sock" }]);
     const { directory } = directoryOf();

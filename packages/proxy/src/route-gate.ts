@@ -145,7 +145,8 @@ export class RouteGate {
   }
 
   #note(verdict: RateVerdict, name: string, admission: Admission): Admission {
-    const seconds = (ms: number) => Math.ceil(ms / 1000);
+    // Times are fractions: a millionth of a second more is none.
+    const seconds = (ms: number) => Math.ceil(ms / 1000 - 1e-6);
     const member = `${name};r=${verdict.remaining};t=${seconds(verdict.resetMs)}`;
     admission.rates = admission.rates === "" ? member : `${admission.rates}, ${member}`;
     if (verdict.isAllowed) return admission;

@@ -94,6 +94,9 @@ function withoutEffect({ transport = {}, security = {} }: FileSettings): string[
   if (transport.in_process?.enabled) {
     none("transport.in_process.enabled", "what is near is called over its unix socket.");
   }
+  if (transport.grpc?.enabled === false) {
+    none("transport.grpc.enabled", "it is the platform that speaks gRPC, not this SDK.");
+  }
   if (transport.default === "grpc" || transport.default === "in_process") {
     none("transport.default", "this SDK speaks frames, and the platform calls gRPC servers for it.");
   }

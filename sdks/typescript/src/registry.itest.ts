@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { PolicyBook } from "@hms/authorization";
 import { policy as policyContract, registry as registryContract } from "@hms/contracts";
 import { createDirectCalls, createElsewhere } from "@hms/direct-calls";
@@ -122,5 +123,61 @@ describe("on the registry", () => {
     await expect(clientOf("ben").call("GetPatient", { patient_id: "p-1" })).rejects.toBeInstanceOf(
       PermissionDeniedError,
     );
+  });
+});
+
+describe("a setting of the configuration file has its effect:", () => {
+  const file = (transport: string) => {
+    const folder = stack.use(tempFolder({ "ffi.yml": `ffi: {transport: {${transport}}}` }));
+    return { configPath: `${folder.path}/ffi.yml`, folder: folder.path };
+  };
+
+  /** A service whose calls take a moment, and how many of them ran at once. */
+  async function offered(connection: object) {
+    const seen = { running: 0, most: 0 };
+    const handler = async () => {
+      seen.running += 1;
+      seen.most = Math.max(seen.most, seen.running);
+      await delay(50);
+      seen.running -= 1;
+      return { name: "Anna" };
+    };
+    const methods = { GetPatient: { ...patient, handler } };
+    const service = stack.use(await serve({ serviceId: "hms.emr.patient", methods, ...connection }));
+    await service.registered;
+    return { service, seen };
+  }
+
+  test("local_socket.path, where services put their sockets", async () => {
+    const { connect } = await platform();
+    const { folder: path } = file("");
+    const { configPath } = file(`local_socket: {path: ${path}}`);
+    const { service } = await offered({ ...connect("emr"), configPath });
+    expect(service.address.startsWith(`unix:${path}/`)).toBe(true);
+  });
+
+  test("local_socket.enabled: false, nothing is called directly over one: the platform is asked, and decides", async () => {
+    const { connect } = await platform();
+    await offered(connect("emr"));
+    const callBy = async (transport: string) => {
+      const { configPath } = file(transport);
+      await using client = new Client("hms.emr.patient", { ...connect("operator"), configPath });
+      return await client.call("GetPatient", { patient_id: "p" });
+    };
+    expect(await callBy("local_socket: {enabled: true}")).toEqual({ name: "Anna" });
+    await expect(callBy("local_socket: {enabled: false}")).rejects.toBeInstanceOf(PermissionDeniedError);
+  });
+
+  test.each([
+    ["grpc.max_concurrent_streams: 1", "grpc: {max_concurrent_streams: 1}", 1],
+    ["none", "", 3],
+  ])("%s, so many of three calls run at once", async (_, transport, most) => {
+    const { connect } = await platform();
+    const { configPath } = file(transport);
+    const { seen } = await offered({ ...connect("emr"), configPath });
+    const client = stack.use(new Client("hms.emr.patient", connect("operator")));
+    await client.call("GetPatient", { patient_id: "p" });
+    await Promise.allSettled([1, 2, 3].map(() => client.call("GetPatient", { patient_id: "p" })));
+    expect(seen.most).toBe(most);
   });
 });

@@ -47,7 +47,8 @@ ffi:
 
   test("that have no effect are told of when the file is read", async () => {
     using folder = tempFolder({
-      "ffi.yml": "ffi: {transport: {default: grpc}, security: {required_claims: [sub], permission_policy: strict}}",
+      "ffi.yml":
+        "ffi: {transport: {default: grpc, grpc: {enabled: false}}, security: {required_claims: [sub], permission_policy: strict}}",
     });
     const told: string[] = [];
     const hear = ({ name, message }: Error) =>
@@ -60,6 +61,7 @@ ffi:
     process.off("warning", hear);
     expect(told).toEqual([
       expect.stringMatching(/ffi\.security\.required_claims has no effect/),
+      expect.stringMatching(/ffi\.transport\.grpc\.enabled has no effect/),
       expect.stringMatching(/ffi\.transport\.default has no effect/),
     ]);
   });

@@ -152,8 +152,8 @@ function preferredScheme(name: string | undefined): string | undefined {
   return name === undefined ? undefined : SCHEMES[name];
 }
 
-function disabledSchemes({ local_socket, grpc }: NonNullable<FileSettings["transport"]>): string[] {
-  return [...(local_socket?.enabled === false ? ["unix"] : []), ...(grpc?.enabled === false ? ["grpc", "grpcs"] : [])];
+function disabledSchemes({ local_socket }: NonNullable<FileSettings["transport"]>): string[] {
+  return local_socket?.enabled === false ? ["unix"] : [];
 }
 
 /**

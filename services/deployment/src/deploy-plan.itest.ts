@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
-import { openSite } from "./testing/test-site.ts";
+import { afterAll, expect, test } from "vitest";
+import { deploymentHost, openSite } from "./testing/test-site.ts";
+
+afterAll(() => deploymentHost[Symbol.asyncDispose]());
 
 const SAME = "use the release of the current revision again: the program is the same";
 

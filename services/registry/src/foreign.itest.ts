@@ -3,9 +3,8 @@ import { readDescriptorSet } from "@hms/descriptors";
 import type { HmsError, Principal } from "@hms/kernel";
 import { testTransports, waitFor } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { createRegistryService } from "./index.ts";
 import { grpcForeignServers } from "./testing/grpc-foreign-servers.ts";
-import { openScene, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
+import { openScene, openSceneHere, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
 import { type StockServerOptions, startStockServer } from "./testing/stock-grpc-server.ts";
 
 const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
@@ -19,6 +18,7 @@ afterEach(async () => {
   stack = new AsyncDisposableStack();
 });
 
+/** In this process always: what it could not do is looked into. */
 async function openForeign() {
   const failures: HmsError[] = [];
   const options = {
@@ -26,7 +26,7 @@ async function openForeign() {
     foreignLeaseMs: LEASE_MS,
     onFailure: (failure: HmsError) => failures.push(failure),
   };
-  return { ...(await openScene(stack, options)), options, failures };
+  return { ...(await openSceneHere(stack, options)), failures };
 }
 
 const start = async (options: StockServerOptions) => stack.use(await startStockServer(options));
@@ -116,7 +116,7 @@ describe("the registry keeps a stock gRPC server available while it lives", () =
   });
 
   test("by its connection, where it has no health service", async () => {
-    const { client } = await openForeign();
+    const { client } = await openScene(stack, { foreignLeaseMs: LEASE_MS });
     const server = await startStockServer({ protos: ["greeter"], health: false });
     await client.registerForeign({ address: server.address });
     const began = performance.now();
@@ -129,15 +129,15 @@ describe("the registry keeps a stock gRPC server available while it lives", () =
   });
 
   test("across a restart of the registry, also if the server was forgotten meanwhile", async () => {
-    const opened = await openForeign();
+    const options = { foreignLeaseMs: LEASE_MS };
+    const opened = await openScene(stack, options);
     const server = await start({ protos: ["greeter"] });
     await opened.client.registerForeign({ address: server.address });
-    await opened.service[Symbol.asyncDispose]();
+    await opened.stop();
     const { db } = opened.own.database;
     await db.deleteFrom("instance").execute();
     await db.deleteFrom("service").execute();
-    await using next = createRegistryService({ database: opened.own.database, ...opened.options });
-    const { client } = await reopened(next);
+    const { client } = await openScene(stack, { ...options, on: opened.own });
     await until(client, [AVAILABLE]);
   });
 
@@ -161,7 +161,7 @@ describe("the registry keeps a stock gRPC server available while it lives", () =
   });
 
   test("until it is unregistered", async () => {
-    const { as, own } = await openForeign();
+    const { as, own } = await openScene(stack, { foreignLeaseMs: LEASE_MS });
     const client = as(operator);
     const { address } = await start({ protos: ["greeter"] });
     await client.registerForeign({ address });
@@ -172,9 +172,3 @@ describe("the registry keeps a stock gRPC server available while it lives", () =
     expect((await client.list({})).services).toEqual([]);
   });
 });
-
-async function reopened(service: ReturnType<typeof createRegistryService>) {
-  const { openTestTransport } = await import("@hms/testkit");
-  const transport = stack.use(await openTestTransport([service.registration], "in-process"));
-  return { client: transport.client(registry.RegistryService) };
-}

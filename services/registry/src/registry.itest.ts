@@ -2,11 +2,16 @@ import { durationFromMs, durationMs, timestampDate } from "@bufbuild/protobuf/wk
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
 import { announceServices } from "@hms/directory";
-import { openServiceDatabase } from "@hms/postgres";
-import { machineSlowness, openTestTransport, testTransports } from "@hms/testkit";
+import { machineSlowness, testTransports } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { createRegistryService, type RegistryTables, registryMigrations } from "./index.ts";
-import { instance, openScene, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
+import {
+  instance,
+  openScene,
+  openSceneHere,
+  openSceneVia,
+  type RegistryClient,
+  registryHost,
+} from "./testing/registry-scene.ts";
 
 const { CURRENT, SYNCED, REMOVED } = registry.WatchEventKind;
 const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
@@ -208,15 +213,10 @@ describe("leases", () => {
 
   test("survive a restart: who could not renew meanwhile gets a third of the lease more", async () => {
     const opened = await openRegistry();
-    const { own, service, client } = opened;
-    await client.register(instance("alive"));
-    await service[Symbol.asyncDispose]();
+    await opened.client.register(instance("alive"));
+    await opened.stop();
     await age(opened, 3600);
-    const options = { source: own.source, service: "registry", migrations: registryMigrations };
-    await using database = await openServiceDatabase<RegistryTables>(options);
-    await using next = createRegistryService({ database });
-    await using transport = await openTestTransport([next.registration], "in-process");
-    const again = transport.client(registry.RegistryService);
+    const { client: again } = await openScene(stack, { on: opened.own });
     const found = (await again.lookup({ serviceId: "alive" })).service?.instances[0]?.leaseExpiresAt;
     const leftMs = timestampDate(found ?? expect.unreachable()).getTime() - Date.now();
     expect(leftMs).toBeGreaterThan(8000);
@@ -225,23 +225,20 @@ describe("leases", () => {
 
   test("that ran out stay known for a while, across restarts, and are then forgotten", async () => {
     const opened = await openRegistry(100);
-    const { client, service, own } = opened;
+    const { client, own } = opened;
     await client.register({ ...instance("a"), leaseDuration: durationFromMs(5000) });
     await client.register(instance("b"));
     await own.database.db.updateTable("instance").set({ lost: true }).where("service_id", "=", "a").execute();
-    await service[Symbol.asyncDispose]();
-    await using next = createRegistryService({ database: own.database });
-    await using transport = await openTestTransport([next.registration], "in-process");
-    const again = transport.client(registry.RegistryService);
+    await opened.stop();
+    const next = await openScene(stack, { on: own });
     await age(opened, 10);
-    expect((await again.list({})).services).toMatchObject([
+    expect((await next.client.list({})).services).toMatchObject([
       { serviceId: "a", instances: [{ state: UNAVAILABLE }] },
       { serviceId: "b", instances: [{ state: AVAILABLE }] },
     ]);
-    await using forgetful = createRegistryService({ database: own.database, keepLostMs: 1 });
-    await using forgetfulTransport = await openTestTransport([forgetful.registration], "in-process");
-    const after = await forgetfulTransport.client(registry.RegistryService).list({});
-    expect(after.services.map(({ serviceId }) => serviceId)).toEqual(["b"]);
+    await next.stop();
+    const forgetful = await openScene(stack, { on: own, keepLostMs: 1 });
+    expect((await forgetful.client.list({})).services.map(({ serviceId }) => serviceId)).toEqual(["b"]);
   });
 });
 
@@ -322,10 +319,11 @@ test("an announcement of a contract that breaks callers is not tried for ever", 
 });
 
 test("a stopping registry ends its watches with UNAVAILABLE, so that callers come back", async () => {
-  const { service, client } = await openRegistry();
+  // From a process of its own it is called by a way that ends before it stops.
+  const { stop, client } = await openSceneHere(stack);
   using watch = openWatch(client);
   await watch.next();
   const waiting = expect(watch.next()).rejects.toMatchObject(refused("UNAVAILABLE", "STOPPING"));
-  await service[Symbol.asyncDispose]();
+  await stop();
   await waiting;
 });

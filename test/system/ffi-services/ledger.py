@@ -76,6 +76,15 @@ class Ledger:
         return {}
 
     @method(stream=True)
+    def pour(self, context: CallContext) -> Iterator[Dict[str, Any]]:
+        note = {"poured": 0}
+        NOTES.append(note)
+        filler = "x" * (64 * 1024)
+        while not context.cancelled:
+            yield {"filler": filler}
+            note["poured"] += 1
+
+    @method(stream=True)
     def drip(self, context: CallContext) -> Iterator[Dict[str, Any]]:
         NOTES.append("drip begins")
         try:

@@ -85,6 +85,12 @@ await serve({
       await delay(60_000, undefined, { signal });
       return {};
     },
+    async *Pour(_request, { signal }) {
+      const note = { poured: 0 };
+      notes.push(note);
+      const filler = "x".repeat(64 * 1024);
+      for (; !signal.aborted; note.poured += 1) yield { filler };
+    },
     async *Drip(_request, { signal }) {
       notes.push("drip begins");
       try {

@@ -25,7 +25,8 @@ export async function run(invocation: Invocation): Promise<number> {
   await requireFree(invocation, paths);
   const started = performance.now();
   const stop = stopSignal(invocation.signal);
-  const keeper = keepAgent(paths, { agent, output });
+  const takeOver = options.takeOver === true ? () => requireFree(invocation, paths) : undefined;
+  const keeper = keepAgent(paths, { agent, output, takeOver });
   const session = await readySession({ invocation, keeper, stop });
   if (session === undefined) return ExitCode.INTERRUPTED;
   keeper.confirm();

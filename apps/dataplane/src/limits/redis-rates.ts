@@ -29,12 +29,14 @@ export class RedisRates implements SharedRates, AsyncDisposable {
   readonly #connecting: Promise<RedisClientType>;
   readonly #digest = hash("sha1", SCRIPT);
   #client: RedisClientType | undefined;
+  readonly #patienceMs: number;
   #pausedUntil = 0;
   /** Requests that were counted there, and those that could not be. */
   readonly counts = { shared: 0, alone: 0 };
 
-  /** Connects, and goes on trying; `url` is redis://… or rediss://…. */
-  constructor(url: string) {
+  /** Connects, and goes on trying; `url` is redis://… or rediss://…, and no answer is waited for longer than `patienceMs`. */
+  constructor(url: string, { patienceMs = PATIENCE_MS } = {}) {
+    this.#patienceMs = patienceMs;
     this.#connecting = this.#connect(url);
     // Told by `problem`.
     this.#connecting.catch(() => {});
@@ -65,6 +67,7 @@ export class RedisRates implements SharedRates, AsyncDisposable {
           if (!error.message.startsWith("NOSCRIPT")) throw error;
           return client.eval(SCRIPT, options);
         }),
+        this.#patienceMs,
       );
       this.counts.shared++;
       const [isAllowed, remaining, resetMs, retryAfterMs] = (answer as (string | number)[]).map(Number);
@@ -101,9 +104,9 @@ export class RedisRates implements SharedRates, AsyncDisposable {
   }
 }
 
-async function withinPatience<T>(asking: Promise<T>): Promise<T> {
+async function withinPatience<T>(asking: Promise<T>, patienceMs: number): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("Redis did not answer in time")), PATIENCE_MS);
+  const timer = setTimeout(() => late.reject(new Error("Redis did not answer in time")), patienceMs);
   try {
     return await Promise.race([asking, late.promise]);
   } finally {

@@ -5,12 +5,28 @@ import { fileURLToPath } from "node:url";
 import { openServiceDatabase } from "@hms/postgres";
 import { startTestPostgres, tempFolder, tempInstance, waitFor } from "@hms/testkit";
 import { sql } from "kysely";
+import { blockWrites } from "./blocked-writes.ts";
 import type { CrashOrder } from "./crash-process.ts";
 
 /** Whom a crash test kills. */
 export const victims = ["publisher", "relay", "consumer", "worker", "postgres"] as const;
 type Victim = (typeof victims)[number];
 type Role = CrashOrder["role"];
+
+/** A role, and a table that it cannot do its work without writing. */
+export type WritePoint = readonly [role: Role, table: string];
+
+/** Every table that is written while events flow, by whom. */
+export const writePoints: readonly WritePoint[] = [
+  ["publisher", "crash.outbox"],
+  ["relay", "crash.outbox"],
+  ["relay", "events.log"],
+  ["relay", "events.head"],
+  ["consumer", "events.member"],
+  ["consumer", "events.shard"],
+  ["worker", "events.shard"],
+  ["worker", "events.lease"],
+];
 
 /** One time that a handler was called. */
 export interface Handling {
@@ -41,6 +57,8 @@ export interface CrashArena extends AsyncDisposable {
   failures: string[];
   /** Kills it with SIGKILL and starts it again. */
   kill(victim: Victim): Promise<void>;
+  /** Kills every process of a role while one of them waits to write a table, and lets the database go on. */
+  killAt(point: WritePoint): Promise<void>;
   /** Ends the publisher and waits until both groups have handled all that is acknowledged. */
   settle(): Promise<void>;
   /** Every position and event id of the log. */
@@ -120,6 +138,11 @@ class Arena {
     await Promise.all([...this.#running.keys()].map((name) => this.end(name)));
   }
 
+  /** The names of a role's processes. */
+  all(role: Role): string[] {
+    return [...this.#running].filter(([, running]) => running.role === role).map(([name]) => name);
+  }
+
   /** The longest-running process of a role. */
   oldest(role: Role): string {
     for (const [name, running] of this.#running) if (running.role === role) return name;
@@ -155,6 +178,11 @@ export async function openCrashArena(): Promise<CrashArena> {
     } else start(await arena.end(arena.oldest(victim)));
     kill.endedAt = process.hrtime.bigint();
   };
+  const killAt = async ([role, table]: WritePoint) => {
+    await using blocked = await blockWrites(postgres.source, table);
+    await blocked.stuck();
+    for (const _ of arena.all(role)) await kill(role);
+  };
   const owned = stack.move();
   return {
     acknowledged: arena.acknowledged,
@@ -162,6 +190,7 @@ export async function openCrashArena(): Promise<CrashArena> {
     kills: arena.kills,
     failures: arena.failures,
     kill,
+    killAt,
     settle: async () => {
       await arena.end(arena.oldest("publisher"));
       await waitFor(() => unhandled(arena).length === 0, {

@@ -31,8 +31,29 @@ export class CheckpointFiles {
     return undefined;
   }
 
+  /** The lines behind a checkpoint, in their order; only the files that have some are read. */
+  after(number: number): { number: number; line: string }[] {
+    const found: { number: number; line: string }[] = [];
+    for (const file of checkpointFiles(this.#folder).reverse()) {
+      const lines = [...checkpointLines(file)].map((line) => ({ number: numberOf(line), line }));
+      const behind = lines.filter((one) => one.number > number);
+      found.unshift(...behind);
+      if (behind.length < lines.length) break;
+    }
+    return found;
+  }
+
   /** Every line in its order. */
   lines(): Iterable<string> {
     return checkpointLines(this.#folder);
+  }
+}
+
+/** As the line says it, verified by nobody; 0 if it says nothing. */
+function numberOf(line: string): number {
+  try {
+    return JSON.parse(Buffer.from(line.split(".")[1] ?? "", "base64url").toString()).number;
+  } catch {
+    return 0;
   }
 }

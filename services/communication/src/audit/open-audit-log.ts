@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type AuditKeys, openAuditKeys, readCheckpoint } from "@hms/audit-log";
+import { type AuditKeys, openAuditKeys } from "@hms/audit-log";
 import { audit } from "@hms/contracts";
 import { HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
@@ -79,7 +79,7 @@ async function runLog(options: AuditLogOptions, { reader, keys, failed }: LogGro
   const { database, spools, keepDays = 400 } = options;
   const appender = new LogAppender(database, keys);
   const files = new CheckpointFiles(`${spools}/checkpoints`);
-  const sink = await openSink(options, { files, publicKey: keys.signer.publicKey, failed });
+  const sink = await openSink(options, { files, failed });
   const append = async (batch: LogBatch) => {
     const position = await appender.append(batch);
     checkpointer.noteEvents(batch.events.length);
@@ -142,14 +142,13 @@ function standingStill(failure: HmsError): AuditLog {
 
 interface SinkGround {
   readonly files: CheckpointFiles;
-  readonly publicKey: string;
   readonly failed: (error: HmsError) => void;
 }
 
 /** Goes on with the first checkpoint that the sink has not taken. */
 async function openSink(
   { database, sinkUrl }: AuditLogOptions,
-  { files, publicKey, failed }: SinkGround,
+  { files, failed }: SinkGround,
 ): Promise<CheckpointSink | undefined> {
   if (sinkUrl === undefined) return undefined;
   const sent = async (number: number) => {
@@ -160,9 +159,6 @@ async function openSink(
     database.db,
   );
   const last = Number(rows[0]?.sent ?? 0);
-  for (const line of files.lines()) {
-    const { number } = readCheckpoint(line, publicKey) ?? { number: 0 };
-    if (number > last) sink.offer(number, line);
-  }
+  for (const { number, line } of files.after(last)) sink.offer(number, line);
   return sink;
 }

@@ -64,7 +64,8 @@ export class ClientAdapter implements Adapter {
     return {
       client_id: id,
       client_name: client.name,
-      application_type: "native",
+      // A native one could be answered at any port of this machine, which is where services listen.
+      application_type: "web",
       redirect_uris: client.redirect_uris,
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],

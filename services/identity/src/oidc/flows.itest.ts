@@ -194,6 +194,17 @@ test("a registered application is let in once its person says yes, and loses eve
     await browser.submit(asked, { answer });
     return { browser, landed: new URL(browser.landed ?? ""), verifier };
   };
+  // To the letter: services listen on other ports of this machine.
+  for (const other of ["http://127.0.0.1:10/done", "http://127.0.0.1/done", `${redirect}/`, `${redirect}?x`]) {
+    const asked = new URLSearchParams({
+      client_id: clientId,
+      redirect_uri: other,
+      response_type: "code",
+      scope: "openid",
+    });
+    const refused = await new Browser(running.origin).get(`/oidc/auth?${asked}`);
+    expect([other, refused.status, refused.body]).toEqual([other, 400, expect.stringContaining("did not work")]);
+  }
   expect((await signIn("no")).landed.searchParams.get("error")).toBe("access_denied");
   const { landed, verifier } = await signIn("yes");
   const tokens = await client.authorizationCodeGrant(config, landed, { pkceCodeVerifier: verifier });

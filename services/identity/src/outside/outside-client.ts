@@ -12,6 +12,36 @@ const library = () => import("openid-client");
 /** Where this installation is called back by a provider; it has to be registered there. */
 export const callbackOf = (origin: string, name: string) => `${origin}/sign-in/with/${name}/back`;
 
+/** A discovery document is read again after this long. */
+const KNOWN_FOR_MS = 10 * 60_000;
+
+interface Known {
+  readonly config: Promise<Configuration>;
+  readonly of: string;
+  readonly until: number;
+}
+
+/** Providers as they are known to a process; anybody may ask for the way to one, and each is asked once in ten minutes. */
+export class KnownProviders {
+  readonly #sealing: SealingKey;
+  readonly #known = new Map<string, Known>();
+
+  constructor(sealing: SealingKey) {
+    this.#sealing = sealing;
+  }
+
+  /** What is known of a provider, as it is kept now. @throws HmsError as `discover`. */
+  configOf(row: ProviderRow): Promise<Configuration> {
+    const of = JSON.stringify([row.issuer, row.client_id, Buffer.from(row.sealed).toString("base64")]);
+    const before = this.#known.get(row.name);
+    if (before?.of === of && before.until > performance.now()) return before.config;
+    const config = discover(this.#sealing, row);
+    this.#known.set(row.name, { config, of, until: performance.now() + KNOWN_FOR_MS });
+    config.catch(() => this.#known.delete(row.name));
+    return config;
+  }
+}
+
 /**
  * Reads a provider's discovery document.
  * @throws HmsError UNAVAILABLE if it cannot be had, or is not that of its issuer.

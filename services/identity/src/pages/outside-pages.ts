@@ -2,7 +2,7 @@ import { endSessions } from "../accounts/take-away.ts";
 import { beginCeremony } from "../factors/ceremony-store.ts";
 import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
-import { beginJourney, callbackOf, discover, endJourney } from "../outside/outside-client.ts";
+import { beginJourney, callbackOf, endJourney, KnownProviders } from "../outside/outside-client.ts";
 import {
   accountLinkedWith,
   endDeparture,
@@ -31,8 +31,10 @@ const NOT_PROVEN = "Its answer proves nothing, or you were not let in there. Beg
 export class OutsidePages {
   readonly #ground: OidcGround;
   readonly #tokens: FormTokens;
+  readonly #providers: KnownProviders;
 
   constructor(ground: OidcGround, tokens: FormTokens) {
+    this.#providers = new KnownProviders(ground.sealing);
     this.#ground = ground;
     this.#tokens = tokens;
   }
@@ -65,7 +67,7 @@ export class OutsidePages {
   ): Promise<void> {
     const { database, sealing, origin } = this.#ground;
     const { name } = provider;
-    const config = await discover(sealing, provider);
+    const config = await this.#providers.configOf(provider);
     const { address, ...journey } = await beginJourney(config, callbackOf(origin, name));
     await noteDeparture(database.db, sealing, { journey, visit: { provider: name, accountId, next } });
     // The one who comes back must be the browser that left.
@@ -90,7 +92,7 @@ export class OutsidePages {
       : undefined;
     if (departed === undefined) return this.#refuse(visit, provider, NOT_EXPECTED);
     const back = new URL(`${callbackOf(origin, provider.name)}?${query}`);
-    const who = await endJourney(await discover(sealing, provider), departed.journey, back);
+    const who = await endJourney(await this.#providers.configOf(provider), departed.journey, back);
     if (who === undefined) return this.#refuse(visit, provider, NOT_PROVEN);
     const { accountId, next } = departed;
     return accountId === null

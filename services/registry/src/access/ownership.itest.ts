@@ -1,6 +1,7 @@
 import type { Principal } from "@hms/kernel";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import {
+  accessHost,
   clearScene,
   debate,
   debateSvc,
@@ -8,12 +9,14 @@ import {
   type Opened,
   openDebate,
   openRegistry,
+  openRegistryHere,
   operator,
   refused,
   workload,
 } from "../testing/access-scene.ts";
 
 afterEach(clearScene);
+afterAll(() => accessHost[Symbol.asyncDispose]());
 
 describe("registering", () => {
   const register = (opened: Opened, principal: Principal, serviceId: string, environment = "default") =>
@@ -81,6 +84,7 @@ describe("registering", () => {
   });
 });
 
+// The spool is of the process that the registry runs in, and looked into.
 describe("what instances tell of their calls", () => {
   const call = (recordId: string, init: object = {}) => ({
     recordId,
@@ -92,7 +96,7 @@ describe("what instances tell of their calls", () => {
   });
 
   test("becomes one audit event for each record, however often it is told", async () => {
-    const opened = await openRegistry();
+    const opened = await openRegistryHere();
     const { as, audited, spool } = opened;
     await openDebate(opened);
     const tell = (calls: object[]) => as(debateSvc).reportCalls({ ...debate, calls });
@@ -116,7 +120,7 @@ describe("what instances tell of their calls", () => {
   });
 
   test("is refused as a whole if something is wrong with it", async () => {
-    const opened = await openRegistry();
+    const opened = await openRegistryHere();
     await openDebate(opened);
     const calls = [call("", { method: "x" }), call("b", { principal: "anna" })];
     await expect(opened.as(debateSvc).reportCalls({ ...debate, calls })).rejects.toMatchObject({

@@ -2,11 +2,21 @@ import { followPolicies, PolicyBook } from "@hms/authorization";
 import { type policy, registry } from "@hms/contracts";
 import { openServiceDatabase } from "@hms/postgres";
 import { machineSlowness, openDeafSource, waitFor } from "@hms/testkit";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type RegistryTables, registryMigrations } from "../index.ts";
-import { clearScene, openDatabase, openRegistry, operator, refused, scene } from "../testing/access-scene.ts";
+import {
+  accessHost,
+  clearScene,
+  openDatabase,
+  openRegistry,
+  openRegistryHere,
+  operator,
+  refused,
+  scene,
+} from "../testing/access-scene.ts";
 
 afterEach(clearScene);
+afterAll(() => accessHost[Symbol.asyncDispose]());
 
 describe("the policies' service", () => {
   test("lists, replaces and removes what it stored, and says what is wrong with a policy all at once", async () => {
@@ -40,7 +50,8 @@ describe("the policies' service", () => {
   test("means people by their login when it is saved, and refuses who is nobody", async () => {
     const people: Record<string, string> = { "user:anna": "0192-anna", "user:0192-anna": "0192-anna" };
     const known = (name: string) => (people[name] ? ({ kind: "user", id: people[name] } as const) : undefined);
-    const { policies } = await openRegistry(undefined, [], { known });
+    // Who is known is a function of the process that the registry runs in.
+    const { policies } = await openRegistryHere(undefined, [], { known });
     const head = 'action == Action::"services:deploy", resource)';
     const ofAnna = `// User::"nobody" is no more than a remark
 permit (principal == User::"anna", ${head} when { resource.name != "User::\\"anna\\"" };`;
@@ -84,7 +95,8 @@ permit (principal == User::"anna", ${head} when { resource.name != "User::\\"ann
     const deaf = scene.stack.use(await openDeafSource(own.source));
     const options = { service: "registry", migrations: registryMigrations, source: deaf.source };
     const database = scene.stack.use(await openServiceDatabase<RegistryTables>(options));
-    const [one, other] = [await openRegistry(own), await openRegistry({ ...own, database })];
+    // Its book, and what its connection hears, are looked into.
+    const [one, other] = [await openRegistry(own), await openRegistryHere({ ...own, database })];
     const put = (policyId: string) =>
       one.policies.putPolicy({ policy: { policyId, service: "hms.cdf.debate", deniedRoles: ["*"] } });
     const isListening = async () => {
@@ -122,7 +134,8 @@ permit (principal == User::"anna", ${head} when { resource.name != "User::\\"ann
   test("puts in force, and revokes by, what another registry on its database has changed", async () => {
     const own = await openDatabase();
     const one = await openRegistry(own);
-    const other = await openRegistry(own);
+    // Its book is looked into.
+    const other = await openRegistryHere(own);
     const holds = (count: number) =>
       waitFor(() => other.book.rulesOf("stored").length === count, { describe: `${count} policies in the other one` });
     await one.policies.putPolicy({ policy: { policyId: "x", service: "hms.emr.*", allowedRoles: ["nurse"] } });
@@ -145,7 +158,8 @@ permit (principal == User::"anna", ${head} when { resource.name != "User::\\"ann
   });
 
   test("keeps policies written in Cedar with their author, and refuses what does not fit the contracts", async () => {
-    const { policies, book } = await openRegistry();
+    // Its book is looked into.
+    const { policies, book } = await openRegistryHere();
     const cedar =
       'permit (principal in Role::"nurse", action == Action::"services:call", resource in Api::"hms.emr.patient");';
     const put = { policyId: "nurses", cedar, description: "Nurses read patients." };

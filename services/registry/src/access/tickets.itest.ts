@@ -2,8 +2,10 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type AccessRule, parsePolicies } from "@hms/authorization";
 import { ffiOptions, type policy, registry } from "@hms/contracts";
-import { afterEach, describe, expect, test } from "vitest";
+import type { HmsError } from "@hms/kernel";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import {
+  accessHost,
   clearScene,
   debate,
   debateContract,
@@ -13,6 +15,7 @@ import {
   openDatabase,
   openDebate,
   openRegistry,
+  openRegistryHere,
   operator,
   refused,
   scene,
@@ -23,6 +26,7 @@ const { SYNCED, REVOKED } = registry.WatchEventKind;
 const { METADATA, REQUEST } = ffiOptions.AuditLevel;
 
 afterEach(clearScene);
+afterAll(() => accessHost[Symbol.asyncDispose]());
 
 describe("a lookup", () => {
   test("answers a ticket for each instance with what policies let the caller call there", async () => {
@@ -104,7 +108,9 @@ describe("a lookup", () => {
       return tickets.map(({ expiresAt }) => timestampDate(expiresAt ?? expect.unreachable()).getTime() - Date.now());
     };
     expect((await endsIn(10_000))[0]).toBeLessThanOrEqual(10_000);
-    expect(await endsIn(-1)).toEqual([]);
+    // On the way to another process nobody speaks for who has signed out: the call itself is refused.
+    const refusedOnTheWay = ({ details }: HmsError) => (details.reason === "SESSION_ENDED" ? [] : [details.reason]);
+    expect(await endsIn(-1).catch(refusedOnTheWay)).toEqual([]);
   });
 
   test("answers a ticket for everything of a service without contract, if a policy allows all its methods", async () => {
@@ -173,7 +179,8 @@ describe("a change of policies", () => {
   });
 
   test("that gives more revokes nothing; a watch hears of revocations of its services only", async () => {
-    const opened = await openRegistry();
+    // revokePrincipal is called by the server that the registry runs in.
+    const opened = await openRegistryHere();
     await openDebate(opened);
     const call = new AbortController();
     scene.stack.defer(() => call.abort());
@@ -200,7 +207,7 @@ describe("a change of policies", () => {
         if (kind === REVOKED) found.push(revocation?.serviceId);
         if (kind === SYNCED) break;
       }
-      await opened.service[Symbol.asyncDispose]();
+      await opened.stop();
       return found;
     };
     expect(await revocations(rules)).toEqual([]);
@@ -219,7 +226,7 @@ describe("a change of policies", () => {
       await opened.policies.putPolicy({ policy: { policyId: "a", service: "hms.*", allowedRoles: ["doctor"] } });
       await opened.policies.deletePolicy({ policyId: "a" });
       await opened.policies.putPolicy({ policy: { policyId: "b", service: "hms.cdf.*", allowedRoles: ["doctor"] } });
-      await opened.service[Symbol.asyncDispose]();
+      await opened.stop();
     }
     const opened = await openRegistry(own);
     const call = new AbortController();

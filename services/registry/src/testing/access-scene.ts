@@ -3,7 +3,7 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { type AccessRule, PolicyBook } from "@hms/authorization";
 import { policy, registry } from "@hms/contracts";
 import { type AuditEvent, type Credentials, Kernel, type Principal } from "@hms/kernel";
-import { openTestDatabase } from "@hms/testkit";
+import { defaultVia, openHostedTransport, openTestDatabase, ServiceHost, sharedPostgres } from "@hms/testkit";
 import { createTicketIdentity, RevocationList, ticketAudience } from "@hms/tickets";
 import {
   createRegistryService,
@@ -11,6 +11,11 @@ import {
   type RegistryTables,
   registryMigrations,
 } from "../index.ts";
+import { registersOf } from "./registration-grants.ts";
+import type { HostedRegistryOptions } from "./registry-service-host.ts";
+
+/** The process for registries in processes of their own; a test file that uses it ends it. */
+export const accessHost = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
 
 /** Owns what one test opens. */
 export const scene = { stack: new AsyncDisposableStack() };
@@ -69,8 +74,25 @@ export async function openDatabase(): Promise<Database> {
   );
 }
 
-/** A registry that anybody may call, as far as its kernel goes. */
-export async function openRegistry(
+/**
+ * A registry that anybody may call, as far as its kernel goes: in this process, or in one of its own where HMS_TEST_VIA
+ * says so.
+ */
+export async function openRegistry(own?: Database, fileRules: readonly AccessRule[] = []) {
+  const via = await defaultVia();
+  if (via === "in-process" || via === "socket") return openRegistryHere(own, fileRules);
+  const { source } = own ?? (await openDatabase());
+  const { paths, databaseUrl } = await sharedPostgres();
+  const { database = "" } = await source.admin();
+  const options = { paths, databaseUrl, database, own: {}, fileRules } satisfies HostedRegistryOptions;
+  const transport = scene.stack.use(await openHostedTransport(accessHost, { part: "registry", via, options }));
+  const as = (principal: Principal) => transport.as(registry.RegistryService, principal);
+  const stop = () => transport[Symbol.asyncDispose]();
+  return { as, policies: transport.as(policy.PolicyService, operator), stop };
+}
+
+/** The same in this process always, for tests that look into it. */
+export async function openRegistryHere(
   own?: Database,
   fileRules: readonly AccessRule[] = [],
   further: Pick<RegistryServiceOptions, "known"> = {},
@@ -80,13 +102,12 @@ export async function openRegistry(
   book.replace("file", fileRules);
   const audited: AuditEvent[] = [];
   const spool = { accepts: true, record: (event: AuditEvent) => void audited.push(event) };
-  const grants = new Map([["user:keyed", ["hms.billing.*"]]]);
   const service = createRegistryService({
     database,
     policies: book,
     audit: spool,
     ...further,
-    registersOf: ({ kind, id }) => grants.get(`${kind}:${id}`),
+    registersOf,
   });
   scene.stack.use(service);
   const kernel = new Kernel({
@@ -97,11 +118,12 @@ export async function openRegistry(
   kernel.register(service.registration);
   kernel.register(service.policies);
   const as = (principal: Principal) => kernel.client(registry.RegistryService, principal);
-  return { service, book, as, audited, spool, policies: kernel.client(policy.PolicyService, operator) };
+  const stop = () => service[Symbol.asyncDispose]();
+  return { service, book, as, audited, spool, policies: kernel.client(policy.PolicyService, operator), stop };
 }
 
 /** An open registry. */
-export type Opened = Awaited<ReturnType<typeof openRegistry>>;
+export type Opened = Pick<Awaited<ReturnType<typeof openRegistryHere>>, "as" | "policies" | "stop">;
 
 /** Registers the debate service and answers with what its instance would check tickets with. */
 export async function openDebate({ as }: Opened) {

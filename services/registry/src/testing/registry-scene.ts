@@ -4,6 +4,7 @@ import { registry } from "@hms/contracts";
 import { writeDescriptorSet } from "@hms/descriptors";
 import { type Client, componentPrincipal, Kernel, type Principal, type ServiceRegistration } from "@hms/kernel";
 import {
+  defaultVia,
   type HostedOptions,
   type nearTransports,
   openHostedTransport,
@@ -26,44 +27,53 @@ import type { HostedRegistryOptions } from "./registry-service-host.ts";
 /** A client of the registry. */
 export type RegistryClient = Client<typeof registry.RegistryService>;
 
+/** What a registry in a process of its own can be told; `on`: the database of a scene, as it is, instead of an empty one. */
+type ViaOptions = HostedRegistryOptions["own"] & { on?: Awaited<ReturnType<typeof openDatabase>> };
+
 /** How a registry of a test differs from an ordinary one. */
 type SceneOptions = Omit<RegistryServiceOptions, "database">;
 
-/** A registry on a database of its own, in this process. */
-export async function openScene(stack: AsyncDisposableStack, options: SceneOptions = {}) {
+/** A registry on a database of its own, in this process, for tests that look into it. */
+export async function openSceneHere(stack: AsyncDisposableStack, options: SceneOptions = {}) {
   return openNear(stack, "in-process", options);
+}
+
+/** A registry in this process, or in one of its own where HMS_TEST_VIA says so. */
+export async function openScene(stack: AsyncDisposableStack, options: ViaOptions = {}): Promise<SceneVia> {
+  return openSceneVia(stack, await defaultVia(), options);
 }
 
 async function openNear(
   stack: AsyncDisposableStack,
   via: (typeof nearTransports)[number],
-  options: SceneOptions & HostedRegistryOptions["own"],
+  { on, ...options }: SceneOptions & ViaOptions,
 ) {
-  const own = stack.use(await openDatabase());
+  const own = on ?? stack.use(await openDatabase());
   const service = stack.use(createRegistryService({ database: own.database, ...options }));
   const transport = stack.use(await openTestTransport([service.registration], via));
-  return { own, service, client: transport.client(registry.RegistryService), as: callersOf(service) };
+  const stop = () => service[Symbol.asyncDispose]();
+  return { own, service, client: transport.client(registry.RegistryService), as: callersOf(service), stop };
 }
 
 const openDatabase = () => openTestDatabase<RegistryTables>({ service: "registry", migrations: registryMigrations });
 
 /** A registry of a test, wherever it runs. */
-type SceneVia = Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as">;
+type SceneVia = Pick<Awaited<ReturnType<typeof openNear>>, "own" | "client" | "as" | "stop">;
 
 /** A process for registries, and the database that they share, empty for each of them; a test file that uses it ends it. */
 class RegistryHost implements AsyncDisposable {
   readonly #host = new ServiceHost(new URL("./registry-service-host.ts", import.meta.url));
   #own: Awaited<ReturnType<typeof openDatabase>> | undefined;
 
-  async open(stack: AsyncDisposableStack, via: HostedOptions["via"], options: HostedRegistryOptions["own"]) {
-    const own = await this.#emptied();
+  async open(stack: AsyncDisposableStack, via: HostedOptions["via"], { on, ...options }: ViaOptions) {
+    const own = on ?? (await this.#emptied());
     const { paths, databaseUrl } = await sharedPostgres();
     const { database = "" } = await own.source.admin();
     const hosted = { paths, databaseUrl, database, own: options } satisfies HostedRegistryOptions;
     const transport = stack.use(await openHostedTransport(this.#host, { part: "registry", via, options: hosted }));
     const { RegistryService } = registry;
     const as = (who: Principal) => transport.as(RegistryService, who);
-    return { own, client: transport.client(RegistryService), as };
+    return { own, client: transport.client(RegistryService), as, stop: () => transport[Symbol.asyncDispose]() };
   }
 
   async #emptied() {
@@ -93,7 +103,7 @@ export const registryHost = new RegistryHost();
 export async function openSceneVia(
   stack: AsyncDisposableStack,
   via: TestVia,
-  options: HostedRegistryOptions["own"] = {},
+  options: ViaOptions = {},
 ): Promise<SceneVia> {
   if (via === "process" || via === "process-mtls") return registryHost.open(stack, via, options);
   return openNear(stack, via, { ...options, foreignServers: grpcForeignServers });

@@ -1,3 +1,4 @@
+import { type AccessRule, PolicyBook } from "@hms/authorization";
 import type { InstancePaths } from "@hms/config";
 import { connectionSource, openServiceDatabase } from "@hms/postgres";
 import { hostServices } from "@hms/testkit";
@@ -8,14 +9,16 @@ import {
   registryMigrations,
 } from "../index.ts";
 import { grpcForeignServers } from "./grpc-foreign-servers.ts";
+import { registersOf } from "./registration-grants.ts";
 
 /** What a registry in a process of its own is opened with. */
 export interface HostedRegistryOptions {
   paths: InstancePaths;
   databaseUrl: string | undefined;
-  /** The name of the one database that this process uses. */
   database: string;
   own: Pick<RegistryServiceOptions, "keepLostMs" | "foreignLeaseMs">;
+  /** What the policy file says; without it, the registry asks no policies and stays with the first database it was given. */
+  fileRules?: readonly AccessRule[];
 }
 
 let opened: ReturnType<typeof openDatabase> | undefined;
@@ -25,9 +28,18 @@ function openDatabase({ paths, databaseUrl, database }: HostedRegistryOptions) {
   return openServiceDatabase<RegistryTables>({ source, service: "registry", migrations: registryMigrations });
 }
 
+async function serviceOptions(options: HostedRegistryOptions, stack: AsyncDisposableStack) {
+  const { fileRules } = options;
+  if (fileRules === undefined) {
+    opened ??= openDatabase(options);
+    return { database: await opened, foreignServers: grpcForeignServers, ...options.own };
+  }
+  const policies = new PolicyBook();
+  policies.replace("file", fileRules);
+  return { database: stack.use(await openDatabase(options)), policies, registersOf };
+}
+
 hostServices(async (options: HostedRegistryOptions, stack) => {
-  opened ??= openDatabase(options);
-  const more = { foreignServers: grpcForeignServers, ...options.own };
-  const service = stack.use(createRegistryService({ database: await opened, ...more }));
+  const service = stack.use(createRegistryService(await serviceOptions(options, stack)));
   return [service.registration, service.policies];
 });
