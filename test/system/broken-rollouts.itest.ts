@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { waitFor } from "@hms/testkit";
+import { isThorough, waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { failures, type Load, startLoad } from "./open-loop-load.ts";
@@ -148,7 +148,7 @@ describe("in the middle of a deploy under load, SIGKILL of", () => {
   }, 120_000);
 });
 
-describe("in the middle of a deploy under load, five seconds of standstill of", () => {
+describe.runIf(isThorough)("in the middle of a deploy under load, five seconds of standstill of", () => {
   test.each(["server", "dataplane", "agent and postgres"])(
     "the %s loses no request, and the rollout ends in one truth",
     async (components) => {

@@ -1,14 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { sharedPostgres, waitFor } from "@hms/testkit";
+import { isThorough, sharedPostgres, waitFor } from "@hms/testkit";
 import { expect, test } from "vitest";
 import { openCrashArena, orderBroken, unexplainedRepeats, victims } from "./testing/crash-arena.ts";
 import type { CrashOrder } from "./testing/crash-process.ts";
 import { numbered, openShopAlone } from "./testing/shop.ts";
 
 /** In one run every process is killed this often. */
-const ROUNDS = 2;
+const ROUNDS = isThorough ? 2 : 1;
 
 test("kill -9 of publisher, relay, consumers and PostgreSQL while events flow: nothing acknowledged is lost, no position is missing, keys keep their order", async () => {
   await using arena = await openCrashArena();

@@ -22,6 +22,7 @@ export {
 export { startTestPostgres, type TestPostgres, type TestPostgresOptions } from "./test-postgres.ts";
 export {
   defaultVia,
+  endTransports,
   type HostedTransport,
   nearTransports,
   openHostedTransport,
@@ -30,4 +31,5 @@ export {
   type TestVia,
   testTransports,
 } from "./test-transport.ts";
+export { casesOf, isThorough } from "./thorough.ts";
 export { type WaitOptions, waitFor } from "./wait-for.ts";

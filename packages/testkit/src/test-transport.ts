@@ -14,6 +14,7 @@ import { connectFrames, connectSocket, serveSocket } from "@hms/wire";
 import { knownMay } from "./host-program.ts";
 import type { HostedOptions, ServiceHost } from "./service-host.ts";
 import { tempInstance } from "./temp-instance.ts";
+import { casesOf } from "./thorough.ts";
 
 /** The ways a service is called that runs in the process of its test. */
 export const nearTransports = ["in-process", "socket"] as const;
@@ -26,6 +27,9 @@ export const testTransports = [...nearTransports, "process", "process-mtls"] as 
 
 /** One of them. */
 export type TestVia = (typeof testTransports)[number];
+
+/** The nearest and the farthest way, for suites that are one of several over their service; all in a thorough run. */
+export const endTransports = casesOf(testTransports, (via) => via === "in-process" || via === "process-mtls");
 
 /** A kernel with services under test, and a way to call it. */
 export interface TestTransport extends AsyncDisposable {

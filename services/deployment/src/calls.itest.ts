@@ -1,5 +1,5 @@
 import { type agent, deployment } from "@hms/contracts";
-import { testTransports } from "@hms/testkit";
+import { endTransports } from "@hms/testkit";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { deploymentHost, openSite, outcomeOf } from "./testing/test-site.ts";
 
@@ -9,7 +9,7 @@ const echo = { environment: "default", service: "echo" };
 afterAll(() => deploymentHost[Symbol.asyncDispose]());
 
 // What passes between the service and its callers; what it does by itself is the same wherever it runs.
-describe.each(testTransports)("the deployment service, called %s,", (via) => {
+describe.each(endTransports)("the deployment service, called %s,", (via) => {
   let site: Awaited<ReturnType<typeof openSite>>;
   beforeEach(async () => {
     site = await openSite(via);

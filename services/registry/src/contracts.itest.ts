@@ -1,6 +1,6 @@
 import { registry } from "@hms/contracts";
 import { readDescriptorSet } from "@hms/descriptors";
-import { testTransports } from "@hms/testkit";
+import { endTransports } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { instance, openScene, openSceneVia, registryHost, shopContract } from "./testing/registry-scene.ts";
 
@@ -24,7 +24,7 @@ const schemas = (properties: Record<string, unknown>) => [
   { name: "Get", inputSchema: JSON.stringify({ type: "object", properties }), outputSchema: '{"type":"object"}' },
 ];
 
-describe.each(testTransports)("contracts in the registry, called %s", (via) => {
+describe.each(endTransports)("contracts in the registry, called %s", (via) => {
   test("a breaking change is refused with every difference, and nothing of it stays", async () => {
     const { client } = await openSceneVia(stack, via);
     await client.register(first);

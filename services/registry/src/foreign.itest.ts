@@ -1,7 +1,7 @@
 import { registry } from "@hms/contracts";
 import { readDescriptorSet } from "@hms/descriptors";
 import type { HmsError, Principal } from "@hms/kernel";
-import { testTransports, waitFor } from "@hms/testkit";
+import { endTransports, waitFor } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { grpcForeignServers } from "./testing/grpc-foreign-servers.ts";
 import { openScene, openSceneHere, openSceneVia, type RegistryClient, registryHost } from "./testing/registry-scene.ts";
@@ -40,7 +40,7 @@ const until = (client: RegistryClient, states: registry.InstanceState[]) =>
     deadlineMs: 20_000,
   });
 
-describe.each(testTransports)("a stock gRPC server, named to the registry %s", (via) => {
+describe.each(endTransports)("a stock gRPC server, named to the registry %s", (via) => {
   test("is registered with its contracts, one service a package", async () => {
     const { client } = await openSceneVia(stack, via);
     const { address } = await start({ protos: ["greeter", "orders"] });

@@ -1,6 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { componentPrincipal, type Principal } from "@hms/kernel";
-import { testTransports } from "@hms/testkit";
+import { endTransports } from "@hms/testkit";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { instance, openScene, openSceneVia, registryHost } from "./testing/registry-scene.ts";
 
@@ -71,7 +71,7 @@ describe("an instance belongs to who registered it", () => {
   });
 });
 
-describe.each(testTransports)("instances in the registry, called %s", (via) => {
+describe.each(endTransports)("instances in the registry, called %s", (via) => {
   test("get a key of their own for tickets, which stays when they renew or move", async () => {
     const { client } = await openSceneVia(stack, via);
     const key = async (init: object) =>

@@ -1,5 +1,6 @@
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { HmsError } from "@hms/kernel";
+import { casesOf } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { type BlockedTable, type KillableRegistry, openKillScene } from "./testing/killable-registry.ts";
 import { instance, shopContract } from "./testing/registry-scene.ts";
@@ -92,7 +93,7 @@ const operations: Operation[] = [
 ];
 
 describe.each(operations)("a registry killed during $name", ({ prepare, run, tables }) => {
-  test.each(tables)("while it changes %s has changed nothing", async (table) => {
+  test.each(casesOf(tables, (_, index) => index === 0))("while it changes %s has changed nothing", async (table) => {
     const scene = await openKillScene(stack);
     const { address } = stack.use(await startStockServer({ protos: ["greeter", "orders"] }));
     const started = await scene.start();
