@@ -43,7 +43,7 @@ class Own(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Own).serve_forever()
 `;
 
-const install = ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund"];
+const install = ["npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund", "--fetch-timeout=30000"];
 
 /** The commands of the guide that replace part after part, each as its words after `hms-sys`. */
 function upgradeCommands(): string[][] {
