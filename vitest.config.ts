@@ -34,6 +34,8 @@ export default defineConfig({
           name: "unit",
           // Pure tests share what they import: a third of the time.
           isolate: false,
+          // Vitest would leave one of two processors idle.
+          maxWorkers: 2,
           // Thousands of random cases take a second; on a machine that has much else to do, many.
           testTimeout: 30_000,
           include: everywhere.map((folder) => `${folder}/**/*.test.ts`),
