@@ -64,6 +64,17 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      {
+        extends: true,
+        test: {
+          ...real,
+          // What kills, starves and attacks the real thing; apart, so that `npm test` stays short enough to be run.
+          name: "faults",
+          include: everywhere.map((folder) => `${folder}/**/*.faults.ts`),
+          maxWorkers: 4,
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });

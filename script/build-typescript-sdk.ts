@@ -83,7 +83,7 @@ function writeDeclarations(dist: string): void {
     };
     // What is only found by way of node_modules is not written, so every module that may be needed is named.
     const include = [FOLDER, "packages/*"].map((folder) => join(root, folder, "src"));
-    const exclude = [join(root, "**/*.test.ts"), join(root, "**/*.itest.ts")];
+    const exclude = [join(root, "**/*.test.ts"), join(root, "**/*.itest.ts"), join(root, "**/*.faults.ts")];
     const config = { extends: join(root, "tsconfig.json"), compilerOptions, include, exclude };
     writeFileSync(join(work, "tsconfig.json"), JSON.stringify(config));
     execFileSync("tsc", ["-p", join(work, "tsconfig.json")], { stdio: "inherit" });

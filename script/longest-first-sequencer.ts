@@ -20,7 +20,7 @@ const LONGEST = [
 ];
 
 const rank = ({ moduleId }: TestSpecification) => {
-  const at = LONGEST.findIndex((name) => moduleId.endsWith(`/${name}.itest.ts`));
+  const at = LONGEST.findIndex((name) => moduleId.includes(`/${name}.`));
   return at === -1 ? LONGEST.length : at;
 };
 
