@@ -5,13 +5,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { registry } from "@hms/contracts";
+import { openTestPlatform } from "@hms/direct-calls/testing";
 import { componentPrincipal } from "@hms/kernel";
 import type { LoadOrder, LoadResult } from "./call/client.ts";
 import { pipelineKernel, REQUEST } from "./call/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
 import { freePort, versionOf as programVersion, startContender } from "./support/contender.ts";
 
-const NAMES = ["hms", "grpc_js", "connect_node", "nats"] as const;
+const NAMES = ["hms", "hms_frames", "grpc_js", "connect_node", "nats"] as const;
 type Name = (typeof NAMES)[number];
 const NATS_SERVER = process.env.HMS_BENCH_NATS_SERVER ?? "/usr/sbin/nats-server";
 const IN_FLIGHT = 64;

@@ -11,9 +11,11 @@ import {
   ServerCredentials,
 } from "@grpc/grpc-js";
 import { registry } from "@hms/contracts";
+import { Client, openTelemetryTracer, serve } from "@hms/ffi";
 import { createClient } from "@hms/kernel";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { connect as connectNats } from "@nats-io/transport-node";
+import { PLAIN_REQUEST, PLAIN_RESPONSE, SERVICE_ID, sdkContract } from "./sdk-service.ts";
 import { freshTicket, LOOKUP, pipelineKernel, REQUEST, RESPONSE } from "./workload.ts";
 
 type Call = () => Promise<unknown>;
@@ -45,6 +47,28 @@ const grpcLookup: MethodDefinition<typeof REQUEST, typeof RESPONSE> = {
 /** Everything that is measured. All use the same messages and the same protobuf library. */
 export const contenders: Record<string, CallContender> = {
   hms: {
+    async serve(registryUrl) {
+      const service = await serve({
+        serviceId: SERVICE_ID,
+        contract: sdkContract(),
+        methods: { Lookup: () => PLAIN_RESPONSE },
+        tracer: openTelemetryTracer(),
+        registryUrl,
+        token: "svc",
+      });
+      await service.registered;
+    },
+    async client(registryUrl) {
+      const client = new Client(SERVICE_ID, { registryUrl, token: "anna" });
+      let span = 0;
+      return () => {
+        span += 1;
+        const traceparent = `00-${TRACE_ID}-${span.toString(16).padStart(16, "0")}-00`;
+        return client.call("Lookup", PLAIN_REQUEST, { metadata: { traceparent } });
+      };
+    },
+  },
+  hms_frames: {
     async serve(path) {
       await serveSocket(pipelineKernel(), { path });
     },
