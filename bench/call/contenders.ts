@@ -11,19 +11,17 @@ import {
   ServerCredentials,
 } from "@grpc/grpc-js";
 import { registry } from "@hms/contracts";
-import { Client, openTelemetryTracer, serve } from "@hms/ffi";
 import { createClient } from "@hms/kernel";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { connect as connectNats } from "@nats-io/transport-node";
-import { PLAIN_REQUEST, PLAIN_RESPONSE, SERVICE_ID, sdkContract } from "./sdk-service.ts";
+import { sdkContender } from "./sdk-contender.ts";
+import { unsampledTraceparent } from "./traceparent.ts";
 import { freshTicket, LOOKUP, pipelineKernel, REQUEST, RESPONSE } from "./workload.ts";
 
 type Call = () => Promise<unknown>;
 
 /** A ticket is renewed after this long, as it lives for a minute. */
 const RENEW_MS = 30_000;
-/** A trace that is not sampled: its context travels with every call. */
-const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /** One way of making the same call over a unix socket. */
 export interface CallContender {
@@ -44,30 +42,9 @@ const grpcLookup: MethodDefinition<typeof REQUEST, typeof RESPONSE> = {
   responseDeserialize: (bytes) => fromBinary(LOOKUP.output, bytes),
 };
 
-/** Everything that is measured. All use the same messages and the same protobuf library. */
+/** Everything that is measured. All use the same messages; all but ours leave them to the same protobuf library. */
 export const contenders: Record<string, CallContender> = {
-  hms: {
-    async serve(registryUrl) {
-      const service = await serve({
-        serviceId: SERVICE_ID,
-        contract: sdkContract(),
-        methods: { Lookup: () => PLAIN_RESPONSE },
-        tracer: openTelemetryTracer(),
-        registryUrl,
-        token: "svc",
-      });
-      await service.registered;
-    },
-    async client(registryUrl) {
-      const client = new Client(SERVICE_ID, { registryUrl, token: "anna" });
-      let span = 0;
-      return () => {
-        span += 1;
-        const traceparent = `00-${TRACE_ID}-${span.toString(16).padStart(16, "0")}-00`;
-        return client.call("Lookup", PLAIN_REQUEST, { metadata: { traceparent } });
-      };
-    },
-  },
+  hms: sdkContender,
   hms_frames: {
     async serve(path) {
       await serveSocket(pipelineKernel(), { path });
@@ -76,15 +53,12 @@ export const contenders: Record<string, CallContender> = {
       const client = createClient(registry.RegistryService, connectSocket({ path }));
       let authorization = "";
       let renewAt = 0;
-      let span = 0;
       return () => {
         if (performance.now() >= renewAt) {
           authorization = `Ticket ${freshTicket()}`;
           renewAt = performance.now() + RENEW_MS;
         }
-        span += 1;
-        const traceparent = `00-${TRACE_ID}-${span.toString(16).padStart(16, "0")}-00`;
-        return client.lookup(REQUEST, { metadata: { authorization, traceparent } });
+        return client.lookup(REQUEST, { metadata: { authorization, traceparent: unsampledTraceparent() } });
       };
     },
   },
