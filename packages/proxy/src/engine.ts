@@ -52,7 +52,7 @@ class Engine implements ProxyEngine, FrontendContext {
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
     this.#table = new TableState(this.maxHeadBytes, options);
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
-    this.gatewayHandler = new GatewayRouter(this.#table, this.#edge);
+    this.gatewayHandler = new GatewayRouter(this.#table, this.#edge, options.challengeAnswer);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
   }

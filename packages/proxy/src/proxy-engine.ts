@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import type { ChallengeAnswer } from "./acme-challenge.ts";
 import type { CallerSource } from "./caller.ts";
 import type { Certificate } from "./certificate-set.ts";
 import type { SharedRates } from "./limit-book.ts";
@@ -30,6 +31,8 @@ export interface ProxyEngineOptions {
   edgeSocket?: string;
   /** Who knows callers by what they show; default: nobody, and routes that demand one refuse (503). */
   callers?: CallerSource;
+  /** What an authority gets that asks at the gateway for proof of a name (RFC 8555 §8.3); default: nothing of ours. */
+  challengeAnswer?: ChallengeAnswer;
   /** Counts rates together with other gateways; default: each counts for itself. */
   sharedRates?: SharedRates;
 }

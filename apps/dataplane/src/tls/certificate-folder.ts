@@ -13,8 +13,8 @@ export interface CertificateFolder {
 }
 
 /**
- * Reads cert.pem and key.pem of the folder and of the folders in it, and settings.json; undefined if there is no
- * certificate. @throws Error naming the file that cannot be read or used.
+ * Reads cert.pem and key.pem of the folder and of the folders in it, or combined.pem, which holds both, and settings.json;
+ * undefined if there is no certificate. @throws Error naming the file that cannot be read or used.
  */
 export function readCertificateFolder(folder: string): CertificateFolder | undefined {
   const pairs = [folder, ...subfolders(folder)].flatMap((place) => pairIn(place));
@@ -43,6 +43,9 @@ function subfolders(folder: string): string[] {
 }
 
 function pairIn(folder: string): { cert: string; key: string }[] {
+  // One file changes at one moment.
+  const combined = textOf(`${folder}/combined.pem`);
+  if (combined !== undefined) return [{ cert: combined, key: combined }];
   const [cert, key] = [textOf(`${folder}/cert.pem`), textOf(`${folder}/key.pem`)];
   if (cert === undefined && key === undefined) return [];
   const missing = cert === undefined ? "cert.pem" : "key.pem";
