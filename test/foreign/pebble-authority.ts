@@ -39,6 +39,17 @@ export interface PebbleOptions {
 
 /** Starts one, with a name server by which every name leads to 127.0.0.1. */
 export async function startPebble(options: PebbleOptions): Promise<PebbleAuthority> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await start(options);
+    } catch (error) {
+      // Others on the machine look for free ports, too.
+      if (attempt === 3 || !/address already in use/.test((error as Error).message)) throw error;
+    }
+  }
+}
+
+async function start(options: PebbleOptions): Promise<PebbleAuthority> {
   await using stack = new AsyncDisposableStack();
   const { httpPort, validityS = 7_776_000, nonceRejectPercent = 40 } = options;
   const folder = stack.use(tempFolder());
@@ -74,8 +85,8 @@ export async function startPebble(options: PebbleOptions): Promise<PebbleAuthori
     "",
     ...none,
   ];
-  stack.use(running(await challengeNames(), names));
-  stack.use(
+  const nameServer = stack.use(running(await challengeNames(), names));
+  const itself = stack.use(
     running(await pebble(), ["-config", at("config.json"), "-dnsserver", `127.0.0.1:${dns}`], {
       PEBBLE_VA_NOSLEEP: "1",
       PEBBLE_WFE_NONCEREJECT: String(nonceRejectPercent),
@@ -91,14 +102,14 @@ export async function startPebble(options: PebbleOptions): Promise<PebbleAuthori
   await once(relay, "listening");
   const { port: relayPort } = relay.address() as { port: number };
   const root = () => get(`https://127.0.0.1:${management}/roots/0`, own.ca);
-  await waitFor(
-    () =>
-      root().then(
-        () => true,
-        () => false,
-      ),
-    { describe: () => "pebble to answer" },
-  );
+  const hasEnded = () => [nameServer, itself].some(({ child }) => child.exitCode !== null);
+  const answers = () =>
+    root().then(
+      () => true,
+      () => hasEnded(),
+    );
+  await waitFor(answers, { describe: () => `pebble to answer; it said: ${itself.said()}` });
+  if (hasEnded()) throw new Error(`pebble has ended: ${nameServer.said()} ${itself.said()}`);
   const ended = stack.move();
   return Object.assign(authority, {
     directory: `https://localhost:${relayPort}/dir`,
@@ -109,15 +120,23 @@ export async function startPebble(options: PebbleOptions): Promise<PebbleAuthori
   });
 }
 
-function running(
-  program: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): AsyncDisposable & { child: ChildProcess } {
-  const child = spawn(program, args, { stdio: "ignore", env: { ...process.env, ...env } });
+interface RunningProgram extends AsyncDisposable {
+  child: ChildProcess;
+  said(): string;
+}
+
+function running(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): RunningProgram {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const ended = once(child, "close");
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-4000);
+    });
+  }
   return {
     child,
+    said: () => said,
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGKILL");
       await ended;

@@ -15,6 +15,7 @@ export function openAcme({ paths, exclusively, log }: AcmeGround, stack: AsyncDi
   const { acmeFile, acme, gatewayTls, acmeChallenges } = paths;
   const folder = new AcmeFolder({ folder: acme, certificates: gatewayTls, challenges: acmeChallenges });
   const keeper = stack.use(new AcmeKeeper({ folder, exclusively, log }));
+  let isBroken = false;
   const file = stack.use(
     openConfigFile({
       path: acmeFile,
@@ -22,8 +23,12 @@ export function openAcme({ paths, exclusively, log }: AcmeGround, stack: AsyncDi
       absent: undefined,
       access: "public",
       onChange: (settings) => keeper.use(settings),
-      onFailure: (failure) => log.error(`certificates by ACME: ${failure.message}; what held before goes on`),
+      onFailure(failure) {
+        isBroken = true;
+        log.error(`certificates by ACME: ${failure.message}; what held before goes on`);
+      },
     }),
   );
-  if (file.current !== undefined) keeper.use(file.current);
+  // What is shown already goes on being shown if the file cannot be read.
+  if (!isBroken) keeper.use(file.current);
 }

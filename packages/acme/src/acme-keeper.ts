@@ -1,13 +1,14 @@
 import { X509Certificate } from "node:crypto";
 import { exchangeFor, openAccount } from "./acme-account.ts";
-import type { AcmeFolder, NameProgress } from "./acme-folder.ts";
+import type { AcmeFolder } from "./acme-folder.ts";
 import { AcmeProblem, remedyFor } from "./acme-problem.ts";
 import { type AcmeSession, readDirectory } from "./acme-session.ts";
 import type { AcmeSettings } from "./acme-settings.ts";
 import { renewalIdOf } from "./certificate-request.ts";
+import { dueAt, progressOf } from "./name-state.ts";
 import { obtainCertificate } from "./obtain-certificate.ts";
 import { askRenewal } from "./renewal-information.ts";
-import { renewalTime, waitAfter } from "./renewal-plan.ts";
+import { waitAfter } from "./renewal-plan.ts";
 
 /** What a keeper is made of. */
 export interface AcmeKeeperOptions {
@@ -29,6 +30,8 @@ const LONGEST_SLEEP_MS = 3600 * 1000;
 const SHORTEST_SLEEP_MS = 250;
 /** An authority that cannot say when to renew is asked again then. */
 const WINDOW_FAILED_MS = 3600 * 1000;
+/** One that never says so, once a day: it may have learned to. */
+const NO_WINDOW_MS = 24 * 3600 * 1000;
 
 /** Obtains the certificates that are set, one name after the other, and renews them in time. */
 export class AcmeKeeper implements AsyncDisposable {
@@ -104,7 +107,9 @@ export class AcmeKeeper implements AsyncDisposable {
   }
 
   #nextAt(name: string, settings: AcmeSettings): number {
-    return Math.min(dueAt(name, this.#options.folder, settings), this.#askAt.get(name) ?? Number.POSITIVE_INFINITY);
+    const { folder } = this.#options;
+    const unasked = folder.certificate(name) === undefined ? Number.POSITIVE_INFINITY : 0;
+    return Math.min(dueAt(name, folder, settings), this.#askAt.get(name) ?? unasked);
   }
 
   async #obtain(name: string, settings: AcmeSettings): Promise<void> {
@@ -162,8 +167,8 @@ export class AcmeKeeper implements AsyncDisposable {
     try {
       const exchange = exchangeFor(settings, this.#ending.signal);
       const found = await askRenewal(exchange, await readDirectory(exchange, settings.directory), certificate);
+      this.#askAt.set(name, Date.now() + (found?.askAgainMs ?? NO_WINDOW_MS));
       if (found === undefined) return;
-      this.#askAt.set(name, Date.now() + found.askAgainMs);
       const window = { ...found.window, certificate: fingerprintOf(certificate) };
       folder.keepProgress(name, { ...progressOf(name, folder, settings), window });
     } catch (error) {
@@ -176,32 +181,4 @@ const fingerprintOf = (pem: string) => new X509Certificate(pem).fingerprint256;
 
 async function replacedBy(old: string | undefined, { directory }: AcmeSession): Promise<string | undefined> {
   return old === undefined || directory.renewalInfo === undefined ? undefined : renewalIdOf(old);
-}
-
-/** What is known of a name at the authority that is set; orders and failures at another one say nothing. */
-function progressOf(name: string, folder: AcmeFolder, { directory }: AcmeSettings): NameProgress {
-  const known = folder.progress(name);
-  if (known?.directory === directory) return known;
-  const { issuedBy, obtainedAt } = known ?? {};
-  return { directory, issuedBy, obtainedAt, failures: 0, nextAttemptAt: 0 };
-}
-
-/** When something is to be done about a name's certificate, milliseconds since 1970. */
-export function dueAt(name: string, folder: AcmeFolder, settings: AcmeSettings): number {
-  const progress = progressOf(name, folder, settings);
-  const certificate = progress.issuedBy === settings.directory ? folder.certificate(name) : undefined;
-  const wanted = certificate === undefined ? 0 : renewalAt(certificate, progress);
-  return Math.max(wanted, waitsUntil(progress, settings));
-}
-
-/** What the authority has asked to wait for is waited for, whoever asks. */
-function waitsUntil({ nextAttemptAt, askedAt, problem }: NameProgress, settings: AcmeSettings): number {
-  return askedAt === settings.askedAt || problem?.kind === "rateLimited" ? nextAttemptAt : 0;
-}
-
-function renewalAt(certificate: string, { window, obtainedAt }: NameProgress): number {
-  const { validFromDate, validToDate, fingerprint256: seed } = new X509Certificate(certificate);
-  const validity = { notBefore: validFromDate.getTime(), notAfter: validToDate.getTime() };
-  const suggested = window?.certificate === seed ? window : undefined;
-  return renewalTime(validity, { seed, window: suggested, obtainedAt });
 }

@@ -1,4 +1,5 @@
 import { readRecords } from "@hms/config-file";
+import { HmsError } from "@hms/kernel/errors";
 
 /** For which names the gateway gets certificates, and from whom. */
 export interface AcmeSettings {
@@ -66,7 +67,10 @@ export function parseAcmeSettings(text: string, fileName: string): AcmeSettings 
     },
   });
   if (settings === undefined || others.length > 0) {
-    throw new TypeError(`${fileName} is one object, not a list`);
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `${fileName} cannot be used: it is one object, {"names": [...]}, not a list.`,
+    );
   }
   return settings;
 }

@@ -11,3 +11,4 @@ export {
   nameProblem,
   parseAcmeSettings,
 } from "./acme-settings.ts";
+export { type NameState, nameStates } from "./name-state.ts";
