@@ -75,7 +75,12 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   });
   // Calls come in, and people are known, at the server; a process with a few parts only serves the others.
   const callable = identity
-    ? [...registrations, ...identity.registrations, openCredentials(kernels.access, identity), callService]
+    ? [
+        ...registrations,
+        ...identity.registrations,
+        openCredentials(kernels.access, identity, installation),
+        callService,
+      ]
     : registrations;
   for (const each of kernels.kernels) for (const registration of callable) each.register(registration);
   const forParts = identity ? registrations : [...registrations, callService];
