@@ -9,6 +9,8 @@ const run = promisify(execFile);
 /** The versions that the results in docs/proof.md are of. */
 const CONFORMANCE = "connectrpc.com/conformance/cmd/connectconformance@v1.0.7";
 const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3";
+const CHALLTESTSRV = "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3";
 const PYTHON = ["grpcio==1.85.3", "protobuf==7.36.2", "googleapis-common-protos==1.75.0"];
 
 /** Programs of others are kept here between runs. */
@@ -41,6 +43,10 @@ async function goProgram(module: string): Promise<string> {
 
 /** grpcurl. */
 export const grpcurl = () => goProgram(GRPCURL);
+
+/** Pebble, an authority for tests of ACME, and the name server that it believes. */
+export const pebble = () => goProgram(PEBBLE);
+export const challengeNames = () => goProgram(CHALLTESTSRV);
 
 /** The runner of Connect's conformance suite, and the folder of its contracts. */
 export async function conformance(): Promise<{ runner: string; contracts: string }> {
