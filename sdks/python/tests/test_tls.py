@@ -166,12 +166,14 @@ class Tls(ServedTest):
     def session_of(self, address: str, tls: TlsIdentity) -> bool:
         """Whether the server gives a ticket to resume its session with."""
         parsed = parse_address(address)
-        with socket.create_connection((parsed.host, parsed.port)) as sock:
-            with tls.client_context().wrap_socket(sock) as agreed:
-                agreed.send(b"x")
-                agreed.recv(1000)
-                session = agreed.session
-                return session is not None and session.has_ticket
+        with (
+            socket.create_connection((parsed.host, parsed.port)) as sock,
+            tls.client_context().wrap_socket(sock) as agreed,
+        ):
+            agreed.send(b"x")
+            agreed.recv(1000)
+            session = agreed.session
+            return session is not None and session.has_ticket
 
     def test_without_a_certificate_is_refused_with_what_to_do(self) -> None:
         with self.assertRaisesRegex(ValidationError, "needs a certificate: give tls="):
