@@ -1,7 +1,6 @@
 import { registry } from "@hms/contracts";
 import {
   type Channel,
-  type ChannelSchemes,
   connectHttp,
   connectSchemes,
   createDirectCalls,
@@ -17,8 +16,9 @@ import {
   type ServiceKey,
 } from "@hms/directory";
 import { createClient } from "@hms/kernel";
-import { connectFrames, type TlsIdentity } from "@hms/wire";
+import { connectFrames } from "@hms/wire";
 import { countMadeCall } from "./call-counters.ts";
+import { schemesOf, tlsIdentity } from "./program-schemes.ts";
 import { type Settings, type TlsFiles, tlsOf } from "./settings.ts";
 
 /** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
@@ -77,23 +77,6 @@ function channelOf(settings: Settings, background: boolean): Channel {
   return connectFrames({ address, token, waitForReadyMs: PATIENCE_MS, background, ...(tls ? { tls } : {}) });
 }
 
-/** Who this program is over TLS; undefined if it has no certificate. */
-export function tlsIdentity({ tls }: Pick<Settings, "tls">): (TlsIdentity & { expectedId?: string }) | undefined {
-  if (tls === undefined) return undefined;
-  const { key, cert, ca, expectedId } = tls;
-  return { key: () => key, cert: () => cert, ca: () => ca, ...(expectedId === undefined ? {} : { expectedId }) };
-}
-
-function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchemes {
-  const tls = tlsIdentity(settings);
-  const preferred = (name: string) => settings.preferred !== undefined && name.startsWith(settings.preferred);
-  const all = { ...frameSchemes({ codec, ...(tls ? { tls } : {}) }), ...connectSchemes() };
-  const enabled = Object.entries(all).filter(([name]) => !settings.disabled.includes(name));
-  return Object.fromEntries(
-    enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
-  );
-}
-
 /** Where a service is called without a registry. */
 export interface FixedAddress extends FixedPlace {
   readonly codec?: "protobuf" | "json" | undefined;
@@ -134,7 +117,7 @@ const NO_SETTINGS: Omit<Settings, "registryUrl"> = {
   environment: "default",
   cacheTtlMs: 0,
   refreshIntervalMs: 0,
-  preferred: undefined,
+  transport: "auto",
   disabled: [],
   serviceFolder: undefined,
   maxStreams: 0,
