@@ -5,4 +5,5 @@ export { createElsewhere, type Elsewhere } from "./elsewhere.ts";
 export type { CallExplanation, InstanceExplanation } from "./explain-calls.ts";
 export { preferring, TRANSPORTS, type TransportName } from "./preferred-schemes.ts";
 export { type KnownMethod, type MessageTypes, ServiceMethods } from "./service-methods.ts";
+export { tracedCalls } from "./traced-calls.ts";
 export { type MethodStreams, UntypedContracts } from "./untyped-contracts.ts";

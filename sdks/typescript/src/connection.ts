@@ -6,6 +6,7 @@ import {
   createDirectCalls,
   type DirectCalls,
   frameSchemes,
+  tracedCalls,
 } from "@hms/direct-calls";
 import {
   type Directory,
@@ -15,7 +16,7 @@ import {
   type RegistryClient,
   type ServiceKey,
 } from "@hms/directory";
-import { createClient } from "@hms/kernel";
+import { createClient, type Transport } from "@hms/kernel";
 import { connectFrames } from "@hms/wire";
 import { countMadeCall } from "./call-counters.ts";
 import { schemesOf, tlsIdentity } from "./program-schemes.ts";
@@ -39,6 +40,8 @@ export interface Connection extends AsyncDisposable {
   readonly jsonCalls: DirectCalls;
   /** The platform itself: it decides with the full policy and calls services on the caller's behalf. */
   readonly edge: Channel;
+  /** The platform's own services, in the trace of whoever calls them. */
+  readonly platform: Transport;
 }
 
 /** Connects a program; nothing is opened before it is needed. @throws HmsError INVALID_ARGUMENT */
@@ -62,6 +65,7 @@ function openConnection(settings: Settings): Connection {
     calls,
     jsonCalls,
     edge,
+    platform: tracedCalls(edge),
     async [Symbol.asyncDispose]() {
       await directory[Symbol.asyncDispose]();
       await Promise.all([calls[Symbol.asyncDispose](), jsonCalls[Symbol.asyncDispose]()]);
@@ -105,6 +109,7 @@ export function openFixedConnection({ codec, token, tls: files, ...place }: Fixe
     calls,
     jsonCalls: calls,
     edge,
+    platform: tracedCalls(edge),
     async [Symbol.asyncDispose]() {
       await calls[Symbol.asyncDispose]();
       await edge.close();
