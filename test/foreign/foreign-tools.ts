@@ -17,6 +17,7 @@ const PYTHON = [
   "opentelemetry-sdk==1.45.2",
   "opentelemetry-exporter-otlp-proto-http==1.45.2",
   "protovalidate==2.1.0",
+  "gunicorn==27.0.1",
   "mypy==2.4.1",
   "ruff==0.17.6",
 ];
