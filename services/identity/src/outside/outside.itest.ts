@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { identityProviders, identityUsers } from "@hms/contracts";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -5,6 +8,8 @@ import { Browser } from "../testing/browser.ts";
 import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
 import { OUTSIDE_CLIENT, type OutsideProvider, openOutsideProvider } from "../testing/outside-provider.ts";
 
+/** Where clouds tell machines their secrets, and where nobody is. */
+const METADATA = ["https://169.254.169.254/", "https://[::ffff:169.254.169.254]/", "https://[fe80::1]/", "https://0/"];
 const PASSWORD = "four words nobody joined";
 
 let scene: IdentityScene;
@@ -83,6 +88,39 @@ test("nobody comes in by a provider before they are linked, whatever their mail 
   await scene.database.db.updateTable("outside_identity").set({ issuer: outside.issuer }).execute();
 });
 
+test("a provider leads this installation nowhere but to places where providers may be, and by no redirect", async () => {
+  const asked: string[] = [];
+  let document: object = {};
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? "");
+    const isMoved = request.url?.startsWith("/moved");
+    response.writeHead(isMoved ? 302 : 200, { "content-type": "application/json", location: `${origin}/elsewhere` });
+    response.end(JSON.stringify(document));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const put = (issuer: string) => providers().putIdentityProvider({ name: "odd", issuer, clientId: "x" });
+  expect(await codeOf(put(`${origin}/moved`))).toBe("UNAVAILABLE");
+  document = { issuer: "https://login.example.org" };
+  expect(await codeOf(put(`${origin}/other`))).toBe("UNAVAILABLE");
+  for (const place of ["http://169.254.169.254/token", "https://169.254.169.254/token", "http://192.0.2.1/token"]) {
+    const authorization_endpoint = "https://login.example.org/auth";
+    document = { issuer: origin, authorization_endpoint, token_endpoint: place, jwks_uri: place };
+    await put(origin);
+    const browser = browse();
+    await browser.get("/sign-in/with/odd");
+    const state = new URL(browser.landed ?? "").searchParams.get("state");
+    const started = performance.now();
+    expect((await browser.get(`/sign-in/with/odd/back?state=${state}&code=x`)).status).toBe(403);
+    // Nobody was waited for.
+    expect(performance.now() - started).toBeLessThan(5000);
+  }
+  expect(asked).not.toContain("/elsewhere");
+  await providers().deleteIdentityProvider({ name: "odd" });
+  server.closeAllConnections();
+  server.close();
+});
+
 test("an account that is closed, or has a second factor, is not opened by a provider alone", async () => {
   const carl = await somebody("carl");
   await linkWith(carl.browser, "carl-there");
@@ -141,7 +179,14 @@ test("a link ends when its owner, or who runs the platform, ends it; secrets lie
   const [shown] = (await providers().listIdentityProviders({})).providers;
   expect(Object.values(shown ?? {})).not.toContain(OUTSIDE_CLIENT.client_secret);
   const wrong = { name: "there", clientId: "x" };
-  for (const issuer of ["http://10.0.0.1/", "file:///etc/passwd", "https://a:b@example.org", "ftp://x", "nothing"]) {
+  for (const issuer of [
+    "http://10.0.0.1/",
+    "file:///etc/passwd",
+    "https://a:b@example.org",
+    "ftp://x",
+    "nothing",
+    ...METADATA,
+  ]) {
     expect([issuer, await codeOf(providers().putIdentityProvider({ ...wrong, issuer }))]).toEqual([
       issuer,
       "INVALID_ARGUMENT",
