@@ -155,6 +155,24 @@ describe("tokens", () => {
     expect(await visitor.who(same.access_token)).toMatchObject({ scopes: ["services:read"] });
   });
 
+  test("end 30 days after the sign-in, however often they are refreshed", async () => {
+    const { db } = scene.database;
+    const tokens = await visitor.redeem(visitor.withCode(await visitor.freshCode()));
+    const ofGrant = () => db.selectFrom("oidc_artifact").select("expires_at").where("kind", "=", "Grant").execute();
+    const before = (await ofGrant()).map(({ expires_at: end }) => end?.getTime() ?? Number.POSITIVE_INFINITY);
+    expect(Math.max(...before)).toBeLessThan(Date.now() + 30 * 86_400_000 + 60_000);
+    const refresh = (token: unknown) => visitor.redeem({ grant_type: "refresh_token", refresh_token: String(token) });
+    const fresh = await refresh(tokens.refresh_token);
+    expect(fresh.status).toBe(200);
+    expect((await ofGrant()).map(({ expires_at: end }) => end?.getTime())).toEqual(before);
+    await db
+      .updateTable("oidc_artifact")
+      .set({ expires_at: new Date(0) })
+      .where("kind", "=", "Grant")
+      .execute();
+    expect(await refresh(fresh.refresh_token)).toMatchObject({ status: 400, error: "invalid_grant" });
+  });
+
   test("of other kinds are no access tokens: ID token, refresh token, code, secret of an application", async () => {
     const code = await visitor.freshCode();
     expect(await visitor.who(code)).toBeUndefined();

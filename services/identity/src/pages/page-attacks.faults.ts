@@ -100,6 +100,29 @@ describe("a page of the protocol", () => {
     }
   });
 
+  test("of somebody who is signed in leads to the way out, which leaves nothing behind", async () => {
+    const { browser } = await visitor.authorize(await visitor.asked());
+    for (const path of ["/sign-in/factors", "/sign-in/places"]) {
+      expect((await browser.get(path)).body).toMatch(/<a href="\/sign-in">[^<]*sign out/);
+    }
+    const page = await browser.get("/sign-in");
+    const csrf = /name="csrf" value="([^"]*)"/.exec(page.body)?.[1] ?? "";
+    const before = browser.cookies.get("__Host-hms_session")?.value;
+    const out = await browser.fetch("POST", "/sign-in/out", new URLSearchParams({ csrf }));
+    expect([out.status, out.headers["clear-site-data"]]).toEqual([303, '"cache", "storage"']);
+    expect(browser.cookies.has("__Host-hms_session")).toBe(false);
+    expect(await visitor.who(before)).toBeUndefined();
+    const came = scene.events.find(({ method, outcome }) => method.endsWith("SignIn/SignIn") && outcome === "OK");
+    expect(came?.reason).toBe("by pwd");
+  });
+
+  test("hides passwords that are typed, and lets managers fill them in", async () => {
+    const { body } = await visitor.browse().get("/sign-in");
+    const fields = [...body.matchAll(/<input[^>]*name="password"[^>]*>/g)].map(([field]) => field);
+    expect(fields).toEqual([expect.stringMatching(/type="password" autocomplete="current-password"/)]);
+    expect(body).not.toMatch(/onpaste|autocomplete="off"|<script/);
+  });
+
   test("lets nobody guess the codes that programs show", async () => {
     const config = await client.discovery(
       new URL(`${visitor.running.origin}/oidc`),

@@ -150,6 +150,8 @@ export class SignInPages {
 
   readonly #signOut: Turn = async (visit) => {
     await signOut(this.#ground, visit);
+    // Nothing that was seen here is to be had by going back.
+    visit.response.setHeader("clear-site-data", '"cache", "storage"');
     sendOn(visit.response, "/sign-in");
   };
 
