@@ -54,14 +54,16 @@ export class KnownProviders {
  * @throws HmsError UNAVAILABLE if it cannot be had, or is not that of its issuer.
  */
 export async function discover(sealing: SealingKey, row: ProviderRow): Promise<Configuration> {
-  const { allowInsecureRequests, ClientSecretBasic, customFetch, discovery, None } = await library();
+  const { allowInsecureRequests, ClientSecretBasic, customFetch, discovery, enableNonRepudiationChecks, None } =
+    await library();
   const secret = secretOf(sealing, row);
   const issuer = new URL(row.issuer);
   try {
     return await discovery(issuer, row.client_id, undefined, secret === "" ? None() : ClientSecretBasic(secret), {
       timeout: PATIENCE_SECONDS,
       [customFetch]: carefulFetch,
-      ...(issuer.protocol === "http:" ? { execute: [allowInsecureRequests] } : {}),
+      // Without the latter the library believes what comes from the token endpoint, whoever has signed it.
+      execute: [...(issuer.protocol === "http:" ? [allowInsecureRequests] : []), enableNonRepudiationChecks],
     });
   } catch (cause) {
     const message = `${row.display_name} (${row.issuer}) does not answer as a provider of OpenID Connect: ${(cause as Error).message}.`;

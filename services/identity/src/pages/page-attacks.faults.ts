@@ -27,6 +27,7 @@ describe("a page of the protocol", () => {
     const signIn = new URLSearchParams({ login: "anna", password: visitor.password });
     expect((await browser.fetch("POST", path, signIn)).status).toBe(403);
     const consent = await browser.submit(page, { login: "anna", password: visitor.password });
+    expect(consent.body).toMatch(/Wiki.*anna.*services:read.*wiki\.example\.org.*after 30 days at most/s);
     const at = new URL(consent.url).pathname;
     expect((await browser.fetch("POST", at, new URLSearchParams({ answer: "yes" }))).status).toBe(403);
     for (const [path, form] of [
