@@ -1,10 +1,10 @@
-import { createRequire } from "node:module";
 import { create, type DescField, type DescMessage, type DescMethod, ScalarType } from "@bufbuild/protobuf";
 import { HmsError, type Transport } from "@hms/kernel";
+import list from "big-list-of-naughty-strings" with { type: "json" };
 
 // The Big List of Naughty Strings (Max Woolf, MIT), and what it leaves out of what breaks databases, logs and files.
 const all = [
-  ...(createRequire(import.meta.url)("big-list-of-naughty-strings") as string[]),
+  ...(list as readonly string[]),
   "a\u0000b",
   "\u0000",
   "\r\nset-cookie: x=1",
