@@ -623,6 +623,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.sys.mesh.v1.MeshServiceEntry": "One service of the mesh.",
   "hms.sys.mesh.v1.MeshServiceEntry.vip": "Its own loopback address, \"127.88.1.7\"; given by the mesh.",
   "hms.sys.mesh.v1.MeshServiceEntry.ports": "Where the address listens beside 80.",
+  "hms.sys.mesh.v1.MeshServiceEntry.expects_replicas": "Replicas are meant to run: while none accepts connections, requests wait a while for one.",
   "hms.sys.mesh.v1.MeshEnvironment": "One environment and how its programs reach the mesh.",
   "hms.sys.mesh.v1.MeshEnvironment.dns_address": "Its name server.",
   "hms.sys.mesh.v1.SnapshotContent": "The content of a snapshot.",
