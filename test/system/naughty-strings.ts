@@ -49,6 +49,13 @@ const PLAUSIBLE: Readonly<Record<string, string>> = {
   permission: "services:read",
   principal: "user:nobody",
   kind: "user",
+  user: "naughty",
+  account: "naughty-batch",
+  holder: "user:naughty",
+  login: "naughty-too",
+  name: "naughty",
+  nodeId: "n",
+  pattern: "*",
 };
 
 /** Every place for a text in what a method takes. */
