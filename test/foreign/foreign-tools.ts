@@ -10,6 +10,7 @@ const run = promisify(execFile);
 /** The versions that the results in docs/proof.md are of. */
 const CONFORMANCE = "connectrpc.com/conformance/cmd/connectconformance@v1.0.7";
 const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const WYCHEPROOF = "github.com/c2sp/wycheproof@v0.0.0-20260902155932-3fa63dd0344a";
 const PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3";
 const CHALLTESTSRV = "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3";
 const PYTHON = [
@@ -65,6 +66,12 @@ export async function conformance(): Promise<{ runner: string; contracts: string
   const [module = ""] = CONFORMANCE.replace("/cmd/connectconformance", "").split(" ");
   const found = JSON.parse(await output("go", ["mod", "download", "-json", module])) as { Dir: string };
   return { runner, contracts: join(found.Dir, "proto") };
+}
+
+/** The folder of Project Wycheproof's test vectors (Apache-2.0). */
+export async function wycheproof(): Promise<string> {
+  const found = JSON.parse(await output("go", ["mod", "download", "-json", WYCHEPROOF])) as { Dir: string };
+  return join(found.Dir, "testvectors_v1");
 }
 
 /** The stock grpc-go peer in ./go. */

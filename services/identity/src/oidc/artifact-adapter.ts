@@ -1,6 +1,7 @@
 import type { SealingKey } from "@hms/secrets";
 import { type QueryResult, type RawBuilder, sql } from "kysely";
 import { type Adapter, type AdapterPayload, errors } from "oidc-provider";
+import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { sha256 } from "../secret-digest.ts";
 import { forLibrary } from "./library-error.ts";
@@ -21,16 +22,25 @@ const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::int
   select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
     and s.generation > a.generation)`;
 
+/** What is kept with what, and who hears of what ends. */
+interface ArtifactGround {
+  readonly database: IdentityDatabase;
+  readonly sealing: SealingKey;
+  readonly changes: IdentityChanges;
+}
+
 /** Keeps what oidc-provider keeps in one table; ids, which are secrets, only as SHA-256. */
 export class ArtifactAdapter implements Adapter {
   readonly #kind: string;
   readonly #database: IdentityDatabase;
   readonly #sealing: SealingKey;
+  readonly #changes: IdentityChanges;
 
-  constructor(kind: string, { database, sealing }: { database: IdentityDatabase; sealing: SealingKey }) {
+  constructor(kind: string, { database, sealing, changes }: ArtifactGround) {
     this.#kind = kind;
     this.#database = database;
     this.#sealing = sealing;
+    this.#changes = changes;
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
@@ -112,8 +122,12 @@ export class ArtifactAdapter implements Adapter {
     if (rows.length === 0) throw new errors.InvalidGrant("refresh token already used");
   }
 
+  /** Forgets something; of a grant, whatever the reason, everybody hears that the tokens from it have ended. */
   async destroy(id: string): Promise<void> {
-    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and id_sha256 = ${sha256(id)}`);
+    const { rows } = await this.#run(sql<{ account_id: string | null }>`
+      delete from oidc_artifact where kind = ${this.#kind} and id_sha256 = ${sha256(id)} returning account_id`);
+    const account = this.#kind === "Grant" ? rows[0]?.account_id : undefined;
+    if (account != null) await this.#changes.tell({ account });
   }
 
   async revokeByGrantId(grantId: string): Promise<void> {

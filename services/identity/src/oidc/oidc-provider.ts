@@ -1,7 +1,9 @@
 import type { MountHandler } from "@hms/http-edge";
 import type { Provider } from "oidc-provider";
+import { protectAnswer } from "../pages/protect-answer.ts";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
+import { finishAnswer } from "./finish-answer.ts";
 import type { OidcGround } from "./oidc-ground.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
@@ -48,28 +50,27 @@ export class OidcProvider implements Disposable {
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
-  const [{ default: ProviderClass }, { providerConfiguration }] = await Promise.all([
+  const [{ default: ProviderClass }, { providerConfiguration }, { limitUserCodes }] = await Promise.all([
     import("oidc-provider"),
     import("./provider-configuration.ts"),
+    import("./limit-user-codes.ts"),
   ]);
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;
   provider.use(async (ctx, next) => {
+    protectAnswer(ctx.res);
     await next();
-    const asked = ctx.res.getHeader("www-authenticate");
-    // The library's realm is its address, which not everybody may know who asks for a program's tokens.
-    if (typeof asked === "string") ctx.set("www-authenticate", asked.replaceAll(ground.issuer, "hms-sys"));
+    finishAnswer(ctx.res, ground.issuer);
   });
+  provider.use(limitUserCodes(ground.database));
   provider.on("server_error", (_, error) => ground.onFailure(error));
   Object.assign(provider.Client.prototype, { compareClientSecret });
   const { changes, database, liveSession } = ground;
   provider.on("end_session.success", (ctx) => void signOut(ctx.req.headers).catch(() => {}));
   provider.on("grant.revoked", (ctx) => {
-    const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
-    if (accountId === undefined) return;
-    void changes.tell({ account: accountId });
     if (ctx.oidc.route !== "token") return;
+    const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
     const refused = "a used token was shown again; everything that came from it has ended";
     const resource = ctx.oidc.client?.clientId ?? "";
     ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, requestId: "" });

@@ -17,6 +17,7 @@ import { OutsidePages } from "./outside-pages.ts";
 import { sendPage } from "./page.ts";
 import { passkeyScript } from "./passkey-form.ts";
 import { PlacesPages } from "./places-pages.ts";
+import { protectAnswer } from "./protect-answer.ts";
 import { sendSecondFactor } from "./second-factor-page.ts";
 import { letIn, loginOf, signInStep, signOut } from "./sign-in.ts";
 import { localPath, sendOn, type Visit, visitOf } from "./sign-in-visit.ts";
@@ -63,6 +64,7 @@ export class SignInPages {
 
   /** Answers below the mount's prefix. */
   readonly handler: MountHandler = async (request, response, context) => {
+    protectAnswer(response);
     const file = FILES[context.path];
     if (file !== undefined) {
       response.setHeader("content-type", `${file.type}; charset=utf-8`);
@@ -148,6 +150,8 @@ export class SignInPages {
 
   readonly #signOut: Turn = async (visit) => {
     await signOut(this.#ground, visit);
+    // Nothing that was seen here is to be had by going back.
+    visit.response.setHeader("clear-site-data", '"cache", "storage"');
     sendOn(visit.response, "/sign-in");
   };
 

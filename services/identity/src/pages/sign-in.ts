@@ -103,7 +103,7 @@ export async function letIn(
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);
-  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, requestId: visit.requestId });
+  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, methods, requestId: visit.requestId });
   if (before !== undefined) await changes.tell({ account: before.accountId });
   return session;
 }

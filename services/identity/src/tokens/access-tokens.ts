@@ -8,13 +8,14 @@ import { isMultiFactor } from "../sessions/session-store.ts";
 /** The scope that takes nothing away: the token may do what its account may. */
 export const WHOLE_SCOPE = "hms";
 
-// jose also reads base64 with spaces and padding, which would be other texts of the same token.
-const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+// jose also reads base64 with spaces, padding and bits that count for nothing, which would be other texts of the same token.
+const JWT = /^[\w-]+\.[\w-]+\.([\w-]+)$/;
 const LONGEST = 4096;
 
 /** Whether a text has the form of a signed JWT, and nothing else around it. */
 export function isJwt(token: string): boolean {
-  return token.length <= LONGEST && JWT.test(token);
+  const signature = token.length <= LONGEST ? JWT.exec(token)?.[1] : undefined;
+  return signature !== undefined && Buffer.from(signature, "base64url").toString("base64url") === signature;
 }
 
 /** What an access token says, after it and its grant were found good. */
