@@ -70,6 +70,13 @@ export function linkGone(): HmsError {
   return new HmsError("NOT_FOUND", message, { reason: "LINK_GONE" });
 }
 
+/** NOT_FOUND: somebody has used this recovery code in the same moment. */
+export function codeGone(): HmsError {
+  return new HmsError("NOT_FOUND", "This recovery code has been used. Sign in with another one.", {
+    reason: "RECOVERY_CODE_USED",
+  });
+}
+
 /** NOT_FOUND: there is no such key or session of that account. */
 export function gone(what: "key" | "session", id: string): HmsError {
   return new HmsError("NOT_FOUND", `There is no ${what} "${id}" that you may end.`, {

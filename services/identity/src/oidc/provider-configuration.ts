@@ -69,7 +69,7 @@ function providerFeatures({ audience, permissions }: OidcGround, kid: string): C
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true, ...devicePages },
     introspection: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
-    revocation: { enabled: true },
+    revocation: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
     rpInitiatedLogout: {
       enabled: true,
       logoutSource: logOutPage,

@@ -1,7 +1,8 @@
 import { accountFacts } from "../accounts/account-store.ts";
-import { accountUnknown } from "../errors.ts";
+import { accountUnknown, codeGone } from "../errors.ts";
 import { type BegunCeremony, beginCeremony, endCeremony } from "../factors/ceremony-store.ts";
 import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
+import { useRecoveryCode } from "../factors/recovery-codes.ts";
 import { useSecondFactor } from "../factors/second-factor.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
@@ -23,6 +24,8 @@ export interface Recognised {
   readonly kind: "known";
   readonly accountId: string;
   readonly methods: readonly string[];
+  /** The recovery code that was shown, which is used up by the sign-in. */
+  readonly recoveryCode?: string;
 }
 
 /** Where a sign-in stands after what was sent: all is shown, the second factor is missing, or it is refused. */
@@ -69,7 +72,8 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
   const method = isFree ? await useSecondFactor(ground, ceremony, shown) : undefined;
   if (method !== undefined) {
     await endAttempt(database, attempt);
-    return { kind: "known", accountId, methods: [firstMethod, method] };
+    const spent = method === "recovery" ? { recoveryCode: shown.code } : {};
+    return { kind: "known", accountId, methods: [firstMethod, method], ...spent };
   }
   const refused = isFree ? "wrong second factor" : "too many attempts at the second factor";
   trail.record({ deed: "SignIn", accountId, resource: accountId, refused, requestId });
@@ -80,11 +84,12 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
 /**
  * Lets somebody in who has shown who they are. A session that the browser has of the same account goes on under a new
  * token; another's ends.
+ * @throws HmsError NOT_FOUND if the account was closed meanwhile, or somebody else used the recovery code.
  */
 export async function letIn(
   { database, changes, trail }: OidcGround,
   visit: Visit,
-  { accountId, methods }: Omit<Recognised, "kind">,
+  { accountId, methods, recoveryCode }: Omit<Recognised, "kind">,
 ): Promise<BrowserSession> {
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
@@ -96,6 +101,7 @@ export async function letIn(
       .returning("active")
       .executeTakeFirstOrThrow();
     if (!active) throw accountUnknown(accountId);
+    if (recoveryCode !== undefined && !(await useRecoveryCode(queries, accountId, recoveryCode))) throw codeGone();
     const renewed =
       before?.accountId === accountId ? await renewSession(queries, before.sessionId, methods) : undefined;
     if (renewed !== undefined) return renewed;
