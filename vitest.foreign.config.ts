@@ -7,5 +7,7 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 900_000,
     fileParallelism: false,
+    globalSetup: ["packages/testkit/src/global-setup.ts"],
+    provide: { hmsTestDatabaseUrl: "", hmsTestVia: "" },
   },
 });

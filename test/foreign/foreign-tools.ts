@@ -9,6 +9,7 @@ const run = promisify(execFile);
 /** The versions that the results in docs/proof.md are of. */
 const CONFORMANCE = "connectrpc.com/conformance/cmd/connectconformance@v1.0.7";
 const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const DEX = { repository: "https://github.com/dexidp/dex", version: "v2.45.1" };
 const PYTHON = ["grpcio==1.85.3", "protobuf==7.36.2", "googleapis-common-protos==1.75.0"];
 
 /** Programs of others are kept here between runs. */
@@ -48,6 +49,22 @@ export async function conformance(): Promise<{ runner: string; contracts: string
   const [module = ""] = CONFORMANCE.replace("/cmd/connectconformance", "").split(" ");
   const found = JSON.parse(await output("go", ["mod", "download", "-json", module])) as { Dir: string };
   return { runner, contracts: join(found.Dir, "proto") };
+}
+
+/**
+ * dex, a provider of OpenID Connect; HMS_DEX names the program where it is there already. Its module cannot be installed by
+ * its version, so it is built from its source.
+ */
+export async function dex(): Promise<string> {
+  if (process.env.HMS_DEX) return process.env.HMS_DEX;
+  const source = join(KEPT, `dex-${DEX.version}`);
+  const program = join(source, "bin", "dex");
+  if (existsSync(program)) return program;
+  if (!existsSync(source)) {
+    await output("git", ["clone", "--quiet", "--depth", "1", "--branch", DEX.version, DEX.repository, source]);
+  }
+  await output("go", ["build", "-o", program, "./cmd/dex"], source);
+  return program;
 }
 
 /** The stock grpc-go peer in ./go. */
