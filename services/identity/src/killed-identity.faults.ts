@@ -1,7 +1,11 @@
 import { casesOf } from "@hms/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type KillableIdentity, openKillScene } from "./testing/killable-identity.ts";
-import { type Begun, operations, type Stage } from "./testing/killed-operations.ts";
+import { accountOperations } from "./testing/killed-accounts.ts";
+import { loginOperations } from "./testing/killed-logins.ts";
+import type { Begun, Stage } from "./testing/killed-stage.ts";
+
+const operations = { ...loginOperations, ...accountOperations };
 
 /** No operation writes more often. Without `npm run test:thorough` the first and every fifth write stand for the others. */
 const WRITES = casesOf(

@@ -1,5 +1,5 @@
 import { accountFacts } from "../accounts/account-store.ts";
-import { accountUnknown, codeGone } from "../errors.ts";
+import { accountUnknown, codeGone, passwordGone } from "../errors.ts";
 import { type BegunCeremony, beginCeremony, endCeremony } from "../factors/ceremony-store.ts";
 import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
 import { useRecoveryCode } from "../factors/recovery-codes.ts";
@@ -7,7 +7,7 @@ import { useSecondFactor } from "../factors/second-factor.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
 import { verifyNobody } from "../passwords/hash-password.ts";
-import { recognise } from "../passwords/password-store.ts";
+import { isStillPassword, recognise } from "../passwords/password-store.ts";
 import { type BrowserSession, endSession, openSession, renewSession, useSession } from "../sessions/session-store.ts";
 import { cookieOf, SESSION_COOKIE, setCookie } from "./request-cookies.ts";
 import type { Visit } from "./sign-in-visit.ts";
@@ -24,6 +24,8 @@ export interface Recognised {
   readonly kind: "known";
   readonly accountId: string;
   readonly methods: readonly string[];
+  /** The password that was right, if that was all that was asked for. */
+  readonly hash?: string;
   /** The recovery code that was shown, which is used up by the sign-in. */
   readonly recoveryCode?: string;
 }
@@ -54,9 +56,9 @@ async function firstStep({ database, trail }: OidcGround, { form, address, reque
     return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   await endAttempt(database, attempt);
-  const { accountId } = found;
+  const { accountId, hash } = found;
   if (!hasSecondFactor(await factorFacts(database.db, accountId))) {
-    return { kind: "known", accountId, methods: ["pwd"] };
+    return { kind: "known", accountId, hash, methods: ["pwd"] };
   }
   return { kind: "half", ceremony: await beginCeremony(database.db, "sign-in", { accountId }), problems: [] };
 }
@@ -84,12 +86,12 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
 /**
  * Lets somebody in who has shown who they are. A session that the browser has of the same account goes on under a new
  * token; another's ends.
- * @throws HmsError NOT_FOUND if the account was closed meanwhile, or somebody else used the recovery code.
+ * @throws HmsError NOT_FOUND if meanwhile the account was closed, its password changed, or its recovery code used.
  */
 export async function letIn(
   { database, changes, trail }: OidcGround,
   visit: Visit,
-  { accountId, methods, recoveryCode }: Omit<Recognised, "kind">,
+  { accountId, methods, hash, recoveryCode }: Omit<Recognised, "kind">,
 ): Promise<BrowserSession> {
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
@@ -101,6 +103,8 @@ export async function letIn(
       .returning("active")
       .executeTakeFirstOrThrow();
     if (!active) throw accountUnknown(accountId);
+    // Somebody has changed it between its check and now, and ended all sessions.
+    if (hash !== undefined && !(await isStillPassword(queries, { accountId, hash }))) throw passwordGone();
     if (recoveryCode !== undefined && !(await useRecoveryCode(queries, accountId, recoveryCode))) throw codeGone();
     const renewed =
       before?.accountId === accountId ? await renewSession(queries, before.sessionId, methods) : undefined;

@@ -1,90 +1,19 @@
-import { identityKeys, identitySessions, identityUsers } from "@hms/contracts";
-import { sql } from "kysely";
+import { identityKeys, identitySessions } from "@hms/contracts";
 import * as client from "openid-client";
 import { expect } from "vitest";
-import { makeRecoveryCodes } from "../factors/recovery-codes.ts";
-import { stepAt, totpCode } from "../factors/totp.ts";
-import type { IdentityDatabase } from "../identity-tables.ts";
-import type { Answer, Browser } from "./browser.ts";
-import type { Holds, KillableIdentity } from "./killable-identity.ts";
+import type { Browser } from "./browser.ts";
+import type { KillableIdentity } from "./killable-identity.ts";
 import {
-  approvedDevice,
-  consoleToken,
-  deviceTokens,
-  PASSWORD,
-  programAt,
-  refreshed,
-  signedIn,
-  somebody,
-} from "./people.ts";
-
-/** Where operations are killed. */
-export interface Stage {
-  readonly database: IdentityDatabase;
-  readonly holds: Holds;
-}
-
-interface Place extends Stage {
-  readonly at: KillableIdentity;
-  /** Somebody of this operation's own. */
-  readonly login: string;
-}
-
-/** An operation that is about to run. */
-export interface Begun {
-  run(): Promise<unknown>;
-  /** Looks at what is left, in another process; whether the operation had been answered. */
-  check(at: KillableIdentity, isAnswered: boolean): Promise<void>;
-}
-
-type Operation = (place: Place) => Promise<Begun>;
-
-const pathOf = (link: string) => new URL(link).pathname + new URL(link).search;
-const isSignedIn = async (browser: Browser) => (await browser.get("/sign-in")).body.includes("You are signed in as");
-
-/** The code of the app that a page sets up. */
-function codeOn({ body }: Answer): string {
-  const typed = (/Key: <code>([^<]*)/.exec(body)?.[1] ?? "").replace(/ /g, "");
-  const bits = [...typed].map((letter) =>
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"),
-  );
-  const bytes = bits.join("").match(/.{8}/g) ?? [];
-  return totpCode(Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2))), stepAt(Date.now()));
-}
-
-/** The same browser at another process. */
-function moved(at: KillableIdentity, { cookies }: Browser): Browser {
-  const browser = at.browse();
-  for (const [name, cookie] of cookies) browser.cookies.set(name, cookie);
-  return browser;
-}
-
-/** Signs somebody in by the page. */
-async function signIn(at: KillableIdentity, login: string, password = PASSWORD): Promise<Browser> {
-  const browser = at.browse();
-  await browser.submit(await browser.get("/sign-in"), { login, password });
-  return browser;
-}
-
-async function withProgram({ at, database, login }: Place) {
-  const accountId = await somebody(database, login);
-  const { browser } = await signedIn(database, at.browse(), accountId);
-  const tokens = await deviceTokens(at, await approvedDevice(at, browser));
-  return { accountId, browser, tokens };
-}
-
-/** Somebody with a browser session and a token of the console in it. */
-async function withConsole({ at, database, login }: Place) {
-  const accountId = await somebody(database, login);
-  const session = await signedIn(database, at.browse(), accountId);
-  return { accountId, ...session, access: await consoleToken(at, session.browser) };
-}
-
-/** As if the ten seconds in which answers may get lost were over. */
-const later = ({ db }: IdentityDatabase, accountId: string) =>
-  sql`update oidc_artifact set consumed_at = consumed_at - interval '1 hour' where account_id = ${accountId}`.execute(
-    db,
-  );
+  type Begun,
+  isSignedIn,
+  later,
+  moved,
+  type Operation,
+  signIn,
+  withConsole,
+  withProgram,
+} from "./killed-stage.ts";
+import { approvedDevice, deviceTokens, PASSWORD, programAt, refreshed, signedIn, somebody } from "./people.ts";
 
 /** What ends a browser session: both it and what came from it work, or neither does; ended again, neither. */
 function endOfSession(
@@ -106,8 +35,8 @@ function endOfSession(
   };
 }
 
-/** What changes, by name. */
-export const operations: Readonly<Record<string, Operation>> = {
+/** What lets programs and browsers in, and ends them, by name. */
+export const loginOperations: Readonly<Record<string, Operation>> = {
   async login({ at, database, login }) {
     const accountId = await somebody(database, login);
     const { token } = await signedIn(database, at.browse(), accountId);
@@ -251,26 +180,6 @@ export const operations: Readonly<Record<string, Operation>> = {
     };
   },
 
-  async "a password by a link"(place) {
-    const { at, login } = place;
-    const signed = await withConsole(place);
-    const { link } = await at.client(identityUsers.UserService).createResetLink({ user: login });
-    const browser = at.browse();
-    const page = await browser.get(pathOf(link));
-    const fresh = "another four joined words";
-    return {
-      run: () => browser.submit(page, { password: fresh }),
-      async check(next, isAnswered) {
-        const [before, after] = [await signIn(next, login), await signIn(next, login, fresh)];
-        const isChanged = await isSignedIn(after);
-        expect([await isSignedIn(before), isChanged || !isAnswered]).toEqual([!isChanged, true]);
-        const works = await Promise.all([isSignedIn(moved(next, signed.browser)), next.whoIs(signed.access)]);
-        expect(works.map(Boolean)).toEqual([!isChanged, !isChanged]);
-        expect((await next.browse().get(pathOf(link))).status).toBe(isChanged ? 404 : 200);
-      },
-    };
-  },
-
   async "a new signing key"(place) {
     const { at, login } = place;
     const { tokens } = await withProgram(place);
@@ -284,80 +193,6 @@ export const operations: Readonly<Record<string, Operation>> = {
         expect(await next.whoIs(tokens.access_token)).toMatchObject({ login });
         const fresh = await refreshed(next, tokens.refresh_token);
         expect(await next.whoIs(fresh.access_token)).toMatchObject({ login });
-      },
-    };
-  },
-
-  async "a deactivation"(place) {
-    const { at, login } = place;
-    const signed = await withConsole(place);
-    const { secret } = await at.client(identityKeys.KeyService).createKey({ user: login, name: "k" });
-    const close = (there: KillableIdentity) => there.client(identityUsers.UserService).deactivateUser({ user: login });
-    return {
-      run: () => close(at),
-      async check(next, isAnswered) {
-        const tokens = [signed.token, signed.access, secret];
-        const work = async () => Promise.all(tokens.map(async (token) => (await next.whoIs(token)) !== undefined));
-        expect(new Set(await work()).size).toBe(1);
-        if (!isAnswered) await close(next);
-        expect(await work()).toEqual([false, false, false]);
-        expect(await isSignedIn(await signIn(next, login))).toBe(false);
-      },
-    };
-  },
-
-  async "an app's set-up"(place) {
-    const { at, database, login } = place;
-    const accountId = await somebody(database, login);
-    const { token: elsewhere } = await signedIn(database, at.browse(), accountId);
-    const { browser } = await signedIn(database, at.browse(), accountId);
-    const asked = await browser.submit(await browser.get("/sign-in/factors"), {}, 0);
-    return {
-      run: () => browser.submit(asked, { code: codeOn(asked) }),
-      async check(next, isAnswered) {
-        const { user } = await next.client(identityUsers.UserService).getUser({ user: login });
-        const isSetUp = user?.secondFactors.includes("totp") ?? false;
-        expect(isSetUp || !isAnswered).toBe(true);
-        const codes = await database.db
-          .selectFrom("recovery_code")
-          .selectAll()
-          .where("account_id", "=", accountId)
-          .execute();
-        expect([codes.length, (await next.whoIs(elsewhere)) === undefined]).toEqual([isSetUp ? 10 : 0, isSetUp]);
-        expect(await isSignedIn(moved(next, browser))).toBe(true);
-        expect(await isSignedIn(await signIn(next, login))).toBe(!isSetUp);
-      },
-    };
-  },
-
-  async "a recovery code"({ at, database, login }) {
-    const accountId = await somebody(database, login);
-    await database.db
-      .insertInto("totp")
-      .values({ account_id: accountId, sealed: Buffer.from("x") })
-      .execute();
-    const [code = "", other = ""] = await makeRecoveryCodes(database.db, accountId);
-    const begin = async (there: KillableIdentity) => {
-      const browser = there.browse();
-      return { browser, page: await browser.submit(await browser.get("/sign-in"), { login, password: PASSWORD }) };
-    };
-    const { browser, page } = await begin(at);
-    const comesIn = async (there: KillableIdentity, shown: string) => {
-      const again = await begin(there);
-      return (await again.browser.submit(again.page, { code: shown })).body.includes("You are signed in as");
-    };
-    return {
-      run: () => browser.submit(page, { code }),
-      async check(next, isAnswered) {
-        const opened = await database.db
-          .selectFrom("session")
-          .selectAll()
-          .where("account_id", "=", accountId)
-          .execute();
-        expect(opened.length > 0 || !isAnswered).toBe(true);
-        expect(await comesIn(next, code)).toBe(opened.length === 0);
-        expect(await comesIn(next, code)).toBe(false);
-        expect(await comesIn(next, other)).toBe(true);
       },
     };
   },
