@@ -1,3 +1,4 @@
+export { type AddressNetwork, networkOfAddress } from "./address-network.ts";
 export { anyTypesOf } from "./any-types.ts";
 export { CallContext, type Metadata } from "./call-context.ts";
 export { ChangeSignal } from "./change-signal.ts";
