@@ -19,14 +19,12 @@ export interface FrontendContext extends EntranceContext {
   readonly clients: Set<ClientConnection>;
   readonly http2: Set<Http2Frontend>;
   readonly clientIdleTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
   /** A request was answered without a service. */
   countRefusal(status: number): void;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
-
-/** A client that has not shown its name and agreed on keys by then is let go. */
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 type ServeConnection = (this: Server, socket: unknown) => void;
 
@@ -79,7 +77,7 @@ export class HttpFrontend {
     return process.getBuiltinModule("node:https").createServer({
       ...options,
       ...terms,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeout: this.#context.handshakeTimeoutMs,
       ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
       SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),
     });
@@ -244,8 +242,8 @@ export class HttpFrontend {
   }
 
   #onUnreadable(error: ParseError, socket: Socket): void {
-    // The handshake has failed: nobody is there to read an answer.
-    if ("getProtocol" in socket && (socket as TLSSocket).getProtocol() === null) {
+    // The handshake has failed or takes too long: an answer would wait for its end, and the connection for the answer's.
+    if (!ClientConnection.isKnown(socket)) {
       socket.destroy();
       return;
     }

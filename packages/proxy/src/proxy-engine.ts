@@ -20,6 +20,8 @@ export interface ProxyEngineOptions {
   maxRequestBodyBytes?: number;
   /** A body that makes no progress for this long ends its exchange; default 60 s. */
   idleBodyTimeoutMs?: number;
+  /** A client over TLS that has not agreed on keys by then, however busy it is, is let go; default 10 s. */
+  handshakeTimeoutMs?: number;
   /** An idle client connection is closed after this long; default 120 s. */
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
