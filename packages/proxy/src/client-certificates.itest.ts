@@ -176,6 +176,34 @@ describe("a client certificate", () => {
     expect(seen[0]).toMatchObject({ "client-id": "kept" });
   });
 
+  it("counts in a resumed session as long as its authority is believed, and not a moment longer", async () => {
+    for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+      secure.useCertificates({ certificates: [own], clientAuthorities: clients.ca });
+      const terms = { ...trust, port, minVersion: version, maxVersion: version, ALPNProtocols: ["http/1.1"] };
+      const ask = async (more: object) => {
+        const socket = connect({ ...terms, ...more });
+        fixture.onClose(() => socket.destroy());
+        const sessions: Buffer[] = [];
+        socket.on("session", (session) => sessions.push(session));
+        const client = new RawClient(socket);
+        await once(socket, "secureConnect");
+        await client.exchange("GET /required HTTP/1.1\r\nHost: h\r\n\r\n", /\r\n\r\n.*(?:user:anna|401|UNAUTH)/s);
+        return {
+          session: sessions.at(-1),
+          isAnna: client.received.includes("user:anna"),
+          isReused: socket.isSessionReused(),
+        };
+      };
+      const { session, isAnna } = await ask(anna);
+      expect([session === undefined, isAnna]).toEqual([false, true]);
+      expect(await ask({ session })).toMatchObject({ isReused: true, isAnna: true });
+      secure.useCertificates({ certificates: [own], clientAuthorities: strangers.ca });
+      expect(await ask({ session, ...anna })).toMatchObject({ isAnna: false });
+      secure.useCertificates({ certificates: [own] });
+      expect(await ask({ session })).toMatchObject({ isAnna: false });
+    }
+  });
+
   it("is asked for once authorities are named, and no longer once they are not; those that cannot be read change nothing", async () => {
     const wants = async () => {
       const socket = connect({ ...trust, port, minVersion: "TLSv1.2", maxVersion: "TLSv1.2", ...anna });
@@ -190,7 +218,20 @@ describe("a client certificate", () => {
         /cannot be used/,
       );
     expect(await wants()).toBe(true);
+    const standing = async (more: object) => {
+      const socket = connect({ ...trust, port, ...more });
+      fixture.onClose(() => socket.destroy());
+      await once(socket, "secureConnect");
+      const client = new RawClient(socket);
+      await client.exchange("GET /optional HTTP/1.1\r\nHost: h\r\n\r\n", /user:anna|nobody/);
+      return client;
+    };
+    const [certified, nobody] = [await standing(anna), await standing({})];
+    secure.useCertificates({ certificates: [own], clientAuthorities: clients.ca + strangers.ca });
+    await certified.exchange("GET /required HTTP/1.1\r\nHost: h\r\n\r\n", /user:anna[\s\S]*user:anna/);
     secure.useCertificates({ certificates: [own] });
+    await certified.closed();
+    await nobody.exchange("GET /public HTTP/1.1\r\nHost: h\r\n\r\n", /nobody[\s\S]*nobody/);
     expect(await wants()).toBe(false);
     secure.useCertificates({ certificates: [own], clientAuthorities: strangers.ca });
     expect((await get("/required", anna)).status).toBe(401);

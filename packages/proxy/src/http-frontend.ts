@@ -3,6 +3,7 @@ import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { CertificateSet, type SecureTerms } from "./certificate-set.ts";
+import { CertifiedClients } from "./certified-clients.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
@@ -37,6 +38,7 @@ export class HttpFrontend {
   readonly #serveConnection: ServeConnection;
   #http2: Http2Frontend | undefined;
   #certificates: CertificateSet | undefined;
+  readonly #certified = new CertifiedClients();
 
   /** With certificates it speaks TLS, and nothing else. */
   constructor(context: FrontendContext, router: Router, tls?: SecureTerms) {
@@ -52,7 +54,7 @@ export class HttpFrontend {
     } else {
       this.#certificates = new CertificateSet(tls.certificates, tls.clientAuthorities);
       this.server = this.#createTlsServer(options, this.#certificates);
-      this.#askClients(tls);
+      this.#askClients(this.#certificates);
     }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
@@ -60,17 +62,21 @@ export class HttpFrontend {
     this.#listen();
   }
 
-  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
   useCertificates(tls: SecureTerms): void {
     const set = new CertificateSet(tls.certificates, tls.clientAuthorities);
     (this.server as TlsServer).setSecureContext(set.terms);
     this.#certificates = set;
-    this.#askClients(tls);
+    this.#askClients(set);
   }
 
   /** Node reads this for each connection; whether what a client shows is good, routes that ask say. */
-  #askClients({ clientAuthorities }: SecureTerms): void {
-    Object.assign(this.server, { requestCert: clientAuthorities !== undefined, rejectUnauthorized: false });
+  #askClients({ clientAuthorities }: CertificateSet): void {
+    this.#certified.believe(clientAuthorities);
+    Object.assign(this.server, { requestCert: this.#certified.isAsking, rejectUnauthorized: false });
   }
 
   #createTlsServer(options: ServerOptions, { terms }: CertificateSet): TlsServer {
@@ -119,6 +125,7 @@ export class HttpFrontend {
     }
     server.removeAllListeners("secureConnection");
     server.on("secureConnection", (socket: TLSSocket) => {
+      this.#certified.note(socket);
       if (socket.alpnProtocol === "h2") this.#acceptHttp2(socket);
       else {
         this.#note(socket);

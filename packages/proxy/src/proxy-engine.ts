@@ -42,7 +42,10 @@ export interface ProxyEngineOptions {
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
 export interface SecureServer {
   readonly server: Server;
-  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
   useCertificates(tls: SecureTerms): void;
 }
 
