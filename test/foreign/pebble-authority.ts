@@ -8,7 +8,7 @@ import { freePort, tempFolder, testAuthority, waitFor } from "@hms/testkit";
 import { challengeNames, pebble } from "./foreign-tools.ts";
 
 /** What a relay answers in the authority's place; undefined: the authority itself answers. */
-export type Instead = (
+type Instead = (
   path: string,
   method: string,
 ) => { status: number; headers?: Record<string, string>; body?: object } | "hang up" | undefined;

@@ -17,7 +17,7 @@ export interface SecureTerms {
 }
 
 /** TLS 1.2 and newer, without renegotiation, which lets a client have the server compute for nothing. */
-export const TLS_TERMS = {
+const TLS_TERMS = {
   minVersion: "TLSv1.2",
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 } as const satisfies SecureContextOptions;
