@@ -246,6 +246,7 @@ describe("-o json", () => {
     "clients delete nothing",
     "identity-providers put work --issuer http://127.0.0.1:1 --client-id hms",
     "identity-providers delete nothing",
+    "users password </dev/null",
     "keys revoke nothing",
     "sessions revoke nothing",
     "serve --only nothing",

@@ -16,9 +16,17 @@ export interface SecureTerms {
   readonly clientAuthorities?: string | undefined;
 }
 
+/** Suites with forward secrecy and authenticated encryption only (Mozilla's intermediate list without finite fields). */
+const CIPHERS = [
+  ...["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"],
+  ...["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"],
+  ...["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"],
+].join(":");
+
 /** TLS 1.2 and newer, without renegotiation, which lets a client have the server compute for nothing. */
 const TLS_TERMS = {
   minVersion: "TLSv1.2",
+  ciphers: CIPHERS,
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 } as const satisfies SecureContextOptions;
 

@@ -1,4 +1,6 @@
 import { STATUS_CODES } from "node:http";
+import type { Service } from "./service.ts";
+import type { UpstreamFailure } from "./upstream-connection.ts";
 
 /** An answer that the proxy gives itself. */
 export interface ErrorReply {
@@ -62,4 +64,32 @@ function asciiJson(value: unknown): string {
     /[\u0080-\uffff]/g,
     (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
+}
+
+/** What a client is told while there is nobody to answer. */
+export function absenceReply({ name, absence }: Service): ErrorReply {
+  const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
+  return { status: 503, message, fields: "retry-after: 1\r\n" };
+}
+
+/** What a client is told whose request failed on its way. */
+export function failureReply(
+  failure: UpstreamFailure,
+  { name: service, absence }: Service,
+  reason: string,
+): ErrorReply {
+  switch (failure) {
+    case "timeout":
+      return { status: 504, message: `"${service}" did not answer in time.` };
+    case "connect":
+      return {
+        status: 503,
+        message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
+        fields: "retry-after: 1\r\n",
+      };
+    case "malformed":
+      return { status: 502, message: `"${service}" answered with something that is not HTTP: ${reason}.` };
+    default:
+      return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
+  }
 }

@@ -26,6 +26,8 @@ export interface ProxyEngineOptions {
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
   tunnelGraceMs?: number;
+  /** While a service that is meant to run has no replica that accepts connections, requests wait; default 10 s. */
+  replicaPatienceMs?: number;
   /**
    * The unix socket of the platform's own HTTP edge. The gateway sends it what no route of a service takes, if it shows
    * credentials or is for the reference pages (/docs, /openapi.json); default: none, everything else is 404.

@@ -116,6 +116,18 @@ describe("the gateway over TLS", () => {
     expect((await tlsClient("first.test")).getPeerX509Certificate()?.subjectAltName).toBe("DNS:second.test");
   });
 
+  it("speaks TLS 1.2 with suites only that have forward secrecy and authenticate what they encrypt", async () => {
+    const speak = (ciphers: string) =>
+      tlsClient("first.test", { maxVersion: "TLSv1.2", ciphers }).then(
+        (socket) => socket.getCipher().name,
+        () => "refused",
+      );
+    for (const weak of ["AES128-GCM-SHA256", "AES256-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384"]) {
+      expect([weak, await speak(weak)]).toEqual([weak, "refused"]);
+    }
+    expect(await speak("DEFAULT")).toMatch(/^ECDHE-.*(?:GCM|CHACHA20)/);
+  });
+
   it("refuses old versions of TLS and renegotiation, and lives on after bytes that are no TLS", async () => {
     await expect(
       tlsClient("first.test", { maxVersion: "TLSv1.1", minVersion: "TLSv1", ciphers: "DEFAULT@SECLEVEL=0" }),
