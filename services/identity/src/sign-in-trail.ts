@@ -6,6 +6,7 @@ type Deed =
   | "SignOut"
   | "SetUp"
   | "ChoosePassword"
+  | "ChangePassword"
   | "AllowProgram"
   | "ReplayedToken"
   | "ChangeFactors"

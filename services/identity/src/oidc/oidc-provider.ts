@@ -3,30 +3,33 @@ import type { Provider } from "oidc-provider";
 import { protectAnswer } from "../pages/protect-answer.ts";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
+import { noteDelivery } from "./artifact-adapter.ts";
 import { finishAnswer } from "./finish-answer.ts";
 import type { OidcGround } from "./oidc-ground.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
-export class OidcProvider implements Disposable {
+export class OidcProvider {
   readonly #ground: OidcGround;
-  readonly #following: Disposable;
-  #provider: Promise<Provider> | undefined;
+  #provider: { readonly signsWith: string; readonly opened: Promise<Provider> } | undefined;
 
   constructor(ground: OidcGround) {
     this.#ground = ground;
-    // A new one signs with the new key; what the old one has made lies in the database.
-    this.#following = ground.changes.follow((change) => {
-      if (change === "signing-keys") this.#provider = undefined;
-    });
   }
 
-  /** The library's provider with today's signing keys. */
-  current(): Promise<Provider> {
-    this.#provider ??= openProvider(this.#ground).catch((error) => {
-      this.#provider = undefined;
+  /**
+   * The library's provider with today's signing keys. A new one signs with the new key, also if who made that died before
+   * telling of it; what the old one has made lies in the database.
+   */
+  async current(): Promise<Provider> {
+    const [{ kid: signsWith } = { kid: "" }] = await this.#ground.signingKeys.list();
+    if (this.#provider?.signsWith !== signsWith) this.#provider = { signsWith, opened: openProvider(this.#ground) };
+    const { opened } = this.#provider;
+    try {
+      return await opened;
+    } catch (error) {
+      if (this.#provider?.opened === opened) this.#provider = undefined;
       throw error;
-    });
-    return this.#provider;
+    }
   }
 
   /** Answers below /oidc. */
@@ -43,10 +46,6 @@ export class OidcProvider implements Disposable {
     await provider.callback()(request, response);
     await done;
   };
-
-  [Symbol.dispose](): void {
-    this.#following[Symbol.dispose]();
-  }
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
@@ -62,6 +61,11 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
     protectAnswer(ctx.res);
     await next();
     finishAnswer(ctx.res, ground.issuer);
+  });
+  provider.on("grant.success", (ctx) => {
+    const token = ctx.oidc.entities.RefreshToken?.jti;
+    if (token === undefined) return;
+    ctx.res.once("finish", () => void noteDelivery(ground.database, token).catch(ground.onFailure));
   });
   provider.use(limitUserCodes(ground.database));
   provider.on("server_error", (_, error) => ground.onFailure(error));

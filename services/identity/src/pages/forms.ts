@@ -85,7 +85,7 @@ export const meaningOf = (scope: string) => MEANINGS.get(scope) ?? `the permissi
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {
   const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>
-<p><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
+<p><a href="/sign-in/change-password">Change the password</a><br><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
   return { title: "Signed in", content, ...terms(given) };
 }
 

@@ -23,6 +23,8 @@ interface AccessTokenBearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  /** When its person last showed who they are; undefined: it has none. */
+  readonly authenticatedAtMs?: number;
   readonly scopes?: readonly string[];
 }
 
@@ -63,16 +65,19 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
         return undefined;
       }
       const origin = await originOf(database, payload);
-      return origin && { ...bearerFrom(payload), mfa: origin.mfa };
+      return origin && { ...bearerFrom(payload), ...origin };
     },
   };
 }
 
-function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, "mfa"> {
+function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, keyof Shown> {
   const scopes = typeof scope === "string" ? scope.split(" ") : [];
   const limits = scopes.includes(WHOLE_SCOPE) ? {} : { scopes: scopes.filter((name) => name.includes(":")) };
   return { accountId: sub, endsAtMs: exp * 1000, ...limits };
 }
+
+/** How and when somebody had shown who they are. */
+type Shown = Pick<AccessTokenBearer, "mfa" | "authenticatedAtMs">;
 
 /** A program that goes on without its browser has shown a second factor for this long. */
 const FACTOR_COUNTS_MS = 12 * 3_600_000;
@@ -81,10 +86,7 @@ const FACTOR_COUNTS_MS = 12 * 3_600_000;
  * What the login shows that a token comes from; undefined if it has ended. Using it keeps its browser session from being
  * idle.
  */
-async function originOf(
-  { db }: IdentityDatabase,
-  { gid, client_id, sub }: JWTPayload,
-): Promise<{ mfa: boolean } | undefined> {
+async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPayload): Promise<Shown | undefined> {
   // A service account's own tokens belong to no login.
   if (gid === undefined) return client_id === sub ? { mfa: false } : undefined;
   const grant = await db
@@ -96,7 +98,8 @@ async function originOf(
   if (grant === undefined) return undefined;
   if (grant.session_id === null) {
     const shownAt = grant.authenticated_at?.getTime() ?? 0;
-    return { mfa: isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS };
+    const mfa = isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS;
+    return { mfa, authenticatedAtMs: shownAt };
   }
   const used = await db
     .updateTable("session")
@@ -104,7 +107,7 @@ async function originOf(
     .where("session_id", "=", grant.session_id)
     .where("expires_at", ">", sql<Date>`clock_timestamp()`)
     .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
-    .returning("methods")
+    .returning(["methods", "authenticated_at"])
     .executeTakeFirst();
-  return used && { mfa: isMultiFactor(used.methods) };
+  return used && { mfa: isMultiFactor(used.methods), authenticatedAtMs: used.authenticated_at.getTime() };
 }
