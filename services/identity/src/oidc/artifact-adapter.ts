@@ -151,7 +151,9 @@ export class ArtifactAdapter implements Adapter {
   /** Whatever the reason, everybody hears that the tokens of that login have ended. */
   async #endGrant(grant: RawBuilder<unknown>): Promise<void> {
     // In one order, because the library asks several times at once.
-    const { rows } = await this.#run(sql<{ account_id: string | null }>`delete from oidc_artifact where (kind, id_sha256) in (
+    const { rows } = await this.#run(sql<{
+      account_id: string | null;
+    }>`delete from oidc_artifact where (kind, id_sha256) in (
       select kind, id_sha256 from oidc_artifact
       where grant_sha256 = ${grant} or (kind = 'Grant' and id_sha256 = ${grant})
       order by kind, id_sha256 for update) returning account_id`);

@@ -1,4 +1,4 @@
-import { identityUsers } from "@hms/contracts";
+import { identityKeys, identityUsers } from "@hms/contracts";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sha256 } from "../secret-digest.ts";
 import { Browser } from "../testing/browser.ts";
@@ -89,15 +89,24 @@ test("a reset ends every session, signs nobody in, and is good once, also for tw
   expect((await browser.get("/sign-in")).body).not.toContain("You are signed in as");
 });
 
-test("wrong password, unknown login and closed account are told apart by nothing", async () => {
+test("wrong password, unknown login, closed account, open invitation and service account are told apart by nothing", async () => {
   await person("closed");
   await users().deactivateUser({ user: "closed" });
+  await users().createUser({ login: "invited" });
+  const accounts = running.kernel.client(identityKeys.ServiceAccountService, operator);
+  await accounts.createServiceAccount({ login: "program", roles: [] });
   const answers = [await signIn("anna", "wrong"), await signIn("nobody", "wrong"), await signIn("closed", PASSWORD)];
+  for (const login of ["invited", "program"]) answers.push(await signIn(login, "wrong"));
   const [one, ...others] = answers.map(({ answer }) =>
     answer.body.replace(/value="[^"]*"/g, "").replace(/csrf[^>]*/g, ""),
   );
   for (const other of others) expect(other).toBe(one);
   expect(new Set(answers.map(({ answer }) => answer.status))).toEqual(new Set([422]));
+  const fields = answers.map(({ answer: { headers } }) => {
+    const { date: _, "x-request-id": __, "content-length": ___, ...rest } = headers;
+    return JSON.stringify(rest);
+  });
+  expect(new Set(fields).size).toBe(1);
 });
 
 test("after some failures the right password does not help either, from that network; from others it does", async () => {
