@@ -1,4 +1,5 @@
 import { identityKeys, identityUsers } from "@hms/contracts";
+import { hash } from "@node-rs/argon2";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sha256 } from "../secret-digest.ts";
 import { Browser } from "../testing/browser.ts";
@@ -51,6 +52,28 @@ test("a password is compared exactly as it was received", async () => {
     await scene.database.db.deleteFrom("attempt").execute();
     expect((await signIn("exact", other)).isIn, other).toBe(false);
   }
+});
+
+test("passwords are kept by argon2id at today's cost, and made again at sign-in if it was another one", async () => {
+  await person("costly");
+  const { db } = scene.database;
+  const kept = async () => {
+    const found = db.selectFrom("password").innerJoin("account", "account.account_id", "password.account_id");
+    return (await found.select("hash").where("login", "=", "costly").executeTakeFirstOrThrow()).hash;
+  };
+  const today = /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/;
+  expect(await kept()).toMatch(today);
+  const cheap = await hash(PASSWORD, { algorithm: 2, memoryCost: 8192, timeCost: 1, parallelism: 1 });
+  await db
+    .updateTable("password")
+    .set({ hash: cheap })
+    .where("hash", "=", await kept())
+    .execute();
+  expect((await signIn("costly", "wrong")).isIn).toBe(false);
+  expect(await kept()).toBe(cheap);
+  expect((await signIn("costly", PASSWORD)).isIn).toBe(true);
+  expect(await kept()).toMatch(today);
+  expect((await signIn("costly", PASSWORD)).isIn).toBe(true);
 });
 
 test("what is wrong with a new password is said together, and the link stays good until one is right", async () => {
