@@ -1,5 +1,6 @@
 import type { AuditSpool } from "@hms/audit-spool";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LogReader } from "./audit/log-reader.ts";
 import { AuditScene, eventOf } from "./testing/audit-scene.ts";
 
 let scene: AuditScene;
@@ -89,6 +90,14 @@ describe("verification names what was done and where, when somebody", () => {
       integrity: [],
       completeness: ["server 3: events 3 to 4 are missing"],
     });
+  });
+
+  test("removes more in the middle than a page of an export holds", async () => {
+    await scene.tamper("delete from audit_event where shard = 'server' and seq between 3 and 7");
+    const reader = new LogReader(scene.own.database);
+    const page = async (seq: number) => (await reader.rows("server", { seq, recordedAt: 0 }, 2)).map(({ seq }) => seq);
+    expect([await page(0), await page(3), await page(9)]).toEqual([[1, 2], [8], []]);
+    expect((await after("select 1")).completeness).toEqual(["server 3: events 3 to 7 are missing"]);
   });
 
   test("removes the last events, or a whole chain", async () => {

@@ -70,17 +70,35 @@ export class LogReader {
     return rows.map(({ shard }) => shard);
   }
 
-  /** The rows of a chain behind a place of it, in their order, with all that the database says of them. */
-  async rows(shard: string, after: { seq: number; recordedAt: number }, limit: number): Promise<LogRow[]> {
+  /** Rows of a chain behind a place of it, in their order, with all that the database says of them; none: it ends there. */
+  async rows(shard: string, after: RowPlace, limit: number): Promise<LogRow[]> {
+    // Numbers have no gaps unless somebody made one. A day that PostgreSQL has no statistics of yet would be read to its end
+    // for every page if the page had no end of its own.
+    const near = await this.#rows(sql`${behindRow(shard, after)} and seq <= ${after.seq + limit}`, limit);
+    return near.length > 0 ? near : this.#rows(behindRow(shard, after), limit);
+  }
+
+  async #rows(where: RawBuilder<unknown>, limit: number): Promise<LogRow[]> {
     const { rows } = await sql<StoredRow>`
       select shard, seq, epoch, event, mac, outcome, actor, method, resource, environment, request_id, trace_id,
         (extract(epoch from recorded_at) * 1000000)::bigint as recorded_at,
         (extract(epoch from time) * 1000000)::bigint as time
-      from audit_log.audit_event where shard = ${shard} and (seq, recorded_at) >
-        (${after.seq}, timestamptz 'epoch' + ${after.recordedAt}::bigint * interval '1 microsecond')
+      from audit_log.audit_event where ${where}
       order by audit_event.seq, audit_event.recorded_at limit ${limit}`.execute(this.#database.db);
     return rows.map(logRow);
   }
+}
+
+/** A place in a chain, as rows lie. */
+export interface RowPlace {
+  readonly seq: number;
+  /** Microseconds since 1970. */
+  readonly recordedAt: number;
+}
+
+function behindRow(shard: string, { seq, recordedAt }: RowPlace): RawBuilder<unknown> {
+  const at = sql`timestamptz 'epoch' + ${recordedAt}::bigint * interval '1 microsecond'`;
+  return sql`shard = ${shard} and (seq, recorded_at) > (${seq}, ${at})`;
 }
 
 interface StoredRow {
