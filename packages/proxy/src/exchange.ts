@@ -280,7 +280,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #tryAgain(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
-    if (failure === "timeout" || failure === "malformed") return false;
+    if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
     const decision = decideRetry(
       {
         method: this.#request.method as string,
@@ -384,6 +384,7 @@ function replyFor(failure: UpstreamFailure, { name: service, absence }: Service,
     case "timeout":
       return { status: 504, message: `"${service}" did not answer in time.` };
     case "connect":
+    case "silent":
       return {
         status: 503,
         message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,

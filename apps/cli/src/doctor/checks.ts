@@ -1,7 +1,7 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
 import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
-import { audit } from "@hms/contracts";
+import { audit, identityUsers } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
@@ -38,7 +38,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     return findings;
   }
   try {
-    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway, auditLog])
+    for (const check of [agentState, database, registry, accounts, databaseRoles, dataPlanes, gateway, auditLog])
       findings.push(...(await guarded(check, session)));
   } finally {
     await session.close();
@@ -51,14 +51,10 @@ async function guarded(check: (session: Session) => Promise<Finding[]>, session:
     return await check(session);
   } catch (error) {
     const name = check.name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-    return [
-      {
-        check: name,
-        level: "problem",
-        finding: HmsError.from(error).message,
-        remedy: `look into ${session.paths.data}/logs`,
-      },
-    ];
+    const { code, message } = HmsError.from(error);
+    const finding = code === "DEADLINE_EXCEEDED" ? "no answer within 3 s" : message;
+    const remedy = `look into ${session.paths.data}/logs; a process that runs and does not answer: hms-sys restart-component NAME`;
+    return [{ check: name, level: "problem", finding, remedy }];
   }
 }
 
@@ -111,6 +107,16 @@ async function database({ deployments }: Session): Promise<Finding[]> {
   const began = performance.now();
   await deployments.listServices({ pageSize: 1 }, { timeoutMs: 3000 });
   return [{ check: "database", level: "ok", finding: `answers in ${Math.round(performance.now() - began)} ms` }];
+}
+
+async function registry({ registry: client }: Session): Promise<Finding[]> {
+  await client.list({ pageSize: 1 }, { timeoutMs: 3000 });
+  return [{ check: "registry", level: "ok", finding: "answers" }];
+}
+
+async function accounts({ platform }: Session): Promise<Finding[]> {
+  await createClient(identityUsers.UserService, platform).listUsers({ pageSize: 1 }, { timeoutMs: 3000 });
+  return [{ check: "accounts", level: "ok", finding: "can be asked for" }];
 }
 
 async function databaseRoles({ paths }: Session): Promise<Finding[]> {
