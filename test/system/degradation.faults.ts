@@ -96,7 +96,8 @@ const probes: Record<string, () => Promise<string>> = {
       await stranger.call("GetPrice", {});
     }),
   "the platform's functions by HTTP": () => atGateway("/v1/hms.sys.deployment/ListServices", { key: keys[0] ?? "" }),
-  "commands that read services": () => called(() => createClient(deployment.DeploymentService, operator).listServices({})),
+  "commands that read services": () =>
+    called(() => createClient(deployment.DeploymentService, operator).listServices({})),
   "commands that change policies": () =>
     called(() => createClient(policy.PolicyService, operator).putPolicy({ policy: rule() })),
   "commands that change accounts": () =>
@@ -110,7 +111,9 @@ async function endsOf(names: readonly string[]): Promise<{ ends: Record<string, 
   const times: number[] = [];
   const ends = await Promise.all(
     names.map(async (name) => {
-      const end = await (probes[name] as () => Promise<string>)().catch((error) => `threw ${error}`);
+      const probe = probes[name] as () => Promise<string>;
+      const hung = new Promise<string>((resolve) => setTimeout(resolve, LONGEST_MS + 5000, "hangs").unref());
+      const end = await Promise.race([probe().catch((error) => `threw ${error}`), hung]);
       times.push(performance.now() - began);
       return [name, end] as const;
     }),
@@ -183,10 +186,13 @@ describe("goes on, or is refused as the table in the guide says, while", () => {
     async (part, way) => {
       const names = Object.keys(probes);
       // Everybody is known, has tickets and is connected before.
-      await waitFor(async () => Object.values((await endsOf(names)).ends).every((end) => end === "goes on"), {
-        deadlineMs: 60_000,
-        describe: () => "everything to go on before",
-      });
+      let before: object = {};
+      const isWhole = async () => {
+        const { ends } = await endsOf(names);
+        before = ends;
+        return Object.values(ends).every((end) => end === "goes on");
+      };
+      await waitFor(isWhole, { deadlineMs: 60_000, describe: () => `everything to go on: ${JSON.stringify(before)}` });
       const { away, isAgentHere } = parts[part]?.[way] as Ways[string];
       const back = await away();
       try {

@@ -6,7 +6,7 @@ export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
-export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
+export { type CallOrigin, type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
 export { AnswerFields, type FieldReaders, metadataOfFields } from "./metadata-fields.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
 export type {

@@ -37,7 +37,12 @@ export interface KernelOptions {
   validator?: RequestValidator;
   /** What else can be called through this kernel; default: nothing. */
   elsewhere?: MethodSource;
+  /** From where a call came that another process of the platform has carried here; default: from that process. */
+  originOf?: (metadata: Metadata | undefined) => CallOrigin | undefined;
 }
+
+/** How a call came in, and from where. */
+export type CallOrigin = Pick<IncomingCall, "way" | "source">;
 
 /** A call as a transport hands it in. */
 export interface IncomingCall extends AnswerMetadataSink {
@@ -162,8 +167,8 @@ export class Kernel {
     try {
       return await this.options.identity.authenticate(credentials);
     } catch (error) {
-      const { deadlineAt, signal, metadata, way } = call;
-      const own = { deadlineAt, signal, metadata, way, source: sourceOf(call) };
+      const { deadlineAt, signal, metadata } = call;
+      const own = { deadlineAt, signal, metadata, ...this.#originOf(call) };
       const context = new CallContext({ method: entry, principal: anonymous, ...own });
       const { auditLevel } = entry.rule;
       const end = { options: this.options, context, input: undefined, resource: "", started, auditLevel };
@@ -185,8 +190,8 @@ export class Kernel {
     if (principal.kind !== "anonymous") return;
     const decision = await this.#decide(entry, undefined, { resource: "", principal, caller: call.caller });
     if (decision.allowed) return;
-    const { deadlineAt, metadata, way } = call;
-    const context = new CallContext({ method: entry, principal, deadlineAt, metadata, way });
+    const { deadlineAt, metadata } = call;
+    const context = new CallContext({ method: entry, principal, deadlineAt, metadata, ...this.#originOf(call) });
     const { auditLevel } = entry.rule;
     throw refuse(
       { options: this.options, context, input: undefined, resource: "", started, auditLevel },
@@ -230,8 +235,7 @@ export class Kernel {
       signal: arrival.call.signal,
       metadata: arrival.call.metadata,
       attached: arrival.call.attach !== undefined,
-      way: arrival.call.way,
-      source: sourceOf(arrival.call),
+      ...this.#originOf(arrival.call),
       answerMetadata: arrival.call,
     });
     arrival.call.attach?.(context);
@@ -265,6 +269,10 @@ export class Kernel {
       validator?.validate(entry, input);
       yield input;
     }
+  }
+
+  #originOf(call: IncomingCall): CallOrigin {
+    return this.options.originOf?.(call.metadata) ?? { way: call.way, source: sourceOf(call) };
   }
 
   #begin(context: CallContext): CallTrace | undefined {
@@ -313,9 +321,9 @@ export class Kernel {
     const single = kind === "server_streaming" ? await firstOf(inputs) : undefined;
     const resource = single === undefined ? "" : resourceOf(entry.rule, single);
     const decision = await this.#decide(entry, single, { resource, principal, caller: call.caller });
-    const { deadlineAt, signal, metadata, way } = call;
+    const { deadlineAt, signal, metadata } = call;
     const attached = call.attach !== undefined;
-    const own = { deadlineAt, signal, metadata, attached, way, source: sourceOf(call), answerMetadata: call };
+    const own = { deadlineAt, signal, metadata, attached, ...this.#originOf(call), answerMetadata: call };
     const context = new CallContext({ method: entry, principal, ...own });
     call.attach?.(context);
     const auditLevel = auditLevelOf(entry, decision);

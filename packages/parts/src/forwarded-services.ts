@@ -11,6 +11,7 @@ import {
   type ServiceRegistration,
   type Transport,
 } from "@hms/kernel";
+import { originMetadata } from "./call-origin.ts";
 import type { PartTickets } from "./part-tickets.ts";
 
 /** Where a part's calls go, and by what they say as whom they are made. */
@@ -40,10 +41,11 @@ function unrecorded(method: DescMethod): MethodRule {
   return { ...methodRule(method), auditLevel: ffiOptions.AuditLevel.NONE };
 }
 
-function carriedOn({ metadata, principal }: CallContext, tickets: PartTickets): Metadata {
+function carriedOn({ metadata, principal, way, source }: CallContext, tickets: PartTickets): Metadata {
   const { authorization: _theirs, ...others } = metadata;
+  const carried = { ...others, ...originMetadata({ way, source }) };
   const ticket = tickets.of(principal);
-  return ticket === undefined ? others : { ...others, authorization: `Ticket ${ticket}` };
+  return ticket === undefined ? carried : { ...carried, authorization: `Ticket ${ticket}` };
 }
 
 /** What a transport says of a connection that did not come about, or broke. */

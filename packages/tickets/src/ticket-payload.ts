@@ -47,7 +47,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The middle part of a ticket; levels that are not set count as metadata. */
 export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
-  const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs } = principal;
+  const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs, credential, methods: amr } = principal;
   const payload = {
     id,
     aud: audience,
@@ -56,6 +56,8 @@ export function writePayload({ id, audience, principal, issuedAt, expiresAt, met
     roles,
     ...(groups.length === 0 ? {} : { grp: groups }),
     mfa,
+    ...(amr === undefined ? {} : { amr }),
+    ...(credential === undefined ? {} : { crd: credential }),
     ...(scopes === undefined ? {} : { scp: scopes }),
     ...(endsAtMs === undefined ? {} : { end: endsAtMs }),
     iat: issuedAt,
@@ -89,17 +91,19 @@ const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
 function principalOf(payload: Record<string, unknown>): Principal | undefined {
-  const { sub, env, roles = [], grp, mfa = false, scp, end } = payload;
+  const { sub, env, roles = [], grp, mfa = false, amr, crd, scp, end } = payload;
   if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
-  if (env !== undefined && typeof env !== "string") return undefined;
+  if ([env, crd].some((text) => text !== undefined && typeof text !== "string")) return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
-  if (!isTexts(roles) || [grp, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
+  if (!isTexts(roles) || [grp, amr, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
   const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
   const kind = KINDS.get(word);
   if (kind === undefined || id === undefined) return undefined;
   const further = {
-    ...(env === undefined ? {} : { environment: env }),
+    ...(env === undefined ? {} : { environment: env as string }),
     ...(grp === undefined ? {} : { groups: grp as string[] }),
+    ...(amr === undefined ? {} : { methods: amr as string[] }),
+    ...(crd === undefined ? {} : { credential: crd as string }),
     ...(scp === undefined ? {} : { scopes: scp as string[] }),
     ...(end === undefined ? {} : { endsAtMs: end }),
   };

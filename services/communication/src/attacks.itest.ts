@@ -70,6 +70,8 @@ describe("verification names what was done and where, when somebody", () => {
     );
     expect(integrity).toEqual(places);
     expect(completeness).toEqual([]);
+    const facts = await after("update audit_event set facts = '' where shard = 'agent' and seq = 1");
+    expect(facts.integrity).toEqual([expect.stringMatching("^agent 1: its column facts says")]);
   });
 
   test("changes an event's bytes, its MAC or its epoch", async () => {

@@ -52,6 +52,8 @@ describe("an event", () => {
         traceId: "a".repeat(32),
         requestId: "r-1",
         requestJson: '{"name":"x"}',
+        code: "deployment.deploy",
+        resourceType: "services",
         durationUs: 1500n,
       },
     ]);
@@ -66,6 +68,14 @@ describe("an event", () => {
     expect(await seqs({ resource: "receipt_svc" })).toEqual([]);
     expect(await seqs({ environment: "staging" })).toEqual([1]);
     expect(await seqs({ traceId: "a".repeat(32) })).toEqual([1]);
+    expect(await seqs({ code: "deployment.*" })).toEqual([2, 1]);
+    expect(await seqs({ code: "deployment" })).toEqual([]);
+    expect(await seqs({ resourceType: "services" })).toEqual([2, 1]);
+    expect(await seqs({ policyId: "p-1" })).toEqual([1]);
+    expect(await seqs({ policyId: "p_1" })).toEqual([]);
+    expect(await seqs({ address: "10.0.0.*" })).toEqual([1]);
+    expect(await seqs({ credential: "key:k1", policyId: "p-*" })).toEqual([1]);
+    expect(await seqs({ policyId: "*\naddress:10.0.0.9" })).toEqual([]);
     const first = await client.searchEvents({ pageSize: 1 });
     expect(await seqs({ pageSize: 1, pageToken: first.nextPageToken })).toEqual([1]);
     await expect(client.searchEvents({ pageToken: "x" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -133,18 +133,19 @@ async function insertEvents(
   { events, macs, columns }: Links,
   { shard, seq, epoch, recordedAt }: ShardHead,
 ): Promise<void> {
-  const texts = (name: "actor" | "method" | "resource" | "environment" | "requestId" | "traceId") =>
+  const texts = (name: "actor" | "method" | "resource" | "environment" | "requestId" | "traceId" | "facts") =>
     binaryArray.text(columns.map((one) => one[name]));
   const times = binaryArray.int8(columns.map(({ time }) => time));
   const outcomes = binaryArray.int2(columns.map(({ outcome }) => outcome));
   await sql`insert into audit_log.audit_event (shard, seq, recorded_at, epoch, time, outcome, actor, method, resource,
-      environment, request_id, trace_id, event, mac)
+      environment, request_id, trace_id, facts, event, mac)
     select ${shard}, ${seq}::bigint + row.n, timestamptz 'epoch' + ${recordedAt}::bigint * interval '1 microsecond', ${epoch},
       timestamptz 'epoch' + row.time * interval '1 microsecond', row.outcome, row.actor, row.method, row.resource,
-      row.environment, row.request_id, row.trace_id, row.event, row.mac
+      row.environment, row.request_id, row.trace_id, row.facts, row.event, row.mac
     from unnest(${times}::bigint[], ${outcomes}::smallint[], ${texts("actor")}::text[], ${texts("method")}::text[],
       ${texts("resource")}::text[], ${texts("environment")}::text[], ${texts("requestId")}::text[],
-      ${texts("traceId")}::text[], ${binaryArray.bytea(events)}::bytea[], ${binaryArray.bytea(macs)}::bytea[])
-      with ordinality as row (time, outcome, actor, method, resource, environment, request_id, trace_id, event, mac, n)
+      ${texts("traceId")}::text[], ${texts("facts")}::text[], ${binaryArray.bytea(events)}::bytea[], ${binaryArray.bytea(macs)}::bytea[])
+      with ordinality as row (time, outcome, actor, method, resource, environment, request_id, trace_id, facts, event,
+        mac, n)
   `.execute(transaction);
 }

@@ -22,6 +22,7 @@ interface AccessTokenBearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  readonly methods?: readonly string[];
   readonly scopes?: readonly string[];
 }
 
@@ -62,7 +63,7 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
         return undefined;
       }
       const origin = await originOf(database, payload);
-      return origin && { ...bearerFrom(payload), mfa: origin.mfa };
+      return origin && { ...bearerFrom(payload), ...origin };
     },
   };
 }
@@ -83,7 +84,7 @@ const FACTOR_COUNTS_MS = 12 * 3_600_000;
 async function originOf(
   { db }: IdentityDatabase,
   { gid, client_id, sub }: JWTPayload,
-): Promise<{ mfa: boolean } | undefined> {
+): Promise<Pick<AccessTokenBearer, "mfa" | "methods"> | undefined> {
   // A service account's own tokens belong to no login.
   if (gid === undefined) return client_id === sub ? { mfa: false } : undefined;
   const grant = await db
@@ -95,7 +96,8 @@ async function originOf(
   if (grant === undefined) return undefined;
   if (grant.session_id === null) {
     const shownAt = grant.authenticated_at?.getTime() ?? 0;
-    return { mfa: isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS };
+    const isFresh = Date.now() - shownAt < FACTOR_COUNTS_MS;
+    return { mfa: isMultiFactor(grant.methods) && isFresh, methods: grant.methods };
   }
   const used = await db
     .updateTable("session")
@@ -105,5 +107,5 @@ async function originOf(
     .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
     .returning("methods")
     .executeTakeFirst();
-  return used && { mfa: isMultiFactor(used.methods) };
+  return used && { mfa: isMultiFactor(used.methods), methods: used.methods };
 }

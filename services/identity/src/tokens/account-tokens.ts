@@ -17,6 +17,8 @@ interface Bearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  /** How it was shown who it is; default: not known. */
+  readonly methods?: readonly string[];
   /** Permissions it is limited to; undefined: none are taken away. */
   readonly scopes?: readonly string[];
 }
@@ -105,7 +107,7 @@ async function sessionBearer(database: IdentityDatabase, token: string): Promise
   const session = await useSession(database, token);
   if (session === undefined) return undefined;
   const { accountId, methods, expiresAt } = session;
-  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods) };
+  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods), methods };
 }
 
 async function keyBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {
@@ -117,7 +119,7 @@ async function keyBearer(database: IdentityDatabase, token: string): Promise<Bea
 
 function principalFor(
   { kind, account_id: id, login, roles, groups }: AccountFacts,
-  { endsAtMs, mfa, scopes }: Bearer,
+  { endsAtMs, mfa, methods, scopes }: Bearer,
 ): Principal {
   return Object.freeze({
     kind,
@@ -126,6 +128,7 @@ function principalFor(
     roles: Object.freeze(roles),
     ...(groups.length === 0 ? {} : { groups: Object.freeze(groups) }),
     mfa,
+    ...(methods === undefined ? {} : { methods: Object.freeze([...methods]) }),
     endsAtMs,
     ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes) }),
   });
