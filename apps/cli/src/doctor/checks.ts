@@ -1,5 +1,6 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
+import { spoolSizes } from "@hms/audit-spool";
 import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
 import { audit, identityUsers } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
@@ -7,7 +8,7 @@ import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
-import { auditFindings } from "./audit-findings.ts";
+import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
 import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
@@ -26,6 +27,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     disk(paths),
     ...accessFiles(paths),
     ...networkListener(paths),
+    ...spoolSizeFindings(spoolSizes(paths.audit)),
   ];
   const session = await runningSession(selector);
   if (session === undefined) {
