@@ -125,6 +125,12 @@ async function endsOf(names: readonly string[]): Promise<{ ends: Record<string, 
   return { ends: Object.fromEntries(ends), longestMs: Math.max(...times) };
 }
 
+/** How often the gateway has asked the server who somebody is. */
+async function askedAtGateway(): Promise<string | undefined> {
+  const page = await (await fetch(`http://127.0.0.1:${platform.network.metricsPort}/metrics`)).text();
+  return /hms_gateway_callers_total\{result="asked"\} (\d+)/.exec(page)?.[1];
+}
+
 /** Takes a part away, and answers with what brings it back. */
 interface Way {
   readonly away: () => Promise<() => Promise<void>>;
@@ -205,6 +211,14 @@ describe("goes on, or is refused as the table in the guide says, while", () => {
         return Object.values(ends).every((end) => end === "goes on");
       };
       await waitFor(isWhole, { deadlineMs: 60_000, describe: () => `everything to go on: ${JSON.stringify(before)}` });
+      // The account that was just made is told to the gateway within a second, which then forgets everybody once more.
+      const wholeAt = performance.now();
+      const isRemembered = async () => {
+        const asked = await askedAtGateway();
+        await probes["remembered callers at the gateway, reading"]?.();
+        return performance.now() - wholeAt > 1500 && (await askedAtGateway()) === asked;
+      };
+      await waitFor(isRemembered, { describe: () => "the gateway to remember its caller" });
       const back = await away();
       try {
         // What the gateway has heard of revocations holds for 10 s.

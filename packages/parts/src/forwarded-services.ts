@@ -41,11 +41,16 @@ function unrecorded(method: DescMethod): MethodRule {
   return { ...methodRule(method), auditLevel: ffiOptions.AuditLevel.NONE };
 }
 
-function carriedOn({ metadata, principal, way, source }: CallContext, tickets: PartTickets): Metadata {
-  const { authorization: _theirs, ...others } = metadata;
-  const carried = { ...others, ...originMetadata({ way, source }) };
+function carriedOn({ metadata, principal, traceparent, way, source }: CallContext, tickets: PartTickets): Metadata {
+  const { authorization: _theirs, traceparent: _callers, ...others } = metadata;
   const ticket = tickets.of(principal);
-  return ticket === undefined ? carried : { ...carried, authorization: `Ticket ${ticket}` };
+  return {
+    ...others,
+    ...originMetadata({ way, source }),
+    // The trace goes on from the span that was made here, if there is one.
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(ticket === undefined ? {} : { authorization: `Ticket ${ticket}` }),
+  };
 }
 
 /** What a transport says of a connection that did not come about, or broke. */

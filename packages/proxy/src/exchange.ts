@@ -2,7 +2,7 @@ import type { ClientConnection, ClientUser } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
-import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import { absenceReply, type ErrorReply, failureReply, renderErrorReply } from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
 import type { Passage } from "./passage.ts";
 import { RequestBody } from "./request-body.ts";
@@ -10,9 +10,10 @@ import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
-import type { RouteTarget, Service } from "./service.ts";
+import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
+import type { Guest } from "./waiting-room.ts";
 
 /** One request on its way. */
 export interface ExchangeInput {
@@ -34,7 +35,7 @@ const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
 const CONTINUE_AFTER_MS = 1_000;
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
-export class Exchange implements UpstreamUser, ClientUser, TurnMember {
+export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   readonly #context: EngineContext;
   readonly #client: ClientConnection;
   readonly #request: ProxyRequest;
@@ -98,11 +99,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #attempt(now: number): void {
     const endpoint = this.#target.service.balancer.pick(now, this.#tried);
     if (endpoint === null) {
-      const { name, absence } = this.#target.service;
-      const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
-      this.#fail({ status: 503, message, fields: "retry-after: 1\r\n" });
+      if (!this.#waits(now)) this.giveUp();
       return;
     }
+    if (endpoint.ejectedUntil > now && endpoint.idleConnections === 0 && this.#waits(now)) return;
     endpoint.inFlight++;
     endpoint.beginTrial(now);
     this.#endpoint = endpoint;
@@ -112,6 +112,27 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#connection = pooled ?? endpoint.connect(this);
     if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
     else this.#sendAtTurnEnd();
+  }
+
+  /** True if the request waits for a replica from now on. */
+  #waits(now: number): boolean {
+    const { service } = this.#target;
+    if (!service.expectsReplicas || !service.waitingRoom.enter(this, now)) return false;
+    this.#tried = NONE_TRIED;
+    this.#connectAttempts = 0;
+    return true;
+  }
+
+  tryAgain(now: number): void {
+    const { balancer, waitingRoom } = this.#target.service;
+    const endpoint = balancer.pick(now, NONE_TRIED);
+    if (endpoint === null || endpoint.ejectedUntil > now) return;
+    waitingRoom.leave(this);
+    this.#attempt(now);
+  }
+
+  giveUp(): void {
+    this.#fail(absenceReply(this.#target.service));
   }
 
   #sendAtTurnEnd(): void {
@@ -166,6 +187,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
+    this.#target.service.waitingRoom.endAbsence();
     this.#sendAtTurnEnd();
   }
 
@@ -191,12 +213,11 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     }
     connection.deadlineAt = now + this.#idleBodyTimeoutMs;
     this.#passage?.onHead(head);
-    const isUnread = this.#continueTimer !== null;
     this.#writer.start(head, {
       requestId: this.#head.requestId,
       isHead: this.#request.method === "HEAD",
       isHttp10: this.#request.httpVersionMinor === 0,
-      keepAlive: this.#keepsAlive() && !isUnread,
+      keepAlive: this.#keepsAlive() && this.#continueTimer === null,
     });
   }
 
@@ -265,8 +286,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     }
     if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
-    if (this.#tryAgain(failure, now)) return;
-    this.#fail(replyFor(failure, this.#target.service, reason));
+    if (this.#retry(failure, now)) return;
+    if (failure === "connect" && this.#waits(now)) this.#body?.detach();
+    else this.#fail(failureReply(failure, this.#target.service, reason));
   }
 
   #waitsForClient(): boolean {
@@ -277,7 +299,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     return this.#body?.hasSent ?? this.#hasSent;
   }
 
-  #tryAgain(failure: UpstreamFailure, now: number): boolean {
+  #retry(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
     if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
@@ -318,10 +340,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null;
     if (!isCut) {
       this.#status = reply.status;
-      const isHead = this.#request.method === "HEAD";
-      const isHttp10 = this.#request.httpVersionMinor === 0;
-      const { requestId } = this.#head;
-      socket.write(renderErrorReply(reply, { requestId, keepAlive, isHead, isHttp10 }), "latin1");
+      const { method, httpVersionMinor } = this.#request;
+      const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0 };
+      socket.write(renderErrorReply(reply, { requestId: this.#head.requestId, ...how }), "latin1");
     }
     this.#end(turnNow());
     if (isCut) socket.destroy();
@@ -333,14 +354,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const { socket } = this.#client;
     const endpoint = this.#endpoint as Endpoint;
     if (this.#response !== null || this.#head.upgrade === "") {
-      this.#fail(replyFor("malformed", this.#target.service, "an upgrade nobody asked for"));
+      this.#fail(failureReply("malformed", this.#target.service, "an upgrade nobody asked for"));
       return;
     }
     const requestId = `x-request-id: ${this.#head.requestId}\r\n`;
     const fields = `${head.lines}${requestId}connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
     socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
-    this.#endpoint = null;
-    this.#connection = null;
+    this.#connection = this.#endpoint = null;
     this.#isTunnel = true;
     this.#end(turnNow());
     const onEnd = () => {
@@ -356,8 +376,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #leaveEndpoint(): Endpoint | null {
     const endpoint = this.#endpoint;
-    this.#endpoint = null;
-    this.#connection = null;
+    this.#connection = this.#endpoint = null;
     if (endpoint !== null) this.#endpointLeft(endpoint);
     return endpoint;
   }
@@ -369,6 +388,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #end(now: number): void {
     this.#hasEnded = true;
+    if (this.#endpoint === null) this.#target.service.waitingRoom.leave(this);
     if (!this.#isTunnel) this.#passage?.end();
     if (this.#continueTimer !== null) clearTimeout(this.#continueTimer);
     if (this.#body !== null) this.#body.drop();
@@ -376,23 +396,5 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#client.idleSince = now;
     this.#target.service.inFlight--;
     this.#target.metrics.count(this.#status, now - this.#startedAt);
-  }
-}
-
-function replyFor(failure: UpstreamFailure, { name: service, absence }: Service, reason: string): ErrorReply {
-  switch (failure) {
-    case "timeout":
-      return { status: 504, message: `"${service}" did not answer in time.` };
-    case "connect":
-    case "silent":
-      return {
-        status: 503,
-        message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
-        fields: "retry-after: 1\r\n",
-      };
-    case "malformed":
-      return { status: 502, message: `"${service}" answered with something that is not HTTP: ${reason}.` };
-    default:
-      return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
   }
 }

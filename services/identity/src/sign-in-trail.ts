@@ -8,6 +8,7 @@ type Deed =
   | "SignOut"
   | "SetUp"
   | "ChoosePassword"
+  | "ChangePassword"
   | "AllowProgram"
   | "ReplayedToken"
   | "ChangeFactors"
@@ -75,16 +76,17 @@ export function createSignInTrail(audit: AuditSink): SignInTrail {
     },
     record(done) {
       if (isToldAlready(done)) return;
-      const { deed, resource, refused, source } = done;
+      const { deed, resource, refused, methods = [], source } = done;
       audit.record({
         time: new Date(),
         principal: principalOf(done),
         method: `hms.identity.v1.SignIn/${deed}`,
         permission: "",
         resource,
-        resourceType: RESOURCE_TYPES[deed] ?? "users",
+        // Who could come in has a session then.
+        resourceType: RESOURCE_TYPES[deed] ?? (deed === "SignIn" && refused === undefined ? "sessions" : "users"),
         outcome: refused === undefined ? "OK" : "denied",
-        reason: refused ?? "",
+        reason: refused ?? (methods.length === 0 ? "" : `by ${methods.join(", ")}`),
         requestId: source?.requestId ?? "",
         ...(source === undefined ? {} : { way: "http", source: seen(source) }),
       });

@@ -10,6 +10,7 @@ import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
+import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
@@ -28,6 +29,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     ...accessFiles(paths),
     ...networkListener(paths),
     ...spoolSizeFindings(spoolSizes(paths.audit)),
+    ...gatewayCertificates(paths),
   ];
   const session = await runningSession(selector);
   if (session === undefined) {
