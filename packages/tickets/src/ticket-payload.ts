@@ -93,24 +93,27 @@ const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
 function principalOf(payload: Record<string, unknown>): Principal | undefined {
-  const { sub, env, roles = [], grp, mfa = false, amr, crd, scp, end, ath } = payload;
-  if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
-  if ([env, crd].some((text) => text !== undefined && typeof text !== "string")) return undefined;
+  const { sub, roles = [], mfa = false, end, ath } = payload;
+  if (typeof sub !== "string" || typeof mfa !== "boolean" || !isTexts(roles)) return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
-  if (!isTexts(roles) || [grp, amr, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
+  const texts = textsOf(payload);
   const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
   const kind = KINDS.get(word);
-  if (kind === undefined || id === undefined) return undefined;
+  if (kind === undefined || id === undefined || texts === undefined) return undefined;
   const further = {
-    ...(env === undefined ? {} : { environment: env as string }),
-    ...(grp === undefined ? {} : { groups: grp as string[] }),
-    ...(amr === undefined ? {} : { methods: amr as string[] }),
-    ...(crd === undefined ? {} : { credential: crd as string }),
-    ...(scp === undefined ? {} : { scopes: scp as string[] }),
+    ...texts,
     ...(end === undefined ? {} : { endsAtMs: end }),
     ...(isMoment(ath) ? { authenticatedAtMs: ath } : {}),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });
+}
+
+/** What is said of a principal in texts and lists of texts, by its names; undefined: something of it is neither. */
+function textsOf({ env, grp, amr, crd, scp }: Record<string, unknown>): Partial<Principal> | undefined {
+  if ([env, crd].some((text) => text !== undefined && typeof text !== "string")) return undefined;
+  if ([grp, amr, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
+  const named = { environment: env, groups: grp, methods: amr, credential: crd, scopes: scp };
+  return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));
 }
 
 function methodsOf(mth: Record<string, unknown>): Map<string, ffiOptions.AuditLevel> | undefined {

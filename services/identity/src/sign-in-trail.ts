@@ -22,7 +22,7 @@ const RESOURCE_TYPES: Partial<Record<Deed, string>> = {
 };
 
 /** From where somebody came. */
-export interface TrailSource {
+interface TrailSource {
   readonly requestId: string;
   /** The client's address, as the gateway saw it. */
   readonly address: string;
