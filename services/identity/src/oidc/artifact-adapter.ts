@@ -25,12 +25,6 @@ const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::int
   select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
     and s.generation > a.generation and (s.delivered_at is not null or s.consumed_at is not null))`;
 
-/** Notes that the answer with a refresh token has left. */
-export async function noteDelivery({ db }: IdentityDatabase, id: string): Promise<void> {
-  await sql`update oidc_artifact set delivered_at = clock_timestamp()
-    where kind = 'RefreshToken' and id_sha256 = ${sha256(id)}`.execute(db);
-}
-
 /** What is kept with what, and who hears of what ends. */
 interface ArtifactGround {
   readonly database: IdentityDatabase;
@@ -151,7 +145,9 @@ export class ArtifactAdapter implements Adapter {
   /** Whatever the reason, everybody hears that the tokens of that login have ended. */
   async #endGrant(grant: RawBuilder<unknown>): Promise<void> {
     // In one order, because the library asks several times at once.
-    const { rows } = await this.#run(sql<{ account_id: string | null }>`delete from oidc_artifact where (kind, id_sha256) in (
+    const { rows } = await this.#run(sql<{
+      account_id: string | null;
+    }>`delete from oidc_artifact where (kind, id_sha256) in (
       select kind, id_sha256 from oidc_artifact
       where grant_sha256 = ${grant} or (kind = 'Grant' and id_sha256 = ${grant})
       order by kind, id_sha256 for update) returning account_id`);
