@@ -24,7 +24,7 @@ const CIPHERS = [
 ].join(":");
 
 /** TLS 1.2 and newer, without renegotiation, which lets a client have the server compute for nothing. */
-export const TLS_TERMS = {
+const TLS_TERMS = {
   minVersion: "TLSv1.2",
   ciphers: CIPHERS,
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
