@@ -180,6 +180,8 @@ test("a key may do what its scopes say and its account may, until it ends", asyn
   const { secret } = await keysAs(as).createKey({ name: "narrow", scopes: ["users:read", "roles:update"] });
   const narrow = await now(secret);
   expect(await codeOf(usersAs(narrow).listUsers({}))).toBeUndefined();
+  const listed = (await keysAs(as).listKeys({})).keys.find(({ name }) => name === "narrow");
+  expect(Number(listed?.lastUsedAt?.seconds) * 1000).toBeGreaterThan(Date.now() - 60_000);
   expect(await codeOf(rolesAs(narrow).putRole({ name: "x", permissions: [] }))).toBe("PERMISSION_DENIED");
   expect(await codeOf(keysAs(narrow).createKey({ name: "wider" }))).toBe("PERMISSION_DENIED");
   const short = await keysAs(as).createKey({
