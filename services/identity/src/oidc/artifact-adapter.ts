@@ -25,12 +25,6 @@ const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::int
   select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
     and s.generation > a.generation and (s.delivered_at is not null or s.consumed_at is not null))`;
 
-/** Notes that the answer with a refresh token has left. */
-export async function noteDelivery({ db }: IdentityDatabase, id: string): Promise<void> {
-  await sql`update oidc_artifact set delivered_at = clock_timestamp()
-    where kind = 'RefreshToken' and id_sha256 = ${sha256(id)}`.execute(db);
-}
-
 /** What is kept with what, and who hears of what ends. */
 interface ArtifactGround {
   readonly database: IdentityDatabase;

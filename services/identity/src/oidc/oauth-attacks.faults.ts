@@ -189,7 +189,7 @@ describe("tokens", () => {
     const introspected = await ask("introspection", visitor.other, tokens.refresh_token);
     expect(await introspected.json()).toEqual({ active: false });
     const own = async () => (await ask("introspection", visitor.wiki, tokens.refresh_token)).json();
-    expect(await own()).toMatchObject({ active: true, client_id: visitor.wiki.id });
+    expect(await own()).toMatchObject({ active: true, client_id: visitor.wiki.clientId });
     await ask("revocation", visitor.other, tokens.refresh_token);
     expect(await visitor.who(tokens.access_token)).toBeDefined();
     expect((await ask("revocation", visitor.wiki, tokens.refresh_token)).status).toBe(200);

@@ -3,9 +3,9 @@ import type { Provider } from "oidc-provider";
 import { protectAnswer } from "../pages/protect-answer.ts";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
-import { noteDelivery } from "./artifact-adapter.ts";
 import { finishAnswer } from "./finish-answer.ts";
 import type { OidcGround } from "./oidc-ground.ts";
+import { noteDelivery } from "./token-delivery.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
 export class OidcProvider {
