@@ -103,10 +103,13 @@ function principalOf(payload: Record<string, unknown>): Principal | undefined {
     ...(grp === undefined ? {} : { groups: grp as string[] }),
     ...(scp === undefined ? {} : { scopes: scp as string[] }),
     ...(end === undefined ? {} : { endsAtMs: end }),
-    ...(isMoment(ath) ? { authenticatedAtMs: ath } : {}),
+    ...shownAt(ath),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });
 }
+
+/** What is no moment is as none: a later release may say it otherwise. */
+const shownAt = (ath: unknown) => (isMoment(ath) ? { authenticatedAtMs: ath } : {});
 
 function methodsOf(mth: Record<string, unknown>): Map<string, ffiOptions.AuditLevel> | undefined {
   const methods = new Map<string, ffiOptions.AuditLevel>();
