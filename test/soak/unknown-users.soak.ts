@@ -9,7 +9,6 @@ import { PASSWORD, somebody } from "../../services/identity/src/testing/people.t
 import { type Sample, welch } from "./welch.ts";
 
 /** Of each kind; HMS_SOAK_SAMPLES for another number. */
-// biome-ignore lint/style/noProcessEnv: the soak's own setting.
 const SAMPLES = Number(process.env.HMS_SOAK_SAMPLES ?? 2000);
 /** From here on two kinds are told apart (Goodwill et al., A testing methodology for side-channel resistance validation). */
 const TOLD_APART = 4.5;
