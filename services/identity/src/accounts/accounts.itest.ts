@@ -202,8 +202,10 @@ test("people change their own name and preferences, and nothing else of themselv
   const { as } = await somebody();
   const { user } = await usersAs(as).updateProfile({ displayName: "Anna", preferences: { theme: "dark" } });
   expect(user).toMatchObject({ displayName: "Anna", preferences: { theme: "dark" }, roles: ["viewer"] });
-  const mask = { updateMask: { paths: ["roles"] } };
-  expect(await codeOf(usersAs(as).updateProfile(mask))).toBe("INVALID_ARGUMENT");
+  for (const path of ["roles", "active", "account_id", "__proto__", "constructor", "toString"]) {
+    const mask = { displayName: "x", updateMask: { paths: [path] } };
+    expect([path, await codeOf(usersAs(as).updateProfile(mask))]).toEqual([path, "INVALID_ARGUMENT"]);
+  }
   const large = { preferences: { text: "x".repeat(20_000) } };
   expect(await codeOf(usersAs(as).updateProfile(large))).toBe("INVALID_ARGUMENT");
 });

@@ -160,6 +160,16 @@ test("after some failures the right password does not help either, from that net
     ({ method, outcome }) => method.endsWith("SignIn/SignIn") && outcome === "denied",
   );
   expect(guessed.length).toBeGreaterThan(0);
+  const of = (deed: string) => scene.events.filter(({ method }) => method === `hms.identity.v1.SignIn/${deed}`);
+  // Told once, however often it is tried; with from where, which the log is searched by.
+  expect(of("LockOut")).toMatchObject([
+    { outcome: "denied", resource: "anna", way: "http", source: { address: "127.0.0.1" } },
+  ]);
+  expect(of("SignIn").at(-1)).toMatchObject({
+    outcome: "OK",
+    principal: { kind: "user", methods: ["pwd"], mfa: false },
+    source: { address: "203.0.113.9" },
+  });
 });
 
 test("a session gets a new id when somebody signs in, and a planted one is not taken over", async () => {
