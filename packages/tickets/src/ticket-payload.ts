@@ -103,10 +103,13 @@ function principalOf(payload: Record<string, unknown>): Principal | undefined {
   const further = {
     ...texts,
     ...(end === undefined ? {} : { endsAtMs: end }),
-    ...(isMoment(ath) ? { authenticatedAtMs: ath } : {}),
+    ...shownAt(ath),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });
 }
+
+/** What is no moment is as none: a later release may say it otherwise. */
+const shownAt = (ath: unknown) => (isMoment(ath) ? { authenticatedAtMs: ath } : {});
 
 /** What is said of a principal in texts and lists of texts, by its names; undefined: something of it is neither. */
 function textsOf({ env, grp, amr, crd, scp }: Record<string, unknown>): Partial<Principal> | undefined {

@@ -78,7 +78,14 @@ const instance = { environment, serviceId, version, instanceId };
 
 function claims(init: { id?: string; issuedAt?: number; methods?: [string, ffiOptions.AuditLevel][] } = {}) {
   const { id = "t-9", issuedAt = 1000, methods = [["DebateService/CreateDebate", METADATA]] } = init;
-  const principal: Principal = { kind: "user", id: "anna", roles: ["doctor"], mfa: true, environment: "default" };
+  const principal: Principal = {
+    kind: "user",
+    id: "anna",
+    roles: ["doctor"],
+    mfa: true,
+    environment: "default",
+    authenticatedAtMs: 1_700_000_000_000,
+  };
   return { id, audience: vectors.audience, principal, issuedAt, expiresAt: issuedAt + 60, methods: new Map(methods) };
 }
 

@@ -41,6 +41,8 @@ async function invited(login: string) {
   await users().createInvitation({ user: login });
   const browser = browse();
   await browser.submit(await browser.get(linkIn((await mailed(email))?.text)), { password: PASSWORD });
+  // They are told of their first password, by a mail that nobody waits for.
+  await mailed(email, 2);
   scene.mails.length = 0;
   return email;
 }
