@@ -21,7 +21,7 @@ export interface ContenderCommand {
   env?: Record<string, string>;
 }
 
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 
 /** A TCP port of 127.0.0.1 that was free a moment ago. */
 export async function freePort(): Promise<number> {
@@ -34,7 +34,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts a contender and waits until its port answers; its output is shown if that takes more than 10 s. */
+/** Starts a contender and waits until its port answers; its output is shown if that takes more than 30 s, as on a busy machine. */
 export async function startContender(input: ContenderCommand): Promise<Contender> {
   const { name, port, command, args, env } = input;
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });

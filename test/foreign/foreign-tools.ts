@@ -10,6 +10,10 @@ const run = promisify(execFile);
 /** The versions that the results in docs/proof.md are of. */
 const CONFORMANCE = "connectrpc.com/conformance/cmd/connectconformance@v1.0.7";
 const GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4";
+const DEX = { repository: "https://github.com/dexidp/dex", version: "v2.45.1" };
+const WYCHEPROOF = "github.com/c2sp/wycheproof@v0.0.0-20260902155932-3fa63dd0344a";
+const PEBBLE = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.3";
+const CHALLTESTSRV = "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.3";
 const PYTHON = [
   "grpcio==1.85.3",
   "protobuf==7.36.2",
@@ -53,12 +57,38 @@ async function goProgram(module: string): Promise<string> {
 /** grpcurl. */
 export const grpcurl = () => goProgram(GRPCURL);
 
+/** Pebble, an authority for tests of ACME, and the name server that it believes. */
+export const pebble = () => goProgram(PEBBLE);
+export const challengeNames = () => goProgram(CHALLTESTSRV);
+
 /** The runner of Connect's conformance suite, and the folder of its contracts. */
 export async function conformance(): Promise<{ runner: string; contracts: string }> {
   const runner = await goProgram(CONFORMANCE);
   const [module = ""] = CONFORMANCE.replace("/cmd/connectconformance", "").split(" ");
   const found = JSON.parse(await output("go", ["mod", "download", "-json", module])) as { Dir: string };
   return { runner, contracts: join(found.Dir, "proto") };
+}
+
+/** The folder of Project Wycheproof's test vectors (Apache-2.0). */
+export async function wycheproof(): Promise<string> {
+  const found = JSON.parse(await output("go", ["mod", "download", "-json", WYCHEPROOF])) as { Dir: string };
+  return join(found.Dir, "testvectors_v1");
+}
+
+/**
+ * dex, a provider of OpenID Connect; HMS_DEX names the program where it is there already. Its module cannot be installed by
+ * its version, so it is built from its source.
+ */
+export async function dex(): Promise<string> {
+  if (process.env.HMS_DEX) return process.env.HMS_DEX;
+  const source = join(KEPT, `dex-${DEX.version}`);
+  const program = join(source, "bin", "dex");
+  if (existsSync(program)) return program;
+  if (!existsSync(source)) {
+    await output("git", ["clone", "--quiet", "--depth", "1", "--branch", DEX.version, DEX.repository, source]);
+  }
+  await output("go", ["build", "-o", program, "./cmd/dex"], source);
+  return program;
 }
 
 /** The stock grpc-go peer in ./go. */

@@ -1,15 +1,17 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
-import { waitFor } from "@hms/testkit";
+import { testAuthority, waitFor } from "@hms/testkit";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
 import { echoService } from "./echo-service.ts";
-import { hmsSys, type Platform, startPlatform } from "./platform.ts";
+import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
 let platform: Platform;
 beforeAll(async () => {
@@ -137,11 +139,35 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   const { principal, authorization } = (await answer.json()) as Record<string, string>;
   expect([principal, authorization]).toEqual([expect.stringMatching(/^user:[0-9a-f-]{36}$/), undefined]);
 
-  expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
-  await waitFor(async () => (await call()).status === 401, {
-    deadlineMs: 1000,
-    describe: () => "the key to be forgotten",
+  // A certificate stands for the same account, on one connection that stands.
+  const { gatewayTls } = paths();
+  mkdirSync(gatewayTls, { recursive: true });
+  const [authority, clients] = [testAuthority(), testAuthority()];
+  const { cert, key } = authority.issue("DNS:localhost");
+  const files = { "combined.pem": cert + key, "clients.pem": clients.ca, "settings.json": '{"redirect": false}' };
+  for (const [name, content] of Object.entries(files)) writeFileSync(`${gatewayTls}/${name}`, content);
+  const agent = new Agent({
+    ca: authority.ca,
+    keepAlive: true,
+    maxSockets: 1,
+    ...clients.issue(`URI:spiffe://${platform.instance}/user/cara`),
   });
+  const certified = async (): Promise<{ status?: number; principal?: string }> => {
+    const asking = request(`https://localhost:${platform.network.tlsPort}/ask-svc`, { agent });
+    const [response] = await once(asking.end(), "response");
+    const body = await text(response);
+    return { status: response.statusCode, ...(response.statusCode === 200 ? JSON.parse(body) : {}) };
+  };
+  await waitFor(() => certified().then(({ status }) => status === 200), { describe: () => "the certificate to count" });
+  expect(await certified()).toMatchObject({ status: 200, principal });
+
+  expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
+  await waitFor(async () => (await call()).status === 401 && (await certified()).status === 401, {
+    deadlineMs: 1000,
+    describe: () => "key and certificate to be forgotten",
+  });
+  agent.destroy();
+  rmSync(gatewayTls, { recursive: true });
 
   // The server away: what is known reads on, nothing is changed on the strength of it.
   await platform.json("users", "create", "dora", "--roles", "operator");
@@ -177,4 +203,12 @@ test("six commands at once whose token has ended refresh it once and all go on",
   const all = await Promise.all(Array.from({ length: 6 }, () => platform.json<WhoAmI>("whoami")));
   expect(all.every(({ login }) => login === "anna")).toBe(true);
   expect(JSON.parse(readFileSync(file, "utf8")).refreshToken).not.toBe(before.refreshToken);
+
+  // A new password ends the browser's session, and not the login that changes it.
+  const script = `printf '%s\\n%s\\n' "$OLD" "$NEW" | "$HMS_SYS" users password -o json`;
+  const given = { HMS_SYS: hmsSys, OLD: PASSWORD, NEW: "five other words nobody joined" };
+  const changed = await runCommand(["sh", "-c", script], { ...platform.env, ...given });
+  expect([changed.code, changed.stdout]).toEqual([0, expect.stringContaining('"changed"')]);
+  expect(await platform.json<WhoAmI>("whoami")).toMatchObject({ login: "anna" });
+  expect((await browser.get("/sign-in")).body).toContain("Forgot the password?");
 }, 120_000);

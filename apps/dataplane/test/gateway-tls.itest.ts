@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { connect } from "node:tls";
 import { ListenerKeeper } from "@hms/handover";
-import { type TestCertificate, testAuthority, waitFor } from "@hms/testkit";
+import { expositionProblems, type TestCertificate, testAuthority, waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startDataPlane } from "./support/data-plane-process.ts";
 import { type Installation, openInstallation } from "./support/installation.ts";
@@ -68,6 +68,24 @@ test("certificates that are put there are shown at once, changed and taken away 
   await waitFor(async () => (await overHttp("/x")).status === 200, { describe: () => "redirects to end" });
   expect((await get("first.test")).headers["strict-transport-security"]).toBe("max-age=600");
 
+  // Authorities come by HTTP and follow no rule of ours; what nobody has asked for goes where everything goes.
+  const { acmeChallenges, gatewayTls } = installation.paths;
+  const proof = `/.well-known/acme-challenge/${"t0_-".repeat(10)}`;
+  writeFileSync(`${gatewayTls}/settings.json`, "{}");
+  await waitFor(async () => (await overHttp("/x")).status === 308, { describe: () => "redirects to begin again" });
+  expect((await overHttp(proof)).status).toBe(308);
+  mkdirSync(acmeChallenges, { recursive: true });
+  writeFileSync(`${acmeChallenges}/${"t0_-".repeat(10)}`, "the.proof");
+  const proven = await overHttp(proof);
+  expect([proven.status, proven.headers.get("content-type"), await proven.text()]).toEqual([
+    200,
+    "application/octet-stream",
+    "the.proof",
+  ]);
+  for (const other of ["", "x", "%2e%2e%2facme", `${"t0_-".repeat(10)}/`]) {
+    expect((await overHttp(`/.well-known/acme-challenge/${other}`)).status).toBe(308);
+  }
+
   const before = connect({
     port: installation.network.tlsPort,
     host: "127.0.0.1",
@@ -77,8 +95,12 @@ test("certificates that are put there are shown at once, changed and taken away 
   await once(before, "secureConnect");
   put(authority.issue("DNS:second.test"));
   put(authority.issue("DNS:third.test"), "/third");
+  const { cert, key } = authority.issue("DNS:fourth.test");
+  mkdirSync(`${gatewayTls}/fourth`);
+  writeFileSync(`${gatewayTls}/fourth/combined.pem`, cert + key);
   await waitFor(() => answers("second.test"), { describe: () => "the other certificate to be shown" });
   expect(await answers("third.test")).toBe(true);
+  await waitFor(() => answers("fourth.test"), { describe: () => "both of one file to be shown" });
   expect(await answers("first.test")).toBe(false);
   before.write("GET / HTTP/1.1\r\nHost: first.test\r\n\r\n");
   expect(String((await once(before, "data"))[0])).toMatch(/^HTTP\/1.1 200 OK/);
@@ -88,6 +110,11 @@ test("certificates that are put there are shown at once, changed and taken away 
   const [problem] = (await plane.health()).problems;
   expect(problem).toContain('"hsts" is no setting; there are redirect and hsts_max_age; redirect is true or false');
   expect(await answers("second.test")).toBe(true);
+  const metrics = await (await fetch(`http://127.0.0.1:${installation.network.metricsPort}/metrics`)).text();
+  expect(expositionProblems(metrics)).toEqual([]);
+  const ends = [...metrics.matchAll(/certificate_ends_timestamp_seconds\{name="(\w+)\.test"\} (\d+)/g)];
+  expect(ends.map(([, name]) => name)).toEqual(["second", "fourth", "third"]);
+  expect(Math.abs(Number(ends[0]?.[2]) - Date.now() / 1000 - 86_400)).toBeLessThan(600);
   rmSync(installation.paths.gatewayTls, { recursive: true });
   await waitFor(async () => !(await answers("second.test")), { describe: () => "TLS to be given up" });
   expect((await plane.health()).problems).toEqual([]);

@@ -9,6 +9,8 @@ export interface ErrorReply {
   message: string;
   /** Further fields, each with its line end. */
   fields?: string;
+  /** Latin-1 text that is sent as it is, instead of the message as JSON. */
+  text?: string;
 }
 
 // The product's error codes (gRPC's names) for the statuses that a proxy answers with.
@@ -42,9 +44,9 @@ export interface ReplyContext {
 
 /** The bytes of a reply, body `{error: {code, message, request_id}}`; Latin-1 text, so that it is written as it is. */
 export function renderErrorReply(reply: ErrorReply, context: ReplyContext): string {
-  const { status } = reply;
+  const { status, text } = reply;
   const error = { code: CODES[status] ?? "UNKNOWN", message: reply.message, request_id: context.requestId };
-  const body = asciiJson({ error });
+  const body = text ?? asciiJson({ error });
   const connection = context.keepAlive
     ? context.isHttp10
       ? "connection: keep-alive\r\n"
@@ -52,7 +54,7 @@ export function renderErrorReply(reply: ErrorReply, context: ReplyContext): stri
     : "connection: close\r\n";
   const head =
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ndate: ${new Date().toUTCString()}\r\n` +
-    `content-type: application/json\r\ncontent-length: ${body.length}\r\nx-request-id: ${context.requestId}\r\n` +
+    `content-type: ${text === undefined ? "application/json" : "application/octet-stream"}\r\ncontent-length: ${body.length}\r\nx-request-id: ${context.requestId}\r\n` +
     `${reply.fields ?? ""}${connection}\r\n`;
   return context.isHead ? head : head + body;
 }
@@ -80,6 +82,7 @@ export function failureReply(
     case "timeout":
       return { status: 504, message: `"${service}" did not answer in time.` };
     case "connect":
+    case "silent":
       return {
         status: 503,
         message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,

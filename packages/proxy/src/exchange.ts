@@ -302,7 +302,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #retry(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
-    if (failure === "timeout" || failure === "malformed") return false;
+    if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
     const decision = decideRetry(
       {
         method: this.#request.method as string,

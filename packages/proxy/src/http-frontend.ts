@@ -2,7 +2,8 @@ import { createServer, type Server, type ServerOptions } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.ts";
+import { CertificateSet, type SecureTerms } from "./certificate-set.ts";
+import { CertifiedClients } from "./certified-clients.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
@@ -19,14 +20,12 @@ export interface FrontendContext extends EntranceContext {
   readonly clients: Set<ClientConnection>;
   readonly http2: Set<Http2Frontend>;
   readonly clientIdleTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
   /** A request was answered without a service. */
   countRefusal(status: number): void;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
-
-/** A client that has not shown its name and agreed on keys by then is let go. */
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 type ServeConnection = (this: Server, socket: unknown) => void;
 
@@ -39,9 +38,10 @@ export class HttpFrontend {
   readonly #serveConnection: ServeConnection;
   #http2: Http2Frontend | undefined;
   #certificates: CertificateSet | undefined;
+  readonly #certified = new CertifiedClients();
 
   /** With certificates it speaks TLS, and nothing else. */
-  constructor(context: FrontendContext, router: Router, certificates?: readonly Certificate[]) {
+  constructor(context: FrontendContext, router: Router, tls?: SecureTerms) {
     this.#context = context;
     this.#router = router;
     this.#entrance = new Entrance(context, ({ request, response, client }, reply) => {
@@ -49,33 +49,41 @@ export class HttpFrontend {
       else this.#refuseRaw(client.socket, request.head.chooseRequestId(), reply);
     });
     const options = optionsOf(context);
-    if (certificates === undefined) {
+    if (tls === undefined) {
       this.server = createServer(options);
     } else {
-      this.#certificates = new CertificateSet(certificates);
+      this.#certificates = new CertificateSet(tls.certificates, tls.clientAuthorities);
       this.server = this.#createTlsServer(options, this.#certificates);
+      this.#askClients(this.#certificates);
     }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
-    [this.#serveConnection] = this.server.listeners(certificates ? "secureConnection" : "connection") as [
-      ServeConnection,
-    ];
+    [this.#serveConnection] = this.server.listeners(tls ? "secureConnection" : "connection") as [ServeConnection];
     this.#listen();
   }
 
-  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
-  useCertificates(certificates: readonly Certificate[]): void {
-    const set = new CertificateSet(certificates);
-    (this.server as TlsServer).setSecureContext({ ...set.first, ...TLS_TERMS });
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
+  useCertificates(tls: SecureTerms): void {
+    const set = new CertificateSet(tls.certificates, tls.clientAuthorities);
+    (this.server as TlsServer).setSecureContext(set.terms);
     this.#certificates = set;
+    this.#askClients(set);
   }
 
-  #createTlsServer(options: ServerOptions, { first }: CertificateSet): TlsServer {
+  /** Node reads this for each connection; whether what a client shows is good, routes that ask say. */
+  #askClients({ clientAuthorities }: CertificateSet): void {
+    this.#certified.believe(clientAuthorities);
+    Object.assign(this.server, { requestCert: this.#certified.isAsking, rejectUnauthorized: false });
+  }
+
+  #createTlsServer(options: ServerOptions, { terms }: CertificateSet): TlsServer {
     return process.getBuiltinModule("node:https").createServer({
       ...options,
-      ...first,
-      ...TLS_TERMS,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      ...terms,
+      handshakeTimeout: this.#context.handshakeTimeoutMs,
       ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
       SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),
     });
@@ -117,6 +125,7 @@ export class HttpFrontend {
     }
     server.removeAllListeners("secureConnection");
     server.on("secureConnection", (socket: TLSSocket) => {
+      this.#certified.note(socket);
       if (socket.alpnProtocol === "h2") this.#acceptHttp2(socket);
       else {
         this.#note(socket);
@@ -240,8 +249,8 @@ export class HttpFrontend {
   }
 
   #onUnreadable(error: ParseError, socket: Socket): void {
-    // The handshake has failed: nobody is there to read an answer.
-    if ("getProtocol" in socket && (socket as TLSSocket).getProtocol() === null) {
+    // The handshake has failed or takes too long: an answer would wait for its end, and the connection for the answer's.
+    if (!ClientConnection.isKnown(socket)) {
       socket.destroy();
       return;
     }

@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
+import type { ChallengeAnswer } from "./acme-challenge.ts";
 import type { CallerSource } from "./caller.ts";
-import type { Certificate } from "./certificate-set.ts";
+import type { SecureTerms } from "./certificate-set.ts";
 import type { SharedRates } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
@@ -19,6 +20,8 @@ export interface ProxyEngineOptions {
   maxRequestBodyBytes?: number;
   /** A body that makes no progress for this long ends its exchange; default 60 s. */
   idleBodyTimeoutMs?: number;
+  /** A client over TLS that has not agreed on keys by then, however busy it is, is let go; default 10 s. */
+  handshakeTimeoutMs?: number;
   /** An idle client connection is closed after this long; default 120 s. */
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
@@ -32,6 +35,8 @@ export interface ProxyEngineOptions {
   edgeSocket?: string;
   /** Who knows callers by what they show; default: nobody, and routes that demand one refuse (503). */
   callers?: CallerSource;
+  /** What an authority gets that asks at the gateway for proof of a name (RFC 8555 §8.3); default: nothing of ours. */
+  challengeAnswer?: ChallengeAnswer;
   /** Counts rates together with other gateways; default: each counts for itself. */
   sharedRates?: SharedRates;
 }
@@ -39,8 +44,11 @@ export interface ProxyEngineOptions {
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
 export interface SecureServer {
   readonly server: Server;
-  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
-  useCertificates(certificates: readonly Certificate[]): void;
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
+  useCertificates(tls: SecureTerms): void;
 }
 
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
@@ -64,7 +72,7 @@ export interface ProxyEngine extends AsyncDisposable {
   /** An HTTP server that answers through a handler; the caller decides where it listens, and may close it alone. */
   createServer(handler: ProxyHandler): Server;
   /** The same over TLS; raises INVALID_ARGUMENT if a certificate cannot be used. */
-  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer;
+  createSecureServer(handler: ProxyHandler, tls: SecureTerms): SecureServer;
   /** Requests and tunnels that run on an endpoint now; 0 for unknown ones. */
   inFlight(endpointId: string): number;
   /** What still runs on endpoints that drain or have left the table; endpoints with nothing are left out. */

@@ -180,9 +180,15 @@ test("a key may do what its scopes say and its account may, until it ends", asyn
   const { secret } = await keysAs(as).createKey({ name: "narrow", scopes: ["users:read", "roles:update"] });
   const narrow = await now(secret);
   expect(await codeOf(usersAs(narrow).listUsers({}))).toBeUndefined();
+  const listed = (await keysAs(as).listKeys({})).keys.find(({ name }) => name === "narrow");
+  expect(Number(listed?.lastUsedAt?.seconds) * 1000).toBeGreaterThan(Date.now() - 60_000);
   expect(await codeOf(rolesAs(narrow).putRole({ name: "x", permissions: [] }))).toBe("PERMISSION_DENIED");
   expect(await codeOf(keysAs(narrow).createKey({ name: "wider" }))).toBe("PERMISSION_DENIED");
-  const short = await keysAs(as).createKey({ name: "short", lifetime: { seconds: 1n, nanos: 0 } });
+  const short = await keysAs(as).createKey({
+    name: "short",
+    scopes: ["users:read"],
+    lifetime: { seconds: 1n, nanos: 0 },
+  });
   expect((await now(short.secret)).endsAtMs).toBeGreaterThan(Date.now());
   await expect.poll(() => running.identity.tokens.principalOf(short.secret), { timeout: 5000 }).toBeUndefined();
   for (const changed of [`${secret.slice(0, -1)}0`, secret.replace("hms_test", "hms_prod"), `${secret} `]) {
@@ -196,8 +202,10 @@ test("people change their own name and preferences, and nothing else of themselv
   const { as } = await somebody();
   const { user } = await usersAs(as).updateProfile({ displayName: "Anna", preferences: { theme: "dark" } });
   expect(user).toMatchObject({ displayName: "Anna", preferences: { theme: "dark" }, roles: ["viewer"] });
-  const mask = { updateMask: { paths: ["roles"] } };
-  expect(await codeOf(usersAs(as).updateProfile(mask))).toBe("INVALID_ARGUMENT");
+  for (const path of ["roles", "active", "account_id", "__proto__", "constructor", "toString"]) {
+    const mask = { displayName: "x", updateMask: { paths: [path] } };
+    expect([path, await codeOf(usersAs(as).updateProfile(mask))]).toEqual([path, "INVALID_ARGUMENT"]);
+  }
   const large = { preferences: { text: "x".repeat(20_000) } };
   expect(await codeOf(usersAs(as).updateProfile(large))).toBe("INVALID_ARGUMENT");
 });
