@@ -85,7 +85,7 @@ export interface Holds {
 }
 
 /** Writes that are held up, until whoever waits is dropped. */
-export interface HeldWrites {
+interface HeldWrites {
   /** Runs work whose n-th write from now on waits; true if it does, false if the work ended before. */
   heldAt(n: number, work: () => Promise<unknown>): Promise<boolean>;
   /** Ends what waits, as a server does whose client has died in the middle, and lets nothing wait any more. */
