@@ -215,6 +215,10 @@ test("what the library refuses or changes is left to it", () => {
   expect(service({ hasContract: "yes" })).toBeUndefined();
   expect(service({ instances: [{}] })).toBeUndefined();
   expect(service({ serviceId: "x".repeat(70_000) })).toBeUndefined();
+  const instances = Array.from({ length: 10_000 }, () =>
+    create(registry.ServiceInstanceSchema, { instanceId: "a-b-c" }),
+  );
+  expect(service({ instances })).toBeUndefined();
   expect(service({ $unknown: [] })).toBeUndefined();
   expect(service({})).toEqual(Buffer.alloc(0));
 });

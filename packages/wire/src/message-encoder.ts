@@ -97,6 +97,8 @@ function tagged(field: DescField, put: Put | undefined): Put {
   if (put === undefined) return never;
   const tag = field.number * 8 + wireType(field);
   return (value) => {
+    // What is written beyond the end is nowhere; a long list need not be gone through for that.
+    if (at > SCRATCH_BYTES) return false;
     putVarint(tag);
     return put(value);
   };

@@ -28,7 +28,8 @@ interface Matcher {
   $only?: Record<string, unknown>;
 }
 
-const show = (value: unknown) => (JSON.stringify(value) ?? "absent").slice(0, 300);
+const show = (value: unknown) =>
+  (JSON.stringify(value, (_, item) => (typeof item === "bigint" ? `${item}n` : item)) ?? "absent").slice(0, 300);
 
 function isDefault(value: unknown): boolean {
   if (value === "" || value === "0" || value === 0 || value === false) return true;

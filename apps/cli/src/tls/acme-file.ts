@@ -10,11 +10,14 @@ export function readAcmeFile({ acmeFile }: Places): AcmeSettings | undefined {
   return parseAcmeSettings(readFileSync(acmeFile, "utf8"), acmeFile);
 }
 
-/** Sets it; the server sees it at once. @throws HmsError INVALID_ARGUMENT, having changed nothing, if it cannot be used. */
+/** The same settings. @throws HmsError INVALID_ARGUMENT with every problem of them. */
+export function usable(settings: AcmeSettings): AcmeSettings {
+  return parseAcmeSettings(acmeSettingsText(settings), "what is to be set");
+}
+
+/** Sets it; the server sees it at once. */
 export function writeAcmeFile({ acmeFile }: Places, settings: AcmeSettings): void {
-  const text = acmeSettingsText(settings);
-  parseAcmeSettings(text, "what would be set");
-  writeFileSync(`${acmeFile}.new`, text, { mode: 0o600 });
+  writeFileSync(`${acmeFile}.new`, acmeSettingsText(settings), { mode: 0o600 });
   renameSync(`${acmeFile}.new`, acmeFile);
 }
 

@@ -7,7 +7,7 @@ import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "../../command-spec.ts";
 import { ExitCode } from "../../exit-code.ts";
 import { runningSession } from "../../platform-start.ts";
-import { acmeFolder, readAcmeFile, writeAcmeFile } from "../../tls/acme-file.ts";
+import { acmeFolder, readAcmeFile, usable, writeAcmeFile } from "../../tls/acme-file.ts";
 import { commaSeparated } from "../identity/option-lists.ts";
 import { showStates } from "./status.ts";
 
@@ -38,7 +38,8 @@ function settingsOf({ options }: Invocation, known: AcmeSettings | undefined): A
   }
   const text = (value: unknown) => (typeof value === "string" ? value : undefined);
   const caFile = text(options.caFile);
-  return {
+  // Before anybody is asked.
+  return usable({
     names: names.length > 0 ? names : (known?.names ?? []),
     directory: text(options.directory) ?? known?.directory ?? DEFAULT_DIRECTORY,
     // The server is elsewhere.
@@ -46,7 +47,7 @@ function settingsOf({ options }: Invocation, known: AcmeSettings | undefined): A
     mail: text(options.mail) ?? known?.mail,
     terms: known?.terms ?? "",
     askedAt: new Date().toISOString(),
-  };
+  });
 }
 
 /** Nobody agrees to an authority's terms in silence. */
