@@ -26,6 +26,8 @@ function judgedByPython(cases: readonly JudgedMessage[]): [string, string][][] {
 
 test.skipIf(noPython)(
   `${COUNT} random contracts are judged alike by protovalidate and the Python SDK (seed ${seed})`,
+  // Two minutes of computing, and many on a machine that has much else to do.
+  { timeout: 1_800_000 },
   () => {
     const cases = [...judgedMessages(seed, COUNT)];
     const found = judgedByPython(cases);
