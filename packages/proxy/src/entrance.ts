@@ -137,7 +137,7 @@ function keepingOf(
   const { gate, service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
-  const caller = admission?.caller?.name ?? "";
+  const caller = admission?.caller?.caller.name ?? "";
   const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
   const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
   const key = cacheKey([...place, resolution.path, caller], fields);

@@ -1,5 +1,5 @@
 import { Admission } from "./admission.ts";
-import type { CallerAnswer, CallerSource } from "./caller.ts";
+import type { Caller, CallerAnswer, CallerSource } from "./caller.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -26,6 +26,8 @@ export interface GateGround {
 type Later<T> = T | Promise<T>;
 
 const BEARER = /^bearer +([\w\-.~+/]+=*) *$/i;
+/** As nearly everybody writes it: what is behind the seventh character is the token. */
+const PLAIN_BEARER = /^Bearer [\w\-.~+/]+=*$/;
 const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 /** Nobody could say who calls: no key of anybody. */
 const NOBODY = "";
@@ -67,6 +69,7 @@ export class RouteGate {
   /** Lets a request in or refuses it; at once, unless somebody has to be asked. */
   admit(visit: Visit): Later<Admission> {
     const admission = new Admission();
+    if (this.#early.length === 0) return this.#identify(visit, admission);
     return after(this.#count(this.#early, visit, admission), () => this.#identify(visit, admission));
   }
 
@@ -77,12 +80,14 @@ export class RouteGate {
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
-    const token = BEARER.exec(visit.authorization)?.[1];
+    const token = tokenOf(visit.authorization);
     if (token === undefined) return admission.refuse(challenge("unusable"));
     if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
     const { permission } = auth;
     const question = { token, permission, isSafe: SAFE.has(visit.method), address: visit.address };
-    return after(this.#callers.find(question), (answer) => this.#judge(answer, { auth, visit, admission }));
+    const answer = this.#callers.find(question);
+    const judge = (found: CallerAnswer) => this.#judge(found, { auth, visit, admission });
+    return answer instanceof Promise ? answer.then(judge) : judge(answer);
   }
 
   #judge(
@@ -90,16 +95,17 @@ export class RouteGate {
     { auth, visit, admission }: { auth: RouteAuth; visit: Visit; admission: Admission },
   ): Later<Admission> {
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
-    const { caller, digest } = answer;
-    const denial = this.#denialOf(auth, answer);
-    if (denial !== undefined) return admission.refuse(forbidden(denial));
-    admission.caller = caller;
-    admission.credential = digest;
+    if (answer.passed !== this) {
+      const denial = this.#denialOf(auth, answer.caller);
+      if (denial !== undefined) return admission.refuse(forbidden(denial));
+      answer.passed = this;
+    }
+    admission.caller = answer;
     admission.hidesCredentials = true;
-    return this.#count(this.#late, visit, admission);
+    return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
   }
 
-  #denialOf(auth: RouteAuth, { caller }: Extract<CallerAnswer, { kind: "known" }>): string | undefined {
+  #denialOf(auth: RouteAuth, caller: Caller): string | undefined {
     if (caller.environment !== "" && caller.environment !== this.environment) {
       return `Your credentials are for the environment "${caller.environment}" only.`;
     }
@@ -165,10 +171,14 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function keyOf({ limit }: LimitCounter, visit: Visit, { caller, credential }: Admission): string {
+function tokenOf(authorization: string): string | undefined {
+  return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+}
+
+function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
   if (limit.by === "route") return NOBODY;
-  const own = limit.by === "principal" ? (caller?.name ?? "") : limit.by === "credential" ? credential : "";
-  return own === "" ? network(visit.address) : own;
+  if (caller === null || limit.by === "address") return network(visit.address);
+  return limit.by === "principal" ? caller.caller.name : caller.digest;
 }
 
 /** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
