@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { Admission } from "./admission.ts";
 import { principalFields } from "./caller.ts";
 import type { ClientConnection } from "./client-connection.ts";
@@ -5,7 +6,10 @@ import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { Exchange } from "./exchange.ts";
+import type { FieldFacts } from "./field-changes.ts";
 import { Passage } from "./passage.ts";
+import { rewrittenTarget } from "./path-rewrite.ts";
+import { changeRequest } from "./request-change.ts";
 import type { Resolution } from "./request-routing.ts";
 import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
 import { ResponseHead } from "./response-head.ts";
@@ -79,12 +83,8 @@ export class Entrance {
   }
 
   #begin(arrival: Arrival, admission: Admission | null): void {
-    const { request, response, resolution, client } = arrival;
-    const context = this.#context;
-    const { target } = resolution;
-    const { gate } = target;
-    const { tls } = context;
-    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
+    const { request, client, resolution } = arrival;
+    const { gate } = resolution.target;
     const maxBodyBytes = gate?.rules.maxBodyBytes;
     if (maxBodyBytes !== undefined && request.head.contentLength > maxBodyBytes) {
       admission?.release();
@@ -92,17 +92,44 @@ export class Entrance {
       this.#refuse(arrival, reply);
       return;
     }
+    const edit = gate?.requestBody ?? null;
+    if (edit === null || !request.head.hasBody) {
+      this.#carry(arrival, admission);
+      return;
+    }
+    const idleMs = resolution.target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
+    void changeRequest(request, client, { edit, idleMs }).then((changed) => {
+      if (changed === "gone" || client.socket.destroyed) admission?.release();
+      else if ("body" in changed) this.#carry(arrival, admission, changed.body);
+      else {
+        admission?.release();
+        this.#refuse(arrival, changed.refusal);
+      }
+    });
+  }
+
+  #carry(arrival: Arrival, admission: Admission | null, body?: Readable): void {
+    const { request, response, resolution, client } = arrival;
+    const context = this.#context;
+    const { target } = resolution;
+    const { gate } = target;
+    const { tls } = context;
+    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
     const keeping = response === null ? null : keepingOf(context.cache, arrival, admission);
     const isGet = request.method === "GET";
+    const facts = factsOf(arrival, admission);
     const passage =
-      gate === null && hsts === "" ? null : new Passage({ gate, admission, hsts, keeping: isGet ? keeping : null });
+      gate === null && hsts === ""
+        ? null
+        : new Passage({ gate, admission, hsts, facts, keeping: isGet ? keeping : null });
     const kept = keeping?.cache.find(keeping.key, performance.now());
     if (kept !== undefined && passage !== null && response !== null) {
       this.#answerKept(arrival, response, { kept, passage });
       return;
     }
-    const forwardedHead = forwardedHeadOf(arrival, admission);
-    new Exchange({ context, client, request, response, target, forwardedHead, passage }).begin();
+    const forwardedHead = forwardedHeadOf(arrival, admission, facts);
+    const own = body === undefined ? {} : { body };
+    new Exchange({ context, client, request, response, target, forwardedHead, passage, ...own }).begin();
   }
 
   #answerKept(
@@ -154,14 +181,34 @@ function withoutCredentials(rawHeaders: readonly string[]): string[] {
   return fields;
 }
 
-function forwardedHeadOf({ request, resolution, client }: Arrival, admission: Admission | null): string {
+const NO_FACTS: FieldFacts = { callerName: "", requestId: "", clientAddress: "" };
+
+function factsOf({ request, resolution, client }: Arrival, admission: Admission | null): FieldFacts {
+  const { gate } = resolution.target;
+  if (gate === null || (gate.requestEdit === null && gate.responseEdit === null)) return NO_FACTS;
+  return {
+    callerName: admission?.caller?.caller.name ?? "",
+    requestId: request.head.chooseRequestId(),
+    clientAddress: client.address,
+  };
+}
+
+function forwardedHeadOf(
+  { request, resolution, client }: Arrival,
+  admission: Admission | null,
+  facts: FieldFacts,
+): string {
   const caller = admission?.caller;
+  const { gate } = resolution.target;
+  const rewrite = gate?.rules.rewrite;
+  const prefix = rewrite === undefined || rewrite.strip === "" ? "" : `x-forwarded-prefix: ${rewrite.strip}\r\n`;
   return request.head.forward({
-    edit: resolution.target.gate?.requestEdit ?? null,
-    ownFields: caller ? principalFields(caller) : "",
+    edit: gate?.requestEdit ?? null,
+    facts,
+    ownFields: caller ? principalFields(caller) + prefix : prefix,
     hidesCredentials: admission?.hidesCredentials ?? false,
     method: request.method as string,
-    target: resolution.path,
+    target: rewrite === undefined ? resolution.path : rewrittenTarget(resolution.path, rewrite),
     host: resolution.host,
     clientAddress: client.address,
     scheme: client.scheme,

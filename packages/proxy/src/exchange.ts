@@ -1,37 +1,25 @@
+import type { Readable } from "node:stream";
 import type { ClientConnection, ClientUser } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { ContinueWait } from "./continue-wait.ts";
+import { type Endpoint, isUnwell } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
+import type { ExchangeInput } from "./exchange-input.ts";
+import type { HeldAnswer } from "./held-answer.ts";
 import type { Passage } from "./passage.ts";
 import { RequestBody } from "./request-body.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
-import type { RouteTarget, Service } from "./service.ts";
-import { Tunnel } from "./tunnel.ts";
+import type { RouteTarget } from "./service.ts";
+import { switchingHead, Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
-
-/** One request on its way. */
-export interface ExchangeInput {
-  context: EngineContext;
-  client: ClientConnection;
-  request: ProxyRequest;
-  /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
-  response: ProxyResponse | null;
-  target: RouteTarget;
-  /** The head for the service. */
-  forwardedHead: string;
-  /** What happens to the answer on its way; null: nothing. */
-  passage: Passage | null;
-}
+import { replyFor, replyForNobody, replyForOpenBreaker, replyForUnchanged } from "./upstream-reply.ts";
 
 const NONE_TRIED: readonly Endpoint[] = Object.freeze([]);
-const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
-/** A client that expects 100 gets it from us if the service says nothing for this long. */
-const CONTINUE_AFTER_MS = 1_000;
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
 export class Exchange implements UpstreamUser, ClientUser, TurnMember {
@@ -42,14 +30,16 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   readonly #target: RouteTarget;
   readonly #forwardedHead: string;
   readonly #passage: Passage | null;
+  readonly #source: Readable;
   readonly #head: RequestHead;
   readonly #writer: ResponseWriter;
   readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
   #endpoint: Endpoint | null = null;
   #connection: UpstreamConnection | null = null;
+  #held: HeldAnswer | null = null;
   #tried: readonly Endpoint[] = NONE_TRIED;
-  #continueTimer: NodeJS.Timeout | null = null;
+  readonly #continuing: ContinueWait;
   #sentAt = 0;
   #retries = 0;
   #connectAttempts = 0;
@@ -70,8 +60,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#target = input.target;
     this.#forwardedHead = input.forwardedHead;
     this.#passage = input.passage;
+    this.#source = input.body ?? input.request;
     this.#head = input.request.head;
     this.#writer = new ResponseWriter(input.client.socket);
+    this.#continuing = new ContinueWait(input.client.socket, () => this.#body?.start());
   }
 
   /** Begins; the client's connection is its own until it ends. */
@@ -86,21 +78,25 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #beginBody(): void {
     const { contentLength } = this.#head;
-    this.#body = new RequestBody(this.#request, this, { contentLength, maxBytes: this.#maxBodyBytes });
-    if (this.#head.expectsContinue) this.#continueTimer = setTimeout(() => this.#continue(), CONTINUE_AFTER_MS);
+    this.#body = new RequestBody(this.#source, this, { contentLength, maxBytes: this.#maxBodyBytes });
+    if (this.#head.expectsContinue) this.#continuing.begin();
     else this.#body.start();
   }
 
   get #maxBodyBytes(): number {
+    // A changed body was measured before.
+    if (this.#source !== this.#request) return Number.POSITIVE_INFINITY;
     return Math.min(this.#passage?.maxBodyBytes ?? Number.POSITIVE_INFINITY, this.#context.maxRequestBodyBytes);
   }
 
   #attempt(now: number): void {
     const endpoint = this.#target.service.balancer.pick(now, this.#tried);
     if (endpoint === null) {
-      const { name, absence } = this.#target.service;
-      const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
-      this.#fail({ status: 503, message, fields: "retry-after: 1\r\n" });
+      this.#fail(replyForNobody(this.#target.service));
+      return;
+    }
+    if (endpoint.isLeftAlone(now)) {
+      this.#fail(replyForOpenBreaker(this.#target.service, endpoint.ejectedUntil - now));
       return;
     }
     endpoint.inFlight++;
@@ -111,10 +107,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
     if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
-    else this.#sendAtTurnEnd();
+    else this.#sendSoon();
   }
 
-  #sendAtTurnEnd(): void {
+  #sendSoon(): void {
     this.#isSending = true;
     atTurnEnd(this);
   }
@@ -132,21 +128,12 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#sentAt = now;
     if (this.#body === null) {
       this.#hasSent = true;
-      connection.deadlineAt = now + this.#target.service.policy.requestTimeoutMs;
+      connection.deadlineAt = now + this.#requestTimeoutMs;
       connection.socket.write(this.#forwardedHead, "latin1");
       return;
     }
     connection.deadlineAt = now + this.#idleBodyTimeoutMs;
     this.#body.attach(connection, this.#forwardedHead, this.#head.expectsContinue);
-  }
-
-  #continue(): void {
-    if (this.#continueTimer === null) return;
-    clearTimeout(this.#continueTimer);
-    this.#continueTimer = null;
-    if (this.#hasEnded || this.#writer.isStarted) return;
-    this.#client.socket.write(CONTINUE, "latin1");
-    this.#body?.start();
   }
 
   onBodyProgress(): void {
@@ -156,7 +143,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   onBodySent(): void {
     this.#sentAt = turnNow();
     if (!this.#connection || this.#writer.isStarted) return;
-    this.#connection.deadlineAt = this.#sentAt + this.#target.service.policy.requestTimeoutMs;
+    this.#connection.deadlineAt = this.#sentAt + this.#requestTimeoutMs;
   }
 
   onBodyTooLarge(): void {
@@ -166,7 +153,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
-    this.#sendAtTurnEnd();
+    this.#sendSoon();
   }
 
   onUpstreamDrain(): void {
@@ -174,7 +161,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onInformational(head: ResponseHead): void {
-    if (head.status === 100) this.#continue();
+    if (head.status === 100) this.#continuing.grant();
     else if (this.#request.httpVersionMinor === 1) {
       this.#client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
     }
@@ -189,15 +176,32 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       this.#upgrade(connection, head);
       return;
     }
+    this.#noteAnswer(!isUnwell(head.status), now);
     connection.deadlineAt = now + this.#idleBodyTimeoutMs;
+    this.#held = this.#passage?.hold(head, this.#request.method === "HEAD") ?? null;
+    if (this.#held === null) this.#startAnswer(head);
+  }
+
+  #startAnswer(head: ResponseHead): void {
     this.#passage?.onHead(head);
-    const isUnread = this.#continueTimer !== null;
+    const isUnread = this.#continuing.isPending;
+    this.#continuing.end();
     this.#writer.start(head, {
       requestId: this.#head.requestId,
       isHead: this.#request.method === "HEAD",
       isHttp10: this.#request.httpVersionMinor === 0,
       keepAlive: this.#keepsAlive() && !isUnread,
     });
+  }
+
+  #noteAnswer(isGood: boolean, now: number): void {
+    const { breaker } = this.#target.service.policy;
+    const isOpened = breaker !== undefined && this.#endpoint?.noteAnswer(isGood, breaker, now) === true;
+    if (isOpened) this.#target.service.metrics.ejections++;
+  }
+
+  get #requestTimeoutMs(): number {
+    return this.#passage?.requestTimeoutMs ?? this.#target.service.policy.requestTimeoutMs;
   }
 
   get #idleBodyTimeoutMs(): number {
@@ -209,13 +213,21 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
+    if (this.#hasEnded) return;
+    if (this.#held !== null) {
+      if (!this.#held.take(bytes, start, end))
+        this.#fail(replyForUnchanged(this.#target.service, "is too large for that"));
+      return;
+    }
     this.#passage?.onBody(bytes, start, end);
     this.#writer.body(bytes, start, end);
   }
 
   onReadEnd(): void {
     // What ends the response is written with it, at the end of the turn.
-    if (this.#connection === null || !this.#writer.isStarted) return;
+    if (this.#connection === null) return;
+    if (this.#held !== null) this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    if (!this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
     this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
   }
@@ -225,6 +237,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   }
 
   onResponseEnd(): void {
+    if (this.#hasEnded || !this.#releaseHeld()) return;
     const connection = this.#connection as UpstreamConnection;
     const endpoint = this.#leaveEndpoint();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
@@ -232,6 +245,21 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#passage?.onComplete(turnNow());
     this.#isAnswered = true;
     atTurnEnd(this);
+  }
+
+  /** Starts the answer that was held back; false: it could not be changed, and the client was told. */
+  #releaseHeld(): boolean {
+    const body = this.#held?.finish();
+    this.#held = null;
+    if (body === undefined) return true;
+    if (typeof body === "string") {
+      this.#fail(replyForUnchanged(this.#target.service, body));
+      return false;
+    }
+    this.#startAnswer((this.#connection as UpstreamConnection).head);
+    this.#passage?.onBody(body, 0, body.length);
+    this.#writer.body(body, 0, body.length);
+    return true;
   }
 
   #complete(): void {
@@ -253,6 +281,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     if (this.#hasEnded) return;
     const now = turnNow();
     const isStale = failure === "closed" && !this.#hasSentBytes();
+    if (!isStale && failure !== "connect" && !(failure === "timeout" && this.#waitsForClient()))
+      this.#noteAnswer(false, now);
+    this.#held = null;
     const endpoint = this.#leaveEndpoint() as Endpoint;
     if (failure === "connect") {
       this.#connectAttempts++;
@@ -281,16 +312,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const { service } = this.#target;
     const bytesSent = this.#hasSentBytes();
     if (failure === "timeout" || failure === "malformed") return false;
-    const decision = decideRetry(
-      {
-        method: this.#request.method as string,
-        bytesSent,
-        responseStarted: this.#writer.isStarted,
-        bodyKept: this.#body?.isKept ?? true,
-        retries: this.#retries,
-      },
-      service.policy,
-    );
+    const method = this.#request.method as string;
+    const [responseStarted, bodyKept, retries] = [this.#writer.isStarted, this.#body?.isKept ?? true, this.#retries];
+    const decision = decideRetry({ method, bytesSent, responseStarted, bodyKept, retries }, service.policy);
     if (decision === "give-up") return false;
     if (decision === "reconnect" && this.#connectAttempts >= MAX_CONNECT_ATTEMPTS) return false;
     if (decision === "retry" && !service.budget.withdraw(now)) return false;
@@ -315,7 +339,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#leaveEndpoint();
     const { socket } = this.#client;
     const isCut = this.#writer.isStarted;
-    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null;
+    const keepAlive = !isCut && this.#keepsAlive() && !this.#continuing.isPending;
     if (!isCut) {
       this.#status = reply.status;
       const isHead = this.#request.method === "HEAD";
@@ -336,12 +360,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       this.#fail(replyFor("malformed", this.#target.service, "an upgrade nobody asked for"));
       return;
     }
-    const requestId = `x-request-id: ${this.#head.requestId}\r\n`;
-    const fields = `${head.lines}${requestId}connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
-    socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
-    this.#endpoint = null;
-    this.#connection = null;
-    this.#isTunnel = true;
+    socket.write(switchingHead(head, this.#head.requestId), "latin1");
+    [this.#endpoint, this.#connection, this.#isTunnel] = [null, null, true];
     this.#end(turnNow());
     const onEnd = () => {
       this.#passage?.end();
@@ -350,7 +370,6 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     new Tunnel({ client: this.#client, connection, onEnd }).open();
   }
 
-  // Bytes after a 101 go to the tunnel.
   onTunnelData(): void {}
   onTunnelEnd(): void {}
 
@@ -370,28 +389,11 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #end(now: number): void {
     this.#hasEnded = true;
     if (!this.#isTunnel) this.#passage?.end();
-    if (this.#continueTimer !== null) clearTimeout(this.#continueTimer);
+    this.#continuing.end();
     if (this.#body !== null) this.#body.drop();
     this.#client.user = null;
     this.#client.idleSince = now;
     this.#target.service.inFlight--;
     this.#target.metrics.count(this.#status, now - this.#startedAt);
-  }
-}
-
-function replyFor(failure: UpstreamFailure, { name: service, absence }: Service, reason: string): ErrorReply {
-  switch (failure) {
-    case "timeout":
-      return { status: 504, message: `"${service}" did not answer in time.` };
-    case "connect":
-      return {
-        status: 503,
-        message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
-        fields: "retry-after: 1\r\n",
-      };
-    case "malformed":
-      return { status: 502, message: `"${service}" answered with something that is not HTTP: ${reason}.` };
-    default:
-      return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
   }
 }

@@ -1,5 +1,7 @@
 import { Admission } from "./admission.ts";
+import { BodyEdit } from "./body-changes.ts";
 import type { Caller, CallerAnswer, CallerSource } from "./caller.ts";
+import { deprecationFields } from "./deprecation.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -38,6 +40,10 @@ export class RouteGate {
   readonly environment: string;
   readonly requestEdit: FieldEdit | null;
   readonly responseEdit: FieldEdit | null;
+  readonly requestBody: BodyEdit | null;
+  readonly responseBody: BodyEdit | null;
+  /** What tells callers of the route's future, each field with its line end. */
+  readonly deprecationFields: string;
   /** The RateLimit-Policy field, with its line end. */
   readonly policyField: string;
   readonly #callers: CallerSource | undefined;
@@ -51,7 +57,10 @@ export class RouteGate {
     this.environment = environment;
     this.#callers = callers;
     this.#limits = limits;
-    this.requestEdit = rules.requestFields ? new FieldEdit(rules.requestFields) : null;
+    this.requestEdit = requestEditOf(rules);
+    this.requestBody = rules.requestBody ? new BodyEdit(rules.requestBody) : null;
+    this.responseBody = rules.responseBody ? new BodyEdit(rules.responseBody) : null;
+    this.deprecationFields = rules.deprecation ? deprecationFields(rules.deprecation) : "";
     this.responseEdit = rules.responseFields ? new FieldEdit(rules.responseFields) : null;
     const named = (rules.limits ?? []).map((limit, index) => ({
       name: `"${limit.by}${index === 0 ? "" : `-${index + 1}`}"`,
@@ -69,6 +78,7 @@ export class RouteGate {
   /** Lets a request in or refuses it; at once, unless somebody has to be asked. */
   admit(visit: Visit): Later<Admission> {
     const admission = new Admission();
+    if (this.rules.unknown !== undefined) return admission.refuse(unknownRules(this.rules.unknown));
     if (this.#early.length === 0) return this.#identify(visit, admission);
     return after(this.#count(this.#early, visit, admission), () => this.#identify(visit, admission));
   }
@@ -205,6 +215,22 @@ function challenge(shown: "none" | "unusable" | "unknown"): ErrorReply {
 
 function forbidden(message: string): ErrorReply {
   return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+}
+
+function unknownRules(names: readonly string[]): ErrorReply {
+  const message = `This route asks for what this gateway does not know (${names.join(", ")}): its data plane is older than the server. Upgrade it.`;
+  return { status: 503, message, fields: "retry-after: 5\r\n" };
+}
+
+/** What of a request would make an answer one that cannot be changed, or says what only the gateway may say. */
+function requestEditOf({ requestFields, responseBody, rewrite }: RouteRules): FieldEdit | null {
+  const own = [
+    ...(responseBody ? ["accept-encoding", "range", "if-range"] : []),
+    ...(rewrite ? ["x-forwarded-prefix"] : []),
+  ];
+  if (requestFields === undefined && own.length === 0) return null;
+  const { set = {}, remove = [], ...rest } = requestFields ?? {};
+  return new FieldEdit({ ...rest, set, remove: [...remove, ...own] });
 }
 
 function unavailable(message: string): ErrorReply {

@@ -1,0 +1,22 @@
+import type { Readable } from "node:stream";
+import type { ClientConnection } from "./client-connection.ts";
+import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import type { EngineContext } from "./engine-context.ts";
+import type { Passage } from "./passage.ts";
+import type { RouteTarget } from "./service.ts";
+
+/** One request on its way. */
+export interface ExchangeInput {
+  context: EngineContext;
+  client: ClientConnection;
+  request: ProxyRequest;
+  /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
+  response: ProxyResponse | null;
+  target: RouteTarget;
+  /** The head for the service. */
+  forwardedHead: string;
+  /** What happens to the answer on its way; null: nothing. */
+  passage: Passage | null;
+  /** What is sent instead of the request's own body. */
+  body?: Readable;
+}
