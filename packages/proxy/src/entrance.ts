@@ -164,7 +164,8 @@ function keepingOf(
   const { gate, service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
-  const caller = admission?.caller?.caller.name ?? "";
+  // All that the program is told of the caller: with other roles, or another factor, it is another one.
+  const caller = admission?.caller ? principalFields(admission.caller) : "";
   const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
   const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
   const key = cacheKey([...place, resolution.path, caller], fields);
