@@ -14,6 +14,8 @@ const RESERVED: Readonly<Record<string, string>> = {
   "x-forwarded-for": OURS,
   "x-forwarded-proto": OURS,
   "x-forwarded-host": OURS,
+  "x-forwarded-prefix": OURS,
+  "x-forwarded-port": OURS,
   "x-hms-principal": OURS,
   "x-hms-principal-roles": OURS,
   "x-hms-principal-mfa": OURS,

@@ -1,4 +1,5 @@
 import type { Admission } from "./admission.ts";
+import { withDeprecation } from "./deprecation.ts";
 import { type FieldFacts, hasField } from "./field-changes.ts";
 import { HeldAnswer, isChanged } from "./held-answer.ts";
 import { freshnessOf, MOST_BODY_BYTES, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
@@ -107,7 +108,7 @@ function editedLines(given: string, { gate, hsts, facts }: Pick<PassageInput, "g
   if (gate?.rules.hasSecurityFields) {
     for (const [name, value] of SECURITY_FIELDS) if (!hasField(lines, name)) lines += `${name}: ${value}\r\n`;
   }
-  if (gate !== null) lines += gate.deprecationFields;
+  if (gate?.rules.deprecation) lines = withDeprecation(lines, gate.rules.deprecation);
   return hsts === "" || hasField(lines, "strict-transport-security") ? lines : lines + hsts;
 }
 

@@ -71,6 +71,8 @@ describe("a route of a version", () => {
     expect(headers.get("link")).toBe(
       '<https://a.example>; rel=help, <https://example.org/v2>; rel="deprecation"; type="text/html"',
     );
+    answer = (response) => response.setHeader("deprecation", "@1").end("ok");
+    expect((await get()).headers.get("deprecation")).toBe("@1");
   });
 
   it("has its own time", async () => {

@@ -1,7 +1,6 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
 import type { Caller, CallerAnswer, CallerSource } from "./caller.ts";
-import { deprecationFields } from "./deprecation.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -42,8 +41,6 @@ export class RouteGate {
   readonly responseEdit: FieldEdit | null;
   readonly requestBody: BodyEdit | null;
   readonly responseBody: BodyEdit | null;
-  /** What tells callers of the route's future, each field with its line end. */
-  readonly deprecationFields: string;
   /** The RateLimit-Policy field, with its line end. */
   readonly policyField: string;
   readonly #callers: CallerSource | undefined;
@@ -60,7 +57,6 @@ export class RouteGate {
     this.requestEdit = requestEditOf(rules);
     this.requestBody = rules.requestBody ? new BodyEdit(rules.requestBody) : null;
     this.responseBody = rules.responseBody ? new BodyEdit(rules.responseBody) : null;
-    this.deprecationFields = rules.deprecation ? deprecationFields(rules.deprecation) : "";
     this.responseEdit = rules.responseFields ? new FieldEdit(rules.responseFields) : null;
     const named = (rules.limits ?? []).map((limit, index) => ({
       name: `"${limit.by}${index === 0 ? "" : `-${index + 1}`}"`,
