@@ -4,8 +4,11 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/foreign/*.foreign.ts", "packages/**/*.foreign.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 600_000,
     hookTimeout: 900_000,
     fileParallelism: false,
+    globalSetup: ["packages/testkit/src/global-setup.ts"],
+    provide: { hmsTestDatabaseUrl: process.env.HMS_TEST_DATABASE_URL ?? "", hmsTestVia: "" },
   },
 });

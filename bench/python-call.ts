@@ -7,13 +7,14 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { create, type DescFile, toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { median } from "./call/median.ts";
 import { freshTicket, LOOKUP } from "./call/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
 
 const GRPCIO = ["grpcio==1.85.3", "protobuf==7.36.2"];
 
 /** Which client calls which of the servers of the call bench. */
-const PAIRS = { hms: "hms", hms_json: "hms", grpcio: "grpc_js" } as const;
+const PAIRS = { hms: "hms_frames", hms_json: "hms_frames", grpcio: "grpc_js" } as const;
 type Name = keyof typeof PAIRS;
 
 interface Round {
@@ -84,7 +85,6 @@ async function compete(contenders: Contender[], quick: boolean): Promise<Map<Nam
   return rounds;
 }
 
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 const rounded = (value: number) => Number(value.toPrecision(4));
 
 /**

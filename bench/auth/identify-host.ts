@@ -62,7 +62,15 @@ const kernel = new Kernel({
   audit,
 });
 for (const registration of service.registrations) kernel.register(registration);
-kernel.register(createCredentialService({ identity, permits: may, revocations, isInTouch: () => service.isInTouch }));
+kernel.register(
+  createCredentialService({
+    identity,
+    permits: may,
+    revocations,
+    isInTouch: () => service.isInTouch,
+    peer: async () => undefined,
+  }),
+);
 
 /** Makes users, and keys of theirs as CreateKey makes them, but for one statement for many: the service judges the same rows. */
 async function issueKeys(): Promise<string[]> {

@@ -14,14 +14,14 @@ import { registry } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
 import { connectSocket, serveSocket } from "@hms/wire";
 import { connect as connectNats } from "@nats-io/transport-node";
+import { sdkContender } from "./sdk-contender.ts";
+import { unsampledTraceparent } from "./traceparent.ts";
 import { freshTicket, LOOKUP, pipelineKernel, REQUEST, RESPONSE } from "./workload.ts";
 
 type Call = () => Promise<unknown>;
 
 /** A ticket is renewed after this long, as it lives for a minute. */
 const RENEW_MS = 30_000;
-/** A trace that is not sampled: its context travels with every call. */
-const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /** One way of making the same call over a unix socket. */
 export interface CallContender {
@@ -42,9 +42,10 @@ const grpcLookup: MethodDefinition<typeof REQUEST, typeof RESPONSE> = {
   responseDeserialize: (bytes) => fromBinary(LOOKUP.output, bytes),
 };
 
-/** Everything that is measured. All use the same messages and the same protobuf library. */
+/** Everything that is measured. All use the same messages; all but ours leave them to the same protobuf library. */
 export const contenders: Record<string, CallContender> = {
-  hms: {
+  hms: sdkContender,
+  hms_frames: {
     async serve(path) {
       await serveSocket(pipelineKernel(), { path });
     },
@@ -52,15 +53,12 @@ export const contenders: Record<string, CallContender> = {
       const client = createClient(registry.RegistryService, connectSocket({ path }));
       let authorization = "";
       let renewAt = 0;
-      let span = 0;
       return () => {
         if (performance.now() >= renewAt) {
           authorization = `Ticket ${freshTicket()}`;
           renewAt = performance.now() + RENEW_MS;
         }
-        span += 1;
-        const traceparent = `00-${TRACE_ID}-${span.toString(16).padStart(16, "0")}-00`;
-        return client.lookup(REQUEST, { metadata: { authorization, traceparent } });
+        return client.lookup(REQUEST, { metadata: { authorization, traceparent: unsampledTraceparent() } });
       };
     },
   },

@@ -15,6 +15,8 @@ const ALL = { width: 480, height: 640 };
 let scene: IdentityScene;
 let running: IdentityProcess;
 let browser: Browser;
+/** Anna's, as it was chosen last. */
+let lastPassword = "";
 beforeAll(async () => {
   if (CHROMIUM === undefined) return;
   scene = await IdentityScene.open();
@@ -64,10 +66,15 @@ const ways: Record<string, (page: Page) => Promise<unknown>> = {
   "signed-in": async (page) => {
     await page.goto((await users().createResetLink({ user: "anna", print: true })).link);
     const fresh = `${PASSWORD} ${Math.random()}`;
+    lastPassword = fresh;
     await fill(page, { password: fresh });
     await fill(page, { login: "anna", password: fresh });
   },
   "second-factors": (page) => page.goto(`${running.origin}/sign-in/factors`),
+  "change-password": async (page) => {
+    await page.goto(`${running.origin}/sign-in/change-password`);
+    await fill(page, { current: "wrong", password: "short" });
+  },
   app: async (page) => {
     await page.goto(`${running.origin}/sign-in/factors`);
     await page.click("text=Set up an app");
@@ -93,7 +100,7 @@ const ways: Record<string, (page: Page) => Promise<unknown>> = {
   "wrong-request": (page) => page.goto(`${running.origin}/oidc/auth?client_id=nobody`),
 };
 /** Those that the guide shows. */
-const SHOWN = new Set(["sign-in", "second-factors", "consent"]);
+const SHOWN = new Set(["sign-in", "second-factors", "consent", "change-password"]);
 
 describe.skipIf(CHROMIUM === undefined)("the pages of the sign-in, in a browser", () => {
   test.each(["light", "dark"] as const)("have nothing that axe finds, in %s", async (colorScheme) => {
@@ -133,6 +140,10 @@ describe.skipIf(CHROMIUM === undefined)("the pages of the sign-in, in a browser"
     await page.goto(`${running.origin}/sign-in/factors`);
     expect(await page.isVisible("text=Set up an app")).toBe(true);
     expect(await page.isVisible("text=Add a passkey")).toBe(false);
+    const [current, password] = [lastPassword, `${PASSWORD} once more`];
+    await page.goto(`${running.origin}/sign-in/change-password`);
+    await fill(page, { current, password });
+    expect(await page.textContent("main")).toContain("Your password is changed");
     await context.close();
   });
 

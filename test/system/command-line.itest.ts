@@ -180,6 +180,7 @@ describe("-o json", () => {
     "ffi call hms.sys.mesh GetSnapshot",
     `ffi generate hms.sys.mesh --lang python --out "$HMS_DATA/../generated"`,
     "auth explain user:anna services:deploy echo-svc",
+    "tls status",
     "audit search --limit 3",
     "audit verify",
     "whoami",
@@ -245,11 +246,13 @@ describe("-o json", () => {
     "clients delete nothing",
     "identity-providers put work --issuer http://127.0.0.1:1 --client-id hms",
     "identity-providers delete nothing",
+    "users password </dev/null",
     "keys revoke nothing",
     "sessions revoke nothing",
     "serve --only nothing",
     "audit verify --from /nowhere.jsonl",
     "tls local --names a..b",
+    "tls acme --names *.example.org --directory https://127.0.0.1:1/dir",
   ];
   /** Those that end the platform, change the machine, or wait for somebody have tests of their own. */
   const apart = ["setup", "down", "login", "logout", "ffi tap"];

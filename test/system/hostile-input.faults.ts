@@ -1,8 +1,15 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { platformServices } from "@hms/authorization";
+import { resolveInstance } from "@hms/config";
+import { agent, identityClients, identityKeys, identityUsers } from "@hms/contracts";
+import { createClient } from "@hms/kernel";
 import { machineSlowness } from "@hms/testkit";
+import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
+import { eachOf, naughtyStrings, outcomeOf, textFields } from "./naughty-strings.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
 let platform: Platform;
@@ -113,6 +120,80 @@ describe("what is no name", () => {
     expect(await platform.cli("logs", "echo-svc", "--replica", "../../../../etc/passwd")).toMatchObject({ code: 2 });
     expect(existsSync(join(folder, "x"))).toBe(false);
   });
+});
+
+describe("naughty strings", () => {
+  const stack = new AsyncDisposableStack();
+  afterAll(() => stack.disposeAsync());
+  /** What the platform must never answer to a text, whatever it is. */
+  const FAULT = /^(?:INTERNAL|UNKNOWN|DATA_LOSS|DEADLINE_EXCEEDED|CANCELLED|UNAVAILABLE)/;
+  const PER_FIELD = { unary: 12, server_streaming: 2, client_streaming: 2, bidi_streaming: 2 } as const;
+
+  function connect() {
+    const paths = resolveInstance({ instance: platform.instance, data: platform.data });
+    const config = join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance);
+    const token = readFileSync(join(config, "operator.token"), "utf8").trim();
+    const open = (path: string) => stack.use(connectSocket({ path, token }));
+    return { server: open(paths.kernelSocket), agent: open(paths.agentSocket), token };
+  }
+
+  test("through every text field of every method are answered, or refused with a reason", async () => {
+    const to = connect();
+    const fields = platformServices()
+      .flatMap((service) => service.methods)
+      .flatMap(textFields);
+    expect(fields.length).toBeGreaterThan(250);
+    await createClient(identityUsers.UserService, to.server).createUser({ login: "naughty" });
+    await createClient(identityKeys.ServiceAccountService, to.server).createServiceAccount({ login: "naughty-batch" });
+    const faults: string[] = [];
+    const [seen, done] = [new Set<string>(), new Set<DescMethod>()];
+    await eachOf([...fields.entries()], 8, async ([index, field]) => {
+      const { method, path } = field;
+      const transport = method.parent.typeName === agent.AgentService.typeName ? to.agent : to.server;
+      for (let at = 0; at < PER_FIELD[method.methodKind]; at++) {
+        // Each field gets others of them; all of them go through some field many times.
+        const text = naughtyStrings[(index * 12 + at) % naughtyStrings.length] ?? "";
+        const outcome = await outcomeOf(transport, field, field.requestWith(text));
+        seen.add(text);
+        if (outcome === "OK") done.add(method);
+        if (FAULT.test(outcome)) {
+          faults.push(`${method.parent.typeName}/${method.name} ${path.join(".")} ${JSON.stringify(text)}: ${outcome}`);
+        }
+      }
+    });
+    expect(faults).toEqual([]);
+    expect(seen.size).toBe(naughtyStrings.length);
+    // Many get further than the first check.
+    expect(done.size).toBeGreaterThan(20);
+  }, 240_000);
+
+  test("that are taken come back as they were, by socket and by HTTP", async () => {
+    const { server, token } = connect();
+    const clients = createClient(identityClients.ClientService, server);
+    const redirectUris = ["https://naughty.example.org/"];
+    const kept = new Map<string, string>();
+    const call = async (method: string, body: object) => {
+      const response = await fetch(platform.url(`/v1/hms.identity.v1.ClientService/${method}`), {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+        body: JSON.stringify(body),
+      });
+      return { status: response.status, json: (await response.json()) as { client?: { clientId: string } } };
+    };
+    await eachOf(naughtyStrings, 8, async (name) => {
+      const { status, json } = await call("CreateClient", { name, redirectUris });
+      if (status === 200) kept.set(json.client?.clientId ?? "", name);
+      else expect([name, status]).toEqual([name, 400]);
+    });
+    expect(kept.size).toBeGreaterThan(300);
+    const { clients: listed } = await clients.listClients({});
+    const found = new Map(listed.map(({ clientId, name }) => [clientId, name]));
+    for (const [id, name] of kept) expect(found.get(id)).toBe(name);
+    const { json } = await call("ListClients", {});
+    const byHttp = (json as { clients?: { clientId: string; name: string }[] }).clients ?? [];
+    expect(byHttp.length).toBe(listed.length);
+    for (const { clientId, name } of byHttp) expect(name).toBe(found.get(clientId));
+  }, 120_000);
 });
 
 test("after all of this the platform serves as before", async () => {

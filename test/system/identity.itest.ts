@@ -9,7 +9,7 @@ import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
 import { echoService } from "./echo-service.ts";
-import { hmsSys, type Platform, startPlatform } from "./platform.ts";
+import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
 let platform: Platform;
 beforeAll(async () => {
@@ -184,4 +184,12 @@ test("six commands at once whose token has ended refresh it once and all go on",
   const all = await Promise.all(Array.from({ length: 6 }, () => platform.json<WhoAmI>("whoami")));
   expect(all.every(({ login }) => login === "anna")).toBe(true);
   expect(JSON.parse(readFileSync(file, "utf8")).refreshToken).not.toBe(before.refreshToken);
+
+  // A new password ends the browser's session, and not the login that changes it.
+  const script = `printf '%s\\n%s\\n' "$OLD" "$NEW" | "$HMS_SYS" users password -o json`;
+  const given = { HMS_SYS: hmsSys, OLD: PASSWORD, NEW: "five other words nobody joined" };
+  const changed = await runCommand(["sh", "-c", script], { ...platform.env, ...given });
+  expect([changed.code, changed.stdout]).toEqual([0, expect.stringContaining('"changed"')]);
+  expect(await platform.json<WhoAmI>("whoami")).toMatchObject({ login: "anna" });
+  expect((await browser.get("/sign-in")).body).toContain("Forgot the password?");
 }, 120_000);

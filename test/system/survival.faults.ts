@@ -151,21 +151,32 @@ describe("under load, SIGKILL of", () => {
   test("server and data plane: the data plane is back within a second, from its own disk", () =>
     expectBackWithinASecond("server", "dataplane"));
 
-  test("everything at once loses no data, and from the first answer on no request", async () => {
+  test("everything at once fails only requests in flight, and loses no data", async () => {
     const before = await everythingKept();
     const pids = [...(await componentPids()), ...(await replicaPids())];
     const slowness = await machineSlowness();
     load = startLoad({ url: platform.url("/echo-svc"), method: "POST", body: "{}", perSecond: 100 });
-    const { to: diedAt } = await killAtOnce(...pids);
+    const { records } = load;
+    await waitFor(() => records.length > 50, { describe: () => "the load runs" });
+    const outage = await killAtOnce(...pids);
     await waitFor(replaced("postgres", pids[3] ?? 0), { deadlineMs: 30_000, describe: () => "the platform is back" });
-    await waitFor(() => answered(diedAt), { describe: () => "requests are answered again" });
-    const records = await load.stop();
-    const firstAnswer = records.find(({ startedAt, status: code }) => startedAt > diedAt && code === 200);
-    // Nobody holds the listening sockets any more: until the agent's successor has a data plane, connections are refused.
-    expect((firstAnswer?.startedAt ?? Number.POSITIVE_INFINITY) - diedAt).toBeLessThan(5000 * slowness);
-    expect(failures(records.filter(({ startedAt }) => startedAt > (firstAnswer?.endedAt ?? 0)))).toEqual([]);
+    await waitFor(() => answered(outage.to), { describe: () => "requests are answered again" });
+    const all = await load.stop();
+    const firstAnswer = all.find(({ startedAt, status: code }) => startedAt > outage.to && code === 200);
+    // `up` holds the listening sockets: connections wait there for the agent's successor and its data plane, and there
+    // for replicas.
+    expect((firstAnswer?.endedAt ?? Number.POSITIVE_INFINITY) - outage.to).toBeLessThan(5000 * slowness);
+    expect(failures(all).filter((record) => !wasUnderWay(record, outage))).toEqual([]);
     await expectKept(before);
   });
+});
+
+test("a service's only replica is killed under load: requests that come meanwhile wait for its successor", async () => {
+  expect((await platform.cli("scale", "echo-svc", "1")).code).toBe(0);
+  const [victim = 0] = await replicaPids();
+  const recovered = async () => (await healthy()) && !(await replicaPids()).includes(victim);
+  expect((await killUnderLoad([victim], recovered, "POST")).unexcused).toEqual([]);
+  expect((await platform.cli("scale", "echo-svc", "3")).code).toBe(0);
 });
 
 describe("a graceful restart of the data plane", () => {

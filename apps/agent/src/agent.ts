@@ -12,6 +12,7 @@ import {
   writeApart,
   writeNetworkAddress,
 } from "@hms/config";
+import { ListenerKeeper } from "@hms/handover";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createTokenIdentity, ensureToken } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
@@ -66,8 +67,11 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log
   const network = await allocateNetwork(paths, gatewayPort);
   const before = readApart(paths);
   const apart = wanted ?? before;
-  const platform = createPlatform({ paths, network, host, apart, log });
-  if (!platform.isRunning("dataplane")) await requireGatewayPort(network);
+  const listeners = new ListenerKeeper();
+  await listeners.inherit();
+  const platform = createPlatform({ paths, network, host, apart, listeners, log });
+  const isOurs = listeners.has({ protocol: "tcp", address: "127.0.0.1", port: network.gatewayPort });
+  if (!isOurs && !platform.isRunning("dataplane")) await requireGatewayPort(network);
 
   const report = await probeIsolation(paths, host);
   const replicas = await openReplicaKeeper({ paths, network, host, report, warn: (message) => log.warn(message) });
@@ -133,13 +137,19 @@ interface Surroundings {
   network: InstanceNetwork;
   host: HostEnvironment;
   apart: readonly PartName[];
+  listeners: ListenerKeeper;
   log: Logger;
 }
 
-function createPlatform({ paths, network, host, apart, log }: Surroundings): Platform {
+function createPlatform({ paths, network, host, apart, listeners, log }: Surroundings): Platform {
   const database = host.databaseUrl === undefined ? [postgresComponent(paths)] : [];
   const parts = apart.map((part) => partComponent(paths, part));
-  const specs = [dataplaneComponent(paths, network), ...database, ...parts, serverComponent(paths, apart)];
+  const specs = [
+    dataplaneComponent(paths, { network, listeners }),
+    ...database,
+    ...parts,
+    serverComponent(paths, apart),
+  ];
   return new Platform(specs, paths, log);
 }
 

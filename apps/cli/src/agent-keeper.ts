@@ -1,4 +1,5 @@
 import { type InstancePaths, readPartNames } from "@hms/config";
+import { ListenerKeeper } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
@@ -49,12 +50,17 @@ export interface KeepOptions {
   takeOver?: (() => Promise<void>) | undefined;
 }
 
-/** Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. */
+/**
+ * Starts the agent, and starts it again when it dies: what it runs goes on meanwhile. The listening sockets that the agent
+ * keeps for the data plane are kept here, too: if both die, connections wait for their successors.
+ */
 export function keepAgent(paths: InstancePaths, { agent, output, takeOver }: KeepOptions): AgentKeeper {
   const failure = Promise.withResolvers<never>();
   const end = Promise.withResolvers<AgentEnd>();
   failure.promise.catch(() => {});
   const givenUp = new AbortController();
+  const listeners = new ListenerKeeper();
+  void end.promise.then(() => listeners.close());
   let isFirstStart = true;
   let released = false;
   let failures = 0;
@@ -73,6 +79,8 @@ export function keepAgent(paths: InstancePaths, { agent, output, takeOver }: Kee
     const since = logSize(paths);
     const began = Date.now();
     const child = spawnAgent(paths, agent);
+    // Its end is noticed below.
+    listeners.attach(child).catch(() => {});
     child.once("exit", (code, signal) => {
       if (code === 0) return end.resolve("stopped");
       if (released || takesOverAgain(code)) return;

@@ -82,7 +82,9 @@ export const ffiCommands: CommandSpec[] = [
   {
     name: "ffi explain",
     group: "Call",
-    summary: "say which instance, transport and codec a call would use, and why",
+    summary:
+      "say which instance, transport and codec a call would use, and why; with HMS_FFI_CONFIG_PATH as a program would " +
+      "that has this configuration file",
     args: [service],
     load: () => import("./commands/ffi-explain.ts"),
   },

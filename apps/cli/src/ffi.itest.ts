@@ -7,7 +7,7 @@ import { ffiOptions, registry } from "@hms/contracts";
 import { contractOfSchemas, descriptorSetOf, ruleOf } from "@hms/descriptors";
 import { openTestPlatform } from "@hms/direct-calls/testing";
 import { anonymous, HmsError, Kernel, type ServiceRegistration } from "@hms/kernel";
-import { tempInstance } from "@hms/testkit";
+import { tempFolder, tempInstance } from "@hms/testkit";
 import { serveSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -60,7 +60,8 @@ beforeAll(async () => {
   kernel.register({ service, implementation, ruleOf } as unknown as ServiceRegistration);
   const server = stack.use(await serveSocket(kernel, { path: `${paths.run}/debate.sock`, graceMs: 100 }));
   const key = { environment: "default", serviceId: "hms.cdf.debate", version: "v1" };
-  memory.put(key, [{ instanceId: "a", address: server.address }], descriptorSetOf(files.files));
+  const instance = { instanceId: "a", address: server.address, others: ["tcp://127.0.0.1:9"] };
+  memory.put(key, [instance], descriptorSetOf(files.files));
   env = {
     PATH: process.env.PATH,
     HOME: root,
@@ -77,8 +78,8 @@ interface Ran {
   stderr: string;
 }
 
-async function cli(args: string[], input = ""): Promise<Ran> {
-  const child = spawn(process.execPath, [MAIN, ...args], { env });
+async function cli(args: string[], input = "", more: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...env, ...more } });
   child.stdin.end(input);
   const closed = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [stdout, stderr, code] = await Promise.all([text(child.stdout), text(child.stderr), closed]);
@@ -167,6 +168,25 @@ describe("hms-sys ffi", () => {
     expect(stdout).toMatch(/in default: edge\. There is no ticket/);
     expect(stdout).toMatch(/→ unix:.*debate\.sock: the nearest that can be used: frames over a unix socket/);
     expect(stdout).toContain("instance a: protobuf, or JSON if the callee has no protobuf, no ticket");
+  });
+
+  test("explains which way it would go with a program's configuration file", async () => {
+    const explained = async (transport: string) => {
+      using folder = tempFolder({ "ffi.yml": `ffi: {transport: {${transport}}}` });
+      return await cli(["ffi", "explain", "hms.cdf.debate"], "", { HMS_FFI_CONFIG_PATH: `${folder.path}/ffi.yml` });
+    };
+    const { stdout, stderr: complaints } = await explained("default: tcp");
+    expect(complaints).toBe("");
+    expect(stdout).toMatch(/→ tcp:.*: transport\.default is tcp: frames over TCP on this machine/);
+    expect(stdout).toMatch(/ {2}unix:.*debate\.sock: tcp is preferred/);
+    expect((await explained("local_socket: {enabled: false}")).stdout).toMatch(
+      /unix:.*: this program does not speak it/,
+    );
+    const { code, stderr } = await explained("default: pigeon");
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/ffi\.transport\.default must be one of auto, in_process, /),
+    ]);
   });
 
   test("completes services, methods and fields", async () => {

@@ -105,6 +105,13 @@ export const identityCommands: CommandSpec[] = [
     load: async () => ({ run: (await users()).reset }),
   },
   {
+    name: "users password",
+    group: "Access",
+    summary: "change your own password; everything else that is signed in as you ends",
+    examples: ["hms-sys users password", 'printf \'%s\\n%s\\n\' "$OLD" "$NEW" | hms-sys users password'],
+    load: async () => ({ run: (await import("./commands/identity/password.ts")).change }),
+  },
+  {
     name: "users reset-factors",
     group: "Access",
     summary: "take the second factors of a person away, who has lost them",

@@ -22,7 +22,10 @@ export interface AgentOptions {
 /** The agent lives long and does little: it needs no room for many young objects. */
 const AGENT_FLAGS = ["--max-semi-space-size=2"];
 
-/** Starts the agent in a session of its own, so that it outlives this process and its terminal. */
+/**
+ * Starts the agent in a session of its own, so that it outlives this process and its terminal, with an IPC channel for
+ * listening sockets.
+ */
 export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildProcess {
   mkdirSync(`${paths.data}/logs`, { recursive: true, mode: 0o700 });
   const log = openSync(agentLog(paths), "a", 0o600);
@@ -32,10 +35,11 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   if (options.listen !== undefined) args.push("--listen", options.listen);
   const child = spawn(process.execPath, [...AGENT_FLAGS, programPath("agent"), ...args], {
     detached: true,
-    stdio: ["ignore", log, log],
+    stdio: ["ignore", log, log, "ipc"],
   });
   closeSync(log);
   child.unref();
+  child.channel?.unref();
   return child;
 }
 

@@ -24,6 +24,7 @@ import { SnapshotStore } from "./snapshot/snapshot-store.ts";
 import { nodeMetrics } from "./status/node-metrics.ts";
 import { snapshotSummary } from "./status/snapshot-summary.ts";
 import { createStatusServer } from "./status/status-server.ts";
+import { challengeAnswer } from "./tls/challenge-answer.ts";
 import { GatewayTls } from "./tls/gateway-tls.ts";
 
 const LOCAL = "127.0.0.1";
@@ -70,7 +71,12 @@ export class DataPlane {
     const callers = new GatewayCallers(this.#link);
     this.#callers = callers;
     if (redisUrl !== undefined) this.#rates = { sharedRates: new RedisRates(redisUrl) };
-    const engine = createProxyEngine({ edgeSocket: paths.edgeSocket, callers, ...this.#rates });
+    const engine = createProxyEngine({
+      edgeSocket: paths.edgeSocket,
+      callers,
+      challengeAnswer: (token) => challengeAnswer(paths.acmeChallenges, token),
+      ...this.#rates,
+    });
     this.#engine = engine;
     this.#tls = new GatewayTls({
       engine,

@@ -68,6 +68,24 @@ test("certificates that are put there are shown at once, changed and taken away 
   await waitFor(async () => (await overHttp("/x")).status === 200, { describe: () => "redirects to end" });
   expect((await get("first.test")).headers["strict-transport-security"]).toBe("max-age=600");
 
+  // Authorities come by HTTP and follow no rule of ours; what nobody has asked for goes where everything goes.
+  const { acmeChallenges, gatewayTls } = installation.paths;
+  const proof = `/.well-known/acme-challenge/${"t0_-".repeat(10)}`;
+  writeFileSync(`${gatewayTls}/settings.json`, "{}");
+  await waitFor(async () => (await overHttp("/x")).status === 308, { describe: () => "redirects to begin again" });
+  expect((await overHttp(proof)).status).toBe(308);
+  mkdirSync(acmeChallenges, { recursive: true });
+  writeFileSync(`${acmeChallenges}/${"t0_-".repeat(10)}`, "the.proof");
+  const proven = await overHttp(proof);
+  expect([proven.status, proven.headers.get("content-type"), await proven.text()]).toEqual([
+    200,
+    "application/octet-stream",
+    "the.proof",
+  ]);
+  for (const other of ["", "x", "%2e%2e%2facme", `${"t0_-".repeat(10)}/`]) {
+    expect((await overHttp(`/.well-known/acme-challenge/${other}`)).status).toBe(308);
+  }
+
   const before = connect({
     port: installation.network.tlsPort,
     host: "127.0.0.1",
@@ -77,8 +95,12 @@ test("certificates that are put there are shown at once, changed and taken away 
   await once(before, "secureConnect");
   put(authority.issue("DNS:second.test"));
   put(authority.issue("DNS:third.test"), "/third");
+  const { cert, key } = authority.issue("DNS:fourth.test");
+  mkdirSync(`${gatewayTls}/fourth`);
+  writeFileSync(`${gatewayTls}/fourth/combined.pem`, cert + key);
   await waitFor(() => answers("second.test"), { describe: () => "the other certificate to be shown" });
   expect(await answers("third.test")).toBe(true);
+  await waitFor(() => answers("fourth.test"), { describe: () => "both of one file to be shown" });
   expect(await answers("first.test")).toBe(false);
   before.write("GET / HTTP/1.1\r\nHost: first.test\r\n\r\n");
   expect(String((await once(before, "data"))[0])).toMatch(/^HTTP\/1.1 200 OK/);

@@ -33,13 +33,20 @@ function platformOrigin(host: string, { gatewayPort }: Pick<InstanceNetwork, "ga
   return `http://${host}:${gatewayPort}`;
 }
 
+/** The identity service, and its part of the database. */
+export interface OpenedIdentity {
+  service: IdentityService;
+  database: Awaited<ReturnType<typeof openIdentityDatabase>>;
+}
+
 /** Opens the identity service, and lets its accounts in. */
-export async function openIdentity(ground: IdentityGround, stack: AsyncDisposableStack): Promise<IdentityService> {
+export async function openIdentity(ground: IdentityGround, stack: AsyncDisposableStack): Promise<OpenedIdentity> {
   const { kernel, access, paths, network, source, log } = ground;
   if (network === undefined) throw new HmsError("FAILED_PRECONDITION", "The server is started by: hms-sys up.");
   const { accounts, takenAway } = access;
+  const database = stack.use(await openIdentityDatabase(source));
   const identity = await openIdentityService({
-    database: stack.use(await openIdentityDatabase(source)),
+    database,
     sealing: openSealingKey(paths.sealingKey),
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
@@ -63,7 +70,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   accounts.connect(identity);
   if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
   else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });
-  return identity;
+  return { service: identity, database };
 }
 
 /** Lets a process with a few parts judge accounts as the server does, by what their roles permit. */

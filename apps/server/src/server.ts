@@ -14,6 +14,7 @@ import { createCallService, type Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
+import { openAcme } from "./open-acme.ts";
 import { openCredentials } from "./open-credentials.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
 import { edgeOf, openEdge } from "./open-edge.ts";
@@ -61,7 +62,8 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   ]);
   // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
   loadEngine();
-  const [databases, events, identity] = await opening;
+  const [databases, events, people] = await opening;
+  const identity = people?.service;
   if (identity) noteDatabaseRoles(databases, options);
   const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
   const metrics = platformMetrics(kernels.metrics, parts);
@@ -73,11 +75,17 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   });
   // Calls come in, and people are known, at the server; a process with a few parts only serves the others.
   const callable = identity
-    ? [...registrations, ...identity.registrations, openCredentials(kernels.access, identity), callService]
+    ? [
+        ...registrations,
+        ...identity.registrations,
+        openCredentials(kernels.access, identity, installation),
+        callService,
+      ]
     : registrations;
   for (const each of kernels.kernels) for (const registration of callable) each.register(registration);
   const forParts = identity ? registrations : [...registrations, callService];
   await serveParts({ placement, installation, key, kernel, registrations: forParts, log }, stack);
+  if (people) openAcme({ paths, exclusively: (work) => people.database.withAdvisoryLock("acme", work), log }, stack);
   if (identity) await serveEverybody({ ...kernels, metrics, identity }, options, stack);
   return stack.move();
 }

@@ -52,6 +52,12 @@ export interface InstancePaths {
   tls: string;
   /** The certificates that the gateway shows, if the operator put them there: cert.pem and key.pem, in folders for several. */
   gatewayTls: string;
+  /** For which names the gateway gets certificates by ACME, JSON; without it for none. */
+  acmeFile: string;
+  /** Account keys and certificates by ACME, mode 0700; the server's alone. */
+  acme: string;
+  /** What the gateway answers to authorities that ask for proof of a name, a file for each token. */
+  acmeChallenges: string;
   /** The key that seals what lies encrypted in the database, mode 0600; nothing opens without it. */
   sealingKey: string;
   /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
@@ -117,6 +123,9 @@ export function resolveInstance(
     partKey: `${config}/part.key`,
     tls: `${config}/tls`,
     gatewayTls: `${config}/gateway-tls`,
+    acmeFile: `${config}/acme.json`,
+    acme: `${config}/acme`,
+    acmeChallenges: `${run}/acme`,
     sealingKey: `${config}/secrets.key`,
     audit: `${data}/audit`,
     auditKeys: `${config}/audit`,

@@ -32,7 +32,8 @@ function addressesOf({ address, alternativeAddresses }: registry.ServiceInstance
 }
 
 function ranked(instance: registry.ServiceInstance, schemes: ChannelSchemes): Ranked[] {
-  const rankOf = (name: string) => schemes[name]?.rank ?? RANKING.indexOf(name);
+  const rankOf = (name: string) =>
+    RANKING.indexOf(name) - (schemes[name]?.preferredBy === undefined ? 0 : RANKING.length);
   return addressesOf(instance)
     .map((address) => {
       const name = schemeOf(address);
@@ -54,12 +55,20 @@ export function usableAddresses(instance: registry.ServiceInstance, schemes: Cha
 
 /** Every address of an instance, the chosen one marked, with the reason for each. */
 export function weighAddresses(instance: registry.ServiceInstance, schemes: ChannelSchemes): WeighedAddress[] {
-  let chosen: string | undefined;
-  return ranked(instance, schemes).map(({ address, name, scheme, problem, absent }) => {
-    const why = problem ?? absent;
+  let chosen: Ranked | undefined;
+  return ranked(instance, schemes).map((one) => {
+    const { address, name, scheme } = one;
+    const why = one.problem ?? one.absent;
     if (why !== undefined) return { address, scheme: name, chosen: false, why };
-    if (chosen !== undefined) return { address, scheme: name, chosen: false, why: `${chosen} is nearer` };
-    chosen = name;
-    return { address, scheme: name, chosen: true, why: `the nearest that can be used: ${scheme?.speaks}` };
+    if (chosen !== undefined) return { address, scheme: name, chosen: false, why: whyNot(one, chosen) };
+    chosen = one;
+    const reason = scheme?.preferredBy ?? "the nearest that can be used";
+    return { address, scheme: name, chosen: true, why: `${reason}: ${scheme?.speaks}` };
   });
+}
+
+/** Why another address is chosen than one that could be used, as a clause. */
+function whyNot({ scheme }: Ranked, chosen: Ranked): string {
+  const isPreferred = chosen.scheme?.preferredBy !== undefined && scheme?.preferredBy === undefined;
+  return `${chosen.name} is ${isPreferred ? "preferred" : "nearer"}`;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type Directory, type FoundService, keyText, type ServiceKey } from "@hms/directory";
-import { type CallOptions, HmsError, type Transport } from "@hms/kernel";
+import { type CallOptions, HmsError, type Metadata, type Transport } from "@hms/kernel";
 import { failureKind, isRepeatable } from "./failure-kind.ts";
 import type { InstanceEndpoint } from "./instance-endpoint.ts";
 import type { ServiceEndpoints } from "./service-endpoints.ts";
@@ -14,6 +14,8 @@ const LONGEST_PAUSE_MS = 2_000;
 
 /** Tells the edge where the called service lives. */
 export const ENVIRONMENT_METADATA = "x-hms-environment";
+
+const NONE: readonly InstanceEndpoint[] = [];
 
 /** What the calls of one service stand on. */
 export interface CallGround {
@@ -41,11 +43,11 @@ export class CallAttempts {
   readonly #method: DescMethod;
   readonly #options: CallOptions;
   readonly #deadlineAt: number | undefined;
-  readonly #tried: InstanceEndpoint[] = [];
+  #tried: readonly InstanceEndpoint[] = NONE;
   #moves = 0;
   #retries = 0;
   #renewed = false;
-  readonly #inJson = new Set<InstanceEndpoint>();
+  #inJson: readonly InstanceEndpoint[] = NONE;
   #first = true;
 
   constructor(ground: CallGround, method: DescMethod, options: CallOptions = {}) {
@@ -59,15 +61,19 @@ export class CallAttempts {
     ground.endpoints.budget.deposit();
   }
 
-  /** The next try. @throws HmsError if there is nobody to call */
-  async next(): Promise<Attempt> {
+  /** The next try, at once where the directory knows the service. @throws HmsError if there is nobody to call */
+  next(): Attempt | Promise<Attempt> {
     const { directory, key, edge, always } = this.#ground;
     if (edge !== undefined && always === "edge") return this.#byEdge(edge);
     const asked = directory.lookup(key, this.#options.context?.principal);
-    const found = asked instanceof Promise ? await this.#inTime(asked) : asked;
+    return asked instanceof Promise ? this.#inTime(asked).then((found) => this.#at(found)) : this.#at(asked);
+  }
+
+  #at(found: FoundService): Attempt {
+    const { key, edge } = this.#ground;
     if (edge !== undefined && found.tickets.size === 0) return this.#byEdge(edge);
     const { endpoints } = this.#ground;
-    const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, []);
+    const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, NONE);
     if (edge !== undefined && endpoint?.isAbsent) return this.#byEdge(edge);
     const transport = endpoint?.channel();
     if (!endpoint || !transport) {
@@ -75,20 +81,19 @@ export class CallAttempts {
       throw unreachable(key, found);
     }
     const ticket = found.tickets.get(endpoint.instanceId)?.metadata;
-    return { transport, endpoint, options: this.#optionsNow(this.#carrying(ticket)) };
+    return { transport, endpoint, options: this.#optionsNow(this.#withTicket(ticket)) };
   }
 
   /** The edge decides by itself, and calls what this program has no address for. */
   #byEdge(edge: Transport): Attempt {
     const metadata = { ...this.#options.metadata, [ENVIRONMENT_METADATA]: this.#ground.key.environment };
-    return { transport: edge, endpoint: undefined, options: this.#optionsNow({ metadata }) };
+    return { transport: edge, endpoint: undefined, options: this.#optionsNow(metadata) };
   }
 
-  #carrying(ticket: CallOptions["metadata"]): Pick<CallOptions, "metadata"> {
+  #withTicket(ticket: Metadata | undefined): Metadata | undefined {
     const { metadata } = this.#options;
     // The ticket's own object, so that a transport can keep what it made of it.
-    if (metadata === undefined) return ticket === undefined ? {} : { metadata: ticket };
-    return { metadata: { ...metadata, ...ticket } };
+    return metadata === undefined || ticket === undefined ? (metadata ?? ticket) : { ...metadata, ...ticket };
   }
 
   /** A lookup is shared by all who wait for it, so each watches for its own end. */
@@ -120,8 +125,8 @@ export class CallAttempts {
     return HmsError.from(signal.reason);
   }
 
-  #optionsNow(carried: Pick<CallOptions, "metadata">): CallOptions {
-    const options = { ...this.#options, ...carried };
+  #optionsNow(metadata: Metadata | undefined): CallOptions {
+    const options = { ...this.#options, metadata };
     // The first try has the whole time; later ones have what is left.
     if (this.#first || this.#deadlineAt === undefined) {
       this.#first = false;
@@ -139,7 +144,7 @@ export class CallAttempts {
     if (kind === "codec") return this.#speakJson(endpoint, error);
     if (kind === "final" || !this.#mayRepeat(kind)) throw error;
     const again = endpoint !== undefined && this.#tried.includes(endpoint);
-    if (endpoint) this.#tried.push(endpoint);
+    if (endpoint) this.#tried = [...this.#tried, endpoint];
     const pauseMs = this.#pauseMs(error, again);
     if (this.#isOver(pauseMs)) throw error;
     if (pauseMs > 0) await pause(pauseMs, undefined, { signal: signal ?? context?.signal });
@@ -147,9 +152,9 @@ export class CallAttempts {
 
   /** Calls that began in protobuf at the same time all end so; each is made again once at every instance. */
   #speakJson(endpoint: InstanceEndpoint | undefined, error: HmsError): void {
-    if (endpoint === undefined || this.#inJson.has(endpoint)) throw error;
+    if (endpoint === undefined || this.#inJson.includes(endpoint)) throw error;
     endpoint.speakJson();
-    this.#inJson.add(endpoint);
+    this.#inJson = [...this.#inJson, endpoint];
   }
 
   async #renew(error: HmsError): Promise<void> {

@@ -1,14 +1,14 @@
 import { registry } from "@hms/contracts";
 import { openDirectory } from "@hms/directory";
 import { MemoryRegistry } from "@hms/directory/testing";
-import { anonymous, componentPrincipal, createClient, HmsError, implement, Kernel } from "@hms/kernel";
+import { anonymous, componentPrincipal, createClient, HmsError, implement, Kernel, type Transport } from "@hms/kernel";
 import { tempFolder } from "@hms/testkit";
-import { serveSocket } from "@hms/wire";
+import { connectSocket, serveSocket } from "@hms/wire";
 import { context, type Span, SpanKind, SpanStatusCode, TraceFlags, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { AlwaysOnSampler, InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createDirectCalls } from "./index.ts";
+import { createDirectCalls, tracedCalls } from "./index.ts";
 import { echoContract, valuesOf } from "./testing/index.ts";
 
 const contract = echoContract();
@@ -18,7 +18,9 @@ const provider = new TracerProvider({
   sampler: new AlwaysOnSampler(),
   spanProcessors: [new SimpleSpanProcessor({ exporter })],
 });
+const callee = kernelOf();
 let client: ReturnType<typeof createClient<typeof contract>>;
+let connection: Transport;
 let heard: string | undefined;
 
 function kernelOf(): Kernel {
@@ -32,7 +34,6 @@ function kernelOf(): Kernel {
 beforeAll(async () => {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(provider);
-  const callee = kernelOf();
   const unused = () => {
     throw new HmsError("NOT_FOUND", "Not here.");
   };
@@ -57,6 +58,7 @@ beforeAll(async () => {
   );
   const server = await serveSocket(callee, { path: `${stack.use(tempFolder()).path}/a.sock`, graceMs: 100 });
   stack.defer(() => server.close({ graceMs: 0 }));
+  connection = stack.use(connectSocket({ path: server.path }));
   const memory = new MemoryRegistry();
   memory.put({ environment: "default", serviceId: "hms.test", version: "v1" }, [
     { instanceId: "a", address: `unix:${server.path}` },
@@ -129,5 +131,18 @@ describe("a direct call of a program that traces", () => {
   test("outside of any span has none", async () => {
     await client.read({ value: "" });
     expect([heard, exporter.getFinishedSpans()]).toEqual([undefined, []]);
+  });
+});
+
+describe("a call over another transport", () => {
+  test("belongs to the active span, too, if it has one answer", async () => {
+    const traced = createClient(contract, tracedCalls(connection));
+    const { span } = await within(() => traced.read({ value: "" }));
+    await within(() => traced.write({ value: "" }).catch(() => {}));
+    const [read, write] = exporter.getFinishedSpans();
+    expect(read).toMatchObject({ name: `${contract.typeName}/Read`, kind: SpanKind.CLIENT });
+    expect(read?.parentSpanContext?.spanId).toBe(span.spanContext().spanId);
+    expect(heard).toBe(`00-${read?.spanContext().traceId}-${read?.spanContext().spanId}-01`);
+    expect(write?.status).toMatchObject({ code: SpanStatusCode.ERROR, message: "Not here." });
   });
 });

@@ -11,8 +11,10 @@ export interface CallSpan {
   end(error: HmsError | undefined): void;
 }
 
+const nothing = () => {};
+
 function untraced(options: CallOptions | undefined): CallSpan {
-  return { options, end: () => {} };
+  return { options, end: nothing };
 }
 
 function startSpan(tracer: Tracer, { parent, name }: DescMethod): Span {

@@ -14,8 +14,8 @@ export interface ChannelScheme {
   /** What is spoken, for people: "frames over a unix socket". */
   readonly speaks: string;
   readonly codec: "protobuf" | "json";
-  /** Lower ones are chosen first; default: by how near the scheme is, from 0. */
-  readonly rank?: number;
+  /** What makes it come before nearer ones, as a clause; default: nothing, the nearest comes first. */
+  readonly preferredBy?: string;
   /** Why an address cannot be used from here, as a clause; undefined if it can. Default: it can. */
   unusable?(address: string): string | undefined;
   /** Why nobody answers at an address now, as a clause, where that can be told without connecting. */

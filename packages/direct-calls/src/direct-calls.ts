@@ -111,36 +111,32 @@ class DirectTransport implements Transport {
 
   async unary(method: DescMethod, input: unknown, options?: CallOptions): Promise<never> {
     const span = beginCallSpan(method, options);
-    const started = performance.now();
+    const began = performance.now();
+    let ended: HmsError | undefined;
     try {
-      const output = await this.#unary(method, input, span.options);
-      span.end(undefined);
-      this.#onEnd(method, "OK", performance.now() - started);
-      return output;
-    } catch (failure) {
-      const error = HmsError.from(failure);
-      span.end(error);
-      this.#onEnd(method, error.code, performance.now() - started);
-      throw failure;
-    }
-  }
-
-  async #unary(method: DescMethod, input: unknown, options: CallOptions | undefined): Promise<never> {
-    const attempts = this.#attempts(method, options);
-    for (;;) {
-      const attempt = await attempts.next();
-      const { endpoint, transport } = attempt;
-      const started = performance.now();
-      endpoint?.begin(started);
-      try {
-        const output = await transport.unary(method as never, input as never, attempt.options);
-        endpoint?.end(undefined, performance.now() - started);
-        return output as never;
-      } catch (failure) {
-        const error = HmsError.from(failure);
-        endpoint?.end(error, performance.now() - started);
-        await attempts.after(attempt, error);
+      const attempts = this.#attempts(method, span.options);
+      for (;;) {
+        const next = attempts.next();
+        const attempt = next instanceof Promise ? await next : next;
+        const { endpoint, transport } = attempt;
+        const started = performance.now();
+        endpoint?.begin(started);
+        try {
+          const output = await transport.unary(method as never, input as never, attempt.options);
+          endpoint?.end(undefined, performance.now() - started);
+          return output as never;
+        } catch (failure) {
+          const error = HmsError.from(failure);
+          endpoint?.end(error, performance.now() - started);
+          await attempts.after(attempt, error);
+        }
       }
+    } catch (failure) {
+      ended = HmsError.from(failure);
+      throw failure;
+    } finally {
+      span.end(ended);
+      this.#onEnd(method, ended === undefined ? "OK" : ended.code, performance.now() - began);
     }
   }
 

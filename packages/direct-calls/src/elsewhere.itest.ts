@@ -6,6 +6,7 @@ import { openDirectory, type ServiceKey } from "@hms/directory";
 import { MemoryRegistry } from "@hms/directory/testing";
 import {
   anonymous,
+  type CallTracer,
   componentPrincipal,
   createClient,
   HmsError,
@@ -36,7 +37,7 @@ beforeEach(() => {
 afterEach(() => stack.disposeAsync());
 
 /** A platform whose edge is open to the token of anna; what it does not serve it looks for elsewhere. */
-async function platform() {
+async function platform(ports: Pick<KernelOptions, "tracer"> = {}) {
   const path = `${stack.use(tempFolder()).path}/kernel.sock`;
   const registryKernel = new Kernel({
     identity: { authenticate: () => anonymous },
@@ -56,6 +57,7 @@ async function platform() {
     },
     audit,
     elsewhere: createElsewhere(directory, calls),
+    ...ports,
   });
   const server = await serveSocket(kernel, { path, graceMs: 500 });
   stack.defer(() => server.close({ graceMs: 0 }));
@@ -109,6 +111,29 @@ describe("a service that lives elsewhere", () => {
     expect(await valuesOf(client.list({ value: "a,b" }))).toEqual(["a", "b"]);
     expect((await client.collect(texts("a", "b"))).value).toBe("a+b");
     expect(await valuesOf(client.converse(texts("a", "b")))).toEqual(["re: a", "re: b"]);
+  });
+
+  test("hears of the span that was made for the call here, or of the caller's where none was", async () => {
+    const heard: unknown[] = [];
+    const address = await instance(contract, {
+      read: (_, { metadata }) => {
+        heard.push(metadata.traceparent);
+        return { value: "" };
+      },
+    });
+    memory.put(key, [{ instanceId: "a", address }], descriptorSetOf([contract.file]));
+    const traceparentOf = (span: string) => `00-${"a".repeat(32)}-${span.repeat(16)}-01`;
+    const tracer: CallTracer = {
+      begin: ({ metadata }) =>
+        metadata.sampled ? { traceparent: traceparentOf("c"), run: (work) => work(), end: () => {} } : undefined,
+      failed: () => {},
+    };
+    const { transport } = await platform({ tracer });
+    const client = createClient(contract, transport);
+    const metadata = { traceparent: traceparentOf("b") };
+    await client.read({ value: "" }, { metadata: { ...metadata, sampled: "yes" } });
+    await client.read({ value: "" }, { metadata });
+    expect(heard).toEqual([traceparentOf("c"), traceparentOf("b")]);
   });
 
   test("is called on behalf of the caller, by a ticket that the instance checks itself", async () => {

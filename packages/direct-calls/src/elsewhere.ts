@@ -129,8 +129,8 @@ function entryOf(desc: DescMethod, { key, transport }: { key: ServiceKey; transp
   };
 }
 
-/** All its metadata, so that the callee sees what the caller has sent. */
-function carriedOn({ metadata }: CallContext): Metadata {
-  const { [ENVIRONMENT_METADATA]: _here, ...others } = metadata;
-  return others;
+/** All its metadata, so that the callee sees what the caller has sent; but the trace goes on from the span made here. */
+function carriedOn({ metadata, traceparent }: CallContext): Metadata {
+  const { [ENVIRONMENT_METADATA]: _here, traceparent: _callers, ...others } = metadata;
+  return traceparent === undefined ? others : { ...others, traceparent };
 }

@@ -24,6 +24,8 @@ export class ServiceMethods {
   readonly #services: readonly DescService[];
   readonly #types: MessageTypes;
   readonly #byName = new Map<string, DescMethod[]>();
+  /** Methods by the names that the contract itself has for them, where these are unique. */
+  readonly #exact = new Map<string, KnownMethod>();
 
   /** `label` is how the service is called in errors: "hms.cdf.debate v1". */
   constructor(contract: Pick<ServiceContract, "digest" | "services"> & { files: MessageTypes }, label: string) {
@@ -36,6 +38,10 @@ export class ServiceMethods {
         this.#byName.set(name, [...(this.#byName.get(name) ?? []), desc]);
       }
     }
+    for (const desc of this.#all()) {
+      if (this.#byName.get(plain(desc.name))?.length !== 1) continue;
+      for (const name of [desc.name, desc.localName]) this.#exact.set(name, { desc, types: this.#types });
+    }
   }
 
   #all(): DescMethod[] {
@@ -44,6 +50,10 @@ export class ServiceMethods {
 
   /** @throws HmsError UNIMPLEMENTED with the nearest name, INVALID_ARGUMENT if the name fits several methods */
   find(name: string): KnownMethod {
+    return this.#exact.get(name) ?? this.#search(name);
+  }
+
+  #search(name: string): KnownMethod {
     const [desc, ...others] = this.#byName.get(plain(name)) ?? [];
     if (desc === undefined) throw this.#unknown(name);
     if (others.length === 0) return { desc, types: this.#types };

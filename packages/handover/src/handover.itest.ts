@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { freePort, waitFor } from "@hms/testkit";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { ListenerKeeper, portHolder } from "./index.ts";
 
 const program = new URL("./fixtures/listening-program.ts", import.meta.url).pathname;
+const keepingProgram = new URL("./fixtures/keeping-program.ts", import.meta.url).pathname;
 let keeper: ListenerKeeper;
 let port = 0;
 const children: ChildProcess[] = [];
@@ -77,6 +79,56 @@ describe("a parent that keeps listening sockets", () => {
     first.send("move");
     await waitFor(async () => (await ask()) === "ECONNREFUSED", { describe: "the address to be free" });
     expect(await askByUdp()).toBe(String(first.pid));
+  });
+});
+
+describe("a keeper whose own parent keeps", () => {
+  const listening = async () => Number(await ask());
+  async function startBetween(): Promise<ChildProcess> {
+    const stdio = ["ignore", "inherit", "inherit", "ipc"] as const;
+    const between = spawn(process.execPath, [keepingProgram, program, String(port)], { stdio: [...stdio] });
+    children.push(between);
+    await keeper.attach(between);
+    return between;
+  }
+
+  test("dies together with the process that listens, and connections wait for their successors", async () => {
+    const between = await startBetween();
+    const first = await listening();
+    between.kill("SIGKILL");
+    process.kill(first, "SIGKILL");
+    await gone(between);
+    const waiting = Promise.all([ask(), askByUdp()]);
+    await startBetween();
+    const [byTcp, byUdp] = await waiting;
+    expect(Number(byTcp)).toBeGreaterThan(0);
+    expect([byTcp, byUdp]).toEqual([await ask(), await ask()]);
+    expect(byTcp).not.toBe(String(first));
+    process.kill(await listening(), "SIGKILL");
+  });
+
+  test("dies alone, and what it leaves behind gives way to a successor on the same socket, whose queue stays long", async () => {
+    const between = await startBetween();
+    const first = await listening();
+    between.kill("SIGKILL");
+    await gone(between);
+    await startBetween();
+    process.kill(first, "SIGTERM");
+    await waitFor(() => !existsSync(`/proc/${first}`), { describe: "the first to have gone" });
+    const second = await listening();
+    process.kill(second, "SIGSTOP");
+    onTestFinished(() => void process.kill(second, "SIGKILL"));
+    // Nobody accepts now: as many connections stand as the queue is long.
+    const clients = Array.from({ length: 50 }, () => connect(port, "127.0.0.1"));
+    await Promise.all(clients.map((client) => once(client, "connect")));
+    for (const client of clients) client.destroy();
+  });
+
+  test("lets its parent let go", async () => {
+    const between = await startBetween();
+    process.kill(await listening(), "SIGKILL");
+    between.send("end");
+    await waitFor(async () => (await ask()) === "ECONNREFUSED", { describe: "the address to be free" });
   });
 });
 

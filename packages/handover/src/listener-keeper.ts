@@ -1,14 +1,32 @@
 import type { ChildProcess, SendHandle } from "node:child_process";
 import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } from "./handover-message.ts";
+import { greetParent, tellParent } from "./parent-link.ts";
 
 /**
  * The parent's side: keeps a copy of every listening socket of a child, without accepting anything, and gives the copies
- * to the child's successor. While no child is there, connections and datagrams wait in the kernel.
+ * to the child's successor. While no child is there, connections and datagrams wait in the kernel. A keeper whose own
+ * parent keeps listeners, too, hands its copies on to that one and inherits them after its own death.
  */
 export class ListenerKeeper {
   readonly #kept = new Map<string, { where: ListenAddress; handle: RawHandle }>();
   /** From the oldest that still runs to the newest. */
   readonly #children: ChildProcess[] = [];
+  #handsOn = false;
+
+  /** Takes what this process's parent has kept for the process before, and hands copies on; waits 5 s at most. */
+  async inherit(): Promise<void> {
+    this.#handsOn = true;
+    await greetParent({
+      heard: (message, handle) => {
+        if (message.kind === "listener" && handle) this.#keep(message, handle);
+      },
+    });
+  }
+
+  /** True if there is a copy of this address's socket. */
+  has(where: ListenAddress): boolean {
+    return this.#kept.has(addressKey(where));
+  }
 
   /** Serves a new child, spawned with an IPC channel; resolves when it is ready, rejects if it ends before. */
   attach(child: ChildProcess): Promise<void> {
@@ -49,21 +67,29 @@ export class ListenerKeeper {
       return;
     }
     const where = { protocol, address, port };
-    this.#drop(where);
-    this.#kept.set(addressKey(where), { where, handle });
+    this.#keep(where, handle);
     send(child, { kind: "kept", ...where });
+    if (this.#handsOn) tellParent({ kind: "listener", ...where }, handle);
   }
 
-  #drop(where: ListenAddress): void {
+  #keep({ protocol, address, port }: ListenAddress, handle: RawHandle): void {
+    const where = { protocol, address, port };
+    const key = addressKey(where);
+    this.#kept.get(key)?.handle.close();
+    this.#kept.set(key, { where, handle });
+  }
+
+  #drop({ protocol, address, port }: ListenAddress): void {
+    const where = { protocol, address, port };
     const key = addressKey(where);
     this.#kept.get(key)?.handle.close();
     this.#kept.delete(key);
+    if (this.#handsOn) tellParent({ kind: "closed", ...where });
   }
 
   /** Lets go of every socket. */
   close(): void {
-    for (const { handle } of this.#kept.values()) handle.close();
-    this.#kept.clear();
+    for (const { where } of [...this.#kept.values()]) this.#drop(where);
   }
 }
 

@@ -1,14 +1,14 @@
-import type { SendHandle } from "node:child_process";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { Server } from "node:net";
 import { closeBesideSibling, closeUdpWhenEmpty } from "./gentle-close.ts";
 import { addressKey, type HandoverMessage, type ListenAddress, type RawHandle } from "./handover-message.ts";
+import { greetParent, tellParent } from "./parent-link.ts";
+import { heldElsewhere } from "./port-holder.ts";
 import { rawTcpHandle, rawUdpHandle } from "./raw-handle.ts";
+import { inodeOf } from "./socket-table.ts";
 
 /** Only Linux spreads connections over sockets that share a port. */
 const sharesPorts = process.platform === "linux";
-/** A parent that has an IPC channel for something else never answers. */
-const PARENT_PATIENCE_MS = 5000;
 
 interface OpenListener {
   where: ListenAddress;
@@ -40,22 +40,11 @@ export class ListenerSet {
 
   /** Waits for what the parent has kept, 5 s at most. */
   async inherit(): Promise<void> {
-    if (process.send === undefined) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PARENT_PATIENCE_MS);
-      const go = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      process.on("message", (message: HandoverMessage, handle: unknown) => {
-        if (message.kind === "start") go();
-        else this.#hear(message, handle as RawHandle | undefined);
-      });
-      process.once("disconnect", () => {
+    await greetParent({
+      heard: (message, handle) => this.#hear(message, handle),
+      lost: () => {
         for (const open of this.#open.values()) open.isKept = false;
-        go();
-      });
-      tellParent({ kind: "hello" });
+      },
     });
   }
 
@@ -140,8 +129,22 @@ export class ListenerSet {
     this.#open.clear();
     for (const { handle } of this.#inherited.values()) handle.close();
     this.#inherited.clear();
+    noteSharedSockets(all);
     await Promise.all(all.map(stopListening));
   }
+}
+
+/** A successor, or whoever keeps for the parent, may have a copy of what the parent's death has left to us. */
+function noteSharedSockets(all: readonly OpenListener[]): void {
+  const inodes = new Map(all.filter(({ isKept }) => !isKept).map((open) => [inodeOfListener(open), open]));
+  if (!sharesPorts || inodes.size === 0) return;
+  const shared = heldElsewhere(new Set([...inodes.keys()].filter((inode) => inode !== undefined)));
+  for (const [inode, open] of inodes) if (inode !== undefined && shared.has(inode)) open.isKept = true;
+}
+
+function inodeOfListener({ listener }: OpenListener): string | undefined {
+  const handle = listener instanceof Server ? rawTcpHandle(listener) : rawUdpHandle(listener);
+  return handle && inodeOf(handle.fd);
 }
 
 async function stopListening({ listener, isKept }: OpenListener): Promise<void> {
@@ -164,9 +167,4 @@ function opened(listener: Server | UdpSocket, open: (done: () => void) => void):
       resolve();
     });
   });
-}
-
-function tellParent(message: HandoverMessage, handle?: RawHandle): void {
-  // A parent that has died hears nothing; serving goes on.
-  if (process.connected) process.send?.(message, handle as unknown as SendHandle, { keepOpen: true }, () => {});
 }

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { hexAddress, hexPort, readSocketTable } from "./socket-table.ts";
+import { hexAddress, hexPort, inodeAt, readSocketTable } from "./socket-table.ts";
 
 /** A process that has a port. */
 export interface PortHolder {
@@ -26,7 +26,7 @@ export function portHolder(
   const inodes = entries
     .filter(({ state }) => protocol === "udp" || state === LISTENS)
     .filter(({ local }) => (exact ? exact.includes(local) : local.endsWith(wanted)))
-    .map(({ inode }) => `socket:[${inode}]`);
+    .map(({ inode }) => String(inode));
   return inodes.length === 0 ? undefined : findHolder(new Set(inodes));
 }
 
@@ -37,11 +37,35 @@ function findHolder(inodes: ReadonlySet<string>): PortHolder | undefined {
 
 function holderIf(pid: string, inodes: ReadonlySet<string>): PortHolder | undefined {
   try {
-    const holds = readdirSync(`/proc/${pid}/fd`).some((fd) => inodes.has(readlinkSync(`/proc/${pid}/fd/${fd}`)));
-    return holds ? { pid: Number(pid), name: nameOf(pid) } : undefined;
+    return openIn(pid, inodes).length > 0 ? { pid: Number(pid), name: nameOf(pid) } : undefined;
   } catch {
-    // It ended meanwhile, or belongs to somebody else.
+    // It ended meanwhile.
     return undefined;
+  }
+}
+
+/** Which of these sockets, by inode, other processes have open, too, as far as this user may see. */
+export function heldElsewhere(inodes: ReadonlySet<string>): Set<string> {
+  const found = new Set<string>();
+  for (const pid of readdirSync("/proc")) {
+    if (/^\d+$/.test(pid) && Number(pid) !== process.pid) for (const inode of openIn(pid, inodes)) found.add(inode);
+  }
+  return found;
+}
+
+function openIn(pid: string, inodes: ReadonlySet<string>): string[] {
+  return descriptorsOf(pid).flatMap((fd) => {
+    const inode = inodeAt(`/proc/${pid}/fd/${fd}`);
+    return inode !== undefined && inodes.has(inode) ? [inode] : [];
+  });
+}
+
+function descriptorsOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    // It has ended, or belongs to somebody else.
+    return [];
   }
 }
 

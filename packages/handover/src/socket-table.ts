@@ -43,8 +43,13 @@ export function hexAddress(address: string, port: number): string {
 
 /** The inode of one of this process's own sockets, as the tables show it; undefined if it cannot be known. */
 export function inodeOf(fd: number): string | undefined {
+  return inodeAt(`/proc/self/fd/${fd}`);
+}
+
+/** The inode of the socket that a descriptor's path in /proc stands for; undefined if it is none, or gone. */
+export function inodeAt(path: string): string | undefined {
   try {
-    return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+    return /^socket:\[(\d+)\]$/.exec(readlinkSync(path))?.[1];
   } catch {
     return undefined;
   }

@@ -7,6 +7,7 @@ import { fault } from "./edge-fault.ts";
 import type { MountContext, MountRule } from "./mounts.ts";
 import { openApiDocument, servicesNamed } from "./open-api/document.ts";
 import { serviceIdOf } from "./plain-routes.ts";
+import { DATA_FIELDS } from "./reply.ts";
 import type { RouteTable } from "./route-table.ts";
 import { viewerFile } from "./viewer-files.ts";
 
@@ -72,7 +73,8 @@ export class ReferencePages {
   readonly docs = async (request: IncomingMessage, response: ServerResponse, context: MountContext): Promise<void> => {
     checkMethod(request);
     if (context.path === "") {
-      response.writeHead(308, ["location", "/docs/", "x-request-id", context.requestId, "content-length", "0"]).end();
+      const fields = ["location", "/docs/", "x-request-id", context.requestId, "x-content-type-options", "nosniff"];
+      response.writeHead(308, [...fields, ...DATA_FIELDS, "content-length", "0"]).end();
       return;
     }
     const name = context.path.slice(1);
@@ -137,6 +139,7 @@ function send(request: IncomingMessage, response: ServerResponse, page: Page & {
   const { body, type, fields = [], requestId } = page;
   const etag = `"${hash("sha1", body, "base64url")}"`;
   const all = ["x-request-id", requestId, "etag", etag, "cache-control", "private, no-cache", ...fields];
+  if (type === "application/json") all.push(...DATA_FIELDS);
   if (request.headers["if-none-match"] === etag) {
     response.writeHead(304, all).end();
     return;

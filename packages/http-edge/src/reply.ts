@@ -15,6 +15,9 @@ export function baseFields({ requestId, foreignOrigin }: Pick<EdgeTurn, "request
   return fields;
 }
 
+/** What answers that are data have beside: a browser that is led to one runs nothing of it and shows it in no frame. */
+export const DATA_FIELDS = ["content-security-policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"];
+
 /** Answers with a whole body; HEAD gets the same head without it. */
 export function sendWhole(
   turn: EdgeTurn,
@@ -48,7 +51,7 @@ const LINGER_MS = 2000;
 
 /** Answers with an error; what still comes of the request is dropped, for a while. */
 export function sendFault(turn: EdgeTurn, { error, status, headers }: EdgeFault): void {
-  const fields: FieldList = ["content-type", "application/json", "cache-control", "no-store"];
+  const fields: FieldList = ["content-type", "application/json", "cache-control", "no-store", ...DATA_FIELDS];
   const wait = retryAfter(error);
   if (wait !== undefined) fields.push("retry-after", wait);
   for (const [name, value] of Object.entries(headers)) fields.push(name, value);

@@ -3,7 +3,7 @@ import { answerText } from "./answer-text.ts";
 import { EdgeCall } from "./edge-call.ts";
 import { fault } from "./edge-fault.ts";
 import { preferredType } from "./media-type.ts";
-import { baseFields } from "./reply.ts";
+import { baseFields, DATA_FIELDS } from "./reply.ts";
 import { checkBodyType } from "./request-body-type.ts";
 import { requestMessage } from "./request-message.ts";
 import { STREAM_FORMATS, STREAM_TYPES, type StreamFormat } from "./stream-format.ts";
@@ -73,6 +73,7 @@ async function sendStream(turn: RoutedTurn, answers: AsyncIterable<object>, type
   const { response, binding } = turn;
   const format = STREAM_FORMATS[type];
   const fields = [...baseFields(turn), "content-type", type, "cache-control", "no-store", "x-accel-buffering", "no"];
+  fields.push(...DATA_FIELDS);
   const stream = new MessageStream(new StreamWriter(response, fields), format);
   const begin = setTimeout(() => stream.begin(), FIRST_MESSAGE_MS);
   const pulse = format.pulse === "" ? undefined : setInterval(() => stream.pulse(), PULSE_MS);

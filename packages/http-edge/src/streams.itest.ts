@@ -186,7 +186,7 @@ describe("google.api.HttpBody", () => {
   test("is an answer as it is, which cannot act as a page of this origin", async () => {
     const response = await edge.fetch("/v1/shelves/1/books/2/cover");
     expect(response.headers.get("content-type")).toBe("image/png");
-    expect(response.headers.get("content-security-policy")).toBe("sandbox");
+    expect(response.headers.get("content-security-policy")).toBe("sandbox; frame-ancestors 'none'");
     expect(Buffer.from(await response.arrayBuffer())).toEqual(Buffer.from([137, 80, 78, 71]));
   });
 

@@ -9,7 +9,7 @@ import type { EdgeTurn } from "./edge-turn.ts";
 import { type HttpBinding, isHttpBody } from "./http-binding.ts";
 import { parseJson } from "./json-text.ts";
 import { preferredType } from "./media-type.ts";
-import { sendWhole } from "./reply.ts";
+import { DATA_FIELDS, sendWhole } from "./reply.ts";
 import { checkBodyType, hasBody } from "./request-body-type.ts";
 import { type RequestParts, requestMessage, takesRawBody } from "./request-message.ts";
 import { registryOf } from "./type-registry.ts";
@@ -100,7 +100,7 @@ function safeContentType(contentType: string): string {
 }
 
 /** What keeps a body that a service made from acting as a page of this origin. */
-export const RAW_FIELDS = ["content-security-policy", "sandbox"];
+export const RAW_FIELDS = ["content-security-policy", "sandbox; frame-ancestors 'none'"];
 
 function sendRaw(turn: RoutedTurn, output: object): void {
   const { contentType, data } = rawAnswer(turn.binding, output);
@@ -108,11 +108,13 @@ function sendRaw(turn: RoutedTurn, output: object): void {
 }
 
 function sendText(turn: RoutedTurn, body: string): void {
-  const fields = ["content-type", "application/json"];
+  const fields = ["content-type", "application/json", ...DATA_FIELDS];
   const { method = "", headers } = turn.request;
   if ((method === "GET" || method === "HEAD") && !turn.entry.mutates) {
     const etag = `"${hash("sha1", body, "base64url")}"`;
-    fields.push("etag", etag, "cache-control", "private, no-cache", "vary", "authorization");
+    // Browsers keep what a program has been told, to ask whether it has changed; what a person has been told they do not.
+    const kept = turn.isPlatformHost ? "no-store" : "private, no-cache";
+    fields.push("etag", etag, "cache-control", kept, "vary", "authorization");
     if (matches(headers["if-none-match"], etag)) {
       turn.response.writeHead(304, ["x-request-id", turn.requestId, ...fields.slice(2)]);
       turn.response.end();

@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
 import { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
 import type { CallSource, CallTrace, CallWay } from "./ports.ts";
 import type { Principal } from "./principal.ts";
+import { randomId } from "./random-id.ts";
 
 /** Names and values that travel beside a message; names are lower case. */
 export type Metadata = Readonly<Record<string, string>>;
@@ -120,7 +120,7 @@ export class CallContext {
   get requestId(): string {
     if (this.#requestId === undefined) {
       const given = this.metadata["x-request-id"];
-      this.#requestId = given && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomBytes(12).toString("hex");
+      this.#requestId = given && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomId();
     }
     return this.#requestId;
   }

@@ -1,7 +1,7 @@
 import { ffiOptions } from "@hms/contracts";
 import type { CallContext } from "./call-context.ts";
 import { HmsError } from "./hms-error.ts";
-import type { KernelOptions } from "./kernel.ts";
+import type { KernelOptions } from "./kernel-options.ts";
 import { environmentOf } from "./method-entry.ts";
 import type { AuditEvent } from "./ports.ts";
 import { redactedRequest } from "./redacted-request.ts";

@@ -1,6 +1,7 @@
 import { create, type DescMessage } from "@bufbuild/protobuf";
 import type { CallOptions, Transport } from "./client.ts";
-import type { IncomingCall, Kernel } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
+import type { IncomingCall } from "./kernel-options.ts";
 import type { Principal } from "./principal.ts";
 
 function incoming(principal: Principal, options: CallOptions | undefined): IncomingCall {

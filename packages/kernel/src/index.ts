@@ -1,3 +1,4 @@
+export { type AddressNetwork, networkOfAddress } from "./address-network.ts";
 export { anyTypesOf } from "./any-types.ts";
 export { CallContext, type Metadata } from "./call-context.ts";
 export { ChangeSignal } from "./change-signal.ts";
@@ -6,7 +7,8 @@ export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
-export { type IncomingCall, Kernel, type KernelOptions } from "./kernel.ts";
+export { Kernel } from "./kernel.ts";
+export type { IncomingCall, KernelOptions } from "./kernel-options.ts";
 export { AnswerFields, type FieldReaders, metadataOfFields } from "./metadata-fields.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
 export type {

@@ -23,6 +23,11 @@ export interface Principal {
   readonly credential?: string;
   /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
   readonly endsAtMs?: number;
+  /**
+   * When its person last showed who they are, in milliseconds since 1970. Default: nobody did, as with API keys and programs
+   * of their own.
+   */
+  readonly authenticatedAtMs?: number;
 }
 
 /** Nobody known; allowed nothing. */

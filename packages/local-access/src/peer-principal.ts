@@ -14,3 +14,22 @@ export function createPeerPrincipals(installation: string): (spiffeId: string) =
     return workloadPrincipal({ environment, name });
   });
 }
+
+const ACCOUNT_KINDS: readonly string[] = ["user", "service"];
+
+/**
+ * Knows by a client's certificate at the gateway: deployed services as above, and accounts by login or id,
+ * "spiffe://INSTALLATION/user/LOGIN" and "spiffe://INSTALLATION/service/LOGIN"; undefined for everybody else.
+ */
+export function certifiedPrincipals(
+  installation: string,
+  named: (kind: string, loginOrId: string) => Promise<Principal | undefined>,
+): (spiffeId: string) => Promise<Principal | undefined> {
+  const services = createPeerPrincipals(installation);
+  return async (spiffeId) => {
+    const [scheme, nothing, domain, kind = "", login = "", ...more] = spiffeId.split("/");
+    const isOurs = scheme === "spiffe:" && nothing === "" && domain === installation;
+    if (!isOurs || more.length > 0 || login === "" || !ACCOUNT_KINDS.includes(kind)) return services(spiffeId);
+    return named(kind, login);
+  };
+}

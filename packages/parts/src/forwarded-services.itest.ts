@@ -85,6 +85,20 @@ describe("a part in another process", () => {
     expect(seen[0]?.remainingMs).toBeLessThanOrEqual(5_000);
   });
 
+  test("goes on in the trace from the span that was made here", async () => {
+    const traceparentOf = (span: string) => `00-${"a".repeat(32)}-${span.repeat(16)}-01`;
+    const address = `unix:${stack.use(tempFolder()).path}/p.sock`;
+    const seen: CallContext[] = [];
+    stack.use(await serveFrames(openPart(seen, []), { address, graceMs: 200 }));
+    const kernel = openCaller(stack.use(connectFrames({ address })));
+    kernel.options.tracer = {
+      begin: () => ({ traceparent: traceparentOf("c"), run: (work) => work(), end: () => {} }),
+      failed: () => {},
+    };
+    await kernel.client(contract, anna).unary({ value: "" }, { metadata: { traceparent: traceparentOf("b") } });
+    expect(seen[0]?.metadata.traceparent).toBe(traceparentOf("c"));
+  });
+
   test("decides and records by itself; what is denied before it gets there is recorded before", async () => {
     const { there, here, client } = await scene();
     await expect(client({ kind: "user", id: "bert" }).read({ value: "" })).rejects.toMatchObject({

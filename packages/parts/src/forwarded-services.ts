@@ -37,8 +37,13 @@ function unrecorded(method: DescMethod): MethodRule {
   return { ...methodRule(method), auditLevel: ffiOptions.AuditLevel.NONE };
 }
 
-function carriedOn({ metadata, principal }: CallContext, tickets: PartTickets): Metadata {
-  const { authorization: _theirs, ...others } = metadata;
+function carriedOn({ metadata, principal, traceparent }: CallContext, tickets: PartTickets): Metadata {
+  const { authorization: _theirs, traceparent: _callers, ...others } = metadata;
   const ticket = tickets.of(principal);
-  return ticket === undefined ? others : { ...others, authorization: `Ticket ${ticket}` };
+  return {
+    ...others,
+    // The trace goes on from the span that was made here, if there is one.
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(ticket === undefined ? {} : { authorization: `Ticket ${ticket}` }),
+  };
 }

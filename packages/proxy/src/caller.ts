@@ -39,10 +39,19 @@ export type CallerAnswer =
   /** Nobody can say, or may rely on what was said. */
   | { readonly kind: "unavailable"; readonly message: string };
 
+/** A verified certificate of a client. */
+export interface CallerCertificate {
+  /** Whom it stands for, by its URI. */
+  readonly uri: string;
+  readonly fingerprint: string;
+  readonly endsAtMs: number;
+}
+
 /** What is asked about a caller. */
 export interface CallerQuestion {
-  /** The token that it shows. */
+  /** The token that it shows; "": it shows a certificate. */
   readonly token: string;
+  readonly certificate?: CallerCertificate;
   /** The permission that the route demands, or "". */
   readonly permission: string;
   /** Whether the request changes nothing (RFC 9110 §9.2.1). */
@@ -55,8 +64,21 @@ export interface CallerSource {
   find(question: CallerQuestion): CallerAnswer | Promise<CallerAnswer>;
 }
 
-/** Fields that say to a service who calls; what clients send under these names is dropped. */
-export const PRINCIPAL_FIELDS = /^x[-_]hms[-_]principal/i;
+/**
+ * Fields that say to a service who calls, ours and those by which proxies pass on a client's certificate (RFC 9440, Envoy,
+ * nginx, HAProxy, Apache): what clients send under these names is dropped.
+ */
+const PRINCIPAL_FIELDS =
+  /^(?:x[-_]hms[-_]principal|client[-_]cert|x[-_](?:forwarded[-_])?(?:tls[-_])?client[-_]cert|x[-_]forwarded[-_]tls|x[-_]ssl[-_]|ssl[-_]client)/i;
+const SHORTEST = "client-cert".length;
+
+/** Whether a field says who calls. */
+export function isPrincipalField(name: string): boolean {
+  if (name.length < SHORTEST) return false;
+  const first = name.charCodeAt(0) | 32;
+  // x, c or s
+  return (first === 120 || first === 99 || first === 115) && PRINCIPAL_FIELDS.test(name);
+}
 
 /** The fields that say to a service who calls, each with its line end. */
 export function principalFields(known: KnownCaller): string {

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { type ClientCertificate, clientCertificateOf } from "./client-certificate.ts";
 
 /** Who answers on a connection at the moment. */
 export interface ClientUser {
@@ -19,6 +20,7 @@ export class ClientConnection {
   readonly address: string;
   readonly scheme: "http" | "https";
   user: ClientUser | null = null;
+  #certificate: ClientCertificate | null | undefined;
   /** When the last response ended, or the connection began, in `performance.now()` time. */
   idleSince = performance.now();
 
@@ -30,6 +32,13 @@ export class ClientConnection {
     (socket as MarkedSocket)[CONNECTION] = this;
     socket.on("close", () => this.user?.onClientClosed());
     socket.on("drain", () => this.user?.onClientDrain());
+  }
+
+  /** What the client has shown at the handshake; null: nothing. */
+  get certificate(): ClientCertificate | null {
+    if (this.scheme === "http") return null;
+    if (this.#certificate === undefined) this.#certificate = clientCertificateOf(this.socket);
+    return this.#certificate;
   }
 
   /** The record of a socket that a server of the engine accepted. */

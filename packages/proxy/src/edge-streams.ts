@@ -1,6 +1,6 @@
 import type { ClientHttp2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { connect as connectSocket } from "node:net";
-import { PRINCIPAL_FIELDS } from "./caller.ts";
+import { isPrincipalField } from "./caller.ts";
 import { type ClientFacts, nodeHttp2 } from "./http2-frontend.ts";
 import { isRequestId, randomHex } from "./trace-ids.ts";
 
@@ -89,7 +89,7 @@ function plain(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
 function forwarded(headers: IncomingHttpHeaders, { remoteAddress, encrypted }: ClientFacts): OutgoingHttpHeaders {
   const before = headers["x-forwarded-for"];
   const id = headers["x-request-id"];
-  const passed = Object.entries(plain(headers)).filter(([name]) => !PRINCIPAL_FIELDS.test(name));
+  const passed = Object.entries(plain(headers)).filter(([name]) => !isPrincipalField(name));
   return {
     ...Object.fromEntries(passed),
     "x-forwarded-for": before === undefined ? remoteAddress : `${before}, ${remoteAddress}`,

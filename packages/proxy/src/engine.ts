@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import { Server as NetServer } from "node:net";
-import type { Certificate } from "./certificate-set.ts";
+import type { SecureTerms } from "./certificate-set.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { exposeMetrics } from "./exposition.ts";
@@ -52,7 +52,7 @@ class Engine implements ProxyEngine, FrontendContext {
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
     this.#table = new TableState(this.maxHeadBytes, options);
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
-    this.gatewayHandler = new GatewayRouter(this.#table, this.#edge);
+    this.gatewayHandler = new GatewayRouter(this.#table, this.#edge, options.challengeAnswer);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
   }
@@ -75,8 +75,8 @@ class Engine implements ProxyEngine, FrontendContext {
     return this.#keep(new HttpFrontend(this, handler as Router));
   }
 
-  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer {
-    const frontend = new HttpFrontend(this, handler as Router, certificates);
+  createSecureServer(handler: ProxyHandler, tls: SecureTerms): SecureServer {
+    const frontend = new HttpFrontend(this, handler as Router, tls);
     this.#keep(frontend);
     return frontend;
   }

@@ -57,7 +57,10 @@ export class Entrance {
     }
     const { request, client } = arrival;
     const { authorization } = request.head;
-    const admission = gate.admit({ method: request.method as string, authorization, address: client.address });
+    const shown = gate.rules.auth === undefined ? null : client.certificate;
+    const certificate = shown === null || isFromPage(request) ? null : shown;
+    const method = request.method as string;
+    const admission = gate.admit({ method, authorization, address: client.address, certificate });
     if (admission instanceof Promise) void this.#await(arrival, admission);
     else this.#enter(arrival, admission);
   }
@@ -153,6 +156,14 @@ export class Entrance {
     resolution.target.metrics.count(200, performance.now() - now);
     response.noteFinished(keepAlive);
   }
+}
+
+/** Browsers show a certificate whoever has written the page: it says nothing of who asks. */
+function isFromPage({ rawHeaders }: ProxyRequest): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if ((rawHeaders[i] as string).toLowerCase() === "sec-fetch-site") return true;
+  }
+  return false;
 }
 
 /** Where an answer is kept, or may have been kept; null: it is not to be, as far as the request says. */

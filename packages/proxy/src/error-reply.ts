@@ -1,4 +1,6 @@
 import { STATUS_CODES } from "node:http";
+import type { Service } from "./service.ts";
+import type { UpstreamFailure } from "./upstream-connection.ts";
 
 /** An answer that the proxy gives itself. */
 export interface ErrorReply {
@@ -7,6 +9,8 @@ export interface ErrorReply {
   message: string;
   /** Further fields, each with its line end. */
   fields?: string;
+  /** Latin-1 text that is sent as it is, instead of the message as JSON. */
+  text?: string;
 }
 
 // The product's error codes (gRPC's names) for the statuses that a proxy answers with.
@@ -41,9 +45,9 @@ export interface ReplyContext {
 
 /** The bytes of a reply, body `{error: {code, message, request_id}}`; Latin-1 text, so that it is written as it is. */
 export function renderErrorReply(reply: ErrorReply, context: ReplyContext): string {
-  const { status } = reply;
+  const { status, text } = reply;
   const error = { code: CODES[status] ?? "UNKNOWN", message: reply.message, request_id: context.requestId };
-  const body = asciiJson({ error });
+  const body = text ?? asciiJson({ error });
   const connection = context.keepAlive
     ? context.isHttp10
       ? "connection: keep-alive\r\n"
@@ -51,7 +55,7 @@ export function renderErrorReply(reply: ErrorReply, context: ReplyContext): stri
     : "connection: close\r\n";
   const head =
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ndate: ${new Date().toUTCString()}\r\n` +
-    `content-type: application/json\r\ncontent-length: ${body.length}\r\nx-request-id: ${context.requestId}\r\n` +
+    `content-type: ${text === undefined ? "application/json" : "application/octet-stream"}\r\ncontent-length: ${body.length}\r\nx-request-id: ${context.requestId}\r\n` +
     `${reply.fields ?? ""}${connection}\r\n`;
   return context.isHead ? head : head + body;
 }
@@ -61,4 +65,44 @@ function asciiJson(value: unknown): string {
     /[\u0080-\uffff]/g,
     (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
+}
+
+/** What a client is told while there is nobody to answer. */
+export function absenceReply({ name, absence }: Service): ErrorReply {
+  const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
+  return { status: 503, message, fields: "retry-after: 1\r\n" };
+}
+
+/** What a client is told whose request failed on its way. */
+export function failureReply(
+  failure: UpstreamFailure,
+  { name: service, absence }: Service,
+  reason: string,
+): ErrorReply {
+  switch (failure) {
+    case "timeout":
+      return { status: 504, message: `"${service}" did not answer in time.` };
+    case "connect":
+      return {
+        status: 503,
+        message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,
+        fields: "retry-after: 1\r\n",
+      };
+    case "malformed":
+      return { status: 502, message: `"${service}" answered with something that is not HTTP: ${reason}.` };
+    default:
+      return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
+  }
+}
+
+/** What a client is told while every replica is left alone, because it has answered badly. */
+export function breakerReply({ name }: Service, waitMs: number): ErrorReply {
+  const seconds = Math.max(Math.ceil(waitMs / 1000), 1);
+  const message = `All replicas of "${name}" have answered badly of late and are left alone; one is tried again in ${seconds} s.`;
+  return { status: 503, message, fields: `retry-after: ${seconds}\r\n` };
+}
+
+/** What a client is told of an answer that was to be changed and could not be. */
+export function unchangedReply({ name }: Service, problem: string): ErrorReply {
+  return { status: 502, message: `The answer of "${name}" is to be changed on its way, and ${problem}.` };
 }

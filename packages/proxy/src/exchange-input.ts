@@ -20,3 +20,24 @@ export interface ExchangeInput {
   /** What is sent instead of the request's own body. */
   body?: Readable;
 }
+
+/** What an exchange keeps to. */
+export interface ExchangeLimits {
+  readonly maxBodyBytes: number;
+  /** Until the response head. */
+  readonly requestTimeoutMs: number;
+  /** In which a body makes no progress. */
+  readonly idleBodyTimeoutMs: number;
+}
+
+/** The limits of one exchange: its route's, its service's, or the engine's. */
+export function limitsOf({ context, target, passage, body }: ExchangeInput): ExchangeLimits {
+  const { requestTimeoutMs, idleBodyTimeoutMs } = target.service.policy;
+  const mostBytes = Math.min(passage?.maxBodyBytes ?? Number.POSITIVE_INFINITY, context.maxRequestBodyBytes);
+  return {
+    // A changed body was measured before.
+    maxBodyBytes: body === undefined ? mostBytes : Number.POSITIVE_INFINITY,
+    requestTimeoutMs: passage?.requestTimeoutMs ?? requestTimeoutMs,
+    idleBodyTimeoutMs: idleBodyTimeoutMs ?? context.idleBodyTimeoutMs,
+  };
+}

@@ -1,37 +1,33 @@
 import type { Readable } from "node:stream";
-import type { ClientConnection, ClientUser } from "./client-connection.ts";
-import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import type { ClientUser } from "./client-connection.ts";
 import { ContinueWait } from "./continue-wait.ts";
 import { type Endpoint, isUnwell } from "./endpoint.ts";
-import type { EngineContext } from "./engine-context.ts";
-import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
+import {
+  absenceReply,
+  breakerReply,
+  type ErrorReply,
+  failureReply,
+  renderErrorReply,
+  unchangedReply,
+} from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
-import type { ExchangeInput } from "./exchange-input.ts";
+import { type ExchangeInput, type ExchangeLimits, limitsOf } from "./exchange-input.ts";
 import type { HeldAnswer } from "./held-answer.ts";
-import type { Passage } from "./passage.ts";
 import { RequestBody } from "./request-body.ts";
-import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
-import type { RouteTarget } from "./service.ts";
 import { switchingHead, Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
-import { replyFor, replyForNobody, replyForOpenBreaker, replyForUnchanged } from "./upstream-reply.ts";
+import type { Guest } from "./waiting-room.ts";
 
 const NONE_TRIED: readonly Endpoint[] = Object.freeze([]);
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
-export class Exchange implements UpstreamUser, ClientUser, TurnMember {
-  readonly #context: EngineContext;
-  readonly #client: ClientConnection;
-  readonly #request: ProxyRequest;
-  readonly #response: ProxyResponse | null;
-  readonly #target: RouteTarget;
-  readonly #forwardedHead: string;
-  readonly #passage: Passage | null;
+export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
+  readonly #input: ExchangeInput;
   readonly #source: Readable;
-  readonly #head: RequestHead;
+  readonly #limits: ExchangeLimits;
   readonly #writer: ResponseWriter;
   readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
@@ -53,52 +49,41 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #status = 0;
 
   constructor(input: ExchangeInput) {
-    this.#context = input.context;
-    this.#client = input.client;
-    this.#request = input.request;
-    this.#response = input.response;
-    this.#target = input.target;
-    this.#forwardedHead = input.forwardedHead;
-    this.#passage = input.passage;
+    this.#input = input;
     this.#source = input.body ?? input.request;
-    this.#head = input.request.head;
+    this.#limits = limitsOf(input);
     this.#writer = new ResponseWriter(input.client.socket);
     this.#continuing = new ContinueWait(input.client.socket, () => this.#body?.start());
   }
 
   /** Begins; the client's connection is its own until it ends. */
   begin(): void {
-    const { service } = this.#target;
-    this.#client.user = this;
+    const { service } = this.#input.target;
+    this.#input.client.user = this;
     service.inFlight++;
     service.budget.deposit();
-    if (this.#head.hasBody) this.#beginBody();
+    if (this.#input.request.head.hasBody) this.#beginBody();
     this.#attempt(this.#startedAt);
   }
 
   #beginBody(): void {
-    const { contentLength } = this.#head;
-    this.#body = new RequestBody(this.#source, this, { contentLength, maxBytes: this.#maxBodyBytes });
-    if (this.#head.expectsContinue) this.#continuing.begin();
+    const { contentLength } = this.#input.request.head;
+    this.#body = new RequestBody(this.#source, this, { contentLength, maxBytes: this.#limits.maxBodyBytes });
+    if (this.#input.request.head.expectsContinue) this.#continuing.begin();
     else this.#body.start();
   }
 
-  get #maxBodyBytes(): number {
-    // A changed body was measured before.
-    if (this.#source !== this.#request) return Number.POSITIVE_INFINITY;
-    return Math.min(this.#passage?.maxBodyBytes ?? Number.POSITIVE_INFINITY, this.#context.maxRequestBodyBytes);
-  }
-
   #attempt(now: number): void {
-    const endpoint = this.#target.service.balancer.pick(now, this.#tried);
+    const endpoint = this.#input.target.service.balancer.pick(now, this.#tried);
     if (endpoint === null) {
-      this.#fail(replyForNobody(this.#target.service));
+      if (!this.#waits(now)) this.giveUp();
       return;
     }
     if (endpoint.isLeftAlone(now)) {
-      this.#fail(replyForOpenBreaker(this.#target.service, endpoint.ejectedUntil - now));
+      this.#fail(breakerReply(this.#input.target.service, endpoint.ejectedUntil - now));
       return;
     }
+    if (endpoint.ejectedUntil > now && endpoint.idleConnections === 0 && this.#waits(now)) return;
     endpoint.inFlight++;
     endpoint.beginTrial(now);
     this.#endpoint = endpoint;
@@ -106,8 +91,29 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#isSending = false;
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
-    if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
+    if (pooled === null) this.#connection.deadlineAt = now + this.#input.target.service.policy.connectTimeoutMs;
     else this.#sendSoon();
+  }
+
+  /** True if the request waits for a replica from now on. */
+  #waits(now: number): boolean {
+    const { service } = this.#input.target;
+    if (!service.expectsReplicas || !service.waitingRoom.enter(this, now)) return false;
+    this.#tried = NONE_TRIED;
+    this.#connectAttempts = 0;
+    return true;
+  }
+
+  tryAgain(now: number): void {
+    const { balancer, waitingRoom } = this.#input.target.service;
+    const endpoint = balancer.pick(now, NONE_TRIED);
+    if (endpoint === null || endpoint.ejectedUntil > now) return;
+    waitingRoom.leave(this);
+    this.#attempt(now);
+  }
+
+  giveUp(): void {
+    this.#fail(absenceReply(this.#input.target.service));
   }
 
   #sendSoon(): void {
@@ -124,35 +130,36 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #send(now: number): void {
     const connection = this.#connection as UpstreamConnection;
     this.#isSending = false;
-    connection.expectResponse(this.#request.method as string);
+    connection.expectResponse(this.#input.request.method as string);
     this.#sentAt = now;
     if (this.#body === null) {
       this.#hasSent = true;
-      connection.deadlineAt = now + this.#requestTimeoutMs;
-      connection.socket.write(this.#forwardedHead, "latin1");
+      connection.deadlineAt = now + this.#limits.requestTimeoutMs;
+      connection.socket.write(this.#input.forwardedHead, "latin1");
       return;
     }
-    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
-    this.#body.attach(connection, this.#forwardedHead, this.#head.expectsContinue);
+    connection.deadlineAt = now + this.#limits.idleBodyTimeoutMs;
+    this.#body.attach(connection, this.#input.forwardedHead, this.#input.request.head.expectsContinue);
   }
 
   onBodyProgress(): void {
-    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
   }
 
   onBodySent(): void {
     this.#sentAt = turnNow();
     if (!this.#connection || this.#writer.isStarted) return;
-    this.#connection.deadlineAt = this.#sentAt + this.#requestTimeoutMs;
+    this.#connection.deadlineAt = this.#sentAt + this.#limits.requestTimeoutMs;
   }
 
   onBodyTooLarge(): void {
-    const message = `The request's body is larger than ${this.#maxBodyBytes} bytes.`;
+    const message = `The request's body is larger than ${this.#limits.maxBodyBytes} bytes.`;
     this.#fail({ status: 413, message });
   }
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
+    this.#input.target.service.waitingRoom.endAbsence();
     this.#sendSoon();
   }
 
@@ -162,8 +169,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   onInformational(head: ResponseHead): void {
     if (head.status === 100) this.#continuing.grant();
-    else if (this.#request.httpVersionMinor === 1) {
-      this.#client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
+    else if (this.#input.request.httpVersionMinor === 1) {
+      this.#input.client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
     }
   }
 
@@ -177,59 +184,51 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
       return;
     }
     this.#noteAnswer(!isUnwell(head.status), now);
-    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
-    this.#held = this.#passage?.hold(head, this.#request.method === "HEAD") ?? null;
+    connection.deadlineAt = now + this.#limits.idleBodyTimeoutMs;
+    this.#held = this.#input.passage?.hold(head, this.#input.request.method === "HEAD") ?? null;
     if (this.#held === null) this.#startAnswer(head);
   }
 
   #startAnswer(head: ResponseHead): void {
-    this.#passage?.onHead(head);
+    this.#input.passage?.onHead(head);
     const isUnread = this.#continuing.isPending;
     this.#continuing.end();
     this.#writer.start(head, {
-      requestId: this.#head.requestId,
-      isHead: this.#request.method === "HEAD",
-      isHttp10: this.#request.httpVersionMinor === 0,
+      requestId: this.#input.request.head.requestId,
+      isHead: this.#input.request.method === "HEAD",
+      isHttp10: this.#input.request.httpVersionMinor === 0,
       keepAlive: this.#keepsAlive() && !isUnread,
     });
   }
 
   #noteAnswer(isGood: boolean, now: number): void {
-    const { breaker } = this.#target.service.policy;
+    const { breaker } = this.#input.target.service.policy;
     const isOpened = breaker !== undefined && this.#endpoint?.noteAnswer(isGood, breaker, now) === true;
-    if (isOpened) this.#target.service.metrics.ejections++;
-  }
-
-  get #requestTimeoutMs(): number {
-    return this.#passage?.requestTimeoutMs ?? this.#target.service.policy.requestTimeoutMs;
-  }
-
-  get #idleBodyTimeoutMs(): number {
-    return this.#target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
+    if (isOpened) this.#input.target.service.metrics.ejections++;
   }
 
   #keepsAlive(): boolean {
-    return this.#response?.shouldKeepAlive === true && !this.#context.isClosing;
+    return this.#input.response?.shouldKeepAlive === true && !this.#input.context.isClosing;
   }
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
     if (this.#hasEnded) return;
     if (this.#held !== null) {
       if (!this.#held.take(bytes, start, end))
-        this.#fail(replyForUnchanged(this.#target.service, "is too large for that"));
+        this.#fail(unchangedReply(this.#input.target.service, "is too large for that"));
       return;
     }
-    this.#passage?.onBody(bytes, start, end);
+    this.#input.passage?.onBody(bytes, start, end);
     this.#writer.body(bytes, start, end);
   }
 
   onReadEnd(): void {
     // What ends the response is written with it, at the end of the turn.
     if (this.#connection === null) return;
-    if (this.#held !== null) this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    if (this.#held !== null) this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
     if (!this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
-    this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
   }
 
   onClientDrain(): void {
@@ -242,7 +241,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const endpoint = this.#leaveEndpoint();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
     else endpoint?.giveBack(connection, turnNow());
-    this.#passage?.onComplete(turnNow());
+    this.#input.passage?.onComplete(turnNow());
     this.#isAnswered = true;
     atTurnEnd(this);
   }
@@ -253,11 +252,11 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     this.#held = null;
     if (body === undefined) return true;
     if (typeof body === "string") {
-      this.#fail(replyForUnchanged(this.#target.service, body));
+      this.#fail(unchangedReply(this.#input.target.service, body));
       return false;
     }
     this.#startAnswer((this.#connection as UpstreamConnection).head);
-    this.#passage?.onBody(body, 0, body.length);
+    this.#input.passage?.onBody(body, 0, body.length);
     this.#writer.body(body, 0, body.length);
     return true;
   }
@@ -265,8 +264,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
   #complete(): void {
     this.#writer.end();
     this.#end(turnNow());
-    if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
-    else this.#client.socket.destroySoon();
+    if (this.#input.response) this.#input.response.noteFinished(this.#writer.keepAlive);
+    else this.#input.client.socket.destroySoon();
   }
 
   onClientClosed(): void {
@@ -287,7 +286,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     const endpoint = this.#leaveEndpoint() as Endpoint;
     if (failure === "connect") {
       this.#connectAttempts++;
-      this.#target.service.metrics.ejections++;
+      this.#input.target.service.metrics.ejections++;
       endpoint.eject(now);
     }
     if (failure === "timeout" && this.#waitsForClient()) {
@@ -296,8 +295,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     }
     if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
-    if (this.#tryAgain(failure, now)) return;
-    this.#fail(replyFor(failure, this.#target.service, reason));
+    if (this.#retry(failure, now)) return;
+    if (failure === "connect" && this.#waits(now)) this.#body?.detach();
+    else this.#fail(failureReply(failure, this.#input.target.service, reason));
   }
 
   #waitsForClient(): boolean {
@@ -308,11 +308,11 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     return this.#body?.hasSent ?? this.#hasSent;
   }
 
-  #tryAgain(failure: UpstreamFailure, now: number): boolean {
-    const { service } = this.#target;
+  #retry(failure: UpstreamFailure, now: number): boolean {
+    const { service } = this.#input.target;
     const bytesSent = this.#hasSentBytes();
     if (failure === "timeout" || failure === "malformed") return false;
-    const method = this.#request.method as string;
+    const method = this.#input.request.method as string;
     const [responseStarted, bodyKept, retries] = [this.#writer.isStarted, this.#body?.isKept ?? true, this.#retries];
     const decision = decideRetry({ method, bytesSent, responseStarted, bodyKept, retries }, service.policy);
     if (decision === "give-up") return false;
@@ -337,37 +337,36 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
     if (this.#hasEnded) return;
     this.#connection?.destroy();
     this.#leaveEndpoint();
-    const { socket } = this.#client;
+    const { socket } = this.#input.client;
     const isCut = this.#writer.isStarted;
     const keepAlive = !isCut && this.#keepsAlive() && !this.#continuing.isPending;
     if (!isCut) {
       this.#status = reply.status;
-      const isHead = this.#request.method === "HEAD";
-      const isHttp10 = this.#request.httpVersionMinor === 0;
-      const { requestId } = this.#head;
-      socket.write(renderErrorReply(reply, { requestId, keepAlive, isHead, isHttp10 }), "latin1");
+      const { method, httpVersionMinor } = this.#input.request;
+      const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0 };
+      socket.write(renderErrorReply(reply, { requestId: this.#input.request.head.requestId, ...how }), "latin1");
     }
     this.#end(turnNow());
     if (isCut) socket.destroy();
-    else if (this.#response) this.#response.noteFinished(keepAlive);
+    else if (this.#input.response) this.#input.response.noteFinished(keepAlive);
     else socket.destroySoon();
   }
 
   #upgrade(connection: UpstreamConnection, head: ResponseHead): void {
-    const { socket } = this.#client;
+    const { socket } = this.#input.client;
     const endpoint = this.#endpoint as Endpoint;
-    if (this.#response !== null || this.#head.upgrade === "") {
-      this.#fail(replyFor("malformed", this.#target.service, "an upgrade nobody asked for"));
+    if (this.#input.response !== null || this.#input.request.head.upgrade === "") {
+      this.#fail(failureReply("malformed", this.#input.target.service, "an upgrade nobody asked for"));
       return;
     }
-    socket.write(switchingHead(head, this.#head.requestId), "latin1");
+    socket.write(switchingHead(head, this.#input.request.head.requestId), "latin1");
     [this.#endpoint, this.#connection, this.#isTunnel] = [null, null, true];
     this.#end(turnNow());
     const onEnd = () => {
-      this.#passage?.end();
+      this.#input.passage?.end();
       this.#endpointLeft(endpoint);
     };
-    new Tunnel({ client: this.#client, connection, onEnd }).open();
+    new Tunnel({ client: this.#input.client, connection, onEnd }).open();
   }
 
   onTunnelData(): void {}
@@ -375,25 +374,25 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember {
 
   #leaveEndpoint(): Endpoint | null {
     const endpoint = this.#endpoint;
-    this.#endpoint = null;
-    this.#connection = null;
+    this.#connection = this.#endpoint = null;
     if (endpoint !== null) this.#endpointLeft(endpoint);
     return endpoint;
   }
 
   #endpointLeft(endpoint: Endpoint): void {
     endpoint.inFlight--;
-    this.#context.onEndpointLeft(endpoint);
+    this.#input.context.onEndpointLeft(endpoint);
   }
 
   #end(now: number): void {
     this.#hasEnded = true;
-    if (!this.#isTunnel) this.#passage?.end();
+    if (this.#endpoint === null) this.#input.target.service.waitingRoom.leave(this);
+    if (!this.#isTunnel) this.#input.passage?.end();
     this.#continuing.end();
     if (this.#body !== null) this.#body.drop();
-    this.#client.user = null;
-    this.#client.idleSince = now;
-    this.#target.service.inFlight--;
-    this.#target.metrics.count(this.#status, now - this.#startedAt);
+    this.#input.client.user = null;
+    this.#input.client.idleSince = now;
+    this.#input.target.service.inFlight--;
+    this.#input.target.metrics.count(this.#status, now - this.#startedAt);
   }
 }

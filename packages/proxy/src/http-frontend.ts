@@ -2,7 +2,7 @@ import { createServer, type Server, type ServerOptions } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { type Certificate, CertificateSet, TLS_TERMS } from "./certificate-set.ts";
+import { CertificateSet, type SecureTerms } from "./certificate-set.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
@@ -41,7 +41,7 @@ export class HttpFrontend {
   #certificates: CertificateSet | undefined;
 
   /** With certificates it speaks TLS, and nothing else. */
-  constructor(context: FrontendContext, router: Router, certificates?: readonly Certificate[]) {
+  constructor(context: FrontendContext, router: Router, tls?: SecureTerms) {
     this.#context = context;
     this.#router = router;
     this.#entrance = new Entrance(context, ({ request, response, client }, reply) => {
@@ -49,32 +49,36 @@ export class HttpFrontend {
       else this.#refuseRaw(client.socket, request.head.chooseRequestId(), reply);
     });
     const options = optionsOf(context);
-    if (certificates === undefined) {
+    if (tls === undefined) {
       this.server = createServer(options);
     } else {
-      this.#certificates = new CertificateSet(certificates);
+      this.#certificates = new CertificateSet(tls.certificates, tls.clientAuthorities);
       this.server = this.#createTlsServer(options, this.#certificates);
+      this.#askClients(tls);
     }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
-    [this.#serveConnection] = this.server.listeners(certificates ? "secureConnection" : "connection") as [
-      ServeConnection,
-    ];
+    [this.#serveConnection] = this.server.listeners(tls ? "secureConnection" : "connection") as [ServeConnection];
     this.#listen();
   }
 
-  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
-  useCertificates(certificates: readonly Certificate[]): void {
-    const set = new CertificateSet(certificates);
-    (this.server as TlsServer).setSecureContext({ ...set.first, ...TLS_TERMS });
+  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(tls: SecureTerms): void {
+    const set = new CertificateSet(tls.certificates, tls.clientAuthorities);
+    (this.server as TlsServer).setSecureContext(set.terms);
     this.#certificates = set;
+    this.#askClients(tls);
   }
 
-  #createTlsServer(options: ServerOptions, { first }: CertificateSet): TlsServer {
+  /** Node reads this for each connection; whether what a client shows is good, routes that ask say. */
+  #askClients({ clientAuthorities }: SecureTerms): void {
+    Object.assign(this.server, { requestCert: clientAuthorities !== undefined, rejectUnauthorized: false });
+  }
+
+  #createTlsServer(options: ServerOptions, { terms }: CertificateSet): TlsServer {
     return process.getBuiltinModule("node:https").createServer({
       ...options,
-      ...first,
-      ...TLS_TERMS,
+      ...terms,
       handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
       ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
       SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),

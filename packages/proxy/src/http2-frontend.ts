@@ -2,6 +2,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from "node:h
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { type ClientCertificate, clientCertificateOf } from "./client-certificate.ts";
 import { PairedSocket } from "./socket-pair.ts";
 
 /** What HTTP/2 connections are served with. */
@@ -18,6 +19,7 @@ export interface Http2Terms {
 export interface ClientFacts {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
+  readonly clientCertificate: ClientCertificate | null;
 }
 
 /** Node's HTTP/2, loaded when the first client speaks it: 20 ms and 9 MB that most data planes never need. */
@@ -85,7 +87,11 @@ export class Http2Frontend {
   #onSession(session: ServerHttp2Session): void {
     const { socket } = session;
     const address = socket.remoteAddress ?? "unknown";
-    const client = { remoteAddress: address, encrypted: "encrypted" in socket && socket.encrypted === true };
+    const client = {
+      remoteAddress: address,
+      encrypted: "encrypted" in socket && socket.encrypted === true,
+      clientCertificate: clientCertificateOf(socket as Socket),
+    };
     const agent = new Agent({ keepAlive: true, maxSockets: MAX_STREAMS, maxFreeSockets: 4 });
     agent.createConnection = (_, done) => {
       const pair = PairedSocket.create(client);

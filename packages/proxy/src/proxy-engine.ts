@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
+import type { ChallengeAnswer } from "./acme-challenge.ts";
 import type { CallerSource } from "./caller.ts";
-import type { Certificate } from "./certificate-set.ts";
+import type { SecureTerms } from "./certificate-set.ts";
 import type { SharedRates } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
@@ -23,6 +24,8 @@ export interface ProxyEngineOptions {
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
   tunnelGraceMs?: number;
+  /** While a service that is meant to run has no replica that accepts connections, requests wait; default 10 s. */
+  replicaPatienceMs?: number;
   /**
    * The unix socket of the platform's own HTTP edge. The gateway sends it what no route of a service takes, if it shows
    * credentials or is for the reference pages (/docs, /openapi.json); default: none, everything else is 404.
@@ -30,6 +33,8 @@ export interface ProxyEngineOptions {
   edgeSocket?: string;
   /** Who knows callers by what they show; default: nobody, and routes that demand one refuse (503). */
   callers?: CallerSource;
+  /** What an authority gets that asks at the gateway for proof of a name (RFC 8555 §8.3); default: nothing of ours. */
+  challengeAnswer?: ChallengeAnswer;
   /** Counts rates together with other gateways; default: each counts for itself. */
   sharedRates?: SharedRates;
 }
@@ -37,8 +42,8 @@ export interface ProxyEngineOptions {
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
 export interface SecureServer {
   readonly server: Server;
-  /** Shows these from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
-  useCertificates(certificates: readonly Certificate[]): void;
+  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  useCertificates(tls: SecureTerms): void;
 }
 
 /** The proxying engine: balances, retries, drains and measures; knows nothing of where tables come from. */
@@ -62,7 +67,7 @@ export interface ProxyEngine extends AsyncDisposable {
   /** An HTTP server that answers through a handler; the caller decides where it listens, and may close it alone. */
   createServer(handler: ProxyHandler): Server;
   /** The same over TLS; raises INVALID_ARGUMENT if a certificate cannot be used. */
-  createSecureServer(handler: ProxyHandler, certificates: readonly Certificate[]): SecureServer;
+  createSecureServer(handler: ProxyHandler, tls: SecureTerms): SecureServer;
   /** Requests and tunnels that run on an endpoint now; 0 for unknown ones. */
   inFlight(endpointId: string): number;
   /** What still runs on endpoints that drain or have left the table; endpoints with nothing are left out. */

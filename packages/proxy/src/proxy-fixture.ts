@@ -16,6 +16,7 @@ export interface ServiceInput {
   environment?: string;
   name?: string;
   endpoints: readonly (Partial<EndpointEntry> & { port: number })[];
+  expectsReplicas?: boolean;
   routes?: readonly RouteEntry[];
   policy?: Partial<TrafficPolicy>;
 }
@@ -91,6 +92,7 @@ export class ProxyFixture {
 function serviceEntry(input: ServiceInput): ServiceEntry {
   const { environment = "default", name = "svc", endpoints, routes = [{ path: "/*", methods: [] }], policy } = input;
   return {
+    expectsReplicas: input.expectsReplicas ?? false,
     environment,
     name,
     routes,

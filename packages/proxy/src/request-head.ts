@@ -1,4 +1,4 @@
-import { PRINCIPAL_FIELDS } from "./caller.ts";
+import { isPrincipalField } from "./caller.ts";
 import type { FieldEdit, FieldFacts } from "./field-changes.ts";
 import { Field, type FieldKind, fieldKind, isLookAlike, listMembers } from "./field-name.ts";
 import { continueTrace, isRequestId, randomHex, startTrace } from "./trace-ids.ts";
@@ -56,7 +56,7 @@ export class RequestHead {
 
   /** Whether a field is the gateway's own to say, so that what a client says is dropped. */
   #isOwn(name: string): boolean {
-    if (name.length >= 15 && PRINCIPAL_FIELDS.test(name)) return true;
+    if (isPrincipalField(name)) return true;
     if (isLookAlike(name)) this.hasLookAlike = true;
     return false;
   }

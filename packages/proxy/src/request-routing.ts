@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { answerChallenge, type ChallengeAnswer } from "./acme-challenge.ts";
 import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
@@ -54,7 +55,7 @@ export class GatewayRouter implements Router {
   readonly label = "gateway";
   readonly #table: TableState;
   readonly #edge: PlatformEdge | undefined;
-
+  readonly #challenges: ChallengeAnswer | undefined;
   #tls: GatewayTlsTerms | undefined;
 
   /** How clients without TLS are treated from now on; undefined: as if there were none. */
@@ -62,9 +63,10 @@ export class GatewayRouter implements Router {
     this.#tls = terms;
   }
 
-  constructor(table: TableState, edge?: PlatformEdge) {
+  constructor(table: TableState, edge?: PlatformEdge, challenges?: ChallengeAnswer) {
     this.#table = table;
     this.#edge = edge;
+    this.#challenges = challenges;
   }
 
   resolve(request: ProxyRequest): Resolution {
@@ -73,6 +75,8 @@ export class GatewayRouter implements Router {
     if (hasDotSegments(parsed.path)) return refuse(400, 'The path has "." or ".." segments; send it resolved.');
     const fault = ambiguityOf(request);
     if (fault !== null) return refuse(400, fault);
+    const proof = answerChallenge(this.#challenges, parsed.path);
+    if (proof !== null) return { target: null, refusal: proof };
     const host = parsed.authority ?? request.head.host ?? "";
     if (this.#edge && isPlatformHost(host)) {
       return { target: this.#edge.target, path: parsed.target, host, trustsOrigin: false, refusal: null };

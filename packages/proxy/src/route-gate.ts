@@ -1,6 +1,7 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerSource } from "./caller.ts";
+import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import type { ClientCertificate } from "./client-certificate.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -13,6 +14,8 @@ export interface Visit {
   /** The value of Authorization, "" if there is none; two of them are none that can be used. */
   readonly authorization: string;
   readonly address: string;
+  /** What the client has shown at the handshake; null: nothing that counts here. */
+  readonly certificate: ClientCertificate | null;
 }
 
 /** Which route a gate is for, and what it asks. */
@@ -83,23 +86,35 @@ export class RouteGate {
     const { auth } = this.rules;
     if (admission.refusal !== null) return admission;
     if (auth === undefined) return this.#count(this.#late, visit, admission);
+    if (visit.authorization === "" && visit.certificate !== null)
+      return this.#identifyCertificate(visit, admission, auth);
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
     const token = tokenOf(visit.authorization);
     if (token === undefined) return admission.refuse(challenge("unusable"));
-    if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
-    const { permission } = auth;
-    const question = { token, permission, isSafe: SAFE.has(visit.method), address: visit.address };
-    const answer = this.#callers.find(question);
-    const judge = (found: CallerAnswer) => this.#judge(found, { auth, visit, admission });
-    return answer instanceof Promise ? answer.then(judge) : judge(answer);
+    return this.#ask({ token }, { auth, visit, admission });
   }
 
-  #judge(
-    answer: CallerAnswer,
-    { auth, visit, admission }: { auth: RouteAuth; visit: Visit; admission: Admission },
-  ): Later<Admission> {
+  #identifyCertificate(visit: Visit, admission: Admission, auth: RouteAuth): Later<Admission> {
+    const found = callerCertificate(visit.certificate, Date.now());
+    if (typeof found === "string") return admission.refuse(badCertificate(found));
+    return this.#ask({ token: "", certificate: found }, { auth, visit, admission });
+  }
+
+  #ask(shown: Pick<CallerQuestion, "token" | "certificate">, asking: Asking): Later<Admission> {
+    const { auth, visit, admission } = asking;
+    if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
+    const { permission } = auth;
+    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address };
+    const answer = this.#callers.find(question);
+    return answer instanceof Promise ? answer.then((found) => this.#judge(found, asking)) : this.#judge(answer, asking);
+  }
+
+  #judge(answer: CallerAnswer, { auth, visit, admission }: Asking): Later<Admission> {
+    if (answer.kind === "unknown" && visit.authorization === "") {
+      return admission.refuse(badCertificate("whom it names is not known here, or may not come in any more"));
+    }
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
     if (answer.passed !== this) {
       const denial = this.#denialOf(auth, answer.caller);
@@ -168,6 +183,13 @@ export class RouteGate {
   }
 }
 
+/** With what a caller is looked up. */
+interface Asking {
+  readonly auth: RouteAuth;
+  readonly visit: Visit;
+  readonly admission: Admission;
+}
+
 interface NamedCounter {
   readonly name: string;
   readonly counter: LimitCounter;
@@ -207,6 +229,22 @@ function challenge(shown: "none" | "unusable" | "unknown"): ErrorReply {
       ? "The Authorization field is not of the form: Bearer TOKEN."
       : "The token is not known here, or has ended.";
   return { status: 401, message, fields: `${REALM}, error="invalid_token"\r\n` };
+}
+
+/** What of a certificate is asked about; a text: why it is good for nothing. */
+function callerCertificate(certificate: ClientCertificate | null, now: number): CallerCertificate | string {
+  if (certificate === null) return "there is none";
+  if (certificate.kind === "refused") return certificate.reason;
+  const { uris, fingerprint, endsAtMs } = certificate;
+  // Connections may stand for longer than what they began with.
+  if (endsAtMs <= now) return "it has ended";
+  const [uri, another] = uris;
+  if (uri === undefined || another !== undefined) return "it names nobody by one SPIFFE id";
+  return { uri, fingerprint, endsAtMs };
+}
+
+function badCertificate(why: string): ErrorReply {
+  return { status: 401, message: `Your client certificate is not accepted: ${why}.`, fields: `${REALM}\r\n` };
 }
 
 function forbidden(message: string): ErrorReply {

@@ -64,6 +64,8 @@ export interface ServiceEntry {
   environment: string;
   name: string;
   endpoints: readonly EndpointEntry[];
+  /** Replicas are meant to run: while none accepts connections requests wait for one, up to 10 s. Default: no. */
+  expectsReplicas?: boolean;
   routes: readonly RouteEntry[];
   policy: TrafficPolicy;
 }

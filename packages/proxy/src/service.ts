@@ -4,6 +4,7 @@ import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
 import { RetryBudget } from "./retry-policy.ts";
 import type { RouteGate } from "./route-gate.ts";
 import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
+import { WaitingRoom } from "./waiting-room.ts";
 
 /** The lasting state of one service; a new table changes its fields, never the object. */
 export class Service {
@@ -20,11 +21,26 @@ export class Service {
   inFlight = 0;
   /** What a client is told while nobody of it accepts connections; default: that no replica is ready. */
   absence: string | null = null;
+  readonly waitingRoom: WaitingRoom;
+  #isMeantToRun = false;
+  #hasBeenThere = false;
 
-  constructor(environment: string, name: string) {
+  /** Requests wait this long for a replica where one is expected. */
+  constructor(environment: string, name: string, patienceMs = 0) {
     this.environment = environment;
     this.name = name;
+    this.waitingRoom = new WaitingRoom(patienceMs);
     this.meshRoute = this.routeMetrics("");
+  }
+
+  /** True if there will be replicas again, as far as is known: requests may wait for them. */
+  get expectsReplicas(): boolean {
+    return this.#isMeantToRun && this.#hasBeenThere;
+  }
+
+  /** Says whether replicas are meant to run; of a service that has never had one none is expected. */
+  expectReplicas(isMeantToRun: boolean): void {
+    this.#isMeantToRun = isMeantToRun;
   }
 
   /** The counters of a route; the same ones as long as the process lives. */
@@ -40,6 +56,7 @@ export class Service {
   /** Balances over these endpoints from now on; those that drain get nothing new. */
   useEndpoints(endpoints: readonly Endpoint[]): void {
     this.endpoints = endpoints;
+    if (endpoints.length > 0) this.#hasBeenThere = true;
     this.balancer = new Balancer(endpoints.filter((endpoint) => endpoint.state === "active"));
   }
 }

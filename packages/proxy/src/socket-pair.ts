@@ -1,22 +1,26 @@
 import { Duplex } from "node:stream";
+import type { ClientCertificate } from "./client-certificate.ts";
 
 /** What servers of node:http and the proxy ask of a connection beside its bytes. */
 interface Facts {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
+  readonly clientCertificate: ClientCertificate | null;
 }
 
 /** One end of a connection within this process. */
 export class PairedSocket extends Duplex {
   readonly remoteAddress: string;
   readonly encrypted: boolean;
+  readonly clientCertificate: ClientCertificate | null;
   #other: PairedSocket | undefined;
   #resume: (() => void) | undefined;
 
-  constructor({ remoteAddress, encrypted }: Facts) {
+  constructor({ remoteAddress, encrypted, clientCertificate }: Facts) {
     super({ allowHalfOpen: true, readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 });
     this.remoteAddress = remoteAddress;
     this.encrypted = encrypted;
+    this.clientCertificate = clientCertificate;
   }
 
   /** Makes both ends: the client's, and the server's, which says these things of the client. */

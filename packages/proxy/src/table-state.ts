@@ -8,6 +8,14 @@ import { type RouteInput, RouteMatcher } from "./route-matcher.ts";
 import type { EndpointEntry, RouteEntry, RoutingTable, ServiceEntry } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
 
+const DEFAULT_PATIENCE_MS = 10_000;
+
+interface TableSurroundings {
+  callers?: CallerSource | undefined;
+  sharedRates?: SharedRates | undefined;
+  replicaPatienceMs?: number | undefined;
+}
+
 /** The routing table in force, and what outlives tables: services, and endpoints as long as something runs on them. */
 export class TableState {
   readonly services = new Map<string, Service>();
@@ -15,15 +23,17 @@ export class TableState {
   readonly #maxHeadBytes: number;
   readonly #callers: CallerSource | undefined;
   readonly #limits: LimitBook;
+  readonly #replicaPatienceMs: number;
   #inTable = new Set<Endpoint>();
   #matchers = new Map<string, RouteMatcher<RouteTarget>>();
 
   constructor(
     maxHeadBytes: number,
-    { callers, sharedRates }: { callers?: CallerSource | undefined; sharedRates?: SharedRates | undefined } = {},
+    { callers, sharedRates, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
   ) {
     this.#maxHeadBytes = maxHeadBytes;
     this.#callers = callers;
+    this.#replicaPatienceMs = replicaPatienceMs;
     this.#limits = new LimitBook(sharedRates);
   }
 
@@ -32,7 +42,7 @@ export class TableState {
     const key = serviceKey(environment, name);
     let service = this.services.get(key);
     if (!service) {
-      service = new Service(environment, name);
+      service = new Service(environment, name, this.#replicaPatienceMs);
       this.services.set(key, service);
     }
     return service;
@@ -59,9 +69,14 @@ export class TableState {
       const service = this.service(entry.environment, entry.name);
       known.add(service);
       service.policy = entry.policy;
+      service.expectReplicas(entry.expectsReplicas ?? false);
       service.useEndpoints(entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now)));
     }
-    for (const service of this.services.values()) if (!known.has(service)) service.useEndpoints([]);
+    for (const service of this.services.values()) {
+      if (known.has(service)) continue;
+      service.expectReplicas(false);
+      service.useEndpoints([]);
+    }
     for (const endpoint of before) if (!this.#inTable.has(endpoint)) this.#retire(endpoint, now);
   }
 

@@ -25,7 +25,7 @@ beforeEach(async () => {
     response.end(`${body.length} bytes`);
   });
   fixture.apply({ endpoints: [{ port: service }] });
-  secure = fixture.engine.createSecureServer(fixture.engine.gatewayHandler, [first, second]);
+  secure = fixture.engine.createSecureServer(fixture.engine.gatewayHandler, { certificates: [first, second] });
   secure.server.listen(0, "127.0.0.1");
   await once(secure.server, "listening");
   port = (secure.server.address() as AddressInfo).port;
@@ -106,12 +106,26 @@ describe("the gateway over TLS", () => {
   it("changes certificates for new connections, and lets those that stand go on", async () => {
     const before = new RawClient(await tlsClient("first.test"));
     await before.exchange("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n", /GET \/1 /);
-    secure.useCertificates([second]);
+    secure.useCertificates({ certificates: [second] });
     expect((await tlsClient("first.test")).getPeerX509Certificate()?.subjectAltName).toBe("DNS:second.test");
     await before.exchange("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n", /GET \/2 /);
-    expect(() => secure.useCertificates([{ cert: first.cert, key: second.key }])).toThrow(/cannot be used/);
-    expect(() => secure.useCertificates([])).toThrow(/there is none/);
+    expect(() => secure.useCertificates({ certificates: [{ cert: first.cert, key: second.key }] })).toThrow(
+      /cannot be used/,
+    );
+    expect(() => secure.useCertificates({ certificates: [] })).toThrow(/there is none/);
     expect((await tlsClient("first.test")).getPeerX509Certificate()?.subjectAltName).toBe("DNS:second.test");
+  });
+
+  it("speaks TLS 1.2 with suites only that have forward secrecy and authenticate what they encrypt", async () => {
+    const speak = (ciphers: string) =>
+      tlsClient("first.test", { maxVersion: "TLSv1.2", ciphers }).then(
+        (socket) => socket.getCipher().name,
+        () => "refused",
+      );
+    for (const weak of ["AES128-GCM-SHA256", "AES256-SHA", "ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES256-SHA384"]) {
+      expect([weak, await speak(weak)]).toEqual([weak, "refused"]);
+    }
+    expect(await speak("DEFAULT")).toMatch(/^ECDHE-.*(?:GCM|CHACHA20)/);
   });
 
   it("refuses old versions of TLS and renegotiation, and lives on after bytes that are no TLS", async () => {

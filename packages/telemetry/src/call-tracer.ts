@@ -3,6 +3,7 @@ import {
   type Attributes,
   type Context,
   context as currentContext,
+  INVALID_TRACEID,
   ROOT_CONTEXT,
   type Span,
   SpanKind,
@@ -42,6 +43,8 @@ function attributesOf({ method, principal, requestId }: CallContext): Attributes
   };
 }
 
+const SERVER = { kind: SpanKind.SERVER };
+
 function parentOf({ metadata }: CallContext): Context {
   const parent = metadata.traceparent === undefined ? undefined : parseTraceparent(metadata.traceparent);
   if (parent === undefined) return ROOT_CONTEXT;
@@ -60,9 +63,35 @@ function close(span: Span, error: HmsError | undefined): void {
 
 function open(tracer: Tracer, call: CallContext, startTime?: Date): { span: Span; inner: Context } {
   const parent = parentOf(call);
-  const options = { kind: SpanKind.SERVER, attributes: attributesOf(call), ...(startTime ? { startTime } : {}) };
+  const options = startTime ? { kind: SpanKind.SERVER, startTime } : SERVER;
   const span = tracer.startSpan(call.method.name, options, parent);
+  // A span that nobody keeps must cost next to nothing; samplers go by its name.
+  if (span.isRecording()) span.setAttributes(attributesOf(call));
   return { span, inner: trace.setSpan(parent, span) };
+}
+
+class SpanTrace implements CallTrace {
+  readonly #span: Span;
+  readonly #inner: Context;
+
+  constructor(span: Span, inner: Context) {
+    this.#span = span;
+    this.#inner = inner;
+  }
+
+  get traceparent(): string {
+    const { traceId, spanId, traceFlags } = this.#span.spanContext();
+    return `00-${traceId}-${spanId}-0${traceFlags & TraceFlags.SAMPLED}`;
+  }
+
+  run<T>(work: () => T): T {
+    return currentContext.with(this.#inner, work);
+  }
+
+  end(error: HmsError | undefined): void {
+    if (this.#span.isRecording()) close(this.#span, error);
+    else this.#span.end();
+  }
 }
 
 /**
@@ -82,13 +111,7 @@ export function createCallTracer(options: CallTracerOptions = {}): CallTracer {
       const { span, inner } = open(tracer, call);
       const made = span.spanContext();
       // Nobody makes spans in this program.
-      if (!trace.isSpanContextValid(made)) return undefined;
-      const { traceId, spanId, traceFlags } = made;
-      return {
-        traceparent: `00-${traceId}-${spanId}-0${traceFlags & TraceFlags.SAMPLED}`,
-        run: (work) => currentContext.with(inner, work),
-        end: (error) => close(span, error),
-      };
+      return made.traceId === INVALID_TRACEID ? undefined : new SpanTrace(span, inner);
     },
     failed(call, error, startedAt) {
       if (!ALWAYS.has(error.code)) return;

@@ -47,7 +47,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The middle part of a ticket; levels that are not set count as metadata. */
 export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
-  const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs } = principal;
+  const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs, authenticatedAtMs } = principal;
   const payload = {
     id,
     aud: audience,
@@ -58,6 +58,7 @@ export function writePayload({ id, audience, principal, issuedAt, expiresAt, met
     mfa,
     ...(scopes === undefined ? {} : { scp: scopes }),
     ...(endsAtMs === undefined ? {} : { end: endsAtMs }),
+    ...(authenticatedAtMs === undefined ? {} : { ath: authenticatedAtMs }),
     iat: issuedAt,
     exp: expiresAt,
     mth: Object.fromEntries([...methods].map(([method, level]) => [method, WORDS.get(level) ?? "metadata"])),
@@ -89,7 +90,7 @@ const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
 function principalOf(payload: Record<string, unknown>): Principal | undefined {
-  const { sub, env, roles = [], grp, mfa = false, scp, end } = payload;
+  const { sub, env, roles = [], grp, mfa = false, scp, end, ath } = payload;
   if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
   if (env !== undefined && typeof env !== "string") return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
@@ -102,6 +103,7 @@ function principalOf(payload: Record<string, unknown>): Principal | undefined {
     ...(grp === undefined ? {} : { groups: grp as string[] }),
     ...(scp === undefined ? {} : { scopes: scp as string[] }),
     ...(end === undefined ? {} : { endsAtMs: end }),
+    ...(isMoment(ath) ? { authenticatedAtMs: ath } : {}),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });
 }

@@ -39,6 +39,31 @@ describe("whoever calls on a connection", () => {
     expect(read({ "x-request-id": "a" }).credentials).toBe(read({ "x-request-id": "b" }).credentials);
   });
 
+  test("is not taken for whoever showed the same twice in one call, or something else beside it", () => {
+    const one = metadataFields({ authorization: "Ticket hms1.a.b" });
+    const reader = new CallerReader(PEER);
+    const shown = (...parts: Buffer[]) => {
+      const bytes = Buffer.concat(parts);
+      const envelope = new RequestEnvelope();
+      envelope.read({ type: FrameType.REQUEST, flags: 0, stream: 1, bytes, start: 0, end: bytes.length });
+      const { caller } = reader.read(envelope);
+      return "credentials" in caller ? caller.credentials.ticket : undefined;
+    };
+    let n = 0;
+    const more = () => {
+      n += 1;
+      return metadataFields({ n: String(n) });
+    };
+    const other = metadataFields({ authorization: "Ticket hms1.c.d" });
+    for (let round = 0; round < 3; round += 1) {
+      for (let call = 0; call < 3; call += 1) expect(shown(one, more(), one)).toBeUndefined();
+      for (let call = 0; call < 3; call += 1) expect(shown(more(), one)).toBe("hms1.a.b");
+      expect(shown(one, other, more())).toBeUndefined();
+      expect(shown(more())).toBeUndefined();
+      expect(shown(other, more())).toBe("hms1.c.d");
+    }
+  });
+
   test("is forgotten in the end if too many come by, the eldest first", () => {
     const read = reading();
     const show = (n: number) => read({ authorization: `Ticket ${String(n).padStart(1_000, "0")}`, n: String(n) });

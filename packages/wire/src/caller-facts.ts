@@ -5,6 +5,8 @@ import type { CallerFacts } from "./server-call.ts";
 const AUTHORIZATION = /^(bearer|ticket) +(\S+)$/i;
 /** Larger metadata is read anew for each call. */
 const REMEMBER_BYTES = 1024;
+/** A longer ticket or token is read anew for each call. */
+const REMEMBER_ENTRY_BYTES = 4096;
 /** Characters of tokens and tickets that a connection remembers: some 150 principals on whose behalf it calls. */
 const REMEMBER_CHARACTERS = 64 * 1024;
 
@@ -54,6 +56,8 @@ export class CallerReader {
   readonly #callers: PeerCallers;
   #seen: Buffer | undefined;
   #facts: CallerFacts;
+  /** What the last call showed, and, once another has shown the same, its bytes. */
+  #shown: { authorization: string; caller: CallerFacts["caller"]; entry?: Buffer | undefined } | undefined;
   readonly #nobody: CallerFacts;
 
   constructor(peer: PeerCredentials) {
@@ -71,14 +75,40 @@ export class CallerReader {
     if (seen !== undefined && seen.length === length && seen.compare(bytes, metadataFrom, metadataTo) === 0) {
       return this.#facts;
     }
-    const metadata = envelope.metadata();
-    const { authorization } = metadata;
-    delete metadata.authorization;
-    const facts = { caller: this.#callers.of(authorization), metadata: Object.freeze(metadata) };
+    const facts = this.#shownAgain(envelope) ?? this.#shownAnew(envelope);
     if (length <= REMEMBER_BYTES) {
       this.#seen = Buffer.from(bytes.subarray(metadataFrom, metadataTo));
       this.#facts = facts;
     }
     return facts;
   }
+
+  /** The facts of a request that shows what the last one did: a ticket goes with many calls and is read once. */
+  #shownAgain(envelope: RequestEnvelope): CallerFacts | undefined {
+    const shown = this.#shown;
+    if (shown?.entry === undefined) return undefined;
+    const metadata = envelope.metadata(shown.entry);
+    if (envelope.knownEntries !== 1 || metadata.authorization !== undefined) return undefined;
+    return { caller: shown.caller, metadata: Object.freeze(metadata) };
+  }
+
+  #shownAnew(envelope: RequestEnvelope): CallerFacts {
+    const metadata = envelope.metadata();
+    const { authorization } = metadata;
+    delete metadata.authorization;
+    const caller = this.#callers.of(authorization);
+    if (authorization !== undefined) {
+      const again = this.#shown?.authorization === authorization;
+      this.#shown = { authorization, caller, entry: again ? onlyEntry(envelope) : undefined };
+    }
+    return { caller, metadata: Object.freeze(metadata) };
+  }
+}
+
+/** The bytes that show who calls; undefined if they are long, or not all that shows it. @throws MalformedError */
+function onlyEntry(envelope: RequestEnvelope): Buffer | undefined {
+  const entry = envelope.entryNamed("authorization");
+  if (entry === undefined || entry.length > REMEMBER_ENTRY_BYTES) return undefined;
+  const { authorization } = envelope.metadata(entry);
+  return envelope.knownEntries === 1 && authorization === undefined ? entry : undefined;
 }

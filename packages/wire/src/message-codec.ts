@@ -2,6 +2,7 @@ import { create, type DescMessage, type DescMethod, fromBinary, toBinary } from 
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { MAX_DATA_BYTES } from "./frame.ts";
 import { jsonFormat } from "./json-format.ts";
+import { encodeQuickly } from "./message-encoder.ts";
 import { MAX_METADATA_BYTES } from "./metadata-fields.ts";
 
 /** Names and lengths in a Request beside message and metadata. */
@@ -107,7 +108,7 @@ function unreadable(
 }
 
 const binaryFormat: MessageFormat = {
-  encode: (desc, message) => toBinary(desc, message as never),
+  encode: (desc, message) => encodeQuickly(desc, message) ?? toBinary(desc, message as never),
   decode: (desc, payload) => fromBinary(desc, payload),
 };
 

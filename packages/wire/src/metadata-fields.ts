@@ -53,6 +53,57 @@ function pairBytes(key: string, value: string): Buffer {
   return bytes;
 }
 
+/** The longest pair whose lengths all take one byte each. */
+const SHORT_CHARACTERS = 120;
+/** Where metadata is gathered whose length is not known before. */
+const scratch = Buffer.allocUnsafeSlow(SHORT_CHARACTERS * 64);
+
+/** Writes a short text of ASCII behind its tag and length; -1 if it is none. */
+function writeText(tag: number, text: string, at: number): number {
+  scratch[at] = tag;
+  scratch[at + 1] = text.length;
+  for (let n = 0; n < text.length; n += 1) {
+    const code = text.charCodeAt(n);
+    if (code > 0x7f) return -1;
+    scratch[at + 2 + n] = code;
+  }
+  return at + 2 + text.length;
+}
+
+/** Writes a pair into the scratch, most are short; -1 if it does not fit there so. */
+function writePair(key: string, value: string, at: number): number {
+  if (key === "authorization") return writeKept(encodedPair(key, value), at);
+  if (
+    typeof value !== "string" ||
+    key.length + value.length > SHORT_CHARACTERS - 6 ||
+    at + SHORT_CHARACTERS > scratch.length
+  )
+    return -1;
+  scratch[at] = METADATA_TAG;
+  scratch[at + 1] = 4 + key.length + value.length;
+  const middle = writeText(KEY_TAG, key, at + 2);
+  return middle < 0 ? -1 : writeText(VALUE_TAG, value, middle);
+}
+
+function writeKept(pair: Buffer, at: number): number {
+  if (at + pair.length > scratch.length) return -1;
+  scratch.set(pair, at);
+  return at + pair.length;
+}
+
+/** Metadata of short pairs; undefined: it has to be written with more care. */
+function shortFields(metadata: Metadata): Buffer | undefined {
+  let at = 0;
+  for (const key of Object.keys(metadata)) {
+    if (key !== key.toLowerCase()) return undefined;
+    at = writePair(key, metadata[key] as string, at);
+    if (at < 0) return undefined;
+  }
+  const bytes = Buffer.allocUnsafe(at);
+  bytes.set(scratch.subarray(0, at));
+  return bytes;
+}
+
 /** Tickets and tokens are long and go with many calls; only a few are in use at a time. */
 const MOST_KEPT = 64;
 const kept = new Map<string, Buffer>();
@@ -74,6 +125,18 @@ function encodedPair(key: string, value: string): Buffer {
  * @throws HmsError INVALID_ARGUMENT if it is larger than 64 KiB
  */
 export function metadataFields(metadata: Metadata): Buffer {
+  return onlyKept(metadata) ?? shortFields(metadata) ?? longFields(metadata);
+}
+
+/** What is said by nothing but an `authorization`: many calls share it. */
+function onlyKept(metadata: Metadata): Buffer | undefined {
+  const { authorization } = metadata;
+  if (authorization === undefined || Object.keys(metadata).length > 1) return undefined;
+  const pair = encodedPair("authorization", authorization);
+  return pair.length > MAX_METADATA_BYTES ? undefined : pair;
+}
+
+function longFields(metadata: Metadata): Buffer {
   const pairs: Buffer[] = [];
   let length = 0;
   for (const key of Object.keys(metadata)) {
@@ -87,6 +150,5 @@ export function metadataFields(metadata: Metadata): Buffer {
       `The call's metadata takes ${length} bytes; at most ${MAX_METADATA_BYTES} can travel. Put large values into the request.`,
     );
   }
-  const [only] = pairs;
-  return pairs.length === 1 && only !== undefined ? only : Buffer.concat(pairs, length);
+  return Buffer.concat(pairs, length);
 }

@@ -67,6 +67,10 @@ export function writeRequest(writer: FrameWriter, request: OutgoingRequest): voi
   writer.finish(payload);
 }
 
+function isSame(known: Buffer, bytes: Buffer, { from, to }: FieldReader): boolean {
+  return known.length === to - from && known.compare(bytes, from, to) === 0;
+}
+
 /**
  * A request as it lies in its frame: positions, so that nothing is decoded that nobody asks for. One object is used
  * for all requests of a connection and is valid until the next `read`.
@@ -86,6 +90,8 @@ export class RequestEnvelope {
   timeoutMs: number | undefined;
   /** How the messages of the call are encoded. */
   codec = 0;
+  /** How many entries the last reading of the metadata left out. */
+  knownEntries = 0;
   #metadataBytes = 0;
   readonly #fields = new FieldReader();
 
@@ -146,12 +152,34 @@ export class RequestEnvelope {
     return this.methodFrom > this.serviceTo && this.methodFrom - this.serviceTo <= 3;
   }
 
-  /** Decodes the metadata, an object without prototype. @throws MalformedError */
-  metadata(): Record<string, string> {
+  /**
+   * Decodes the metadata, an object without prototype; entries with the bytes `known` are left out, and counted.
+   * @throws MalformedError
+   */
+  metadata(known?: Buffer): Record<string, string> {
     const found: Record<string, string> = Object.create(null);
+    this.knownEntries = 0;
     const fields = this.#fields.reset(this.bytes, this.metadataFrom, this.metadataTo);
-    while (fields.next()) if (fields.field === 5) readPair(this.bytes, fields, found);
+    while (fields.next()) {
+      if (fields.field !== 5) continue;
+      if (known !== undefined && isSame(known, this.bytes, fields)) this.knownEntries += 1;
+      else readPair(this.bytes, fields, found);
+    }
     fields.release();
     return found;
+  }
+
+  /** The first metadata entry of a name, as its bytes; undefined if there is none. @throws MalformedError */
+  entryNamed(name: string): Buffer | undefined {
+    let entry: Buffer | undefined;
+    const fields = this.#fields.reset(this.bytes, this.metadataFrom, this.metadataTo);
+    while (entry === undefined && fields.next()) {
+      if (fields.field !== 5) continue;
+      const pair: Record<string, string> = {};
+      readPair(this.bytes, fields, pair);
+      if (pair[name] !== undefined) entry = Buffer.from(this.bytes.subarray(fields.from, fields.to));
+    }
+    fields.release();
+    return entry;
   }
 }

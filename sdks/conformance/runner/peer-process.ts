@@ -35,7 +35,7 @@ export class PeerProcess {
     const [command = "", ...args] = language.command;
     this.#child = spawn(command, args, {
       cwd: language.folder,
-      env: { ...process.env, ...env },
+      env: { ...process.env, ...language.env, ...env },
       stdio: ["pipe", "pipe", "pipe"],
     });
     this.#exited = new Promise((resolve) => {

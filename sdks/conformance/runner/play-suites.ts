@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { casesOf, isThorough } from "@hms/testkit";
+import { isThorough } from "@hms/testkit";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { certificates } from "./certificates.ts";
-import { type Language, languages } from "./languages.ts";
+import { type Language, type LanguageOptions, languages } from "./languages.ts";
 import { PeerProcess } from "./peer-process.ts";
 import { RawServer } from "./raw-connection.ts";
 import { RealPlatform } from "./real-platform.ts";
@@ -120,32 +120,41 @@ interface Pairing {
 }
 
 /** Every pair of languages in both roles and each codec that both have; one language alone against raw frames. */
-function pairingsOf(suite: Suite, known: readonly Language[]): Pairing[] {
+function pairingsOf(suite: Suite, known: readonly Language[], every: boolean): Pairing[] {
+  const servers = known.filter(({ callsOnly }) => !callsOnly);
   if (suite.kind === "raw-client" || suite.kind === "raw-server") {
-    return known.map((one) => ({ title: one.name, sides: [one, one], codec: "json" }));
+    const alone = suite.kind === "raw-client" ? servers : known;
+    return alone.map((one) => ({ title: one.name, sides: [one, one], codec: "json" }));
   }
-  const all = known.flatMap((one) => known.map((other): Pairing["sides"] => [one, other]));
+  const all = known.flatMap((one) => servers.map((other): Pairing["sides"] => [one, other]));
   // Between two languages each plays both roles.
-  const pairs = suite.kind === "platform" ? casesOf(all, ([one, other]) => one !== other) : all;
+  const pairs = suite.kind === "platform" && !every ? all.filter(([one, other]) => one !== other) : all;
   return pairs.flatMap((sides) => {
     const codecs = codecsOf(suite, ...sides);
     // One codec for each pair, each for some pair; more tells nothing of the platform, which does not read what it carries.
     const played =
-      suite.kind === "platform" || !isThorough ? [codecs[sides[0] === sides[1] ? 0 : codecs.length - 1] ?? ""] : codecs;
+      suite.kind === "platform" || !every ? [codecs[sides[0] === sides[1] ? 0 : codecs.length - 1] ?? ""] : codecs;
     return played.map((codec) => ({ title: `${sides[0].name} calls ${sides[1].name} in ${codec}`, sides, codec }));
   });
 }
 
+/** How much is played. */
+export interface PlayOptions extends LanguageOptions {
+  /** Each pair in each codec; default: in a thorough run. */
+  every?: boolean;
+}
+
 /** Makes tests of the corpus's suites of some kinds. */
-export function playSuites(isMine: (kind: Suite["kind"]) => boolean): void {
+export function playSuites(isMine: (kind: Suite["kind"]) => boolean, options: PlayOptions = {}): void {
+  const { every = isThorough, variants = every } = options;
   const theatre = new Theatre();
-  const known = languages();
+  const known = languages({ ...options, variants });
   afterAll(() => theatre.close());
 
   describe.each(suites().filter(({ kind }) => isMine(kind)))("$suite", (suite) => {
     beforeAll(() => theatre.groundOf(suite)?.start());
     afterAll(() => theatre.groundOf(suite)?.stop());
-    describe.each(pairingsOf(suite, known))("$title", ({ sides: [one, other], codec }) => {
+    describe.each(pairingsOf(suite, known, every))("$title", ({ sides: [one, other], codec }) => {
       const scenarios = suite.scenarios.filter((scenario) => fits(scenario, [one, other], codec));
       test.each(scenarios)("$name", (scenario) => {
         const sides = { client: theatre.peerOf(one, "client"), server: theatre.peerOf(other, "server") };

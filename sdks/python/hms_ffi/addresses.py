@@ -48,17 +48,46 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def best_address(offered: Iterable[str], tls: bool = False) -> Optional[str]:
-    """The first of an instance's addresses that this SDK can use, the nearest kind first, `tls` if this program has a
-    certificate; None if there is none."""
+#: What `transport.default` may be, and the kinds of address that come before nearer ones by it. "grpc" is the network's
+#: way, with certificates on both sides: between HMS programs, frames over mutual TLS.
+TRANSPORTS = {
+    "auto": "",
+    "in_process": "",
+    "local_socket": "unix",
+    "tcp": "tcp",
+    "tls": "tls",
+    "grpc": "tls",
+    "http": "",
+}
+
+
+class Ways(NamedTuple):
+    """Which addresses a program calls, and which it prefers."""
+
+    #: Whether it has a certificate, which tls addresses need.
+    tls: bool = False
+    #: One of TRANSPORTS.
+    transport: str = "auto"
+    #: Whether sockets of this machine are called directly.
+    local_sockets: bool = True
+
+
+_ANY_WAY = Ways()
+
+
+def best_address(offered: Iterable[str], ways: Ways = _ANY_WAY) -> Optional[str]:
+    """The first of an instance's addresses that this program can use, the preferred kind first, then the nearest; None
+    if there is none."""
     usable = []
     for each in offered:
         try:
             parsed = parse_address(each)
         except ValidationError:
             continue
-        if tls or not parsed.tls:
-            usable.append((parsed.tls, parsed.path is None, each))
+        kind = "tls" if parsed.tls else "tcp" if parsed.path is None else "unix"
+        if (kind == "tls" and not ways.tls) or (kind == "unix" and not ways.local_sockets):
+            continue
+        usable.append((kind != TRANSPORTS[ways.transport], ("unix", "tcp", "tls").index(kind), each))
     return min(usable, key=lambda known: known[:2])[2] if usable else None
 
 

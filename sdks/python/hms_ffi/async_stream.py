@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, AsyncIterator, Mapping, Optional, Type
 
-from .async_connection import AsyncConnection
 from .blocking_connection import deadline_exceeded
 from .client_session import CallState
 from .codecs import MethodCodecs
+from .connections import AnyAsyncConnection
 from .errors import DeadlineExceededError, InternalError
 
 
@@ -16,7 +16,7 @@ class AsyncStream:
     """Sends and reads messages of one call."""
 
     def __init__(
-        self, connection: AsyncConnection, call: CallState, codecs: MethodCodecs, deadline: Optional[float]
+        self, connection: AnyAsyncConnection, call: CallState, codecs: MethodCodecs, deadline: Optional[float]
     ) -> None:
         self._connection = connection
         self._call = call

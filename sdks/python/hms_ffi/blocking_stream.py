@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Iterator, Mapping, Optional, Type
 
-from .blocking_connection import BlockingConnection, deadline_exceeded
+from .blocking_connection import deadline_exceeded
 from .client_session import CallState
 from .codecs import MethodCodecs
+from .connections import AnyBlockingConnection
 from .errors import DeadlineExceededError, InternalError
 
 
@@ -15,7 +16,7 @@ class BlockingStream:
     """Sends and reads messages of one call."""
 
     def __init__(
-        self, connection: BlockingConnection, call: CallState, codecs: MethodCodecs, deadline: Optional[float]
+        self, connection: AnyBlockingConnection, call: CallState, codecs: MethodCodecs, deadline: Optional[float]
     ) -> None:
         self._connection = connection
         self._call = call

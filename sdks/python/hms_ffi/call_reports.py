@@ -30,8 +30,9 @@ class CallReports:
         """A call has been answered."""
         record = _record(call.context.method, call.context.metadata, error)
         record["principal"] = call.context.principal
-        if call.request_json is not None and len(call.request_json) <= _MOST_REQUEST_BYTES:
-            record["requestJson"] = call.request_json.decode("utf-8", "replace")
+        request = call.request_json
+        if request is not None and len(request) <= _MOST_REQUEST_BYTES:
+            record["requestJson"] = request.decode("utf-8", "replace")
         self._add(record)
 
     def refused(self, path: str, metadata: Mapping[str, str], error: ServiceError) -> None:

@@ -6,16 +6,14 @@ import asyncio
 import os
 import threading
 import weakref
-from typing import Any, Dict, Optional
+from typing import Dict, Optional
 
 from .async_connection import AsyncConnection
 from .blocking_connection import BlockingConnection
+from .connections import AnyAsyncConnection, AnyBlockingConnection
 from .dialing import open_socket
 from .http_connection import AsyncHttpConnection, HttpConnection, is_http
 from .tls import TlsIdentity
-
-#: A BlockingConnection or what is used like one.
-_SHARDS = Dict[str, Any]
 
 
 class BlockingChannels:
@@ -28,10 +26,10 @@ class BlockingChannels:
     def _reset(self) -> None:
         # Not under the lock: in a forked child another thread of the parent may hold it for ever.
         self._lock = threading.Lock()
-        self._connections: _SHARDS = {}
+        self._connections: Dict[str, AnyBlockingConnection] = {}
         self._pid = os.getpid()
 
-    def get(self, address: str, timeout: Optional[float]) -> BlockingConnection:
+    def get(self, address: str, timeout: Optional[float]) -> AnyBlockingConnection:
         """A connection that takes calls. Raises UnavailableError NOT_CONNECTED."""
         if self._pid != os.getpid():
             self._leave_parent()
@@ -43,7 +41,7 @@ class BlockingChannels:
             if known is not None and known.usable:
                 return known
             limit = 5.0 if timeout is None else max(0.001, min(5.0, timeout))
-            made: Any
+            made: AnyBlockingConnection
             if is_http(address):
                 made = HttpConnection(address)
             else:
@@ -83,11 +81,11 @@ class AsyncChannels:
         self._reset()
 
     def _reset(self) -> None:
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dict[str, asyncio.Future[AsyncConnection]]]
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dict[str, asyncio.Future[AnyAsyncConnection]]]
         self._loops = weakref.WeakKeyDictionary()
         self._pid = os.getpid()
 
-    async def get(self, address: str) -> AsyncConnection:
+    async def get(self, address: str) -> AnyAsyncConnection:
         """A connection that takes calls. Raises UnavailableError NOT_CONNECTED."""
         if self._pid != os.getpid():
             self._reset()
@@ -111,15 +109,15 @@ class AsyncChannels:
         self._reset()
 
 
-async def _open(address: str, tls: Optional[TlsIdentity]) -> Any:
+async def _open(address: str, tls: Optional[TlsIdentity]) -> AnyAsyncConnection:
     return AsyncHttpConnection(address) if is_http(address) else await AsyncConnection.open(address, tls)
 
 
-def _usable(opened: asyncio.Future[AsyncConnection]) -> bool:
+def _usable(opened: asyncio.Future[AnyAsyncConnection]) -> bool:
     return not opened.cancelled() and opened.exception() is None and opened.result().usable
 
 
-def _close_on(loop: asyncio.AbstractEventLoop, connection: AsyncConnection) -> None:
+def _close_on(loop: asyncio.AbstractEventLoop, connection: AnyAsyncConnection) -> None:
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from .addresses import best_address, parse_address
+from .addresses import Ways, best_address, parse_address
 from .contract import Contract
 from .errors import ResourceNotFoundError, ServiceError, UnavailableError
 from .http_connection import is_http
@@ -54,6 +54,7 @@ class Directory:
         self._settings = settings
         self._environment = environment
         self._registry = Registry(settings)
+        self._ways = Ways(settings.tls is not None, settings.transport, settings.local_sockets)
         self._reset()
 
     def _reset(self) -> None:
@@ -121,7 +122,7 @@ class Directory:
             if each.get("state") == "INSTANCE_STATE_UNAVAILABLE":
                 continue
             offered = [each.get("address", ""), *each.get("alternativeAddresses", [])]
-            address = best_address(filter(self._is_near, offered), self._settings.tls is not None)
+            address = best_address(filter(self._is_near, offered), self._ways)
             if address is not None:
                 instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
             elif THROUGH_PLATFORM not in elsewhere:

@@ -28,7 +28,7 @@ class Around(NamedTuple):
 async def answer_once(call: ServerCall, request: Any, around: Around) -> Any:
     """The one answer of a handler. Raises what it raises."""
     enter_call(call.context)
-    with server_span(call.context.method, call.context.metadata):
+    with server_span(call.definition, call.context.metadata):
         if not around.interceptors:
             return await _answer_once(call, request, around.executor)
         return await _intercepted(call, request, around, lambda what: _answer_once(call, what.request, around.executor))
@@ -56,7 +56,7 @@ async def _answer_once(call: ServerCall, request: Any, executor: Executor) -> An
 async def answer_many(call: ServerCall, request: Any, around: Around, send: Send) -> None:
     """Sends each answer of a handler. Raises what it raises."""
     enter_call(call.context)
-    with server_span(call.context.method, call.context.metadata):
+    with server_span(call.definition, call.context.metadata):
         if not around.interceptors:
             await _answer_many(call, request, around.executor, send)
             return

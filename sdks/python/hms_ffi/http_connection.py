@@ -1,5 +1,5 @@
-"""Calls by the Connect protocol over HTTP/1.1, for platforms that are reached by "http://host:port" only: calls with one
-request. One thread for each call, so it is no way for many."""
+"""Calls by the Connect protocol over HTTP/1.1, for platforms that are reached by "http://host:port" only: calls with
+one request. One thread for each call, so it is no way for many."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, Iterator, Optional
 
-from .blocking_connection import BlockingConnection
 from .channels import BlockingChannels
 from .client_session import CallState, Order
 from .codecs import UNTYPED
+from .connections import AnyBlockingConnection
 from .envelope import JSON, metadata_fields, request_prefix
 from .errors import FailedPreconditionError
 from .settings import Settings
@@ -62,7 +62,7 @@ class Registry:
 class Watch:
     """What a watch reports, one dict after the other."""
 
-    def __init__(self, connection: BlockingConnection, call: CallState) -> None:
+    def __init__(self, connection: AnyBlockingConnection, call: CallState) -> None:
         self._connection = connection
         self._call = call
 

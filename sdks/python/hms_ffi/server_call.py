@@ -33,7 +33,8 @@ class ServerCall:
         self.finished = False
         self.credit: Optional[int] = None
         self.audit_level = "none"
-        self.request_json: Optional[bytes] = None
+        #: The request as it came, if it belongs in the audit log.
+        self.audited_request: Optional[bytes] = None
         #: The handler, once it runs.
         self.task: Optional[asyncio.Task[None]] = None
         self.timer: Optional[asyncio.TimerHandle] = None
@@ -45,6 +46,11 @@ class ServerCall:
         self._unread = 0
         self._untold = 0
         self._changed: List[asyncio.Future[None]] = []
+
+    @property
+    def request_json(self) -> Optional[bytes]:
+        """The request for the audit log; None if it does not belong there, or cannot be read."""
+        return None if self.audited_request is None else self.definition.json_of(self.codecs, self.audited_request)
 
     @property
     def overfull(self) -> bool:

@@ -14,7 +14,6 @@ from .envelope import (
     FEATURE_HEADERS,
     FEATURE_WINDOW,
     FEATURES,
-    JSON,
     STREAM_WINDOW_BYTES,
     Hello,
     Request,
@@ -234,8 +233,8 @@ class ServerConnection(asyncio.Protocol):
         if self._has(FEATURE_HEADERS):
             call.context.tell = lambda metadata: self._tell(call, metadata)
         call.audit_level = level
-        if level == "request" and request.codec == JSON:
-            call.request_json = request.payload
+        if level == "request":
+            call.audited_request = request.payload
         if self._has(FEATURE_WINDOW) and self._peer is not None:
             call.credit = self._peer.stream_window or STREAM_WINDOW_BYTES
         call.taken = lambda amount: self._grant(call, amount)

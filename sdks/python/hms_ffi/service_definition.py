@@ -10,7 +10,7 @@ from .call_context import CallContext
 from .codecs import UNTYPED, Codec, json_codec, protobuf_codec
 from .contract import Contract, MethodInfo
 from .envelope import JSON, PROTOBUF
-from .errors import UnimplementedError, ValidationError
+from .errors import ServiceError, UnimplementedError, ValidationError
 from .validation import RequestCheck, request_check
 
 
@@ -74,6 +74,15 @@ class MethodDefinition:
                 f"{self.path} has no contract here: call it in JSON (codec 1).", reason="CODEC_NOT_SUPPORTED"
             )
         return CallCodecs(protobuf_codec(contract, info.input), protobuf_codec(contract, info.output))
+
+    def json_of(self, codecs: CallCodecs, request: bytes) -> Optional[bytes]:
+        """A request that came in some codec, as JSON; None if it cannot be read."""
+        if codecs.request.number == JSON:
+            return request
+        try:
+            return self.codecs(JSON).request.encode(codecs.request.decode(request))
+        except ServiceError:
+            return None
 
     def schema(self) -> Dict[str, Any]:
         """As the registry takes it (hms.ffi.v1.MethodSchema)."""

@@ -1,4 +1,4 @@
-"""Settings: the environment's variables, over a file (seed of the format: docs in README.md)."""
+"""Settings: the environment's variables, over a file (README.md has its form)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
+from .addresses import TRANSPORTS
 from .small_yaml import ConfigurationError, read_yaml
 from .tls import TlsIdentity
 
@@ -32,6 +33,10 @@ class Settings:
     cache_ttl: float = 300.0
     #: Seconds after which a lookup is asked for again in the background.
     refresh_interval: float = 60.0
+    #: Which way of calling is taken before nearer ones: one of TRANSPORTS; "auto": none.
+    transport: str = "auto"
+    #: Whether services are called over unix sockets; the platform passes calls on to those that have no other address.
+    local_sockets: bool = True
     #: Calls one service answers at once.
     max_concurrent_streams: int = 100
     #: Who we are over TLS; None: tls addresses cannot be called or offered.
@@ -186,8 +191,8 @@ class ConfigurationWarning(UserWarning):
 _NO_EFFECT: Mapping[Tuple[str, str], str] = {
     ("platform", ""): "tokens and their claims are the platform's to check.",
     ("in_process", "true"): "this SDK calls nothing in-process; what is near is called over its unix socket.",
-    ("local_socket", "false"): "this SDK always prefers a unix socket that is there.",
-    ("transport", "grpc"): "this SDK speaks frames, and HTTP to the platform, which calls gRPC servers for it.",
+    ("transport", "in_process"): "services are processes; the nearest way is taken.",
+    ("transport", "http"): "this SDK speaks HTTP to the platform only; the nearest way is taken.",
     ("grpc", "false"): "it is the platform that speaks gRPC, not this SDK.",
 }
 
@@ -215,7 +220,14 @@ def _leaf(name: str, meaning: str, value: Any, values: Dict[str, Any], problems:
         if text != "strict":
             problems.append(f'"{name}" is "{text}"; the platform knows "strict" only: what no policy allows is denied.')
     elif meaning == "transport":
-        if text not in ("auto", "local_socket", "grpc"):
-            problems.append(f'"{name}" is "{text}"; write auto or local_socket.')
+        if text in TRANSPORTS:
+            values[meaning] = text
+        else:
+            problems.append(f'"{name}" is "{text}"; write one of {", ".join(TRANSPORTS)}.')
+    elif meaning in ("in_process", "local_socket", "grpc"):
+        if text.lower() not in ("true", "false"):
+            problems.append(f'"{name}" is "{text}"; write true or false.')
+        elif meaning == "local_socket":
+            values["local_sockets"] = text.lower() == "true"
     elif meaning in ("url", "service_dir", "tls_certificate", "tls_key", "tls_authority"):
         values[meaning] = text

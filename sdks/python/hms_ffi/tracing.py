@@ -6,7 +6,10 @@ import contextlib
 import logging
 import re
 import sys
-from typing import Any, Iterator, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Tuple
+
+if TYPE_CHECKING:
+    from .service_definition import MethodDefinition
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _NAME = "hms.ffi"
@@ -35,17 +38,17 @@ def active_traceparent() -> Optional[str]:
 
 
 @contextlib.contextmanager
-def server_span(method: str, metadata: Mapping[str, str]) -> Iterator[None]:
+def server_span(method: MethodDefinition, metadata: Mapping[str, str]) -> Iterator[None]:
     """A span of the call that is answered inside the block, below its caller's; nothing without OpenTelemetry."""
     api = _api()
     if api is None:
         yield
         return
-    service, _, name = method.rpartition("/")
-    attributes = {"rpc.system": "hms_ffi", "rpc.service": service, "rpc.method": name}
+    attributes = {"rpc.system": "hms_ffi", "rpc.service": method.service, "rpc.method": method.name}
     tracer = api.get_tracer(_NAME)
     parent = _remote(api, metadata.get("traceparent", ""))
-    with tracer.start_as_current_span(method, context=parent, kind=api.SpanKind.SERVER, attributes=attributes):
+    name = f"{method.service}/{method.name}"
+    with tracer.start_as_current_span(name, context=parent, kind=api.SpanKind.SERVER, attributes=attributes):
         yield
 
 

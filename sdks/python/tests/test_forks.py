@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import threading
@@ -9,8 +10,10 @@ import unittest
 from typing import Any, Callable, List
 
 from hms_ffi.client import Client
+from hms_ffi.settings import Settings
 
 from .services import ServedTest
+from .test_platform import Reached, TwoAddresses
 
 
 def in_child(work: Callable[[], Any], seconds: float = 10.0) -> int:
@@ -103,6 +106,28 @@ class ForkedProcesses(ServedTest):
             self.assertEqual(b"1", os.read(read, 1))
             os.close(read)
             os.waitpid(pid, 0)
+
+    def test_look_up_and_call_by_themselves_blocking_and_with_asyncio(self) -> None:
+        near = self.serve(Reached("unix")).address
+        tcp = self.serve(Reached("tcp"), address="tcp://127.0.0.1:0").address
+        platform = self.serve(TwoAddresses(near, tcp)).address[len("unix:") :]
+        client = Client("hms.test.reached", settings=Settings(socket=platform, token="t"), contract=False)
+        self.addCleanup(client.close)
+
+        async def together() -> None:
+            answers = await asyncio.gather(*(client.call_async("Where", timeout=5) for _ in range(10)))
+            if answers != [{"where": "unix"}] * 10:
+                raise AssertionError(answers)
+
+        def work() -> None:
+            for _ in range(10):
+                if client.call("Where", timeout=5) != {"where": "unix"}:
+                    raise AssertionError("another's answer")
+            asyncio.run(together())
+
+        work()
+        self.assertEqual([0, 0, 0], [in_child(work) for _ in range(3)])
+        work()
 
     def test_of_multiprocessing_all_answer(self) -> None:
         for kind in ("fork", "spawn"):

@@ -8,7 +8,7 @@ import struct
 import threading
 import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Dict, List, Tuple
+from typing import Any, ClassVar, Dict, List, Tuple
 
 from hms_ffi.client import Client
 from hms_ffi.errors import (
@@ -26,7 +26,7 @@ REASON = {"type": "google.rpc.ErrorInfo", "value": "CgROT05F"}
 class Platform(BaseHTTPRequestHandler):
     """Answers as the edge does, from what the Connect protocol says of it."""
 
-    asked: List[Tuple[str, Dict[str, str]]] = []
+    asked: ClassVar[List[Tuple[str, Dict[str, str]]]] = []
     gone = threading.Event()
 
     def do_POST(self) -> None:
@@ -122,9 +122,11 @@ class OverHttp(unittest.TestCase):
             self.client.client_stream("Sum", [{}])
 
     def test_platforms_that_are_away_are_unavailable(self) -> None:
-        with Client("hms.far", contract=False, settings=Settings(socket="http://127.0.0.1:1")) as client:
-            with self.assertRaisesRegex(UnavailableError, "127.0.0.1:1"):
-                client.call("Echo", timeout=2)
+        with (
+            Client("hms.far", contract=False, settings=Settings(socket="http://127.0.0.1:1")) as client,
+            self.assertRaisesRegex(UnavailableError, "127.0.0.1:1"),
+        ):
+            client.call("Echo", timeout=2)
 
 
 if __name__ == "__main__":

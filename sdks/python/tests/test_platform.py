@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -194,8 +195,6 @@ class Operations(PlatformTest):
             started.result()
 
     def test_are_awaited(self) -> None:
-        import asyncio
-
         async def main() -> Any:
             return await (await self.calls.start_async("ProcessTransaction"))
 
@@ -224,6 +223,49 @@ class Tickets(PlatformTest):
         client = Client("hms.ach.transaction", settings=settings, contract=False)
         self.addCleanup(client.close)
         self.assertEqual("prod", client.call("Who")["metadata"]["x-hms-environment"])
+
+
+class TwoAddresses(StandInRegistry):
+    """Knows one instance, at two addresses, and has a ticket for it."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    @method
+    def lookup(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        one, other = self.addresses
+        instance = {"instanceId": "i", "address": one, "alternativeAddresses": [other]}
+        tickets = [{"instanceId": "i", "ticket": "t", "expiresAt": "2999-01-01T00:00:00Z"}]
+        return {"service": {"instances": [instance]}, "tickets": tickets}
+
+
+@service("hms.test.reached")
+class Reached:
+    """Says where it was called."""
+
+    def __init__(self, here: str) -> None:
+        self.here = here
+
+    @method
+    def where(self) -> Dict[str, Any]:
+        return {"where": self.here}
+
+
+class TheTransport(PlatformTest):
+    def test_that_settings_name_is_taken_before_nearer_ones(self) -> None:
+        near = self.serve(Reached("unix")).address
+        tcp = self.serve(Reached("tcp"), address="tcp://127.0.0.1:0").address
+        platform = self.serve(TwoAddresses(near, tcp), Reached("platform")).address[len("unix:") :]
+        for wanted, reached in (
+            ({}, "unix"),
+            ({"transport": "tcp"}, "tcp"),
+            ({"transport": "tls"}, "unix"),
+            ({"local_sockets": False}, "tcp"),
+        ):
+            settings = Settings(socket=platform, token="t", **wanted)  # type: ignore[arg-type]
+            with Client("hms.test.reached", settings=settings, contract=False) as client:
+                self.assertEqual(reached, client.call("Where")["where"], wanted)
+                self.assertEqual(reached, asyncio.run(client.call_async("Where"))["where"], wanted)
 
 
 class Schemas(unittest.TestCase):

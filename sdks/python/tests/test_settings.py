@@ -61,6 +61,7 @@ class ConfigurationFiles(unittest.TestCase):
                 service_dir="/var/run/hms-ffi/sockets",
                 cache_ttl=300.0,
                 refresh_interval=60.0,
+                transport="grpc",
                 max_concurrent_streams=50,
             ),
             settings_of(SEED),
@@ -83,14 +84,24 @@ class ConfigurationFiles(unittest.TestCase):
         with self.assertWarns(ConfigurationWarning) as warned:
             settings_of(SEED)
         said = " ".join(str(each.message) for each in warned.warnings)
-        for name in ("transport.default", "in_process", "token_validation_endpoint", "required_claims"):
+        for name in ("in_process", "token_validation_endpoint", "required_claims"):
             self.assertIn(name, said)
+        self.assertNotIn("transport.default", said)
+        for transport in ("in_process", "http"):
+            with self.assertWarnsRegex(ConfigurationWarning, r"ffi\.transport\.default has no effect"):
+                settings_of(f"ffi:\n  transport:\n    default: {transport}\n")
 
     def test_say_every_problem_at_once(self) -> None:
-        wrong = "ffi:\n  registry:\n    cache_ttl: soon\n    urll: x\n  security:\n    permission_policy: loose\n"
+        wrong = (
+            "ffi:\n  registry:\n    cache_ttl: soon\n    urll: x\n  security:\n    permission_policy: loose\n"
+            "  transport:\n    default: pigeon\n    local_socket:\n      enabled: maybe\n"
+        )
         with self.assertRaises(ConfigurationError) as caught:
             settings_of(wrong)
-        for part in ("cache_ttl", "urll", "loose"):
+        transports = (
+            '"transport.default" is "pigeon"; write one of auto, in_process, local_socket, tcp, tls, grpc, http.'
+        )
+        for part in ("cache_ttl", "urll", "loose", transports, '"maybe"; write true or false'):
             self.assertIn(part, str(caught.exception))
 
     def test_that_need_more_of_yaml_are_refused_with_their_line(self) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from hms_ffi.addresses import best_address, parse_address
+from hms_ffi.addresses import Ways, best_address, parse_address
 from hms_ffi.errors import ServiceError, UnauthenticatedError, ValidationError
 from hms_ffi.tls import TlsIdentity, spiffe_id
 
@@ -166,12 +166,14 @@ class Tls(ServedTest):
     def session_of(self, address: str, tls: TlsIdentity) -> bool:
         """Whether the server gives a ticket to resume its session with."""
         parsed = parse_address(address)
-        with socket.create_connection((parsed.host, parsed.port)) as sock:
-            with tls.client_context().wrap_socket(sock) as agreed:
-                agreed.send(b"x")
-                agreed.recv(1000)
-                session = agreed.session
-                return session is not None and session.has_ticket
+        with (
+            socket.create_connection((parsed.host, parsed.port)) as sock,
+            tls.client_context().wrap_socket(sock) as agreed,
+        ):
+            agreed.send(b"x")
+            agreed.recv(1000)
+            session = agreed.session
+            return session is not None and session.has_ticket
 
     def test_without_a_certificate_is_refused_with_what_to_do(self) -> None:
         with self.assertRaisesRegex(ValidationError, "needs a certificate: give tls="):
@@ -201,6 +203,29 @@ class Addresses(unittest.TestCase):
 
     def test_of_tls_are_taken_with_a_certificate_and_after_nearer_ones(self) -> None:
         offered = ["grpcs://a:1", "tls://a:2", "tcp://127.0.0.1:3"]
-        self.assertEqual("tcp://127.0.0.1:3", best_address(offered, tls=True))
-        self.assertEqual("tls://a:2", best_address(offered[:2], tls=True))
+        self.assertEqual("tcp://127.0.0.1:3", best_address(offered, Ways(tls=True)))
+        self.assertEqual("tls://a:2", best_address(offered[:2], Ways(tls=True)))
         self.assertIsNone(best_address(offered[:2]))
+
+    def test_of_the_preferred_transport_come_first_where_they_can_be_used(self) -> None:
+        offered = ["grpcs://a:1", "tls://a:2", "tcp://127.0.0.1:3", "unix:/a.sock"]
+        for transport, taken in (
+            ("auto", "unix:/a.sock"),
+            ("in_process", "unix:/a.sock"),
+            ("local_socket", "unix:/a.sock"),
+            ("tcp", "tcp://127.0.0.1:3"),
+            ("tls", "tls://a:2"),
+            ("grpc", "tls://a:2"),
+            ("http", "unix:/a.sock"),
+        ):
+            with self.subTest(transport):
+                self.assertEqual(taken, best_address(offered, Ways(tls=True, transport=transport)))
+        self.assertEqual("unix:/a.sock", best_address(offered, Ways(transport="grpc")))
+
+    def test_of_sockets_are_left_out_where_they_are_switched_off(self) -> None:
+        self.assertEqual("tcp://127.0.0.1:3", best_address(["unix:/a", "tcp://127.0.0.1:3"], Ways(local_sockets=False)))
+        self.assertIsNone(best_address(["unix:/a"], Ways(local_sockets=False)))
+
+
+if __name__ == "__main__":
+    unittest.main()

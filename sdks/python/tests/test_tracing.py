@@ -85,6 +85,7 @@ class Spans(ServedTest):
                 work()
             server, made = self._ended(2)
             self.assertEqual((trace.SpanKind.CLIENT, trace.SpanKind.SERVER), (made.kind, server.kind))
+            self.assertEqual(["hms.ach.transaction.v1.TransactionService/Who"] * 2, [made.name, server.name])
             self.assertEqual(caller.get_span_context().span_id, made.parent.span_id)
             self.assertEqual(made.get_span_context().span_id, server.parent.span_id)
             self.assertEqual(0, made.attributes["rpc.grpc.status_code"])

@@ -10,7 +10,7 @@ import {
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { integrationOperations as operations } from "@hms/contracts";
 import type { KnownMethod } from "@hms/direct-calls";
-import { anyTypesOf, createClient, errorFromStatus, HmsError } from "@hms/kernel";
+import { anyTypesOf, type CallContext, createClient, errorFromStatus, HmsError } from "@hms/kernel";
 import type { Connection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { messageValue } from "./message-value.ts";
@@ -29,6 +29,8 @@ export interface AsyncCallOptions {
   readonly callback?: { readonly service: string; readonly method: string };
   /** How long the result is kept; default 24 h, at most 30 days. */
   readonly keepResultMs?: number;
+  /** The call that it is started for: trace and request id go along. Default: none, or the span that is active here. */
+  readonly context?: CallContext | undefined;
 }
 
 /** How a call stands that outlives its caller. */
@@ -61,7 +63,7 @@ export class AsyncCall<T> {
   }
 
   #client() {
-    return createClient(operations.OperationService, this.#connection.edge);
+    return createClient(operations.OperationService, this.#connection.platform);
   }
 
   /** How the call stands now. @throws FfiError NOT_FOUND if it is forgotten */
@@ -131,7 +133,7 @@ export async function startOperation<T>(connection: Connection, start: Start): P
   const { method, request, environment, options, codec } = start;
   const { desc, types } = method;
   const message = messageValue(desc.input, request, types);
-  const client = createClient(operations.OperationService, connection.edge);
+  const client = createClient(operations.OperationService, connection.platform);
   const started: MessageInitShape<typeof operations.StartOperationRequestSchema> = {
     service: desc.parent.typeName,
     method: desc.name,
@@ -143,7 +145,7 @@ export async function startOperation<T>(connection: Connection, start: Start): P
     ...(options.keepResultMs === undefined ? {} : { keepResult: durationFromMs(options.keepResultMs) }),
     ...(options.callback === undefined ? {} : { callback: options.callback }),
   };
-  const { operation } = await callPatiently(() => client.startOperation(started));
+  const { operation } = await callPatiently(() => client.startOperation(started, { context: options.context }));
   if (operation === undefined) throw new HmsError("INTERNAL", "The platform started the call without naming it.");
   return new AsyncCall<T>(operation.operationId, connection, method);
 }

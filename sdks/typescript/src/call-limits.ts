@@ -15,6 +15,12 @@ export class CallLimits {
     this.#options = options;
   }
 
+  /** True if calls may be as many and take as long as they like. */
+  get areNone(): boolean {
+    const { maxConcurrentCalls, timeoutMs } = this.#options;
+    return maxConcurrentCalls === undefined && timeoutMs === undefined;
+  }
+
   /** Lets a call begin; what it returns ends it. @throws HmsError RESOURCE_EXHAUSTED if as many run as may */
   begin(context: CallContext): RunningCall {
     const { maxConcurrentCalls = Number.POSITIVE_INFINITY, timeoutMs } = this.#options;
@@ -55,7 +61,7 @@ export class RunningCall implements Disposable {
   }
 
   /** Settles with the work, or fails once the time is over. */
-  inTime<T>(work: Promise<T>): Promise<T> {
+  inTime<T>(work: T): T | Promise<Awaited<T>> {
     return this.#late ? Promise.race([work, this.#late]) : work;
   }
 

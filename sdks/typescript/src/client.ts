@@ -1,4 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
+import type { registry } from "@hms/contracts";
 import { isUntyped, readContract } from "@hms/descriptors";
 import { type KnownMethod, type MethodStreams, ServiceMethods, UntypedContracts } from "@hms/direct-calls";
 import { keyOfContract, packageOf, type ServiceKey } from "@hms/directory";
@@ -89,7 +90,8 @@ export class Client implements AsyncDisposable {
    */
   async call<T = unknown>(name: string, request: object = {}, options: CallOptions = {}): Promise<T> {
     try {
-      const method = await this.#method(name, options, { client: isStream(request) });
+      const found = this.#method(name, options, { client: isStream(request) });
+      const method = found instanceof Promise ? await found : found;
       const kind = method.desc.methodKind;
       if (kind !== "unary" && kind !== "client_streaming") throw wrongWay(method.desc, "stream");
       return (await this.#intercepted(method, { request, options })) as T;
@@ -155,19 +157,25 @@ export class Client implements AsyncDisposable {
     return new ServiceMethods({ digest: GIVEN, ...reading.contract }, `${this.serviceId} ${this.version}`);
   }
 
-  /** The methods of the service's contract as it is now. */
-  async #method(name: string, { signal }: CallOptions, streams: MethodStreams): Promise<KnownMethod> {
+  /** A method of the service's contract as it is now, at once if both are known. */
+  #method(name: string, { signal }: CallOptions, streams: MethodStreams): KnownMethod | Promise<KnownMethod> {
     signal?.throwIfAborted();
     if (this.#methods?.digest === GIVEN) return this.#methods.find(name);
-    const { directory } = this.#connection;
-    const { entry } = await directory.lookup(this.#key);
+    const asked = this.#connection.directory.lookup(this.#key);
+    if (asked instanceof Promise) return asked.then(({ entry }) => this.#methodOf(entry, name, streams));
+    return this.#methodOf(asked.entry, name, streams);
+  }
+
+  #methodOf(entry: registry.ServiceEntry, name: string, streams: MethodStreams): KnownMethod | Promise<KnownMethod> {
     if (!entry.hasContract) return this.#untypedMethod(name, streams);
-    if (this.#methods?.digest !== entry.contractDigest) {
-      const contract = await directory.contract(entry);
-      if (contract) this.#methods = new ServiceMethods(contract, `${this.serviceId} ${this.version}`);
-    }
-    if (this.#methods === undefined) return this.#untypedMethod(name, streams);
-    return this.#methods.find(name);
+    if (this.#methods?.digest === entry.contractDigest) return this.#methods.find(name);
+    return this.#methodOfNewContract(entry, name, streams);
+  }
+
+  async #methodOfNewContract(entry: registry.ServiceEntry, name: string, streams: MethodStreams): Promise<KnownMethod> {
+    const contract = await this.#connection.directory.contract(entry);
+    if (contract) this.#methods = new ServiceMethods(contract, `${this.serviceId} ${this.version}`);
+    return this.#methods === undefined ? this.#untypedMethod(name, streams) : this.#methods.find(name);
   }
 
   /** Nobody says what kind of method it is, so the way it is called decides. */
@@ -178,22 +186,23 @@ export class Client implements AsyncDisposable {
     throw new HmsError("INVALID_ARGUMENT", `"${name}" is no method name; write it in PascalCase, "GetPatient".`);
   }
 
-  #intercepted(method: KnownMethod, { request, options }: { request: object; options: CallOptions }): Promise<unknown> {
+  #intercepted(method: KnownMethod, { request, options }: { request: object; options: CallOptions }): unknown {
     const call: InterceptedCall = {
       service: method.desc.parent.typeName,
       method: method.desc.name,
       request,
-      metadata: { ...this.#defaults.metadata, ...metadataOf(options) },
+      metadata: metadataOf(this.#defaults.metadata, options),
       // A stream may last for ever.
       timeoutMs: options.timeoutMs ?? (method.desc.methodKind === "unary" ? this.#defaults.timeoutMs : undefined),
     };
+    if (this.#interceptors.length === 0) return this.#send(method, call, options);
     return intercept(this.#interceptors, call, async (last) => this.#send(method, last, options));
   }
 
   #send({ desc, types }: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
     const { signal, context, onMetadata } = options;
     const { timeoutMs } = call;
-    const metadata = Object.keys(call.metadata).length > 0 ? call.metadata : undefined;
+    const metadata = isEmpty(call.metadata) ? undefined : call.metadata;
     const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata, onMetadata };
     const read = (answer: unknown) => plainValue(desc.output, answer, types);
     const transport = isUntyped(desc) ? this.#jsonTransport : this.#transport;
@@ -224,6 +233,11 @@ function connectionFor(options: ClientOptions): ReturnType<typeof shareConnectio
   return { connection, release: async () => connection[Symbol.asyncDispose]() };
 }
 
+function isEmpty(metadata: object): boolean {
+  for (const _ in metadata) return false;
+  return true;
+}
+
 function isStream(request: unknown): boolean {
   return typeof request === "object" && request !== null && (Symbol.asyncIterator in request || Array.isArray(request));
 }
@@ -231,9 +245,9 @@ function isStream(request: unknown): boolean {
 /** Visible characters of ASCII. */
 const IDEMPOTENCY_KEY = /^[ -~]{1,128}$/;
 
-function metadataOf({ metadata = {}, idempotencyKey }: CallOptions): Record<string, string> {
-  if (idempotencyKey === undefined) return { ...metadata };
-  if (IDEMPOTENCY_KEY.test(idempotencyKey)) return { ...metadata, "x-hms-idempotency-key": idempotencyKey };
+function metadataOf(fixed: ClientOptions["metadata"], { metadata, idempotencyKey }: CallOptions) {
+  if (idempotencyKey === undefined) return { ...fixed, ...metadata };
+  if (IDEMPOTENCY_KEY.test(idempotencyKey)) return { ...fixed, ...metadata, "x-hms-idempotency-key": idempotencyKey };
   const shown = JSON.stringify(idempotencyKey.slice(0, 200));
   throw new HmsError(
     "INVALID_ARGUMENT",

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { TRANSPORTS, type TransportName } from "@hms/direct-calls";
 import { type FieldViolation, HmsError } from "@hms/kernel";
 import { nearestName, parseDuration } from "@hms/manifest";
 import { parseDocument } from "yaml";
@@ -22,9 +23,6 @@ const duration: Reader = (value) => {
   const ms = parseDuration(String(value));
   return ms === undefined ? "must be a time like 300s, 5m or 250ms." : { value: ms };
 };
-
-/** The names that the key `transport.default` takes, and the scheme that each prefers; auto: the nearest. */
-const TRANSPORTS = ["auto", "in_process", "local_socket", "tcp", "tls", "grpc", "http"] as const;
 
 /** What may be in a file. */
 const SHAPE: Shape = {
@@ -52,7 +50,7 @@ export interface FileSettings {
   readonly environment?: string;
   readonly security?: { token_validation_endpoint?: string; required_claims?: string[] };
   readonly transport?: {
-    default?: (typeof TRANSPORTS)[number];
+    default?: TransportName;
     in_process?: { enabled?: boolean };
     local_socket?: { enabled?: boolean; path?: string };
     grpc?: { enabled?: boolean; max_concurrent_streams?: number };
@@ -97,8 +95,8 @@ function withoutEffect({ transport = {}, security = {} }: FileSettings): string[
   if (transport.grpc?.enabled === false) {
     none("transport.grpc.enabled", "it is the platform that speaks gRPC, not this SDK.");
   }
-  if (transport.default === "grpc" || transport.default === "in_process") {
-    none("transport.default", "this SDK speaks frames, and the platform calls gRPC servers for it.");
+  if (transport.default === "in_process") {
+    none("transport.default", "services are processes; the nearest way is taken.");
   }
   return toldOf;
 }

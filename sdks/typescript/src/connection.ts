@@ -1,12 +1,12 @@
 import { registry } from "@hms/contracts";
 import {
   type Channel,
-  type ChannelSchemes,
   connectHttp,
   connectSchemes,
   createDirectCalls,
   type DirectCalls,
   frameSchemes,
+  tracedCalls,
 } from "@hms/direct-calls";
 import {
   type Directory,
@@ -16,9 +16,10 @@ import {
   type RegistryClient,
   type ServiceKey,
 } from "@hms/directory";
-import { createClient } from "@hms/kernel";
-import { connectFrames, type TlsIdentity } from "@hms/wire";
+import { createClient, type Transport } from "@hms/kernel";
+import { connectFrames } from "@hms/wire";
 import { countMadeCall } from "./call-counters.ts";
+import { schemesOf, tlsIdentity } from "./program-schemes.ts";
 import { type Settings, type TlsFiles, tlsOf } from "./settings.ts";
 
 /** A registry that restarts is waited for this long, unless a call's deadline is nearer. */
@@ -39,6 +40,8 @@ export interface Connection extends AsyncDisposable {
   readonly jsonCalls: DirectCalls;
   /** The platform itself: it decides with the full policy and calls services on the caller's behalf. */
   readonly edge: Channel;
+  /** The platform's own services, in the trace of whoever calls them. */
+  readonly platform: Transport;
 }
 
 /** Connects a program; nothing is opened before it is needed. @throws HmsError INVALID_ARGUMENT */
@@ -62,6 +65,7 @@ function openConnection(settings: Settings): Connection {
     calls,
     jsonCalls,
     edge,
+    platform: tracedCalls(edge),
     async [Symbol.asyncDispose]() {
       await directory[Symbol.asyncDispose]();
       await Promise.all([calls[Symbol.asyncDispose](), jsonCalls[Symbol.asyncDispose]()]);
@@ -75,23 +79,6 @@ function channelOf(settings: Settings, background: boolean): Channel {
   if (address.startsWith("http")) return connectHttp({ address, token, background });
   const tls = tlsIdentity(settings);
   return connectFrames({ address, token, waitForReadyMs: PATIENCE_MS, background, ...(tls ? { tls } : {}) });
-}
-
-/** Who this program is over TLS; undefined if it has no certificate. */
-export function tlsIdentity({ tls }: Pick<Settings, "tls">): (TlsIdentity & { expectedId?: string }) | undefined {
-  if (tls === undefined) return undefined;
-  const { key, cert, ca, expectedId } = tls;
-  return { key: () => key, cert: () => cert, ca: () => ca, ...(expectedId === undefined ? {} : { expectedId }) };
-}
-
-function schemesOf(settings: Settings, codec: "protobuf" | "json"): ChannelSchemes {
-  const tls = tlsIdentity(settings);
-  const preferred = (name: string) => settings.preferred !== undefined && name.startsWith(settings.preferred);
-  const all = { ...frameSchemes({ codec, ...(tls ? { tls } : {}) }), ...connectSchemes() };
-  const enabled = Object.entries(all).filter(([name]) => !settings.disabled.includes(name));
-  return Object.fromEntries(
-    enabled.map(([name, scheme]) => [name, preferred(name) ? { ...scheme, rank: -1 } : scheme]),
-  );
 }
 
 /** Where a service is called without a registry. */
@@ -122,6 +109,7 @@ export function openFixedConnection({ codec, token, tls: files, ...place }: Fixe
     calls,
     jsonCalls: calls,
     edge,
+    platform: tracedCalls(edge),
     async [Symbol.asyncDispose]() {
       await calls[Symbol.asyncDispose]();
       await edge.close();
@@ -134,7 +122,7 @@ const NO_SETTINGS: Omit<Settings, "registryUrl"> = {
   environment: "default",
   cacheTtlMs: 0,
   refreshIntervalMs: 0,
-  preferred: undefined,
+  transport: "auto",
   disabled: [],
   serviceFolder: undefined,
   maxStreams: 0,

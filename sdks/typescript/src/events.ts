@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { durationFromMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { integrationEvents as contract } from "@hms/contracts";
-import { createClient } from "@hms/kernel";
+import { type CallContext, createClient } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
 import { type Connection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
@@ -30,6 +30,8 @@ export interface PublishOptions {
   readonly dataSchema?: string;
   /** Further attributes; names are lower-case letters and digits. */
   readonly extensions?: Readonly<Record<string, string>>;
+  /** The call that it is published for: its trace goes along. Default: none, or the span that is active here. */
+  readonly context?: CallContext | undefined;
 }
 
 /** How events are subscribed to. */
@@ -92,16 +94,16 @@ export class Events implements AsyncDisposable {
   }
 
   #client() {
-    return createClient(contract.EventService, this.#connection.edge);
+    return createClient(contract.EventService, this.#connection.platform);
   }
 
   /** Publishes one event and answers with its id; bytes travel as they are, anything else as JSON. @throws FfiError */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<string> {
     // A durable event with an id may be published again when it is unclear whether it was.
-    const { durable = false, id = randomUUID() } = options;
+    const { durable = false, id = randomUUID(), context } = options;
     const event = eventOf(id, data, options);
     const { environment } = this.#connection.settings;
-    const publish = () => this.#client().publish({ topic, events: [event], durable, environment });
+    const publish = () => this.#client().publish({ topic, events: [event], durable, environment }, { context });
     const { ids } = await callPatiently(publish, durable ? {} : { patienceMs: 0 });
     return ids[0] ?? id;
   }

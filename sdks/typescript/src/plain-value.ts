@@ -1,7 +1,20 @@
-import { type DescField, type DescMessage, ScalarType, toJson } from "@bufbuild/protobuf";
-import { type ReflectMessage, reflect, type ScalarValue } from "@bufbuild/protobuf/reflect";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { anyUnpack, type Duration, type Timestamp } from "@bufbuild/protobuf/wkt";
+import {
+  type DescField,
+  type DescMessage,
+  type DescOneof,
+  type JsonValue,
+  type Message,
+  ScalarType,
+  toJson,
+} from "@bufbuild/protobuf";
+import {
+  type Any,
+  anyUnpack,
+  type Duration,
+  type FieldMask,
+  isWrapperDesc,
+  type Timestamp,
+} from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
 import { dateOf } from "./precise-date.ts";
 
@@ -11,22 +24,98 @@ import { dateOf } from "./precise-date.ts";
  * they stand for. Fields without a value that can tell absence from zero are left out.
  */
 export function plainValue(desc: DescMessage, message: unknown, types: MessageTypes): unknown {
-  return plainMessage(reflect(desc, message as never), types);
+  return readerOf(desc)(message as never, types);
 }
 
-function plainMessage(reflected: ReflectMessage, types: MessageTypes): unknown {
-  const special = SPECIAL[reflected.desc.typeName];
-  return special ? special(reflected, types) : plainFields(reflected, types);
-}
+type Fields = Record<string, unknown>;
+type Read = (value: never, types: MessageTypes) => unknown;
 
-function plainFields(reflected: ReflectMessage, types: MessageTypes): Record<string, unknown> {
-  const plain: Record<string, unknown> = {};
-  for (const field of reflected.desc.fields) {
-    const implicit = field.presence === IMPLICIT || field.fieldKind === "list" || field.fieldKind === "map";
-    if ((!implicit || field.oneof) && !reflected.isSet(field)) continue;
-    plain[nameOf(field)] = plainField(reflected, field, types);
+/** One for each type of message: what has to be done for a field is worked out once. */
+const readers = new WeakMap<DescMessage, Read>();
+
+function readerOf(desc: DescMessage): Read {
+  let reader = readers.get(desc);
+  if (reader === undefined) {
+    const special = SPECIAL[desc.typeName];
+    reader = special ? (message, types) => special(message, types, desc) : fieldsReader(desc);
+    readers.set(desc, reader);
   }
-  return plain;
+  return reader;
+}
+
+/** How a field is read: what it is called here and there, and what is made of its value. */
+interface ReadField {
+  readonly name: string;
+  readonly localName: string;
+  /** Undefined: the value is taken as it is. */
+  readonly read: Read | undefined;
+  /** "always": zero and absence are the same; "own": only if the message has it; else the oneof that may hold it. */
+  readonly presence: "always" | "own" | DescOneof;
+}
+
+function fieldsReader(desc: DescMessage): Read {
+  // Made on first use, because a message may hold its own kind.
+  let fields: ReadField[] | undefined;
+  return (message: Fields, types) => {
+    fields ??= desc.fields.map(readField);
+    const plain: Fields = {};
+    for (const field of fields) {
+      const value = heldValue(field, message);
+      if (value === undefined) continue;
+      plain[field.name] = field.read === undefined ? value : field.read(value as never, types);
+    }
+    return plain;
+  };
+}
+
+function heldValue({ presence, localName }: ReadField, message: Fields): unknown {
+  if (presence === "always") return message[localName];
+  if (presence === "own") return Object.hasOwn(message, localName) ? message[localName] : undefined;
+  const held = message[presence.localName] as { case?: string; value?: unknown };
+  return held.case === localName ? held.value : undefined;
+}
+
+function readField(field: DescField): ReadField {
+  const implicit = field.presence === IMPLICIT || field.fieldKind === "list" || field.fieldKind === "map";
+  const presence = field.oneof ?? (implicit ? "always" : "own");
+  return { name: nameOf(field), localName: field.localName, read: valueReader(field), presence };
+}
+
+function valueReader(field: DescField): Read | undefined {
+  switch (field.fieldKind) {
+    case "list": {
+      const read = itemReader(field);
+      return (items: unknown[], types) => items.map((item) => (read ? read(item as never, types) : item));
+    }
+    case "map": {
+      const read = itemReader(field);
+      return (items: Fields, types) =>
+        Object.fromEntries(Object.entries(items).map(([key, item]) => [key, read ? read(item as never, types) : item]));
+    }
+    default:
+      return itemReader(field);
+  }
+}
+
+/** How a single value is read, whether alone or in a list or map. */
+function itemReader(field: DescField): Read | undefined {
+  const { message, enum: desc } = field;
+  if (desc) return (value: number) => desc.value[value]?.name ?? value;
+  if (message === undefined) return isLongText(field) ? (value: string) => BigInt(value) : undefined;
+  const { typeName } = message;
+  // Messages hold some types as something else than their messages.
+  if (typeName === "google.protobuf.Struct" && field.parent.typeName !== "google.protobuf.Value") {
+    return copyOfJson;
+  }
+  if (field.fieldKind === "message" && !field.oneof && isWrapperDesc(message)) {
+    return isLongText(message.fields[0]) ? (value: string) => BigInt(value) : undefined;
+  }
+  return (value: Fields, types) => readerOf(message)(value as never, types);
+}
+
+/** Whether 64-bit numbers of a field are kept as texts (`jstype = JS_STRING`). */
+function isLongText(field: DescField | undefined): boolean {
+  return field !== undefined && "longAsString" in field && field.longAsString === true;
 }
 
 /** How a field is called in the language: as in JSON, so that what schemas describe keeps its names. */
@@ -37,48 +126,27 @@ export function nameOf({ jsonName, localName }: DescField): string {
 /** google.protobuf.FeatureSet.FieldPresence.IMPLICIT: zero and absence are the same. */
 const IMPLICIT = 2;
 
-function plainField(reflected: ReflectMessage, field: DescField, types: MessageTypes): unknown {
-  switch (field.fieldKind) {
-    case "message":
-      return plainMessage(reflected.get(field), types);
-    case "enum":
-      return enumName(field, reflected.get(field));
-    case "list":
-      return Array.from(reflected.get(field), (item) => plainItem(field, item, types));
-    case "map":
-      return Object.fromEntries(
-        Array.from(reflected.get(field), ([key, item]) => [String(key), plainItem(field, item, types)]),
-      );
-    default:
-      return reflected.get(field);
-  }
-}
-
-function plainItem(field: DescField & { fieldKind: "list" | "map" }, item: unknown, types: MessageTypes): unknown {
-  if (field.message) return plainMessage(item as ReflectMessage, types);
-  return field.enum ? enumName(field as { enum: NonNullable<DescField["enum"]> }, item) : (item as ScalarValue);
-}
-
-/** An enum value by name; by number if the contract here has no name for it. */
-function enumName({ enum: desc }: { enum: NonNullable<DescField["enum"]> }, value: unknown): unknown {
-  return desc.value[value as number]?.name ?? value;
-}
-
-const SPECIAL: Record<string, (reflected: ReflectMessage, types: MessageTypes) => unknown> = {
-  "google.protobuf.Timestamp": ({ message }) => dateOf((message as Timestamp).seconds, (message as Timestamp).nanos),
-  "google.protobuf.Duration": ({ message }) => millisecondsOf(message as Duration),
+const SPECIAL: Record<string, (message: never, types: MessageTypes, desc: DescMessage) => unknown> = {
+  "google.protobuf.Timestamp": ({ seconds, nanos }: Timestamp) => dateOf(seconds, nanos),
+  "google.protobuf.Duration": millisecondsOf,
   "google.protobuf.Struct": jsonOf,
   "google.protobuf.Value": jsonOf,
   "google.protobuf.ListValue": jsonOf,
-  "google.protobuf.FieldMask": ({ message }) => [...(message as unknown as { paths: string[] }).paths],
-  "google.protobuf.Any": ({ message }, types) => plainAny(message as Any, types),
+  "google.protobuf.FieldMask": ({ paths }: FieldMask) => [...paths],
+  "google.protobuf.Any": plainAny,
 };
 for (const name of ["Bool", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double", "String", "Bytes"]) {
-  SPECIAL[`google.protobuf.${name}Value`] = ({ message }) => (message as unknown as { value: unknown }).value;
+  SPECIAL[`google.protobuf.${name}Value`] = ({ value }: { value: unknown }) => value;
 }
 
-function jsonOf({ desc, message }: ReflectMessage): unknown {
+function jsonOf(message: Message, _types: MessageTypes, desc: DescMessage): unknown {
   return toJson(desc, message);
+}
+
+function copyOfJson(value: JsonValue): JsonValue {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(copyOfJson);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, copyOfJson(item)]));
 }
 
 function millisecondsOf({ seconds, nanos }: Duration): number {

@@ -180,4 +180,30 @@ describe("a setting of the configuration file has its effect:", () => {
     await Promise.allSettled([1, 2, 3].map(() => client.call("GetPatient", { patient_id: "p" })));
     expect(seen.most).toBe(most);
   });
+
+  test("default, that way is taken before nearer ones where the instance offers it", async () => {
+    const { connect } = await platform();
+    const { folder } = file("");
+    const at = async (name: string, listen: string) => {
+      const methods = { GetPatient: { ...patient, handler: () => ({ name }) } };
+      return stack.use(await serve({ serviceId: "hms.emr.patient", methods, register: false, listen })).address;
+    };
+    const [address, tcp] = [await at("unix", `unix:${folder}/a.sock`), await at("tcp", "tcp://127.0.0.1:0")];
+    const emr = stack.use(new Client("hms.ffi", connect("emr")));
+    const methodSchemas = [{ name: "GetPatient", outputSchema: JSON.stringify(patient.output) }];
+    const instance = { instanceId: "i", address, alternativeAddresses: [tcp], methodSchemas };
+    await emr.call("Register", { serviceId: "hms.emr.patient", version: "v1", ...instance });
+    const reachedBy = async (transport: string) => {
+      const { configPath } = file(transport);
+      await using client = new Client("hms.emr.patient", { ...connect("operator"), configPath });
+      return (await client.call<{ name: string }>("GetPatient", { patient_id: "p" })).name;
+    };
+    expect(await reachedBy("default: auto")).toBe("unix");
+    expect(await reachedBy("default: tcp")).toBe("tcp");
+    // No certificate: the nearest is taken.
+    expect(await reachedBy("default: grpc")).toBe("unix");
+    await expect(reachedBy("default: pigeon")).rejects.toThrow(
+      /ffi\.transport\.default must be one of auto, in_process, /,
+    );
+  });
 });

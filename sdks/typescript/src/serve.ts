@@ -9,9 +9,10 @@ import { type CallContext, HmsError, type Kernel } from "@hms/kernel";
 import { ticketAudience } from "@hms/tickets";
 import { type FrameServer, serveFrames } from "@hms/wire";
 import { CallLimits } from "./call-limits.ts";
-import { type Connection, shareConnection, tlsIdentity } from "./connection.ts";
+import { type Connection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import type { Interceptor } from "./interceptor.ts";
+import { tlsIdentity } from "./program-schemes.ts";
 import {
   type ContractSource,
   loadContract,

@@ -145,14 +145,29 @@ function adapted(adapting: Adapting): MethodHandler<DescMethod> {
   const givesStream = desc.methodKind === "server_streaming" || desc.methodKind === "bidi_streaming";
   const handler = givesStream
     ? (input: unknown, context: CallContext) => streamed(adapting, () => run(input, context), context)
-    : async (input: unknown, context: CallContext) => {
-        using call = adapting.limits.begin(context);
-        return written(adapting, await call.inTime(run(input, context)));
-      };
+    : single(adapting, run);
   return handler as MethodHandler<DescMethod>;
 }
 
-async function answered({ desc, handler, interceptors }: Adapting, request: unknown, context: CallContext) {
+/** A handler that gives one answer, at once if it has it and nothing limits the service's calls. */
+function single(adapting: Adapting, run: (input: unknown, context: CallContext) => unknown) {
+  if (adapting.limits.areNone) {
+    return (input: unknown, context: CallContext) => {
+      const answer = run(input, context);
+      return isThenable(answer) ? answer.then((settled) => written(adapting, settled)) : written(adapting, answer);
+    };
+  }
+  return async (input: unknown, context: CallContext) => {
+    using call = adapting.limits.begin(context);
+    return written(adapting, await call.inTime(run(input, context)));
+  };
+}
+
+function isThenable(answer: unknown): answer is Promise<unknown> {
+  return answer instanceof Promise || typeof (answer as Promise<unknown> | undefined)?.then === "function";
+}
+
+function answered({ desc, handler, interceptors }: Adapting, request: unknown, context: CallContext): unknown {
   if (interceptors.length === 0) return handler(request as never, context);
   const call: InterceptedCall = {
     service: desc.parent.typeName,
@@ -164,11 +179,7 @@ async function answered({ desc, handler, interceptors }: Adapting, request: unkn
   return intercept(interceptors, call, async (last) => handler(last.request as never, context));
 }
 
-async function* streamed(
-  adapting: Adapting,
-  begin: () => Promise<unknown>,
-  context: CallContext,
-): AsyncGenerator<object> {
+async function* streamed(adapting: Adapting, begin: () => unknown, context: CallContext): AsyncGenerator<object> {
   using call = adapting.limits.begin(context);
   const answers = iteratorOf(await call.inTime(begin()), adapting.desc);
   try {

@@ -38,7 +38,7 @@ ffi:
       environment: "default",
       cacheTtlMs: 300_000,
       refreshIntervalMs: 60_000,
-      preferred: "grpc",
+      transport: "grpc",
       disabled: [],
       serviceFolder: "/var/run/hms-ffi/sockets",
       maxStreams: 100,
@@ -48,7 +48,7 @@ ffi:
   test("that have no effect are told of when the file is read", async () => {
     using folder = tempFolder({
       "ffi.yml":
-        "ffi: {transport: {default: grpc, grpc: {enabled: false}}, security: {required_claims: [sub], permission_policy: strict}}",
+        "ffi: {transport: {default: in_process, grpc: {enabled: false}}, security: {required_claims: [sub], permission_policy: strict}}",
     });
     const told: string[] = [];
     const hear = ({ name, message }: Error) =>

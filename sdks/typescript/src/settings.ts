@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type FfiEnvironment, ffiEnvironment, resolveInstance } from "@hms/config";
+import type { TransportName } from "@hms/direct-calls";
 import { HmsError } from "@hms/kernel";
 import { type FileSettings, readConfigFile } from "./config-file.ts";
 
@@ -43,8 +44,8 @@ export interface Settings {
   readonly environment: string;
   readonly cacheTtlMs: number;
   readonly refreshIntervalMs: number;
-  /** Which way of calling is tried before nearer ones; undefined: none. */
-  readonly preferred: string | undefined;
+  /** Which way of calling is taken before nearer ones; auto: none. */
+  readonly transport: TransportName;
   /** Ways of calling that are switched off. */
   readonly disabled: readonly string[];
   /** Where services put their sockets. */
@@ -74,7 +75,7 @@ export function resolveSettings(options: ConnectOptions = {}, env: FfiEnvironmen
     environment: options.environment ?? env.environment ?? file.environment ?? "default",
     cacheTtlMs: options.cacheTtlMs ?? registry.cache_ttl ?? DEFAULT_CACHE_TTL_MS,
     refreshIntervalMs: options.refreshIntervalMs ?? registry.refresh_interval ?? DEFAULT_REFRESH_INTERVAL_MS,
-    preferred: preferredScheme(transport.default),
+    transport: transport.default ?? "auto",
     disabled: disabledSchemes(transport),
     serviceFolder:
       env.serviceFolder ?? transport.local_socket?.path ?? place.serviceFolder ?? servicesBeside(place.url),
@@ -146,13 +147,8 @@ function readable(path: string): string | undefined {
   }
 }
 
-const SCHEMES: Record<string, string> = { local_socket: "unix", tcp: "tcp", tls: "tls", grpc: "grpc", http: "http" };
-
-function preferredScheme(name: string | undefined): string | undefined {
-  return name === undefined ? undefined : SCHEMES[name];
-}
-
-function disabledSchemes({ local_socket }: NonNullable<FileSettings["transport"]>): string[] {
+/** Schemes of addresses that a file switches off. */
+export function disabledSchemes({ local_socket }: NonNullable<FileSettings["transport"]>): string[] {
   return local_socket?.enabled === false ? ["unix"] : [];
 }
 

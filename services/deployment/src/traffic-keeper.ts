@@ -133,6 +133,7 @@ export class TrafficKeeper {
         weight: 1000,
         revision: BigInt(revision),
       })),
+      expectsReplicas: record.wanted > 0 && record.replicas.some(({ traffic }) => traffic === "active"),
       routes: manifest.routes.map(meshRoute),
       policy: trafficPolicy(manifest),
     };

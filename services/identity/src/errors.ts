@@ -70,6 +70,20 @@ export function linkGone(): HmsError {
   return new HmsError("NOT_FOUND", message, { reason: "LINK_GONE" });
 }
 
+/** NOT_FOUND: the password was changed in the same moment. */
+export function passwordGone(): HmsError {
+  return new HmsError("NOT_FOUND", "The password was changed in this very moment. Sign in with the new one.", {
+    reason: "PASSWORD_CHANGED",
+  });
+}
+
+/** NOT_FOUND: somebody has used this recovery code in the same moment. */
+export function codeGone(): HmsError {
+  return new HmsError("NOT_FOUND", "This recovery code has been used. Sign in with another one.", {
+    reason: "RECOVERY_CODE_USED",
+  });
+}
+
 /** NOT_FOUND: there is no such key or session of that account. */
 export function gone(what: "key" | "session", id: string): HmsError {
   return new HmsError("NOT_FOUND", `There is no ${what} "${id}" that you may end.`, {

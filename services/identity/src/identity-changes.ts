@@ -2,6 +2,8 @@ import type { IdentityDatabase } from "./identity-tables.ts";
 
 const CHANNEL = "changed";
 const BEAT = "beat";
+/** Said by each process that opens: whoever it stands in for may have been killed before telling what it had changed. */
+const BEGINS = "begins";
 const BEAT_EVERY_MS = 3_000;
 const SILENCE_MS = 10_000;
 
@@ -28,6 +30,7 @@ export class IdentityChanges implements AsyncDisposable {
   static async open(database: IdentityDatabase): Promise<IdentityChanges> {
     const changes = new IdentityChanges(database);
     changes.#stack.use(await database.listen(CHANNEL, (payload) => changes.#hear(payload)));
+    await database.notify(CHANNEL, BEGINS).catch(() => {});
     const beat = setInterval(() => void database.notify(CHANNEL, BEAT).catch(() => {}), BEAT_EVERY_MS);
     beat.unref();
     changes.#stack.defer(() => clearInterval(beat));
@@ -57,7 +60,7 @@ export class IdentityChanges implements AsyncDisposable {
   #hear(payload: string | undefined): void {
     this.#heardAt = performance.now();
     if (payload === BEAT) return;
-    if (payload === undefined) this.#pass("everything");
+    if (payload === undefined || payload === BEGINS) this.#pass("everything");
     else if (payload === "roles" || payload === "signing-keys") this.#pass(payload);
     else this.#pass({ account: payload });
   }

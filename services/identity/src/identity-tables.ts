@@ -117,6 +117,8 @@ export interface IdentityTables {
     authenticated_at: Date | null;
     created_at: Generated<Date>;
     consumed_at: Date | null;
+    /** Of a refresh token: when its answer had left. */
+    delivered_at: Generated<Date | null>;
     expires_at: Date | null;
   };
   signing_key: {

@@ -98,7 +98,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   };
   const signingKeys = new SigningKeys({ database, sealing, changes });
   const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail });
-  const provider = stack.use(new OidcProvider(oidcGround));
+  const provider = new OidcProvider(oidcGround);
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
   if (onAccountChange) {
     stack.use(changes.follow((change) => typeof change === "object" && onAccountChange(change.account)));

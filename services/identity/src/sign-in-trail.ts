@@ -6,6 +6,7 @@ type Deed =
   | "SignOut"
   | "SetUp"
   | "ChoosePassword"
+  | "ChangePassword"
   | "AllowProgram"
   | "ReplayedToken"
   | "ChangeFactors"
@@ -18,6 +19,8 @@ interface DeedDone {
   readonly accountId?: string | undefined;
   /** What it was about: the login that was tried, the program that was let in. */
   readonly resource: string;
+  /** By what somebody has shown who they are: "pwd", "otp", …; default: nothing was shown. */
+  readonly methods?: readonly string[];
   /** Why it was refused; undefined: it was not. */
   readonly refused?: string;
   readonly requestId: string;
@@ -38,7 +41,7 @@ export function createSignInTrail(audit: AuditSink): SignInTrail {
       const message = "The audit spool is full, so nobody can sign in now. Free disk space in the data directory.";
       throw new HmsError("UNAVAILABLE", message, { reason: "AUDIT_SPOOL_FULL" });
     },
-    record({ deed, accountId, resource, refused, requestId }) {
+    record({ deed, accountId, resource, methods = [], refused, requestId }) {
       const principal: Principal = accountId === undefined ? anonymous : { kind: "user", id: accountId };
       audit.record({
         time: new Date(),
@@ -47,7 +50,7 @@ export function createSignInTrail(audit: AuditSink): SignInTrail {
         permission: "",
         resource,
         outcome: refused === undefined ? "OK" : "denied",
-        reason: refused ?? "",
+        reason: refused ?? (methods.length === 0 ? "" : `by ${methods.join(", ")}`),
         requestId,
       });
     },

@@ -29,7 +29,15 @@ function checkName(name: string, field: string, report: FieldReport): void {
 export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.MeshServiceEntry {
   const violations: FieldViolation[] = [];
   const report: FieldReport = (field, description) => violations.push({ field, description });
-  const { environment = "", name = "", ports = [], endpoints = [], routes = [], policy } = given ?? {};
+  const {
+    environment = "",
+    name = "",
+    ports = [],
+    endpoints = [],
+    routes = [],
+    policy,
+    expectsReplicas = false,
+  } = given ?? {};
   checkName(environment, "service.environment", report);
   checkName(name, "service.name", report);
   const picture = create(mesh.MeshServiceEntrySchema, {
@@ -39,6 +47,7 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
     endpoints: normalEndpoints(endpoints, report),
     routes: normalRoutes(routes, report),
     policy: normalPolicy(policy, report),
+    expectsReplicas,
   });
   if (violations.length > 0) throw invalid(`The traffic picture of "${name}"`, violations);
   return picture;

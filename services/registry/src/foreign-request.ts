@@ -5,7 +5,7 @@ import { type FieldViolation, HmsError, type Principal, principalName } from "@h
 import { offerOf } from "./contract-offer.ts";
 import { invalid } from "./errors.ts";
 import type { ForeignServer } from "./foreign-store.ts";
-import { foreignAddressProblem } from "./instance-address.ts";
+import { foreignAddressProblem, reachProblem } from "./instance-address.ts";
 import { labelViolations, type Registration } from "./register-request.ts";
 import { environmentOf, environmentViolations, keyText, keyViolations } from "./service-key.ts";
 
@@ -22,7 +22,7 @@ export function readForeign(request: registry.RegisterForeignRequest, principal:
   const environment = environmentOf(request);
   const defaultVersion = request.version || DEFAULT_VERSION;
   const violations: FieldViolation[] = [...environmentViolations(environment), ...labelViolations(request.metadata)];
-  const problem = foreignAddressProblem(address);
+  const problem = foreignAddressProblem(address) ?? reachProblem(address, principal);
   if (problem) violations.push({ field: "address", description: problem });
   if (!VERSION.test(defaultVersion)) {
     const description = `"${defaultVersion.slice(0, 80)}" is no version; write "v1", "v2", ….`;

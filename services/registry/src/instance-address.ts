@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from "node:net";
+import { networkOfAddress, type Principal } from "@hms/kernel";
 
 const UNIX_ADDRESS = /^unix:(\/[\x21-\x7e]{1,106})$/;
 const HOST_ADDRESS =
@@ -37,4 +38,37 @@ export function addressProblem(address: string): string | undefined {
 export function foreignAddressProblem(address: string): string | undefined {
   if (/^grpcs?:/.test(address) && hostProblem(address) === undefined && address.length <= 128) return undefined;
   return `"${address.slice(0, 120)}" is no address of a gRPC server; write "grpc://127.0.0.1:50051" or "grpcs://host:443".`;
+}
+
+/** Whoever answers there has to prove who it is, before anything is sent. */
+const PROVEN = new Set(["tls", "grpcs"]);
+
+/** The host of an address, as what connects there will read it; undefined for sockets. */
+function hostOf(address: string): string | undefined {
+  if (isHttpAddress(address)) return new URL(address).hostname;
+  const [, , v6, name] = HOST_ADDRESS.exec(address) ?? [];
+  return v6 ?? name;
+}
+
+/**
+ * What is wrong with where an address leads, registered by this principal; undefined if nothing is. The platform calls
+ * there, so nobody gets to places by it that they could not reach: nobody but the operator to link-local addresses, where
+ * clouds have their metadata; services and programs to no private network, unless who answers there proves who it is. Names
+ * may lead elsewhere tomorrow, so unproven ones are theirs in digits only.
+ */
+export function reachProblem(address: string, { kind }: Principal): string | undefined {
+  if (kind === "operator" || kind === "component") return undefined;
+  const host = hostOf(address);
+  if (host === undefined) return undefined;
+  const network = networkOfAddress(host);
+  const shown = `"${address.slice(0, 120)}"`;
+  if (network === "special") return `${shown} leads where no service is (link-local, metadata or multicast).`;
+  const scheme = address.slice(0, address.indexOf(":"));
+  if (kind !== "service" || PROVEN.has(scheme)) return undefined;
+  if (network === "private") {
+    return `${shown} leads into a private network unproven; use tls:// or grpcs://, or let the operator register it.`;
+  }
+  // The certificate of https names whoever answers there.
+  if (network !== undefined || host === "localhost" || scheme === "https") return undefined;
+  return `${shown} has a name that may lead elsewhere tomorrow; write the address in digits, or use tls:// or grpcs://.`;
 }

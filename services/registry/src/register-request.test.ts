@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh, registry } from "@hms/contracts";
 import { descriptorSetOf } from "@hms/descriptors";
-import { componentPrincipal } from "@hms/kernel";
+import { componentPrincipal, type HmsError, type Principal } from "@hms/kernel";
 import { describe, expect, test } from "vitest";
 import { readRegistration } from "./register-request.ts";
 
@@ -44,6 +44,38 @@ describe("a request to register", () => {
       expect(fieldsOf({ ...good, serviceId })).toEqual(["service_id"]);
     },
   );
+
+  test("leads the platform nowhere that who registers could not reach, or nobody could prove", () => {
+    const by = (kind: Principal["kind"], address: string, alternative = "unix:/run/x.sock") => {
+      const request = create(registry.RegisterRequestSchema, { ...good, address, alternativeAddresses: [alternative] });
+      try {
+        readRegistration(request, { kind, id: "x" });
+        return [];
+      } catch (error) {
+        return (error as HmsError).details.fieldViolations?.map(({ field }) => field);
+      }
+    };
+    const nowhere = ["http://169.254.169.254", "grpcs://[fe80::1]:1", "https://0.0.0.0", "tls://169.254.1.1:1"];
+    const written = ["http://0xa9.0xfe.0xa9.0xfe", "http://2852039166", "http://[::ffff:169.254.169.254]"];
+    const hidden = ["http://10.0.0.1", "grpc://192.168.1.1:1", "https://172.16.0.1", "http://[fd00::1]"];
+    const names = [
+      "http://metadata.internal",
+      "grpc://orders:50051",
+      "grpc://2130706433:1",
+      "http://localhost.evil.example",
+    ];
+    const good_ = ["http://127.0.0.1:1", "http://localhost:1", "grpc://[::1]:1", "https://billing.example.org"];
+    const proven = ["tls://10.0.0.1:443", "grpcs://orders:443", "unix:/run/y.sock", "http://203.0.113.1:1"];
+    for (const address of [...nowhere, ...written, ...hidden, ...names]) {
+      expect([address, by("service", address)]).toEqual([address, ["address"]]);
+      expect([address, by("service", "unix:/x", address)]).toEqual([address, ["alternative_addresses[0]"]]);
+      expect([address, by("operator", address)]).toEqual([address, []]);
+    }
+    for (const address of [...good_, ...proven]) expect([address, by("service", address)]).toEqual([address, []]);
+    for (const address of [...nowhere, ...written])
+      expect([address, by("user", address)]).toEqual([address, ["address"]]);
+    for (const address of hidden) expect([address, by("user", address)]).toEqual([address, []]);
+  });
 
   test.each(["", "1", "v0", "v01", "V1", "v1.2", "v1beta1"])("may not name a version '%s'", (version) => {
     expect(fieldsOf({ ...good, version })).toEqual(["version"]);

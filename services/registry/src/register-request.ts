@@ -3,7 +3,7 @@ import type { registry } from "@hms/contracts";
 import { type FieldViolation, type Principal, principalName } from "@hms/kernel";
 import { type ContractOffer, readOffer } from "./contract-offer.ts";
 import { invalid } from "./errors.ts";
-import { addressProblem } from "./instance-address.ts";
+import { addressProblem, reachProblem } from "./instance-address.ts";
 import { environmentOf, keyViolations, type ServiceKey } from "./service-key.ts";
 
 const DEFAULT_LEASE_MS = 30_000;
@@ -49,7 +49,10 @@ export function labelViolations(metadata: Readonly<Record<string, string>>): Fie
   return violations;
 }
 
-function checkInstance({ instanceId, address, alternativeAddresses, leaseMs }: Registration): FieldViolation[] {
+function checkInstance(
+  { instanceId, address, alternativeAddresses, leaseMs }: Registration,
+  principal: Principal,
+): FieldViolation[] {
   const violations: FieldViolation[] = [];
   if (!ID.test(instanceId)) {
     violations.push({ field: "instance_id", description: "is no id; use 1 to 128 visible ASCII characters." });
@@ -59,7 +62,7 @@ function checkInstance({ instanceId, address, alternativeAddresses, leaseMs }: R
     ...alternativeAddresses.map((one, index) => [`alternative_addresses[${index}]`, one]),
   ];
   for (const [field = "", one = ""] of addresses) {
-    const problem = addressProblem(one);
+    const problem = addressProblem(one) ?? reachProblem(one, principal);
     if (problem) violations.push({ field, description: problem });
   }
   if (alternativeAddresses.length > MOST_ADDRESSES) {
@@ -100,7 +103,7 @@ export function readRegistration(request: registry.RegisterRequest, principal: P
   };
   const violations = [
     ...keyViolations(registration),
-    ...checkInstance(registration),
+    ...checkInstance(registration, principal),
     ...labelViolations(registration.metadata),
     ...("violations" in reading ? reading.violations : []),
   ];

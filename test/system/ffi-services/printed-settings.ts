@@ -71,7 +71,7 @@ export function printedSettingsTests(scene: () => Scene): void {
       const command = [program, ...args].map((part) => part.replace("SERVICE", service));
       const { code, stdout, stderr } = await runCommand(command, env, { cwd });
       expect([code, stdout.trim()], stderr).toEqual([0, "9"]);
-      for (const name of ["token_validation_endpoint", "required_claims", "transport.default"]) {
+      for (const name of ["token_validation_endpoint", "required_claims"]) {
         expect(stderr).toContain(`${name} has no effect`);
       }
     });

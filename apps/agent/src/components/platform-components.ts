@@ -1,7 +1,7 @@
 import { get } from "node:http";
 import { connect } from "node:net";
 import { type InstanceNetwork, type InstancePaths, type PartName, partSocket, programPath } from "@hms/config";
-import { ListenerKeeper } from "@hms/handover";
+import type { ListenerKeeper } from "@hms/handover";
 import { explainServerExit, planEmbeddedPostgres } from "@hms/postgres";
 import { identityOf, type ProcessIdentity } from "../launcher/process-identity.ts";
 import { readProcess } from "../launcher/process-table.ts";
@@ -64,8 +64,14 @@ function serverProgram(paths: InstancePaths, options: readonly string[]): Omit<C
   };
 }
 
+interface DataplanePlaces {
+  network: InstanceNetwork;
+  /** Keeps its listening sockets. */
+  listeners: ListenerKeeper;
+}
+
 /** The data plane: gateway and mesh. */
-export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwork): ComponentSpec {
+export function dataplaneComponent(paths: InstancePaths, { network, listeners }: DataplanePlaces): ComponentSpec {
   return {
     name: "dataplane",
     command: () => ({ argv: [process.execPath, programPath("dataplane")], env: platformEnv(paths), cwd: paths.data }),
@@ -74,7 +80,7 @@ export function dataplaneComponent(paths: InstancePaths, network: InstanceNetwor
     stopGraceMs: 35_000,
     explainEnd,
     isReady: () => answersOk(network.metricsPort),
-    listeners: new ListenerKeeper(),
+    listeners,
   };
 }
 

@@ -1,16 +1,22 @@
+import { ffiEnvironment } from "@hms/config";
 import { createDirectCalls, type InstanceExplanation } from "@hms/direct-calls";
 import { openDirectory } from "@hms/directory";
+import { configuredSchemes } from "@hms/ffi/schemes";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { askedService } from "../ffi/service-contract.ts";
 import { humanDuration } from "../output/human.ts";
 
-/** Says how a call to a service would go from here, without making one. */
+/**
+ * Says how a call to a service would go from here, without making one; with HMS_FFI_CONFIG_PATH, as a program goes that has
+ * this file.
+ */
 export async function run({ args, globals, session, output }: Invocation): Promise<number> {
   const [service = ""] = args;
   const { registry, platform } = session();
+  const schemes = configuredSchemes(ffiEnvironment().configPath);
   await using directory = openDirectory({ registry });
-  await using calls = createDirectCalls({ directory, edge: platform });
+  await using calls = createDirectCalls({ directory, edge: platform, schemes });
   const key = askedService(service, globals.environment);
   const explanation = await calls.explain(key);
   if (output.json) output.document({ ...key, ...explanation });

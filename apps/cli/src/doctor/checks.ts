@@ -9,6 +9,7 @@ import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
+import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 
@@ -26,6 +27,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     disk(paths),
     ...accessFiles(paths),
     ...networkListener(paths),
+    ...gatewayCertificates(paths),
   ];
   const session = await runningSession(selector);
   if (session === undefined) {

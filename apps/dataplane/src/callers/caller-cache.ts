@@ -12,10 +12,19 @@ import {
 /** What the server says of a token. */
 export type Identified = { caller: Caller; endsAtMs: number } | undefined;
 
+/** What the server is asked about. */
+export interface Credentials {
+  /** "": a certificate was shown. */
+  readonly token: string;
+  /** The SPIFFE id of the certificate, or "". */
+  readonly peer: string;
+  readonly permission: string;
+}
+
 /** What a cache asks, and how it tells the time. */
 export interface CallerCacheOptions {
   /** Asks the server; undefined: the token is nobody's. Rejects if it cannot be asked. */
-  readonly identify: (question: { token: string; permission: string }) => Promise<Identified>;
+  readonly identify: (question: Credentials) => Promise<Identified>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   /** Tokens that are remembered, of each permission asked for; default 20,000. */
@@ -88,10 +97,16 @@ export class CallerCache implements CallerSource {
     return this.#remembered.size;
   }
 
-  find({ token, permission, isSafe, address }: CallerQuestion): CallerAnswer | Promise<CallerAnswer> {
+  find({ token, certificate, permission, isSafe, address }: CallerQuestion): CallerAnswer | Promise<CallerAnswer> {
     if (!isSafe && this.isDeaf) return this.#unavailable(DEAF);
-    const digest = hash("sha256", token, "base64");
+    // A token has no space in it.
+    const digest = hash(
+      "sha256",
+      certificate === undefined ? token : `certificate ${certificate.fingerprint}`,
+      "base64",
+    );
     const key = permission === "" ? digest : `${digest} ${permission}`;
+    const peer = certificate?.uri ?? "";
     const found = this.#remembered.get(key);
     const now = this.#now();
     if (found !== undefined && found.until > now) {
@@ -102,7 +117,7 @@ export class CallerCache implements CallerSource {
       this.counts.remembered++;
       return this.#guessed(UNKNOWN, address);
     }
-    const asking = this.#asking.get(key) ?? this.#ask({ token, permission }, { key, digest });
+    const asking = this.#asking.get(key) ?? this.#ask({ token, peer, permission }, { key, digest });
     return asking.then((answer) => (answer.kind === "unknown" ? this.#guessed(answer, address) : answer));
   }
 
@@ -135,10 +150,7 @@ export class CallerCache implements CallerSource {
     return { kind: "unavailable", message };
   }
 
-  #ask(
-    question: { token: string; permission: string },
-    { key, digest }: { key: string; digest: string },
-  ): Promise<CallerAnswer> {
+  #ask(question: Credentials, { key, digest }: { key: string; digest: string }): Promise<CallerAnswer> {
     if (this.#asking.size >= MOST_ASKED) return Promise.resolve(this.#unavailable(BUSY));
     this.counts.asked++;
     const revocations = this.#revocations;

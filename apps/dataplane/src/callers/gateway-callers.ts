@@ -1,6 +1,6 @@
 import type { CallerAnswer, CallerQuestion, CallerSource } from "@hms/proxy";
 import type { ServerLink } from "../snapshot/server-link.ts";
-import { CallerCache, type CallerCacheOptions, type Identified } from "./caller-cache.ts";
+import { CallerCache, type CallerCacheOptions, type Credentials, type Identified } from "./caller-cache.ts";
 import { RevocationFeed } from "./revocation-feed.ts";
 
 const PATIENCE_MS = 5000;
@@ -55,7 +55,7 @@ export class GatewayCallers implements CallerSource {
     ].join("");
   }
 
-  async #identify(question: { token: string; permission: string }): Promise<Identified> {
+  async #identify(question: Credentials): Promise<Identified> {
     const answer = await this.#link.credentials.identify(question, { timeoutMs: PATIENCE_MS });
     if (!answer.known) return undefined;
     const caller = {

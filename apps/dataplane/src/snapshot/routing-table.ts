@@ -47,6 +47,7 @@ export function routingTable(content: mesh.SnapshotContent): RoutingTable {
       environment: service.environment,
       name: service.name,
       endpoints: service.endpoints.map(endpointOf),
+      expectsReplicas: service.expectsReplicas,
       routes: service.routes.map(routeOf),
       policy: policyOf(service.policy),
     })),

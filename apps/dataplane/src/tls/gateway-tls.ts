@@ -69,13 +69,18 @@ export class GatewayTls {
     this.#problem = problem;
   }
 
-  async #show({ certificates, settings, digest }: CertificateFolder): Promise<void> {
+  async #show({ settings, digest, ...terms }: CertificateFolder): Promise<void> {
     const { engine, port, log } = this.#options;
-    if (this.#server) this.#server.useCertificates(certificates);
-    else this.#server = await this.#listen(engine.createSecureServer(engine.gatewayHandler, certificates));
+    if (this.#server) this.#server.useCertificates(terms);
+    else this.#server = await this.#listen(engine.createSecureServer(engine.gatewayHandler, terms));
     engine.useTls({ port, ...settings });
     this.#shown = digest;
-    log.info("the gateway speaks TLS", { port, certificates: certificates.length, redirect: settings.redirect });
+    log.info("the gateway speaks TLS", {
+      port,
+      certificates: terms.certificates.length,
+      asksClients: terms.clientAuthorities !== undefined,
+      redirect: settings.redirect,
+    });
   }
 
   async #listen(secure: SecureServer): Promise<SecureServer> {

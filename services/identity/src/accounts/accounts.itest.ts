@@ -182,7 +182,11 @@ test("a key may do what its scopes say and its account may, until it ends", asyn
   expect(await codeOf(usersAs(narrow).listUsers({}))).toBeUndefined();
   expect(await codeOf(rolesAs(narrow).putRole({ name: "x", permissions: [] }))).toBe("PERMISSION_DENIED");
   expect(await codeOf(keysAs(narrow).createKey({ name: "wider" }))).toBe("PERMISSION_DENIED");
-  const short = await keysAs(as).createKey({ name: "short", lifetime: { seconds: 1n, nanos: 0 } });
+  const short = await keysAs(as).createKey({
+    name: "short",
+    scopes: ["users:read"],
+    lifetime: { seconds: 1n, nanos: 0 },
+  });
   expect((await now(short.secret)).endsAtMs).toBeGreaterThan(Date.now());
   await expect.poll(() => running.identity.tokens.principalOf(short.secret), { timeout: 5000 }).toBeUndefined();
   for (const changed of [`${secret.slice(0, -1)}0`, secret.replace("hms_test", "hms_prod"), `${secret} `]) {

@@ -5,7 +5,7 @@ import { admitPassword, putPassword } from "../passwords/password-store.ts";
 import { type AccountFacts, accountFacts } from "./account-store.ts";
 import { findLink, useLink } from "./link-store.ts";
 import { noteProof } from "./mail-address.ts";
-import { endSessions } from "./take-away.ts";
+import { endSessions, lockAccount } from "./take-away.ts";
 
 /** Links by which a password is chosen. */
 const CHOOSES: ReadonlySet<LinkPurpose> = new Set(["invitation", "reset"]);
@@ -47,6 +47,7 @@ export async function choosePassword(
     owner: { login, email, isAdmin: isAdmin(owner) },
   });
   await database.transaction(async (queries) => {
+    await lockAccount(queries, accountId);
     const link = await useLink(queries, token);
     if (link?.accountId !== accountId || !CHOOSES.has(link.purpose)) throw linkGone();
     await noteProof(queries, link);

@@ -1,7 +1,6 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityUsers } from "@hms/contracts";
 import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
-import { invalid, noMail } from "../errors.ts";
 import { forgetFactors } from "../factors/factor-facts.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { userMessage } from "./account-message.ts";
@@ -12,11 +11,11 @@ import { createAccount } from "./create-account.ts";
 import { listPeople } from "./list-people.ts";
 import { checkedAddress } from "./mail-address.ts";
 import { makePersonalLink } from "./personal-link.ts";
+import { profileMethods } from "./profile-methods.ts";
+import { assertFresh } from "./step-up.ts";
 import { endSessions } from "./take-away.ts";
 
 type AskedLink = { readonly user: string; readonly print: boolean };
-
-const MOST_PREFERENCES_BYTES = 16 * 1024;
 
 /** People, by hms.identity.v1.UserService. */
 export function createUserService(ground: ServiceGround): ServiceRegistration {
@@ -25,6 +24,7 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
     const account = await accountOf(database.db, user, "user");
     // Who holds the link becomes that person.
     actingFor.assertCovers(principal, account.roles);
+    if (account.account_id === principal.id) assertFresh(principal);
     const { expiresAt, ...made } = await makePersonalLink(ground, account, { purpose, print });
     return { ...made, expiresAt: timestampFromDate(expiresAt) };
   };
@@ -58,23 +58,18 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
     async updateUser({ user, displayName, email, updateMask }, { principal }) {
       const account = await accountOf(database.db, user, "user");
       actingFor.assertCovers(principal, account.roles);
-      const change = { given: { display_name: displayName, email }, mask: updateMask };
+      const change = { given: { display_name: displayName, email }, mask: updateMask, principal };
       return { user: userMessage(await changeAccount(ground, account, change)) };
     },
     deactivateUser: activity(false),
     activateUser: activity(true),
     createInvitation: (request, context) => link("invitation", request, context),
     createResetLink: (request, context) => link("reset", request, context),
-    async sendEmailVerification(_, { principal }) {
-      const account = await actingFor.self(database.db, principal);
-      if (!ground.mail.isSetUp || account.email === "") throw noMail(account.email);
-      const { mailedTo } = await makePersonalLink(ground, account, { purpose: "verify" });
-      return { mailedTo };
-    },
     async resetSecondFactors({ user }, { principal }) {
       const account = await accountOf(database.db, user, "user");
       // Who may do this, and change the password, becomes that person.
       actingFor.assertCovers(principal, account.roles);
+      if (account.account_id === principal.id) assertFresh(principal);
       await database.transaction(async (queries) => {
         await forgetFactors(queries, account.account_id);
         await endSessions(queries, account.account_id);
@@ -83,14 +78,6 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
       await ground.changes.tell({ account: account.account_id });
       return { user: userMessage(await accountOf(database.db, account.account_id)) };
     },
-    async updateProfile({ displayName, email, preferences, updateMask }, { principal }) {
-      const account = await actingFor.self(database.db, principal);
-      const text = JSON.stringify(preferences ?? {});
-      if (Buffer.byteLength(text) > MOST_PREFERENCES_BYTES) {
-        throw invalid([{ field: "preferences", description: "must be at most 16 KiB of JSON." }]);
-      }
-      const given = { display_name: displayName, email, preferences: preferences === undefined ? "" : text };
-      return { user: userMessage(await changeAccount(ground, account, { given, mask: updateMask })) };
-    },
+    ...profileMethods(ground),
   });
 }

@@ -17,6 +17,8 @@ const CALLS_SERVICES = "services:call";
 export interface CredentialGround {
   /** Whoever comes in by the network is known by it. */
   readonly identity: IdentitySource;
+  /** Whom the SPIFFE id of a verified certificate names; undefined: nobody who may come in. */
+  readonly peer: (spiffeId: string) => Promise<Principal | undefined>;
   /** Whether a principal holds a permission by its roles, within what it has shown. */
   permits(principal: Principal, permission: string): boolean;
   readonly revocations: Revocations;
@@ -28,8 +30,9 @@ export interface CredentialGround {
 export function createCredentialService(ground: CredentialGround): ServiceRegistration {
   const { identity, revocations, isInTouch } = ground;
   return implement(identityCredentials.CredentialService, {
-    async identify({ token, permission }) {
-      const principal = await principalOf(identity, token);
+    async identify({ token, peer, permission }) {
+      const isByCertificate = token === "" && peer !== "";
+      const principal = isByCertificate ? await ground.peer(peer) : await principalOf(identity, token);
       return principal === undefined ? { known: false } : described(principal, permission, ground);
     },
 

@@ -57,7 +57,7 @@ export async function addKey(
 /** Whoever is signed in elsewhere, with less, is not any more; this session has just shown the factor. */
 async function added(queries: Queries, session: BrowserSession, method: string): Promise<FactorChange> {
   const { accountId, sessionId } = session;
-  await endSessions(queries, accountId, sessionId);
+  await endSessions(queries, accountId, { session: sessionId });
   const methods = [...new Set([...session.methods, method])];
   await queries.updateTable("session").set({ methods }).where("session_id", "=", sessionId).execute();
   const { codesLeft } = await factorFacts(queries, accountId);
@@ -76,7 +76,7 @@ export async function removeFactor(
     const passkeys = queries.deleteFrom("passkey").where("account_id", "=", accountId);
     await passkeys.where("credential_id", "=", credentialId).execute();
   }
-  await endSessions(queries, accountId, sessionId);
+  await endSessions(queries, accountId, { session: sessionId });
   if (hasSecondFactor(await factorFacts(queries, accountId))) return true;
   await queries.deleteFrom("recovery_code").where("account_id", "=", accountId).execute();
   return true;

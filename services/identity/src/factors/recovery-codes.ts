@@ -25,6 +25,17 @@ export async function makeRecoveryCodes(queries: Queries, accountId: string): Pr
   return codes;
 }
 
+/** Whether a code is one of the account's that is still good. */
+export async function hasRecoveryCode(queries: Queries, accountId: string, code: string): Promise<boolean> {
+  const found = await queries
+    .selectFrom("recovery_code")
+    .select("account_id")
+    .where("account_id", "=", accountId)
+    .where("sha256", "=", sha256(asMade(code)))
+    .executeTakeFirst();
+  return found !== undefined;
+}
+
 /** Uses a code up; false if it is none of the account's. */
 export async function useRecoveryCode(queries: Queries, accountId: string, code: string): Promise<boolean> {
   const used = await queries

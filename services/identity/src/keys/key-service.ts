@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Duration, durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityKeys } from "@hms/contracts";
-import { implement, type ServiceRegistration } from "@hms/kernel";
+import { implement, type Principal, type ServiceRegistration } from "@hms/kernel";
+import { assertFresh } from "../accounts/step-up.ts";
 import { gone, invalid } from "../errors.ts";
 import { unknownPermissions } from "../roles/known-permissions.ts";
 import type { ServiceGround } from "../service-ground.ts";
@@ -20,8 +21,8 @@ export function createKeyService(ground: ServiceGround): ServiceRegistration {
       // Who holds the key becomes that account, within the scopes.
       if (account.account_id !== principal.id) actingFor.assertCovers(principal, account.roles);
       if (principal.scopes !== undefined) actingFor.assertHolds(principal, scopes.length === 0 ? ["*"] : scopes);
-      const lifetimeSeconds =
-        lifetime === undefined ? DEFAULT_LIFETIME_SECONDS : Math.ceil(durationMs(lifetime) / 1000);
+      if (scopes.length === 0) assertFresh(principal);
+      const lifetimeSeconds = lifetimeOf(lifetime, principal);
       const terms = { accountId: account.account_id, name, scopes, lifetimeSeconds, instance };
       const { row, text } = await insertKey(database.db, terms);
       return { key: keyMessage(row), secret: text };
@@ -49,6 +50,17 @@ export function createKeyService(ground: ServiceGround): ServiceRegistration {
       return {};
     },
   });
+}
+
+/** Who came in by a key makes none that lives longer. */
+function lifetimeOf(asked: Duration | undefined, { kind, authenticatedAtMs, endsAtMs }: Principal): number {
+  const isByKey = kind !== "operator" && authenticatedAtMs === undefined && endsAtMs !== undefined;
+  const most = isByKey ? Math.floor((endsAtMs - Date.now()) / 1000) : Number.POSITIVE_INFINITY;
+  if (asked === undefined) return Math.min(DEFAULT_LIFETIME_SECONDS, most);
+  const seconds = Math.ceil(durationMs(asked) / 1000);
+  if (seconds <= most) return seconds;
+  const description = `must end with the key that makes it, in ${most} seconds. Sign in to make one that lives longer.`;
+  throw invalid([{ field: "lifetime", description }]);
 }
 
 function keyMessage(row: KeyRow): identityKeys.ApiKey {

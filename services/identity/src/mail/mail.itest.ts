@@ -94,7 +94,7 @@ test("asking for new passwords again and again fills nobody's mailbox", async ()
 test("a changed address is nobody's until it is proven by its mail, and the one before hears of it", async () => {
   const email = await invited("dora");
   const { userId = "" } = (await userOf("dora")) ?? {};
-  const dora: Principal = { kind: "user", id: userId, roles: ["viewer"] };
+  const dora: Principal = { kind: "user", id: userId, roles: ["viewer"], authenticatedAtMs: Date.now() };
   await users().createResetLink({ user: "dora" });
   const stale = linkIn((await mailed(email))?.text);
   await users(dora).updateProfile({ email: "d@example.net" });
@@ -116,7 +116,7 @@ test("a changed address is nobody's until it is proven by its mail, and the one 
 test("a link that proves one address does not prove the one that came after it", async () => {
   await invited("emil");
   const { userId = "" } = (await userOf("emil")) ?? {};
-  const emil: Principal = { kind: "user", id: userId, roles: ["viewer"] };
+  const emil: Principal = { kind: "user", id: userId, roles: ["viewer"], authenticatedAtMs: Date.now() };
   await users(emil).updateProfile({ email: "mine@example.net" });
   const page = await browse().get(linkIn((await mailed("mine@example.net"))?.text));
   expect(page.status).toBe(200);

@@ -1,6 +1,7 @@
 import type { SealingKey } from "@hms/secrets";
 import { type QueryResult, type RawBuilder, sql } from "kysely";
 import { type Adapter, type AdapterPayload, errors } from "oidc-provider";
+import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { sha256 } from "../secret-digest.ts";
 import { forLibrary } from "./library-error.ts";
@@ -16,21 +17,33 @@ const digest = (text: unknown) => (typeof text === "string" ? sha256(text) : nul
 /** Kinds whose content holds ids of others, or whose own id must be found again: they lie sealed. */
 const SEALED: ReadonlySet<string> = new Set(["Interaction", "DeviceCode"]);
 
-/** Something after which a used refresh token is a stolen one: its grace is over, and it has a successor. */
+/**
+ * Something after which a used refresh token is a stolen one: its grace is over, and a successor has left for its owner.
+ * One whose answer never left, because the platform was killed, is nobody's.
+ */
 const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::interval and exists (
   select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
-    and s.generation > a.generation)`;
+    and s.generation > a.generation and (s.delivered_at is not null or s.consumed_at is not null))`;
+
+/** What is kept with what, and who hears of what ends. */
+interface ArtifactGround {
+  readonly database: IdentityDatabase;
+  readonly sealing: SealingKey;
+  readonly changes: IdentityChanges;
+}
 
 /** Keeps what oidc-provider keeps in one table; ids, which are secrets, only as SHA-256. */
 export class ArtifactAdapter implements Adapter {
   readonly #kind: string;
   readonly #database: IdentityDatabase;
   readonly #sealing: SealingKey;
+  readonly #changes: IdentityChanges;
 
-  constructor(kind: string, { database, sealing }: { database: IdentityDatabase; sealing: SealingKey }) {
+  constructor(kind: string, { database, sealing, changes }: ArtifactGround) {
     this.#kind = kind;
     this.#database = database;
     this.#sealing = sealing;
+    this.#changes = changes;
   }
 
   async upsert(id: string, payload: AdapterPayload, expiresIn?: number): Promise<void> {
@@ -38,9 +51,9 @@ export class ArtifactAdapter implements Adapter {
     const seconds = expiresIn === undefined ? null : `${expiresIn} seconds`;
     const generation = Number((payload as { rotations?: number }).rotations ?? 0);
     await this.#run(sql`insert into oidc_artifact
-        (kind, id_sha256, payload, grant_sha256, account_id, uid, user_code_sha256, generation, expires_at)
+        (kind, id_sha256, payload, grant_sha256, account_id, uid, user_code_sha256, generation, delivered_at, expires_at)
       values (${this.#kind}, ${sha256(id)}, ${this.#kept(id, payload)}, ${digest(grantId)}, ${accountId ?? null}, ${uid ?? null},
-        ${digest(userCode)}, ${generation}, clock_timestamp() + ${seconds}::interval)
+        ${digest(userCode)}, ${generation}, null, clock_timestamp() + ${seconds}::interval)
       on conflict (kind, id_sha256) do update set payload = excluded.payload, grant_sha256 = excluded.grant_sha256,
         account_id = excluded.account_id, uid = excluded.uid, expires_at = excluded.expires_at`);
   }
@@ -112,12 +125,34 @@ export class ArtifactAdapter implements Adapter {
     if (rows.length === 0) throw new errors.InvalidGrant("refresh token already used");
   }
 
+  /** Forgets something; with a refresh token or a grant everything of that login, in one statement. */
   async destroy(id: string): Promise<void> {
-    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and id_sha256 = ${sha256(id)}`);
+    const digested = sha256(id);
+    if (this.#kind === "Grant") return this.#endGrant(sql`${digested}::bytea`);
+    if (this.#kind === "RefreshToken") {
+      return this.#endGrant(
+        sql`(select grant_sha256 from oidc_artifact where kind = 'RefreshToken' and id_sha256 = ${digested})`,
+      );
+    }
+    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and id_sha256 = ${digested}`);
   }
 
+  /** Ends a login. The library asks each kind to end its part; a kill in between would leave half, so the first ends all. */
   async revokeByGrantId(grantId: string): Promise<void> {
-    await this.#run(sql`delete from oidc_artifact where kind = ${this.#kind} and grant_sha256 = ${sha256(grantId)}`);
+    if (this.#kind === "AccessToken") await this.#endGrant(sql`${sha256(grantId)}::bytea`);
+  }
+
+  /** Whatever the reason, everybody hears that the tokens of that login have ended. */
+  async #endGrant(grant: RawBuilder<unknown>): Promise<void> {
+    // In one order, because the library asks several times at once.
+    const { rows } = await this.#run(sql<{
+      account_id: string | null;
+    }>`delete from oidc_artifact where (kind, id_sha256) in (
+      select kind, id_sha256 from oidc_artifact
+      where grant_sha256 = ${grant} or (kind = 'Grant' and id_sha256 = ${grant})
+      order by kind, id_sha256 for update) returning account_id`);
+    const accounts = new Set(rows.map(({ account_id: account }) => account).filter((account) => account !== null));
+    for (const account of accounts) await this.#changes.tell({ account });
   }
 
   #run<T>(query: RawBuilder<T>): Promise<QueryResult<T>> {

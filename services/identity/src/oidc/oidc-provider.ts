@@ -1,30 +1,35 @@
 import type { MountHandler } from "@hms/http-edge";
 import type { Provider } from "oidc-provider";
+import { protectAnswer } from "../pages/protect-answer.ts";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
+import { finishAnswer } from "./finish-answer.ts";
 import type { OidcGround } from "./oidc-ground.ts";
+import { noteDelivery } from "./token-delivery.ts";
 
 /** The library that speaks OAuth 2.1 and OpenID Connect, loaded when somebody first needs it. */
-export class OidcProvider implements Disposable {
+export class OidcProvider {
   readonly #ground: OidcGround;
-  readonly #following: Disposable;
-  #provider: Promise<Provider> | undefined;
+  #provider: { readonly signsWith: string; readonly opened: Promise<Provider> } | undefined;
 
   constructor(ground: OidcGround) {
     this.#ground = ground;
-    // A new one signs with the new key; what the old one has made lies in the database.
-    this.#following = ground.changes.follow((change) => {
-      if (change === "signing-keys") this.#provider = undefined;
-    });
   }
 
-  /** The library's provider with today's signing keys. */
-  current(): Promise<Provider> {
-    this.#provider ??= openProvider(this.#ground).catch((error) => {
-      this.#provider = undefined;
+  /**
+   * The library's provider with today's signing keys. A new one signs with the new key, also if who made that died before
+   * telling of it; what the old one has made lies in the database.
+   */
+  async current(): Promise<Provider> {
+    const [{ kid: signsWith } = { kid: "" }] = await this.#ground.signingKeys.list();
+    if (this.#provider?.signsWith !== signsWith) this.#provider = { signsWith, opened: openProvider(this.#ground) };
+    const { opened } = this.#provider;
+    try {
+      return await opened;
+    } catch (error) {
+      if (this.#provider?.opened === opened) this.#provider = undefined;
       throw error;
-    });
-    return this.#provider;
+    }
   }
 
   /** Answers below /oidc. */
@@ -41,35 +46,35 @@ export class OidcProvider implements Disposable {
     await provider.callback()(request, response);
     await done;
   };
-
-  [Symbol.dispose](): void {
-    this.#following[Symbol.dispose]();
-  }
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
-  const [{ default: ProviderClass }, { providerConfiguration }] = await Promise.all([
+  const [{ default: ProviderClass }, { providerConfiguration }, { limitUserCodes }] = await Promise.all([
     import("oidc-provider"),
     import("./provider-configuration.ts"),
+    import("./limit-user-codes.ts"),
   ]);
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;
   provider.use(async (ctx, next) => {
+    protectAnswer(ctx.res);
     await next();
-    const asked = ctx.res.getHeader("www-authenticate");
-    // The library's realm is its address, which not everybody may know who asks for a program's tokens.
-    if (typeof asked === "string") ctx.set("www-authenticate", asked.replaceAll(ground.issuer, "hms-sys"));
+    finishAnswer(ctx.res, ground.issuer);
   });
+  provider.on("grant.success", (ctx) => {
+    const token = ctx.oidc.entities.RefreshToken?.jti;
+    if (token === undefined) return;
+    ctx.res.once("finish", () => void noteDelivery(ground.database, token).catch(ground.onFailure));
+  });
+  provider.use(limitUserCodes(ground.database));
   provider.on("server_error", (_, error) => ground.onFailure(error));
   Object.assign(provider.Client.prototype, { compareClientSecret });
   const { changes, database, liveSession } = ground;
   provider.on("end_session.success", (ctx) => void signOut(ctx.req.headers).catch(() => {}));
   provider.on("grant.revoked", (ctx) => {
-    const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
-    if (accountId === undefined) return;
-    void changes.tell({ account: accountId });
     if (ctx.oidc.route !== "token") return;
+    const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
     const refused = "a used token was shown again; everything that came from it has ended";
     const resource = ctx.oidc.client?.clientId ?? "";
     ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, requestId: "" });

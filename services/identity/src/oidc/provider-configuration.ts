@@ -26,6 +26,8 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
     claims: { openid: ["sub"] },
     findAccount: (_, id) => forLibrary(accountClaims(database, id)),
     pkce: { required: () => true },
+    // Said where it was asked for, and again where it is redeemed (RFC 6749, section 4.1.3).
+    allowOmittingSingleRegisteredRedirectUri: false,
     responseTypes: ["code"],
     clientDefaults: { id_token_signed_response_alg: "ES256" },
     enabledJWA: { idTokenSigningAlgValues: ["ES256"], userinfoSigningAlgValues: ["ES256"] },
@@ -41,8 +43,13 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
     routes: { authorization: "/auth", code_verification: "/device", end_session: "/logout" },
     cookies: {
       keys: [sealing.derive("oidc-cookies").toString("base64url")],
-      names: { session: "hms_oidc", interaction: "hms_oidc_interaction", resume: "hms_oidc_resume" },
-      long: { signed: true, httpOnly: true, sameSite: "lax", path: "/oidc" },
+      // The latter two belong to one path each, which the first prefix does not let a cookie have.
+      names: {
+        session: "__Host-hms_oidc",
+        interaction: "__Secure-hms_oidc_interaction",
+        resume: "__Secure-hms_oidc_resume",
+      },
+      long: { signed: true, httpOnly: true, sameSite: "lax", path: "/" },
       short: { signed: true, httpOnly: true, sameSite: "lax" },
     },
     ttl: {
@@ -68,8 +75,11 @@ function providerFeatures({ audience, permissions }: OidcGround, kid: string): C
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     deviceFlow: { enabled: true, ...devicePages },
+    // Nobody here looks at proofs of possession: tokens that ask for them would be good without.
+    dPoP: { enabled: false },
+    pushedAuthorizationRequests: { enabled: false },
     introspection: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
-    revocation: { enabled: true },
+    revocation: { enabled: true, allowedPolicy: async (_, client, token) => token.clientId === client.clientId },
     rpInitiatedLogout: {
       enabled: true,
       logoutSource: logOutPage,

@@ -1,10 +1,17 @@
 import { HmsError } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
-import type { Configuration } from "openid-client";
+import type { Configuration, CustomFetch } from "openid-client";
+import { isSafeAddress } from "../oidc/safe-address.ts";
 import { newSecret } from "../secret-digest.ts";
 import { type ProviderRow, secretOf } from "./provider-store.ts";
 
 const PATIENCE_SECONDS = 10;
+
+/** Asks a provider; where its document leads is its own business only as far as providers may be. It follows no redirect. */
+const carefulFetch: CustomFetch = (url, options) => {
+  if (!isSafeAddress(url)) throw new TypeError(`the provider leads to ${url.slice(0, 100)}, where no provider may be`);
+  return fetch(url, { ...options, redirect: "manual" } as RequestInit);
+};
 
 // Loaded when somebody first comes in by an outside provider: most installations have none.
 const library = () => import("openid-client");
@@ -47,13 +54,16 @@ export class KnownProviders {
  * @throws HmsError UNAVAILABLE if it cannot be had, or is not that of its issuer.
  */
 export async function discover(sealing: SealingKey, row: ProviderRow): Promise<Configuration> {
-  const { allowInsecureRequests, ClientSecretBasic, discovery, None } = await library();
+  const { allowInsecureRequests, ClientSecretBasic, customFetch, discovery, enableNonRepudiationChecks, None } =
+    await library();
   const secret = secretOf(sealing, row);
   const issuer = new URL(row.issuer);
   try {
     return await discovery(issuer, row.client_id, undefined, secret === "" ? None() : ClientSecretBasic(secret), {
       timeout: PATIENCE_SECONDS,
-      ...(issuer.protocol === "http:" ? { execute: [allowInsecureRequests] } : {}),
+      [customFetch]: carefulFetch,
+      // Without the latter the library believes what comes from the token endpoint, whoever has signed it.
+      execute: [...(issuer.protocol === "http:" ? [allowInsecureRequests] : []), enableNonRepudiationChecks],
     });
   } catch (cause) {
     const message = `${row.display_name} (${row.issuer}) does not answer as a provider of OpenID Connect: ${(cause as Error).message}.`;

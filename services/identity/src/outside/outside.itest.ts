@@ -1,10 +1,16 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { identityProviders, identityUsers } from "@hms/contracts";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../testing/browser.ts";
 import { codeOf, type IdentityProcess, IdentityScene, operator } from "../testing/identity-scene.ts";
 import { OUTSIDE_CLIENT, type OutsideProvider, openOutsideProvider } from "../testing/outside-provider.ts";
 
+/** Where clouds tell machines their secrets, and where nobody is. */
+const METADATA = ["https://169.254.169.254/", "https://[::ffff:169.254.169.254]/", "https://[fe80::1]/", "https://0/"];
 const PASSWORD = "four words nobody joined";
 
 let scene: IdentityScene;
@@ -83,6 +89,110 @@ test("nobody comes in by a provider before they are linked, whatever their mail 
   await scene.database.db.updateTable("outside_identity").set({ issuer: outside.issuer }).execute();
 });
 
+test("a provider leads this installation nowhere but to places where providers may be, and by no redirect", async () => {
+  const asked: string[] = [];
+  let document: object = {};
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? "");
+    const isMoved = request.url?.startsWith("/moved");
+    response.writeHead(isMoved ? 302 : 200, { "content-type": "application/json", location: `${origin}/elsewhere` });
+    response.end(JSON.stringify(document));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const put = (issuer: string) => providers().putIdentityProvider({ name: "odd", issuer, clientId: "x" });
+  expect(await codeOf(put(`${origin}/moved`))).toBe("UNAVAILABLE");
+  document = { issuer: "https://login.example.org" };
+  expect(await codeOf(put(`${origin}/other`))).toBe("UNAVAILABLE");
+  for (const place of ["http://169.254.169.254/token", "https://169.254.169.254/token", "http://192.0.2.1/token"]) {
+    const authorization_endpoint = "https://login.example.org/auth";
+    document = { issuer: origin, authorization_endpoint, token_endpoint: place, jwks_uri: place };
+    await put(origin);
+    const browser = browse();
+    await browser.get("/sign-in/with/odd");
+    const state = new URL(browser.landed ?? "").searchParams.get("state");
+    const started = performance.now();
+    expect((await browser.get(`/sign-in/with/odd/back?state=${state}&code=x`)).status).toBe(403);
+    // Nobody was waited for.
+    expect(performance.now() - started).toBeLessThan(5000);
+  }
+  expect(asked).not.toContain("/elsewhere");
+  await providers().deleteIdentityProvider({ name: "odd" });
+  server.closeAllConnections();
+  server.close();
+});
+
+test("an ID token that is not signed by the provider, for this client, for this visit and for now lets nobody in", async () => {
+  const [own, others] = [await generateKeyPair("ES256", { extractable: true }), await generateKeyPair("ES256")];
+  const jwk = { ...(await exportJWK(own.publicKey)), kid: "k", alg: "ES256", use: "sig" };
+  let answer: (nonce: string) => Promise<string> = async () => "";
+  let nonce = "";
+  const server = createServer(async (request, response) => {
+    const endpoints = {
+      authorization_endpoint: `${issuer}/auth`,
+      token_endpoint: `${issuer}/token`,
+      jwks_uri: `${issuer}/jwks`,
+    };
+    const document = { issuer, ...endpoints, id_token_signing_alg_values_supported: ["ES256"] };
+    const body = request.url?.endsWith("/token")
+      ? { access_token: "x", token_type: "bearer", id_token: await answer(nonce) }
+      : request.url?.endsWith("/jwks")
+        ? { keys: [jwk] }
+        : document;
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await providers().putIdentityProvider({ name: "forger", issuer, clientId: "us", clientSecret: "s" });
+  const { accountId } = await somebody("frieda");
+  await scene.database.db
+    .insertInto("outside_identity")
+    .values({ issuer, subject: "f", account_id: accountId })
+    .execute();
+  const now = () => Math.floor(Date.now() / 1000);
+  const claims = (said: string) => ({ iss: issuer, aud: "us", sub: "f", nonce: said, iat: now(), exp: now() + 60 });
+  const signed = (said: string, changes: object = {}, key = own.privateKey, alg = "ES256") =>
+    new SignJWT({ ...claims(said), ...changes } as never).setProtectedHeader({ alg, kid: "k" }).sign(key);
+  const comeBack = async (make: typeof answer) => {
+    answer = make;
+    const browser = browse();
+    await browser.get("/sign-in/with/forger");
+    const asked = new URL(browser.landed ?? "").searchParams;
+    nonce = asked.get("nonce") ?? "";
+    await browser.get(`/sign-in/with/forger/back?state=${asked.get("state")}&code=x`);
+    return whoIs(browser);
+  };
+  expect(await comeBack((said) => signed(said))).toMatchObject({ id: accountId });
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const forged: Record<string, typeof answer> = {
+    "no token": async () => "",
+    "no signature": async (said) => `${encode({ alg: "none" })}.${encode(claims(said))}.`,
+    "a signature by the public key as a secret": async (said) =>
+      signed(said, {}, new TextEncoder().encode(JSON.stringify(jwk)) as never, "HS256"),
+    "a signature by the client's secret": (said) => signed(said, {}, new TextEncoder().encode("s") as never, "HS256"),
+    "another's key": (said) => signed(said, {}, others.privateKey),
+    "a changed subject": async (said) => {
+      const [head, , signature] = (await signed(said)).split(".");
+      return `${head}.${encode({ ...claims(said), sub: "other" })}.${signature}`;
+    },
+    "another issuer": (said) => signed(said, { iss: "https://login.example.org" }),
+    "another audience": (said) => signed(said, { aud: "them" }),
+    "several audiences without saying whose": (said) => signed(said, { aud: ["them", "they"] }),
+    "another party": (said) => signed(said, { aud: ["us", "them"], azp: "them" }),
+    "no nonce": (said) => signed(said, { nonce: undefined }),
+    "another visit's nonce": (said) => signed(said, { nonce: "n" }),
+    "a past end": (said) => signed(said, { exp: now() - 600 }),
+    "no end": (said) => signed(said, { exp: undefined }),
+    "a start to come": (said) => signed(said, { nbf: now() + 600 }),
+    "no subject": (said) => signed(said, { sub: undefined }),
+  };
+  for (const [what, make] of Object.entries(forged)) expect([what, await comeBack(make)]).toEqual([what, undefined]);
+  await providers().deleteIdentityProvider({ name: "forger" });
+  await scene.database.db.deleteFrom("outside_identity").where("issuer", "=", issuer).execute();
+  server.closeAllConnections();
+  server.close();
+});
+
 test("an account that is closed, or has a second factor, is not opened by a provider alone", async () => {
   const carl = await somebody("carl");
   await linkWith(carl.browser, "carl-there");
@@ -141,7 +251,14 @@ test("a link ends when its owner, or who runs the platform, ends it; secrets lie
   const [shown] = (await providers().listIdentityProviders({})).providers;
   expect(Object.values(shown ?? {})).not.toContain(OUTSIDE_CLIENT.client_secret);
   const wrong = { name: "there", clientId: "x" };
-  for (const issuer of ["http://10.0.0.1/", "file:///etc/passwd", "https://a:b@example.org", "ftp://x", "nothing"]) {
+  for (const issuer of [
+    "http://10.0.0.1/",
+    "file:///etc/passwd",
+    "https://a:b@example.org",
+    "ftp://x",
+    "nothing",
+    ...METADATA,
+  ]) {
     expect([issuer, await codeOf(providers().putIdentityProvider({ ...wrong, issuer }))]).toEqual([
       issuer,
       "INVALID_ARGUMENT",

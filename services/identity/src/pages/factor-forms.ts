@@ -71,7 +71,7 @@ export function factorsPage(
 <h2>Authenticator app</h2>${app}
 <h2>Passkeys</h2>${passkeys.length === 0 ? html`<p>None.</p>` : listed}${another}
 ${codes}${providersPart(given, given.providers)}
-<p><a href="/sign-in">Back</a></p>`;
+<p><a href="/sign-in">Back, or sign out</a></p>`;
   return { title: "How you come in", content, script: true, ...terms(given) };
 }
 

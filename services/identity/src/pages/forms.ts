@@ -65,7 +65,7 @@ export function consentPage(given: FormTerms & { client: string; login: string; 
   const asked = given.scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
   const content = html`<p><strong>${given.client}</strong> asks you, <strong>${given.login}</strong>, for this:</p>
 <ul>${asked}</ul>
-<p><small>Your answer goes to ${(given.leadsTo ?? []).join(", ") || "the program"}. You can end it at any time under "Where you are signed in".</small></p>${form(
+<p><small>Your answer goes to ${(given.leadsTo ?? []).join(", ") || "the program"}. It ends by itself after 30 days at most; you can end it at any time under "Where you are signed in".</small></p>${form(
     given,
     html`<button type="submit" name="answer" value="yes">Allow</button>
 <button type="submit" name="answer" value="no" class="other">Do not allow</button>`,
@@ -85,7 +85,7 @@ export const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission $
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {
   const content = html`<p>You are signed in as <strong>${given.login}</strong>.</p>
-<p><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
+<p><a href="/sign-in/change-password">Change the password</a><br><a href="/sign-in/factors">How you come in</a><br><a href="/sign-in/places">Where you are signed in</a></p>${form(given, html`<button type="submit">Sign out</button>`)}`;
   return { title: "Signed in", content, ...terms(given) };
 }
 

@@ -131,7 +131,7 @@ export class OutsidePages {
     const { accountId, sessionId } = session;
     await this.#ground.database.transaction(async (queries) => {
       await unlink(queries, accountId, issuer);
-      await endSessions(queries, accountId, sessionId);
+      await endSessions(queries, accountId, { session: sessionId });
     });
     return this.#changed(visit, session);
   };

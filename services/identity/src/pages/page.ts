@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorOut, KoaContextWithOIDC } from "oidc-provider";
 import { type Html, html } from "./html.ts";
+import { protectAnswer } from "./protect-answer.ts";
 
 /** A page of the sign-in. */
 export interface Page {
@@ -35,23 +36,19 @@ ${content}
 `.text;
 }
 
-/** What every page is sent with: no foreign script, no frame, no trace in caches or at other places. */
+/** What every page is sent with, beside what every answer is: no foreign script or form, no trace in caches. */
 function pageFields({ leadsTo = [], script = false }: Page): Record<string, string> {
   const forms = ["'self'", ...leadsTo].join(" ");
   return {
     "content-type": "text/html; charset=utf-8",
-    "content-security-policy": `default-src 'none'; style-src 'self'; ${script ? "script-src 'self'; " : ""}form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
-    "x-frame-options": "DENY",
-    "x-content-type-options": "nosniff",
-    // Without any referrer browsers say of forms that they come from nowhere ("Origin: null").
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
+    "content-security-policy": `default-src 'none'; style-src 'self'; ${script ? "script-src 'self'; " : ""}object-src 'none'; form-action ${forms}; frame-ancestors 'none'; base-uri 'none'`,
     "cache-control": "no-store",
   };
 }
 
 /** Sends a page. */
 export function sendPage(response: ServerResponse, page: Page): void {
+  protectAnswer(response);
   for (const [name, value] of Object.entries(pageFields(page))) response.setHeader(name, value);
   response.statusCode = page.status ?? 200;
   response.end(documentOf(page));
@@ -59,6 +56,7 @@ export function sendPage(response: ServerResponse, page: Page): void {
 
 /** Answers a request of the protocol with a page. */
 export function showPage(ctx: KoaContextWithOIDC, page: Page): void {
+  protectAnswer(ctx.res);
   ctx.set(pageFields(page));
   ctx.type = "html";
   ctx.body = documentOf(page);

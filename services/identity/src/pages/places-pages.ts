@@ -45,7 +45,7 @@ export class PlacesPages {
     const content = html`<h2>Applications and programs that act for you</h2>
 ${programs.length === 0 ? html`<p>None.</p>` : programs}
 <h2>Browsers</h2>${parts(false)}
-<p><a href="/sign-in">Back</a></p>`;
+<p><a href="/sign-in">Back, or sign out</a></p>`;
     sendPage(response, { title: "Where you are signed in", content });
   };
 

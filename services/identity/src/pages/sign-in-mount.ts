@@ -8,6 +8,7 @@ import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
 import { offeredProviders } from "../outside/offered-providers.ts";
 import { FactorPages } from "./factor-pages.ts";
+import { problemsOf } from "./form-problems.ts";
 import { FormTokens } from "./form-token.ts";
 import { messagePage, passwordPage, setUpPage, signedInPage, signInPage } from "./forms.ts";
 import { html } from "./html.ts";
@@ -16,7 +17,9 @@ import { MailPages } from "./mail-pages.ts";
 import { OutsidePages } from "./outside-pages.ts";
 import { sendPage } from "./page.ts";
 import { passkeyScript } from "./passkey-form.ts";
+import { PasswordPages } from "./password-pages.ts";
 import { PlacesPages } from "./places-pages.ts";
+import { protectAnswer } from "./protect-answer.ts";
 import { sendSecondFactor } from "./second-factor-page.ts";
 import { letIn, loginOf, signInStep, signOut } from "./sign-in.ts";
 import { localPath, sendOn, type Visit, visitOf } from "./sign-in-visit.ts";
@@ -31,14 +34,6 @@ const FILES: Readonly<Record<string, { readonly type: string; readonly text: str
 /** What happens at each path below /sign-in. */
 type Turn = (visit: Visit) => Promise<void>;
 
-const problemsOf = (error: unknown): string[] | undefined => {
-  if (!(error instanceof HmsError) || error.code !== "INVALID_ARGUMENT") return undefined;
-  const violations = error.details.fieldViolations ?? [];
-  return violations.length === 0
-    ? [error.message]
-    : violations.map(({ field, description }) => `The ${field} ${description}`);
-};
-
 /** The pages by which people come in: sign-in, set-up, passwords and consent. They work without scripts. */
 export class SignInPages {
   readonly #ground: OidcGround;
@@ -48,6 +43,7 @@ export class SignInPages {
   readonly #mails: MailPages;
   readonly #outside: OutsidePages;
   readonly #places: PlacesPages;
+  readonly #passwords: PasswordPages;
   readonly #onSetUp: () => void;
 
   constructor(ground: OidcGround, provider: OidcProvider, onSetUp: () => void) {
@@ -55,6 +51,7 @@ export class SignInPages {
     this.#tokens = new FormTokens(ground.sealing.derive("form-tokens"), ground.origin);
     this.#interactions = new Interactions(ground, provider, this.#tokens);
     this.#places = new PlacesPages(ground, this.#tokens);
+    this.#passwords = new PasswordPages(ground, this.#tokens);
     this.#outside = new OutsidePages(ground, this.#tokens);
     this.#mails = new MailPages(ground, this.#tokens);
     this.#factors = new FactorPages(ground, this.#tokens);
@@ -63,6 +60,7 @@ export class SignInPages {
 
   /** Answers below the mount's prefix. */
   readonly handler: MountHandler = async (request, response, context) => {
+    protectAnswer(response);
     const file = FILES[context.path];
     if (file !== undefined) {
       response.setHeader("content-type", `${file.type}; charset=utf-8`);
@@ -105,6 +103,7 @@ export class SignInPages {
       this.#mails.turnOf(asked) ??
       this.#outside.turnOf(asked) ??
       this.#places.turnOf(asked) ??
+      this.#passwords.turnOf(asked) ??
       this.#interactions.turnOf(asked)
     );
   }
@@ -148,6 +147,8 @@ export class SignInPages {
 
   readonly #signOut: Turn = async (visit) => {
     await signOut(this.#ground, visit);
+    // Nothing that was seen here is to be had by going back.
+    visit.response.setHeader("clear-site-data", '"cache", "storage"');
     sendOn(visit.response, "/sign-in");
   };
 

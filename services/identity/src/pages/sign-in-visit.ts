@@ -43,7 +43,7 @@ function readForm(type: string | undefined, body: Buffer): URLSearchParams {
 }
 
 /** The address of a request's client: what the gateway, the last to pass it on, has written. */
-function addressOf({ headers, socket }: IncomingMessage): string {
+export function addressOf({ headers, socket }: IncomingMessage): string {
   const passed = headers["x-forwarded-for"];
   const list = Array.isArray(passed) ? passed.join(",") : passed;
   return list?.split(",").at(-1)?.trim() || socket.remoteAddress || "local";

@@ -1,12 +1,13 @@
 import { accountFacts } from "../accounts/account-store.ts";
-import { accountUnknown } from "../errors.ts";
+import { accountUnknown, codeGone, passwordGone } from "../errors.ts";
 import { type BegunCeremony, beginCeremony, endCeremony } from "../factors/ceremony-store.ts";
 import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
+import { useRecoveryCode } from "../factors/recovery-codes.ts";
 import { useSecondFactor } from "../factors/second-factor.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { beginAttempt, endAttempt } from "../passwords/attempt-throttle.ts";
 import { verifyNobody } from "../passwords/hash-password.ts";
-import { recognise } from "../passwords/password-store.ts";
+import { isStillPassword, recognise } from "../passwords/password-store.ts";
 import { type BrowserSession, endSession, openSession, renewSession, useSession } from "../sessions/session-store.ts";
 import { cookieOf, SESSION_COOKIE, setCookie } from "./request-cookies.ts";
 import type { Visit } from "./sign-in-visit.ts";
@@ -23,6 +24,10 @@ export interface Recognised {
   readonly kind: "known";
   readonly accountId: string;
   readonly methods: readonly string[];
+  /** The password that was right, if that was all that was asked for. */
+  readonly hash?: string;
+  /** The recovery code that was shown, which is used up by the sign-in. */
+  readonly recoveryCode?: string;
 }
 
 /** Where a sign-in stands after what was sent: all is shown, the second factor is missing, or it is refused. */
@@ -51,9 +56,9 @@ async function firstStep({ database, trail }: OidcGround, { form, address, reque
     return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   await endAttempt(database, attempt);
-  const { accountId } = found;
+  const { accountId, hash } = found;
   if (!hasSecondFactor(await factorFacts(database.db, accountId))) {
-    return { kind: "known", accountId, methods: ["pwd"] };
+    return { kind: "known", accountId, hash, methods: ["pwd"] };
   }
   return { kind: "half", ceremony: await beginCeremony(database.db, "sign-in", { accountId }), problems: [] };
 }
@@ -69,7 +74,8 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
   const method = isFree ? await useSecondFactor(ground, ceremony, shown) : undefined;
   if (method !== undefined) {
     await endAttempt(database, attempt);
-    return { kind: "known", accountId, methods: [firstMethod, method] };
+    const spent = method === "recovery" ? { recoveryCode: shown.code } : {};
+    return { kind: "known", accountId, methods: [firstMethod, method], ...spent };
   }
   const refused = isFree ? "wrong second factor" : "too many attempts at the second factor";
   trail.record({ deed: "SignIn", accountId, resource: accountId, refused, requestId });
@@ -80,11 +86,12 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
 /**
  * Lets somebody in who has shown who they are. A session that the browser has of the same account goes on under a new
  * token; another's ends.
+ * @throws HmsError NOT_FOUND if meanwhile the account was closed, its password changed, or its recovery code used.
  */
 export async function letIn(
   { database, changes, trail }: OidcGround,
   visit: Visit,
-  { accountId, methods }: Omit<Recognised, "kind">,
+  { accountId, methods, hash, recoveryCode }: Omit<Recognised, "kind">,
 ): Promise<BrowserSession> {
   const before = await visitorSession(database, visit);
   const { token, session } = await database.transaction(async (queries) => {
@@ -96,6 +103,9 @@ export async function letIn(
       .returning("active")
       .executeTakeFirstOrThrow();
     if (!active) throw accountUnknown(accountId);
+    // Somebody has changed it between its check and now, and ended all sessions.
+    if (hash !== undefined && !(await isStillPassword(queries, { accountId, hash }))) throw passwordGone();
+    if (recoveryCode !== undefined && !(await useRecoveryCode(queries, accountId, recoveryCode))) throw codeGone();
     const renewed =
       before?.accountId === accountId ? await renewSession(queries, before.sessionId, methods) : undefined;
     if (renewed !== undefined) return renewed;
@@ -103,7 +113,7 @@ export async function letIn(
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);
-  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, requestId: visit.requestId });
+  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, methods, requestId: visit.requestId });
   if (before !== undefined) await changes.tell({ account: before.accountId });
   return session;
 }

@@ -52,6 +52,8 @@ export async function putPassword(queries: Queries, accountId: string, hash: str
 /** Somebody whose password was right. */
 export interface Recognised {
   readonly accountId: string;
+  /** What is kept of the password that was right. */
+  readonly hash: string;
 }
 
 /**
@@ -79,7 +81,22 @@ export async function recognise(
   if (!isRight || !active) return undefined;
   if (isOutdated(hash)) {
     const again = await hashPassword(password);
-    await db.updateTable("password").set({ hash: again }).where("hash", "=", hash).execute();
+    const { numUpdatedRows } = await db
+      .updateTable("password")
+      .set({ hash: again })
+      .where("hash", "=", hash)
+      .executeTakeFirst();
+    if (numUpdatedRows === 1n) return { accountId, hash: again };
   }
-  return { accountId };
+  return { accountId, hash };
+}
+
+/** Whether a password is still the account's that was right a moment ago; asked under the account's lock. */
+export async function isStillPassword(queries: Queries, { accountId, hash }: Recognised): Promise<boolean> {
+  const row = await queries
+    .selectFrom("password")
+    .select("hash")
+    .where("account_id", "=", accountId)
+    .executeTakeFirst();
+  return row?.hash === hash;
 }

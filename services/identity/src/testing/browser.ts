@@ -20,9 +20,12 @@ export class Browser {
   /** Redirects to other places than the platform end here. */
   landed: string | undefined;
   readonly #origin: string;
+  readonly #port: number;
 
-  constructor(origin: string) {
+  /** At this origin; of several processes behind it the one at `port`, default the origin's. */
+  constructor(origin: string, port = Number(new URL(origin).port)) {
     this.#origin = origin;
+    this.#port = port;
   }
 
   get(path: string): Promise<Answer> {
@@ -73,7 +76,7 @@ export class Browser {
     return new Promise((resolve, reject) => {
       const options = {
         host: "127.0.0.1",
-        port: url.port,
+        port: this.#port,
         path: `${url.pathname}${url.search}`,
         method,
         headers: sent,
@@ -105,10 +108,21 @@ export class Browser {
 }
 
 /** A fetch that knows `*.localhost`, for libraries that take one. */
-export async function localFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-  const url = new URL(input instanceof Request ? input.url : input);
+export const localFetch = fetchAt();
+
+/** A fetch that asks the process at a port, whatever the address says; default the address's port. */
+export function fetchAt(port?: number) {
+  return (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+    const url = new URL(input instanceof Request ? input.url : input);
+    return fetchThere(url, port ?? Number(url.port), init);
+  };
+}
+
+function fetchThere(address: URL, port: number, init?: RequestInit): Promise<Response> {
+  const url = new URL(address);
   const { host } = url;
   url.hostname = "127.0.0.1";
+  url.port = String(port);
   const headers = new Headers(init?.headers);
   const body = init?.body === undefined || init.body === null ? undefined : String(init.body);
   return new Promise((resolve, reject) => {

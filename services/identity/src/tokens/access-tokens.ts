@@ -8,13 +8,14 @@ import { isMultiFactor } from "../sessions/session-store.ts";
 /** The scope that takes nothing away: the token may do what its account may. */
 export const WHOLE_SCOPE = "hms";
 
-// jose also reads base64 with spaces and padding, which would be other texts of the same token.
-const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+// jose also reads base64 with spaces, padding and bits that count for nothing, which would be other texts of the same token.
+const JWT = /^[\w-]+\.[\w-]+\.([\w-]+)$/;
 const LONGEST = 4096;
 
 /** Whether a text has the form of a signed JWT, and nothing else around it. */
 export function isJwt(token: string): boolean {
-  return token.length <= LONGEST && JWT.test(token);
+  const signature = token.length <= LONGEST ? JWT.exec(token)?.[1] : undefined;
+  return signature !== undefined && Buffer.from(signature, "base64url").toString("base64url") === signature;
 }
 
 /** What an access token says, after it and its grant were found good. */
@@ -22,6 +23,8 @@ interface AccessTokenBearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  /** When its person last showed who they are; undefined: it has none. */
+  readonly authenticatedAtMs?: number;
   readonly scopes?: readonly string[];
 }
 
@@ -62,16 +65,19 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
         return undefined;
       }
       const origin = await originOf(database, payload);
-      return origin && { ...bearerFrom(payload), mfa: origin.mfa };
+      return origin && { ...bearerFrom(payload), ...origin };
     },
   };
 }
 
-function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, "mfa"> {
+function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, keyof Shown> {
   const scopes = typeof scope === "string" ? scope.split(" ") : [];
   const limits = scopes.includes(WHOLE_SCOPE) ? {} : { scopes: scopes.filter((name) => name.includes(":")) };
   return { accountId: sub, endsAtMs: exp * 1000, ...limits };
 }
+
+/** How and when somebody had shown who they are. */
+type Shown = Pick<AccessTokenBearer, "mfa" | "authenticatedAtMs">;
 
 /** A program that goes on without its browser has shown a second factor for this long. */
 const FACTOR_COUNTS_MS = 12 * 3_600_000;
@@ -80,10 +86,7 @@ const FACTOR_COUNTS_MS = 12 * 3_600_000;
  * What the login shows that a token comes from; undefined if it has ended. Using it keeps its browser session from being
  * idle.
  */
-async function originOf(
-  { db }: IdentityDatabase,
-  { gid, client_id, sub }: JWTPayload,
-): Promise<{ mfa: boolean } | undefined> {
+async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPayload): Promise<Shown | undefined> {
   // A service account's own tokens belong to no login.
   if (gid === undefined) return client_id === sub ? { mfa: false } : undefined;
   const grant = await db
@@ -95,7 +98,8 @@ async function originOf(
   if (grant === undefined) return undefined;
   if (grant.session_id === null) {
     const shownAt = grant.authenticated_at?.getTime() ?? 0;
-    return { mfa: isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS };
+    const mfa = isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS;
+    return { mfa, authenticatedAtMs: shownAt };
   }
   const used = await db
     .updateTable("session")
@@ -103,7 +107,7 @@ async function originOf(
     .where("session_id", "=", grant.session_id)
     .where("expires_at", ">", sql<Date>`clock_timestamp()`)
     .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
-    .returning("methods")
+    .returning(["methods", "authenticated_at"])
     .executeTakeFirst();
-  return used && { mfa: isMultiFactor(used.methods) };
+  return used && { mfa: isMultiFactor(used.methods), authenticatedAtMs: used.authenticated_at.getTime() };
 }

@@ -17,6 +17,8 @@ interface Bearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  /** When its person last showed who they are; undefined: it has none. */
+  readonly authenticatedAtMs?: number;
   /** Permissions it is limited to; undefined: none are taken away. */
   readonly scopes?: readonly string[];
 }
@@ -104,8 +106,9 @@ function isOurs(token: string): boolean {
 async function sessionBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {
   const session = await useSession(database, token);
   if (session === undefined) return undefined;
-  const { accountId, methods, expiresAt } = session;
-  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods) };
+  const { accountId, methods, expiresAt, authenticatedAt } = session;
+  const authenticatedAtMs = authenticatedAt.getTime();
+  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods), authenticatedAtMs };
 }
 
 async function keyBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {
@@ -117,7 +120,7 @@ async function keyBearer(database: IdentityDatabase, token: string): Promise<Bea
 
 function principalFor(
   { kind, account_id: id, login, roles, groups }: AccountFacts,
-  { endsAtMs, mfa, scopes }: Bearer,
+  { endsAtMs, mfa, scopes, authenticatedAtMs }: Bearer,
 ): Principal {
   return Object.freeze({
     kind,
@@ -127,6 +130,7 @@ function principalFor(
     ...(groups.length === 0 ? {} : { groups: Object.freeze(groups) }),
     mfa,
     endsAtMs,
+    ...(authenticatedAtMs === undefined ? {} : { authenticatedAtMs }),
     ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes) }),
   });
 }

@@ -8,7 +8,7 @@ import { isUuid } from "../uuid.ts";
  * undefined if the account is none, or may not come in any more.
  */
 export async function currentPrincipal({ db }: IdentityDatabase, before: Principal): Promise<Principal | undefined> {
-  const { kind, id, endsAtMs: _, groups: __, ...facts } = before;
+  const { kind, id, endsAtMs: _, groups: __, authenticatedAtMs: ___, ...facts } = before;
   const account = isUuid(id) ? await findAccount(db, id) : undefined;
   if (account === undefined || account.kind !== kind || !account.active) return undefined;
   return Object.freeze({ ...facts, kind, id, roles: account.roles, ...namesOf(account) });

@@ -96,6 +96,46 @@ test.each([
   if (token !== undefined) expect(await who(token)).toBeUndefined();
 });
 
+test("a signature of nothing, in another form or of another length is refused", async () => {
+  const token = await signed();
+  const [head = "", body = "", signature = ""] = token.split(".");
+  const raw = Buffer.from(signature, "base64url");
+  const order = Buffer.from("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "hex");
+  const integer = (part: Buffer) => Buffer.concat([Buffer.of(2, 33, 0), part]);
+  const der = Buffer.concat([Buffer.of(0x30, 70), integer(raw.subarray(0, 32)), integer(raw.subarray(32))]);
+  for (const wrong of [
+    Buffer.alloc(64),
+    Buffer.concat([order, order]),
+    Buffer.concat([Buffer.alloc(32), raw.subarray(32)]),
+    Buffer.concat([raw.subarray(0, 32), Buffer.alloc(32)]),
+    Buffer.concat([raw, Buffer.of(0)]),
+    raw.subarray(0, 63),
+    Buffer.alloc(0),
+    der,
+  ]) {
+    expect(await who(`${head}.${body}.${wrong.toString("base64url")}`)).toBeUndefined();
+  }
+});
+
+test("claims and header fields that are said twice count as they are said last, for whoever reads them", async () => {
+  const twice = async (text: string) => {
+    const parts = `${encode(header())}.${Buffer.from(text).toString("base64url")}`;
+    const signature = await crypto.subtle.sign(
+      { name: "ECDSA", hash: "SHA-256" },
+      key.secret as never,
+      Buffer.from(parts),
+    );
+    return `${parts}.${Buffer.from(signature).toString("base64url")}`;
+  };
+  const right = JSON.stringify(claims()).slice(1, -1);
+  expect(
+    await who(await twice(`{"exp":1,"gid":"gone",${right},"gid":null}`.replace(',"gid":null', ""))),
+  ).toBeUndefined();
+  expect(await who(await twice(`{${right},"exp":1}`))).toBeUndefined();
+  expect(await who(await twice(`{${right},"aud":"urn:hms:other"}`))).toBeUndefined();
+  expect(await who(await twice(`{"exp":1,${right}}`))).toMatchObject({ id: sub });
+});
+
 test("keys that a token brings along are not used", async () => {
   const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
   const jwk = await exportJWK(publicKey);
@@ -108,6 +148,8 @@ test("keys that a token brings along are not used", async () => {
 test("another text of the same token is another token, and refused", async () => {
   const token = await signed();
   const [a = "", b = "", c = ""] = token.split(".");
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const last = letters.indexOf(c.at(-1) ?? "");
   for (const text of [
     `${token}=`,
     `${token} `,
@@ -118,6 +160,9 @@ test("another text of the same token is another token, and refused", async () =>
     `${token}.x`,
     `${a}=.${b}.${c}`,
     `${token}AA`,
+    // The last letter has four bits that say nothing.
+    ...[1, 2, 15].map((bits) => `${a}.${b}.${c.slice(0, -1)}${letters[last ^ bits]}`),
+    `{"protected":"${a}","payload":"${b}","signature":"${c}"}`,
   ]) {
     expect(await who(text), JSON.stringify(text)).toBeUndefined();
   }

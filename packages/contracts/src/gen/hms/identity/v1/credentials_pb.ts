@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/identity/v1/credentials.proto.
  */
 export const file_hms_identity_v1_credentials: GenFile = /*@__PURE__*/
-  fileDesc("CiFobXMvaWRlbnRpdHkvdjEvY3JlZGVudGlhbHMucHJvdG8SD2htcy5pZGVudGl0eS52MSI5Cg9JZGVudGlmeVJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABARISCgpwZXJtaXNzaW9uGAIgASgJIqsBChBJZGVudGlmeVJlc3BvbnNlEg0KBWtub3duGAEgASgIEgwKBGtpbmQYAiABKAkSCgoCaWQYAyABKAkSDQoFcm9sZXMYBCADKAkSCwoDbWZhGAUgASgIEhMKC2Vudmlyb25tZW50GAYgASgJEhEKCXBlcm1pdHRlZBgHIAEoCBIWCg5jYWxsc19zZXJ2aWNlcxgIIAEoCBISCgplbmRzX2F0X21zGAkgASgDIhUKE1dhdGNoUmV2b2tlZFJlcXVlc3QiPQoUV2F0Y2hSZXZva2VkUmVzcG9uc2USEgoKcHJpbmNpcGFscxgBIAMoCRIRCglldmVyeWJvZHkYAiABKAgygwIKEUNyZWRlbnRpYWxTZXJ2aWNlEm8KCElkZW50aWZ5EiAuaG1zLmlkZW50aXR5LnYxLklkZW50aWZ5UmVxdWVzdBohLmhtcy5pZGVudGl0eS52MS5JZGVudGlmeVJlc3BvbnNlIh7C8xgaChRjcmVkZW50aWFsczppZGVudGlmeRgBIAESfQoMV2F0Y2hSZXZva2VkEiQuaG1zLmlkZW50aXR5LnYxLldhdGNoUmV2b2tlZFJlcXVlc3QaJS5obXMuaWRlbnRpdHkudjEuV2F0Y2hSZXZva2VkUmVzcG9uc2UiHsLzGBoKFGNyZWRlbnRpYWxzOmlkZW50aWZ5GAEgATABYgZwcm90bzM", [file_hms_ffi_v1_options]);
+  fileDesc("CiFobXMvaWRlbnRpdHkvdjEvY3JlZGVudGlhbHMucHJvdG8SD2htcy5pZGVudGl0eS52MSJHCg9JZGVudGlmeVJlcXVlc3QSEgoFdG9rZW4YASABKAlCA4ABARISCgpwZXJtaXNzaW9uGAIgASgJEgwKBHBlZXIYAyABKAkiqwEKEElkZW50aWZ5UmVzcG9uc2USDQoFa25vd24YASABKAgSDAoEa2luZBgCIAEoCRIKCgJpZBgDIAEoCRINCgVyb2xlcxgEIAMoCRILCgNtZmEYBSABKAgSEwoLZW52aXJvbm1lbnQYBiABKAkSEQoJcGVybWl0dGVkGAcgASgIEhYKDmNhbGxzX3NlcnZpY2VzGAggASgIEhIKCmVuZHNfYXRfbXMYCSABKAMiFQoTV2F0Y2hSZXZva2VkUmVxdWVzdCI9ChRXYXRjaFJldm9rZWRSZXNwb25zZRISCgpwcmluY2lwYWxzGAEgAygJEhEKCWV2ZXJ5Ym9keRgCIAEoCDKDAgoRQ3JlZGVudGlhbFNlcnZpY2USbwoISWRlbnRpZnkSIC5obXMuaWRlbnRpdHkudjEuSWRlbnRpZnlSZXF1ZXN0GiEuaG1zLmlkZW50aXR5LnYxLklkZW50aWZ5UmVzcG9uc2UiHsLzGBoKFGNyZWRlbnRpYWxzOmlkZW50aWZ5GAEgARJ9CgxXYXRjaFJldm9rZWQSJC5obXMuaWRlbnRpdHkudjEuV2F0Y2hSZXZva2VkUmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5XYXRjaFJldm9rZWRSZXNwb25zZSIewvMYGgoUY3JlZGVudGlhbHM6aWRlbnRpZnkYASABMAFiBnByb3RvMw", [file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.identity.v1.IdentifyRequest
@@ -28,6 +28,13 @@ export type IdentifyRequest = Message<"hms.identity.v1.IdentifyRequest"> & {
    * @generated from field: string permission = 2;
    */
   permission: string;
+
+  /**
+   * Without a token: the SPIFFE id of a client's certificate that the gateway has verified.
+   *
+   * @generated from field: string peer = 3;
+   */
+  peer: string;
 };
 
 /**
@@ -154,7 +161,7 @@ export const WatchRevokedResponseSchema: GenMessage<WatchRevokedResponse> = /*@_
  */
 export const CredentialService: GenService<{
   /**
-   * Whom a session, key or token stands for, and whether a permission is held.
+   * Whom a session, key, token or certificate stands for, and whether a permission is held.
    *
    * @generated from rpc hms.identity.v1.CredentialService.Identify
    */

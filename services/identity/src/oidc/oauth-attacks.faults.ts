@@ -1,0 +1,241 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { identityClients, identityKeys } from "@hms/contracts";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { codeOf, IdentityScene, operator } from "../testing/identity-scene.ts";
+import { type Application, OAuthVisitor } from "../testing/oauth-visitor.ts";
+
+let scene: IdentityScene;
+let visitor: OAuthVisitor;
+
+beforeAll(async () => {
+  scene = await IdentityScene.open();
+  visitor = await OAuthVisitor.open(scene);
+});
+afterAll(async () => {
+  await scene[Symbol.asyncDispose]();
+  expect(scene.failures).toEqual([]);
+});
+beforeEach(async () => {
+  await scene.database.db.deleteFrom("attempt").execute();
+});
+
+describe("an authorization request", () => {
+  test("that comes back where it is not registered to is answered here, with no way on", async () => {
+    const variants = [
+      `${visitor.redirect}/`,
+      `${visitor.redirect}?x=1`,
+      `${visitor.redirect}#x`,
+      `${visitor.redirect}/../evil`,
+      `${visitor.redirect}%2f..%2fevil`,
+      "https://wiki.example.org/Done",
+      "https://wiki.example.org/done%00",
+      "https://wiki.example.org:443/done",
+      "https://wiki.example.org./done",
+      "http://wiki.example.org/done",
+      "https://wiki.example.org@evil.example/done",
+      "https://evil.example/?https://wiki.example.org/done",
+      "https://wiki.example.org.evil.example/done",
+      "https://evil.wiki.example.org/done",
+      "https:\\\\wiki.example.org\\done",
+      "//wiki.example.org/done",
+      "/done",
+      "javascript:alert(1)",
+      "data:text/html,x",
+      "https://wiki.example.org/done\r\nx: y",
+      "*",
+    ];
+    for (const redirect_uri of variants) {
+      const { status, headers } = await visitor
+        .browse()
+        .fetch("GET", `/oidc/auth?${await visitor.asked({ redirect_uri })}`);
+      expect([redirect_uri, status, headers.location]).toEqual([redirect_uri, 400, undefined]);
+    }
+    const query = await visitor.asked();
+    query.append("redirect_uri", "https://evil.example/");
+    const twice = await visitor.browse().fetch("GET", `/oidc/auth?${query}`);
+    expect([twice.status, twice.headers.location]).toEqual([400, undefined]);
+  });
+
+  test.each([
+    ["without PKCE", { code_challenge: undefined, code_challenge_method: undefined }],
+    ["with PKCE in the plain", { code_challenge: "v".repeat(43), code_challenge_method: "plain" }],
+    ["with a challenge and no method", { code_challenge_method: undefined }],
+    ["with a challenge that is too short", { code_challenge: "short" }],
+    ["for a token at once", { response_type: "token" }],
+    ["for an ID token at once", { response_type: "id_token" }],
+    ["for code and token", { response_type: "code token" }],
+    ["for no kind of answer", { response_type: undefined }],
+    ["as an object by value", { request: "eyJhbGciOiJub25lIn0.e30." }],
+    ["of nobody who has signed in, without a page", { prompt: "none" }],
+    ["in a mode of answering that there is not", { response_mode: "web_message" }],
+  ])("%s gets an error and never a code", async (_, changes) => {
+    const browser = visitor.browse();
+    const answer = await browser.fetch("GET", `/oidc/auth?${await visitor.asked(changes)}`);
+    const sentTo = String(answer.headers.location ?? visitor.redirect);
+    expect(sentTo.startsWith(visitor.redirect), `${sentTo} is the application's`).toBe(true);
+    expect(sentTo).not.toMatch(/[?&#](?:code|access_token|id_token)=/);
+    if (answer.status === 303) {
+      const terms = new URL(sentTo.replace("#", "?")).searchParams;
+      expect([terms.get("error") ?? "", terms.get("iss"), terms.get("state")]).toEqual([
+        expect.stringMatching(/^[a-z_]+$/),
+        `${visitor.running.origin}/oidc`,
+        "s1",
+      ]);
+    } else expect(answer.status).toBe(400);
+  });
+
+  test("by reference is not fetched", async () => {
+    let asks = 0;
+    const server = createServer((_, response) => {
+      asks += 1;
+      response.end("x");
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const here = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    for (const changes of [{ request_uri: here }, { client_id: here }, { client_id: here, request_uri: here }]) {
+      const answer = await visitor.browse().fetch("GET", `/oidc/auth?${await visitor.asked(changes)}`);
+      expect(String(answer.headers.location ?? "")).not.toContain("code=");
+    }
+    expect(asks).toBe(0);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test("is answered with who answers it, and its state", async () => {
+    const { landed } = await visitor.authorize(await visitor.asked());
+    expect(landed.href.startsWith(`${visitor.redirect}?`)).toBe(true);
+    expect(Object.fromEntries(landed.searchParams)).toEqual({
+      code: expect.any(String),
+      state: "s1",
+      iss: `${visitor.running.origin}/oidc`,
+    });
+  });
+});
+
+describe("a code", () => {
+  test("is not to be had for tokens without its verifier, its application and its address", async () => {
+    const wrongs: [string, Record<string, string>, Application?][] = [
+      ["no verifier", { code_verifier: "" }],
+      ["another verifier", { code_verifier: "w".repeat(43) }],
+      ["the challenge for a verifier", { code_verifier: await visitor.challenge() }],
+      ["another address", { redirect_uri: "https://wiki.example.org/other" }],
+      ["no address", { redirect_uri: "" }],
+      ["another application's", {}, visitor.other],
+      ["another application's secret", {}, { clientId: visitor.wiki.clientId, secret: visitor.other.secret }],
+    ];
+    for (const [what, changes, from] of wrongs) {
+      const answer = await visitor.redeem(visitor.withCode(await visitor.freshCode(), changes), from);
+      expect([what, answer.access_token, Number(answer.status) >= 400]).toEqual([what, undefined, true]);
+    }
+  });
+
+  test("that is shown again ends everything that came from it", async () => {
+    const code = await visitor.freshCode();
+    const tokens = await visitor.redeem(visitor.withCode(code));
+    expect(await visitor.who(tokens.access_token)).toMatchObject({ login: "anna", scopes: ["services:read"] });
+    expect(await visitor.redeem(visitor.withCode(code))).toMatchObject({ status: 400, error: "invalid_grant" });
+    await expect.poll(() => visitor.who(tokens.access_token), { interval: 10, timeout: 1000 }).toBeUndefined();
+    const refresh = { grant_type: "refresh_token", refresh_token: String(tokens.refresh_token) };
+    expect(await visitor.redeem(refresh)).toMatchObject({ status: 400, error: "invalid_grant" });
+  });
+});
+
+describe("tokens", () => {
+  test("never stand for more than they were given for, nor for another application", async () => {
+    const tokens = await visitor.redeem(visitor.withCode(await visitor.freshCode()));
+    const refresh = { grant_type: "refresh_token", refresh_token: String(tokens.refresh_token) };
+    expect(await visitor.redeem(refresh, visitor.other)).toMatchObject({ status: 400, error: "invalid_grant" });
+    for (const scope of ["hms", "openid hms", "services:read services:deploy"]) {
+      const wider = await visitor.redeem({ ...refresh, scope });
+      expect([scope, wider.access_token]).toEqual([scope, undefined]);
+    }
+    const same = await visitor.redeem({ ...refresh, scope: "openid services:read" });
+    expect(await visitor.who(same.access_token)).toMatchObject({ scopes: ["services:read"] });
+  });
+
+  test("end 30 days after the sign-in, however often they are refreshed", async () => {
+    const { db } = scene.database;
+    const tokens = await visitor.redeem(visitor.withCode(await visitor.freshCode()));
+    const ofGrant = () => db.selectFrom("oidc_artifact").select("expires_at").where("kind", "=", "Grant").execute();
+    const before = (await ofGrant()).map(({ expires_at: end }) => end?.getTime() ?? Number.POSITIVE_INFINITY);
+    expect(Math.max(...before)).toBeLessThan(Date.now() + 30 * 86_400_000 + 60_000);
+    const refresh = (token: unknown) => visitor.redeem({ grant_type: "refresh_token", refresh_token: String(token) });
+    const fresh = await refresh(tokens.refresh_token);
+    expect(fresh.status).toBe(200);
+    expect((await ofGrant()).map(({ expires_at: end }) => end?.getTime())).toEqual(before);
+    await db
+      .updateTable("oidc_artifact")
+      .set({ expires_at: new Date(0) })
+      .where("kind", "=", "Grant")
+      .execute();
+    expect(await refresh(fresh.refresh_token)).toMatchObject({ status: 400, error: "invalid_grant" });
+  });
+
+  test("of other kinds are no access tokens: ID token, refresh token, code, secret of an application", async () => {
+    const code = await visitor.freshCode();
+    expect(await visitor.who(code)).toBeUndefined();
+    const tokens = await visitor.redeem(visitor.withCode(code));
+    for (const kind of ["id_token", "refresh_token"] as const)
+      expect([kind, await visitor.who(tokens[kind])]).toEqual([kind, undefined]);
+    expect(await visitor.who(visitor.wiki.secret)).toBeUndefined();
+  });
+
+  test("are neither introspected nor revoked by another application", async () => {
+    const tokens = await visitor.redeem(visitor.withCode(await visitor.freshCode()));
+    const ask = (path: string, from: Application, token: unknown) =>
+      visitor.send(`/token/${path}`, { token: String(token) }, from);
+    const introspected = await ask("introspection", visitor.other, tokens.refresh_token);
+    expect(await introspected.json()).toEqual({ active: false });
+    await ask("revocation", visitor.other, tokens.refresh_token);
+    expect(await visitor.who(tokens.access_token)).toBeDefined();
+    expect((await ask("revocation", visitor.wiki, tokens.refresh_token)).status).toBe(200);
+    await expect.poll(() => visitor.who(tokens.access_token), { interval: 10, timeout: 1000 }).toBeUndefined();
+  });
+
+  test("are not to be had in ways that a program does not need, or nobody should", async () => {
+    const accounts = visitor.running.kernel.client(identityKeys.ServiceAccountService, operator);
+    const { account, clientSecret } = await accounts.createServiceAccount({ login: "batch", roles: ["viewer"] });
+    const batch = { clientId: account?.accountId ?? "", secret: clientSecret };
+    const device = "urn:ietf:params:oauth:grant-type:device_code";
+    const asks: [string, Record<string, string>, Application][] = [
+      ["a password", { grant_type: "password", username: "anna", password: visitor.password }, visitor.wiki],
+      ["its own secret", { grant_type: "client_credentials", scope: "hms" }, visitor.wiki],
+      ["a device", { grant_type: device, device_code: "x" }, visitor.wiki],
+      ["a code", visitor.withCode("x"), batch],
+      ["a device of a service account", { grant_type: device, device_code: "x" }, batch],
+      [
+        "an exchange",
+        { grant_type: "urn:ietf:params:oauth:grant-type:token-exchange", subject_token: "x" },
+        visitor.wiki,
+      ],
+      ["an assertion", { grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", assertion: "x" }, visitor.wiki],
+      ["nothing", { grant_type: "" }, visitor.wiki],
+    ];
+    for (const [what, form, from] of asks) {
+      const answer = await visitor.redeem(form, from);
+      expect([what, answer.status, answer.access_token]).toEqual([what, 400, undefined]);
+    }
+    for (const path of ["/oidc/reg", "/oidc/request", "/oidc/backchannel", "/oidc/ciba"]) {
+      const answer = await visitor.browse().fetch("POST", path, new URLSearchParams({ x: "y" }));
+      expect([path, answer.status]).toEqual([path, 404]);
+    }
+  });
+});
+
+test("an application's addresses are https, or this machine, whoever registers it", async () => {
+  const clients = visitor.running.kernel.client(identityClients.ClientService, operator);
+  for (const redirectUri of [
+    "http://10.0.0.1/",
+    "http://wiki.example.org/",
+    "https://*.example.org/",
+    "app:/x",
+    "https://x/\u0000",
+  ]) {
+    expect([redirectUri, await codeOf(clients.createClient({ name: "x", redirectUris: [redirectUri] }))]).toEqual([
+      redirectUri,
+      "INVALID_ARGUMENT",
+    ]);
+  }
+});
