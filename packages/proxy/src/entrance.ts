@@ -32,6 +32,7 @@ export interface Arrival {
   readonly client: ClientConnection;
 }
 
+const NOT_CHANGED = { status: 400, message: "The request's body cannot be changed as its route demands." };
 const NOBODY_KNOWS = {
   status: 503,
   message: "Whether this request may come in cannot be found out at the moment; try again in a second.",
@@ -101,7 +102,8 @@ export class Entrance {
       return;
     }
     const idleMs = resolution.target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
-    void changeRequest(request, client, { edit, idleMs }).then((changed) => {
+    const changing = changeRequest(request, client, { edit, idleMs }).catch(() => ({ refusal: NOT_CHANGED }));
+    void changing.then((changed) => {
       if (changed === "gone" || client.socket.destroyed) admission?.release();
       else if ("body" in changed) this.#carry(arrival, admission, changed.body);
       else {

@@ -4,6 +4,12 @@ import type { ClientConnection } from "./client-connection.ts";
 import type { ProxyRequest } from "./client-messages.ts";
 import type { ErrorReply } from "./error-reply.ts";
 
+/** All bodies together that are being read to be changed; who comes later waits for those before. */
+const MOST_HELD_BYTES = 64 * 1024 * 1024;
+let heldBytes = 0;
+
+type Collected = Buffer | "gone" | "late" | "large" | "busy";
+
 /** What a changed body came to: what is sent instead, why nothing is, or that the client has gone. */
 export type ChangedRequest = { readonly body: Readable } | { readonly refusal: ErrorReply } | "gone";
 
@@ -23,6 +29,7 @@ export async function changeRequest(
   if (collected === "gone") return "gone";
   if (collected === "late") return { refusal: { status: 408, message: "The request's body stopped arriving." } };
   if (collected === "large") return { refusal: tooLarge(edit) };
+  if (collected === "busy") return { refusal: BUSY };
   const edited = edit.apply(collected);
   if ("problem" in edited) {
     return { refusal: { status: 400, message: `The request's body ${edited.problem}. Send JSON in UTF-8.` } };
@@ -42,6 +49,12 @@ function typeProblem({ rawHeaders }: ProxyRequest): string | undefined {
   return isPlain ? undefined : "This takes bodies that are not compressed only: send it without content-encoding.";
 }
 
+const BUSY: ErrorReply = {
+  status: 503,
+  message: "Too many bodies are being read to be changed; try again in a second.",
+  fields: "retry-after: 1\r\n",
+};
+
 const tooLarge = ({ maxBytes }: BodyEdit): ErrorReply => ({
   status: 413,
   message: `The request's body is larger than ${maxBytes} bytes.`,
@@ -52,12 +65,13 @@ function collect(
   request: ProxyRequest,
   client: ClientConnection,
   { mostBytes, idleMs }: { mostBytes: number; idleMs: number },
-): Promise<Buffer | "gone" | "late" | "large"> {
+): Promise<Collected> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const settle = (outcome: Buffer | "gone" | "late" | "large") => {
+    const settle = (outcome: Collected) => {
       clearTimeout(timer);
+      heldBytes -= size;
       request.off("data", onData);
       request.off("end", onEnd);
       client.user = null;
@@ -67,7 +81,9 @@ function collect(
     const onData = (chunk: Buffer) => {
       timer.refresh();
       size += chunk.length;
+      heldBytes += chunk.length;
       if (size > mostBytes) settle("large");
+      else if (heldBytes > MOST_HELD_BYTES) settle("busy");
       else chunks.push(chunk);
     };
     const onEnd = () => settle(Buffer.concat(chunks));
