@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { openGatewayCost } from "./auth/gateway-cost.ts";
+import { loginStorm } from "./auth/login-storm.ts";
 import { openCasbin, openCasl } from "./auth/rivals.ts";
 import { openHms, type Question, questionsOf, rulesOf } from "./auth/workload.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
@@ -82,8 +83,10 @@ async function loadCost(): Promise<{ cpuMs: number; mb: number }> {
  * - gateway_open_cpu_us, gateway_known_cpu_us: processor time of the gateway for a request of anybody, and of a known caller
  *   with one of 10,000 live API keys; gateway_remembered_share of them (95 %) are remembered, for the others the gateway
  *   calls the identity service, a process of its own with a database, whose own work does not count here
+ * - login_storm_loop_p999_ms, login_storm_loop_idle_p999_ms: a turn of the identity service's event loop while 32 people
+ *   sign in again and again, and while nobody does; login_storm_per_s: sign-ins per second then
  * Ratios: ours divided by a rival's: cached_vs_casl, first_vs_casl (engine to making an ability), engine_vs_casbin;
- * gateway_known_vs_open.
+ * gateway_known_vs_open; login_storm_loop_p999_vs_idle.
  */
 export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   await using cost = openGatewayCost();
@@ -104,6 +107,11 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const gateway = await cost.measure(quick);
   Object.assign(figures, gateway.figures);
   if (gateway.ratio !== undefined) ratios.gateway_known_vs_open = gateway.ratio;
+  // Nothing of it runs beside what comes next.
+  await cost[Symbol.asyncDispose]();
+  const logins = await loginStorm(quick);
+  Object.assign(figures, logins.figures);
+  ratios.login_storm_loop_p999_vs_idle = logins.ratio;
   const names = ["@cedar-policy/cedar-wasm", "@casl/ability", "casbin"];
   return { figures, ratios, versions: Object.fromEntries(names.map((name) => [name, versionOf(name)])) };
 }

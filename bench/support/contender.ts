@@ -19,11 +19,11 @@ export interface ContenderCommand {
   command: string;
   args: readonly string[];
   env?: Record<string, string>;
-  /** How long it may take until its port answers; default 10 s. */
+  /** How long it may take until its port answers; default 30 s. */
   readyMs?: number;
 }
 
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 
 /** A TCP port of 127.0.0.1 that was free a moment ago. */
 export async function freePort(): Promise<number> {

@@ -8,10 +8,10 @@ import { freePort, tempFolder, testAuthority, waitFor } from "@hms/testkit";
 import { challengeNames, pebble } from "./foreign-tools.ts";
 
 /** What a relay answers in the authority's place; undefined: the authority itself answers. */
-export type Instead = (
+type Instead = (
   path: string,
   method: string,
-) => { status: number; headers?: Record<string, string>; body?: object } | "hang up" | undefined;
+) => { status: number; headers?: Record<string, string>; body?: object } | "hang up" | "say nothing" | undefined;
 
 /** Pebble, behind a relay that counts, and answers in its place where a test says so. */
 export interface PebbleAuthority extends AsyncDisposable {
@@ -158,6 +158,7 @@ function relayTo(
       request.socket.destroy();
       return;
     }
+    if (instead === "say nothing") return;
     if (instead !== undefined) {
       request.resume();
       const { status, headers = {}, body = {} } = instead;

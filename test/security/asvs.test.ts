@@ -1,5 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { problemOf } from "./shown-by.ts";
 
 const root = new URL("../../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
@@ -38,33 +39,6 @@ const rows = read("docs/security/asvs.md")
     const [number = "", level = "", asked = "", state = ""] = line.slice(2, -2).split(" | ");
     return { number, level, asked, state };
   });
-
-/** What is wrong with a state; undefined if nothing is. */
-function problemOf(state: string): string | undefined {
-  const [, kind, rest = ""] = /^(shown by |written in |does not apply: |open: )(.+)$/.exec(state) ?? [];
-  switch (kind) {
-    case "shown by ":
-      return rest.split(" · ").map(testProblem).find(Boolean);
-    case "written in ":
-      return existsSync(new URL(rest, root)) ? undefined : `there is no page ${rest}`;
-    case undefined:
-      return "is no state";
-    default:
-      return undefined;
-  }
-}
-
-const sources = new Map<string, string>();
-
-function testProblem(shown: string): string | undefined {
-  const [, file = "", name = ""] = /^(\S+\.(?:test|itest|faults|foreign)\.ts): (.+)$/.exec(shown) ?? [];
-  if (!existsSync(new URL(file || "?", root))) return `there is no test file "${file}" (${shown})`;
-  const source = sources.get(file) ?? read(file);
-  sources.set(file, source);
-  return ['"', "'", "`"].some((quote) => source.includes(quote + name + quote))
-    ? undefined
-    : `${file} has no test "${name}"`;
-}
 
 test("every requirement of levels 1 and 2 has one line, and there is no other", () => {
   expect(rows.map(({ number, level }) => `${number} level ${level}`).sort()).toEqual(expected.sort());

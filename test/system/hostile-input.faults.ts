@@ -9,7 +9,7 @@ import { machineSlowness } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { eachOf, naughtyStrings, outcomeOf, textFields } from "./naughty-strings.ts";
+import { eachOf, everyObjectsNames, naughtyStrings, outcomeOf, textFields } from "./naughty-strings.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
 let platform: Platform;
@@ -150,9 +150,9 @@ describe("naughty strings", () => {
     await eachOf([...fields.entries()], 8, async ([index, field]) => {
       const { method, path } = field;
       const transport = method.parent.typeName === agent.AgentService.typeName ? to.agent : to.server;
-      for (let at = 0; at < PER_FIELD[method.methodKind]; at++) {
-        // Each field gets others of them; all of them go through some field many times.
-        const text = naughtyStrings[(index * 12 + at) % naughtyStrings.length] ?? "";
+      // Each field gets others of them, and those that break lookups; all of them go through some field many times.
+      const own = Array.from({ length: PER_FIELD[method.methodKind] }, (_, at) => index * 12 + at);
+      for (const text of [...everyObjectsNames, ...own.map((at) => naughtyStrings[at % naughtyStrings.length] ?? "")]) {
         const outcome = await outcomeOf(transport, field, field.requestWith(text));
         seen.add(text);
         if (outcome === "OK") done.add(method);

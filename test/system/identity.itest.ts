@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
-import { waitFor } from "@hms/testkit";
+import { testAuthority, waitFor } from "@hms/testkit";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
@@ -144,11 +146,35 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   expect([principal, authorization]).toEqual([expect.stringMatching(/^user:[0-9a-f-]{36}$/), undefined]);
   expect(["x-caller", "deprecation"].map((name) => answer.headers.get(name))).toEqual([principal, "@1793491200"]);
 
-  expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
-  await waitFor(async () => (await call()).status === 401, {
-    deadlineMs: 1000,
-    describe: () => "the key to be forgotten",
+  // A certificate stands for the same account, on one connection that stands.
+  const { gatewayTls } = paths();
+  mkdirSync(gatewayTls, { recursive: true });
+  const [authority, clients] = [testAuthority(), testAuthority()];
+  const { cert, key } = authority.issue("DNS:localhost");
+  const files = { "combined.pem": cert + key, "clients.pem": clients.ca, "settings.json": '{"redirect": false}' };
+  for (const [name, content] of Object.entries(files)) writeFileSync(`${gatewayTls}/${name}`, content);
+  const agent = new Agent({
+    ca: authority.ca,
+    keepAlive: true,
+    maxSockets: 1,
+    ...clients.issue(`URI:spiffe://${platform.instance}/user/cara`),
   });
+  const certified = async (): Promise<{ status?: number; principal?: string }> => {
+    const asking = request(`https://localhost:${platform.network.tlsPort}/ask-svc`, { agent });
+    const [response] = await once(asking.end(), "response");
+    const body = await text(response);
+    return { status: response.statusCode, ...(response.statusCode === 200 ? JSON.parse(body) : {}) };
+  };
+  await waitFor(() => certified().then(({ status }) => status === 200), { describe: () => "the certificate to count" });
+  expect(await certified()).toMatchObject({ status: 200, principal });
+
+  expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
+  await waitFor(async () => (await call()).status === 401 && (await certified()).status === 401, {
+    deadlineMs: 1000,
+    describe: () => "key and certificate to be forgotten",
+  });
+  agent.destroy();
+  rmSync(gatewayTls, { recursive: true });
 
   // The server away: what is known reads on, nothing is changed on the strength of it.
   await platform.json("users", "create", "dora", "--roles", "operator");

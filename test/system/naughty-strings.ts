@@ -18,9 +18,7 @@ const all = [
   "${jndi:ldap://127.0.0.1/x}${7*7}{{7*7}}<%= 7*7 %>",
   "\u202Egnp.exe",
   "\uFEFF\u200B\u2028\u2029",
-  "__proto__",
-  "constructor",
-  "toString",
+  ...["__proto__", "constructor", "toString"],
   "9".repeat(400),
   "é".repeat(5000),
   "(a+)+$".repeat(20),
@@ -28,6 +26,9 @@ const all = [
 
 /** Texts that have broken programs: the list above, each once. */
 export const naughtyStrings: readonly string[] = [...new Set(all)];
+
+/** Names that every object of JavaScript has, so that whoever looks one up without asking finds something. */
+export const everyObjectsNames: readonly string[] = ["__proto__", "constructor", "toString"];
 
 /** A place for a text in a method's request: the names of the fields that lead there. */
 export interface TextField {

@@ -20,6 +20,8 @@ export interface Session {
 }
 
 const SERVER_PATIENCE_MS = 10_000;
+/** After twice this without a sign of life a command says so instead of waiting on. */
+const KEEP_ALIVE_MS = 5_000;
 
 /** The command that starts an installation. */
 export function upCommand({ instance }: InstancePaths): string {
@@ -55,8 +57,9 @@ export function openSession(globals: Pick<GlobalOptions, "instance" | "data">, p
   const token = readToken(paths);
   // A server that restarts is waited for; where no agent is, nothing will come.
   const waitForReadyMs = existsSync(paths.agentSocket) ? SERVER_PATIENCE_MS : 0;
-  const kernel = connectSocket({ path: paths.kernelSocket, token: personToken ?? token, waitForReadyMs });
-  const agentTransport = connectSocket({ path: paths.agentSocket, token });
+  const ours = { keepAliveMs: KEEP_ALIVE_MS };
+  const kernel = connectSocket({ path: paths.kernelSocket, token: personToken ?? token, waitForReadyMs, ...ours });
+  const agentTransport = connectSocket({ path: paths.agentSocket, token, ...ours });
   return {
     paths,
     deployments: createClient(deployment.DeploymentService, kernel),

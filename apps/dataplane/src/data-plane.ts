@@ -215,7 +215,7 @@ export class DataPlane {
 
   #statusServer(): Server {
     return createStatusServer({
-      metrics: () => this.#engine.metrics() + this.#callers.metrics() + this.#nodeMetrics(),
+      metrics: () => this.#engine.metrics() + this.#callers.metrics() + this.#tls.metrics + this.#nodeMetrics(),
       health: () => this.#health(),
       snapshot: () =>
         snapshotSummary(this.#holder.snapshot, this.#holder.content, {

@@ -12,6 +12,8 @@ import { type ConnectFramesOptions, connectFrames } from "@hms/wire";
 
 /** A part that is being started again is waited for this long. */
 const PATIENCE_MS = 10_000;
+/** One that is there and gives no sign of life for twice this counts as away. */
+const KEEP_ALIVE_MS = 5_000;
 
 /** Who calls parts that run elsewhere, and with what. */
 export interface ConnectPartsOptions {
@@ -35,7 +37,9 @@ export function connectParts(options: ConnectPartsOptions, stack: AsyncDisposabl
   const { placement, key, kernels } = options;
   for (const [part, address] of placement.elsewhere) {
     const tls = address.startsWith("tls:") ? callerOf(address, options) : {};
-    const transport = stack.use(connectFrames({ address, waitForReadyMs: PATIENCE_MS, ...tls }));
+    const transport = stack.use(
+      connectFrames({ address, waitForReadyMs: PATIENCE_MS, keepAliveMs: KEEP_ALIVE_MS, ...tls }),
+    );
     const tickets = new PartTickets(key, part);
     const registrations = forwardedServices(partContracts[part], { transport, tickets });
     for (const kernel of kernels) for (const registration of registrations) kernel.register(registration);

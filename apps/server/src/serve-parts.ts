@@ -1,5 +1,5 @@
 import { Kernel, type ServiceRegistration } from "@hms/kernel";
-import { createPartIdentity, openTlsFiles, type PartListener, type PartPlacement } from "@hms/parts";
+import { createPartIdentity, openTlsFiles, originOf, type PartListener, type PartPlacement } from "@hms/parts";
 import type { Logger } from "@hms/telemetry";
 import { serveFrames } from "@hms/wire";
 
@@ -35,7 +35,7 @@ function partKernel({ parts }: PartListener, options: ServePartsOptions): Kernel
   const { installation, key, kernel, registrations } = options;
   // What is elsewhere is not for others to reach through here: two processes could send a call to and fro.
   const { elsewhere: _, ...ports } = kernel.options;
-  const own = new Kernel({ ...ports, identity: createPartIdentity({ key, parts, installation }) });
+  const own = new Kernel({ ...ports, identity: createPartIdentity({ key, parts, installation }), originOf });
   for (const registration of registrations) own.register(registration);
   return own;
 }

@@ -109,17 +109,15 @@ export class AcmeFolder {
     rmSync(`${this.#name(name)}/next.key`, { force: true });
   }
 
-  /** Shows the gateway the certificates of these names, and those of no others. */
+  /** Shows the gateway the certificates of these names, and no longer those of names that were set before. */
   publish(names: readonly string[]): void {
     for (const name of names) {
       const text = this.certificate(name);
-      const file = `${this.places.certificates}/acme-${name}/combined.pem`;
+      const file = `${this.#shown(name)}/combined.pem`;
       if (text !== undefined && textIn(file) !== text) put(file, text);
     }
-    const shown = new Set(names.map((name) => `acme-${name}`));
-    for (const entry of foldersIn(this.places.certificates)) {
-      if (!entry.startsWith("acme-") || shown.has(entry)) continue;
-      rmSync(`${this.places.certificates}/${entry}`, { recursive: true, force: true });
+    for (const known of foldersIn(`${this.places.folder}/names`)) {
+      if (!names.includes(known)) rmSync(this.#shown(known), { recursive: true, force: true });
     }
   }
 
@@ -137,11 +135,15 @@ export class AcmeFolder {
   }
 
   #account(directory: string): string {
-    return `${this.places.folder}/account-${createHash("sha256").update(directory).digest("hex").slice(0, 16)}`;
+    return `${this.places.folder}/accounts/${createHash("sha256").update(directory).digest("hex").slice(0, 16)}`;
+  }
+
+  #shown(name: string): string {
+    return `${this.places.certificates}/acme-${name}`;
   }
 
   #name(name: string): string {
-    return `${this.places.folder}/${name}`;
+    return `${this.places.folder}/names/${name}`;
   }
 }
 

@@ -19,7 +19,7 @@ export interface AcmeKeeperOptions {
 }
 
 /** Who is told what happens. */
-export interface AcmeLog {
+interface AcmeLog {
   info(message: string, fields?: Record<string, unknown>): void;
   warn(message: string, fields?: Record<string, unknown>): void;
   error(message: string, fields?: Record<string, unknown>): void;

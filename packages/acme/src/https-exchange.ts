@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { AcmeProblem } from "./acme-problem.ts";
 
 /** One request to an authority. */
-export interface ExchangeRequest {
+interface ExchangeRequest {
   readonly method: "GET" | "HEAD" | "POST";
   readonly url: string;
   readonly body?: string;

@@ -7,7 +7,15 @@ import { auditEventBytes, eventColumns, placedEventBytes } from "./index.ts";
 
 const event: AuditEvent = {
   time: new Date("2026-01-31T12:00:00.123Z"),
-  principal: { kind: "user", id: "anna", roles: ["a", "b"], mfa: true, environment: "staging", credential: "key:k1" },
+  principal: {
+    kind: "user",
+    id: "anna",
+    roles: ["a", "b"],
+    mfa: true,
+    environment: "staging",
+    credential: "key:k1",
+    methods: ["pwd", "otp"],
+  },
   method: "hms.sys.mesh.v1.MeshService/SetService",
   permission: "mesh:write",
   resource: "receipt-svc",
@@ -47,6 +55,8 @@ test("an event's bytes are the contract's message in canonical form, with its pl
     traceId: "a".repeat(32),
     requestJson: expect.stringMatching(/^\{"omitted":"a request of \d+ characters"\}$/),
     detailsJson: '{"a":1}',
+    code: "mesh.set-service",
+    resourceType: "mesh",
   });
   expect(read.time && timestampMs(read.time)).toBe(event.time.getTime());
   expect(eventColumns(placed)).toEqual({
@@ -61,6 +71,7 @@ test("an event's bytes are the contract's message in canonical form, with its pl
     environment: "staging",
     requestId: "r-1",
     traceId: "a".repeat(32),
+    facts: "\ncredential:key:k1\npolicy:p-1\naddress:10.0.0.1\ncode:mesh.set-service\ntype:mesh\n",
   });
 });
 
@@ -69,6 +80,20 @@ test("texts that cannot be written as they are, or are too long, lose no event",
   const bytes = auditEventBytes(odd);
   expect(fromBinary(audit.AuditEventSchema, bytes)).toMatchObject({ reason: "\ufffd" });
   expect(eventColumns(bytes).resource.slice(0, 4)).toBe("a\ufffd\ufffdx");
+});
+
+test("a fact cannot be made up of another's text, and events of releases without codes have none", () => {
+  const odd = { ...event, policies: ["x\ncode:a.b"], code: "a.b\naddress:1.1.1.1" };
+  expect(eventColumns(auditEventBytes(odd)).facts.split("\n")).toEqual([
+    "",
+    "credential:key:k1",
+    "policy:x code:a.b",
+    "address:10.0.0.1",
+    "code:a.b address:1.1.1.1",
+    "type:mesh",
+    "",
+  ]);
+  expect(eventColumns(auditEventBytes({ ...event, code: "" })).facts).toBe("");
 });
 
 test("a denial's code tells whether the caller was known", () => {

@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { audit } from "@hms/contracts";
 import { type AuditEvent, StatusCode } from "@hms/kernel";
+import { eventCode } from "./event-code.ts";
 
 const { OK, DENIED, FAILED } = audit.AuditOutcome;
 const LARGEST_REQUEST = 64 * 1024;
@@ -65,16 +66,25 @@ export function auditEventBytes(event: AuditEvent): Uint8Array {
   number(18, codeOf(event));
   number(19, Math.round(durationMs * 1000));
   text(20, details === undefined ? undefined : JSON.stringify(details), LARGEST_REQUEST);
+  text(21, event.code ?? eventCode(method));
+  text(22, event.resourceType ?? (event.resource === "" ? undefined : nounOf(event.permission)));
   return writer.finish();
 }
 
-function writeActor({ kind, id, environment, credential, roles, mfa }: AuditEvent["principal"]): void {
+/** "services" of "services:deploy". */
+function nounOf(permission: string): string {
+  const colon = permission.indexOf(":");
+  return colon < 0 ? permission : permission.slice(0, colon);
+}
+
+function writeActor({ kind, id, environment, credential, roles, mfa, methods }: AuditEvent["principal"]): void {
   text(1, kind);
   text(2, id);
   text(3, environment);
   text(4, credential);
   texts(5, roles);
   number(6, mfa === true ? 1 : 0);
+  texts(7, methods);
 }
 
 function writeSource({ way, source }: AuditEvent): void {

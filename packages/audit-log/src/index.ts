@@ -10,6 +10,7 @@ export {
 export { CheckpointBook } from "./checkpoint-book.ts";
 export { checkpointFiles, checkpointLines } from "./checkpoint-lines.ts";
 export { auditEventBytes, type ChainPlace, placedEventBytes } from "./event-bytes.ts";
+export { eventCode } from "./event-code.ts";
 export { type EventColumns, eventColumns } from "./event-columns.ts";
 export {
   type AuditKeys,

@@ -2,6 +2,7 @@ import { auditEventBytes } from "@hms/audit-log";
 import { type AuditEvent, type AuditSink, componentPrincipal, HmsError } from "@hms/kernel";
 import { importLines } from "./import-lines.ts";
 import { SegmentWriter } from "./segment-writer.ts";
+import { SPOOL_BYTES } from "./spool-sizes.ts";
 
 /** A local audit sink; dispose it to have its last events on disk. */
 export interface AuditSpool extends AuditSink, AsyncDisposable {
@@ -54,7 +55,7 @@ class Spool implements AuditSpool {
 
   constructor(options: AuditSpoolOptions) {
     this.#options = options;
-    this.#maxBytes = options.maxBytes ?? 256 * 1024 * 1024;
+    this.#maxBytes = options.maxBytes ?? SPOOL_BYTES;
     this.#process = options.directory.split("/").at(-1) ?? "";
     this.#writer = new SegmentWriter(options.directory, options.segmentBytes ?? 8 * 1024 * 1024);
     importLines(options.directory, this.#writer);

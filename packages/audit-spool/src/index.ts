@@ -1,2 +1,3 @@
 export { type AuditSpool, type AuditSpoolOptions, openAuditSpool } from "./audit-spool.ts";
 export { type SpoolBatch, type SpoolPosition, SpoolReader } from "./spool-reader.ts";
+export { SPOOL_BYTES, spoolSizes } from "./spool-sizes.ts";

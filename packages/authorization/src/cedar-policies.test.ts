@@ -133,6 +133,24 @@ describe("policies written in Cedar", () => {
     }
   });
 
+  test("give a principal whose groups have changed no decision of before", () => {
+    const texts = ["services:deploy", "services:call"].map(
+      (action) => `permit (principal in Group::"sre", action == Action::"${action}", resource);`,
+    );
+    const policy = createAccessPolicy(bookOf(texts.map((text, n) => written(`sre-${n}`, text))));
+    const method = users("hms.emr.patient", "Get");
+    const of = (...groups: string[]): Principal =>
+      Object.freeze({ kind: "user", id: "carl", roles: ["viewer"], groups });
+    const steps = [of("sre"), of(), of("sre", "crew"), of("crew"), of("crew", "sre"), of("s", "re"), of('sre"]')];
+    for (const who of [...steps, ...steps]) {
+      const answer = who.groups?.includes("sre") ? allowed : denied;
+      for (let n = 0; n < 2; n += 1) {
+        expect(deploys(policy, who, "any"), String(who.groups)).toMatchObject(answer);
+        expect(calls(policy, who, method), String(who.groups)).toMatchObject(answer);
+      }
+    }
+  });
+
   test("decide calls of users' methods, and who exactly asks is never mistaken for somebody alike", () => {
     const text =
       'permit (principal == User::"anna", action == Action::"services:call", resource in Api::"hms.emr.patient");';

@@ -67,6 +67,8 @@ class RegistryDirectory implements Directory {
   readonly #options: DirectoryOptions;
   readonly #times: CacheTimes;
   readonly #slots = new Map<string, ServiceSlot>();
+  /** What was asked for last: most programs call one service again and again. */
+  #last: { key: ServiceKey; slot: ServiceSlot } | undefined;
   /** Watches of whole environments. */
   readonly #followed = new Map<string, ServiceWatch>();
   readonly #ending = new Set<Promise<void>>();
@@ -112,6 +114,7 @@ class RegistryDirectory implements Directory {
   }
 
   #slot(key: ServiceKey): ServiceSlot {
+    if (key === this.#last?.key) return this.#last.slot;
     const text = keyText(key);
     let slot = this.#slots.get(text);
     if (slot === undefined) {
@@ -119,6 +122,7 @@ class RegistryDirectory implements Directory {
       slot = new ServiceSlot(key, () => this.#watchFor(key), this.#times);
       this.#slots.set(text, slot);
     }
+    this.#last = { key, slot };
     return slot;
   }
 
@@ -195,6 +199,7 @@ class RegistryDirectory implements Directory {
   }
 
   #drop(slot: ServiceSlot): void {
+    this.#last = undefined;
     this.#slots.delete(keyText(slot.key));
     const { watch } = slot;
     if (watch === undefined || watch === this.#followed.get(slot.key.environment)) return;
@@ -206,6 +211,7 @@ class RegistryDirectory implements Directory {
     clearInterval(this.#sweeper);
     const watches = [...this.#followed.values(), ...[...this.#slots.values()].map(({ watch }) => watch)];
     this.#slots.clear();
+    this.#last = undefined;
     await Promise.all([...new Set(watches)].map((watch) => watch?.stop()));
     await Promise.all(this.#ending);
   }

@@ -10,16 +10,9 @@ export interface ServiceKey {
 /** A package with a version at its end; others count as version 1 of themselves, as the registry has it. */
 const VERSIONED = /^(.+)\.(v[1-9][0-9]{0,5})$/;
 
-const texts = new WeakMap<ServiceKey, string>();
-
-/** A key as text, for maps; made once for each object. */
-export function keyText(key: ServiceKey): string {
-  let text = texts.get(key);
-  if (text === undefined) {
-    text = `${key.environment}/${key.serviceId}/${key.version}`;
-    texts.set(key, text);
-  }
-  return text;
+/** A key as text, for maps. */
+export function keyText({ environment, serviceId, version }: ServiceKey): string {
+  return `${environment}/${serviceId}/${version}`;
 }
 
 /** The service that a contract name ("hms.cdf.debate.v1.DebateService") belongs to. */

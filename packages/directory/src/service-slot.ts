@@ -112,7 +112,7 @@ export class ServiceSlot {
       this.#watch ??= this.#openWatch();
       return found;
     } catch (failure) {
-      const error = HmsError.from(failure);
+      const error = unlessSilent(HmsError.from(failure));
       if (isAnswer(error)) {
         this.#answers.delete(caller);
         this.#refusal = { error, until: performance.now() + negativeTtlMs };
@@ -154,6 +154,13 @@ export class ServiceSlot {
       if (now >= tickets.endsAt || now >= fetchedAt + this.#times.cacheTtlMs) this.#answers.delete(caller);
     }
   }
+}
+
+/** The deadline that has passed here is none that the caller has set. */
+function unlessSilent(error: HmsError): HmsError {
+  if (error.code !== "DEADLINE_EXCEEDED") return error;
+  const message = `The registry has not answered within ${CALL_TIMEOUT_MS / 1000} s, so where the service runs is not known here. Services that were called before go on for a while; see hms-sys doctor.`;
+  return new HmsError("UNAVAILABLE", message, { reason: "REGISTRY_SILENT", cause: error });
 }
 
 /** True if the registry has said no, false if it could not say anything. */

@@ -35,9 +35,11 @@ const VALID: Record<string, object> = {
   validRelativeSource: { ...minimal, source: "#fragment" },
   validSimpleTextData: { ...minimal, datacontenttype: "text/plain", data: "Simple text" },
   validAllExtensionTypes: extensions,
+  validExtensionNamedAsEveryObjectHasOne: { ...minimal, constructor: "x" },
 };
 
 const INVALID: Record<string, [object, string]> = {
+  invalidNameOfNoAttribute: [{ ...minimal, ["__proto__"]: "x" }, "__proto__"],
   invalidNoSpecVersion: [without("specversion"), "specversion"],
   invalidNoId: [without("id"), "id"],
   invalidNoType: [without("type"), "type"],

@@ -70,7 +70,7 @@ function extensionProblem(value: unknown): string | undefined {
 
 function attributeProblem(name: string, value: unknown): string | undefined {
   if (name === "specversion") return value === "1.0" ? undefined : 'is not "1.0".';
-  const check = KNOWN[name];
+  const check = Object.hasOwn(KNOWN, name) ? KNOWN[name] : undefined;
   if (!check) {
     if (!NAME.test(name)) return "is no attribute's name: use lower-case letters and digits.";
     return extensionProblem(value);

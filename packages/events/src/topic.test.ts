@@ -30,6 +30,9 @@ describe("a pattern", () => {
     ["a.**", "ab.c", false],
     ["*.x.**", "a.x.b.c", true],
     ["**", "anything.at.all", true],
+    ["constructor.*", "constructor.x", true],
+    ["__proto__", "__proto__", true],
+    ["__proto__", "o", false],
   ])("%s with %s: %s", (pattern, topic, expected) => {
     expect(matches(pattern, topic)).toBe(expected);
   });

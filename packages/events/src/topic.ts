@@ -14,7 +14,11 @@ export function isTopicPattern(text: string): boolean {
   return text.length <= LONGEST_TOPIC && PATTERN.test(text);
 }
 
-const SOURCE_OF: Record<string, string> = { "**": ".+", "*": "[^.]+" };
+// No object: parts may be called "constructor" or "__proto__".
+const SOURCE_OF: ReadonlyMap<string, string> = new Map([
+  ["**", ".+"],
+  ["*", "[^.]+"],
+]);
 
 /** Patterns as one regular expression, in what JavaScript and PostgreSQL have in common; null if all topics match. */
 export function topicExpression(patterns: readonly string[]): string | null {
@@ -22,7 +26,7 @@ export function topicExpression(patterns: readonly string[]): string | null {
   const alternatives = patterns.map((pattern) =>
     pattern
       .split(".")
-      .map((part) => SOURCE_OF[part] ?? part)
+      .map((part) => SOURCE_OF.get(part) ?? part)
       .join("\\."),
   );
   return `^(?:${alternatives.join("|")})$`;

@@ -30,6 +30,7 @@ function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): v
     method: method.name,
     permission: method.rule.permission,
     resource: end.resource,
+    ...(method.environment === undefined ? {} : { code: "services.call" }),
     outcome,
     reason,
     requestId,

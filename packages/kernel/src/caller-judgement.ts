@@ -44,8 +44,7 @@ export function callOf({ options, entry, call, started }: Arrival, principal: Pr
     signal: call.signal,
     metadata: call.metadata,
     attached: call.attach !== undefined,
-    way: call.way,
-    source: sourceOf(call),
+    ...(options.originOf?.(call.metadata) ?? { way: call.way, source: sourceOf(call) }),
     answerMetadata: call,
   });
   const resource = input === undefined ? "" : resourceOf(entry.rule, input);

@@ -8,7 +8,7 @@ export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";
 export { createInProcessTransport } from "./in-process-transport.ts";
 export { Kernel } from "./kernel.ts";
-export type { IncomingCall, KernelOptions } from "./kernel-options.ts";
+export type { CallOrigin, IncomingCall, KernelOptions } from "./kernel-options.ts";
 export { AnswerFields, type FieldReaders, metadataOfFields } from "./metadata-fields.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
 export type {

@@ -23,7 +23,12 @@ export interface KernelOptions {
   validator?: RequestValidator;
   /** What else can be called through this kernel; default: nothing. */
   elsewhere?: MethodSource;
+  /** From where a call came that another process of the platform has carried here; default: from that process. */
+  originOf?: (metadata: Metadata | undefined) => CallOrigin | undefined;
 }
+
+/** How a call came in, and from where. */
+export type CallOrigin = Pick<IncomingCall, "way" | "source">;
 
 /** A call as a transport hands it in. */
 export interface IncomingCall extends AnswerMetadataSink {

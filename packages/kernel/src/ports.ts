@@ -121,6 +121,10 @@ export interface AuditEvent {
   /** The ids of the policies that decided. */
   readonly policies?: readonly string[] | undefined;
   readonly durationMs?: number;
+  /** What happened, in one word; default: what the method's name says. */
+  readonly code?: string | undefined;
+  /** What kind of thing the resource is; default: what the permission is about. */
+  readonly resourceType?: string | undefined;
   /** What a sink says of itself: heartbeats, events that it could not keep. */
   readonly details?: object;
 }

@@ -21,6 +21,8 @@ export interface Principal {
   readonly scopes?: readonly string[];
   /** By what it came in, for the audit log: "session", "key:…", "grant:…". Default: what came in is not told apart. */
   readonly credential?: string;
+  /** How it has shown who it is (RFC 8176 where that has a word), for the audit log; default: not known. */
+  readonly methods?: readonly string[];
   /** When its session ends, in milliseconds since 1970; nothing made for it lives longer. Default: it has no end. */
   readonly endsAtMs?: number;
   /**

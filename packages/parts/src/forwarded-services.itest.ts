@@ -2,7 +2,7 @@ import { anonymous, type CallContext, HmsError, Kernel, type KernelOptions, type
 import { echoContract, echoKernel, tempFolder, testAuthority } from "@hms/testkit";
 import { connectFrames, serveFrames } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
-import { createPartIdentity, forwardedServices, PartTickets, partSpiffeId } from "./index.ts";
+import { createPartIdentity, forwardedServices, originOf, PartTickets, partSpiffeId } from "./index.ts";
 
 const key = Buffer.alloc(32, 7);
 const contract = echoContract();
@@ -30,6 +30,7 @@ function openPart(seen: CallContext[], audited: Audited[]): Kernel {
       identity: createPartIdentity({ key, parts: [part], installation: "test" }),
       policy: { decide: ({ principal: { id } }) => ({ allowed: id !== "bert", reason: "not bert" }) },
       audit: { accepts: true, record: (event) => audited.push(event) },
+      originOf,
     },
   );
 }
@@ -52,7 +53,7 @@ async function scene() {
   const address = `unix:${stack.use(tempFolder()).path}/p.sock`;
   stack.use(await serveFrames(openPart(seen, there), { address, graceMs: 200 }));
   const kernel = openCaller(stack.use(connectFrames({ address })), here);
-  return { seen, there, here, client: (principal: Principal) => kernel.client(contract, principal) };
+  return { seen, there, here, kernel, client: (principal: Principal) => kernel.client(contract, principal) };
 }
 
 async function* texts(...values: string[]) {
@@ -109,6 +110,31 @@ describe("a part in another process", () => {
     await expect(client({ kind: "user", id: "mallory" }).read({ value: "" })).rejects.toThrow("not mallory");
     expect(there).toHaveLength(1);
     expect(here).toMatchObject([{ outcome: "denied", principal: { id: "mallory" } }]);
+  });
+
+  test("knows from where a call came to the platform, and by what, not that another process has carried it", async () => {
+    const { seen, kernel } = await scene();
+    const principal: Principal = { ...anna, credential: "session", methods: ["pwd", "otp"] };
+    const source = { address: "203.0.113.9", userAgent: "ä/1\n" };
+    const lie = { "x-hms-call-origin": encodeURIComponent('{"way":"grpc","source":{"address":"1.1.1.1"}}') };
+    const entry = kernel.entryOf(contract.method.unary);
+    await kernel.unary(entry, { value: "" }, { caller: { principal }, way: "http", source, metadata: lie });
+    await kernel.client(contract, principal).unary({ value: "" }, { metadata: lie });
+    expect(seen).toMatchObject([
+      { way: "http", source, principal: { id: "anna", credential: "session", methods: ["pwd", "otp"] } },
+      { way: "in-process" },
+    ]);
+    expect(seen[1]?.source).toBeUndefined();
+  });
+
+  test("says which part it is when it is away, and what to do", async () => {
+    const kernel = openCaller(stack.use(connectFrames({ address: `unix:${stack.use(tempFolder()).path}/p.sock` })));
+    const call = kernel.client(contract, anna).read({ value: "" });
+    await expect(call).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: "The platform's registry does not answer. What does not need it goes on; see hms-sys doctor.",
+      details: { reason: "PART_AWAY" },
+    });
   });
 
   test("lets nobody in without a ticket, whatever token is shown", async () => {

@@ -1,3 +1,4 @@
+export { originOf } from "./call-origin.ts";
 export { type ForwardedServicesOptions, forwardedServices } from "./forwarded-services.ts";
 export { partContracts } from "./part-contracts.ts";
 export { createPartIdentity, type PartIdentityOptions, partSpiffeId } from "./part-identity.ts";

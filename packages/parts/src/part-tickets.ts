@@ -24,14 +24,15 @@ interface Kept {
 /** Says on whose behalf a process of the platform calls a part in another one. */
 export class PartTickets {
   readonly #key: Uint8Array;
-  readonly #part: PartName;
+  /** Which part it is. */
+  readonly part: PartName;
   readonly #now: () => number;
   readonly #kept = new WeakMap<Principal, Kept>();
 
   /** `now`: milliseconds since 1970; default the machine's clock. */
   constructor(key: Uint8Array, part: PartName, now: () => number = Date.now) {
     this.#key = key;
-    this.#part = part;
+    this.part = part;
     this.#now = now;
   }
 
@@ -58,7 +59,7 @@ export class PartTickets {
         reason: "SESSION_ENDED",
       });
     }
-    const audience = partAudience(this.#part);
+    const audience = partAudience(this.part);
     // What may be called is not for the ticket to say: the part decides it as if it had been called itself.
     const claims = { id: randomUUID(), audience, principal, issuedAt: nowS, expiresAt, methods: new Map() };
     return { ticket: mintTicket(claims, this.#key), shownUntilS: Math.min(nowS + SHOWN_S, expiresAt) };

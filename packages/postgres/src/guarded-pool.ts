@@ -1,7 +1,9 @@
+import type { Duplex } from "node:stream";
 import { HmsError } from "@hms/kernel";
 import type { PostgresPool, PostgresPoolClient } from "kysely";
 import { Client, Pool, type PoolClient, type PoolConfig } from "pg";
 import { translatePgError } from "./pg-error.ts";
+import { PoolPulse } from "./pool-pulse.ts";
 
 /** A pg pool for Kysely whose errors are HmsErrors and which never hands out a broken connection twice. */
 export interface GuardedPool extends PostgresPool {
@@ -22,31 +24,39 @@ function translate(error: unknown, sql: string): HmsError {
   );
 }
 
-function guard(client: PoolClient): PostgresPoolClient {
-  let isBroken = false;
+function guard(client: PoolClient, pulse: PoolPulse): PostgresPoolClient {
+  let broken: HmsError | undefined;
   const query = async (sql: string, parameters: readonly unknown[]) => {
+    // A rollback would wait behind the query that was not answered.
+    if (broken !== undefined) throw broken;
+    const done = pulse.watch({ since: performance.now(), cut: () => streamOf(client).destroy() });
     try {
       return await client.query(sql, [...parameters]);
     } catch (error) {
       const translated = translate(error, sql);
-      isBroken ||= translated.code === "UNAVAILABLE";
+      if (translated.code === "UNAVAILABLE") broken = translated;
       throw translated;
+    } finally {
+      done();
     }
   };
   return {
     query,
-    release: (destroy?: boolean) => client.release(destroy || isBroken),
+    release: (destroy?: boolean) => client.release(destroy || broken !== undefined),
     get processID() {
       return (client as unknown as { processID?: number }).processID;
     },
   } as unknown as PostgresPoolClient;
 }
 
+const streamOf = (client: PoolClient) => (client as unknown as { connection: { stream: Duplex } }).connection.stream;
+
 /**
  * Opens a pool. `repair` is called once when the role or its password is refused, and the connection then tried again.
  */
 export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>): GuardedPool {
   const pool = new Pool(config);
+  const pulse = new PoolPulse(config);
   const guards = new WeakMap<PoolClient, PostgresPoolClient>();
   // An idle connection that breaks is removed by the pool; one in use fails its query. Neither may end the process.
   pool.on("error", () => {});
@@ -66,10 +76,13 @@ export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>)
   return {
     Client: Client as unknown as NonNullable<PostgresPool["Client"]>,
     options: pool.options,
-    end: () => pool.end(),
+    end: () => {
+      pulse.close();
+      return pool.end();
+    },
     connect: async () => {
       const client = await connect();
-      const known = guards.get(client) ?? guard(client);
+      const known = guards.get(client) ?? guard(client, pulse);
       guards.set(client, known);
       return known;
     },

@@ -1,6 +1,7 @@
 export { type Connection, openAdmin } from "./admin-connection.ts";
 export type { LockedWork, LockOptions } from "./advisory-lock.ts";
 export { afterCommit } from "./after-commit.ts";
+export { binaryArray } from "./binary-array.ts";
 export type { ChannelHandler } from "./channel-listener.ts";
 export { type ConnectionSource, connectionSource } from "./connection-source.ts";
 export type { DatabaseUser, DatabaseUserMode, HostIdentity } from "./database-user.ts";

@@ -26,6 +26,7 @@ describe("an error of the database", () => {
     ["XX001", "DATA_LOSS"],
     ["ECONNREFUSED", "UNAVAILABLE"],
     ["ENOENT", "UNAVAILABLE"],
+    ["EAGAIN", "UNAVAILABLE"],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "FAILED_PRECONDITION"],
   ])("with the code %s is %s", (code, expected) => {
     expect(translatePgError(pgError({ code })).code).toBe(expected);

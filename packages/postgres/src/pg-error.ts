@@ -70,7 +70,17 @@ const BY_NODE_CODE: Record<string, Meaning> = {
     message: "This user may not open the database's socket.",
   },
 };
-for (const code of ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]) {
+for (const code of [
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EAGAIN",
+]) {
   BY_NODE_CODE[code] = unavailable("DATABASE_DOWN");
 }
 const certificate: Meaning = {
@@ -86,7 +96,13 @@ BY_NODE_CODE.ERR_TLS_CERT_ALTNAME_INVALID = certificate;
 
 /** pg and its pool report these without a code; the texts are those of pg 8.23. */
 const BY_MESSAGE: [RegExp, Meaning][] = [
-  [/^timeout exceeded when trying to connect/, unavailable("POOL_BUSY", "All database connections are in use.")],
+  [
+    /^timeout exceeded when trying to connect/,
+    unavailable(
+      "POOL_BUSY",
+      "No database connection became free in time: the database is overloaded, or does not answer. See hms-sys doctor.",
+    ),
+  ],
   [
     /^Connection terminated|connection error and is not queryable|was closed and is not queryable|^timeout expired/,
     unavailable("CONNECTION_LOST"),

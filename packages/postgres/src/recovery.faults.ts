@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { startTestPostgres, type TempFolder, tempFolder, tempInstance, waitFor } from "@hms/testkit";
 import { sql } from "kysely";
@@ -139,4 +140,35 @@ describe("when PostgreSQL is killed", () => {
       openServiceDatabase({ source: server.source, service: "late", migrations: folder.url, deadlineMs: 100 }),
     ).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
+});
+
+describe("when PostgreSQL stands still", () => {
+  /** It and its children, which do the work. */
+  const all = (pid: number) => [pid, ...childrenOf(pid)];
+  const childrenOf = (pid: number) =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+
+  test("queries and transactions that wait for it fail as UNAVAILABLE in time, one that is slow does not", async () => {
+    await using instance = tempInstance();
+    await using server = await startTestPostgres(instance.paths);
+    await using entries = await openEntries(server.source);
+    const slow = sql`select pg_sleep(12)`.execute(entries.db).then(() => "OK");
+    await sql`select 1`.execute(entries.db);
+    // Its connection is there, the way to it is not.
+    expect(await slow).toBe("OK");
+    const stopped = all(server.pid);
+    for (const pid of stopped) process.kill(pid, "SIGSTOP");
+    const began = performance.now();
+    const ends = await Promise.all(
+      [
+        sql`select 1`.execute(entries.db),
+        entries.transaction((open) => open.insertInto("entries").values({ id: 1 }).execute()),
+      ].map((each) => each.then(() => "OK").catch(({ code }) => code)),
+    );
+    expect(ends).toEqual(["UNAVAILABLE", "UNAVAILABLE"]);
+    expect(performance.now() - began).toBeLessThan(25_000);
+    for (const pid of stopped) process.kill(pid, "SIGCONT");
+    const again = async () => (await sql<{ id: number }>`select id from entries`.execute(entries.db)).rows;
+    expect(await retryWhileUnavailable(again, { deadlineMs: 10_000 })).toEqual([]);
+  }, 60_000);
 });

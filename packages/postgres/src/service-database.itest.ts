@@ -2,7 +2,7 @@ import { openEmptyDatabase, openTestDatabase, type TempFolder, tempFolder, waitF
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openConnection } from "./admin-connection.ts";
-import { type ConnectionSource, openServiceDatabase } from "./index.ts";
+import { binaryArray, type ConnectionSource, openServiceDatabase } from "./index.ts";
 
 interface Schema {
   notes: { id: number; text: string };
@@ -42,6 +42,22 @@ describe("a service's database", () => {
     await openConnection({ ...place.source.as("hms_notes"), password }).then((open) => open[Symbol.asyncDispose]());
     const wrong = openConnection({ ...place.source.as("hms_notes"), password: "guessed" });
     await expect(wrong).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
+
+  test("takes many rows as arrays in binary form, as they are", async () => {
+    await using test = await openTestDatabase<Schema>({ service: "notes", migrations: folder.url });
+    const texts = ["", "ä\u{1f600}\ud800", 'a,"b\\{}NULL', "x".repeat(70_000)];
+    const [bytes, numbers, small] = [texts.map((text) => Buffer.from(text)), [0, -1, 2 ** 53, 7], [-1, 0, 32_767, 1]];
+    const rowsOf = async (count: number) => {
+      const { rows } = await sql`select * from unnest(${binaryArray.text(texts.slice(0, count))}::text[],
+        ${binaryArray.bytea(bytes.slice(0, count))}::bytea[], ${binaryArray.int8(numbers.slice(0, count))}::bigint[],
+        ${binaryArray.int2(small.slice(0, count))}::smallint[]) as row (a, b, c, d)`.execute(test.database.db);
+      return rows;
+    };
+    expect(await rowsOf(0)).toEqual([]);
+    expect(await rowsOf(4)).toEqual(
+      texts.map((text, n) => ({ a: text.toWellFormed(), b: bytes[n], c: String(numbers[n]), d: small[n] })),
+    );
   });
 
   test("reports what goes wrong as one of our errors", async () => {

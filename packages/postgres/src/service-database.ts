@@ -27,7 +27,7 @@ export interface ServiceDatabaseOptions {
   applicationName?: string;
   /** How long to wait for a database that is starting; default 10 000. */
   deadlineMs?: number;
-  /** No single statement may take longer; default 30 000. */
+  /** No single statement may take longer; default 30 000. One that says nothing at all is given up after 10 s. */
   statementTimeoutMs?: number;
 }
 

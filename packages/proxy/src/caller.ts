@@ -70,7 +70,7 @@ export interface CallerSource {
  */
 const PRINCIPAL_FIELDS =
   /^(?:x[-_]hms[-_]principal|client[-_]cert|x[-_](?:forwarded[-_])?(?:tls[-_])?client[-_]cert|x[-_]forwarded[-_]tls|x[-_]ssl[-_]|ssl[-_]client)/i;
-const SHORTEST = "client-cert".length;
+const SHORTEST = "x-ssl-".length;
 
 /** Whether a field says who calls. */
 export function isPrincipalField(name: string): boolean {

@@ -24,7 +24,7 @@ const CIPHERS = [
 ].join(":");
 
 /** TLS 1.2 and newer, without renegotiation, which lets a client have the server compute for nothing. */
-export const TLS_TERMS = {
+const TLS_TERMS = {
   minVersion: "TLSv1.2",
   ciphers: CIPHERS,
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
@@ -39,6 +39,8 @@ export class CertificateSet {
 
   /** What a server takes of it before a name is known. */
   readonly terms: SecureContextOptions;
+  /** Each PEM; none: clients are not asked. */
+  readonly clientAuthorities: readonly string[];
 
   /**
    * With authorities of clients, PEM, these may show a certificate. Raises INVALID_ARGUMENT if there is no certificate, or one
@@ -47,7 +49,8 @@ export class CertificateSet {
   constructor(certificates: readonly Certificate[], clientAuthorities?: string) {
     const [first] = certificates;
     if (first === undefined) throw unusable("there is none");
-    const clients = clientAuthorities === undefined ? {} : { ca: authoritiesIn(clientAuthorities) };
+    this.clientAuthorities = clientAuthorities === undefined ? [] : authoritiesIn(clientAuthorities);
+    const clients = this.clientAuthorities.length === 0 ? {} : { ca: [...this.clientAuthorities] };
     this.terms = { ...first, ...TLS_TERMS, ...clients };
     const contexts = certificates.map((each) => [namesOf(each), contextOf({ ...each, ...clients })] as const);
     this.#context = (contexts[0] as (typeof contexts)[0])[1];

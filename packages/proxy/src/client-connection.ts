@@ -41,6 +41,11 @@ export class ClientConnection {
     return this.#certificate;
   }
 
+  /** Whether a server of the engine has accepted a socket; over TLS, whether keys have been agreed on. */
+  static isKnown(socket: Socket): boolean {
+    return (socket as MarkedSocket)[CONNECTION] !== undefined;
+  }
+
   /** The record of a socket that a server of the engine accepted. */
   static of(socket: Socket): ClientConnection {
     return (socket as MarkedSocket)[CONNECTION] ?? new ClientConnection(socket);

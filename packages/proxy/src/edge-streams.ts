@@ -14,6 +14,8 @@ export class EdgeStreams {
   readonly #socketPath: string;
   readonly #absence: string;
   #session: ClientHttp2Session | undefined;
+  /** Streams that have not ended. */
+  running = 0;
 
   constructor(socketPath: string, absence: string) {
     this.#socketPath = socketPath;
@@ -23,6 +25,7 @@ export class EdgeStreams {
   /** Answers a client's stream with what the edge answers; if that is away, with gRPC's UNAVAILABLE. */
   carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): void {
     const inner = this.#connected().request(forwarded(headers, client), { endStream: stream.endAfterHeaders });
+    this.running++;
     inner.on("headers", (informational) => {
       if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders(plain(informational));
     });
@@ -42,6 +45,7 @@ export class EdgeStreams {
     });
     inner.on("error", () => this.#fail(stream));
     inner.on("close", () => {
+      this.running--;
       if (inner.rstCode !== NO_ERROR) stream.close(inner.rstCode);
     });
     stream.on("close", () => {
@@ -74,9 +78,10 @@ export class EdgeStreams {
     if (this.#session === session) this.#session = undefined;
   }
 
-  /** Cuts everything. */
+  /** Cuts everything; whoever waits is told that it is away. */
   close(): void {
-    this.#session?.destroy();
+    this.#session?.destroy(new Error("cut"));
+    this.#session = undefined;
   }
 }
 

@@ -30,6 +30,7 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly clients = new Set<ClientConnection>();
   readonly http2 = new Set<Http2Frontend>();
   readonly clientIdleTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
   readonly cache = new ResponseCache();
   tls: GatewayTlsTerms | undefined;
   readonly gatewayHandler: GatewayRouter;
@@ -49,6 +50,7 @@ class Engine implements ProxyEngine, FrontendContext {
     this.maxRequestBodyBytes = options.maxRequestBodyBytes ?? Number.POSITIVE_INFINITY;
     this.idleBodyTimeoutMs = options.idleBodyTimeoutMs ?? 60_000;
     this.clientIdleTimeoutMs = options.clientIdleTimeoutMs ?? 120_000;
+    this.handshakeTimeoutMs = options.handshakeTimeoutMs ?? 10_000;
     this.#tunnelGraceMs = options.tunnelGraceMs ?? 10_000;
     this.#table = new TableState(this.maxHeadBytes, options);
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);

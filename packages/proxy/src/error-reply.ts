@@ -83,6 +83,7 @@ export function failureReply(
     case "timeout":
       return { status: 504, message: `"${service}" did not answer in time.` };
     case "connect":
+    case "silent":
       return {
         status: 503,
         message: absence ?? `No replica of "${service}" accepts connections (${reason}); try again in a second.`,

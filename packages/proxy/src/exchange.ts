@@ -311,7 +311,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #retry(failure: UpstreamFailure, now: number): boolean {
     const { service } = this.#input.target;
     const bytesSent = this.#hasSentBytes();
-    if (failure === "timeout" || failure === "malformed") return false;
+    if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
     const method = this.#input.request.method as string;
     const [responseStarted, bodyKept, retries] = [this.#writer.isStarted, this.#body?.isKept ?? true, this.#retries];
     const decision = decideRetry({ method, bytesSent, responseStarted, bodyKept, retries }, service.policy);

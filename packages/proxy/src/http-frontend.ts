@@ -3,6 +3,7 @@ import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { CertificateSet, type SecureTerms } from "./certificate-set.ts";
+import { CertifiedClients } from "./certified-clients.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
@@ -19,14 +20,12 @@ export interface FrontendContext extends EntranceContext {
   readonly clients: Set<ClientConnection>;
   readonly http2: Set<Http2Frontend>;
   readonly clientIdleTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
   /** A request was answered without a service. */
   countRefusal(status: number): void;
 }
 
 const HEADERS_TIMEOUT_MS = 30_000;
-
-/** A client that has not shown its name and agreed on keys by then is let go. */
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 type ServeConnection = (this: Server, socket: unknown) => void;
 
@@ -39,6 +38,7 @@ export class HttpFrontend {
   readonly #serveConnection: ServeConnection;
   #http2: Http2Frontend | undefined;
   #certificates: CertificateSet | undefined;
+  readonly #certified = new CertifiedClients();
 
   /** With certificates it speaks TLS, and nothing else. */
   constructor(context: FrontendContext, router: Router, tls?: SecureTerms) {
@@ -54,7 +54,7 @@ export class HttpFrontend {
     } else {
       this.#certificates = new CertificateSet(tls.certificates, tls.clientAuthorities);
       this.server = this.#createTlsServer(options, this.#certificates);
-      this.#askClients(tls);
+      this.#askClients(this.#certificates);
     }
     // Bytes are the limit; node:http would drop fields beyond a number of them without a word.
     this.server.maxHeadersCount = 0;
@@ -62,24 +62,28 @@ export class HttpFrontend {
     this.#listen();
   }
 
-  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
   useCertificates(tls: SecureTerms): void {
     const set = new CertificateSet(tls.certificates, tls.clientAuthorities);
     (this.server as TlsServer).setSecureContext(set.terms);
     this.#certificates = set;
-    this.#askClients(tls);
+    this.#askClients(set);
   }
 
   /** Node reads this for each connection; whether what a client shows is good, routes that ask say. */
-  #askClients({ clientAuthorities }: SecureTerms): void {
-    Object.assign(this.server, { requestCert: clientAuthorities !== undefined, rejectUnauthorized: false });
+  #askClients({ clientAuthorities }: CertificateSet): void {
+    this.#certified.believe(clientAuthorities);
+    Object.assign(this.server, { requestCert: this.#certified.isAsking, rejectUnauthorized: false });
   }
 
   #createTlsServer(options: ServerOptions, { terms }: CertificateSet): TlsServer {
     return process.getBuiltinModule("node:https").createServer({
       ...options,
       ...terms,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      handshakeTimeout: this.#context.handshakeTimeoutMs,
       ALPNProtocols: this.#router.takesHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
       SNICallback: (name, done) => done(null, this.#certificates?.contextFor(name)),
     });
@@ -121,6 +125,7 @@ export class HttpFrontend {
     }
     server.removeAllListeners("secureConnection");
     server.on("secureConnection", (socket: TLSSocket) => {
+      this.#certified.note(socket);
       if (socket.alpnProtocol === "h2") this.#acceptHttp2(socket);
       else {
         this.#note(socket);
@@ -244,8 +249,8 @@ export class HttpFrontend {
   }
 
   #onUnreadable(error: ParseError, socket: Socket): void {
-    // The handshake has failed: nobody is there to read an answer.
-    if ("getProtocol" in socket && (socket as TLSSocket).getProtocol() === null) {
+    // The handshake has failed or takes too long: an answer would wait for its end, and the connection for the answer's.
+    if (!ClientConnection.isKnown(socket)) {
       socket.destroy();
       return;
     }

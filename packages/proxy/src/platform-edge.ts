@@ -1,12 +1,13 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ProxyRequest } from "./client-messages.ts";
+import { EdgePulse } from "./edge-pulse.ts";
 import { EdgeStreams } from "./edge-streams.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ClientFacts } from "./http2-frontend.ts";
 import { DEFAULT_TRAFFIC_POLICY } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
 
-/** A call of the platform may take as long as its caller waits; a watch says nothing for hours. */
+/** A call of the platform may take as long as its caller waits, and a watch says nothing for hours, while its server lives. */
 const PATIENCE_MS = 24 * 3600 * 1000;
 
 /**
@@ -27,6 +28,7 @@ export class PlatformEdge {
   readonly service = new Service("", "hms-sys");
   readonly #target: RouteTarget;
   readonly #streams: EdgeStreams;
+  readonly #pulse: EdgePulse;
 
   constructor(socketPath: string, maxHeadBytes: number) {
     const entry = {
@@ -38,10 +40,21 @@ export class PlatformEdge {
       weight: 1,
       revision: 0,
     } as const;
-    this.service.useEndpoints([new Endpoint(entry, maxHeadBytes)]);
+    const endpoint = new Endpoint(entry, maxHeadBytes);
+    this.service.useEndpoints([endpoint]);
     this.service.policy = { ...DEFAULT_TRAFFIC_POLICY, requestTimeoutMs: PATIENCE_MS, idleBodyTimeoutMs: PATIENCE_MS };
     this.service.absence = "The platform's server is away, so its own functions do not answer; services go on.";
     this.#streams = new EdgeStreams(socketPath, this.service.absence);
+    this.#pulse = new EdgePulse({
+      socketPath,
+      isWaiting: () => this.service.inFlight > 0 || this.#streams.running > 0,
+      silent: () => {
+        for (const connection of [...endpoint.connections]) {
+          if (connection.isBusy && !connection.isTunnel) connection.fail("silent", "no sign of life");
+        }
+        this.#streams.close();
+      },
+    });
     this.#target = { service: this.service, metrics: this.service.routeMetrics(""), gate: null };
   }
 
@@ -57,6 +70,7 @@ export class PlatformEdge {
 
   /** Cuts what still runs by HTTP/2. */
   close(): void {
+    this.#pulse.close();
     this.#streams.close();
   }
 

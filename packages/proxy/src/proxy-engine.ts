@@ -20,6 +20,8 @@ export interface ProxyEngineOptions {
   maxRequestBodyBytes?: number;
   /** A body that makes no progress for this long ends its exchange; default 60 s. */
   idleBodyTimeoutMs?: number;
+  /** A client over TLS that has not agreed on keys by then, however busy it is, is let go; default 10 s. */
+  handshakeTimeoutMs?: number;
   /** An idle client connection is closed after this long; default 120 s. */
   clientIdleTimeoutMs?: number;
   /** Tunnels (WebSocket, CONNECT) of an endpoint that drains are closed after this long; default 10 s. */
@@ -42,7 +44,10 @@ export interface ProxyEngineOptions {
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
 export interface SecureServer {
   readonly server: Server;
-  /** Holds from the next connection on; those that stand go on. Raises INVALID_ARGUMENT, having changed nothing. */
+  /**
+   * Holds from the next connection on; those that stand go on, but for clients with a certificate if one of their
+   * authorities is taken away. Raises INVALID_ARGUMENT, having changed nothing.
+   */
   useCertificates(tls: SecureTerms): void;
 }
 

@@ -9,7 +9,9 @@ export type UpstreamFailure =
   /** It ended before the response did. */
   | "closed"
   | "malformed"
-  | "timeout";
+  | "timeout"
+  /** Its server is there and does not react. */
+  | "silent";
 
 /** Who uses a connection for one exchange; told everything until it releases or destroys it. */
 export interface UpstreamUser extends ResponseSink {

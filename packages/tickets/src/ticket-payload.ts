@@ -48,6 +48,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** The middle part of a ticket; levels that are not set count as metadata. */
 export function writePayload({ id, audience, principal, issuedAt, expiresAt, methods }: TicketClaims): string {
   const { roles = [], groups = [], mfa = false, environment, scopes, endsAtMs, authenticatedAtMs } = principal;
+  const { credential, methods: amr } = principal;
   const payload = {
     id,
     aud: audience,
@@ -56,6 +57,8 @@ export function writePayload({ id, audience, principal, issuedAt, expiresAt, met
     roles,
     ...(groups.length === 0 ? {} : { grp: groups }),
     mfa,
+    ...(amr === undefined ? {} : { amr }),
+    ...(credential === undefined ? {} : { crd: credential }),
     ...(scopes === undefined ? {} : { scp: scopes }),
     ...(endsAtMs === undefined ? {} : { end: endsAtMs }),
     ...(authenticatedAtMs === undefined ? {} : { ath: authenticatedAtMs }),
@@ -90,22 +93,27 @@ const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((one) => typeof one === "string");
 
 function principalOf(payload: Record<string, unknown>): Principal | undefined {
-  const { sub, env, roles = [], grp, mfa = false, scp, end, ath } = payload;
-  if (typeof sub !== "string" || typeof mfa !== "boolean") return undefined;
-  if (env !== undefined && typeof env !== "string") return undefined;
+  const { sub, roles = [], mfa = false, end, ath } = payload;
+  if (typeof sub !== "string" || typeof mfa !== "boolean" || !isTexts(roles)) return undefined;
   if (end !== undefined && !isMoment(end)) return undefined;
-  if (!isTexts(roles) || [grp, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
+  const texts = textsOf(payload);
   const [, word, id] = /^([a-z]+):(.+)$/s.exec(sub) ?? [];
   const kind = KINDS.get(word);
-  if (kind === undefined || id === undefined) return undefined;
+  if (kind === undefined || id === undefined || texts === undefined) return undefined;
   const further = {
-    ...(env === undefined ? {} : { environment: env }),
-    ...(grp === undefined ? {} : { groups: grp as string[] }),
-    ...(scp === undefined ? {} : { scopes: scp as string[] }),
+    ...texts,
     ...(end === undefined ? {} : { endsAtMs: end }),
     ...(isMoment(ath) ? { authenticatedAtMs: ath } : {}),
   };
   return Object.freeze({ kind, id, roles, mfa, ...further });
+}
+
+/** What is said of a principal in texts and lists of texts, by its names; undefined: something of it is neither. */
+function textsOf({ env, grp, amr, crd, scp }: Record<string, unknown>): Partial<Principal> | undefined {
+  if ([env, crd].some((text) => text !== undefined && typeof text !== "string")) return undefined;
+  if ([grp, amr, scp].some((list) => list !== undefined && !isTexts(list))) return undefined;
+  const named = { environment: env, groups: grp, methods: amr, credential: crd, scopes: scp };
+  return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));
 }
 
 function methodsOf(mth: Record<string, unknown>): Map<string, ffiOptions.AuditLevel> | undefined {

@@ -204,3 +204,36 @@ test("random payloads under a right signature are read or refused, never anythin
     );
   }
 });
+
+test("what is a JSON Web Token, or signed by no key, by another or in another form, is no ticket", async () => {
+  const { createHmac } = await import("node:crypto");
+  const identity = createTicketIdentity({ keys, now: () => 1_000_500 });
+  const [form = "", payload = "", signature = ""] = mintTicket(claims(), key).split(".");
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const mac = (text: string, by: string | Buffer) => createHmac("sha256", by).update(text).digest("base64url");
+  const jwt = (header: object, by?: Buffer) => {
+    const text = `${encode(header)}.${payload}`;
+    return `${text}.${by === undefined ? "" : mac(text, by)}`;
+  };
+  const raw = Buffer.from(signature, "base64url");
+  for (const ticket of [
+    jwt({ alg: "none" }),
+    jwt({ alg: "HS256", typ: "JWT" }, key),
+    jwt({ alg: "HS256", jwk: { kty: "oct", k: "" } }, Buffer.alloc(0)),
+    `${form}.${payload}.`,
+    `${form}.${payload}`,
+    `${form}.${payload}.${mac(`${form}.${payload}`, Buffer.alloc(32))}`,
+    `${form}.${payload}.${mac(payload, key)}`,
+    `${form}.${payload}.${raw.toString("hex")}`,
+    `${form}.${payload}.${raw.toString("base64")}`,
+    `${form}.${payload}.${raw.subarray(0, 16).toString("base64url")}`,
+    `${form.toUpperCase()}.${payload}.${signature}`,
+    `hms2.${payload}.${mac(`hms2.${payload}`, key)}`,
+    `${form}.${payload}.${signature}.${signature}`,
+    `Bearer ${form}.${payload}.${signature}`,
+  ]) {
+    expect(() => identity.authenticate({ transport: "socket", ticket }), ticket).toThrow(
+      expect.objectContaining({ code: "UNAUTHENTICATED" }),
+    );
+  }
+});

@@ -94,7 +94,9 @@ export class ClientConnection implements PortOwner {
       dead: () => {
         const silent = !this.#peer.known && this.#options.ours === true;
         if (!silent && !this.#peer.has(Feature.PING)) return;
-        this.#reason = lost(`The server has given no sign of life for ${2 * intervalMs} ms`);
+        this.#reason = lost(
+          `The server is there, but has given no sign of life for ${(2 * intervalMs) / 1000} s: it was stopped, or its machine is overloaded`,
+        );
         port.destroy();
       },
     });

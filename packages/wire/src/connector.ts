@@ -17,6 +17,8 @@ export interface ConnectorOptions {
   /** The first stream id of each connection; default 1. */
   readonly firstStream?: number | undefined;
   readonly keepAliveMs?: number | undefined;
+  /** True if the server is known to be one of ours before it has said HELLO. */
+  readonly ours?: boolean | undefined;
   readonly background?: boolean | undefined;
 }
 
@@ -78,7 +80,7 @@ export class Connector {
     const connection: ClientConnection = new ClientConnection(socket, {
       firstStream,
       keepAliveMs,
-      ours: this.#options.target.address.kind === "tls",
+      ours: this.#options.ours ?? false,
       background,
       onUnusable: () => {
         if (this.current === connection) this.current = undefined;

@@ -22,8 +22,9 @@ export function readPair(bytes: Buffer, range: { from: number; to: number }, int
     else if (pairs.field === 2) value = bytes.toString("utf8", pairs.from, pairs.to);
   }
   pairs.release();
-  if (key === "") return;
-  const before = into[key];
+  // No field can be called like that, and no object's member either.
+  if (key === "" || key === "__proto__") return;
+  const before = Object.hasOwn(into, key) ? into[key] : undefined;
   into[key] = before === undefined ? value : `${before}, ${value}`;
 }
 

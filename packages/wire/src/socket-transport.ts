@@ -33,7 +33,7 @@ export interface FrameTransportOptions {
   /**
    * Ends a connection whose server has given no sign of life for twice this long while calls wait. Default on unix
    * sockets 0: never, because a process that dies closes its socket, and one that is merely slow should be left to the
-   * calls' deadlines; over the network 10 s.
+   * calls' deadlines; over the network 10 s. Who sets it says that the server is one of ours, which answers PING.
    */
   readonly keepAliveMs?: number;
   /** True: calls that wait do not keep the process alive, for watches that go on beside its work; default false. */
@@ -114,7 +114,8 @@ export class FrameTransport implements SocketTransport {
       authorized: token ? metadataFields({ ...metadata, authorization: `Bearer ${token}` }) : plain,
     };
     const keepAliveMs = options.keepAliveMs ?? (target.address.kind === "unix" ? 0 : NETWORK_KEEP_ALIVE_MS);
-    this.#connector = new Connector({ target, waitForReadyMs, firstStream, keepAliveMs, background });
+    const ours = target.address.kind === "tls" || options.keepAliveMs !== undefined;
+    this.#connector = new Connector({ target, waitForReadyMs, firstStream, keepAliveMs, ours, background });
   }
 
   get connected(): boolean {

@@ -42,6 +42,7 @@ class BlockingConnection:
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._poll = select.poll()
+        self._watched = select.POLLIN
         self._poll.register(sock, select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
         self._closed = False
@@ -64,7 +65,7 @@ class BlockingConnection:
         if not self._reading.acquire(blocking=False):
             return
         try:
-            self._poll.modify(self._socket, select.POLLIN)
+            self._watch(select.POLLIN)
             while self.session.usable and self._poll.poll(0):
                 self._read()
         finally:
@@ -182,7 +183,9 @@ class BlockingConnection:
 
     def _longest_poll(self, seconds: Optional[float]) -> Optional[float]:
         """Milliseconds until a call is over or it is time to look after the server."""
-        least = min(self._left_to_look, math.inf if seconds is None else seconds)
+        if self._keep_alive is None:
+            return None if seconds is None else seconds * 1000 + 1
+        least = min(self._keep_alive.left, math.inf if seconds is None else seconds)
         return None if least == math.inf else least * 1000 + 1
 
     def _look(self) -> None:
@@ -195,16 +198,24 @@ class BlockingConnection:
 
     def _serve(self, milliseconds: Optional[float]) -> bool:
         """Waits until the socket can be read or has room for what waits, and does so; False if the time was over."""
-        self._poll.modify(self._socket, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        self._watch(select.POLLIN | (select.POLLOUT if self._outbox else 0))
         events = self._poll.poll(milliseconds)
         if self._outbox:
             self._flush()
             with self._state:
                 # Somebody may wait for room only.
                 self._wake_followers()
-        if any(event & ~select.POLLOUT for _, event in events):
-            self._read()
+        for _, event in events:
+            if event & ~select.POLLOUT:
+                self._read()
+                break
         return bool(events)
+
+    def _watch(self, events: int) -> None:
+        """Says what is to be waited for at the socket; the caller leads."""
+        if events != self._watched:
+            self._watched = events
+            self._poll.modify(self._socket, events)
 
     def _wait_for_readers(self, seconds: Optional[float]) -> None:
         """Leaves the connection unread while a stream holds too much of what its reader has not taken."""

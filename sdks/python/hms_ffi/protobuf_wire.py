@@ -17,10 +17,14 @@ class MalformedError(ValueError):
     """Bytes that are no protobuf message."""
 
 
+#: The varints of one byte.
+_SMALL = tuple(bytes((value,)) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """A number as a varint; negative ones as 64-bit two's complement."""
     if 0 <= value < 0x80:
-        return bytes((value,))
+        return _SMALL[value]
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
@@ -32,7 +36,8 @@ def varint(value: int) -> bytes:
 
 def bytes_field(number: int, value: bytes) -> bytes:
     """A length-delimited field."""
-    return varint(number << 3 | BYTES) + varint(len(value)) + value
+    size = len(value)
+    return b"%b%b%b" % (varint(number << 3 | BYTES), _SMALL[size] if size < 0x80 else varint(size), value)
 
 
 def text_field(number: int, value: str) -> bytes:

@@ -9,14 +9,15 @@ import {
 } from "@bufbuild/protobuf/reflect";
 import { AnySchema, anyPack, DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
-import { type FieldViolation, HmsError } from "@hms/kernel";
+import { HmsError } from "@hms/kernel";
 import { nearestName } from "@hms/manifest";
 import { isSpecial, nameOf, scalarWord } from "./plain-value.ts";
 import { timestampOf } from "./precise-date.ts";
+import { below, complain, type Place, type Reading, shown } from "./reading-place.ts";
+import { durationOf, scalarOf } from "./scalar-value.ts";
 
 /** Messages may lie this deep in each other. */
 export const DEEPEST = 100;
-const MOST_VIOLATIONS = 50;
 
 /**
  * The message that an object of the language stands for, read with patience: whatever is taken is taken, and everything
@@ -48,38 +49,9 @@ export function setCheckedField(message: object, field: DescField, { value, type
   return reading.violations.length === 0;
 }
 
-interface Reading {
-  readonly types: MessageTypes;
-  readonly violations: FieldViolation[];
-  depth: number;
-}
-
-/** Where in the value something is. */
-interface Place {
-  readonly reading: Reading;
-  readonly path: string;
-}
-
 /** Whether a value is a whole message of a type already. */
 export function isMessage(value: unknown, desc: DescMessage): boolean {
   return typeof value === "object" && value !== null && (value as { $typeName?: string }).$typeName === desc.typeName;
-}
-
-function complain({ reading, path }: Place, description: string): undefined {
-  if (reading.violations.length < MOST_VIOLATIONS) reading.violations.push({ field: path, description });
-  return undefined;
-}
-
-const below = ({ reading, path }: Place, part: string | number): Place => ({
-  reading,
-  path: typeof part === "number" ? `${path}[${part}]` : path === "" ? part : `${path}.${part}`,
-});
-
-function shown(value: unknown): string {
-  if (typeof value === "bigint") return `${value}n`;
-  if (value instanceof Uint8Array) return "bytes";
-  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
-  return JSON.stringify(value)?.slice(0, 60) ?? String(value);
 }
 
 function readMessage(desc: DescMessage, value: unknown, place: Place): ReflectMessage {
@@ -242,56 +214,8 @@ function readEnum(desc: NonNullable<DescField["enum"]>, value: unknown, place: P
   );
 }
 
-/** The types of 64 bits. */
-export const LONG = new Set([
-  ScalarType.INT64,
-  ScalarType.SINT64,
-  ScalarType.SFIXED64,
-  ScalarType.UINT64,
-  ScalarType.FIXED64,
-]);
-
 function readScalar(type: ScalarType, value: unknown, place: Place): unknown {
-  const read = LONG.has(type) ? longOf(value) : value;
-  if (fits(type, read)) return read;
-  if ((type === ScalarType.DOUBLE || type === ScalarType.FLOAT) && typeof value === "string" && isNumberWord(value)) {
-    return Number(value);
-  }
-  return complain(place, `${shown(value)} does not fit; give ${scalarWord(type)}.`);
-}
-
-const isNumberWord = (text: string) => text === "NaN" || text === "Infinity" || text === "-Infinity";
-
-function longOf(value: unknown): unknown {
-  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  return typeof value === "string" && /^-?\d{1,20}$/.test(value) ? BigInt(value) : value;
-}
-
-/** Whether a value is one of a scalar type, as messages hold it. */
-export function fits(type: ScalarType, value: unknown): boolean {
-  switch (type) {
-    case ScalarType.BOOL:
-      return typeof value === "boolean";
-    case ScalarType.STRING:
-      return typeof value === "string";
-    case ScalarType.BYTES:
-      return value instanceof Uint8Array;
-    case ScalarType.FLOAT:
-    case ScalarType.DOUBLE:
-      return typeof value === "number";
-    case ScalarType.UINT64:
-    case ScalarType.FIXED64:
-      return typeof value === "bigint" && BigInt.asUintN(64, value) === value;
-    case ScalarType.INT64:
-    case ScalarType.SINT64:
-    case ScalarType.SFIXED64:
-      return typeof value === "bigint" && BigInt.asIntN(64, value) === value;
-    case ScalarType.UINT32:
-    case ScalarType.FIXED32:
-      return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xffffffff;
-    default:
-      return Number.isInteger(value) && (value as number) === ((value as number) | 0);
-  }
+  return scalarOf(type, value) ?? complain(place, `${shown(value)} does not fit; give ${scalarWord(type)}.`);
 }
 
 type ReadSpecial = (desc: DescMessage, value: unknown, place: Place) => ReflectMessage;
@@ -323,14 +247,6 @@ const SPECIAL: Record<string, ReadSpecial> = {
   },
   "google.protobuf.Any": readAny,
 };
-
-/** Milliseconds to the nanosecond, as far as a number has them. */
-export function durationOf(ms: number): { seconds: bigint; nanos: number } {
-  const seconds = Math.trunc(ms / 1_000);
-  const nanos = Math.round((ms - seconds * 1_000) * 1e6);
-  const over = Math.trunc(nanos / 1e9);
-  return { seconds: BigInt(seconds + over), nanos: nanos - over * 1e9 };
-}
 
 function readJson(
   desc: DescMessage,

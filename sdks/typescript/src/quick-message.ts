@@ -1,9 +1,10 @@
 import { create, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { DurationSchema, isWrapperDesc, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { MessageTypes } from "@hms/direct-calls";
-import { DEEPEST, durationOf, fieldNames, fits, isMessage, LONG, setCheckedField } from "./checked-message.ts";
+import { DEEPEST, fieldNames, isMessage, setCheckedField } from "./checked-message.ts";
 import { isSpecial } from "./plain-value.ts";
 import { timestampOf } from "./precise-date.ts";
+import { durationOf, fits, LONG } from "./scalar-value.ts";
 
 type Fields = Record<string, unknown>;
 

@@ -14,8 +14,10 @@ import {
   FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
+import { checkedMessage } from "./checked-message.ts";
 import { messageValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
+import { quickMessage } from "./quick-message.ts";
 
 const wkt = [
   file_google_protobuf_any,
@@ -205,11 +207,47 @@ describe("values of the language", () => {
     expect(violations[5]?.description).toBe('"COLOR_RAD" is no Color; did you mean COLOR_RED?');
   });
 
+  test("that JSON has no words for are refused in words too", () => {
+    const endless: Record<string, unknown> = {};
+    endless.a = endless;
+    expect(() => messageValue(All, { wrapped: { a: 1n } }, files)).toThrow('{"a":"1n"} does not fit');
+    expect(() => messageValue(All, { aText: endless }, files)).toThrow(/something endless does not fit/);
+  });
+
   test("that lie too deep are refused", () => {
     let deep: object = {};
     for (let i = 0; i < 200; i += 1) deep = { inner: deep };
     expect(() => messageValue(All, deep, files)).toThrow(/more than 100 deep/);
   });
+});
+
+/** Whatever somebody may give for a field. */
+const GIVEN: readonly unknown[] = [
+  ...["", "x", "é", "\ud800", "5", "-5", "NaN", "COLOR_RED", "RED", "1.5s", "2026-01-31T12:00:00Z"],
+  ...[0, -0, 1, -1, 1.5, 2 ** 31, 2 ** 53, Number.NaN, Number.POSITIVE_INFINITY, 0n, -1n, 2n ** 63n, 2n ** 64n],
+  ...[null, undefined, true, false, [], ["a"], [null], {}, { a: 1 }, { a: 1n }, { a: undefined }, { a: "x" }],
+  ...[new Date(5), new Date(Number.NaN), new Uint8Array([1]), new Map([["a", 1n]]), new Set(["a"]), () => {}],
+  ...[{ aText: "x" }, { a_text: "x", inner: {} }, { unknown: 1 }, { left: "a", right: 1 }, { ["__proto__"]: 1n }],
+  ...[{ $typeName: "t.v1.All" }, { $typeName: "t.v1.Other" }, { "@type": "t.v1.All", aText: "x" }, create(All)],
+];
+
+test("the quick way makes the same of a value as the patient one, or leaves it to that", () => {
+  const outcomes = { same: 0, left: 0 };
+  const fields = All.fields.map(({ localName }) => localName);
+  for (const name of [...fields, "a_text", "nobody"]) {
+    for (const one of GIVEN) {
+      for (const other of [{}, { right: 1 }, { flag: true, inner: { [name]: one } }]) {
+        const value = { ...other, [name]: one };
+        const made = quickMessage(All, value, files);
+        if (made === undefined) outcomes.left += 1;
+        else {
+          outcomes.same += 1;
+          expect(made).toStrictEqual(checkedMessage(All, value, files));
+        }
+      }
+    }
+  }
+  expect(Math.min(outcomes.same, outcomes.left)).toBeGreaterThan(500);
 });
 
 describe("messages that stand for something else", () => {

@@ -1,5 +1,17 @@
+import { generateKeyPairSync } from "node:crypto";
+import { join } from "node:path";
+import {
+  CHAIN_START,
+  CheckpointSigner,
+  chainMac,
+  EpochKeys,
+  readVerificationRoot,
+  verificationRootPath,
+} from "@hms/audit-log";
 import type { AuditSpool } from "@hms/audit-spool";
+import { openSealingKey } from "@hms/secrets";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LogReader } from "./audit/log-reader.ts";
 import { AuditScene, eventOf } from "./testing/audit-scene.ts";
 
 let scene: AuditScene;
@@ -69,6 +81,8 @@ describe("verification names what was done and where, when somebody", () => {
     );
     expect(integrity).toEqual(places);
     expect(completeness).toEqual([]);
+    const facts = await after("update audit_event set facts = '' where shard = 'agent' and seq = 1");
+    expect(facts.integrity).toEqual([expect.stringMatching("^agent 1: its column facts says")]);
   });
 
   test("changes an event's bytes, its MAC or its epoch", async () => {
@@ -89,6 +103,14 @@ describe("verification names what was done and where, when somebody", () => {
       integrity: [],
       completeness: ["server 3: events 3 to 4 are missing"],
     });
+  });
+
+  test("removes more in the middle than a page of an export holds", async () => {
+    await scene.tamper("delete from audit_event where shard = 'server' and seq between 3 and 7");
+    const reader = new LogReader(scene.own.database);
+    const page = async (seq: number) => (await reader.rows("server", { seq, recordedAt: 0 }, 2)).map(({ seq }) => seq);
+    expect([await page(0), await page(3), await page(9)]).toEqual([[1, 2], [8], []]);
+    expect((await after("select 1")).completeness).toEqual(["server 3: events 3 to 7 are missing"]);
   });
 
   test("removes the last events, or a whole chain", async () => {
@@ -124,6 +146,30 @@ describe("verification names what was done and where, when somebody", () => {
     expect(integrity).toContain("server 5: its row holds the event 6 of server");
   });
 
+  test("writes a whole chain anew with the keys of the platform", async () => {
+    const rows = (await scene.rows()).filter(({ shard }) => shard === "server");
+    const root = readVerificationRoot(
+      verificationRootPath(join(scene.folder, "keys")),
+      openSealingKey(join(scene.folder, "config", "secrets.key")),
+    );
+    const keys = new EpochKeys(root);
+    let mac: Uint8Array = CHAIN_START;
+    const statements = rows.map(({ seq, epoch, event }) => {
+      // As if somebody else had asked: of the same length, so that everything else stays as it is.
+      const lie = Buffer.from(Buffer.from(event).toString("latin1").replace("anna", "otto"), "latin1");
+      mac = chainMac(keys.keyOf("server", epoch), mac, lie);
+      const hex = (bytes: Uint8Array) => `'\\x${Buffer.from(bytes).toString("hex")}'`;
+      return `update audit_event set event = ${hex(lie)}, mac = ${hex(mac)}, actor = 'user:otto'
+        where shard = 'server' and seq = ${seq}`;
+    });
+    const { integrity, completeness } = await after(...statements);
+    expect(integrity).toEqual([
+      expect.stringMatching(/^server 4: checkpoint #1 .* has seen another event here/),
+      expect.stringMatching(/^server 8: checkpoint #2 .* has seen another event here/),
+    ]);
+    expect(completeness).toEqual([]);
+  });
+
   test("shortens the file of the checkpoints, takes a line out, changes one, or signs one with another key", async () => {
     const [first = "", second = ""] = lines;
     expect((await scene.verify([first])).completeness).toMatchObject([
@@ -143,6 +189,13 @@ describe("verification names what was done and where, when somebody", () => {
     const forged = Buffer.from(payload, "base64url").toString().replace('"number":2', '"number":2 ');
     const line = [header, Buffer.from(forged).toString("base64url"), signature].join(".");
     expect((await scene.verify([first, line])).completeness[0]?.what).toMatch(/line 2 .* is not signed by the key/);
+    const forger = new CheckpointSigner(
+      generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }),
+    );
+    const said = JSON.parse(Buffer.from(payload, "base64url").toString());
+    expect((await scene.verify([first, forger.sign(said)])).completeness[0]?.what).toMatch(
+      /line 2 .* is not signed by/,
+    );
     expect((await scene.verify([second, first, third])).completeness.map(({ what }) => what)).toEqual([
       "checkpoint #1 stands after #2",
       "checkpoints #2 to #2 are missing",

@@ -1,4 +1,5 @@
 import { audit } from "@hms/contracts";
+import { openAdmin } from "@hms/postgres";
 import { sql } from "kysely";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AuditScene, eventOf } from "./testing/audit-scene.ts";
@@ -52,6 +53,8 @@ describe("an event", () => {
         traceId: "a".repeat(32),
         requestId: "r-1",
         requestJson: '{"name":"x"}',
+        code: "deployment.deploy",
+        resourceType: "services",
         durationUs: 1500n,
       },
     ]);
@@ -66,6 +69,14 @@ describe("an event", () => {
     expect(await seqs({ resource: "receipt_svc" })).toEqual([]);
     expect(await seqs({ environment: "staging" })).toEqual([1]);
     expect(await seqs({ traceId: "a".repeat(32) })).toEqual([1]);
+    expect(await seqs({ code: "deployment.*" })).toEqual([2, 1]);
+    expect(await seqs({ code: "deployment" })).toEqual([]);
+    expect(await seqs({ resourceType: "services" })).toEqual([2, 1]);
+    expect(await seqs({ policyId: "p-1" })).toEqual([1]);
+    expect(await seqs({ policyId: "p_1" })).toEqual([]);
+    expect(await seqs({ address: "10.0.0.*" })).toEqual([1]);
+    expect(await seqs({ credential: "key:k1", policyId: "p-*" })).toEqual([1]);
+    expect(await seqs({ policyId: "*\naddress:10.0.0.9" })).toEqual([]);
     const first = await client.searchEvents({ pageSize: 1 });
     expect(await seqs({ pageSize: 1, pageToken: first.nextPageToken })).toEqual([1]);
     await expect(client.searchEvents({ pageToken: "x" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
@@ -85,7 +96,14 @@ test("the service's own role may add to the log and change nothing in it", async
   await scene.start();
   await scene.until(3);
   const { db } = scene.own.database;
+  const day = `audit_log.audit_event_${new Date().toISOString().slice(0, 10).replaceAll("-", "")}`;
   for (const statement of [
+    `delete from ${day}`,
+    `truncate ${day}`,
+    `insert into ${day} select * from ${day}`,
+    `alter table audit_log.audit_event detach partition ${day}`,
+    "create or replace function audit_log.refuse_change() returns trigger language sql as 'select null'",
+    "set session_replication_role = replica",
     "update audit_log.audit_event set actor = 'x'",
     "delete from audit_log.audit_event",
     "truncate audit_log.audit_event",
@@ -94,6 +112,11 @@ test("the service's own role may add to the log and change nothing in it", async
     "select audit_log.remove_day((now() at time zone 'utc')::date)",
   ]) {
     await expect(sql.raw(statement).execute(db), statement).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  }
+  // Nor may whoever owns it, as long as its triggers are there.
+  await using admin = await openAdmin(scene.own.source);
+  for (const verb of ["update audit_log.audit_event set seq = 0", `delete from ${day}`, `truncate ${day}`]) {
+    await expect(admin.query(verb), verb).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   }
   expect((await scene.verify()).integrity).toEqual([]);
 });

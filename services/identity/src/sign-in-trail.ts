@@ -3,6 +3,8 @@ import { type AuditSink, anonymous, HmsError, type Principal } from "@hms/kernel
 /** What happens at the door: no method of a contract, but recorded as one. */
 type Deed =
   | "SignIn"
+  | "SecondFactor"
+  | "LockOut"
   | "SignOut"
   | "SetUp"
   | "ChoosePassword"
@@ -12,6 +14,21 @@ type Deed =
   | "ChangeFactors"
   | "VerifyAddress";
 
+/** What a deed is done to, where it is not the account. */
+const RESOURCE_TYPES: Partial<Record<Deed, string>> = {
+  SignOut: "sessions",
+  AllowProgram: "clients",
+  ReplayedToken: "clients",
+};
+
+/** From where somebody came. */
+interface TrailSource {
+  readonly requestId: string;
+  /** The client's address, as the gateway saw it. */
+  readonly address: string;
+  readonly userAgent: string;
+}
+
 /** One deed, and how it came out. */
 interface DeedDone {
   readonly deed: Deed;
@@ -19,40 +36,67 @@ interface DeedDone {
   readonly accountId?: string | undefined;
   /** What it was about: the login that was tried, the program that was let in. */
   readonly resource: string;
-  /** By what somebody has shown who they are: "pwd", "otp", …; default: nothing was shown. */
+  /** How it was shown who it is. */
   readonly methods?: readonly string[];
   /** Why it was refused; undefined: it was not. */
   readonly refused?: string;
-  readonly requestId: string;
+  /** Undefined: nobody asked just now. */
+  readonly source: TrailSource | undefined;
 }
 
 /** Records who came in, who left, and who was refused. */
 export interface SignInTrail {
   /** @throws HmsError UNAVAILABLE if nothing can be recorded: then nobody comes in. */
   assertAccepts(): void;
+  /** A lock-out is recorded once a minute for the same login and address: that is what it is for. */
   record(done: DeedDone): void;
 }
 
+const LOCK_OUT_MS = 60_000;
+const MOST_LOCK_OUTS = 10_000;
+const LONGEST_USER_AGENT = 300;
+
 /** Makes one that records to the audit log. */
 export function createSignInTrail(audit: AuditSink): SignInTrail {
+  const lockOuts = new Map<string, number>();
+  const isToldAlready = ({ deed, resource, source }: DeedDone) => {
+    if (deed !== "LockOut") return false;
+    const key = `${resource} ${source?.address}`;
+    const now = Date.now();
+    if (now - (lockOuts.get(key) ?? 0) < LOCK_OUT_MS) return true;
+    if (lockOuts.size >= MOST_LOCK_OUTS) lockOuts.clear();
+    lockOuts.set(key, now);
+    return false;
+  };
   return {
     assertAccepts() {
       if (audit.accepts) return;
       const message = "The audit spool is full, so nobody can sign in now. Free disk space in the data directory.";
       throw new HmsError("UNAVAILABLE", message, { reason: "AUDIT_SPOOL_FULL" });
     },
-    record({ deed, accountId, resource, methods = [], refused, requestId }) {
-      const principal: Principal = accountId === undefined ? anonymous : { kind: "user", id: accountId };
+    record(done) {
+      if (isToldAlready(done)) return;
+      const { deed, resource, refused, methods = [], source } = done;
       audit.record({
         time: new Date(),
-        principal,
+        principal: principalOf(done),
         method: `hms.identity.v1.SignIn/${deed}`,
         permission: "",
         resource,
+        // Who could come in has a session then.
+        resourceType: RESOURCE_TYPES[deed] ?? (deed === "SignIn" && refused === undefined ? "sessions" : "users"),
         outcome: refused === undefined ? "OK" : "denied",
         reason: refused ?? (methods.length === 0 ? "" : `by ${methods.join(", ")}`),
-        requestId,
+        requestId: source?.requestId ?? "",
+        ...(source === undefined ? {} : { way: "http", source: seen(source) }),
       });
     },
   };
+}
+
+const seen = ({ address, userAgent }: TrailSource) => ({ address, userAgent: userAgent.slice(0, LONGEST_USER_AGENT) });
+
+function principalOf({ accountId, methods = [] }: DeedDone): Principal {
+  if (accountId === undefined) return anonymous;
+  return { kind: "user", id: accountId, ...(methods.length === 0 ? {} : { methods, mfa: methods.length > 1 }) };
 }

@@ -97,3 +97,10 @@ export function stopping(): HmsError {
     retryAfterMs: 200,
   });
 }
+
+/** UNAVAILABLE: what is stored is not known, because the database does not answer. */
+export function notReadYet(): HmsError {
+  const message =
+    "The registry cannot read what is stored, because its database does not answer; nothing was changed. It goes on by itself once that is back; see hms-sys doctor.";
+  return new HmsError("UNAVAILABLE", message, { reason: "DATABASE_DOWN" });
+}

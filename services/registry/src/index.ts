@@ -6,7 +6,7 @@ import type { RegistersOf } from "./access/ownership.ts";
 import type { KnownPrincipals } from "./access/policy-request.ts";
 import { policyRegistration } from "./access/policy-service.ts";
 import { revocationsOf } from "./access/revocations.ts";
-import { stopping } from "./errors.ts";
+import { notReadYet, stopping } from "./errors.ts";
 import { ForeignKeeper } from "./foreign-keeper.ts";
 import { ForeignStore } from "./foreign-store.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
@@ -126,7 +126,15 @@ const PATIENCE_MS = 10_000;
 function patience(ready: Promise<void>, untilEnd: (context: CallContext) => AbortSignal): Patience {
   return async (context, work) => {
     const signal = untilEnd(context);
-    await ready;
-    return retryWhileUnavailable(work, { signal, deadlineMs: context.remainingMs ?? PATIENCE_MS });
+    const deadlineMs = context.remainingMs ?? PATIENCE_MS;
+    await inTime(ready, deadlineMs);
+    return retryWhileUnavailable(work, { signal, deadlineMs });
   };
+}
+
+/** A registry that has started before its database is not waited for without end. */
+async function inTime(ready: Promise<void>, ms: number): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(notReadYet()), ms);
+  await Promise.race([ready, late.promise]).finally(() => clearTimeout(timer));
 }

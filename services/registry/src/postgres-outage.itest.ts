@@ -1,4 +1,4 @@
-import { registry } from "@hms/contracts";
+import { policy, registry } from "@hms/contracts";
 import { openServiceDatabase } from "@hms/postgres";
 import { openTestTransport, startTestPostgres, tempInstance } from "@hms/testkit";
 import { expect, test } from "vitest";
@@ -16,7 +16,7 @@ test("when PostgreSQL is killed, watches stay open, calls wait for its return, a
   const open = { source: killed.source, service: "registry", migrations: registryMigrations };
   const database = stack.use(await openServiceDatabase<RegistryTables>(open));
   const service = stack.use(createRegistryService({ database }));
-  const transport = stack.use(await openTestTransport([service.registration], "socket"));
+  const transport = stack.use(await openTestTransport([service.registration, service.policies], "socket"));
   const client = transport.client(registry.RegistryService);
   const watch = client.watch({})[Symbol.asyncIterator]();
   expect((await watch.next()).value?.kind).toBe(registry.WatchEventKind.SYNCED);
@@ -27,9 +27,15 @@ test("when PostgreSQL is killed, watches stay open, calls wait for its return, a
   await expect(client.lookup({ serviceId: "before" }, { timeoutMs: 200 })).rejects.toMatchObject({
     code: expect.stringMatching(/UNAVAILABLE|DEADLINE_EXCEEDED/),
   });
+  // One that fails leaves the next to wait for what the database has to tell: not for ever, and not to be done later.
+  const policies = transport.client(policy.PolicyService);
+  const put = (policyId: string) => policies.putPolicy({ policy: { policyId, service: "a.b", allowedRoles: ["x"] } });
+  const refused = { code: "UNAVAILABLE", message: expect.stringContaining("database") };
+  await Promise.all(["p-1", "p-2"].map((id) => expect(put(id)).rejects.toMatchObject(refused)));
   const patient = client.register(instance("after"), { timeoutMs: 30_000 });
   stack.use(await startTestPostgres(paths, { settings }));
   await patient;
+  expect((await policies.listPolicies({})).policies).toEqual([]);
   expect((await watch.next()).value?.service?.serviceId).toBe("after");
   expect((await client.lookup({ serviceId: "before" })).service?.instances).toHaveLength(1);
 });

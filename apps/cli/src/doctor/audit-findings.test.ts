@@ -1,8 +1,11 @@
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { SPOOL_BYTES, spoolSizes } from "@hms/audit-spool";
 import { audit } from "@hms/contracts";
+import { tempFolder } from "@hms/testkit";
 import { expect, test } from "vitest";
-import { auditFindings } from "./audit-findings.ts";
+import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 
 const now = Date.parse("2026-01-31T12:00:00Z");
 const findings = (init: Parameters<typeof create<typeof audit.GetAuditStatusResponseSchema>>[1]) =>
@@ -32,5 +35,25 @@ test("a spool that is full or not emptied, late checkpoints and a silent sink ar
     expect.stringMatching(/^warning: .* of agent wait to come into the log$/),
     expect.stringMatching(/^warning: the last checkpoint, #3, is older/),
     "warning: 9 checkpoints wait for https://safe",
+  ]);
+});
+
+test("a spool that is full or half full is told by what lies on the disk, though nobody answers who could say it", () => {
+  using folder = tempFolder();
+  const told = () => spoolSizeFindings(spoolSizes(folder.path)).map(({ level, finding }) => `${level}: ${finding}`);
+  expect(spoolSizeFindings(spoolSizes(`${folder.path}/none`))).toEqual([]);
+  for (const [name, bytes] of [
+    ["agent", 1000],
+    ["mesh", SPOOL_BYTES / 2],
+    ["server", SPOOL_BYTES],
+  ] as const) {
+    mkdirSync(`${folder.path}/${name}`);
+    writeFileSync(`${folder.path}/${name}/0000000001.spool`, "");
+    // Without content: it takes no room.
+    truncateSync(`${folder.path}/${name}/0000000001.spool`, bytes);
+  }
+  expect(told().sort()).toEqual([
+    "problem: the spool of server holds 256 MiB of 256 MiB: it is full, what would change something is refused there",
+    "warning: the spool of mesh holds 128 MiB of 256 MiB",
   ]);
 });

@@ -1,4 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { SPOOL_BYTES } from "@hms/audit-spool";
 import type { audit } from "@hms/contracts";
 import { humanBytes } from "../output/human.ts";
 import type { Finding } from "./finding.ts";
@@ -9,6 +10,24 @@ const LATE_MS = 180_000;
 const MANY_BYTES = 16 * 1024 * 1024;
 /** A sink that is a few behind is about to take them. */
 const MANY_CHECKPOINTS = 5;
+
+/**
+ * What the spools on this machine's disk hold, whether or not anything runs that could tell: while the audit log is away,
+ * nobody else would say that changes are refused, or are about to be.
+ */
+export function spoolSizeFindings(sizes: ReadonlyMap<string, number>): Finding[] {
+  const findings: Finding[] = [];
+  for (const [name, bytes] of sizes) {
+    if (bytes < SPOOL_BYTES / 2) continue;
+    const isFull = bytes >= SPOOL_BYTES;
+    const held = `the spool of ${name} holds ${humanBytes(bytes)} of ${humanBytes(SPOOL_BYTES)}`;
+    const finding = isFull ? `${held}: it is full, what would change something is refused there` : held;
+    const remedy =
+      "it is emptied by the audit log: see below, or logs/communication.log or logs/server.log, why it is not";
+    findings.push({ check: "audit spools", level: isFull ? "problem" : "warning", finding, remedy });
+  }
+  return findings;
+}
 
 /** Whether audit events come into the log, and checkpoints to where they are kept. */
 export function auditFindings(status: audit.GetAuditStatusResponse, now = Date.now()): Finding[] {

@@ -1,13 +1,14 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
+import { spoolSizes } from "@hms/audit-spool";
 import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
-import { audit } from "@hms/contracts";
+import { audit, identityUsers } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
 import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
-import { auditFindings } from "./audit-findings.ts";
+import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 import type { Finding } from "./finding.ts";
 import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
@@ -27,6 +28,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     disk(paths),
     ...accessFiles(paths),
     ...networkListener(paths),
+    ...spoolSizeFindings(spoolSizes(paths.audit)),
     ...gatewayCertificates(paths),
   ];
   const session = await runningSession(selector);
@@ -40,7 +42,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     return findings;
   }
   try {
-    for (const check of [agentState, database, databaseRoles, dataPlanes, gateway, auditLog])
+    for (const check of [agentState, database, registry, accounts, databaseRoles, dataPlanes, gateway, auditLog])
       findings.push(...(await guarded(check, session)));
   } finally {
     await session.close();
@@ -53,14 +55,10 @@ async function guarded(check: (session: Session) => Promise<Finding[]>, session:
     return await check(session);
   } catch (error) {
     const name = check.name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-    return [
-      {
-        check: name,
-        level: "problem",
-        finding: HmsError.from(error).message,
-        remedy: `look into ${session.paths.data}/logs`,
-      },
-    ];
+    const { code, message } = HmsError.from(error);
+    const finding = code === "DEADLINE_EXCEEDED" ? "no answer within 3 s" : message;
+    const remedy = `look into ${session.paths.data}/logs; a process that runs and does not answer: hms-sys restart-component NAME`;
+    return [{ check: name, level: "problem", finding, remedy }];
   }
 }
 
@@ -113,6 +111,16 @@ async function database({ deployments }: Session): Promise<Finding[]> {
   const began = performance.now();
   await deployments.listServices({ pageSize: 1 }, { timeoutMs: 3000 });
   return [{ check: "database", level: "ok", finding: `answers in ${Math.round(performance.now() - began)} ms` }];
+}
+
+async function registry({ registry: client }: Session): Promise<Finding[]> {
+  await client.list({ pageSize: 1 }, { timeoutMs: 3000 });
+  return [{ check: "registry", level: "ok", finding: "answers" }];
+}
+
+async function accounts({ platform }: Session): Promise<Finding[]> {
+  await createClient(identityUsers.UserService, platform).listUsers({ pageSize: 1 }, { timeoutMs: 3000 });
+  return [{ check: "accounts", level: "ok", finding: "can be asked for" }];
 }
 
 async function databaseRoles({ paths }: Session): Promise<Finding[]> {

@@ -2,6 +2,7 @@ import type { HostEnvironment } from "@hms/config";
 import type { HmsError } from "@hms/kernel/errors";
 import type { GlobalOptions } from "../command-spec.ts";
 import { createPainter, type Painter } from "./painter.ts";
+import { printable } from "./printable.ts";
 import { renderError } from "./render-error.ts";
 
 /** Where a command's words go: results to stdout, talk to stderr. */
@@ -39,18 +40,18 @@ export function createOutput(globals: Pick<GlobalOptions, "output" | "quiet">, h
     json,
     live: Boolean(process.stderr.isTTY) && !json && !globals.quiet && !host.ci,
     paint: createPainter(color(process.stdout)),
-    result: print,
+    result: (line) => print(printable(line)),
     document: (value) => print(JSON.stringify(value, plain, 2)),
     jsonLine: (value) => print(JSON.stringify(value, plain)),
     note: (line) => {
-      if (!globals.quiet) process.stderr.write(`${line}\n`);
+      if (!globals.quiet) process.stderr.write(`${printable(line)}\n`);
     },
     talk: (text) => {
       if (!globals.quiet) process.stderr.write(text);
     },
     error: (error) => {
       if (json) print(JSON.stringify({ error: { code: error.code, message: error.message, ...error.details } }));
-      else process.stderr.write(renderError(error, errorPaint));
+      else process.stderr.write(printable(renderError(error, errorPaint)));
     },
   };
 }

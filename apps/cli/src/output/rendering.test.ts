@@ -2,6 +2,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { describe, expect, test } from "vitest";
 import { humanBytes, humanDuration } from "./human.ts";
 import { createPainter } from "./painter.ts";
+import { printable } from "./printable.ts";
 import { renderError } from "./render-error.ts";
 import { renderTable } from "./table.ts";
 
@@ -29,6 +30,24 @@ describe("a table", () => {
       "NAME  HEALTH   X",
       `a     ${good("healthy")}`,
     ]);
+  });
+});
+
+describe("a text that others have chosen", () => {
+  const nasty = "anna\n2026-01-01 ok\u001b]0;title\u0007\u001b[2J\u001b[8m\u009b31m\r\u202egnp.exe\u0000\u2028";
+
+  test("adds no row to a table, and moves, hides and paints nothing", () => {
+    const { bad } = createPainter(true);
+    const [, row = ""] = renderTable(["WHO", "WHY"], [[nasty, bad("no")]]);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them may be left
+    expect(row.replaceAll(bad("no"), "")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/);
+    expect(row).toContain("anna\\u000a2026-01-01 ok\\u001b]0;title\\u0007\\u001b[2J");
+    expect(row.endsWith(bad("no"))).toBe(true);
+  });
+
+  test("keeps its lines where there may be several", () => {
+    expect(printable("a\n\tb\u001b[2J")).toBe("a\n\tb\\u001b[2J");
+    expect(printable("straße 😀 مرحبا")).toBe("straße 😀 مرحبا");
   });
 });
 

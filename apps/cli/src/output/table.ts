@@ -1,6 +1,8 @@
-/** A table of plain columns: as wide as its words, two spaces between. */
+import { oneLine } from "./printable.ts";
+
+/** A table of plain columns: as wide as its words, two spaces between; each row is one line, whatever is in its cells. */
 export function renderTable(head: string[], rows: string[][]): string[] {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((row) => row.map(oneLine));
   const widths = head.map((_, column) => Math.max(...all.map((row) => visibleWidth(row[column] ?? ""))));
   return all.map((row) =>
     row

@@ -3,6 +3,7 @@ import type { ProxyEngine, SecureServer } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
 import { listenProblem } from "../listeners/listen-problem.ts";
 import { type CertificateFolder, readCertificateFolder } from "./certificate-folder.ts";
+import { certificateMetrics } from "./certificate-metrics.ts";
 
 const LOOK_EVERY_MS = 1000;
 
@@ -25,6 +26,7 @@ export class GatewayTls {
   readonly #options: GatewayTlsOptions;
   #server: SecureServer | undefined;
   #shown = "";
+  #metrics = "";
   #problem: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
@@ -36,6 +38,11 @@ export class GatewayTls {
   /** Why TLS is not as the files would have it. */
   get problems(): string[] {
     return this.#problem === undefined ? [] : [this.#problem];
+  }
+
+  /** Its metrics in Prometheus text exposition format 0.0.4. */
+  get metrics(): string {
+    return this.#metrics;
   }
 
   /** Opens the port if there are certificates, and looks for changes from now on. */
@@ -75,6 +82,7 @@ export class GatewayTls {
     else this.#server = await this.#listen(engine.createSecureServer(engine.gatewayHandler, terms));
     engine.useTls({ port, ...settings });
     this.#shown = digest;
+    this.#metrics = certificateMetrics(terms.certificates);
     log.info("the gateway speaks TLS", {
       port,
       certificates: terms.certificates.length,
@@ -100,6 +108,7 @@ export class GatewayTls {
     engine.useTls(undefined);
     this.#server = undefined;
     this.#shown = "";
+    this.#metrics = "";
     log.info("the gateway has no certificate any more, and speaks TLS to nobody new", { port });
   }
 }

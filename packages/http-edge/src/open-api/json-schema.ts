@@ -55,7 +55,7 @@ export class SchemaCollector {
 
   /** The schema of a message where it is used: what it is in JSON, or a reference. */
   message(desc: DescMessage): JsonSchema {
-    const wellKnown = WELL_KNOWN[desc.typeName];
+    const wellKnown = Object.hasOwn(WELL_KNOWN, desc.typeName) ? WELL_KNOWN[desc.typeName] : undefined;
     if (wellKnown !== undefined) return wellKnown;
     if (isWrapperDesc(desc)) return nullable(scalarSchema(desc.fields[0].scalar));
     if (!this.#schemas.has(desc.typeName)) {

@@ -10,7 +10,20 @@ import type { PagePlace } from "./event-page.ts";
 /** What is searched for: every condition that is not empty has to be met. */
 export type SearchQuery = Pick<
   audit.SearchEventsRequest,
-  "actor" | "method" | "outcome" | "resource" | "environment" | "requestId" | "traceId" | "shard" | "includeHeartbeats"
+  | "actor"
+  | "method"
+  | "outcome"
+  | "resource"
+  | "environment"
+  | "requestId"
+  | "traceId"
+  | "shard"
+  | "includeHeartbeats"
+  | "code"
+  | "resourceType"
+  | "policyId"
+  | "address"
+  | "credential"
 > &
   Pick<Partial<audit.SearchEventsRequest>, "startTime" | "endTime">;
 
@@ -70,17 +83,35 @@ export class LogReader {
     return rows.map(({ shard }) => shard);
   }
 
-  /** The rows of a chain behind a place of it, in their order, with all that the database says of them. */
-  async rows(shard: string, after: { seq: number; recordedAt: number }, limit: number): Promise<LogRow[]> {
+  /** Rows of a chain behind a place of it, in their order, with all that the database says of them; none: it ends there. */
+  async rows(shard: string, after: RowPlace, limit: number): Promise<LogRow[]> {
+    // Numbers have no gaps unless somebody made one. A day that PostgreSQL has no statistics of yet would be read to its end
+    // for every page if the page had no end of its own.
+    const near = await this.#rows(sql`${behindRow(shard, after)} and seq <= ${after.seq + limit}`, limit);
+    return near.length > 0 ? near : this.#rows(behindRow(shard, after), limit);
+  }
+
+  async #rows(where: RawBuilder<unknown>, limit: number): Promise<LogRow[]> {
     const { rows } = await sql<StoredRow>`
-      select shard, seq, epoch, event, mac, outcome, actor, method, resource, environment, request_id, trace_id,
+      select shard, seq, epoch, event, mac, outcome, actor, method, resource, environment, request_id, trace_id, facts,
         (extract(epoch from recorded_at) * 1000000)::bigint as recorded_at,
         (extract(epoch from time) * 1000000)::bigint as time
-      from audit_log.audit_event where shard = ${shard} and (seq, recorded_at) >
-        (${after.seq}, timestamptz 'epoch' + ${after.recordedAt}::bigint * interval '1 microsecond')
+      from audit_log.audit_event where ${where}
       order by audit_event.seq, audit_event.recorded_at limit ${limit}`.execute(this.#database.db);
     return rows.map(logRow);
   }
+}
+
+/** A place in a chain, as rows lie. */
+export interface RowPlace {
+  readonly seq: number;
+  /** Microseconds since 1970. */
+  readonly recordedAt: number;
+}
+
+function behindRow(shard: string, { seq, recordedAt }: RowPlace): RawBuilder<unknown> {
+  const at = sql`timestamptz 'epoch' + ${recordedAt}::bigint * interval '1 microsecond'`;
+  return sql`shard = ${shard} and (seq, recorded_at) > (${seq}, ${at})`;
 }
 
 interface StoredRow {
@@ -96,16 +127,17 @@ interface StoredRow {
   environment: string;
   request_id: string;
   trace_id: string;
+  facts: string;
   recorded_at: string;
   time: string;
 }
 
 function logRow(row: StoredRow): LogRow & { columns: EventColumns } {
-  const { shard, epoch, event, mac, outcome, actor, method, resource, environment } = row;
+  const { shard, epoch, event, mac, outcome, actor, method, resource, environment, facts } = row;
   const seq = Number(row.seq);
   const [recordedAt, time] = [Number(row.recorded_at), Number(row.time)];
   const ids = { requestId: row.request_id, traceId: row.trace_id };
-  const columns = { shard, seq, recordedAt, time, outcome, actor, method, resource, environment, ...ids };
+  const columns = { shard, seq, recordedAt, time, outcome, actor, method, resource, environment, facts, ...ids };
   return { shard, seq, epoch, event, mac, columns };
 }
 
@@ -136,6 +168,7 @@ function conditionsOf(query: SearchQuery): RawBuilder<unknown>[] {
   if (requestId !== "") conditions.push(sql`request_id = ${requestId}`);
   if (traceId !== "") conditions.push(sql`trace_id = ${traceId}`);
   if (shard !== "") conditions.push(sql`shard = ${shard}`);
+  conditions.push(...factConditions(query));
   if (query.startTime) {
     const start = timestampDate(query.startTime);
     // What lies in days before cannot have happened since; days after may tell of earlier.
@@ -144,4 +177,14 @@ function conditionsOf(query: SearchQuery): RawBuilder<unknown>[] {
   if (query.endTime) conditions.push(sql`time < ${timestampDate(query.endTime)}`);
   if (!query.includeHeartbeats) conditions.push(sql`method not like 'hms.communication.v1.Audit%/Heartbeat'`);
   return conditions;
+}
+
+/** Conditions on what stands in the column of facts, a line each. */
+function factConditions({ code, resourceType, policyId, address, credential }: SearchQuery): RawBuilder<unknown>[] {
+  const wanted = { code, type: resourceType, policy: policyId, address, credential };
+  return Object.entries(wanted).flatMap(([name, value]) => {
+    // A line break would be another fact's.
+    const line = `%\n${name}:${pattern(value.replaceAll("\n", " "))}\n%`;
+    return value === "" ? [] : [sql`facts like ${line}`];
+  });
 }

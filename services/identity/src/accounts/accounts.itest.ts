@@ -180,6 +180,8 @@ test("a key may do what its scopes say and its account may, until it ends", asyn
   const { secret } = await keysAs(as).createKey({ name: "narrow", scopes: ["users:read", "roles:update"] });
   const narrow = await now(secret);
   expect(await codeOf(usersAs(narrow).listUsers({}))).toBeUndefined();
+  const listed = (await keysAs(as).listKeys({})).keys.find(({ name }) => name === "narrow");
+  expect(Number(listed?.lastUsedAt?.seconds) * 1000).toBeGreaterThan(Date.now() - 60_000);
   expect(await codeOf(rolesAs(narrow).putRole({ name: "x", permissions: [] }))).toBe("PERMISSION_DENIED");
   expect(await codeOf(keysAs(narrow).createKey({ name: "wider" }))).toBe("PERMISSION_DENIED");
   const short = await keysAs(as).createKey({
@@ -200,8 +202,10 @@ test("people change their own name and preferences, and nothing else of themselv
   const { as } = await somebody();
   const { user } = await usersAs(as).updateProfile({ displayName: "Anna", preferences: { theme: "dark" } });
   expect(user).toMatchObject({ displayName: "Anna", preferences: { theme: "dark" }, roles: ["viewer"] });
-  const mask = { updateMask: { paths: ["roles"] } };
-  expect(await codeOf(usersAs(as).updateProfile(mask))).toBe("INVALID_ARGUMENT");
+  for (const path of ["roles", "active", "account_id", "__proto__", "constructor", "toString"]) {
+    const mask = { displayName: "x", updateMask: { paths: [path] } };
+    expect([path, await codeOf(usersAs(as).updateProfile(mask))]).toEqual([path, "INVALID_ARGUMENT"]);
+  }
   const large = { preferences: { text: "x".repeat(20_000) } };
   expect(await codeOf(usersAs(as).updateProfile(large))).toBe("INVALID_ARGUMENT");
 });

@@ -60,7 +60,7 @@ function tellOfMove(ground: ServiceGround, before: AccountFacts, now: AccountFac
 /** The fields that a mask names; without one, those that are not empty. */
 function masked(given: Fields, mask: FieldMask | undefined): Fields {
   const names = mask?.paths ?? Object.keys(given).filter((name) => given[name as Changeable] !== "");
-  const wrong = names.filter((name) => given[name as Changeable] === undefined);
+  const wrong = names.filter((name) => !Object.hasOwn(given, name) || given[name as Changeable] === undefined);
   if (wrong.length > 0) {
     const possible = Object.keys(given).join(", ");
     throw invalid([

@@ -188,10 +188,13 @@ describe("tokens", () => {
       visitor.send(`/token/${path}`, { token: String(token) }, from);
     const introspected = await ask("introspection", visitor.other, tokens.refresh_token);
     expect(await introspected.json()).toEqual({ active: false });
+    const own = async () => (await ask("introspection", visitor.wiki, tokens.refresh_token)).json();
+    expect(await own()).toMatchObject({ active: true, client_id: visitor.wiki.clientId });
     await ask("revocation", visitor.other, tokens.refresh_token);
     expect(await visitor.who(tokens.access_token)).toBeDefined();
     expect((await ask("revocation", visitor.wiki, tokens.refresh_token)).status).toBe(200);
     await expect.poll(() => visitor.who(tokens.access_token), { interval: 10, timeout: 1000 }).toBeUndefined();
+    expect(await own()).toEqual({ active: false });
   });
 
   test("are not to be had in ways that a program does not need, or nobody should", async () => {

@@ -77,7 +77,7 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
     const accountId = ctx.oidc.entities.Account?.accountId ?? ctx.oidc.entities.RefreshToken?.accountId;
     const refused = "a used token was shown again; everything that came from it has ended";
     const resource = ctx.oidc.client?.clientId ?? "";
-    ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, requestId: "" });
+    ground.trail.record({ deed: "ReplayedToken", accountId, resource, refused, source: undefined });
   });
   const signOut = async (headers: Parameters<typeof liveSession>[0]) => {
     const session = await liveSession(headers);

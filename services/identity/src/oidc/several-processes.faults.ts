@@ -8,9 +8,11 @@ const stack = new AsyncDisposableStack();
 let database: IdentityDatabase;
 let processes: KillableIdentity[];
 let first: KillableIdentity;
+let startAnother: () => Promise<KillableIdentity>;
 beforeAll(async () => {
   const scene = await openKillScene(stack);
   ({ database } = scene);
+  startAnother = scene.start;
   first = await scene.start();
   processes = [first, ...(await Promise.all([scene.start(), scene.start()]))];
 }, 120_000);
@@ -88,6 +90,16 @@ test("a used token that is shown fifty times at once after its grace lets nobody
   await expect(refreshed(nth(1), kept.refresh_token)).rejects.toMatchObject({ error: "invalid_grant" });
   const left = database.db.selectFrom("oidc_artifact").select("kind").where("account_id", "=", accountId);
   expect((await left.execute()).map(({ kind }) => kind).filter((kind) => /Grant|Token/.test(kind))).toEqual([]);
+}, 120_000);
+
+test("what a process took back that was killed before telling of it, the others forget when it is back", async () => {
+  const { accountId, browser } = await person("vera");
+  const { access_token: token } = await deviceTokens(first, await approvedDevice(first, browser));
+  for (const at of processes) expect(await at.whoIs(token)).toMatchObject({ login: "vera" });
+  await database.db.updateTable("account").set({ active: false }).where("account_id", "=", accountId).execute();
+  expect(await nth(1).whoIs(token)).toMatchObject({ login: "vera" });
+  await startAnother();
+  for (const at of processes) await expect.poll(() => at.whoIs(token), { timeout: 1000 }).toBeUndefined();
 }, 120_000);
 
 test("a process that was never told of a new signing key signs with it, and knows it, within a minute", async () => {

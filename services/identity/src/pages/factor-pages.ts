@@ -125,13 +125,13 @@ export class FactorPages {
   }
 
   /** Does a change in one transaction, records it, and tells of it. */
-  async #changed<T>({ requestId }: Visit, session: BrowserSession, work: (queries: Queries) => Promise<T>): Promise<T> {
+  async #changed<T>(visit: Visit, session: BrowserSession, work: (queries: Queries) => Promise<T>): Promise<T> {
     const { database, changes, trail, mail } = this.#ground;
     const { accountId } = session;
     trail.assertAccepts();
     const done = await database.transaction(work);
     if (done === undefined) return done;
-    trail.record({ deed: "ChangeFactors", accountId, resource: accountId, requestId });
+    trail.record({ deed: "ChangeFactors", accountId, resource: accountId, source: visit });
     mail.tell(accountId, "What is asked for beside the password was changed");
     await changes.tell({ account: accountId });
     return done;

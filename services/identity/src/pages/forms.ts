@@ -73,14 +73,14 @@ export function consentPage(given: FormTerms & { client: string; login: string; 
   return { title: "Allow access?", content, ...terms(given) };
 }
 
-const MEANINGS: Readonly<Record<string, string>> = {
-  openid: "to know who you are",
-  offline_access: "to go on while you are away",
-  hms: "to do everything that you may do",
-};
+const MEANINGS: ReadonlyMap<string, string> = new Map([
+  ["openid", "to know who you are"],
+  ["offline_access", "to go on while you are away"],
+  ["hms", "to do everything that you may do"],
+]);
 
 /** What a scope of OAuth lets a program do, in words. */
-export const meaningOf = (scope: string) => MEANINGS[scope] ?? `the permission ${scope}`;
+export const meaningOf = (scope: string) => MEANINGS.get(scope) ?? `the permission ${scope}`;
 
 /** Says who is signed in, and offers an end. */
 export function signedInPage(given: FormTerms & { login: string }): Page {

@@ -117,7 +117,7 @@ export class Interactions {
     const endsWithIt = interaction.deviceCode === undefined && !oidc.includes("offline_access");
     await bindGrant(database, grantId, { session, endsWithIt });
     const resource = String(interaction.params.client_id);
-    this.#ground.trail.record({ deed: "AllowProgram", accountId, resource, requestId: visit.requestId });
+    this.#ground.trail.record({ deed: "AllowProgram", accountId, resource, source: visit });
     return this.#finish(visit, { consent: { grantId } });
   }
 

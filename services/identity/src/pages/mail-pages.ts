@@ -79,11 +79,12 @@ export class MailPages {
     sendPage(response, { title: "Confirm your mail address", content });
   };
 
-  readonly #verify: Turn = async ({ response, form: sent, requestId }) => {
+  readonly #verify: Turn = async (visit) => {
+    const { response, form: sent } = visit;
     const { database, trail } = this.#ground;
     trail.assertAccepts();
     const accountId = await proveAddress(database, sent.get("token") ?? "");
-    trail.record({ deed: "VerifyAddress", accountId, resource: accountId, requestId });
+    trail.record({ deed: "VerifyAddress", accountId, resource: accountId, source: visit });
     sendPage(response, messagePage("Confirmed", "This address is yours. You can close this page."));
   };
 }

@@ -136,16 +136,16 @@ export class OutsidePages {
     return this.#changed(visit, session);
   };
 
-  async #changed({ response, requestId }: Visit, { accountId }: BrowserSession): Promise<void> {
+  async #changed(visit: Visit, { accountId }: BrowserSession): Promise<void> {
     const { trail, mail, changes } = this.#ground;
-    trail.record({ deed: "ChangeFactors", accountId, resource: accountId, requestId });
+    trail.record({ deed: "ChangeFactors", accountId, resource: accountId, source: visit });
     mail.tell(accountId, "The outside providers by which you come in were changed");
     await changes.tell({ account: accountId });
-    sendOn(response, "/sign-in/factors");
+    sendOn(visit.response, "/sign-in/factors");
   }
 
-  #refuse({ response, requestId }: Visit, { name, display_name: title }: ProviderRow, why: string): void {
-    this.#ground.trail.record({ deed: "SignIn", resource: `with ${name}`, refused: why, requestId });
-    sendPage(response, messagePage(`Not signed in with ${title}`, why, 403));
+  #refuse(visit: Visit, { name, display_name: title }: ProviderRow, why: string): void {
+    this.#ground.trail.record({ deed: "SignIn", resource: `with ${name}`, refused: why, source: visit });
+    sendPage(visit.response, messagePage(`Not signed in with ${title}`, why, 403));
   }
 }

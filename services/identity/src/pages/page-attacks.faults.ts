@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import * as client from "openid-client";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { localFetch } from "../testing/browser.ts";
@@ -38,6 +39,47 @@ describe("a page of the protocol", () => {
       expect([path, forged.status]).toEqual([path, 400]);
     }
     expect((await browser.get("/sign-in")).body).toContain("You are signed in as");
+  });
+
+  test("and each other that there is takes no form without its token, from another page or another browser", async () => {
+    const folder = new URL(".", import.meta.url);
+    const sources = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), "utf8"));
+    const paths = sources.flatMap((source) =>
+      [...source.matchAll(/"POST (\/[a-z/-]*)":?/g)].map(([, path]) => path ?? ""),
+    );
+    expect(paths.length).toBeGreaterThan(12);
+    const { browser } = await visitor.authorize(await visitor.asked());
+    const page = await browser.get("/sign-in");
+    const csrf = /name="csrf" value="([^"]*)"/.exec(page.body)?.[1] ?? "";
+    for (const path of [...paths.filter((path) => path !== "/end"), "/with/there", "/with/there/end"]) {
+      const send = (form: Record<string, string>, from = browser, headers: Record<string, string> = {}) =>
+        from.fetch("POST", `/sign-in${path}`, new URLSearchParams(form), headers).then(({ status }) => status);
+      expect([path, await send({})]).toEqual([path, 403]);
+      expect([path, await send({ csrf: "x".repeat(csrf.length) })]).toEqual([path, 403]);
+      expect([path, await send({ csrf }, visitor.browse())]).toEqual([path, 403]);
+      expect([path, await send({ csrf }, browser, { origin: "https://evil.example" })]).toEqual([path, 403]);
+      expect([path, await send({ csrf }, browser, { origin: "null" })]).toEqual([path, 403]);
+      const asText = await send({ csrf }, browser, { "content-type": "text/plain" });
+      expect([path, asText]).toEqual([path, 400]);
+    }
+    expect((await browser.get("/sign-in")).body).toContain("You are signed in as");
+  });
+
+  test("lends its session to no call but those of its own pages", async () => {
+    const { browser } = await visitor.authorize(await visitor.asked());
+    const path = "/v1/hms.identity.v1.SessionService/WhoAmI";
+    const call = (headers: Record<string, string>) =>
+      browser.fetch("POST", path, new URLSearchParams(), { "content-type": "application/json", ...headers });
+    const own = visitor.running.origin;
+    expect((await call({ origin: own })).status).not.toBe(401);
+    for (const site of ["cross-site", "same-site", "none", ""]) {
+      expect([site, (await call({ origin: own, "sec-fetch-site": site })).status]).toEqual([site, 401]);
+    }
+    for (const origin of ["https://evil.example", "null", own.replace("http:", "https:").replace("hms-", "x")]) {
+      expect([origin, (await call({ origin })).status]).toEqual([origin, 403]);
+    }
+    const atAnother = await browser.fetch("POST", path, undefined, { host: `localhost:${visitor.running.port}` });
+    expect(atAnother.status).toBe(401);
   });
 
   test("sends nobody elsewhere after signing out", async () => {

@@ -63,12 +63,12 @@ export class PasswordPages {
   }
 
   async #change(visit: Visit, session: BrowserSession): Promise<void> {
-    const { response, form: sent, address, requestId } = visit;
+    const { response, form: sent, address } = visit;
     const { database, trail } = this.#ground;
     const { accountId, sessionId } = session;
     trail.assertAccepts();
     const account = await accountOf(database.db, accountId);
-    const done = { deed: "ChangePassword", accountId, resource: accountId, requestId } as const;
+    const done = { deed: "ChangePassword", accountId, resource: accountId, source: visit } as const;
     const given = { current: sent.get("current") ?? "", password: sent.get("password") ?? "", address };
     try {
       await changePassword(this.#ground, account, { ...given, keep: { session: sessionId } });

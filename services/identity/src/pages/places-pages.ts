@@ -49,7 +49,8 @@ ${programs.length === 0 ? html`<p>None.</p>` : programs}
     sendPage(response, { title: "Where you are signed in", content });
   };
 
-  readonly #end: Turn = async ({ request, response, form: sent, requestId }) => {
+  readonly #end: Turn = async (visit) => {
+    const { request, response, form: sent } = visit;
     const { database, liveSession, changes, trail } = this.#ground;
     const session = await liveSession(request.headers);
     if (session === undefined) return sendOn(response, "/sign-in?next=/sign-in/places");
@@ -61,7 +62,7 @@ ${programs.length === 0 ? html`<p>None.</p>` : programs}
         if (!(await endSession(queries, place.sessionId))) await endProgram(queries, place.sessionId);
       });
       await changes.tell({ account: accountId });
-      trail.record({ deed: "SignOut", accountId, resource: place.sessionId, requestId });
+      trail.record({ deed: "SignOut", accountId, resource: place.sessionId, source: visit });
     }
     sendOn(response, "/sign-in/places");
   };

@@ -169,7 +169,7 @@ export class SignInPages {
     try {
       const accountId = await makeFirstAdmin(this.#ground.database, { token, login, password });
       this.#onSetUp();
-      this.#ground.trail.record({ deed: "SetUp", accountId, resource: login, requestId: visit.requestId });
+      this.#ground.trail.record({ deed: "SetUp", accountId, resource: login, source: visit });
       await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });
       sendOn(response, "/sign-in");
     } catch (error) {
@@ -202,7 +202,7 @@ export class SignInPages {
     try {
       const accountId = await choosePassword(this.#ground, { token, password: form.get("password") ?? "" });
       this.#ground.mail.tell(accountId, "The password was changed");
-      this.#ground.trail.record({ deed: "ChoosePassword", accountId, resource: accountId, requestId: visit.requestId });
+      this.#ground.trail.record({ deed: "ChoosePassword", accountId, resource: accountId, source: visit });
       sendOn(response, "/sign-in");
     } catch (error) {
       const problems = problemsOf(error);

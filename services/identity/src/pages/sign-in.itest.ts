@@ -1,4 +1,5 @@
-import { identityUsers } from "@hms/contracts";
+import { identityKeys, identityUsers } from "@hms/contracts";
+import { hash } from "@node-rs/argon2";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sha256 } from "../secret-digest.ts";
 import { Browser } from "../testing/browser.ts";
@@ -53,6 +54,28 @@ test("a password is compared exactly as it was received", async () => {
   }
 });
 
+test("passwords are kept by argon2id at today's cost, and made again at sign-in if it was another one", async () => {
+  await person("costly");
+  const { db } = scene.database;
+  const kept = async () => {
+    const found = db.selectFrom("password").innerJoin("account", "account.account_id", "password.account_id");
+    return (await found.select("hash").where("login", "=", "costly").executeTakeFirstOrThrow()).hash;
+  };
+  const today = /^\$argon2id\$v=19\$m=19456,t=2,p=1\$/;
+  expect(await kept()).toMatch(today);
+  const cheap = await hash(PASSWORD, { algorithm: 2, memoryCost: 8192, timeCost: 1, parallelism: 1 });
+  await db
+    .updateTable("password")
+    .set({ hash: cheap })
+    .where("hash", "=", await kept())
+    .execute();
+  expect((await signIn("costly", "wrong")).isIn).toBe(false);
+  expect(await kept()).toBe(cheap);
+  expect((await signIn("costly", PASSWORD)).isIn).toBe(true);
+  expect(await kept()).toMatch(today);
+  expect((await signIn("costly", PASSWORD)).isIn).toBe(true);
+});
+
 test("what is wrong with a new password is said together, and the link stays good until one is right", async () => {
   await users().createUser({ login: "problems", email: "pat@example.org" });
   const { link } = await users().createInvitation({ user: "problems" });
@@ -89,15 +112,24 @@ test("a reset ends every session, signs nobody in, and is good once, also for tw
   expect((await browser.get("/sign-in")).body).not.toContain("You are signed in as");
 });
 
-test("wrong password, unknown login and closed account are told apart by nothing", async () => {
+test("wrong password, unknown login, closed account, open invitation and service account are told apart by nothing", async () => {
   await person("closed");
   await users().deactivateUser({ user: "closed" });
+  await users().createUser({ login: "invited" });
+  const accounts = running.kernel.client(identityKeys.ServiceAccountService, operator);
+  await accounts.createServiceAccount({ login: "program", roles: [] });
   const answers = [await signIn("anna", "wrong"), await signIn("nobody", "wrong"), await signIn("closed", PASSWORD)];
+  for (const login of ["invited", "program"]) answers.push(await signIn(login, "wrong"));
   const [one, ...others] = answers.map(({ answer }) =>
     answer.body.replace(/value="[^"]*"/g, "").replace(/csrf[^>]*/g, ""),
   );
   for (const other of others) expect(other).toBe(one);
   expect(new Set(answers.map(({ answer }) => answer.status))).toEqual(new Set([422]));
+  const fields = answers.map(({ answer: { headers } }) => {
+    const { date: _, "x-request-id": __, "content-length": ___, ...rest } = headers;
+    return JSON.stringify(rest);
+  });
+  expect(new Set(fields).size).toBe(1);
 });
 
 test("after some failures the right password does not help either, from that network; from others it does", async () => {
@@ -128,6 +160,16 @@ test("after some failures the right password does not help either, from that net
     ({ method, outcome }) => method.endsWith("SignIn/SignIn") && outcome === "denied",
   );
   expect(guessed.length).toBeGreaterThan(0);
+  const of = (deed: string) => scene.events.filter(({ method }) => method === `hms.identity.v1.SignIn/${deed}`);
+  // Told once, however often it is tried; with from where, which the log is searched by.
+  expect(of("LockOut")).toMatchObject([
+    { outcome: "denied", resource: "anna", way: "http", source: { address: "127.0.0.1" } },
+  ]);
+  expect(of("SignIn").at(-1)).toMatchObject({
+    outcome: "OK",
+    principal: { kind: "user", methods: ["pwd"], mfa: false },
+    source: { address: "203.0.113.9" },
+  });
 });
 
 test("a session gets a new id when somebody signs in, and a planted one is not taken over", async () => {

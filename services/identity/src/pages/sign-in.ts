@@ -42,17 +42,24 @@ export function signInStep(ground: OidcGround, visit: Visit): Promise<SignInStep
   return visit.form.has("ceremony") ? secondStep(ground, visit) : firstStep(ground, visit);
 }
 
-async function firstStep({ database, trail }: OidcGround, { form, address, requestId }: Visit): Promise<SignInStep> {
+async function firstStep({ database, trail }: OidcGround, visit: Visit): Promise<SignInStep> {
+  const { form, address } = visit;
   const login = (form.get("login") ?? "").toLowerCase().slice(0, 100);
   const password = form.get("password") ?? "";
   const attempt = { subject: login, address };
   if (!(await beginAttempt(database, attempt))) {
     await verifyNobody(password);
+    trail.record({ deed: "LockOut", resource: login, refused: "too many attempts of late", source: visit });
     return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   const found = await recognise(database, login, password);
   if (found === undefined) {
-    trail.record({ deed: "SignIn", resource: login, refused: "login and password do not belong together", requestId });
+    trail.record({
+      deed: "SignIn",
+      resource: login,
+      refused: "login and password do not belong together",
+      source: visit,
+    });
     return { kind: "refused", problems: [NOT_RECOGNISED] };
   }
   await endAttempt(database, attempt);
@@ -63,7 +70,8 @@ async function firstStep({ database, trail }: OidcGround, { form, address, reque
   return { kind: "half", ceremony: await beginCeremony(database.db, "sign-in", { accountId }), problems: [] };
 }
 
-async function secondStep(ground: OidcGround, { form, address, requestId }: Visit): Promise<SignInStep> {
+async function secondStep(ground: OidcGround, visit: Visit): Promise<SignInStep> {
+  const { form, address } = visit;
   const { database, trail } = ground;
   const ceremony = await endCeremony(database.db, "sign-in", form.get("ceremony") ?? "");
   if (ceremony === undefined) return { kind: "refused", problems: [NOT_IN_TIME] };
@@ -77,8 +85,10 @@ async function secondStep(ground: OidcGround, { form, address, requestId }: Visi
     const spent = method === "recovery" ? { recoveryCode: shown.code } : {};
     return { kind: "known", accountId, methods: [firstMethod, method], ...spent };
   }
-  const refused = isFree ? "wrong second factor" : "too many attempts at the second factor";
-  trail.record({ deed: "SignIn", accountId, resource: accountId, refused, requestId });
+  const [deed, refused] = isFree
+    ? (["SecondFactor", "wrong second factor"] as const)
+    : (["LockOut", "too many attempts at the second factor"] as const);
+  trail.record({ deed, accountId, resource: accountId, methods: [firstMethod], refused, source: visit });
   const again = await beginCeremony(database.db, "sign-in", { accountId, firstMethod });
   return { kind: "half", ceremony: again, problems: [NOT_THE_FACTOR] };
 }
@@ -113,7 +123,7 @@ export async function letIn(
     return openSession(queries, accountId, { address: visit.address, userAgent: visit.userAgent, methods });
   });
   setCookie(visit.response, SESSION_COOKIE, token);
-  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, methods, requestId: visit.requestId });
+  trail.record({ deed: "SignIn", accountId, resource: session.sessionId, methods, source: visit });
   if (before !== undefined) await changes.tell({ account: before.accountId });
   return session;
 }
@@ -126,7 +136,7 @@ export async function signOut({ database, changes, trail }: OidcGround, visit: V
   await database.transaction((queries) => endSession(queries, session.sessionId));
   await changes.tell({ account: session.accountId });
   const { accountId, sessionId: resource } = session;
-  trail.record({ deed: "SignOut", accountId, resource, requestId: visit.requestId });
+  trail.record({ deed: "SignOut", accountId, resource, source: visit });
 }
 
 const visitorSession = (database: OidcGround["database"], { request }: Visit) =>

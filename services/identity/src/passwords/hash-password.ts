@@ -1,10 +1,14 @@
+import { availableParallelism } from "node:os";
 import { HmsError } from "@hms/kernel";
 
 /** argon2id with OWASP's first recommended cost: 19 MiB, 2 passes, 1 lane. */
 const COST = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
-/** Hashes at once: each takes 19 MiB and a thread of the pool that file access also needs. */
-const AT_ONCE = 2;
+/**
+ * Hashes at once: each takes 19 MiB and a thread of the pool that file access also needs. One processor is left to the event
+ * loop, which everybody waits for.
+ */
+const AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1));
 const MOST_WAITING = 64;
 
 let running = 0;

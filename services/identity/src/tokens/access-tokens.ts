@@ -23,6 +23,7 @@ interface AccessTokenBearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  readonly methods?: readonly string[];
   /** When its person last showed who they are; undefined: it has none. */
   readonly authenticatedAtMs?: number;
   readonly scopes?: readonly string[];
@@ -77,7 +78,7 @@ function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenB
 }
 
 /** How and when somebody had shown who they are. */
-type Shown = Pick<AccessTokenBearer, "mfa" | "authenticatedAtMs">;
+type Shown = Pick<AccessTokenBearer, "mfa" | "methods" | "authenticatedAtMs">;
 
 /** A program that goes on without its browser has shown a second factor for this long. */
 const FACTOR_COUNTS_MS = 12 * 3_600_000;
@@ -99,7 +100,7 @@ async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPa
   if (grant.session_id === null) {
     const shownAt = grant.authenticated_at?.getTime() ?? 0;
     const mfa = isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS;
-    return { mfa, authenticatedAtMs: shownAt };
+    return { mfa, methods: grant.methods, authenticatedAtMs: shownAt };
   }
   const used = await db
     .updateTable("session")
@@ -109,5 +110,7 @@ async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPa
     .where("last_seen_at", ">", sql<Date>`clock_timestamp() - interval '30 minutes'`)
     .returning(["methods", "authenticated_at"])
     .executeTakeFirst();
-  return used && { mfa: isMultiFactor(used.methods), authenticatedAtMs: used.authenticated_at.getTime() };
+  if (used === undefined) return undefined;
+  const { methods, authenticated_at } = used;
+  return { mfa: isMultiFactor(methods), methods, authenticatedAtMs: authenticated_at.getTime() };
 }

@@ -17,6 +17,8 @@ interface Bearer {
   readonly accountId: string;
   readonly endsAtMs: number;
   readonly mfa: boolean;
+  /** How it was shown who it is; default: not known. */
+  readonly methods?: readonly string[];
   /** When its person last showed who they are; undefined: it has none. */
   readonly authenticatedAtMs?: number;
   /** Permissions it is limited to; undefined: none are taken away. */
@@ -108,7 +110,7 @@ async function sessionBearer(database: IdentityDatabase, token: string): Promise
   if (session === undefined) return undefined;
   const { accountId, methods, expiresAt, authenticatedAt } = session;
   const authenticatedAtMs = authenticatedAt.getTime();
-  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods), authenticatedAtMs };
+  return { accountId, endsAtMs: expiresAt.getTime(), mfa: isMultiFactor(methods), methods, authenticatedAtMs };
 }
 
 async function keyBearer(database: IdentityDatabase, token: string): Promise<Bearer | undefined> {
@@ -120,7 +122,7 @@ async function keyBearer(database: IdentityDatabase, token: string): Promise<Bea
 
 function principalFor(
   { kind, account_id: id, login, roles, groups }: AccountFacts,
-  { endsAtMs, mfa, scopes, authenticatedAtMs }: Bearer,
+  { endsAtMs, mfa, methods, scopes, authenticatedAtMs }: Bearer,
 ): Principal {
   return Object.freeze({
     kind,
@@ -129,6 +131,7 @@ function principalFor(
     roles: Object.freeze(roles),
     ...(groups.length === 0 ? {} : { groups: Object.freeze(groups) }),
     mfa,
+    ...(methods === undefined ? {} : { methods: Object.freeze([...methods]) }),
     endsAtMs,
     ...(authenticatedAtMs === undefined ? {} : { authenticatedAtMs }),
     ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes) }),

@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type AccessRule, type PolicyBook, takenAway } from "@hms/authorization";
 import { ChangeSignal, HmsError } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { notReadYet } from "../errors.ts";
 import type { AccessStore, StoredRule } from "./access-store.ts";
 import { type Revocations, revocationsOf } from "./revocations.ts";
 
@@ -24,6 +25,9 @@ export interface PolicyKeeperParts {
   /** Ends what is under way. */
   signal: AbortSignal;
 }
+
+/** A change waits this long for those before it. */
+const TURN_PATIENCE_MS = 5000;
 
 /** Changes stored policies: commits, puts them in force, then revokes what was issued before. */
 export class PolicyKeeper {
@@ -84,7 +88,8 @@ export class PolicyKeeper {
     this.#revocations.revoke(revocationsOf(services));
     const retry = { signal: this.#signal, deadlineMs: Number.POSITIVE_INFINITY };
     // Whoever does not get so far revokes it once more after the next start.
-    void this.#inTurn(() => retryWhileUnavailable(() => this.#noteFile(), retry)).catch(() => {});
+    const noted = this.#inTurn(() => retryWhileUnavailable(() => this.#noteFile(), retry), Number.POSITIVE_INFINITY);
+    void noted.catch(() => {});
   }
 
   /** Once every revocation is stored: they would be forgotten otherwise. */
@@ -138,11 +143,25 @@ export class PolicyKeeper {
     await this.#store.tellPolicies().catch(() => {});
   }
 
-  /** One change after the other, so that each sees what the one before made. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work);
+  /**
+   * One change after the other, so that each sees what the one before made; after one that failed, once the database has
+   * told what is there. Who has waited for that in vain is not carried out later, when nobody waits any more.
+   */
+  #inTurn<T>(work: () => Promise<T>, patienceMs = TURN_PATIENCE_MS): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    let isLate = false;
+    const giveUp = () => {
+      isLate = true;
+      late.reject(notReadYet());
+    };
+    const timer = Number.isFinite(patienceMs) ? setTimeout(giveUp, patienceMs) : undefined;
+    const done = this.#turn.then(() => {
+      clearTimeout(timer);
+      if (isLate) throw notReadYet();
+      return work();
+    });
     this.#turn = done.catch(() => this.#readAgain());
-    return done;
+    return Promise.race([done, late.promise]);
   }
 
   #refuseIfOfFile(id: string): void {

@@ -1,4 +1,5 @@
 import { mkdirSync, rmSync } from "node:fs";
+import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AcmeProblem, type AcmeSettings, askDirectory, DEFAULT_DIRECTORY, nameStates, remedyFor } from "@hms/acme";
 import { type InstancePaths, resolveInstance } from "@hms/config";
@@ -36,10 +37,12 @@ function settingsOf({ options }: Invocation, known: AcmeSettings | undefined): A
     throw new HmsError("INVALID_ARGUMENT", "Say for which names: hms-sys tls acme --names www.example.org");
   }
   const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+  const caFile = text(options.caFile);
   return {
     names: names.length > 0 ? names : (known?.names ?? []),
     directory: text(options.directory) ?? known?.directory ?? DEFAULT_DIRECTORY,
-    caFile: text(options.caFile) ?? known?.caFile,
+    // The server is elsewhere.
+    caFile: caFile === undefined ? known?.caFile : resolve(caFile),
     mail: text(options.mail) ?? known?.mail,
     terms: known?.terms ?? "",
     askedAt: new Date().toISOString(),
