@@ -1,10 +1,16 @@
+import { createServer } from "node:http";
 import { createProxyEngine, DEFAULT_TRAFFIC_POLICY, type RouteEntry } from "@hms/proxy";
 import { GatewayCallers } from "../../apps/dataplane/src/callers/gateway-callers.ts";
 import { ServerLink } from "../../apps/dataplane/src/snapshot/server-link.ts";
 
-/** A gateway with a route for everybody, /open, and one for known callers, /known: `node gateway-host.ts PORT UPSTREAM_PORT SOCKET TOKEN_FILE`. */
-const [port = "", upstreamPort = "", kernelSocket = "", dataplaneToken = ""] = process.argv.slice(2);
-const callers = new GatewayCallers(new ServerLink({ kernelSocket, dataplaneToken }));
+/**
+ * A gateway with a route for everybody, /open, and one for known callers, /known:
+ * `node gateway-host.ts PORT COUNTS_PORT UPSTREAM_PORT SOCKET TOKEN_FILE MOST_REMEMBERED`.
+ */
+const [port = "", countsPort = "", upstreamPort = "", kernelSocket = "", dataplaneToken = "", most = ""] =
+  process.argv.slice(2);
+const link = new ServerLink({ kernelSocket, dataplaneToken });
+const callers = new GatewayCallers(link, { mostRemembered: Number(most) });
 callers.want(true);
 const engine = createProxyEngine({ callers });
 const auth = { isOptional: false, roles: ["operator"], permission: "", needsMfa: false };
@@ -16,4 +22,6 @@ const endpoint = { host: "127.0.0.1", port: Number(upstreamPort), state: "active
 const endpoints = ["a", "b", "c"].map((id) => ({ ...endpoint, id }));
 const service = { environment: "default", name: "upstream", policy: DEFAULT_TRAFFIC_POLICY, routes, endpoints };
 engine.apply({ environments: [{ name: "default" }], services: [service] });
+createServer((_, response) => response.end(callers.metrics())).listen(Number(countsPort), "127.0.0.1");
 engine.createServer(engine.gatewayHandler).listen(Number(port), "127.0.0.1");
+process.on("SIGTERM", () => process.exit());

@@ -19,6 +19,8 @@ export interface ContenderCommand {
   command: string;
   args: readonly string[];
   env?: Record<string, string>;
+  /** How long it may take until its port answers; default 30 s. */
+  readyMs?: number;
 }
 
 const READY_MS = 30_000;
@@ -34,13 +36,13 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts a contender and waits until its port answers; its output is shown if that takes more than 30 s, as on a busy machine. */
+/** Starts a contender and waits until its port answers; its output is shown if that takes too long. */
 export async function startContender(input: ContenderCommand): Promise<Contender> {
-  const { name, port, command, args, env } = input;
+  const { name, port, command, args, env, readyMs = READY_MS } = input;
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
-  const deadline = Date.now() + READY_MS;
+  const deadline = Date.now() + readyMs;
   while (!(await answers(port))) {
     if (Date.now() > deadline || child.exitCode !== null) {
       await stopChild(child);

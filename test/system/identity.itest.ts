@@ -123,7 +123,13 @@ test("an invitation comes by mail once a mail server is named, without a restart
 }, 60_000);
 
 test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
-  const route = "    auth: required\n    roles: [operator]\n    limits: [{by: principal, rate: 1000/s}]";
+  const route = [
+    "    auth: required",
+    "    roles: [operator]",
+    "    limits: [{by: principal, rate: 1000/s}]",
+    `    response_headers: {set: {x-caller: "\${caller.name}"}}`,
+    '    deprecated: "2026-11-01"',
+  ].join("\n");
   const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route });
   expect(await platform.cli("deploy", manifest)).toMatchObject({ code: 0 });
   await platform.json("users", "create", "cara");
@@ -138,6 +144,7 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   expect([answer.status, answer.headers.get("ratelimit-policy")]).toEqual([200, '"principal";q=1000;w=1']);
   const { principal, authorization } = (await answer.json()) as Record<string, string>;
   expect([principal, authorization]).toEqual([expect.stringMatching(/^user:[0-9a-f-]{36}$/), undefined]);
+  expect(["x-caller", "deprecation"].map((name) => answer.headers.get(name))).toEqual([principal, "@1793491200"]);
 
   // A certificate stands for the same account, on one connection that stands.
   const { gatewayTls } = paths();

@@ -1,4 +1,5 @@
 export { surgeReplicas } from "./amount.ts";
+export { secondsOfDate } from "./calendar-date.ts";
 export { parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";

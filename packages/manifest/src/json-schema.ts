@@ -63,9 +63,10 @@ function limits({ kind, min, max }: AmountNode, share: number): JsonSchema {
 }
 
 function mapShape(node: MapNode): JsonSchema {
+  const reserved = Object.keys(node.reserved);
   return {
     type: "object",
-    propertyNames: { pattern: node.namePattern, not: { enum: Object.keys(node.reserved) } },
+    propertyNames: { pattern: node.namePattern, ...(reserved.length > 0 ? { not: { enum: reserved } } : {}) },
     additionalProperties: schemaOf(node.value),
     maxProperties: node.max,
   };

@@ -116,6 +116,30 @@ const meaningfulLimits: Rule = {
     ),
 };
 
+const meaningfulVersions: Rule = {
+  keys: ["routes"],
+  check: ({ routes }) =>
+    routes.flatMap(({ path, stripPrefix, deprecated, sunset, deprecationLink }, index): [string, string][] => {
+      const at = `routes[${index}]`;
+      const isBeginning = typeof stripPrefix !== "string" || `${path}/`.startsWith(`${stripPrefix}/`);
+      const areDays = typeof deprecated === "string" && typeof sunset === "string";
+      const isTold = deprecated !== undefined || sunset !== undefined;
+      return [
+        ...(isBeginning
+          ? []
+          : [said(`${at}.strip_prefix`, `path does not begin with ${stripPrefix}. Write how it begins`)]),
+        ...(areDays && sunset < deprecated
+          ? [said(`${at}.sunset`, `This is before deprecated (${deprecated}). Write a later day`)]
+          : []),
+        ...(deprecationLink === undefined || isTold
+          ? []
+          : [said(`${at}.deprecation_link`, "Nothing is deprecated. Add deprecated, or remove the key")]),
+      ];
+    }),
+};
+
+const said = (key: string, description: string): [string, string] => [key, description];
+
 /** Everything that must hold between keys. */
 export const manifestRules: readonly Rule[] = [
   scalingOrder,
@@ -124,4 +148,5 @@ export const manifestRules: readonly Rule[] = [
   distinctRoutes,
   knownCallers,
   meaningfulLimits,
+  meaningfulVersions,
 ];

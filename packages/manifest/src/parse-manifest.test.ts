@@ -26,7 +26,12 @@ describe("what a manifest reads to", () => {
       stopGraceMs: 10_000,
       resources: { processes: 512 },
       env: {},
-      mesh: { requestTimeoutMs: 30_000, connectTimeoutMs: 1000, retry: { attempts: 1, post: false } },
+      mesh: {
+        requestTimeoutMs: 30_000,
+        connectTimeoutMs: 1000,
+        retry: { attempts: 1, post: false },
+        breaker: { openMs: 10_000 },
+      },
     });
   });
 
@@ -150,8 +155,10 @@ routes:
       roles: [],
       mfa: false,
       limits: [],
-      requestHeaders: { set: {}, remove: [] },
-      responseHeaders: { set: {}, remove: [] },
+      requestHeaders: { set: {}, add: {}, default: {}, remove: [] },
+      responseHeaders: { set: {}, add: {}, default: {}, remove: [] },
+      requestBody: { rename: {}, remove: [], add: {}, maxBytes: 1_048_576 },
+      responseBody: { rename: {}, remove: [], add: {}, maxBytes: 1_048_576 },
       securityHeaders: false,
     });
     expect(routes[1]).toMatchObject({

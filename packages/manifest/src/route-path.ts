@@ -41,3 +41,11 @@ export function readRoutePath(text: string): TextReading {
 export function routeShape(path: string): string {
   return path.replace(/\{[^}/]*\}/g, "{}");
 }
+
+/** Reads the beginning of a path, "/api/v1": whole segments, none of them variable. */
+export function readPathPrefix(text: string): TextReading {
+  const read = readRoutePath(text);
+  if ("problem" in read) return read;
+  if (text.endsWith("/")) return { problem: `ends with a slash. Write ${text.replace(/\/+$/, "") || "/api"}` };
+  return /[{*]/.test(text) ? { problem: "has a variable segment. Write it with plain segments only" } : read;
+}

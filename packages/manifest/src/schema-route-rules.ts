@@ -1,6 +1,7 @@
 import { PERMISSION_PATTERN } from "./permission-name.ts";
 import { REQUEST_RATE_PATTERN, readRequestRate } from "./request-rate.ts";
-import type { ListNode, MapNode, ObjectNode, SchemaNode } from "./schema-node.ts";
+import { bodyChanges } from "./schema-body-changes.ts";
+import type { ListNode, MapNode, ObjectNode, SchemaNode, TextReading } from "./schema-node.ts";
 
 const OURS = "The gateway says it itself. Leave it out";
 const FRAMING = "It belongs to one connection and is written anew on the next. Leave it out";
@@ -13,6 +14,8 @@ const RESERVED: Readonly<Record<string, string>> = {
   "x-forwarded-for": OURS,
   "x-forwarded-proto": OURS,
   "x-forwarded-host": OURS,
+  "x-forwarded-prefix": OURS,
+  "x-forwarded-port": OURS,
   "x-hms-principal": OURS,
   "x-hms-principal-roles": OURS,
   "x-hms-principal-mfa": OURS,
@@ -29,30 +32,44 @@ const RESERVED: Readonly<Record<string, string>> = {
 const NAME_PATTERN = "^[a-z0-9][a-z0-9-]{0,63}$";
 const NAME_SHAPE = "a header field's name in lower-case letters";
 
-const setKey = {
-  kind: "map",
-  description: "Fields that are set, over those of the same name.",
-  max: 30,
-  nameShape: NAME_SHAPE,
-  namePattern: NAME_PATTERN,
-  reserved: RESERVED,
-  value: {
-    kind: "text",
-    description: "The field's value.",
-    maxLength: 1024,
-    shape: "visible ASCII characters, with spaces inside",
-    pattern: "^[!-~]([ -~]*[!-~])?$",
-    read: (text) =>
-      /^[!-~](?:[ -~]*[!-~])?$/.test(text)
-        ? { value: text }
-        : {
-            problem: "has characters that no header field may have. Write visible ASCII characters, with spaces inside",
-          },
-    example: "2",
-  },
-  defaultNote: "none",
-  example: "{x-api-version: 2}",
-} as const satisfies MapNode;
+const FIELD_VALUE = /^[!-~](?:[ -~]*[!-~])?$/;
+const TEMPLATES = ["caller.name", "request.id", "client.address"];
+
+/** A header field's value; what stands in it in ${} is filled in for each request. */
+function readFieldValue(text: string): TextReading {
+  if (!FIELD_VALUE.test(text)) {
+    return {
+      problem: "has characters that no header field may have. Write visible ASCII characters, with spaces inside",
+    };
+  }
+  for (const [shown, name = ""] of text.matchAll(/\$\{([^}]*)\}?/g)) {
+    if (TEMPLATES.includes(name) && shown.endsWith("}")) continue;
+    const possible = TEMPLATES.map((known) => `\${${known}}`).join(", ");
+    return { problem: `has ${shown}, which is not known here. Possible are ${possible}` };
+  }
+  return { value: text };
+}
+
+const fieldValues = (description: string, example: string) =>
+  ({
+    kind: "map",
+    description,
+    max: 30,
+    nameShape: NAME_SHAPE,
+    namePattern: NAME_PATTERN,
+    reserved: RESERVED,
+    value: {
+      kind: "text",
+      description: "The field's value. ${caller.name}, ${request.id} and ${client.address} are filled in.",
+      maxLength: 1024,
+      shape: "visible ASCII characters, with spaces inside",
+      pattern: "^[!-~]([ -~]*[!-~])?$",
+      read: readFieldValue,
+      example: "2",
+    },
+    defaultNote: "none",
+    example,
+  }) as const satisfies MapNode;
 
 const removeKey = {
   kind: "list",
@@ -74,6 +91,13 @@ const removeKey = {
   defaultNote: "none",
   example: "[server]",
 } as const satisfies ListNode;
+
+const fieldChanges = {
+  set: fieldValues("Fields that are set, over those of the same name.", "{x-api-version: 2}"),
+  add: fieldValues("Fields that are added, beside those of the same name.", "{vary: accept-language}"),
+  default: fieldValues("Fields that are set where there are none of that name.", "{cache-control: no-store}"),
+  remove: removeKey,
+} as const;
 
 const limitItem = {
   kind: "object",
@@ -188,13 +212,17 @@ export const routeRules = {
   request_headers: {
     kind: "object",
     description: "Changes of what the program gets.",
-    properties: { set: setKey, remove: removeKey },
+    properties: fieldChanges,
   },
   response_headers: {
     kind: "object",
     description: "Changes of what callers get.",
-    properties: { set: setKey, remove: removeKey },
+    properties: fieldChanges,
   },
+  request_body: bodyChanges("Changes of the JSON that the program gets. Whatever is no JSON is refused (400, 415)."),
+  response_body: bodyChanges(
+    "Changes of the JSON that callers get. Answers that say they are no JSON pass as they are; one that says so and is none, or is larger, becomes 502.",
+  ),
   security_headers: {
     kind: "flag",
     default: false,

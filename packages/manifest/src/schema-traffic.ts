@@ -1,6 +1,7 @@
 import { ROUTE_PATH_PATTERN, readRoutePath } from "./route-path.ts";
 import type { ListNode, ObjectNode } from "./schema-node.ts";
 import { routeRules } from "./schema-route-rules.ts";
+import { routeVersion } from "./schema-route-version.ts";
 
 /** What the gateway sends to the service. */
 export const routesKey = {
@@ -44,6 +45,7 @@ export const routesKey = {
         example: "[POST]",
       },
       ...routeRules,
+      ...routeVersion,
     },
     elsewhere: {
       method: "routes.methods",
@@ -53,6 +55,10 @@ export const routesKey = {
       limit: "routes.limits",
       headers: "routes.response_headers",
       ttl: "routes.cache",
+      strip: "routes.strip_prefix",
+      rewrite: "routes.add_prefix",
+      deprecation: "routes.deprecated",
+      request_timeout: "routes.timeout",
     },
     later: {
       host: "The gateway does not look at host names yet. Leave the key out",
@@ -102,12 +108,37 @@ export const meshKeys = {
       },
       elsewhere: { retries: "mesh.retry.attempts", count: "mesh.retry.attempts" },
     },
+    breaker: {
+      kind: "object",
+      description:
+        "Leaves a replica alone that answers badly: not in time, broken off, or 502, 503 or 504. While all are left alone, callers get 503 at once.",
+      properties: {
+        failures: {
+          kind: "whole",
+          min: 1,
+          max: 1000,
+          description: "After so many bad answers in a row.",
+          defaultNote: "no breaker",
+          example: "5",
+        },
+        open: {
+          kind: "duration",
+          min: "100ms",
+          max: "1h",
+          default: "10s",
+          description: "For so long; then one request tries, and its answer decides.",
+        },
+      },
+      elsewhere: {
+        threshold: "mesh.breaker.failures",
+        timeout: "mesh.breaker.open",
+        sleep_window: "mesh.breaker.open",
+      },
+    },
   },
-  elsewhere: { timeout: "mesh.request_timeout", retries: "mesh.retry.attempts" },
+  elsewhere: { timeout: "mesh.request_timeout", retries: "mesh.retry.attempts", circuit_breaker: "mesh.breaker" },
   later: {
     mtls: "Connections between services are not encrypted yet. Leave the key out",
-    circuit_breaker:
-      "There is no setting for it yet: replicas that fail their health checks get no traffic. Leave the key out",
     rate_limit: "The mesh does not limit rates yet. Leave the key out",
   },
 } as const satisfies ObjectNode;

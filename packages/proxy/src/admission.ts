@@ -1,22 +1,24 @@
-import type { Caller } from "./caller.ts";
+import type { KnownCaller } from "./caller.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import type { LimitCounter } from "./limit-book.ts";
+
+/** Most requests take no places. */
+const NONE: never[] = [];
 
 /** What a request was let in with, or why it was not; holds its places in limits of concurrency until it is released. */
 export class Admission {
   refusal: ErrorReply | null = null;
-  caller: Caller | null = null;
-  /** Stands for what the caller has shown, or "". */
-  credential = "";
+  caller: KnownCaller | null = null;
   /** Whether its credentials were meant for the gateway, and go no further. */
   hidesCredentials = false;
   /** Members of the RateLimit field. */
   rates = "";
-  #places: { counter: LimitCounter; key: string }[] = [];
+  #places: { counter: LimitCounter; key: string }[] = NONE;
 
   /** Takes a place, if one is free. */
   take(counter: LimitCounter, key: string): boolean {
     if (!counter.begin(key)) return false;
+    if (this.#places === NONE) this.#places = [];
     this.#places.push({ counter, key });
     return true;
   }
@@ -30,7 +32,8 @@ export class Admission {
 
   /** The request has ended. */
   release(): void {
+    if (this.#places === NONE) return;
     for (const { counter, key } of this.#places) counter.end(key);
-    this.#places = [];
+    this.#places = NONE;
   }
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { connect } from "node:tls";
 import { type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Caller, CallerQuestion } from "./caller.ts";
+import { type Caller, type CallerQuestion, knownCaller } from "./caller.ts";
 import { LimitBook } from "./limit-book.ts";
 import type { SecureServer } from "./proxy-engine.ts";
 import { ProxyFixture, RawClient } from "./proxy-fixture.ts";
@@ -39,7 +39,7 @@ beforeEach(async () => {
     find(question: CallerQuestion) {
       asked.push(question);
       const isAnna = question.certificate?.uri === ANNA || question.token === "annas";
-      return isAnna ? ({ kind: "known", caller: known, digest: "d" } as const) : ({ kind: "unknown" } as const);
+      return isAnna ? knownCaller(known, "d") : ({ kind: "unknown" } as const);
     },
   };
   fixture = new ProxyFixture({ callers });

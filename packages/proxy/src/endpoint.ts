@@ -1,5 +1,5 @@
 import { LatencyEstimate } from "./latency-estimate.ts";
-import type { EndpointEntry, EndpointState } from "./routing-table.ts";
+import type { BreakerTerms, EndpointEntry, EndpointState } from "./routing-table.ts";
 import { UpstreamConnection, type UpstreamOwner, type UpstreamUser } from "./upstream-connection.ts";
 
 const FIRST_EJECTION_MS = 100;
@@ -13,6 +13,11 @@ const IDLE_MARGIN_MS = 1_000;
 export function usableIdleMs(announcedMs: number): number {
   if (announcedMs < 0) return DEFAULT_IDLE_MS;
   return Math.max(announcedMs - IDLE_MARGIN_MS, announcedMs / 2);
+}
+
+/** Whether a service says with this status that it cannot answer anything at the moment. */
+export function isUnwell(status: number): boolean {
+  return status >= 502 && status <= 504;
 }
 
 /** The lasting state of one endpoint: its connections, what runs on it, how fast it answers, whether it is ejected. */
@@ -33,6 +38,10 @@ export class Endpoint implements UpstreamOwner {
   /** New requests avoid it until then. */
   ejectedUntil = 0;
   #failures = 0;
+  /** Bad answers in a row. */
+  #badAnswers = 0;
+  /** For how long it is left alone because of them; 0: it is not. */
+  #leftAloneMs = 0;
 
   constructor(entry: EndpointEntry, maxHeadBytes: number) {
     this.id = entry.id;
@@ -52,6 +61,8 @@ export class Endpoint implements UpstreamOwner {
       this.closeIdle();
       this.ejectedUntil = 0;
       this.#failures = 0;
+      this.#badAnswers = 0;
+      this.#leftAloneMs = 0;
     }
     if (entry.state === "draining") this.drain(now);
     else this.state = "active";
@@ -126,7 +137,28 @@ export class Endpoint implements UpstreamOwner {
   noteReached(): void {
     if (this.#failures === 0) return;
     this.#failures = 0;
-    this.ejectedUntil = 0;
+    if (this.#leftAloneMs === 0) this.ejectedUntil = 0;
+  }
+
+  /** Whether it gets nothing at all for now, because it has answered badly. */
+  isLeftAlone(now: number): boolean {
+    return this.#leftAloneMs > 0 && this.ejectedUntil > now;
+  }
+
+  /** It has answered, well or badly. Answers whether it is left alone from now on. */
+  noteAnswer(isGood: boolean, { failures, openMs }: BreakerTerms, now: number): boolean {
+    if (isGood) {
+      if (this.#leftAloneMs > 0) this.ejectedUntil = 0;
+      this.#badAnswers = 0;
+      this.#leftAloneMs = 0;
+      return false;
+    }
+    this.#badAnswers++;
+    const isTrial = this.#leftAloneMs > 0;
+    if (!isTrial && this.#badAnswers < failures) return false;
+    this.#leftAloneMs = openMs;
+    this.ejectedUntil = now + openMs;
+    return !isTrial;
   }
 
   /** It could not be reached: avoided for 100 ms, twice as long each further time, at most 30 s. */
@@ -138,6 +170,7 @@ export class Endpoint implements UpstreamOwner {
 
   /** The time of an ejection is over: lets one request try, and keeps the others away until it is known how that went. */
   beginTrial(now: number): void {
+    if (this.#leftAloneMs > 0) this.ejectedUntil = now + this.#leftAloneMs;
     if (this.#failures === 0) return;
     this.ejectedUntil = now + FIRST_EJECTION_MS * 2 ** Math.min(this.#failures, 8);
   }

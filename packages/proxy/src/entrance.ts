@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { Admission } from "./admission.ts";
 import { principalFields } from "./caller.ts";
 import type { ClientConnection } from "./client-connection.ts";
@@ -5,7 +6,10 @@ import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { Exchange } from "./exchange.ts";
+import type { FieldFacts } from "./field-changes.ts";
 import { Passage } from "./passage.ts";
+import { rewrittenTarget } from "./path-rewrite.ts";
+import { changeRequest } from "./request-change.ts";
 import type { Resolution } from "./request-routing.ts";
 import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
 import { ResponseHead } from "./response-head.ts";
@@ -28,6 +32,7 @@ export interface Arrival {
   readonly client: ClientConnection;
 }
 
+const NOT_CHANGED = { status: 400, message: "The request's body cannot be changed as its route demands." };
 const NOBODY_KNOWS = {
   status: 503,
   message: "Whether this request may come in cannot be found out at the moment; try again in a second.",
@@ -82,12 +87,8 @@ export class Entrance {
   }
 
   #begin(arrival: Arrival, admission: Admission | null): void {
-    const { request, response, resolution, client } = arrival;
-    const context = this.#context;
-    const { target } = resolution;
-    const { gate } = target;
-    const { tls } = context;
-    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
+    const { request, client, resolution } = arrival;
+    const { gate } = resolution.target;
     const maxBodyBytes = gate?.rules.maxBodyBytes;
     if (maxBodyBytes !== undefined && request.head.contentLength > maxBodyBytes) {
       admission?.release();
@@ -95,17 +96,45 @@ export class Entrance {
       this.#refuse(arrival, reply);
       return;
     }
+    const edit = gate?.requestBody ?? null;
+    if (edit === null || !request.head.hasBody) {
+      this.#carry(arrival, admission);
+      return;
+    }
+    const idleMs = resolution.target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
+    const changing = changeRequest(request, client, { edit, idleMs }).catch(() => ({ refusal: NOT_CHANGED }));
+    void changing.then((changed) => {
+      if (changed === "gone" || client.socket.destroyed) admission?.release();
+      else if ("body" in changed) this.#carry(arrival, admission, changed.body);
+      else {
+        admission?.release();
+        this.#refuse(arrival, changed.refusal);
+      }
+    });
+  }
+
+  #carry(arrival: Arrival, admission: Admission | null, body?: Readable): void {
+    const { request, response, resolution, client } = arrival;
+    const context = this.#context;
+    const { target } = resolution;
+    const { gate } = target;
+    const { tls } = context;
+    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
     const keeping = response === null ? null : keepingOf(context.cache, arrival, admission);
     const isGet = request.method === "GET";
+    const facts = factsOf(arrival, admission);
     const passage =
-      gate === null && hsts === "" ? null : new Passage({ gate, admission, hsts, keeping: isGet ? keeping : null });
+      gate === null && hsts === ""
+        ? null
+        : new Passage({ gate, admission, hsts, facts, keeping: isGet ? keeping : null });
     const kept = keeping?.cache.find(keeping.key, performance.now());
     if (kept !== undefined && passage !== null && response !== null) {
       this.#answerKept(arrival, response, { kept, passage });
       return;
     }
-    const forwardedHead = forwardedHeadOf(arrival, admission);
-    new Exchange({ context, client, request, response, target, forwardedHead, passage }).begin();
+    const forwardedHead = forwardedHeadOf(arrival, admission, facts);
+    const own = body === undefined ? {} : { body };
+    new Exchange({ context, client, request, response, target, forwardedHead, passage, ...own }).begin();
   }
 
   #answerKept(
@@ -148,7 +177,8 @@ function keepingOf(
   const { gate, service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
-  const caller = admission?.caller?.name ?? "";
+  // All that the program is told of the caller: with other roles, or another factor, it is another one.
+  const caller = admission?.caller ? principalFields(admission.caller) : "";
   const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
   const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
   const key = cacheKey([...place, resolution.path, caller], fields);
@@ -165,14 +195,34 @@ function withoutCredentials(rawHeaders: readonly string[]): string[] {
   return fields;
 }
 
-function forwardedHeadOf({ request, resolution, client }: Arrival, admission: Admission | null): string {
+const NO_FACTS: FieldFacts = { callerName: "", requestId: "", clientAddress: "" };
+
+function factsOf({ request, resolution, client }: Arrival, admission: Admission | null): FieldFacts {
+  const { gate } = resolution.target;
+  if (gate === null || (gate.requestEdit === null && gate.responseEdit === null)) return NO_FACTS;
+  return {
+    callerName: admission?.caller?.caller.name ?? "",
+    requestId: request.head.chooseRequestId(),
+    clientAddress: client.address,
+  };
+}
+
+function forwardedHeadOf(
+  { request, resolution, client }: Arrival,
+  admission: Admission | null,
+  facts: FieldFacts,
+): string {
   const caller = admission?.caller;
+  const { gate } = resolution.target;
+  const rewrite = gate?.rules.rewrite;
+  const prefix = rewrite === undefined || rewrite.strip === "" ? "" : `x-forwarded-prefix: ${rewrite.strip}\r\n`;
   return request.head.forward({
-    edit: resolution.target.gate?.requestEdit ?? null,
-    ownFields: caller ? principalFields(caller) : "",
+    edit: gate?.requestEdit ?? null,
+    facts,
+    ownFields: caller ? principalFields(caller) + prefix : prefix,
     hidesCredentials: admission?.hidesCredentials ?? false,
     method: request.method as string,
-    target: resolution.path,
+    target: rewrite === undefined ? resolution.path : rewrittenTarget(resolution.path, rewrite),
     host: resolution.host,
     clientAddress: client.address,
     scheme: client.scheme,

@@ -23,6 +23,7 @@ const CODES: Record<number, string> = {
   405: "UNIMPLEMENTED",
   408: "DEADLINE_EXCEEDED",
   413: "RESOURCE_EXHAUSTED",
+  415: "INVALID_ARGUMENT",
   417: "FAILED_PRECONDITION",
   429: "RESOURCE_EXHAUSTED",
   431: "RESOURCE_EXHAUSTED",
@@ -93,4 +94,16 @@ export function failureReply(
     default:
       return { status: 502, message: `"${service}" closed the connection before its answer was complete.` };
   }
+}
+
+/** What a client is told while every replica is left alone, because it has answered badly. */
+export function breakerReply({ name }: Service, waitMs: number): ErrorReply {
+  const seconds = Math.max(Math.ceil(waitMs / 1000), 1);
+  const message = `All replicas of "${name}" have answered badly of late and are left alone; one is tried again in ${seconds} s.`;
+  return { status: 503, message, fields: `retry-after: ${seconds}\r\n` };
+}
+
+/** What a client is told of an answer that was to be changed and could not be. */
+export function unchangedReply({ name }: Service, problem: string): ErrorReply {
+  return { status: 502, message: `The answer of "${name}" is to be changed on its way, and ${problem}.` };
 }

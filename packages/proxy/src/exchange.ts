@@ -1,56 +1,41 @@
-import type { ClientConnection, ClientUser } from "./client-connection.ts";
-import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
-import type { Endpoint } from "./endpoint.ts";
-import type { EngineContext } from "./engine-context.ts";
-import { absenceReply, type ErrorReply, failureReply, renderErrorReply } from "./error-reply.ts";
+import type { Readable } from "node:stream";
+import type { ClientUser } from "./client-connection.ts";
+import { ContinueWait } from "./continue-wait.ts";
+import { type Endpoint, isUnwell } from "./endpoint.ts";
+import {
+  absenceReply,
+  breakerReply,
+  type ErrorReply,
+  failureReply,
+  renderErrorReply,
+  unchangedReply,
+} from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
-import type { Passage } from "./passage.ts";
+import { type ExchangeInput, type ExchangeLimits, limitsOf } from "./exchange-input.ts";
+import type { HeldAnswer } from "./held-answer.ts";
 import { RequestBody } from "./request-body.ts";
-import type { RequestHead } from "./request-head.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
-import type { RouteTarget } from "./service.ts";
-import { Tunnel } from "./tunnel.ts";
+import { switchingHead, Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 import type { Guest } from "./waiting-room.ts";
 
-/** One request on its way. */
-export interface ExchangeInput {
-  context: EngineContext;
-  client: ClientConnection;
-  request: ProxyRequest;
-  /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
-  response: ProxyResponse | null;
-  target: RouteTarget;
-  /** The head for the service. */
-  forwardedHead: string;
-  /** What happens to the answer on its way; null: nothing. */
-  passage: Passage | null;
-}
-
 const NONE_TRIED: readonly Endpoint[] = Object.freeze([]);
-const CONTINUE = "HTTP/1.1 100 Continue\r\n\r\n";
-/** A client that expects 100 gets it from us if the service says nothing for this long. */
-const CONTINUE_AFTER_MS = 1_000;
 
 /** Carries one request to an endpoint and its response back; tries again where that does no harm. */
 export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
-  readonly #context: EngineContext;
-  readonly #client: ClientConnection;
-  readonly #request: ProxyRequest;
-  readonly #response: ProxyResponse | null;
-  readonly #target: RouteTarget;
-  readonly #forwardedHead: string;
-  readonly #passage: Passage | null;
-  readonly #head: RequestHead;
+  readonly #input: ExchangeInput;
+  readonly #source: Readable;
+  readonly #limits: ExchangeLimits;
   readonly #writer: ResponseWriter;
   readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
   #endpoint: Endpoint | null = null;
   #connection: UpstreamConnection | null = null;
+  #held: HeldAnswer | null = null;
   #tried: readonly Endpoint[] = NONE_TRIED;
-  #continueTimer: NodeJS.Timeout | null = null;
+  readonly #continuing: ContinueWait;
   #sentAt = 0;
   #retries = 0;
   #connectAttempts = 0;
@@ -64,42 +49,38 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #status = 0;
 
   constructor(input: ExchangeInput) {
-    this.#context = input.context;
-    this.#client = input.client;
-    this.#request = input.request;
-    this.#response = input.response;
-    this.#target = input.target;
-    this.#forwardedHead = input.forwardedHead;
-    this.#passage = input.passage;
-    this.#head = input.request.head;
+    this.#input = input;
+    this.#source = input.body ?? input.request;
+    this.#limits = limitsOf(input);
     this.#writer = new ResponseWriter(input.client.socket);
+    this.#continuing = new ContinueWait(input.client.socket, () => this.#body?.start());
   }
 
   /** Begins; the client's connection is its own until it ends. */
   begin(): void {
-    const { service } = this.#target;
-    this.#client.user = this;
+    const { service } = this.#input.target;
+    this.#input.client.user = this;
     service.inFlight++;
     service.budget.deposit();
-    if (this.#head.hasBody) this.#beginBody();
+    if (this.#input.request.head.hasBody) this.#beginBody();
     this.#attempt(this.#startedAt);
   }
 
   #beginBody(): void {
-    const { contentLength } = this.#head;
-    this.#body = new RequestBody(this.#request, this, { contentLength, maxBytes: this.#maxBodyBytes });
-    if (this.#head.expectsContinue) this.#continueTimer = setTimeout(() => this.#continue(), CONTINUE_AFTER_MS);
+    const { contentLength } = this.#input.request.head;
+    this.#body = new RequestBody(this.#source, this, { contentLength, maxBytes: this.#limits.maxBodyBytes });
+    if (this.#input.request.head.expectsContinue) this.#continuing.begin();
     else this.#body.start();
   }
 
-  get #maxBodyBytes(): number {
-    return Math.min(this.#passage?.maxBodyBytes ?? Number.POSITIVE_INFINITY, this.#context.maxRequestBodyBytes);
-  }
-
   #attempt(now: number): void {
-    const endpoint = this.#target.service.balancer.pick(now, this.#tried);
+    const endpoint = this.#input.target.service.balancer.pick(now, this.#tried);
     if (endpoint === null) {
       if (!this.#waits(now)) this.giveUp();
+      return;
+    }
+    if (endpoint.isLeftAlone(now)) {
+      this.#fail(breakerReply(this.#input.target.service, endpoint.ejectedUntil - now));
       return;
     }
     if (endpoint.ejectedUntil > now && endpoint.idleConnections === 0 && this.#waits(now)) return;
@@ -110,13 +91,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     this.#isSending = false;
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
-    if (pooled === null) this.#connection.deadlineAt = now + this.#target.service.policy.connectTimeoutMs;
-    else this.#sendAtTurnEnd();
+    if (pooled === null) this.#connection.deadlineAt = now + this.#input.target.service.policy.connectTimeoutMs;
+    else this.#sendSoon();
   }
 
   /** True if the request waits for a replica from now on. */
   #waits(now: number): boolean {
-    const { service } = this.#target;
+    const { service } = this.#input.target;
     if (!service.expectsReplicas || !service.waitingRoom.enter(this, now)) return false;
     this.#tried = NONE_TRIED;
     this.#connectAttempts = 0;
@@ -124,7 +105,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   tryAgain(now: number): void {
-    const { balancer, waitingRoom } = this.#target.service;
+    const { balancer, waitingRoom } = this.#input.target.service;
     const endpoint = balancer.pick(now, NONE_TRIED);
     if (endpoint === null || endpoint.ejectedUntil > now) return;
     waitingRoom.leave(this);
@@ -132,10 +113,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   giveUp(): void {
-    this.#fail(absenceReply(this.#target.service));
+    this.#fail(absenceReply(this.#input.target.service));
   }
 
-  #sendAtTurnEnd(): void {
+  #sendSoon(): void {
     this.#isSending = true;
     atTurnEnd(this);
   }
@@ -149,46 +130,37 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #send(now: number): void {
     const connection = this.#connection as UpstreamConnection;
     this.#isSending = false;
-    connection.expectResponse(this.#request.method as string);
+    connection.expectResponse(this.#input.request.method as string);
     this.#sentAt = now;
     if (this.#body === null) {
       this.#hasSent = true;
-      connection.deadlineAt = now + this.#target.service.policy.requestTimeoutMs;
-      connection.socket.write(this.#forwardedHead, "latin1");
+      connection.deadlineAt = now + this.#limits.requestTimeoutMs;
+      connection.socket.write(this.#input.forwardedHead, "latin1");
       return;
     }
-    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
-    this.#body.attach(connection, this.#forwardedHead, this.#head.expectsContinue);
-  }
-
-  #continue(): void {
-    if (this.#continueTimer === null) return;
-    clearTimeout(this.#continueTimer);
-    this.#continueTimer = null;
-    if (this.#hasEnded || this.#writer.isStarted) return;
-    this.#client.socket.write(CONTINUE, "latin1");
-    this.#body?.start();
+    connection.deadlineAt = now + this.#limits.idleBodyTimeoutMs;
+    this.#body.attach(connection, this.#input.forwardedHead, this.#input.request.head.expectsContinue);
   }
 
   onBodyProgress(): void {
-    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    if (this.#connection) this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
   }
 
   onBodySent(): void {
     this.#sentAt = turnNow();
     if (!this.#connection || this.#writer.isStarted) return;
-    this.#connection.deadlineAt = this.#sentAt + this.#target.service.policy.requestTimeoutMs;
+    this.#connection.deadlineAt = this.#sentAt + this.#limits.requestTimeoutMs;
   }
 
   onBodyTooLarge(): void {
-    const message = `The request's body is larger than ${this.#maxBodyBytes} bytes.`;
+    const message = `The request's body is larger than ${this.#limits.maxBodyBytes} bytes.`;
     this.#fail({ status: 413, message });
   }
 
   onUpstreamConnected(): void {
     this.#endpoint?.noteReached();
-    this.#target.service.waitingRoom.endAbsence();
-    this.#sendAtTurnEnd();
+    this.#input.target.service.waitingRoom.endAbsence();
+    this.#sendSoon();
   }
 
   onUpstreamDrain(): void {
@@ -196,9 +168,9 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   onInformational(head: ResponseHead): void {
-    if (head.status === 100) this.#continue();
-    else if (this.#request.httpVersionMinor === 1) {
-      this.#client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
+    if (head.status === 100) this.#continuing.grant();
+    else if (this.#input.request.httpVersionMinor === 1) {
+      this.#input.client.socket.write(`HTTP/1.1 ${head.statusText}\r\n${head.lines}\r\n`, "latin1");
     }
   }
 
@@ -211,34 +183,52 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
       this.#upgrade(connection, head);
       return;
     }
-    connection.deadlineAt = now + this.#idleBodyTimeoutMs;
-    this.#passage?.onHead(head);
+    this.#noteAnswer(!isUnwell(head.status), now);
+    connection.deadlineAt = now + this.#limits.idleBodyTimeoutMs;
+    this.#held = this.#input.passage?.hold(head, this.#input.request.method === "HEAD") ?? null;
+    if (this.#held === null) this.#startAnswer(head);
+  }
+
+  #startAnswer(head: ResponseHead): void {
+    this.#input.passage?.onHead(head);
+    const isUnread = this.#continuing.isPending;
+    this.#continuing.end();
     this.#writer.start(head, {
-      requestId: this.#head.requestId,
-      isHead: this.#request.method === "HEAD",
-      isHttp10: this.#request.httpVersionMinor === 0,
-      keepAlive: this.#keepsAlive() && this.#continueTimer === null,
+      requestId: this.#input.request.head.requestId,
+      isHead: this.#input.request.method === "HEAD",
+      isHttp10: this.#input.request.httpVersionMinor === 0,
+      keepAlive: this.#keepsAlive() && !isUnread,
     });
   }
 
-  get #idleBodyTimeoutMs(): number {
-    return this.#target.service.policy.idleBodyTimeoutMs ?? this.#context.idleBodyTimeoutMs;
+  #noteAnswer(isGood: boolean, now: number): void {
+    const { breaker } = this.#input.target.service.policy;
+    const isOpened = breaker !== undefined && this.#endpoint?.noteAnswer(isGood, breaker, now) === true;
+    if (isOpened) this.#input.target.service.metrics.ejections++;
   }
 
   #keepsAlive(): boolean {
-    return this.#response?.shouldKeepAlive === true && !this.#context.isClosing;
+    return this.#input.response?.shouldKeepAlive === true && !this.#input.context.isClosing;
   }
 
   onResponseBody(bytes: Buffer, start: number, end: number): void {
-    this.#passage?.onBody(bytes, start, end);
+    if (this.#hasEnded) return;
+    if (this.#held !== null) {
+      if (!this.#held.take(bytes, start, end))
+        this.#fail(unchangedReply(this.#input.target.service, "is too large for that"));
+      return;
+    }
+    this.#input.passage?.onBody(bytes, start, end);
     this.#writer.body(bytes, start, end);
   }
 
   onReadEnd(): void {
     // What ends the response is written with it, at the end of the turn.
-    if (this.#connection === null || !this.#writer.isStarted) return;
+    if (this.#connection === null) return;
+    if (this.#held !== null) this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
+    if (!this.#writer.isStarted) return;
     if (!this.#writer.flush()) this.#connection.pause();
-    this.#connection.deadlineAt = turnNow() + this.#idleBodyTimeoutMs;
+    this.#connection.deadlineAt = turnNow() + this.#limits.idleBodyTimeoutMs;
   }
 
   onClientDrain(): void {
@@ -246,20 +236,36 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   onResponseEnd(): void {
+    if (this.#hasEnded || !this.#releaseHeld()) return;
     const connection = this.#connection as UpstreamConnection;
     const endpoint = this.#leaveEndpoint();
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
     else endpoint?.giveBack(connection, turnNow());
-    this.#passage?.onComplete(turnNow());
+    this.#input.passage?.onComplete(turnNow());
     this.#isAnswered = true;
     atTurnEnd(this);
+  }
+
+  /** Starts the answer that was held back; false: it could not be changed, and the client was told. */
+  #releaseHeld(): boolean {
+    const body = this.#held?.finish();
+    this.#held = null;
+    if (body === undefined) return true;
+    if (typeof body === "string") {
+      this.#fail(unchangedReply(this.#input.target.service, body));
+      return false;
+    }
+    this.#startAnswer((this.#connection as UpstreamConnection).head);
+    this.#input.passage?.onBody(body, 0, body.length);
+    this.#writer.body(body, 0, body.length);
+    return true;
   }
 
   #complete(): void {
     this.#writer.end();
     this.#end(turnNow());
-    if (this.#response) this.#response.noteFinished(this.#writer.keepAlive);
-    else this.#client.socket.destroySoon();
+    if (this.#input.response) this.#input.response.noteFinished(this.#writer.keepAlive);
+    else this.#input.client.socket.destroySoon();
   }
 
   onClientClosed(): void {
@@ -274,10 +280,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (this.#hasEnded) return;
     const now = turnNow();
     const isStale = failure === "closed" && !this.#hasSentBytes();
+    if (!isStale && failure !== "connect" && !(failure === "timeout" && this.#waitsForClient()))
+      this.#noteAnswer(false, now);
+    this.#held = null;
     const endpoint = this.#leaveEndpoint() as Endpoint;
     if (failure === "connect") {
       this.#connectAttempts++;
-      this.#target.service.metrics.ejections++;
+      this.#input.target.service.metrics.ejections++;
       endpoint.eject(now);
     }
     if (failure === "timeout" && this.#waitsForClient()) {
@@ -288,7 +297,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (!isStale) this.#tried = [...this.#tried, endpoint];
     if (this.#retry(failure, now)) return;
     if (failure === "connect" && this.#waits(now)) this.#body?.detach();
-    else this.#fail(failureReply(failure, this.#target.service, reason));
+    else this.#fail(failureReply(failure, this.#input.target.service, reason));
   }
 
   #waitsForClient(): boolean {
@@ -300,19 +309,12 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   #retry(failure: UpstreamFailure, now: number): boolean {
-    const { service } = this.#target;
+    const { service } = this.#input.target;
     const bytesSent = this.#hasSentBytes();
     if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
-    const decision = decideRetry(
-      {
-        method: this.#request.method as string,
-        bytesSent,
-        responseStarted: this.#writer.isStarted,
-        bodyKept: this.#body?.isKept ?? true,
-        retries: this.#retries,
-      },
-      service.policy,
-    );
+    const method = this.#input.request.method as string;
+    const [responseStarted, bodyKept, retries] = [this.#writer.isStarted, this.#body?.isKept ?? true, this.#retries];
+    const decision = decideRetry({ method, bytesSent, responseStarted, bodyKept, retries }, service.policy);
     if (decision === "give-up") return false;
     if (decision === "reconnect" && this.#connectAttempts >= MAX_CONNECT_ATTEMPTS) return false;
     if (decision === "retry" && !service.budget.withdraw(now)) return false;
@@ -335,42 +337,38 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (this.#hasEnded) return;
     this.#connection?.destroy();
     this.#leaveEndpoint();
-    const { socket } = this.#client;
+    const { socket } = this.#input.client;
     const isCut = this.#writer.isStarted;
-    const keepAlive = !isCut && this.#keepsAlive() && this.#continueTimer === null;
+    const keepAlive = !isCut && this.#keepsAlive() && !this.#continuing.isPending;
     if (!isCut) {
       this.#status = reply.status;
-      const { method, httpVersionMinor } = this.#request;
+      const { method, httpVersionMinor } = this.#input.request;
       const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0 };
-      socket.write(renderErrorReply(reply, { requestId: this.#head.requestId, ...how }), "latin1");
+      socket.write(renderErrorReply(reply, { requestId: this.#input.request.head.requestId, ...how }), "latin1");
     }
     this.#end(turnNow());
     if (isCut) socket.destroy();
-    else if (this.#response) this.#response.noteFinished(keepAlive);
+    else if (this.#input.response) this.#input.response.noteFinished(keepAlive);
     else socket.destroySoon();
   }
 
   #upgrade(connection: UpstreamConnection, head: ResponseHead): void {
-    const { socket } = this.#client;
+    const { socket } = this.#input.client;
     const endpoint = this.#endpoint as Endpoint;
-    if (this.#response !== null || this.#head.upgrade === "") {
-      this.#fail(failureReply("malformed", this.#target.service, "an upgrade nobody asked for"));
+    if (this.#input.response !== null || this.#input.request.head.upgrade === "") {
+      this.#fail(failureReply("malformed", this.#input.target.service, "an upgrade nobody asked for"));
       return;
     }
-    const requestId = `x-request-id: ${this.#head.requestId}\r\n`;
-    const fields = `${head.lines}${requestId}connection: upgrade\r\nupgrade: ${head.upgrade}\r\n`;
-    socket.write(`HTTP/1.1 ${head.statusText}\r\n${fields}\r\n`, "latin1");
-    this.#connection = this.#endpoint = null;
-    this.#isTunnel = true;
+    socket.write(switchingHead(head, this.#input.request.head.requestId), "latin1");
+    [this.#endpoint, this.#connection, this.#isTunnel] = [null, null, true];
     this.#end(turnNow());
     const onEnd = () => {
-      this.#passage?.end();
+      this.#input.passage?.end();
       this.#endpointLeft(endpoint);
     };
-    new Tunnel({ client: this.#client, connection, onEnd }).open();
+    new Tunnel({ client: this.#input.client, connection, onEnd }).open();
   }
 
-  // Bytes after a 101 go to the tunnel.
   onTunnelData(): void {}
   onTunnelEnd(): void {}
 
@@ -383,18 +381,18 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
 
   #endpointLeft(endpoint: Endpoint): void {
     endpoint.inFlight--;
-    this.#context.onEndpointLeft(endpoint);
+    this.#input.context.onEndpointLeft(endpoint);
   }
 
   #end(now: number): void {
     this.#hasEnded = true;
-    if (this.#endpoint === null) this.#target.service.waitingRoom.leave(this);
-    if (!this.#isTunnel) this.#passage?.end();
-    if (this.#continueTimer !== null) clearTimeout(this.#continueTimer);
+    if (this.#endpoint === null) this.#input.target.service.waitingRoom.leave(this);
+    if (!this.#isTunnel) this.#input.passage?.end();
+    this.#continuing.end();
     if (this.#body !== null) this.#body.drop();
-    this.#client.user = null;
-    this.#client.idleSince = now;
-    this.#target.service.inFlight--;
-    this.#target.metrics.count(this.#status, now - this.#startedAt);
+    this.#input.client.user = null;
+    this.#input.client.idleSince = now;
+    this.#input.target.service.inFlight--;
+    this.#input.target.metrics.count(this.#status, now - this.#startedAt);
   }
 }

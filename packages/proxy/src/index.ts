@@ -1,4 +1,11 @@
-export type { Caller, CallerAnswer, CallerQuestion, CallerSource } from "./caller.ts";
+export {
+  type Caller,
+  type CallerAnswer,
+  type CallerQuestion,
+  type CallerSource,
+  type KnownCaller,
+  knownCaller,
+} from "./caller.ts";
 export type { Certificate } from "./certificate-set.ts";
 export { createProxyEngine } from "./engine.ts";
 export type { SharedRates } from "./limit-book.ts";

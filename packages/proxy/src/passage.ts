@@ -1,5 +1,7 @@
 import type { Admission } from "./admission.ts";
-import { hasField } from "./field-changes.ts";
+import { withDeprecation } from "./deprecation.ts";
+import { type FieldFacts, hasField } from "./field-changes.ts";
+import { HeldAnswer, isChanged } from "./held-answer.ts";
 import { freshnessOf, MOST_BODY_BYTES, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
 import type { ResponseHead } from "./response-head.ts";
 import type { RouteGate } from "./route-gate.ts";
@@ -20,6 +22,8 @@ export interface PassageInput {
   readonly hsts: string;
   /** Where the answer is kept, and as what; null: nowhere. */
   readonly keeping: { cache: ResponseCache; key: string } | null;
+  /** What fields may be made of. */
+  readonly facts: FieldFacts;
 }
 
 /** What happens to an answer on its way from a service to a client, beyond being carried. */
@@ -36,17 +40,31 @@ export class Passage {
     return this.#input.gate?.rules.maxBodyBytes;
   }
 
+  /** Until the response head; undefined: the service's. */
+  get requestTimeoutMs(): number | undefined {
+    return this.#input.gate?.rules.requestTimeoutMs;
+  }
+
+  /** Holds an answer back whose body is to be changed; null: it goes on as it comes. */
+  hold(head: ResponseHead, isHead: boolean): HeldAnswer | null {
+    const edit = this.#input.gate?.responseBody ?? null;
+    return edit !== null && isChanged(head, isHead) ? new HeldAnswer(head, edit) : null;
+  }
+
   /** Changes the service's fields, and notes the answer if it is kept. */
   onHead(head: ResponseHead): void {
-    const { gate, admission, hsts, keeping } = this.#input;
+    const { gate, keeping } = this.#input;
     if (keeping !== null) this.#keep(head, gate?.rules.cacheMs ?? 0);
-    head.lines = editedLines(head.lines, gate, hsts);
-    if (this.#kept !== null) this.#kept.lines = head.lines;
-    else if (gate?.rules.auth && !hasField(head.lines, "cache-control")) {
-      // Whoever keeps it on the way must not give it to somebody else.
-      head.lines += "cache-control: private\r\n";
-    }
-    head.lines += rateFields(gate, admission);
+    head.lines = this.#shown(head.lines);
+  }
+
+  /** A service's fields as this client gets them. */
+  #shown(given: string): string {
+    const { gate, admission, hsts, facts } = this.#input;
+    let lines = editedLines(given, { gate, hsts, facts });
+    // Whoever keeps it on the way must not give it to somebody else.
+    if (gate?.rules.auth && !hasField(lines, "cache-control")) lines += "cache-control: private\r\n";
+    return lines + rateFields(gate, admission);
   }
 
   #keep(head: ResponseHead, mostMs: number): void {
@@ -76,8 +94,7 @@ export class Passage {
 
   /** What is kept, as this client gets it. */
   fieldsOf(answer: StoredAnswer, now: number): string {
-    const age = `age: ${Math.floor((now - answer.storedAt) / 1000)}\r\n`;
-    return `${answer.lines}${age}${rateFields(this.#input.gate, this.#input.admission)}`;
+    return this.#shown(`${answer.lines}age: ${Math.floor((now - answer.storedAt) / 1000)}\r\n`);
   }
 
   /** The request has ended. */
@@ -86,11 +103,12 @@ export class Passage {
   }
 }
 
-function editedLines(given: string, gate: RouteGate | null, hsts: string): string {
-  let lines = gate?.responseEdit ? gate.responseEdit.apply(given) : given;
+function editedLines(given: string, { gate, hsts, facts }: Pick<PassageInput, "gate" | "hsts" | "facts">): string {
+  let lines = gate?.responseEdit ? gate.responseEdit.apply(given, facts) : given;
   if (gate?.rules.hasSecurityFields) {
     for (const [name, value] of SECURITY_FIELDS) if (!hasField(lines, name)) lines += `${name}: ${value}\r\n`;
   }
+  if (gate?.rules.deprecation) lines = withDeprecation(lines, gate.rules.deprecation);
   return hsts === "" || hasField(lines, "strict-transport-security") ? lines : lines + hsts;
 }
 

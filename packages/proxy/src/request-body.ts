@@ -1,4 +1,4 @@
-import type { ProxyRequest } from "./client-messages.ts";
+import type { Readable } from "node:stream";
 import { latin1 } from "./latin1.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
@@ -27,7 +27,7 @@ export interface BodyOptions {
 
 /** Carries a request's body to a connection, keeping small ones for another attempt; memory stays flat for large ones. */
 export class RequestBody {
-  readonly #request: ProxyRequest;
+  readonly #request: Readable;
   readonly #observer: BodyObserver;
   readonly #contentLength: number;
   readonly #maxBytes: number;
@@ -45,7 +45,7 @@ export class RequestBody {
   /** Whether a byte of head or body was written to the present connection. */
   hasSent = false;
 
-  constructor(request: ProxyRequest, observer: BodyObserver, options: BodyOptions) {
+  constructor(request: Readable, observer: BodyObserver, options: BodyOptions) {
     this.#request = request;
     this.#observer = observer;
     this.#contentLength = options.contentLength;

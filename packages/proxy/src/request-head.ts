@@ -1,5 +1,5 @@
 import { isPrincipalField } from "./caller.ts";
-import type { FieldEdit } from "./field-changes.ts";
+import type { FieldEdit, FieldFacts } from "./field-changes.ts";
 import { Field, type FieldKind, fieldKind, isLookAlike, listMembers } from "./field-name.ts";
 import { continueTrace, isRequestId, randomHex, startTrace } from "./trace-ids.ts";
 
@@ -140,11 +140,11 @@ export class RequestHead {
 
   /** The head for the service, with its empty line. */
   forward(line: ForwardedLine): string {
-    const { method, target, host, clientAddress, scheme, trustsOrigin, edit, ownFields = "" } = line;
+    const { method, target, host, clientAddress, scheme, trustsOrigin, edit, facts, ownFields = "" } = line;
     const forwardedFor = this.forwardedFor === "" ? clientAddress : `${this.forwardedFor}, ${clientAddress}`;
     const proto = trustsOrigin && this.forwardedProto !== "" ? this.forwardedProto : scheme;
     const forwardedHost = trustsOrigin && this.forwardedHost !== "" ? this.forwardedHost : host;
-    const passed = edit ? edit.apply(this.#passed) : this.#passed;
+    const passed = edit && facts ? edit.apply(this.#passed, facts) : this.#passed;
     const authorization =
       this.authorization === "" || line.hidesCredentials ? "" : `authorization: ${this.authorization}\r\n`;
     return (
@@ -197,6 +197,8 @@ export interface ForwardedLine {
   trustsOrigin: boolean;
   /** Changes of the client's own fields. */
   edit?: FieldEdit | null;
+  /** What they may be made of; without it, nothing is changed. */
+  facts?: FieldFacts;
   /** Fields that say who calls, each with its line end. */
   ownFields?: string;
   /** Whether Authorization stays here. */

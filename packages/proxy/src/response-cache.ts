@@ -44,19 +44,31 @@ const TREATED = new Set(
 /** For how long an answer may be kept (RFC 9111), in milliseconds; 0: not at all. */
 export function freshnessOf(head: ResponseHead, mostMs: number): number {
   if (head.status !== 200) return 0;
-  let freshness = mostMs;
+  const said: Said = { control: undefined, expiry: Number.POSITIVE_INFINITY, isOwn: false };
   for (const line of head.lines.split("\r\n")) {
     const at = line.indexOf(":");
-    const name = line.slice(0, at).toLowerCase();
-    const value = line
-      .slice(at + 1)
-      .trim()
-      .toLowerCase();
-    if (name === "set-cookie") return 0;
-    if (name === "vary" && !value.split(",").every((field) => isKeyed(field.trim()))) return 0;
-    if (name === "cache-control") freshness = Math.min(freshness, allowedBy(value));
+    const value = line.slice(at + 1).trim();
+    note(said, line.slice(0, at).toLowerCase(), value.toLowerCase());
   }
-  return freshness;
+  if (said.isOwn) return 0;
+  return Math.min(mostMs, said.control ?? said.expiry);
+}
+
+/** What the fields of an answer say of keeping it. */
+interface Said {
+  control: number | undefined;
+  expiry: number;
+  /** It is for one client, or varies by what no key has. */
+  isOwn: boolean;
+}
+
+function note(said: Said, name: string, value: string): void {
+  if (name === "set-cookie" || (name === "pragma" && value.includes("no-cache"))) said.isOwn = true;
+  else if (name === "vary") said.isOwn ||= !value.split(",").every((field) => isKeyed(field.trim()));
+  else if (name === "cache-control")
+    said.control = Math.min(said.control ?? Number.POSITIVE_INFINITY, allowedBy(value));
+  // What is no date has passed (RFC 9111 §5.3).
+  else if (name === "expires") said.expiry = Math.max(Date.parse(value) - Date.now(), 0) || 0;
 }
 
 /** Whether a request field is a part of every key. */

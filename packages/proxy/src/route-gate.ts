@@ -1,5 +1,6 @@
 import { Admission } from "./admission.ts";
-import type { CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import { BodyEdit } from "./body-changes.ts";
+import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
@@ -29,6 +30,8 @@ export interface GateGround {
 type Later<T> = T | Promise<T>;
 
 const BEARER = /^bearer +([\w\-.~+/]+=*) *$/i;
+/** As nearly everybody writes it: what is behind the seventh character is the token. */
+const PLAIN_BEARER = /^Bearer [\w\-.~+/]+=*$/;
 const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 /** Nobody could say who calls: no key of anybody. */
 const NOBODY = "";
@@ -39,6 +42,8 @@ export class RouteGate {
   readonly environment: string;
   readonly requestEdit: FieldEdit | null;
   readonly responseEdit: FieldEdit | null;
+  readonly requestBody: BodyEdit | null;
+  readonly responseBody: BodyEdit | null;
   /** The RateLimit-Policy field, with its line end. */
   readonly policyField: string;
   readonly #callers: CallerSource | undefined;
@@ -52,7 +57,9 @@ export class RouteGate {
     this.environment = environment;
     this.#callers = callers;
     this.#limits = limits;
-    this.requestEdit = rules.requestFields ? new FieldEdit(rules.requestFields) : null;
+    this.requestEdit = requestEditOf(rules);
+    this.requestBody = rules.requestBody ? new BodyEdit(rules.requestBody) : null;
+    this.responseBody = rules.responseBody ? new BodyEdit(rules.responseBody) : null;
     this.responseEdit = rules.responseFields ? new FieldEdit(rules.responseFields) : null;
     const named = (rules.limits ?? []).map((limit, index) => ({
       name: `"${limit.by}${index === 0 ? "" : `-${index + 1}`}"`,
@@ -70,6 +77,8 @@ export class RouteGate {
   /** Lets a request in or refuses it; at once, unless somebody has to be asked. */
   admit(visit: Visit): Later<Admission> {
     const admission = new Admission();
+    if (this.rules.unknown !== undefined) return admission.refuse(unknownRules(this.rules.unknown));
+    if (this.#early.length === 0) return this.#identify(visit, admission);
     return after(this.#count(this.#early, visit, admission), () => this.#identify(visit, admission));
   }
 
@@ -82,7 +91,7 @@ export class RouteGate {
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
-    const token = BEARER.exec(visit.authorization)?.[1];
+    const token = tokenOf(visit.authorization);
     if (token === undefined) return admission.refuse(challenge("unusable"));
     return this.#ask({ token }, { auth, visit, admission });
   }
@@ -98,7 +107,8 @@ export class RouteGate {
     if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
     const { permission } = auth;
     const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address };
-    return after(this.#callers.find(question), (answer) => this.#judge(answer, asking));
+    const answer = this.#callers.find(question);
+    return answer instanceof Promise ? answer.then((found) => this.#judge(found, asking)) : this.#judge(answer, asking);
   }
 
   #judge(answer: CallerAnswer, { auth, visit, admission }: Asking): Later<Admission> {
@@ -106,16 +116,17 @@ export class RouteGate {
       return admission.refuse(badCertificate("whom it names is not known here, or may not come in any more"));
     }
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
-    const { caller, digest } = answer;
-    const denial = this.#denialOf(auth, answer);
-    if (denial !== undefined) return admission.refuse(forbidden(denial));
-    admission.caller = caller;
-    admission.credential = digest;
+    if (answer.passed !== this) {
+      const denial = this.#denialOf(auth, answer.caller);
+      if (denial !== undefined) return admission.refuse(forbidden(denial));
+      answer.passed = this;
+    }
+    admission.caller = answer;
     admission.hidesCredentials = true;
-    return this.#count(this.#late, visit, admission);
+    return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
   }
 
-  #denialOf(auth: RouteAuth, { caller }: Extract<CallerAnswer, { kind: "known" }>): string | undefined {
+  #denialOf(auth: RouteAuth, caller: Caller): string | undefined {
     if (caller.environment !== "" && caller.environment !== this.environment) {
       return `Your credentials are for the environment "${caller.environment}" only.`;
     }
@@ -188,10 +199,14 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function keyOf({ limit }: LimitCounter, visit: Visit, { caller, credential }: Admission): string {
+function tokenOf(authorization: string): string | undefined {
+  return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+}
+
+function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
   if (limit.by === "route") return NOBODY;
-  const own = limit.by === "principal" ? (caller?.name ?? "") : limit.by === "credential" ? credential : "";
-  return own === "" ? network(visit.address) : own;
+  if (caller === null || limit.by === "address") return network(visit.address);
+  return limit.by === "principal" ? caller.caller.name : caller.digest;
 }
 
 /** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
@@ -234,6 +249,22 @@ function badCertificate(why: string): ErrorReply {
 
 function forbidden(message: string): ErrorReply {
   return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+}
+
+function unknownRules(names: readonly string[]): ErrorReply {
+  const message = `This route asks for what this gateway does not know (${names.join(", ")}): its data plane is older than the server. Upgrade it.`;
+  return { status: 503, message, fields: "retry-after: 5\r\n" };
+}
+
+/** What of a request would make an answer one that cannot be changed, or says what only the gateway may say. */
+function requestEditOf({ requestFields, responseBody, rewrite }: RouteRules): FieldEdit | null {
+  const own = [
+    ...(responseBody ? ["accept-encoding", "range", "if-range"] : []),
+    ...(rewrite ? ["x-forwarded-prefix"] : []),
+  ];
+  if (requestFields === undefined && own.length === 0) return null;
+  const { set = {}, remove = [], ...rest } = requestFields ?? {};
+  return new FieldEdit({ ...rest, set, remove: [...remove, ...own] });
 }
 
 function unavailable(message: string): ErrorReply {

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Caller, CallerAnswer, CallerQuestion } from "./caller.ts";
+import { type Caller, type CallerAnswer, type CallerQuestion, knownCaller } from "./caller.ts";
 import { ProxyFixture, readBody, until } from "./proxy-fixture.ts";
 import type { RouteRules } from "./route-rules.ts";
 
@@ -28,7 +28,7 @@ beforeEach(async () => {
   seen = [];
   held = [];
   answerFields = {};
-  answers = { good: { kind: "known", caller: anna, digest: "d1" } };
+  answers = { good: knownCaller(anna, "d1") };
   const callers = {
     find(question: CallerQuestion) {
       asked.push(question);
@@ -96,7 +96,7 @@ describe("a route that demands a caller", () => {
     answers.slow = slow.promise;
     const waiting = get("/", bearer("slow"), { method: "POST", body: "x".repeat(100_000) });
     await until(() => asked.at(-1)?.token === "slow");
-    slow.resolve({ kind: "known", caller: anna, digest: "d2" });
+    slow.resolve(knownCaller(anna, "d2"));
     expect((await waiting).status).toBe(200);
     expect(asked.at(-1)).toMatchObject({ isSafe: false, permission: "", address: "127.0.0.1" });
     expect((await get("/", bearer("good"))).status).toBe(200);
@@ -122,7 +122,7 @@ describe("a route that demands a caller", () => {
     ["its environment", {}, { environment: "staging" }, 'environment "staging" only'],
   ])("refuses whoever lacks %s, with the reason", async (_, auth, caller, message) => {
     serve({ auth: { ...required, ...auth } });
-    answers.good = { kind: "known", caller: { ...anna, ...caller }, digest: "d1" };
+    answers.good = knownCaller({ ...anna, ...caller }, "d1");
     const answer = await get("/", bearer("good"));
     expect(answer.status).toBe(403);
     expect(await messageOf(answer)).toContain(message);
@@ -171,7 +171,7 @@ describe("a route that demands a caller", () => {
     expect((await get("/", bearer("good"))).status).toBe(429);
     client.socket.destroy();
     await until(() => fixture.engine.metrics().includes("hms_proxy_client_connections 1\n"));
-    slow.resolve({ kind: "known", caller: anna, digest: "d2" });
+    slow.resolve(knownCaller(anna, "d2"));
     await slow.promise;
     expect((await get("/", bearer("good"))).status).toBe(200);
     expect(seen).toHaveLength(1);
@@ -211,8 +211,8 @@ describe("limits of a route", () => {
 
   it("count callers by name and by what they show, whoever they come as", async () => {
     const other = { ...anna, name: "user:ben" };
-    answers.ben = { kind: "known", caller: other, digest: "d2" };
-    answers.annaToo = { kind: "known", caller: anna, digest: "d3" };
+    answers.ben = knownCaller(other, "d2");
+    answers.annaToo = knownCaller(anna, "d3");
     serve({ auth: required, limits: [{ ...limit, by: "principal", count: 1, periodMs: 60_000 }] });
     const status = async (token: string) => (await get("/", bearer(token))).status;
     expect([await status("good"), await status("annaToo"), await status("ben")]).toEqual([200, 429, 200]);
@@ -282,7 +282,7 @@ describe("answers that are kept", () => {
   });
 
   it("never go to another caller, nor to who shows credentials of his own", async () => {
-    answers.ben = { kind: "known", caller: { ...anna, name: "user:ben" }, digest: "d2" };
+    answers.ben = knownCaller({ ...anna, name: "user:ben" }, "d2");
     serve({ auth: { ...required, isOptional: true }, cacheMs: 60_000 });
     const all = [
       await text("/", bearer("good")),

@@ -39,6 +39,16 @@ export interface TrafficPolicy {
   retryPost: boolean;
   /** A body that makes no progress for this long ends its exchange, in milliseconds; default: the engine's. */
   idleBodyTimeoutMs?: number;
+  /** Default: endpoints that answer badly go on getting requests. */
+  breaker?: BreakerTerms;
+}
+
+/** When an endpoint that answers badly gets no requests for a while. */
+export interface BreakerTerms {
+  /** So many in a row: no answer in time, a broken one, or 502, 503 or 504. */
+  failures: number;
+  /** For so long; then one request tries. */
+  openMs: number;
 }
 
 /** What a service gets whose entry says nothing: 30 s, 1 s, one further attempt, POST never repeated. */

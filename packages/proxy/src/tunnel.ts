@@ -1,4 +1,5 @@
 import type { ClientConnection, ClientUser } from "./client-connection.ts";
+import type { ResponseHead } from "./response-head.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream-connection.ts";
 
 /** The two ends of a tunnel. */
@@ -7,6 +8,12 @@ export interface TunnelInput {
   connection: UpstreamConnection;
   /** Called once, when either end is gone. */
   onEnd: () => void;
+}
+
+/** The head of an answer after which a connection speaks another protocol. */
+export function switchingHead({ statusText, lines, upgrade }: ResponseHead, requestId: string): string {
+  const fields = `${lines}x-request-id: ${requestId}\r\nconnection: upgrade\r\nupgrade: ${upgrade}\r\n`;
+  return `HTTP/1.1 ${statusText}\r\n${fields}\r\n`;
 }
 
 /** Carries bytes both ways between a client and an endpoint, each side as fast as the other takes them. */

@@ -1,10 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
-import { type Manifest, parseRequestRate } from "@hms/manifest";
+import { type Manifest, parseRequestRate, secondsOfDate } from "@hms/manifest";
 
 type Route = Manifest["routes"][number];
 type Limit = Route["limits"][number];
-type FieldChanges = Route["requestHeaders"];
+type FieldChanges = Partial<Route["requestHeaders"]>;
+type BodyChanges = Route["requestBody"];
 
 const SCOPES: Readonly<Record<Limit["by"], mesh.LimitScope>> = {
   address: mesh.LimitScope.ADDRESS,
@@ -36,6 +37,37 @@ export function meshRoute(
     ...changes("responseFields", responseHeaders),
     securityFields: securityHeaders,
     cacheMs: BigInt(cacheMs),
+    ...versionOf(stored),
+    ...bodies("requestBody", stored.requestBody),
+    ...bodies("responseBody", stored.responseBody),
+  };
+}
+
+/** Keys that were left out stay so: a manifest of before is the same picture as before. */
+function versionOf({ stripPrefix, addPrefix, deprecated, sunset, deprecationLink, timeoutMs }: Partial<Route>) {
+  const at = (day: string) => ({ seconds: BigInt(secondsOfDate(day)), nanos: 0 });
+  return {
+    ...(stripPrefix === undefined ? {} : { stripPrefix }),
+    ...(addPrefix === undefined ? {} : { addPrefix }),
+    ...(deprecated === undefined ? {} : { deprecatedAt: at(deprecated) }),
+    ...(sunset === undefined ? {} : { sunsetAt: at(sunset) }),
+    ...(deprecationLink === undefined ? {} : { deprecationLink }),
+    ...(timeoutMs === undefined ? {} : { requestTimeoutMs: BigInt(timeoutMs) }),
+  };
+}
+
+function bodies(name: "requestBody" | "responseBody", given: BodyChanges | undefined) {
+  const { rename = {}, remove = [], add = {}, wrap = "", maxBytes = 0 } = given ?? {};
+  if (Object.keys(rename).length + remove.length + Object.keys(add).length === 0 && wrap === "") return {};
+  const values = Object.entries(add).map(([member, value]) => [member, JSON.stringify(value)]);
+  return {
+    [name]: {
+      rename: { ...rename },
+      remove: [...remove],
+      add: Object.fromEntries(values),
+      wrap,
+      maxBytes: BigInt(maxBytes),
+    },
   };
 }
 
@@ -45,7 +77,8 @@ function meshLimit({ by, rate, burst, concurrency = 0 }: Limit): MessageInitShap
 }
 
 function changes(name: "requestFields" | "responseFields", given: FieldChanges | undefined) {
-  const { set = {}, remove = [] } = given ?? {};
-  if (Object.keys(set).length === 0 && remove.length === 0) return {};
-  return { [name]: { set: { ...set }, remove: [...remove] } };
+  const { set = {}, remove = [], add = {}, default: absent = {} } = given ?? {};
+  const all = [set, add, absent].map((values) => Object.keys(values).length);
+  if (remove.length === 0 && all.every((count) => count === 0)) return {};
+  return { [name]: { set: { ...set }, remove: [...remove], add: { ...add }, absent: { ...absent } } };
 }

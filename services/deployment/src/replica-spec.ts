@@ -60,11 +60,14 @@ export function healthRule({ health }: Manifest): HealthRule {
 
 /** How requests to a manifest's service are treated. */
 export function trafficPolicy({ mesh: rules }: Manifest): MessageInitShape<typeof mesh.TrafficPolicySchema> {
+  // Manifests that older versions have stored know of no breaker.
+  const { failures, openMs } = (rules as Partial<typeof rules>).breaker ?? { failures: undefined, openMs: 0 };
   return {
     requestTimeoutMs: BigInt(rules.requestTimeoutMs),
     connectTimeoutMs: BigInt(rules.connectTimeoutMs),
     retries: rules.retry.attempts,
     retryPost: rules.retry.post,
+    ...(failures === undefined ? {} : { breaker: { failures, openMs: BigInt(openMs) } }),
   };
 }
 

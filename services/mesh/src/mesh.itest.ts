@@ -33,7 +33,11 @@ function picture(name: string, init: MessageInitShape<typeof mesh.MeshServiceEnt
 const contentOf = (snapshot: mesh.Snapshot) => fromBinary(mesh.SnapshotContentSchema, snapshot.content);
 
 /** A data plane: watches, keeps what it gets, and reports as it is told. */
-function openNode(client: MeshClient, nodeId: string, known: { knownVersion?: bigint; knownSha256?: Uint8Array } = {}) {
+function openNode(
+  client: MeshClient,
+  nodeId: string,
+  known: { knownVersion?: bigint; knownSha256?: Uint8Array; features?: string[] } = {},
+) {
   const call = new AbortController();
   const stream = client
     .watchSnapshots({ nodeId, ...(known as object) }, { signal: call.signal })
@@ -80,6 +84,46 @@ describe.each(nearTransports)("the mesh, called %s", (via) => {
       "payment-svc 127.88.1.2",
       "receipt-svc 127.88.1.1",
     ]);
+  });
+
+  test("hands routes that ask who calls to those only who have said that they know how to", async () => {
+    const { client } = await openMesh(via);
+    const { snapshotVersion: version } = await client.setService(
+      picture("a", { routes: [{ path: "/*" }, { path: "/admin/*", auth: {} }] }),
+    );
+    using older = openNode(client, "older");
+    using newer = openNode(client, "newer", { features: ["auth"] });
+    const pathsOf = (snapshot: mesh.Snapshot) =>
+      contentOf(snapshot).services.map(({ name, routes }) => [
+        name,
+        routes.map(({ path, requires }) => [path, requires]),
+      ]);
+    const [forOlder, forNewer] = [await older.apply(version), await newer.apply(version)];
+    expect(pathsOf(forNewer)).toEqual([
+      [
+        "a",
+        [
+          ["/*", []],
+          ["/admin/*", ["auth"]],
+        ],
+      ],
+    ]);
+    expect(pathsOf(forOlder)).toEqual([
+      ["a", [["/*", []]]],
+      ["needs a newer data plane", [["/admin/*", []]]],
+    ]);
+    // Both serve it, and what they have they know when they come back.
+    expect((await client.awaitApplied({ snapshotVersion: version })).nodes).toBe(2);
+    using again = openNode(client, "again", { knownVersion: version, knownSha256: forOlder.sha256 });
+    const next = again.next();
+    await client.setService(picture("b"));
+    expect((await next).version).toBeGreaterThan(version);
+    using upgraded = openNode(client, "upgraded", {
+      knownVersion: version,
+      knownSha256: forOlder.sha256,
+      features: ["auth"],
+    });
+    expect(pathsOf(await upgraded.next())[0]?.[1]).toContainEqual(["/admin/*", ["auth"]]);
   });
 
   test("makes no new version when nothing changes", async () => {

@@ -11,6 +11,8 @@ const ROLE = /^[!-~]{1,200}$/;
 const PERMISSION = /^(?:[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*)?$/;
 const FIELD_NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const FIELD_VALUE = /^[!-~](?:[ -~]{0,1022}[!-~])?$/;
+const PREFIX = /^(?:\/(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})+){0,16}$/;
+const LINK = /^(?:https?:\/\/[^\s"<>\\^`{|}]{1,500})?$/;
 /** What data planes say themselves, what belongs to one connection, and credentials. */
 const NOT_CHANGED =
   /^(?:host|connection|content-length|transfer-encoding|keep-alive|proxy-.*|upgrade|te|trailer|expect|authorization|x-request-id|x-forwarded-.*|x-hms-.*)$/;
@@ -23,6 +25,7 @@ export function normalDemands(route: mesh.Route, at: string, report: FieldReport
   };
   whole("max_body_bytes", route.maxBodyBytes, Number.MAX_SAFE_INTEGER);
   whole("cache_ms", route.cacheMs, LONGEST_MS);
+  whole("request_timeout_ms", route.requestTimeoutMs, LONGEST_MS);
   if (route.limits.length > MOST_LIMITS) report(`${at}.limits`, `has more than ${MOST_LIMITS} limits.`);
   return {
     ...(route.auth ? { auth: normalAuth(route.auth, `${at}.auth`, report) } : {}),
@@ -36,6 +39,27 @@ export function normalDemands(route: mesh.Route, at: string, report: FieldReport
       : {}),
     securityFields: route.securityFields,
     cacheMs: route.cacheMs,
+    requestTimeoutMs: route.requestTimeoutMs,
+    ...normalVersion(route, at, report),
+    ...(route.requestBody ? { requestBody: normalBody(route.requestBody, `${at}.request_body`, report) } : {}),
+    ...(route.responseBody ? { responseBody: normalBody(route.responseBody, `${at}.response_body`, report) } : {}),
+  };
+}
+
+function normalVersion(route: mesh.Route, at: string, report: FieldReport) {
+  const { path, stripPrefix, addPrefix, deprecatedAt, sunsetAt, deprecationLink } = route;
+  const isPrefix = (prefix: string) => PREFIX.test(prefix) && !/\/\.\.?(?:\/|$)/.test(prefix);
+  if (!isPrefix(stripPrefix) || (stripPrefix !== "" && !`${path}/`.startsWith(`${stripPrefix}/`))) {
+    report(`${at}.strip_prefix`, `"${stripPrefix.slice(0, 80)}" is no whole beginning of the path.`);
+  }
+  if (!isPrefix(addPrefix)) report(`${at}.add_prefix`, `"${addPrefix.slice(0, 80)}" is no beginning of a path.`);
+  if (!LINK.test(deprecationLink)) report(`${at}.deprecation_link`, "is no address; write https://….");
+  return {
+    stripPrefix,
+    addPrefix,
+    deprecationLink,
+    ...(deprecatedAt ? { deprecatedAt } : {}),
+    ...(sunsetAt ? { sunsetAt } : {}),
   };
 }
 
@@ -67,16 +91,65 @@ function normalLimit(limit: mesh.RouteLimit, at: string, report: FieldReport): m
   });
 }
 
-function normalFields({ set, remove }: mesh.FieldChanges, at: string, report: FieldReport): mesh.FieldChanges {
-  const names = [...Object.keys(set), ...remove];
+function normalFields(given: mesh.FieldChanges, at: string, report: FieldReport): mesh.FieldChanges {
+  const { set, remove, add, absent } = given;
+  const names = [...Object.keys(set), ...remove, ...Object.keys(add), ...Object.keys(absent)];
   if (names.length > MOST_FIELDS) report(at, `names more than ${MOST_FIELDS} fields.`);
   for (const name of names) {
     if (!FIELD_NAME.test(name)) report(at, `"${name.slice(0, 64)}" is no name of a field; write it in lower case.`);
     else if (NOT_CHANGED.test(name)) report(at, `${name} is not to be changed; data planes say it themselves.`);
   }
-  for (const [name, value] of Object.entries(set)) {
-    if (!FIELD_VALUE.test(value)) report(`${at}.set`, `what ${name.slice(0, 64)} is set to cannot stand in a field.`);
+  for (const [kind, values] of Object.entries({ set, add, absent })) {
+    for (const [name, value] of Object.entries(values)) {
+      const isKnown = [...value.matchAll(TEMPLATE)].every(([, what = ""]) => TEMPLATES.has(what));
+      if (!FIELD_VALUE.test(value) || !isKnown)
+        report(`${at}.${kind}`, `what ${name.slice(0, 64)} is set to cannot stand in a field.`);
+    }
   }
-  const sorted = Object.fromEntries(Object.entries(set).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return create(mesh.FieldChangesSchema, { set: sorted, remove: [...new Set(remove)].sort() });
+  return create(mesh.FieldChangesSchema, {
+    set: sorted(set),
+    remove: [...new Set(remove)].sort(),
+    add: sorted(add),
+    absent: sorted(absent),
+  });
+}
+
+const sorted = (values: Readonly<Record<string, string>>) =>
+  Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+const TEMPLATE = /\$\{([^}]*)\}?/g;
+const TEMPLATES = new Set(["caller.name", "request.id", "client.address"]);
+const BODY_NAME = /^(?!.*(?:^|\.)__proto__(?:\.|$))[A-Za-z0-9_$@-]{1,64}(?:\.[A-Za-z0-9_$@-]{1,64}){0,7}$/;
+const MOST_BODY_BYTES = 16 * 1024 * 1024;
+
+function normalBody(given: mesh.BodyChanges, at: string, report: FieldReport): mesh.BodyChanges {
+  const { rename, remove, add, wrap, maxBytes } = given;
+  const names = [...Object.entries(rename).flat(), ...remove, ...Object.keys(add), ...(wrap === "" ? [] : [wrap])];
+  if (names.length > MOST_FIELDS) report(at, `names more than ${MOST_FIELDS} members.`);
+  for (const name of names) if (!BODY_NAME.test(name)) report(at, `"${name.slice(0, 64)}" is no name of a member.`);
+  for (const name of [...Object.values(rename), ...(wrap === "" ? [] : [wrap])]) {
+    if (name.includes(".")) report(at, `"${name.slice(0, 64)}" has a dot; a new name stays in its object.`);
+  }
+  for (const [name, value] of Object.entries(add)) {
+    if (!isJson(value)) report(`${at}.add`, `what ${name.slice(0, 64)} is set to is no JSON.`);
+  }
+  if (maxBytes < 1n || maxBytes > BigInt(MOST_BODY_BYTES)) {
+    report(`${at}.max_bytes`, `is ${maxBytes}; use 1 to ${MOST_BODY_BYTES}.`);
+  }
+  return create(mesh.BodyChangesSchema, {
+    rename: sorted(rename),
+    remove: [...new Set(remove)].sort(),
+    add: sorted(add),
+    wrap,
+    maxBytes,
+  });
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -8,6 +8,7 @@ import type { NodeWaits } from "./node-waits.ts";
 import { checkDrainRequest, checkEnvironment, checkNodeId, checkServiceKey } from "./request-checks.ts";
 import { contentOf } from "./snapshot-content.ts";
 import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
+import { snapshotFor } from "./snapshot-variant.ts";
 import { normalPicture } from "./traffic-picture.ts";
 import type { TrafficWriter } from "./traffic-writer.ts";
 
@@ -38,14 +39,15 @@ function activeAmong(snapshot: mesh.Snapshot, endpointIds: ReadonlySet<string>):
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
   const { writer, feed, nodes, waits, untilEnd } = parts;
   return implement(mesh.MeshService, {
-    async *watchSnapshots({ nodeId, knownVersion, knownSha256 }, context) {
+    async *watchSnapshots({ nodeId, knownVersion, knownSha256, features }, context) {
       checkNodeId(nodeId);
+      const shape = (snapshot: mesh.Snapshot) => snapshotFor(snapshot, features);
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
-      const leave = nodes.connect(nodeId, isKnown(newest, known) ? knownVersion : 0n, signal);
+      const leave = nodes.connect(nodeId, isKnown(shape(newest), known) ? knownVersion : 0n, signal);
       try {
-        for await (const snapshot of feed.follow(known, signal)) yield { snapshot };
+        for await (const snapshot of feed.follow(known, signal, shape)) yield { snapshot };
       } finally {
         leave();
       }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 import { dnsAddressOf, vipOf } from "./address-plan.ts";
+import { withRequirements } from "./route-requirements.ts";
 
 /** One environment and its place in the address plan. */
 export interface EnvironmentPlace {
@@ -32,7 +33,10 @@ export function sealContent(traffic: Traffic, vipPrefix: string): SealedContent 
   const environments = traffic.environments.map(({ name, slot }) =>
     create(mesh.MeshEnvironmentSchema, { name, dnsAddress: dnsAddressOf(vipPrefix, slot) }),
   );
-  const services = traffic.services.map(({ picture, slot }) => ({ ...picture, vip: vipOf(vipPrefix, slot) }));
+  const services = traffic.services.map(({ picture, slot }) => ({
+    ...withRequirements(picture),
+    vip: vipOf(vipPrefix, slot),
+  }));
   const content = toBinary(mesh.SnapshotContentSchema, create(mesh.SnapshotContentSchema, { environments, services }));
   return { content, sha256: createHash("sha256").update(content).digest() };
 }

@@ -52,17 +52,25 @@ export class SnapshotFeed {
     }
   }
 
-  /** The newest snapshot unless it is known, then each one that is the newest when the reader asks for more. */
-  async *follow(known: KnownSnapshot, signal: AbortSignal): AsyncGenerator<mesh.Snapshot> {
+  /**
+   * The newest snapshot unless it is known, then each one that is the newest when the reader asks for more; each as `shape`
+   * makes it for this reader.
+   */
+  async *follow(
+    known: KnownSnapshot,
+    signal: AbortSignal,
+    shape: (snapshot: mesh.Snapshot) => mesh.Snapshot = (snapshot) => snapshot,
+  ): AsyncGenerator<mesh.Snapshot> {
     let last = await this.current(signal);
-    if (!isKnown(last, known)) yield last;
+    const first = shape(last);
+    if (!isKnown(first, known)) yield first;
     for (;;) {
       // Nothing may be awaited between the comparison and the wait, or a change in between would be missed.
       const newest = this.#newest;
       if (newest === undefined || newest === last) await this.#changes.next(signal);
       else {
         last = newest;
-        yield newest;
+        yield shape(newest);
       }
     }
   }

@@ -1,8 +1,16 @@
 import { hash } from "node:crypto";
-import { type CallerAnswer, type CallerQuestion, type CallerSource, RateLimiter } from "@hms/proxy";
+import {
+  type Caller,
+  type CallerAnswer,
+  type CallerQuestion,
+  type CallerSource,
+  type KnownCaller,
+  knownCaller,
+  RateLimiter,
+} from "@hms/proxy";
 
 /** What the server says of a token. */
-export type Identified = { caller: KnownCaller["caller"]; endsAtMs: number } | undefined;
+export type Identified = { caller: Caller; endsAtMs: number } | undefined;
 
 /** What the server is asked about. */
 export interface Credentials {
@@ -13,14 +21,14 @@ export interface Credentials {
   readonly permission: string;
 }
 
-type KnownCaller = Extract<CallerAnswer, { kind: "known" }>;
-
 /** What a cache asks, and how it tells the time. */
 export interface CallerCacheOptions {
   /** Asks the server; undefined: the token is nobody's. Rejects if it cannot be asked. */
   readonly identify: (question: Credentials) => Promise<Identified>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
+  /** Tokens that are remembered, of each permission asked for; default 20,000. */
+  readonly mostRemembered?: number | undefined;
 }
 
 /** How long what the server said may be relied on. */
@@ -29,16 +37,14 @@ const UNKNOWN_REMEMBERED_MS = 2_000;
 /** Without a word of what was revoked for this long, nothing may be changed on the strength of what is remembered. */
 const SILENCE_MS = 10_000;
 const MOST_REMEMBERED = 20_000;
+/** Tokens that nobody has; they never push out those that somebody has. */
+const MOST_UNKNOWN = 5_000;
 const MOST_ASKED = 256;
 /** Unknown tokens that one address may show: a burst, then some in each second. */
 const GUESSES = { count: 10, periodMs: 1000, burst: 100 };
 
-interface Remembered {
-  readonly answer: CallerAnswer;
-  readonly until: number;
-  /** "user:ID", or "" for what nobody has. */
-  readonly name: string;
-}
+/** One piece of memory with what is answered: under load, each further one is a wait for the processor. */
+type Remembered = KnownCaller & { readonly until: number };
 
 /** How questions about callers ended. */
 export interface CallerCounts {
@@ -58,7 +64,10 @@ export class CallerCache implements CallerSource {
   readonly counts: CallerCounts = { remembered: 0, asked: 0, unknown: 0, unavailable: 0, throttled: 0 };
   readonly #identify: CallerCacheOptions["identify"];
   readonly #now: () => number;
+  readonly #most: number;
   readonly #remembered = new Map<string, Remembered>();
+  /** Until when tokens are known to be nobody's. */
+  readonly #unknown = new Map<string, number>();
   readonly #ofPrincipal = new Map<string, Set<string>>();
   readonly #asking = new Map<string, Promise<CallerAnswer>>();
   readonly #guesses = new RateLimiter(GUESSES);
@@ -66,8 +75,9 @@ export class CallerCache implements CallerSource {
   /** Counts what was revoked: an answer that was asked for before may be one of before. */
   #revocations = 0;
 
-  constructor({ identify, now = Date.now }: CallerCacheOptions) {
+  constructor({ identify, now = Date.now, mostRemembered = MOST_REMEMBERED }: CallerCacheOptions) {
     this.#identify = identify;
+    this.#most = mostRemembered;
     this.#now = now;
     this.#heardAt = now();
   }
@@ -95,12 +105,17 @@ export class CallerCache implements CallerSource {
       certificate === undefined ? token : `certificate ${certificate.fingerprint}`,
       "base64",
     );
-    const key = `${digest} ${permission}`;
+    const key = permission === "" ? digest : `${digest} ${permission}`;
     const peer = certificate?.uri ?? "";
     const found = this.#remembered.get(key);
-    if (found !== undefined && found.until > this.#now()) {
+    const now = this.#now();
+    if (found !== undefined && found.until > now) {
       this.counts.remembered++;
-      return found.name === "" ? this.#guessed(found.answer, address) : found.answer;
+      return found;
+    }
+    if ((this.#unknown.get(key) ?? 0) > now) {
+      this.counts.remembered++;
+      return this.#guessed(UNKNOWN, address);
     }
     const asking = this.#asking.get(key) ?? this.#ask({ token, peer, permission }, { key, digest });
     return asking.then((answer) => (answer.kind === "unknown" ? this.#guessed(answer, address) : answer));
@@ -119,6 +134,7 @@ export class CallerCache implements CallerSource {
     this.#heardAt = this.#now();
     this.#revocations++;
     this.#remembered.clear();
+    this.#unknown.clear();
     this.#ofPrincipal.clear();
   }
 
@@ -153,39 +169,49 @@ export class CallerCache implements CallerSource {
     const now = this.#now();
     if (identified === undefined) {
       this.counts.unknown++;
-      const answer = { kind: "unknown" } as const;
-      this.#remember(key, { answer, until: now + UNKNOWN_REMEMBERED_MS, name: "" });
-      return answer;
+      this.#noteUnknown(key, now + UNKNOWN_REMEMBERED_MS);
+      return UNKNOWN;
     }
     const { caller, endsAtMs } = identified;
-    const answer = { kind: "known", caller, digest } as const;
     const end = endsAtMs === 0 ? Number.POSITIVE_INFINITY : endsAtMs;
-    if (isCurrent) this.#remember(key, { answer, until: Math.min(now + REMEMBERED_MS, end), name: caller.name });
-    return answer;
+    const remembered = { ...knownCaller(caller, digest), until: Math.min(now + REMEMBERED_MS, end) };
+    if (isCurrent) this.#remember(key, remembered);
+    return remembered;
   }
 
   #remember(key: string, remembered: Remembered): void {
     this.#forget(key);
     for (const oldest of this.#remembered.keys()) {
-      if (this.#remembered.size < MOST_REMEMBERED) break;
+      if (this.#remembered.size < this.#most) break;
       this.#forget(oldest);
     }
     this.#remembered.set(key, remembered);
-    if (remembered.name === "") return;
-    const keys = this.#ofPrincipal.get(remembered.name) ?? new Set();
-    this.#ofPrincipal.set(remembered.name, keys.add(key));
+    const { name } = remembered.caller;
+    const keys = this.#ofPrincipal.get(name) ?? new Set();
+    this.#ofPrincipal.set(name, keys.add(key));
+  }
+
+  #noteUnknown(key: string, until: number): void {
+    this.#unknown.delete(key);
+    for (const oldest of this.#unknown.keys()) {
+      if (this.#unknown.size < MOST_UNKNOWN) break;
+      this.#unknown.delete(oldest);
+    }
+    this.#unknown.set(key, until);
   }
 
   #forget(key: string): void {
     const found = this.#remembered.get(key);
     if (found === undefined) return;
     this.#remembered.delete(key);
-    const keys = this.#ofPrincipal.get(found.name);
+    const { name } = found.caller;
+    const keys = this.#ofPrincipal.get(name);
     keys?.delete(key);
-    if (keys?.size === 0) this.#ofPrincipal.delete(found.name);
+    if (keys?.size === 0) this.#ofPrincipal.delete(name);
   }
 }
 
+const UNKNOWN: CallerAnswer = Object.freeze({ kind: "unknown" });
 const DEAF =
   "The platform's server is not heard, so what was revoked would not be known: requests that change something are refused until it is back.";
 const AWAY = "The platform's server is away, and whose credentials these are is not known here; try again in a second.";

@@ -1,6 +1,6 @@
 import type { CallerAnswer, CallerQuestion, CallerSource } from "@hms/proxy";
 import type { ServerLink } from "../snapshot/server-link.ts";
-import { CallerCache, type Credentials, type Identified } from "./caller-cache.ts";
+import { CallerCache, type CallerCacheOptions, type Credentials, type Identified } from "./caller-cache.ts";
 import { RevocationFeed } from "./revocation-feed.ts";
 
 const PATIENCE_MS = 5000;
@@ -11,9 +11,10 @@ export class GatewayCallers implements CallerSource {
   readonly #cache: CallerCache;
   #feed: RevocationFeed | undefined;
 
-  constructor(link: ServerLink) {
+  /** Remembers so many of what callers show; default 20,000. */
+  constructor(link: ServerLink, { mostRemembered }: Pick<CallerCacheOptions, "mostRemembered"> = {}) {
     this.#link = link;
-    this.#cache = new CallerCache({ identify: (question) => this.#identify(question) });
+    this.#cache = new CallerCache({ identify: (question) => this.#identify(question), mostRemembered });
   }
 
   /** Whether there are routes that ask who calls. */

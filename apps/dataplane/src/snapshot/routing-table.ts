@@ -16,6 +16,9 @@ function policyOf(policy: mesh.TrafficPolicy | undefined): TrafficPolicy {
     connectTimeoutMs: Number(policy.connectTimeoutMs) || DEFAULT_TRAFFIC_POLICY.connectTimeoutMs,
     retries: policy.retries ?? DEFAULT_TRAFFIC_POLICY.retries,
     retryPost: policy.retryPost,
+    ...(policy.breaker
+      ? { breaker: { failures: policy.breaker.failures, openMs: Number(policy.breaker.openMs) } }
+      : {}),
   };
 }
 

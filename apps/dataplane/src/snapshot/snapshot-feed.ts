@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Logger } from "@hms/telemetry";
+import { ROUTE_FEATURES } from "./route-rules.ts";
 import type { ServerLink } from "./server-link.ts";
 
 const FIRST_PAUSE_MS = 50;
@@ -53,7 +54,7 @@ export class SnapshotFeed {
     let hadMessages = false;
     try {
       const { version, sha256 } = known();
-      const request = { nodeId, knownVersion: version, knownSha256: sha256 };
+      const request = { nodeId, knownVersion: version, knownSha256: sha256, features: [...ROUTE_FEATURES] };
       const messages = link.client.watchSnapshots(request, { signal })[Symbol.asyncIterator]();
       // Asking for the first message sends the request; a report sent after it finds the watch there.
       let next = messages.next();

@@ -2,13 +2,18 @@ import { createHash } from "node:crypto";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 
-const HEAD = /^HMS-SNAPSHOT 1 ([0-9a-f]{64})\n/;
+const HEAD = /^HMS-SNAPSHOT [12] ([0-9a-f]{64})\n/;
 const HEAD_BYTES = 15 + 64 + 1;
 
-/** A snapshot as a file: a line with format and checksum, then the snapshot. */
+/**
+ * A snapshot as a file: a line with format and checksum, then the snapshot. The format is 2 where a route requires
+ * something: data planes of before that was said read 1 only, and so serve nothing instead of what should be protected.
+ */
 export function encodeSnapshotFile(snapshot: mesh.Snapshot): Buffer {
   const body = toBinary(mesh.SnapshotSchema, snapshot);
-  return Buffer.concat([Buffer.from(`HMS-SNAPSHOT 1 ${sha256(body).toString("hex")}\n`), body]);
+  const { services } = fromBinary(mesh.SnapshotContentSchema, snapshot.content);
+  const format = services.some(({ routes }) => routes.some(({ requires }) => requires.length > 0)) ? 2 : 1;
+  return Buffer.concat([Buffer.from(`HMS-SNAPSHOT ${format} ${sha256(body).toString("hex")}\n`), body]);
 }
 
 /** Reads what `encodeSnapshotFile` wrote. @throws Error that says what is wrong with it. */

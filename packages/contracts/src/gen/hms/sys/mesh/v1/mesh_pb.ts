@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/mesh/v1/mesh.proto.
  */
 export const file_hms_sys_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0Iq8CCgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDIk0KCVJvdXRlQXV0aBIQCghvcHRpb25hbBgBIAEoCBINCgVyb2xlcxgCIAMoCRISCgpwZXJtaXNzaW9uGAMgASgJEgsKA21mYRgEIAEoCCJ7CgpSb3V0ZUxpbWl0EicKAmJ5GAEgASgOMhsuaG1zLnN5cy5tZXNoLnYxLkxpbWl0U2NvcGUSDQoFY291bnQYAiABKAUSEQoJcGVyaW9kX21zGAMgASgDEg0KBWJ1cnN0GAQgASgFEhMKC2NvbmN1cnJlbmN5GAUgASgFIn8KDEZpZWxkQ2hhbmdlcxIzCgNzZXQYASADKAsyJi5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzLlNldEVudHJ5Eg4KBnJlbW92ZRgCIAMoCRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIn0KDVRyYWZmaWNQb2xpY3kSGgoScmVxdWVzdF90aW1lb3V0X21zGAEgASgDEhoKEmNvbm5lY3RfdGltZW91dF9tcxgCIAEoAxIUCgdyZXRyaWVzGAMgASgFSACIAQESEgoKcmV0cnlfcG9zdBgEIAEoCEIKCghfcmV0cmllcyLxAQoQTWVzaFNlcnZpY2VFbnRyeRITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJEgsKA3ZpcBgDIAEoCRINCgVwb3J0cxgEIAMoBRIsCgllbmRwb2ludHMYBSADKAsyGS5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnQSJgoGcm91dGVzGAYgAygLMhYuaG1zLnN5cy5tZXNoLnYxLlJvdXRlEi4KBnBvbGljeRgHIAEoCzIeLmhtcy5zeXMubWVzaC52MS5UcmFmZmljUG9saWN5EhgKEGV4cGVjdHNfcmVwbGljYXMYCCABKAgiNAoPTWVzaEVudmlyb25tZW50EgwKBG5hbWUYASABKAkSEwoLZG5zX2FkZHJlc3MYAiABKAkifgoPU25hcHNob3RDb250ZW50EjYKDGVudmlyb25tZW50cxgBIAMoCzIgLmhtcy5zeXMubWVzaC52MS5NZXNoRW52aXJvbm1lbnQSMwoIc2VydmljZXMYAiADKAsyIS5obXMuc3lzLm1lc2gudjEuTWVzaFNlcnZpY2VFbnRyeSJsCghTbmFwc2hvdBIPCgd2ZXJzaW9uGAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbnRlbnQYAyABKAwSDgoGc2hhMjU2GAQgASgMIlUKFVdhdGNoU25hcHNob3RzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhUKDWtub3duX3ZlcnNpb24YAiABKAMSFAoMa25vd25fc2hhMjU2GAMgASgMIkUKFldhdGNoU25hcHNob3RzUmVzcG9uc2USKwoIc25hcHNob3QYASABKAsyGS5obXMuc3lzLm1lc2gudjEuU25hcHNob3QizAEKEVJlcG9ydE5vZGVSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDElQKEmRyYWluaW5nX2luX2ZsaWdodBgDIAMoCzI4Lmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVxdWVzdC5EcmFpbmluZ0luRmxpZ2h0RW50cnkaNwoVRHJhaW5pbmdJbkZsaWdodEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBToCOAEiFAoSUmVwb3J0Tm9kZVJlc3BvbnNlIhQKEkdldFNuYXBzaG90UmVxdWVzdCKDAQoTR2V0U25hcHNob3RSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgDEjEKB2NvbnRlbnQYAiABKAsyIC5obXMuc3lzLm1lc2gudjEuU25hcHNob3RDb250ZW50EigKBW5vZGVzGAMgAygLMhkuaG1zLnN5cy5tZXNoLnYxLk1lc2hOb2RlImgKCE1lc2hOb2RlEg8KB25vZGVfaWQYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDEjIKDmxhc3RfcmVwb3J0X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIxChpEZXNjcmliZUVudmlyb25tZW50UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCSJnChtEZXNjcmliZUVudmlyb25tZW50UmVzcG9uc2USNQoLZW52aXJvbm1lbnQYASABKAsyIC5obXMuc3lzLm1lc2gudjEuTWVzaEVudmlyb25tZW50EhEKCXByb3h5X3VybBgCIAEoCSJHChFTZXRTZXJ2aWNlUmVxdWVzdBIyCgdzZXJ2aWNlGAEgASgLMiEuaG1zLnN5cy5tZXNoLnYxLk1lc2hTZXJ2aWNlRW50cnkiOwoSU2V0U2VydmljZVJlc3BvbnNlEhgKEHNuYXBzaG90X3ZlcnNpb24YASABKAMSCwoDdmlwGAIgASgJIjkKFFJlbW92ZVNlcnZpY2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEgwKBG5hbWUYAiABKAkiMQoVUmVtb3ZlU2VydmljZVJlc3BvbnNlEhgKEHNuYXBzaG90X3ZlcnNpb24YASABKAMiLwoTQXdhaXRBcHBsaWVkUmVxdWVzdBIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDIiUKFEF3YWl0QXBwbGllZFJlc3BvbnNlEg0KBW5vZGVzGAEgASgFIj8KE0F3YWl0RHJhaW5lZFJlcXVlc3QSFAoMZW5kcG9pbnRfaWRzGAEgAygJEhIKCnRpbWVvdXRfbXMYAiABKAMinAEKFEF3YWl0RHJhaW5lZFJlc3BvbnNlEk8KDmxlZnRfaW5fZmxpZ2h0GAEgAygLMjcuaG1zLnN5cy5tZXNoLnYxLkF3YWl0RHJhaW5lZFJlc3BvbnNlLkxlZnRJbkZsaWdodEVudHJ5GjMKEUxlZnRJbkZsaWdodEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBToCOAEqZwoNRW5kcG9pbnRTdGF0ZRIeChpFTkRQT0lOVF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFUVORFBPSU5UX1NUQVRFX0FDVElWRRABEhsKF0VORFBPSU5UX1NUQVRFX0RSQUlOSU5HEAIqkAEKCkxpbWl0U2NvcGUSGwoXTElNSVRfU0NPUEVfVU5TUEVDSUZJRUQQABIXChNMSU1JVF9TQ09QRV9BRERSRVNTEAESGQoVTElNSVRfU0NPUEVfUFJJTkNJUEFMEAISGgoWTElNSVRfU0NPUEVfQ1JFREVOVElBTBADEhUKEUxJTUlUX1NDT1BFX1JPVVRFEAQy1AcKC01lc2hTZXJ2aWNlEngKDldhdGNoU25hcHNob3RzEiYuaG1zLnN5cy5tZXNoLnYxLldhdGNoU25hcHNob3RzUmVxdWVzdBonLmhtcy5zeXMubWVzaC52MS5XYXRjaFNuYXBzaG90c1Jlc3BvbnNlIhPC8xgPCgltZXNoOnJlYWQYASABMAESbAoKUmVwb3J0Tm9kZRIiLmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVxdWVzdBojLmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVzcG9uc2UiFcLzGBEKC21lc2g6cmVwb3J0GAEgAhJtCgtHZXRTbmFwc2hvdBIjLmhtcy5zeXMubWVzaC52MS5HZXRTbmFwc2hvdFJlcXVlc3QaJC5obXMuc3lzLm1lc2gudjEuR2V0U25hcHNob3RSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARKSAQoTRGVzY3JpYmVFbnZpcm9ubWVudBIrLmhtcy5zeXMubWVzaC52MS5EZXNjcmliZUVudmlyb25tZW50UmVxdWVzdBosLmhtcy5zeXMubWVzaC52MS5EZXNjcmliZUVudmlyb25tZW50UmVzcG9uc2UiIMLzGBwKCW1lc2g6cmVhZBILZW52aXJvbm1lbnQYASACEnkKClNldFNlcnZpY2USIi5obXMuc3lzLm1lc2gudjEuU2V0U2VydmljZVJlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuU2V0U2VydmljZVJlc3BvbnNlIiLC8xgeCgptZXNoOndyaXRlEgxzZXJ2aWNlLm5hbWUYAiACEnoKDVJlbW92ZVNlcnZpY2USJS5obXMuc3lzLm1lc2gudjEuUmVtb3ZlU2VydmljZVJlcXVlc3QaJi5obXMuc3lzLm1lc2gudjEuUmVtb3ZlU2VydmljZVJlc3BvbnNlIhrC8xgWCgptZXNoOndyaXRlEgRuYW1lGAIgAhJwCgxBd2FpdEFwcGxpZWQSJC5obXMuc3lzLm1lc2gudjEuQXdhaXRBcHBsaWVkUmVxdWVzdBolLmhtcy5zeXMubWVzaC52MS5Bd2FpdEFwcGxpZWRSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARJwCgxBd2FpdERyYWluZWQSJC5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVxdWVzdBolLmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0IuwECgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDEhAKCHJlcXVpcmVzGAogAygJEhQKDHN0cmlwX3ByZWZpeBgLIAEoCRISCgphZGRfcHJlZml4GAwgASgJEjEKDWRlcHJlY2F0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXN1bnNldF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZGVwcmVjYXRpb25fbGluaxgPIAEoCRIyCgxyZXF1ZXN0X2JvZHkYECABKAsyHC5obXMuc3lzLm1lc2gudjEuQm9keUNoYW5nZXMSMwoNcmVzcG9uc2VfYm9keRgRIAEoCzIcLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcxIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYEiABKAMihwIKC0JvZHlDaGFuZ2VzEjgKBnJlbmFtZRgBIAMoCzIoLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcy5SZW5hbWVFbnRyeRIOCgZyZW1vdmUYAiADKAkSMgoDYWRkGAMgAygLMiUuaG1zLnN5cy5tZXNoLnYxLkJvZHlDaGFuZ2VzLkFkZEVudHJ5EgwKBHdyYXAYBCABKAkSEQoJbWF4X2J5dGVzGAUgASgDGi0KC1JlbmFtZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIQWRkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNCglSb3V0ZUF1dGgSEAoIb3B0aW9uYWwYASABKAgSDQoFcm9sZXMYAiADKAkSEgoKcGVybWlzc2lvbhgDIAEoCRILCgNtZmEYBCABKAgiewoKUm91dGVMaW1pdBInCgJieRgBIAEoDjIbLmhtcy5zeXMubWVzaC52MS5MaW1pdFNjb3BlEg0KBWNvdW50GAIgASgFEhEKCXBlcmlvZF9tcxgDIAEoAxINCgVidXJzdBgEIAEoBRITCgtjb25jdXJyZW5jeRgFIAEoBSLKAgoMRmllbGRDaGFuZ2VzEjMKA3NldBgBIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuU2V0RW50cnkSDgoGcmVtb3ZlGAIgAygJEjMKA2FkZBgDIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuQWRkRW50cnkSOQoGYWJzZW50GAQgAygLMikuaG1zLnN5cy5tZXNoLnYxLkZpZWxkQ2hhbmdlcy5BYnNlbnRFbnRyeRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEFkZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLQWJzZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKoAQoNVHJhZmZpY1BvbGljeRIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYASABKAMSGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgDEhQKB3JldHJpZXMYAyABKAVIAIgBARISCgpyZXRyeV9wb3N0GAQgASgIEikKB2JyZWFrZXIYBSABKAsyGC5obXMuc3lzLm1lc2gudjEuQnJlYWtlckIKCghfcmV0cmllcyIsCgdCcmVha2VyEhAKCGZhaWx1cmVzGAEgASgFEg8KB29wZW5fbXMYAiABKAMi8QEKEE1lc2hTZXJ2aWNlRW50cnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRILCgN2aXAYAyABKAkSDQoFcG9ydHMYBCADKAUSLAoJZW5kcG9pbnRzGAUgAygLMhkuaG1zLnN5cy5tZXNoLnYxLkVuZHBvaW50EiYKBnJvdXRlcxgGIAMoCzIWLmhtcy5zeXMubWVzaC52MS5Sb3V0ZRIuCgZwb2xpY3kYByABKAsyHi5obXMuc3lzLm1lc2gudjEuVHJhZmZpY1BvbGljeRIYChBleHBlY3RzX3JlcGxpY2FzGAggASgIIjQKD01lc2hFbnZpcm9ubWVudBIMCgRuYW1lGAEgASgJEhMKC2Ruc19hZGRyZXNzGAIgASgJIn4KD1NuYXBzaG90Q29udGVudBI2CgxlbnZpcm9ubWVudHMYASADKAsyIC5obXMuc3lzLm1lc2gudjEuTWVzaEVudmlyb25tZW50EjMKCHNlcnZpY2VzGAIgAygLMiEuaG1zLnN5cy5tZXNoLnYxLk1lc2hTZXJ2aWNlRW50cnkibAoIU25hcHNob3QSDwoHdmVyc2lvbhgBIAEoAxIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb250ZW50GAMgASgMEg4KBnNoYTI1NhgEIAEoDCJnChVXYXRjaFNuYXBzaG90c1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIVCg1rbm93bl92ZXJzaW9uGAIgASgDEhQKDGtub3duX3NoYTI1NhgDIAEoDBIQCghmZWF0dXJlcxgEIAMoCSJFChZXYXRjaFNuYXBzaG90c1Jlc3BvbnNlEisKCHNuYXBzaG90GAEgASgLMhkuaG1zLnN5cy5tZXNoLnYxLlNuYXBzaG90IswBChFSZXBvcnROb2RlUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxJUChJkcmFpbmluZ19pbl9mbGlnaHQYAyADKAsyOC5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlcXVlc3QuRHJhaW5pbmdJbkZsaWdodEVudHJ5GjcKFURyYWluaW5nSW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIhQKElJlcG9ydE5vZGVSZXNwb25zZSIUChJHZXRTbmFwc2hvdFJlcXVlc3QigwEKE0dldFNuYXBzaG90UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoAxIxCgdjb250ZW50GAIgASgLMiAuaG1zLnN5cy5tZXNoLnYxLlNuYXBzaG90Q29udGVudBIoCgVub2RlcxgDIAMoCzIZLmhtcy5zeXMubWVzaC52MS5NZXNoTm9kZSJoCghNZXNoTm9kZRIPCgdub2RlX2lkGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxIyCg5sYXN0X3JlcG9ydF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMQoaRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkiZwobRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlEjUKC2Vudmlyb25tZW50GAEgASgLMiAuaG1zLnN5cy5tZXNoLnYxLk1lc2hFbnZpcm9ubWVudBIRCglwcm94eV91cmwYAiABKAkiRwoRU2V0U2VydmljZVJlcXVlc3QSMgoHc2VydmljZRgBIAEoCzIhLmhtcy5zeXMubWVzaC52MS5NZXNoU2VydmljZUVudHJ5IjsKElNldFNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDEgsKA3ZpcBgCIAEoCSI5ChRSZW1vdmVTZXJ2aWNlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJIjEKFVJlbW92ZVNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDIi8KE0F3YWl0QXBwbGllZFJlcXVlc3QSGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAyIlChRBd2FpdEFwcGxpZWRSZXNwb25zZRINCgVub2RlcxgBIAEoBSI/ChNBd2FpdERyYWluZWRSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCRISCgp0aW1lb3V0X21zGAIgASgDIpwBChRBd2FpdERyYWluZWRSZXNwb25zZRJPCg5sZWZ0X2luX2ZsaWdodBgBIAMoCzI3Lmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZS5MZWZ0SW5GbGlnaHRFbnRyeRozChFMZWZ0SW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBKmcKDUVuZHBvaW50U3RhdGUSHgoaRU5EUE9JTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVFTkRQT0lOVF9TVEFURV9BQ1RJVkUQARIbChdFTkRQT0lOVF9TVEFURV9EUkFJTklORxACKpABCgpMaW1pdFNjb3BlEhsKF0xJTUlUX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTTElNSVRfU0NPUEVfQUREUkVTUxABEhkKFUxJTUlUX1NDT1BFX1BSSU5DSVBBTBACEhoKFkxJTUlUX1NDT1BFX0NSRURFTlRJQUwQAxIVChFMSU1JVF9TQ09QRV9ST1VURRAEMtQHCgtNZXNoU2VydmljZRJ4Cg5XYXRjaFNuYXBzaG90cxImLmhtcy5zeXMubWVzaC52MS5XYXRjaFNuYXBzaG90c1JlcXVlc3QaJy5obXMuc3lzLm1lc2gudjEuV2F0Y2hTbmFwc2hvdHNSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgATABEmwKClJlcG9ydE5vZGUSIi5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlc3BvbnNlIhXC8xgRCgttZXNoOnJlcG9ydBgBIAISbQoLR2V0U25hcHNob3QSIy5obXMuc3lzLm1lc2gudjEuR2V0U25hcHNob3RSZXF1ZXN0GiQuaG1zLnN5cy5tZXNoLnYxLkdldFNuYXBzaG90UmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAESkgEKE0Rlc2NyaWJlRW52aXJvbm1lbnQSKy5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QaLC5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlIiDC8xgcCgltZXNoOnJlYWQSC2Vudmlyb25tZW50GAEgAhJ5CgpTZXRTZXJ2aWNlEiIuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXF1ZXN0GiMuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXNwb25zZSIiwvMYHgoKbWVzaDp3cml0ZRIMc2VydmljZS5uYW1lGAIgAhJ6Cg1SZW1vdmVTZXJ2aWNlEiUuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXF1ZXN0GiYuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXNwb25zZSIawvMYFgoKbWVzaDp3cml0ZRIEbmFtZRgCIAIScAoMQXdhaXRBcHBsaWVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0QXBwbGllZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXRBcHBsaWVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEScAoMQXdhaXREcmFpbmVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0RHJhaW5lZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One replica as traffic sees it.
@@ -125,6 +125,61 @@ export type Route = Message<"hms.sys.mesh.v1.Route"> & {
    * @generated from field: int64 cache_ms = 9;
    */
   cacheMs: bigint;
+
+  /**
+   * What a data plane has to know to serve the route, said by the mesh; one that does not know it answers 503.
+   *
+   * @generated from field: repeated string requires = 10;
+   */
+  requires: string[];
+
+  /**
+   * This beginning of the path is not told to the service, and this one is put before what is left.
+   *
+   * @generated from field: string strip_prefix = 11;
+   */
+  stripPrefix: string;
+
+  /**
+   * @generated from field: string add_prefix = 12;
+   */
+  addPrefix: string;
+
+  /**
+   * Since when callers are to use something else, and from when on there may be nothing here; absent: not said.
+   *
+   * @generated from field: google.protobuf.Timestamp deprecated_at = 13;
+   */
+  deprecatedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp sunset_at = 14;
+   */
+  sunsetAt?: Timestamp | undefined;
+
+  /**
+   * Where people read what to use instead.
+   *
+   * @generated from field: string deprecation_link = 15;
+   */
+  deprecationLink: string;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.BodyChanges request_body = 16;
+   */
+  requestBody?: BodyChanges | undefined;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.BodyChanges response_body = 17;
+   */
+  responseBody?: BodyChanges | undefined;
+
+  /**
+   * Until the response head; 0: as the service's policy says.
+   *
+   * @generated from field: int64 request_timeout_ms = 18;
+   */
+  requestTimeoutMs: bigint;
 };
 
 /**
@@ -133,6 +188,53 @@ export type Route = Message<"hms.sys.mesh.v1.Route"> & {
  */
 export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_hms_sys_mesh_v1_mesh, 1);
+
+/**
+ * Changes of bodies that are JSON. Names may lead inside by dots, through all items of lists.
+ *
+ * @generated from message hms.sys.mesh.v1.BodyChanges
+ */
+export type BodyChanges = Message<"hms.sys.mesh.v1.BodyChanges"> & {
+  /**
+   * Old name to new name, both within the same object.
+   *
+   * @generated from field: map<string, string> rename = 1;
+   */
+  rename: { [key: string]: string };
+
+  /**
+   * @generated from field: repeated string remove = 2;
+   */
+  remove: string[];
+
+  /**
+   * Name to a value in JSON; set over what is there.
+   *
+   * @generated from field: map<string, string> add = 3;
+   */
+  add: { [key: string]: string };
+
+  /**
+   * The whole body becomes the value of this name; empty: it stays.
+   *
+   * @generated from field: string wrap = 4;
+   */
+  wrap: string;
+
+  /**
+   * Larger bodies are refused.
+   *
+   * @generated from field: int64 max_bytes = 5;
+   */
+  maxBytes: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.BodyChanges.
+ * Use `create(BodyChangesSchema)` to create a new message.
+ */
+export const BodyChangesSchema: GenMessage<BodyChanges> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 2);
 
 /**
  * Who may come in by a route.
@@ -174,7 +276,7 @@ export type RouteAuth = Message<"hms.sys.mesh.v1.RouteAuth"> & {
  * Use `create(RouteAuthSchema)` to create a new message.
  */
 export const RouteAuthSchema: GenMessage<RouteAuth> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 2);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 3);
 
 /**
  * One limit of a route.
@@ -219,15 +321,17 @@ export type RouteLimit = Message<"hms.sys.mesh.v1.RouteLimit"> & {
  * Use `create(RouteLimitSchema)` to create a new message.
  */
 export const RouteLimitSchema: GenMessage<RouteLimit> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 3);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 4);
 
 /**
- * Changes of header fields; names in lower case.
+ * Changes of header fields; names in lower case. Values may say ${caller.name}, ${request.id} and ${client.address}.
  *
  * @generated from message hms.sys.mesh.v1.FieldChanges
  */
 export type FieldChanges = Message<"hms.sys.mesh.v1.FieldChanges"> & {
   /**
+   * Over those of the same name.
+   *
    * @generated from field: map<string, string> set = 1;
    */
   set: { [key: string]: string };
@@ -236,6 +340,20 @@ export type FieldChanges = Message<"hms.sys.mesh.v1.FieldChanges"> & {
    * @generated from field: repeated string remove = 2;
    */
   remove: string[];
+
+  /**
+   * Beside those of the same name.
+   *
+   * @generated from field: map<string, string> add = 3;
+   */
+  add: { [key: string]: string };
+
+  /**
+   * Where there are none of that name.
+   *
+   * @generated from field: map<string, string> absent = 4;
+   */
+  absent: { [key: string]: string };
 };
 
 /**
@@ -243,7 +361,7 @@ export type FieldChanges = Message<"hms.sys.mesh.v1.FieldChanges"> & {
  * Use `create(FieldChangesSchema)` to create a new message.
  */
 export const FieldChangesSchema: GenMessage<FieldChanges> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 4);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 5);
 
 /**
  * How requests to a service are treated.
@@ -278,6 +396,13 @@ export type TrafficPolicy = Message<"hms.sys.mesh.v1.TrafficPolicy"> & {
    * @generated from field: bool retry_post = 4;
    */
   retryPost: boolean;
+
+  /**
+   * Absent: endpoints that answer badly go on getting requests.
+   *
+   * @generated from field: hms.sys.mesh.v1.Breaker breaker = 5;
+   */
+  breaker?: Breaker | undefined;
 };
 
 /**
@@ -285,7 +410,35 @@ export type TrafficPolicy = Message<"hms.sys.mesh.v1.TrafficPolicy"> & {
  * Use `create(TrafficPolicySchema)` to create a new message.
  */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 5);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 6);
+
+/**
+ * When an endpoint that answers badly gets no requests for a while.
+ *
+ * @generated from message hms.sys.mesh.v1.Breaker
+ */
+export type Breaker = Message<"hms.sys.mesh.v1.Breaker"> & {
+  /**
+   * So many in a row: no answer in time, a broken one, or 502, 503 or 504.
+   *
+   * @generated from field: int32 failures = 1;
+   */
+  failures: number;
+
+  /**
+   * For so long; then one request tries.
+   *
+   * @generated from field: int64 open_ms = 2;
+   */
+  openMs: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.Breaker.
+ * Use `create(BreakerSchema)` to create a new message.
+ */
+export const BreakerSchema: GenMessage<Breaker> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 7);
 
 /**
  * One service of the mesh.
@@ -345,7 +498,7 @@ export type MeshServiceEntry = Message<"hms.sys.mesh.v1.MeshServiceEntry"> & {
  * Use `create(MeshServiceEntrySchema)` to create a new message.
  */
 export const MeshServiceEntrySchema: GenMessage<MeshServiceEntry> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 6);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 8);
 
 /**
  * One environment and how its programs reach the mesh.
@@ -371,7 +524,7 @@ export type MeshEnvironment = Message<"hms.sys.mesh.v1.MeshEnvironment"> & {
  * Use `create(MeshEnvironmentSchema)` to create a new message.
  */
 export const MeshEnvironmentSchema: GenMessage<MeshEnvironment> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 7);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 9);
 
 /**
  * The content of a snapshot.
@@ -395,7 +548,7 @@ export type SnapshotContent = Message<"hms.sys.mesh.v1.SnapshotContent"> & {
  * Use `create(SnapshotContentSchema)` to create a new message.
  */
 export const SnapshotContentSchema: GenMessage<SnapshotContent> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 8);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 10);
 
 /**
  * One generation of the whole traffic configuration.
@@ -433,7 +586,7 @@ export type Snapshot = Message<"hms.sys.mesh.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 9);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 11);
 
 /**
  * @generated from message hms.sys.mesh.v1.WatchSnapshotsRequest
@@ -459,6 +612,13 @@ export type WatchSnapshotsRequest = Message<"hms.sys.mesh.v1.WatchSnapshotsReque
    * @generated from field: bytes known_sha256 = 3;
    */
   knownSha256: Uint8Array;
+
+  /**
+   * What it knows of what routes may require. Routes that require more are sent to it as ones that nobody serves.
+   *
+   * @generated from field: repeated string features = 4;
+   */
+  features: string[];
 };
 
 /**
@@ -466,7 +626,7 @@ export type WatchSnapshotsRequest = Message<"hms.sys.mesh.v1.WatchSnapshotsReque
  * Use `create(WatchSnapshotsRequestSchema)` to create a new message.
  */
 export const WatchSnapshotsRequestSchema: GenMessage<WatchSnapshotsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 10);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 12);
 
 /**
  * @generated from message hms.sys.mesh.v1.WatchSnapshotsResponse
@@ -483,7 +643,7 @@ export type WatchSnapshotsResponse = Message<"hms.sys.mesh.v1.WatchSnapshotsResp
  * Use `create(WatchSnapshotsResponseSchema)` to create a new message.
  */
 export const WatchSnapshotsResponseSchema: GenMessage<WatchSnapshotsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 11);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 13);
 
 /**
  * @generated from message hms.sys.mesh.v1.ReportNodeRequest
@@ -512,7 +672,7 @@ export type ReportNodeRequest = Message<"hms.sys.mesh.v1.ReportNodeRequest"> & {
  * Use `create(ReportNodeRequestSchema)` to create a new message.
  */
 export const ReportNodeRequestSchema: GenMessage<ReportNodeRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 12);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 14);
 
 /**
  * @generated from message hms.sys.mesh.v1.ReportNodeResponse
@@ -525,7 +685,7 @@ export type ReportNodeResponse = Message<"hms.sys.mesh.v1.ReportNodeResponse"> &
  * Use `create(ReportNodeResponseSchema)` to create a new message.
  */
 export const ReportNodeResponseSchema: GenMessage<ReportNodeResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 13);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 15);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotRequest
@@ -538,7 +698,7 @@ export type GetSnapshotRequest = Message<"hms.sys.mesh.v1.GetSnapshotRequest"> &
  * Use `create(GetSnapshotRequestSchema)` to create a new message.
  */
 export const GetSnapshotRequestSchema: GenMessage<GetSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 14);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 16);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotResponse
@@ -565,7 +725,7 @@ export type GetSnapshotResponse = Message<"hms.sys.mesh.v1.GetSnapshotResponse">
  * Use `create(GetSnapshotResponseSchema)` to create a new message.
  */
 export const GetSnapshotResponseSchema: GenMessage<GetSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 15);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 17);
 
 /**
  * One connected data plane.
@@ -594,7 +754,7 @@ export type MeshNode = Message<"hms.sys.mesh.v1.MeshNode"> & {
  * Use `create(MeshNodeSchema)` to create a new message.
  */
 export const MeshNodeSchema: GenMessage<MeshNode> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 16);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 18);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentRequest
@@ -611,7 +771,7 @@ export type DescribeEnvironmentRequest = Message<"hms.sys.mesh.v1.DescribeEnviro
  * Use `create(DescribeEnvironmentRequestSchema)` to create a new message.
  */
 export const DescribeEnvironmentRequestSchema: GenMessage<DescribeEnvironmentRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 17);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentResponse
@@ -635,7 +795,7 @@ export type DescribeEnvironmentResponse = Message<"hms.sys.mesh.v1.DescribeEnvir
  * Use `create(DescribeEnvironmentResponseSchema)` to create a new message.
  */
 export const DescribeEnvironmentResponseSchema: GenMessage<DescribeEnvironmentResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 18);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 20);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceRequest
@@ -654,7 +814,7 @@ export type SetServiceRequest = Message<"hms.sys.mesh.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 19);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 21);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceResponse
@@ -676,7 +836,7 @@ export type SetServiceResponse = Message<"hms.sys.mesh.v1.SetServiceResponse"> &
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 20);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 22);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceRequest
@@ -698,7 +858,7 @@ export type RemoveServiceRequest = Message<"hms.sys.mesh.v1.RemoveServiceRequest
  * Use `create(RemoveServiceRequestSchema)` to create a new message.
  */
 export const RemoveServiceRequestSchema: GenMessage<RemoveServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 21);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceResponse
@@ -715,7 +875,7 @@ export type RemoveServiceResponse = Message<"hms.sys.mesh.v1.RemoveServiceRespon
  * Use `create(RemoveServiceResponseSchema)` to create a new message.
  */
 export const RemoveServiceResponseSchema: GenMessage<RemoveServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 22);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedRequest
@@ -732,7 +892,7 @@ export type AwaitAppliedRequest = Message<"hms.sys.mesh.v1.AwaitAppliedRequest">
  * Use `create(AwaitAppliedRequestSchema)` to create a new message.
  */
 export const AwaitAppliedRequestSchema: GenMessage<AwaitAppliedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedResponse
@@ -751,7 +911,7 @@ export type AwaitAppliedResponse = Message<"hms.sys.mesh.v1.AwaitAppliedResponse
  * Use `create(AwaitAppliedResponseSchema)` to create a new message.
  */
 export const AwaitAppliedResponseSchema: GenMessage<AwaitAppliedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedRequest
@@ -775,7 +935,7 @@ export type AwaitDrainedRequest = Message<"hms.sys.mesh.v1.AwaitDrainedRequest">
  * Use `create(AwaitDrainedRequestSchema)` to create a new message.
  */
 export const AwaitDrainedRequestSchema: GenMessage<AwaitDrainedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 27);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedResponse
@@ -794,7 +954,7 @@ export type AwaitDrainedResponse = Message<"hms.sys.mesh.v1.AwaitDrainedResponse
  * Use `create(AwaitDrainedResponseSchema)` to create a new message.
  */
 export const AwaitDrainedResponseSchema: GenMessage<AwaitDrainedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 28);
 
 /**
  * Whether an endpoint gets new requests.
