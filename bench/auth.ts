@@ -10,7 +10,7 @@ import type { BenchOptions, BenchResult } from "./support/bench.ts";
 const SIZES = [10, 100, 1000];
 /** Questions that are asked in turn. */
 const COUNT = 1000;
-const LONGEST_WARMING_MS = 2000;
+const LONGEST_WARMING_MS = 1000;
 
 /** Answers one of the questions, by its number. */
 type Decide = (index: number) => unknown;
@@ -91,7 +91,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const figures: Record<string, number> = {};
   const ratios: Record<string, number> = {};
   for (const size of SIZES) {
-    const found = await atSize(size, quick ? 700 : 4000);
+    const found = await atSize(size, quick ? 350 : 4000);
     for (const [key, value] of Object.entries(found)) figures[key.replace(/_us$/, `_${size}_us`)] = value;
     const ratio = (ours: string, theirs: string) =>
       Math.round(((found[ours] ?? 0) / (found[theirs] ?? 1)) * 1000) / 1000;
