@@ -12,7 +12,7 @@ import { median } from "./support/median.ts";
 const SIZES = [10, 100, 1000];
 /** Questions that are asked in turn. */
 const COUNT = 1000;
-const LONGEST_WARMING_MS = 1000;
+const LONGEST_WARMING_MS = 700;
 
 /** Answers one of the questions, by its number. */
 type Decide = (index: number) => unknown;
@@ -93,7 +93,7 @@ export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const figures: Record<string, number> = {};
   const ratios: Record<string, number> = {};
   for (const size of SIZES) {
-    const found = await atSize(size, quick ? 300 : 4000);
+    const found = await atSize(size, quick ? 120 : 4000);
     for (const [key, value] of Object.entries(found)) figures[key.replace(/_us$/, `_${size}_us`)] = value;
     const ratio = (ours: string, theirs: string) =>
       Math.round(((found[ours] ?? 0) / (found[theirs] ?? 1)) * 1000) / 1000;

@@ -43,7 +43,7 @@ export function openGatewayCost(): GatewayCost {
   // Told by `measure`.
   starting.catch(() => {});
   return {
-    measure: async (quick) => measure(await starting, quick ? { rounds: 5, seconds: 1 } : { rounds: 12, seconds: 2 }),
+    measure: async (quick) => measure(await starting, quick ? { rounds: 3, seconds: 1 } : { rounds: 12, seconds: 2 }),
     async [Symbol.asyncDispose]() {
       await starting.catch(() => {});
       for (const contender of contenders.reverse()) await contender.stop();

@@ -36,7 +36,7 @@ export async function loginStorm(quick: boolean): Promise<{ figures: Record<stri
     host.send("read");
     return ((await once(host, "message")) as [number])[0];
   };
-  const ms = quick ? 3000 : 10_000;
+  const ms = quick ? 2000 : 10_000;
   // What Node compiles, and loads with the first password, is no part of it.
   await storm(origin, 2000);
   const idle: number[] = [];
