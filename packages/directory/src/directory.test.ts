@@ -212,14 +212,3 @@ describe("contracts", () => {
     expect(directory.contract((await directory.lookup(key)).entry)).toBeUndefined();
   });
 });
-
-test("ten thousand services are followed by one watch, and looked up without asking again", async () => {
-  const nameOf = (n: number) => ({ ...key, serviceId: `hms.load.s${n}` });
-  for (let n = 0; n < 10_000; n += 1) memory.put(nameOf(n), [one]);
-  const { directory } = directoryOf();
-  await directory.follow("default");
-  await Promise.all(Array.from({ length: 10_000 }, (_, n) => directory.lookup(nameOf(n))));
-  expect(memory.calls).toMatchObject({ watch: 1, lookup: 10_000 });
-  for (let n = 0; n < 10_000; n += 1) expect(directory.lookup(nameOf(n))).not.toBeInstanceOf(Promise);
-  expect(memory.calls.lookup).toBe(10_000);
-}, 30_000);
