@@ -38,8 +38,9 @@ async function cpuUs<K extends string>(calls: Record<K, Call>, ms: number): Prom
 
 /**
  * A call that stays in the process, with the whole pipeline; and what tracing costs it that is not sampled, where a
- * program has registered OpenTelemetry: because the caller has said so (`by_caller`), or the program's own sampler says
- * no. Both against the same call without a tracer.
+ * program has registered OpenTelemetry: because it begins a trace that our ratio does not keep, because the caller has said so
+ * (`by_caller`), or because the program's own sampler says no to one that we would have kept (`by_program`). All against the
+ * same call without a tracer.
  */
 async function measure(ms: number) {
   const { alone } = await cpuUs({ alone: caller({}) }, ms / 4);
@@ -48,14 +49,16 @@ async function measure(ms: number) {
   trace.setGlobalTracerProvider(new TracerProvider({ sampler: new AlwaysOffSampler() }));
   const calls = {
     untraced: caller(undefined),
+    ratio: caller({ tracer, ratio: Number.MIN_VALUE }),
     sampler: caller({ tracer, ratio: 1 }),
     untracedWithContext: caller(undefined, UNSAMPLED),
     heeded: caller({ tracer, ratio: 1 }, UNSAMPLED),
   };
-  const { untraced, sampler, untracedWithContext, heeded } = await cpuUs(calls, ms);
+  const { untraced, ratio, sampler, untracedWithContext, heeded } = await cpuUs(calls, ms);
   return {
     in_process_us: alone,
-    unsampled_call_cost_us: sampler - untraced,
+    unsampled_call_cost_us: ratio - untraced,
+    unsampled_by_program_cost_us: sampler - untraced,
     unsampled_by_caller_cost_us: heeded - untracedWithContext,
   };
 }
