@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { commands } from "./command-table.ts";
+import { commandGroups, commands } from "./command-table.ts";
 import { parseCommandLine } from "./parse-command-line.ts";
 
 afterEach(() => vi.restoreAllMocks());
@@ -63,4 +63,9 @@ describe("a command line", () => {
     expect(text).toMatch(new RegExp(`^Usage: hms-sys ${name} .*\\n\\n[A-Z][^]*\\.\\n`));
     expect(exitCode).toBe(0);
   });
+});
+
+test("every group of commands says what it is about", () => {
+  const groups = new Set(commands.filter(({ name }) => name.includes(" ")).map(({ name }) => name.split(" ")[0] ?? ""));
+  expect([...groups].filter((group) => !commandGroups[group])).toEqual([]);
 });

@@ -10,8 +10,8 @@ import type { DeploymentTables } from "./tables.ts";
 const KEPT_GOOD = 5;
 
 /**
- * Deletes releases nobody can need: what serves, what a rollout still leads to, and the last five revisions that served
- * well stay. What fails is done after the next rollout.
+ * Deletes releases nobody can need: what serves, what a rollout still leads to, the last five revisions that served well,
+ * and the last five that were gone back from (somebody may want them after all) stay. What fails is done after the next rollout.
  */
 export async function pruneReleases(
   { db, runtime, log }: { db: ServiceDatabase<DeploymentTables>["db"]; runtime: DeploymentRuntime; log: Logger },
@@ -22,7 +22,8 @@ export async function pruneReleases(
     if (record === undefined || record.running) return;
     const revisions = await readRevisions(db, record);
     const good = revisions.filter(({ outcome }) => outcome === "good").slice(-KEPT_GOOD);
-    const used = new Set([record.currentRevision, ...record.replicas.map(({ revision }) => revision)]);
+    const left = await goneBackFrom(db, { environment, service });
+    const used = new Set([record.currentRevision, ...left, ...record.replicas.map(({ revision }) => revision)]);
     const kept = [...good, ...revisions.filter(({ revision }) => used.has(revision))];
     const keepDigests = [...new Set(kept.map(({ releaseDigest }) => releaseDigest))].filter((digest) => digest !== "");
     await runtime.pruneReleases({ environment, service, keepDigests });
@@ -32,4 +33,21 @@ export async function pruneReleases(
       error: HmsError.from(error),
     });
   }
+}
+
+async function goneBackFrom(
+  db: ServiceDatabase<DeploymentTables>["db"],
+  { environment, service }: ServiceKey,
+): Promise<number[]> {
+  const rows = await db
+    .selectFrom("rollout")
+    .select("previous_revision")
+    .where("environment", "=", environment)
+    .where("service", "=", service)
+    .where("kind", "=", "rollback")
+    .where("phase", "=", "succeeded")
+    .orderBy("position", "desc")
+    .limit(KEPT_GOOD)
+    .execute();
+  return rows.map(({ previous_revision: revision }) => Number(revision));
 }

@@ -164,6 +164,15 @@ describe("rollback", () => {
     await expect(outcomeOf(site.client.rollback(echo))).rejects.toMatchObject({ code: "FAILED_PRECONDITION" });
   });
 
+  test("can be taken back, also after later versions have failed", async () => {
+    await site.deploy({ version: "1" });
+    await site.deploy({ version: "2" });
+    await outcomeOf(site.client.rollback(echo));
+    await site.deploy({ version: "bad", before: "process.exit(1);" });
+    const { ended } = await outcomeOf(site.client.rollback({ ...echo, revision: 2n }));
+    expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 2n });
+  });
+
   test("to a release that is not there any more touches nothing", async () => {
     await site.deploy({ version: "1" });
     const { releaseDigest } = await site.client.getService(echo);
