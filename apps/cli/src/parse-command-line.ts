@@ -31,6 +31,26 @@ function addGlobals(command: Command): Command {
   return command;
 }
 
+/**
+ * A command that the command line does not name: no more than the list of commands shows of it. Making a hundred whole ones
+ * takes longer than the rest of `--help`.
+ */
+function addListed(program: Command, { name, group, summary, args = [] }: CommandSpec): void {
+  const [first = "", second] = name.split(" ");
+  if (second !== undefined) {
+    groupOf(program, first, group);
+    return;
+  }
+  const command = program.command(first).summary(summary).helpGroup(`${group}:`).addOption(anyOption);
+  for (const { name: argument, required, variadic } of args) {
+    const inner = variadic ? `${argument}...` : argument;
+    command.argument(required ? `<${inner}>` : `[${inner}]`);
+  }
+}
+
+/** Stands for the options that every command has. */
+const anyOption = new Option("-o, --output <format>").hideHelp();
+
 function addCommand(program: Command, spec: CommandSpec, chosen: (command: Command) => void): void {
   const [first = "", second] = spec.name.split(" ");
   const parent = second === undefined ? program : groupOf(program, first, spec.group);
@@ -84,7 +104,12 @@ export async function parseCommandLine(argv: string[], table: CommandSpec[]): Pr
     .exitOverride();
   addGlobals(program);
   let found: ParsedLine | undefined;
+  const words = new Set(argv);
   for (const spec of table) {
+    if (!words.has(spec.name.split(" ", 1)[0] ?? "")) {
+      addListed(program, spec);
+      continue;
+    }
     addCommand(program, spec, (command) => {
       // What stands nearer to the end counts.
       const options = { ...program.opts(), ...command.parent?.opts(), ...command.opts() };
