@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { openAuditSpool } from "@hms/audit-spool";
 import {
+  changedGatewayListen,
   type HostEnvironment,
   hostEnvironment,
   type InstanceNetwork,
@@ -8,8 +9,11 @@ import {
   type PartName,
   parseNetworkAddress,
   readApart,
+  readGatewayListen,
   readNetworkAddress,
+  type WantedGatewayListen,
   writeApart,
+  writeGatewayListen,
   writeNetworkAddress,
 } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
@@ -40,6 +44,8 @@ export interface AgentOptions {
   apart: readonly PartName[] | undefined;
   /** Where other machines are answered from now on, or "none"; undefined: as before. */
   listen: string | undefined;
+  /** Where the gateway listens beside loopback from now on; undefined: as before. */
+  gatewayListen: WantedGatewayListen;
   log: Logger;
 }
 
@@ -56,7 +62,8 @@ export interface Agent {
  * server and data plane.
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
-export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log }: AgentOptions): Promise<Agent> {
+export async function openAgent(options: AgentOptions): Promise<Agent> {
+  const { paths, gatewayPort, apart: wanted, listen, gatewayListen, log } = options;
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -65,6 +72,7 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log
   stack.use(takeInstanceLock(paths));
   const host = hostEnvironment();
   const network = await allocateNetwork(paths, gatewayPort);
+  keepGatewayListen(gatewayListen, paths);
   const before = readApart(paths);
   const apart = wanted ?? before;
   const listeners = new ListenerKeeper();
@@ -130,6 +138,15 @@ async function listenAt(listen: string | undefined, paths: InstancePaths, platfo
   if (address === readNetworkAddress(paths)) return;
   await platform.endFound(["server"]);
   writeNetworkAddress(paths, address);
+}
+
+/** Data planes follow within a second. */
+function keepGatewayListen(wanted: WantedGatewayListen, paths: InstancePaths): void {
+  if (wanted.http === undefined && wanted.https === undefined) return;
+  // What was kept does not matter where both are given; a file that cannot be used is replaced then.
+  const isWhole = wanted.http !== undefined && wanted.https !== undefined;
+  const before = isWhole ? { http: [], https: [] } : readGatewayListen(paths);
+  writeGatewayListen(paths, changedGatewayListen(before, wanted));
 }
 
 interface Surroundings {

@@ -20,10 +20,14 @@ process.on("SIGHUP", () => {});
 
 try {
   const text = { type: "string" } as const;
-  const { values } = parseArgs({ options: { instance: text, data: text, port: text, apart: text, listen: text } });
+  const places = { "http-listen": text, "https-listen": text };
+  const options = { instance: text, data: text, port: text, apart: text, listen: text, ...places };
+  const { values } = parseArgs({ options });
   const gatewayPort = values.port === undefined ? undefined : Number(values.port);
   const apart = values.apart === undefined ? undefined : readPartNames("--apart", values.apart);
-  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, apart, listen: values.listen, log });
+  const gatewayListen = { http: values["http-listen"], https: values["https-listen"] };
+  const paths = resolveInstance(values);
+  const agent = await openAgent({ paths, gatewayPort, apart, listen: values.listen, gatewayListen, log });
   process.once("SIGTERM", () => void agent.shutdown());
   await agent.ended;
   process.exit(0);

@@ -19,6 +19,8 @@ export interface HostEnvironment {
   databaseUrl: string | undefined;
   /** HMS_REDIS_URL: where gateways count limits together; undefined: each for itself. */
   redisUrl: string | undefined;
+  /** HMS_HTTP_LISTEN, HMS_HTTPS_LISTEN: what `up` takes for --http-listen and --https-listen where these are not given. */
+  gatewayListen: Readonly<Record<"http" | "https", string | undefined>>;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
   /** What builds are told of this machine's way to package registries. */
@@ -53,6 +55,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     data: env.HMS_DATA || undefined,
     databaseUrl: env.DATABASE_URL || undefined,
     redisUrl: env.HMS_REDIS_URL || undefined,
+    gatewayListen: { http: env.HMS_HTTP_LISTEN || undefined, https: env.HMS_HTTPS_LISTEN || undefined },
     environment: env.HMS_ENVIRONMENT || undefined,
     buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
