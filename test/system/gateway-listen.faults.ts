@@ -63,3 +63,25 @@ test("another up changes it while everything runs, and refuses what cannot be ha
   await waitFor(() => answers(other), { describe: "the other address to be listened at" });
   await waitFor(async () => !(await answers(port)), { describe: "the first one to be given up" });
 }, 120_000);
+
+test("routes that do not say auth are told of, and ask for it where the installation says so", async () => {
+  const manifest = "name: shop\nrun: {command: node index.js}\nroutes: [{path: /shop}, {path: /open, auth: public}]\n";
+  const program = `require("node:http").createServer((_, r) => r.end("served")).listen(process.env.PORT, "127.0.0.1")`;
+  const path = platform.service("shop", manifest, { "index.js": program });
+  const told = "Everybody may call /shop: the route does not say auth.";
+  expect((await platform.cli("plan", path)).stdout).toContain(told);
+  const deployed = await platform.cli("deploy", path);
+  expect(deployed.code, deployed.stderr).toBe(0);
+  expect(deployed.stdout + deployed.stderr).toContain(told);
+  expect((await platform.cli("doctor")).stdout).toContain("everybody may call default/shop /open, default/shop /shop;");
+  expect((await fetch(platform.url("/shop"))).status).toBe(200);
+  expect((await platform.cli("up", "--take-over", "--detach", "--routes-default-auth", "required")).code).toBe(0);
+  expect((await platform.cli("plan", path)).stdout).not.toContain("Everybody may call");
+  const again = await platform.cli("deploy", path);
+  expect(again.code, again.stderr).toBe(0);
+  expect((await fetch(platform.url("/shop"))).status).toBe(401);
+  expect((await fetch(platform.url("/open"))).status).toBe(200);
+  expect((await platform.cli("doctor")).stdout).toContain(
+    "everybody may call default/shop /open; manifests that do not",
+  );
+}, 120_000);

@@ -8,6 +8,7 @@ import {
   type InstancePaths,
   type PartName,
   parseNetworkAddress,
+  type RoutesDefaultAuth,
   readApart,
   readGatewayListen,
   readNetworkAddress,
@@ -15,6 +16,7 @@ import {
   writeApart,
   writeGatewayListen,
   writeNetworkAddress,
+  writeRoutesDefaultAuth,
 } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
 import { componentPrincipal, Kernel } from "@hms/kernel";
@@ -46,6 +48,8 @@ export interface AgentOptions {
   listen: string | undefined;
   /** Where the gateway listens beside loopback from now on; undefined: as before. */
   gatewayListen: WantedGatewayListen;
+  /** What `auth` is for routes whose manifest does not say it, from now on; undefined: as before. */
+  routesDefaultAuth: RoutesDefaultAuth | undefined;
   log: Logger;
 }
 
@@ -63,7 +67,7 @@ export interface Agent {
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
 export async function openAgent(options: AgentOptions): Promise<Agent> {
-  const { paths, gatewayPort, apart: wanted, listen, gatewayListen, log } = options;
+  const { paths, gatewayPort, apart: wanted, listen, gatewayListen, routesDefaultAuth, log } = options;
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -73,6 +77,7 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
   const host = hostEnvironment();
   const network = await allocateNetwork(paths, gatewayPort);
   keepGatewayListen(gatewayListen, paths);
+  if (routesDefaultAuth !== undefined) writeRoutesDefaultAuth(paths, routesDefaultAuth);
   const before = readApart(paths);
   const apart = wanted ?? before;
   const listeners = new ListenerKeeper();

@@ -1,4 +1,4 @@
-import { hostEnvironment, type InstancePaths, readPartNames } from "@hms/config";
+import { hostEnvironment, type InstancePaths, parseRoutesDefaultAuth, readPartNames } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
@@ -40,18 +40,21 @@ export async function agentOptions(
   { options }: Pick<Invocation, "options">,
 ): Promise<AgentOptions> {
   const { port, apart, listen } = options;
-  const host = hostEnvironment().gatewayListen;
+  const { gatewayListen: host, routesDefaultAuth } = hostEnvironment();
   const textOf = (option: unknown) => (typeof option === "string" ? option : undefined);
   const gatewayListen = {
     http: textOf(options.httpListen) ?? host.http,
     https: textOf(options.httpsListen) ?? host.https,
   };
+  const defaultAuth = textOf(options.routesDefaultAuth) ?? routesDefaultAuth;
   await requireGatewayPlaces(paths, gatewayListen);
   return {
     gatewayPort: typeof port === "string" ? parseCount("--port", port, 1) : undefined,
     apart: typeof apart === "string" ? readPartNames("--apart", apart) : undefined,
     listen: typeof listen === "string" ? requireListen(listen, paths) : undefined,
     gatewayListen,
+    routesDefaultAuth:
+      defaultAuth === undefined ? undefined : parseRoutesDefaultAuth("--routes-default-auth", defaultAuth),
   };
 }
 

@@ -202,6 +202,10 @@ export const commands: CommandSpec[] = [
         flags: "--https-listen <addresses>",
         summary: "the same with TLS, 0.0.0.0:443; it takes certificates (hms-sys tls …)",
       },
+      {
+        flags: "--routes-default-auth <auth>",
+        summary: "auth of routes whose manifest does not say it: public or required; kept from then on",
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),

@@ -1,7 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type InstancePaths, type PartName, programPath, resolveInstance, type WantedGatewayListen } from "@hms/config";
+import {
+  type InstancePaths,
+  type PartName,
+  programPath,
+  type RoutesDefaultAuth,
+  resolveInstance,
+  type WantedGatewayListen,
+} from "@hms/config";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
@@ -19,6 +26,8 @@ export interface AgentOptions {
   listen: string | undefined;
   /** Where the gateway listens beside loopback from now on; undefined: as before. */
   gatewayListen: WantedGatewayListen;
+  /** What `auth` is for routes whose manifest does not say it, from now on; undefined: as before. */
+  routesDefaultAuth: RoutesDefaultAuth | undefined;
 }
 
 /** The agent lives long and does little: it needs no room for many young objects. */
@@ -37,6 +46,7 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   if (options.listen !== undefined) args.push("--listen", options.listen);
   for (const [scheme, addresses] of Object.entries(options.gatewayListen))
     if (addresses !== undefined) args.push(`--${scheme}-listen`, addresses);
+  if (options.routesDefaultAuth !== undefined) args.push("--routes-default-auth", options.routesDefaultAuth);
   const child = spawn(process.execPath, [...AGENT_FLAGS, programPath("agent"), ...args], {
     detached: true,
     stdio: ["ignore", log, log, "ipc"],

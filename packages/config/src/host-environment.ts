@@ -21,6 +21,8 @@ export interface HostEnvironment {
   redisUrl: string | undefined;
   /** HMS_HTTP_LISTEN, HMS_HTTPS_LISTEN: what `up` takes for --http-listen and --https-listen where these are not given. */
   gatewayListen: Readonly<Record<"http" | "https", string | undefined>>;
+  /** HMS_ROUTES_DEFAULT_AUTH: what `up` takes for --routes-default-auth where it is not given. */
+  routesDefaultAuth: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
   /** What builds are told of this machine's way to package registries. */
@@ -45,25 +47,27 @@ export interface HostEnvironment {
 
 /** Reads the environment once; pass another one in tests. */
 export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvironment {
+  const given = (name: string) => env[name] || undefined;
   const home = env.HOME || homedir();
   return {
     home,
     path: env.PATH ?? "/usr/local/bin:/usr/bin:/bin",
     stateHome: env.XDG_STATE_HOME || `${home}/.local/state`,
     configHome: env.XDG_CONFIG_HOME || `${home}/.config`,
-    instance: env.HMS_INSTANCE || undefined,
-    data: env.HMS_DATA || undefined,
-    databaseUrl: env.DATABASE_URL || undefined,
-    redisUrl: env.HMS_REDIS_URL || undefined,
-    gatewayListen: { http: env.HMS_HTTP_LISTEN || undefined, https: env.HMS_HTTPS_LISTEN || undefined },
-    environment: env.HMS_ENVIRONMENT || undefined,
+    instance: given("HMS_INSTANCE"),
+    data: given("HMS_DATA"),
+    databaseUrl: given("DATABASE_URL"),
+    redisUrl: given("HMS_REDIS_URL"),
+    gatewayListen: { http: given("HMS_HTTP_LISTEN"), https: given("HMS_HTTPS_LISTEN") },
+    routesDefaultAuth: given("HMS_ROUTES_DEFAULT_AUTH"),
+    environment: given("HMS_ENVIRONMENT"),
     buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
     forceColor: Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== "0",
-    otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,
+    otlpEndpoint: given("OTEL_EXPORTER_OTLP_ENDPOINT"),
     otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
-    auditSink: env.HMS_AUDIT_SINK || undefined,
+    auditSink: given("HMS_AUDIT_SINK"),
     auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
     ci: Boolean(env.CI),
   };

@@ -18,3 +18,9 @@ export { type InstancePaths, type InstanceSelector, resolveInstance } from "./in
 export { parseNetworkAddress, readNetworkAddress, writeNetworkAddress } from "./network-address.ts";
 export { isPartName, type PartName, partNames, partSocket, readPartNames } from "./part-name.ts";
 export { launcherPath, type ProgramName, productVersion, programPath } from "./program-path.ts";
+export {
+  parseRoutesDefaultAuth,
+  type RoutesDefaultAuth,
+  readRoutesDefaultAuth,
+  writeRoutesDefaultAuth,
+} from "./routes-default-auth.ts";

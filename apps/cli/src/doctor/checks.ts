@@ -2,7 +2,13 @@ import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
 import { json } from "node:stream/consumers";
 import { spoolSizes } from "@hms/audit-spool";
-import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
+import {
+  type InstancePaths,
+  readDatabaseRoles,
+  readNetwork,
+  readRoutesDefaultAuth,
+  resolveInstance,
+} from "@hms/config";
 import { audit, identityUsers } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
@@ -15,6 +21,7 @@ import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
 import { outsideReach } from "./outside-reach.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
+import { publicRoutes } from "./public-routes.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
 
@@ -130,8 +137,9 @@ async function databaseRoles({ paths }: Session): Promise<Finding[]> {
   return databaseRoleFindings(readDatabaseRoles(paths));
 }
 
-async function dataPlanes({ mesh }: Session): Promise<Finding[]> {
-  return dataPlaneFindings(await mesh.getSnapshot({}, { timeoutMs: 3000 }));
+async function dataPlanes({ mesh, paths }: Session): Promise<Finding[]> {
+  const snapshot = await mesh.getSnapshot({}, { timeoutMs: 3000 });
+  return [...dataPlaneFindings(snapshot), ...publicRoutes(snapshot.content, readRoutesDefaultAuth(paths))];
 }
 
 async function auditLog({ platform }: Session): Promise<Finding[]> {
