@@ -6,7 +6,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
 import { GatewayCallers } from "./callers/gateway-callers.ts";
-import { RedisRates } from "./limits/redis-rates.ts";
+import { RedisLimits } from "./limits/redis-limits.ts";
 import { GatewayAddresses } from "./listeners/gateway-addresses.ts";
 import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
@@ -56,7 +56,7 @@ export class DataPlane {
   readonly #tls: GatewayTls;
   readonly #link: ServerLink;
   readonly #callers: GatewayCallers;
-  readonly #rates: { sharedRates?: RedisRates } = {};
+  readonly #shared: { sharedLimits?: RedisLimits } = {};
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -71,12 +71,12 @@ export class DataPlane {
     this.#link = new ServerLink(paths);
     const callers = new GatewayCallers(this.#link);
     this.#callers = callers;
-    if (redisUrl !== undefined) this.#rates = { sharedRates: new RedisRates(redisUrl) };
+    if (redisUrl !== undefined) this.#shared = { sharedLimits: new RedisLimits(redisUrl) };
     const engine = createProxyEngine({
       edgeSocket: paths.edgeSocket,
       callers,
       challengeAnswer: (token) => challengeAnswer(paths.acmeChallenges, token),
-      ...this.#rates,
+      ...this.#shared,
     });
     this.#engine = engine;
     const gatewayAddresses = new GatewayAddresses({ paths, engine, listeners, log });
@@ -245,7 +245,7 @@ export class DataPlane {
       ...this.#gatewayAddresses.problems,
       ...this.#tls.problems,
       ...this.#callers.problems,
-      ...[this.#rates.sharedRates?.problem ?? []].flat(),
+      ...[this.#shared.sharedLimits?.problem ?? []].flat(),
       ...this.#addresses.problems,
       ...this.#holder.problems,
     ];
@@ -276,7 +276,7 @@ export class DataPlane {
     ]);
     this.#feed?.close();
     this.#callers.close();
-    await this.#rates.sharedRates?.[Symbol.asyncDispose]();
+    await this.#shared.sharedLimits?.[Symbol.asyncDispose]();
     await this.#reporter?.close();
   }
 }

@@ -1,6 +1,6 @@
 import type { KnownCaller } from "./caller.ts";
 import type { ErrorReply } from "./error-reply.ts";
-import type { LimitCounter } from "./limit-book.ts";
+import type { LimitCounter, SharedPlace } from "./limit-book.ts";
 
 /** Most requests take no places. */
 const NONE: never[] = [];
@@ -14,6 +14,7 @@ export class Admission {
   /** Members of the RateLimit field. */
   rates = "";
   #places: { counter: LimitCounter; key: string }[] = NONE;
+  #shared: SharedPlace[] = NONE;
 
   /** Takes a place, if one is free. */
   take(counter: LimitCounter, key: string): boolean {
@@ -21,6 +22,12 @@ export class Admission {
     if (this.#places === NONE) this.#places = [];
     this.#places.push({ counter, key });
     return true;
+  }
+
+  /** Keeps a place that is counted elsewhere too. */
+  keep(place: SharedPlace): void {
+    if (this.#shared === NONE) this.#shared = [];
+    this.#shared.push(place);
   }
 
   /** Refuses; places are free again. */
@@ -35,5 +42,7 @@ export class Admission {
     if (this.#places === NONE) return;
     for (const { counter, key } of this.#places) counter.end(key);
     this.#places = NONE;
+    for (const place of this.#shared) place.end();
+    this.#shared = NONE;
   }
 }

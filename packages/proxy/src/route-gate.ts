@@ -150,12 +150,22 @@ export class RouteGate {
     return done;
   }
 
-  #countOne({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+  #countOne(named: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+    const { counter, key } = named;
     if (admission.refusal !== null) return admission;
-    if (counter.limit.concurrency > 0 && !admission.take(counter, key)) {
-      const message = `${counter.limit.concurrency} requests of yours run at the same time already; wait for one to end.`;
-      return admission.refuse({ status: 429, message, fields: "retry-after: 1\r\n" });
-    }
+    const { concurrency } = counter.limit;
+    if (concurrency === 0) return this.#countRate(named, admission);
+    if (!admission.take(counter, key)) return admission.refuse(tooManyAtOnce(concurrency));
+    const place = this.#limits.shared?.begin(`${counter.id} ${key}`, concurrency);
+    if (place === undefined) return this.#countRate(named, admission);
+    admission.keep(place);
+    if (place.granted === true) return this.#countRate(named, admission);
+    return place.granted.then((isGranted) =>
+      isGranted ? this.#countRate(named, admission) : admission.refuse(tooManyAtOnce(concurrency)),
+    );
+  }
+
+  #countRate({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
     if (counter.rate === null) return admission;
     return after(this.#rate(counter, key), (verdict) => this.#note(verdict, name, admission));
   }
@@ -245,6 +255,11 @@ function callerCertificate(certificate: ClientCertificate | null, now: number): 
 
 function badCertificate(why: string): ErrorReply {
   return { status: 401, message: `Your client certificate is not accepted: ${why}.`, fields: `${REALM}\r\n` };
+}
+
+function tooManyAtOnce(concurrency: number): ErrorReply {
+  const message = `${concurrency} requests of yours run at the same time already; wait for one to end.`;
+  return { status: 429, message, fields: "retry-after: 1\r\n" };
 }
 
 function forbidden(message: string): ErrorReply {
