@@ -1,6 +1,7 @@
 export {
   type Caller,
   type CallerAnswer,
+  CallerMemo,
   type CallerQuestion,
   type CallerSource,
   type KnownCaller,

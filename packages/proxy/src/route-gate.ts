@@ -1,6 +1,6 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import type { Caller, CallerAnswer, CallerCertificate, CallerMemo, CallerQuestion, CallerSource } from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
@@ -16,6 +16,8 @@ export interface Visit {
   readonly address: string;
   /** What the client has shown at the handshake; null: nothing that counts here. */
   readonly certificate: ClientCertificate | null;
+  /** What the connection's last request has shown. */
+  readonly memo: CallerMemo;
 }
 
 /** Which route a gate is for, and what it asks. */
@@ -91,7 +93,7 @@ export class RouteGate {
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
-    const token = tokenOf(visit.authorization);
+    const token = tokenOf(visit);
     if (token === undefined) return admission.refuse(challenge("unusable"));
     return this.#ask({ token }, { auth, visit, admission });
   }
@@ -106,7 +108,7 @@ export class RouteGate {
     const { auth, visit, admission } = asking;
     if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
     const { permission } = auth;
-    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address };
+    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address, memo: visit.memo };
     const answer = this.#callers.find(question);
     return answer instanceof Promise ? answer.then((found) => this.#judge(found, asking)) : this.#judge(answer, asking);
   }
@@ -209,8 +211,14 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function tokenOf(authorization: string): string | undefined {
-  return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+function tokenOf({ authorization, memo }: Visit): string | undefined {
+  if (memo.authorization === authorization) return memo.token;
+  const token = PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+  if (token === undefined) return undefined;
+  memo.authorization = authorization;
+  memo.token = token;
+  memo.known = null;
+  return token;
 }
 
 function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
