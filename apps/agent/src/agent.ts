@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync } from "node:fs";
-import { openAuditSpool } from "@hms/audit-spool";
+import { openAuditSpool, spoolMaxBytes } from "@hms/audit-spool";
 import {
   changedGatewayListen,
   type HostEnvironment,
@@ -179,6 +179,7 @@ function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logg
   const audit = stack.use(
     openAuditSpool({
       directory: `${paths.audit}/agent`,
+      maxBytes: spoolMaxBytes(hostEnvironment()),
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")

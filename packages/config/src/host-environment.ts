@@ -41,6 +41,8 @@ export interface HostEnvironment {
   auditSink: string | undefined;
   /** HMS_AUDIT_KEEP_DAYS: how long audit events are kept; undefined: as long as the service thinks right. */
   auditKeepDays: number | undefined;
+  /** HMS_AUDIT_SPOOL_MIB: MiB at which audit spools take nothing more; undefined: as much as the spool thinks right. */
+  auditSpoolMiB: number | undefined;
   /** True in continuous integration. */
   ci: boolean;
 }
@@ -69,6 +71,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
     auditSink: given("HMS_AUDIT_SINK"),
     auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
+    auditSpoolMiB: wholeNumberOf(env.HMS_AUDIT_SPOOL_MIB),
     ci: Boolean(env.CI),
   };
 }
