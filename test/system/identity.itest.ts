@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { hash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
@@ -6,10 +7,14 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
+import { registry } from "@hms/contracts";
+import { createClient, HmsError } from "@hms/kernel";
 import { testAuthority, waitFor } from "@hms/testkit";
+import { connectSocket } from "@hms/wire";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
+import { expectShutOut, openDirectCaller } from "./direct-caller.ts";
 import { echoService } from "./echo-service.ts";
 import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
@@ -199,6 +204,45 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
     describe: () => "changes to go on",
   });
 }, 120_000);
+
+test("who is deactivated calls no service directly any more, and streams of theirs end, within a second", async () => {
+  const operatorToken = readFileSync(paths().operatorToken, "utf8").trim();
+  const options = { socket: paths().kernelSocket, operatorToken, login: "erin", role: "operator" };
+  await using caller = await openDirectCaller(platform, options);
+  await expectShutOut(platform, "erin", caller);
+}, 60_000);
+
+test("a stream of the platform ends when its caller's key is taken from the key file, or its account deactivated", async () => {
+  await using stack = new AsyncDisposableStack();
+  const watchAs = async (token: string) => {
+    const transport = stack.use(connectSocket({ path: paths().kernelSocket, token }));
+    const events = createClient(registry.RegistryService, transport).watch({})[Symbol.asyncIterator]();
+    const read = async () => {
+      for (;;) await events.next();
+    };
+    let end: string | undefined;
+    // The first event says that the stream runs.
+    await events.next();
+    void read().catch((error) => {
+      end = HmsError.from(error).details.reason;
+    });
+    return () => end;
+  };
+  const fileKey = (id: string) => ({ id, kind: "user", token_sha256: hash("sha256", `token-of-${id}`) });
+  const write = (...ids: string[]) => writeFileSync(paths().keyFile, JSON.stringify(ids.map(fileKey)), { mode: 0o600 });
+  write("greta", "hugo");
+  const [greta, hugo] = await Promise.all(
+    ["greta", "hugo"].map((id) => waitFor(() => watchAs(`token-of-${id}`), { describe: `the key of ${id}` })),
+  );
+  await platform.json("users", "create", "fay", "--roles", "viewer");
+  const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "fay");
+  const fay = await watchAs(secret);
+  write("hugo");
+  await waitFor(() => greta?.() === "ACCESS_CHANGED", { deadlineMs: 2000, describe: "the stream of the key to end" });
+  expect((await platform.cli("users", "deactivate", "fay")).code).toBe(0);
+  await waitFor(() => fay() === "ACCESS_CHANGED", { deadlineMs: 1000, describe: "the account's stream to end" });
+  expect(hugo?.()).toBeUndefined();
+}, 60_000);
 
 test("six commands at once whose token has ended refresh it once and all go on", async () => {
   const browser = new Browser(origin());
