@@ -127,6 +127,27 @@ test("an invitation comes by mail once a mail server is named, without a restart
   }
 }, 60_000);
 
+/** Lets an echo service answer with a stream of events that does not end. */
+const EVENT_STREAMS = `const plain = http.createServer;
+http.createServer = (listener) => plain.call(http, (request, response) => {
+  if (request.headers.accept !== "text/event-stream") return listener(request, response);
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  response.write("data: first\\n\\n");
+});`;
+
+/** A stream of events that has begun, and how it ended. */
+async function eventsAt(url: string, headers: Record<string, string>): Promise<{ end: "whole" | "cut" | undefined }> {
+  const response = await fetch(url, { headers: { accept: "text/event-stream", ...headers } });
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  expect(await reader?.read()).toMatchObject({ value: "data: first\n\n" });
+  const events: { end: "whole" | "cut" | undefined } = { end: undefined };
+  void reader?.read().then(
+    () => Object.assign(events, { end: "whole" }),
+    () => Object.assign(events, { end: "cut" }),
+  );
+  return events;
+}
+
 test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
   const route = [
     "    auth: required",
@@ -135,7 +156,7 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
     `    response_headers: {set: {x-caller: "\${caller.name}"}}`,
     '    deprecated: "2026-11-01"',
   ].join("\n");
-  const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route });
+  const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route, before: EVENT_STREAMS });
   expect(await platform.cli("deploy", manifest)).toMatchObject({ code: 0 });
   await platform.json("users", "create", "cara");
   const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "cara");
@@ -173,11 +194,16 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   await waitFor(() => certified().then(({ status }) => status === 200), { describe: () => "the certificate to count" });
   expect(await certified()).toMatchObject({ status: 200, principal });
 
+  // What runs ends with the account: the stream of events, without waiting for the next request.
+  const events = await eventsAt(platform.url("/ask-svc"), { authorization: `Bearer ${secret}` });
+  expect(events.end).toBeUndefined();
   expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
+  const cut = waitFor(() => events.end === "cut", { deadlineMs: 1000, describe: () => `the end: ${events.end}` });
   await waitFor(async () => (await call()).status === 401 && (await certified()).status === 401, {
     deadlineMs: 1000,
     describe: () => "key and certificate to be forgotten",
   });
+  await cut;
   agent.destroy();
   rmSync(gatewayTls, { recursive: true });
 
