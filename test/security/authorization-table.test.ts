@@ -9,35 +9,13 @@ import { tempInstance } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAgentPolicy } from "../../apps/agent/src/agent-policy.ts";
 import { openAccess } from "../../apps/server/src/open-access.ts";
+import { authorizationRows } from "./authorization-rows.ts";
 
 const root = new URL("../../", import.meta.url);
 const ROLES = ["viewer", "developer", "operator", "manager", "admin"] as const;
 const COMPONENTS = ["server", "dataplane", "hms.sys.deployment"];
 
-interface Row {
-  permission: string;
-  /** By the head of the column: "known", "viewer", … */
-  cells: Record<string, string>;
-}
-
-/** The lines of the table that people read. */
-function tableOf(text: string): Map<string, Row> {
-  const lines = text.split("\n").filter((line) => line.startsWith("|"));
-  const cellsOf = (line: string) =>
-    line
-      .split("|")
-      .slice(1, -1)
-      .map((cell) => cell.trim());
-  const head = cellsOf(lines[0] ?? "");
-  const rows = lines.slice(2).map((line) => cellsOf(line).map((cell) => cell.replaceAll("`", "")));
-  return new Map(
-    rows.map(([method = "", permission = "", ...cells]) => {
-      return [method, { permission, cells: Object.fromEntries(cells.map((cell, i) => [head[i + 2] ?? "", cell])) }];
-    }),
-  );
-}
-
-const table = tableOf(readFileSync(new URL("docs/security/authorization.md", root), "utf8"));
+const table = authorizationRows();
 const methods = platformServices().flatMap((service) => service.methods);
 const nameOf = ({ parent, name }: DescMethod) => `${parent.typeName}/${name}`;
 
