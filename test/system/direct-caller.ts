@@ -1,5 +1,5 @@
 import { Client, type FfiError, serve } from "@hms/ffi";
-import { waitFor } from "@hms/testkit";
+import { machineSlowness, waitFor } from "@hms/testkit";
 import { expect } from "vitest";
 import type { Platform } from "./platform.ts";
 
@@ -85,6 +85,7 @@ async function endOf(call: Promise<unknown>): Promise<string> {
 /** Deactivates somebody who calls directly: within a second calls are refused and the stream has ended. */
 export async function expectShutOut(platform: Platform, login: string, caller: DirectCaller): Promise<void> {
   expect(caller.streamEnd).toBeUndefined();
+  const slowness = await machineSlowness();
   expect((await platform.cli("users", "deactivate", login)).code).toBe(0);
   const ends = async () => [await caller.callWithTicket(), (await caller.call()).split(" ")[0], caller.streamEnd];
   const wanted = ["UNAUTHENTICATED TICKET_REVOKED", "UNAUTHENTICATED", "UNAUTHENTICATED ACCESS_CHANGED"];
@@ -94,6 +95,6 @@ export async function expectShutOut(platform: Platform, login: string, caller: D
       last = await ends();
       return JSON.stringify(last) === JSON.stringify(wanted);
     },
-    { deadlineMs: 1000, describe: () => `everything to be refused; it ends ${JSON.stringify(last)}` },
+    { deadlineMs: 1000 * slowness, describe: () => `everything to be refused; it ends ${JSON.stringify(last)}` },
   );
 }

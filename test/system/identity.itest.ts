@@ -9,7 +9,7 @@ import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
 import { registry } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
-import { testAuthority, waitFor } from "@hms/testkit";
+import { machineSlowness, testAuthority, waitFor } from "@hms/testkit";
 import { connectSocket } from "@hms/wire";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -195,10 +195,14 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   expect(await certified()).toMatchObject({ status: 200, principal });
 
   // What runs ends with the account: the stream of events, without waiting for the next request.
+  const slowness = await machineSlowness();
   const events = await eventsAt(platform.url("/ask-svc"), { authorization: `Bearer ${secret}` });
   expect(events.end).toBeUndefined();
   expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
-  const cut = waitFor(() => events.end === "cut", { deadlineMs: 1000, describe: () => `the end: ${events.end}` });
+  const cut = waitFor(() => events.end === "cut", {
+    deadlineMs: 1000 * slowness,
+    describe: () => `the end: ${events.end}`,
+  });
   await waitFor(async () => (await call()).status === 401 && (await certified()).status === 401, {
     deadlineMs: 1000,
     describe: () => "key and certificate to be forgotten",
@@ -263,10 +267,17 @@ test("a stream of the platform ends when its caller's key is taken from the key 
   await platform.json("users", "create", "fay", "--roles", "viewer");
   const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "fay");
   const fay = await watchAs(secret);
+  const slowness = await machineSlowness();
   write("hugo");
-  await waitFor(() => greta?.() === "ACCESS_CHANGED", { deadlineMs: 2000, describe: "the stream of the key to end" });
+  await waitFor(() => greta?.() === "ACCESS_CHANGED", {
+    deadlineMs: 2000 * slowness,
+    describe: "the stream of the key to end",
+  });
   expect((await platform.cli("users", "deactivate", "fay")).code).toBe(0);
-  await waitFor(() => fay() === "ACCESS_CHANGED", { deadlineMs: 1000, describe: "the account's stream to end" });
+  await waitFor(() => fay() === "ACCESS_CHANGED", {
+    deadlineMs: 1000 * slowness,
+    describe: "the account's stream to end",
+  });
   expect(hugo?.()).toBeUndefined();
 }, 60_000);
 
