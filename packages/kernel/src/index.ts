@@ -4,6 +4,7 @@ export { CallContext, type Metadata } from "./call-context.ts";
 export { carefulLookup, SPECIAL_NETWORK } from "./careful-lookup.ts";
 export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
+export { EncodedMessage } from "./encoded-message.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";

@@ -18,6 +18,8 @@ export interface KnownCaller {
   readonly caller: Caller;
   /** Stands for the credential; no secret. */
   readonly digest: string;
+  /** When it ends, in milliseconds since 1970; infinite: by itself never. */
+  readonly endsAtMs: number;
   /** For the engine, "" before: the fields that tell a service of the caller. */
   fields: string;
   /** Until when it may be relied on, in milliseconds since 1970; 0 once it was taken back. */
@@ -26,9 +28,9 @@ export interface KnownCaller {
   passed: object | null;
 }
 
-/** What is known of credentials that are this caller's; `digest` stands for them, `until` as there; default for ever. */
-export function knownCaller(caller: Caller, digest: string, until = Number.POSITIVE_INFINITY): KnownCaller {
-  return { kind: "known", caller, digest, fields: "", until, passed: null };
+/** What is known of credentials that are this caller's; `digest` stands for them. It may be relied on for as long as they last. */
+export function knownCaller(caller: Caller, digest: string, endsAtMs = Number.POSITIVE_INFINITY): KnownCaller {
+  return { kind: "known", caller, digest, endsAtMs, fields: "", until: endsAtMs, passed: null };
 }
 
 /**
@@ -79,6 +81,12 @@ export interface CallerQuestion {
 /** Knows callers by what they show; answers at once for those it remembers. */
 export interface CallerSource {
   find(question: CallerQuestion): CallerAnswer | Promise<CallerAnswer>;
+  /**
+   * Calls `changed` with the names of callers that may do less than before, or are gone, when `find` knows of it; without
+   * names anybody may. What runs for them is looked up again, and cut if they may not have it any more. Default: nobody's
+   * credentials end before they say so.
+   */
+  follow?(changed: (names?: readonly string[]) => void): void;
 }
 
 /**

@@ -1,6 +1,14 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerMemo, CallerQuestion, CallerSource } from "./caller.ts";
+import type {
+  Caller,
+  CallerAnswer,
+  CallerCertificate,
+  CallerMemo,
+  CallerQuestion,
+  CallerSource,
+  KnownCaller,
+} from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import { clientNetwork } from "./client-network.ts";
 import type { ErrorReply } from "./error-reply.ts";
@@ -125,8 +133,22 @@ export class RouteGate {
       answer.passed = this;
     }
     admission.caller = answer;
+    admission.visit = visit;
     admission.hidesCredentials = true;
     return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
+  }
+
+  /** As whom somebody would be let in now who was let in before; false: not any more, undefined: nobody can say. */
+  async letsInStill({ authorization, certificate, address }: Visit): Promise<KnownCaller | false | undefined> {
+    const { auth } = this.rules;
+    if (auth === undefined || this.#callers === undefined) return false;
+    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenIn(authorization);
+    if (shown === undefined || (authorization === "" && typeof shown === "string")) return false;
+    const credentials = typeof shown === "string" ? { token: shown } : { token: "", certificate: shown };
+    const { permission } = auth;
+    const answer = await this.#callers.find({ ...credentials, permission, isSafe: true, address });
+    if (answer.kind === "unavailable") return undefined;
+    return answer.kind === "known" && this.#denialOf(auth, answer.caller) === undefined ? answer : false;
   }
 
   #denialOf(auth: RouteAuth, caller: Caller): string | undefined {
@@ -212,9 +234,13 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
+function tokenIn(authorization: string): string | undefined {
+  return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+}
+
 function tokenOf({ authorization, memo }: Visit): string | undefined {
   if (memo.authorization === authorization) return memo.token;
-  const token = PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+  const token = tokenIn(authorization);
   if (token === undefined) return undefined;
   memo.authorization = authorization;
   memo.token = token;
