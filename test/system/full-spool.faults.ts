@@ -67,7 +67,9 @@ test("a full spool, because nobody empties it, refuses changes and says so; read
   const byCommand = await platform.cli("users", "create", "ben");
   expect(byCommand.code).toBe(1);
   expect(byCommand.stderr).toMatch(/audit/i);
-  expect(await doctor()).toMatch(/✗ audit spools: the spool of server holds 1\.\d MiB of 1\.0 MiB: it is full, what would/);
+  expect(await doctor()).toMatch(
+    /✗ audit spools: the spool of server holds 1\.\d MiB of 1\.0 MiB: it is full, what would/,
+  );
   expect(readFileSync(join(platform.data, "logs/server.log"), "utf8")).toContain(
     "the audit spool is full: nothing may",
   );
