@@ -32,6 +32,7 @@ export type {
   ResourceFilter,
   ResourcePredicate,
   ResourceRow,
+  StepUp,
 } from "./ports.ts";
 export {
   anonymous,

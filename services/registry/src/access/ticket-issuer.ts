@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { CALL_PERMISSION, type PolicyBook, subjectOf } from "@hms/authorization";
+import {
+  type AccessSubject,
+  type AccessVerdict,
+  CALL_PERMISSION,
+  type PolicyBook,
+  subjectOf,
+} from "@hms/authorization";
 import { ffiOptions, type registry } from "@hms/contracts";
 import { HmsError, isWithinScopes, livesElsewhere, type Principal, principalName } from "@hms/kernel";
 import { LONGEST_TICKET_S, mintTicket, type TicketClaims, ticketAudience } from "@hms/tickets";
@@ -13,6 +19,32 @@ import type { Revocations } from "./revocations.ts";
 type Methods = Map<string, ffiOptions.AuditLevel>;
 
 const MOST_CONTRACTS = 1000;
+
+/** What may be called, and for how many seconds that holds: a second factor grows old. */
+interface Allowed {
+  readonly methods: Methods;
+  readonly lifeS: number;
+}
+
+/** For how many seconds from now a verdict stays that allows something, 60 at most; 0: it does not allow it, or only just. */
+function allowedForS(
+  { allowed, readsAge }: AccessVerdict,
+  subject: AccessSubject,
+  judge: (subject: AccessSubject) => AccessVerdict,
+): number {
+  if (!allowed) return 0;
+  const { mfaAgeS } = subject;
+  if (!readsAge || mfaAgeS === undefined) return LONGEST_TICKET_S;
+  const isAllowedIn = (seconds: number) => judge({ ...subject, mfaAgeS: mfaAgeS + seconds }).allowed;
+  if (isAllowedIn(LONGEST_TICKET_S)) return LONGEST_TICKET_S;
+  let [low, high] = [0, LONGEST_TICKET_S];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (isAllowedIn(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
 
 /** Writes the tickets that a lookup answers: what the policies in force let the asking principal call. */
 export class TicketIssuer {
@@ -40,9 +72,11 @@ export class TicketIssuer {
     if (livesElsewhere(principal, key.environment) || !isWithinScopes(principal, CALL_PERMISSION)) return [];
     const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
     const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
-    const methods = contract ? this.#methodsOf(key, contract, principal) : this.#wholeService(key, principal);
+    const { methods, lifeS } = contract
+      ? this.#methodsOf(key, contract, principal)
+      : this.#wholeService(key, principal);
     if (methods.size === 0) return [];
-    const dates = this.#dates(principal, key);
+    const dates = this.#dates(principal, key, lifeS);
     if (dates === undefined) return [];
     return instanceIds.flatMap((instanceId) => {
       const ticketKey = keys.get(instanceId);
@@ -59,32 +93,43 @@ export class TicketIssuer {
     });
   }
 
-  /** At most 60 s from now and no longer than the principal's session; undefined if that has ended. */
-  #dates(principal: Principal, { serviceId }: ServiceKey): { issuedAt: number; expiresAt: number } | undefined {
+  /** At most `lifeS` from now and no longer than the principal's session; undefined if that has ended. */
+  #dates(
+    principal: Principal,
+    { serviceId }: ServiceKey,
+    lifeS: number,
+  ): { issuedAt: number; expiresAt: number } | undefined {
     const nowS = Math.floor(Date.now() / 1000);
     const endsAtS = principal.endsAtMs === undefined ? Number.POSITIVE_INFINITY : Math.floor(principal.endsAtMs / 1000);
     const issuedAt = Math.max(nowS, this.#revocations.issuableFromS(principalName(principal), serviceId));
-    const expiresAt = Math.min(nowS + LONGEST_TICKET_S, endsAtS);
+    const expiresAt = Math.min(nowS + lifeS, endsAtS);
     return expiresAt > nowS ? { issuedAt, expiresAt } : undefined;
   }
 
-  #methodsOf(key: ServiceKey, contract: readonly ContractMethod[], principal: Principal): Methods {
+  #methodsOf(key: ServiceKey, contract: readonly ContractMethod[], principal: Principal): Allowed {
     const subject = subjectOf(principal);
     const set = this.#book.current;
     const methods: Methods = new Map();
+    let lifeS = LONGEST_TICKET_S;
     for (const { service, method, auditLevel } of contract) {
-      const verdict = set.judge(subject, { ...key, method });
-      if (!verdict.allowed && principal.kind !== "operator") continue;
+      const judge = (asked: AccessSubject) => set.judge(asked, { ...key, method });
+      const verdict = judge(subject);
+      const ownS = principal.kind === "operator" ? LONGEST_TICKET_S : allowedForS(verdict, subject, judge);
+      if (ownS === 0) continue;
       methods.set(`${service}/${method}`, verdict.auditLevel || auditLevel);
+      lifeS = Math.min(lifeS, ownS);
     }
-    return methods;
+    return { methods, lifeS };
   }
 
   /** Without a contract nobody knows the methods: all of them or none. */
-  #wholeService(key: ServiceKey, principal: Principal): Methods {
-    const verdict = this.#book.current.judgeService(subjectOf(principal), key);
-    if (!verdict.allowed && principal.kind !== "operator") return new Map();
-    return new Map([["*", verdict.auditLevel || ffiOptions.AuditLevel.METADATA]]);
+  #wholeService(key: ServiceKey, principal: Principal): Allowed {
+    const subject = subjectOf(principal);
+    const judge = (asked: AccessSubject) => this.#book.current.judgeService(asked, key);
+    const verdict = judge(subject);
+    const lifeS = principal.kind === "operator" ? LONGEST_TICKET_S : allowedForS(verdict, subject, judge);
+    if (lifeS === 0) return { methods: new Map(), lifeS };
+    return { methods: new Map([["*", verdict.auditLevel || ffiOptions.AuditLevel.METADATA]]), lifeS };
   }
 
   async #contract(key: ServiceKey, sha256: string): Promise<ContractMethod[]> {
