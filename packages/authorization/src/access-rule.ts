@@ -48,7 +48,7 @@ export interface PolicyTest {
 }
 
 /** A second factor counts no longer than that anyway. */
-export const LONGEST_MFA_AGE_S = 12 * 3600;
+const LONGEST_MFA_AGE_S = 12 * 3600;
 
 /** What applies to every known principal. */
 export const ANYBODY = "*";
