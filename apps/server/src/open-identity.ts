@@ -16,8 +16,6 @@ import { openIdentityDatabase } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
-  /** Where people call. */
-  kernels: readonly Kernel[];
   access: ServerAccess;
   paths: InstancePaths;
   /** Known wherever people come in. */
@@ -58,13 +56,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     mailer: createSmtpMailer(paths.mailFile),
     breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,
-    onAccountChange(id) {
-      takenAway.principals([`user:${id}`, `service:${id}`]);
-      for (const one of ground.kernels) {
-        one.endStreamsOf("user", id);
-        one.endStreamsOf("service", id);
-      }
-    },
+    onAccountChange: (id) => takenAway.account(id),
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });
@@ -78,13 +70,17 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   return { service: identity, database };
 }
 
-/** Lets a process with a few parts judge accounts as the server does, by what their roles permit. */
+/**
+ * Lets a process with a few parts judge accounts as the server does, by what their roles permit; where the registry is, it
+ * revokes the tickets of those that may do less.
+ */
 export async function followAccounts(
   { access, source }: Pick<IdentityGround, "access" | "source">,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const database = stack.use(await openIdentityDatabase(source));
-  access.accounts.connect(stack.use(await openAccountBook(database)));
+  const onAccountChange = (id: string) => access.takenAway.account(id);
+  access.accounts.connect(stack.use(await openAccountBook(database, { onAccountChange })));
 }
 
 /** Serves the pages and the protocol by which people and programs come in. */

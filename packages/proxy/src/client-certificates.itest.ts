@@ -27,6 +27,8 @@ const known: Caller = {
   isPermitted: true,
   isWithinScopes: true,
 };
+let isRevoked: boolean;
+let changed: (names?: readonly string[]) => void;
 let asked: CallerQuestion[];
 let seen: IncomingHttpHeaders[];
 let fixture: ProxyFixture;
@@ -39,13 +41,22 @@ beforeEach(async () => {
   const callers = {
     find(question: CallerQuestion) {
       asked.push(question);
+      if (isRevoked) return { kind: "unknown" } as const;
       const isAnna = question.certificate?.uri === ANNA || question.token === "annas";
       return isAnna ? knownCaller(known, "d") : ({ kind: "unknown" } as const);
     },
+    follow(listener: typeof changed) {
+      changed = listener;
+    },
   };
+  isRevoked = false;
   fixture = new ProxyFixture({ callers });
   const service = await fixture.service((incoming, response) => {
     seen.push(incoming.headers);
+    if (incoming.headers.accept === "text/event-stream") {
+      response.write("first");
+      return;
+    }
     response.end(String(incoming.headers["x-hms-principal"] ?? "nobody"));
   });
   const auth = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
@@ -102,6 +113,24 @@ describe("a client certificate", () => {
     stream.setEncoding("utf8");
     expect(String((await once(stream, "data"))[0])).toBe("user:anna");
     expect(asked.at(-1)?.certificate?.fingerprint).toBe(asked[0]?.certificate?.fingerprint);
+  });
+
+  it("whose holder may not come in any more ends what runs by it", async () => {
+    const asking = request({
+      ...trust,
+      ...anna,
+      port,
+      path: "/required",
+      agent: false,
+      headers: { host: "h", accept: "text/event-stream" },
+    });
+    const [response] = await once(asking.end(), "response");
+    await once(response, "data");
+    isRevoked = true;
+    changed(["user:anna"]);
+    const [error] = await once(response, "error");
+    expect(error).toMatchObject({ code: "ECONNRESET" });
+    expect(asked.at(-1)).toMatchObject({ token: "", certificate: { uri: ANNA }, isSafe: true });
   });
 
   it("is not needed where a route does not ask, and a token beside it counts", async () => {

@@ -1,6 +1,6 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource, KnownCaller } from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
@@ -123,8 +123,22 @@ export class RouteGate {
       if (auth.mfaMaxAgeMs === 0) answer.passed = this;
     }
     admission.caller = answer;
+    admission.visit = visit;
     admission.hidesCredentials = true;
     return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
+  }
+
+  /** As whom somebody would be let in now who was let in before; false: not any more, undefined: nobody can say. */
+  async letsInStill({ authorization, certificate, address }: Visit): Promise<KnownCaller | false | undefined> {
+    const { auth } = this.rules;
+    if (auth === undefined || this.#callers === undefined) return false;
+    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenOf(authorization);
+    if (shown === undefined || (authorization === "" && typeof shown === "string")) return false;
+    const credentials = typeof shown === "string" ? { token: shown } : { token: "", certificate: shown };
+    const { permission } = auth;
+    const answer = await this.#callers.find({ ...credentials, permission, isSafe: true, address });
+    if (answer.kind === "unavailable") return undefined;
+    return answer.kind === "known" && this.#denialOf(auth, answer.caller) === undefined ? answer : false;
   }
 
   #denialOf(auth: RouteAuth, caller: Caller): ErrorReply | undefined {

@@ -105,9 +105,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail, breached });
   const provider = new OidcProvider(oidcGround);
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
-  if (onAccountChange) {
-    stack.use(changes.follow((change) => typeof change === "object" && onAccountChange(change.account)));
-  }
+  if (onAccountChange) stack.use(changes.followAccounts(onAccountChange));
   stack.use(forgetEnded(database, options.onFailure));
   const setUpToken = await openSetUp(database);
   const pages = new SignInPages(oidcGround, provider, onSetUp);

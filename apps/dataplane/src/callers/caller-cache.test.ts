@@ -95,6 +95,29 @@ describe("callers that are remembered", () => {
   });
 });
 
+describe("who is revoked while somebody asks for them", () => {
+  test("is asked for anew by whoever comes afterwards, and followers hear of it", async () => {
+    const heard: unknown[] = [];
+    cache.follow((names) => heard.push(names));
+    const late = Promise.withResolvers<Identified>();
+    answer = () => late.promise;
+    const before = ask("anna");
+    cache.revoke(["user:anna"]);
+    answer = async () => undefined;
+    expect(await kindOf(ask("anna"))).toBe("unknown");
+    late.resolve({ caller: callerNamed("user:anna"), endsAtMs: 0 });
+    expect(await kindOf(before)).toBe("known");
+    cache.revoke([]);
+    cache.revokeAll();
+    expect(heard).toEqual([["user:anna"], undefined]);
+  });
+
+  test("is known with the end of their session", async () => {
+    answer = async () => ({ caller: callerNamed("user:anna"), endsAtMs: now + 5000 });
+    expect(await ask("anna")).toMatchObject({ endsAtMs: now + 5000 });
+  });
+});
+
 describe("while what is revoked is not heard", () => {
   test("changes are refused after ten seconds, and what is remembered may read for its minute", async () => {
     await ask("anna");

@@ -19,6 +19,20 @@ import type { Revocations } from "./revocations.ts";
 type Methods = Map<string, ffiOptions.AuditLevel>;
 
 const MOST_CONTRACTS = 1000;
+/** Instances believe a ticket that is dated 5 s ahead of their own clock, which may differ. */
+const MOST_AHEAD_S = 3;
+
+interface TicketDates {
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+/** Who has asked for tickets, for which service, and as of when. */
+export interface TicketRequest {
+  readonly key: ServiceKey;
+  readonly principal: Principal;
+  readonly dates: TicketDates;
+}
 
 /** What may be called, and for how many seconds that holds: a second factor grows old. */
 interface Allowed {
@@ -60,24 +74,34 @@ export class TicketIssuer {
   }
 
   /**
+   * Notes who asks and dates the tickets, at once: what is revoked while they are being written revokes them too. Undefined
+   * if the principal gets none: its session has ended, or it has been revoked so often within seconds that no date is left.
+   */
+  ask(key: ServiceKey, principal: Principal): TicketRequest | undefined {
+    const dates = this.#dates(principal, key);
+    return dates && { key, principal, dates };
+  }
+
+  /**
    * One ticket for each of these instances of a service version; none if the principal may call nothing, as in any
    * environment but its own, or with a key that was not made for calls.
    * @throws HmsError UNAVAILABLE until all policies have been read
    */
   async issue(
-    key: ServiceKey,
+    { key, principal, dates }: TicketRequest,
     instanceIds: readonly string[],
-    principal: Principal,
   ): Promise<MessageInitShape<typeof registry.TicketSchema>[]> {
     if (livesElsewhere(principal, key.environment) || !isWithinScopes(principal, CALL_PERMISSION)) return [];
     const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
     const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
+    const judgedAtS = Math.floor(Date.now() / 1000);
     const { methods, lifeS } = contract
       ? this.#methodsOf(key, contract, principal)
       : this.#wholeService(key, principal);
     if (methods.size === 0) return [];
-    const dates = this.#dates(principal, key, lifeS);
-    if (dates === undefined) return [];
+    const { issuedAt } = dates;
+    // What was judged holds for that long from then on, whenever the ticket is dated.
+    const expiresAt = Math.min(dates.expiresAt, judgedAtS + lifeS);
     return instanceIds.flatMap((instanceId) => {
       const ticketKey = keys.get(instanceId);
       if (ticketKey === undefined) return [];
@@ -86,23 +110,21 @@ export class TicketIssuer {
         audience: ticketAudience({ ...key, instanceId }),
         principal,
         methods,
-        ...dates,
+        issuedAt,
+        expiresAt,
       };
       const ticket = mintShort(claims, ticketKey, contract ?? []);
-      return [{ instanceId, ticket, expiresAt: timestampFromMs(dates.expiresAt * 1000) }];
+      return [{ instanceId, ticket, expiresAt: timestampFromMs(expiresAt * 1000) }];
     });
   }
 
-  /** At most `lifeS` from now and no longer than the principal's session; undefined if that has ended. */
-  #dates(
-    principal: Principal,
-    { serviceId }: ServiceKey,
-    lifeS: number,
-  ): { issuedAt: number; expiresAt: number } | undefined {
+  /** At most 60 s from now and no longer than the principal's session. */
+  #dates(principal: Principal, { serviceId }: ServiceKey): TicketDates | undefined {
     const nowS = Math.floor(Date.now() / 1000);
     const endsAtS = principal.endsAtMs === undefined ? Number.POSITIVE_INFINITY : Math.floor(principal.endsAtMs / 1000);
-    const issuedAt = Math.max(nowS, this.#revocations.issuableFromS(principalName(principal), serviceId));
-    const expiresAt = Math.min(nowS + lifeS, endsAtS);
+    const issuedAt = this.#revocations.dateS(principalName(principal), serviceId);
+    if (issuedAt > nowS + MOST_AHEAD_S) return undefined;
+    const expiresAt = Math.min(nowS + LONGEST_TICKET_S, endsAtS);
     return expiresAt > nowS ? { issuedAt, expiresAt } : undefined;
   }
 
