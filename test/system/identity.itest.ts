@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
@@ -61,6 +61,12 @@ test("a new installation is set up by a link, used by roles, and closed within a
   const page = await browser.get(`${link.pathname}${link.search}`);
   expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
   expect((await browser.submit(page, { login: "anna", password: "short" })).body).toContain("at least 15 characters");
+  // A list of passwords that have leaked is asked as soon as it is named.
+  const list = join(platform.data, "pwned.txt");
+  const leaked = "a phrase that somebody lost";
+  writeFileSync(list, `${createHash("sha1").update(leaked).digest("hex").toUpperCase()}:7\r\n`);
+  writeFileSync(paths().passwordFile, JSON.stringify({ breached_passwords: list }), { mode: 0o600 });
+  expect((await browser.submit(page, { login: "anna", password: leaked })).body).toContain("has leaked somewhere");
   const done = await browser.submit(page, { login: "anna", password: PASSWORD });
   expect(done.body).toContain("You are signed in as");
   expect(existsSync(paths().setUpLink)).toBe(false);

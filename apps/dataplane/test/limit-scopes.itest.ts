@@ -33,6 +33,7 @@ const callerNamed = (name: string): Caller => ({
   name,
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -70,7 +71,7 @@ async function openGateway(by: LimitScope, kind: "rate" | "concurrency", store: 
     kind === "rate"
       ? { by, count: 1, periodMs: 3_600_000, burst: 1, concurrency: 0 }
       : { by, count: 0, periodMs: 0, burst: 0, concurrency: 1 };
-  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false };
+  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
   const endpoint = { id: "a", host: "127.0.0.1", port: service.port, state: "active" as const, weight: 1, revision: 1 };
   const name = `${by}-${kind}`;
   // A route for each of those who come second: limits of one do not count for another.

@@ -5,6 +5,7 @@ import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
+import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
@@ -53,12 +54,16 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
     mailer: createSmtpMailer(paths.mailFile),
+    breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,
     onAccountChange: (id) => takenAway.account(id),
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });
   stack.use(identity);
+  checkBreachedPasswords(paths.passwordFile).catch((error) =>
+    log.error("no new password is taken until the list of breached ones can be used", { error }),
+  );
   accounts.connect(identity);
   if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
   else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });

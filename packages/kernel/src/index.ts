@@ -34,6 +34,7 @@ export type {
   ResourceFilter,
   ResourcePredicate,
   ResourceRow,
+  StepUp,
 } from "./ports.ts";
 export {
   anonymous,

@@ -4,6 +4,8 @@ export interface Caller {
   readonly name: string;
   readonly roles: readonly string[];
   readonly hasMfa: boolean;
+  /** When its person last showed who they are, in milliseconds since 1970; 0: nobody did. */
+  readonly authenticatedAtMs: number;
   /** Where it lives, if it lives in one environment only. */
   readonly environment: string;
   /** Whether it has the permission that was asked for. */

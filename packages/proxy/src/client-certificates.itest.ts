@@ -22,6 +22,7 @@ const known: Caller = {
   name: "user:anna",
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -58,7 +59,7 @@ beforeEach(async () => {
     }
     response.end(String(incoming.headers["x-hms-principal"] ?? "nobody"));
   });
-  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false };
+  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
   const route = (path: string, rules?: object) => ({ path, methods: [], ...(rules ? { rules } : {}) });
   fixture.apply({
     endpoints: [{ port: service }],
@@ -161,7 +162,7 @@ describe("a client certificate", () => {
   });
 
   it("counts no longer than it is good, on a connection that stands too", () => {
-    const rules = { auth: { isOptional: true, roles: [], permission: "", needsMfa: false } };
+    const rules = { auth: { isOptional: true, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 } };
     const gate = new RouteGate(rules, {
       environment: "default",
       id: "r",

@@ -11,6 +11,7 @@ const callerNamed = (name: string, more: Partial<Caller> = {}): Caller => ({
   name: `user:${name}`,
   roles: ["developer"],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -57,7 +58,7 @@ beforeEach(async () => {
     },
     (server) => server.on("upgrade", (_, socket: Socket) => void upgrades.push(socket)),
   );
-  const auth = { isOptional: false, roles: ["developer"], permission: "", needsMfa: false };
+  const auth = { isOptional: false, roles: ["developer"], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
   fixture.apply({ endpoints: [{ port: service }], routes: [{ path: "/*", methods: [], rules: { auth } }] });
   port = await fixture.listen();
 });

@@ -10,6 +10,7 @@ const callerNamed = (name: string) => ({
   name,
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,

@@ -66,6 +66,7 @@ export class GatewayCallers implements CallerSource {
       name: `${answer.kind}:${answer.id}`,
       roles: answer.roles,
       hasMfa: answer.mfa,
+      authenticatedAtMs: Number(answer.authenticatedAtMs),
       environment: answer.environment,
       isPermitted: answer.permitted,
       isWithinScopes: answer.callsServices,

@@ -1,5 +1,5 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, FileDescriptorSetSchema, timestampDate } from "@bufbuild/protobuf/wkt";
 import { type AccessRule, parsePolicies } from "@hms/authorization";
 import { ffiOptions, type policy, registry } from "@hms/contracts";
 import type { HmsError } from "@hms/kernel";
@@ -76,6 +76,39 @@ describe("a lookup", () => {
     const others = ["DebateService/CreateDebate", "DebateService/GetDebate"];
     expect(await allowed(false)).toEqual(others);
     expect(await allowed(true)).toEqual([...others, "DebateService/DeleteDebate"].sort());
+  });
+
+  test("ends a ticket before a second factor is too old for what it names, and leaves that out afterwards", async () => {
+    const opened = await openRegistry();
+    await openDebate(opened);
+    const { policies } = opened;
+    await policies.putPolicy({ policy: { service: "hms.cdf.debate", method: "*Debate", allowedRoles: ["doctor"] } });
+    const mfaMaxAge = durationFromMs(900_000);
+    await policies.putPolicy({ policy: { service: "hms.cdf.debate", method: "Delete*", mfaMaxAge } });
+    const lookup = async (ageMs: number | undefined) => {
+      const factor = ageMs === undefined ? {} : { authenticatedAtMs: Date.now() - ageMs };
+      const { tickets } = await opened.as({ ...doctor, mfa: true, ...factor }).lookup({ serviceId: "hms.cdf.debate" });
+      const endsAt = timestampDate(tickets[0]?.expiresAt ?? expect.unreachable()).getTime();
+      const canDelete = Object.hasOwn(methodsOf(tickets[0]?.ticket), "DebateService/DeleteDebate");
+      return { canDelete, lifeMs: endsAt - Date.now(), ageAtEndMs: endsAt - Date.now() + (ageMs ?? 0) };
+    };
+    const young = await lookup(60_000);
+    expect(young).toMatchObject({ canDelete: true, lifeMs: expect.toSatisfy((ms) => ms > 50_000) });
+    const nearly = await lookup(870_000);
+    expect(nearly.canDelete).toBe(true);
+    expect(nearly.ageAtEndMs).toBeLessThanOrEqual(900_000);
+    expect(nearly.lifeMs).toBeGreaterThan(15_000);
+    for (const age of [901_000, undefined]) {
+      expect(await lookup(age)).toMatchObject({ canDelete: false, lifeMs: expect.toSatisfy((ms) => ms > 50_000) });
+    }
+    // The same for one that nobody can read an age off: a policy in Cedar.
+    const cedar =
+      'forbid (principal, action == Action::"services:call", resource) unless { context has mfa_age && context.mfa_age < 800 };';
+    await policies.putPolicy({ policy: { policyId: "c", cedar } });
+    const cut = await lookup(780_000);
+    expect(cut.canDelete).toBe(true);
+    expect(cut.ageAtEndMs).toBeLessThanOrEqual(800_000);
+    expect(cut.lifeMs).toBeGreaterThan(10_000);
   });
 
   test("answers no ticket to who lives in another environment", async () => {
