@@ -13,3 +13,4 @@ export { type ParseOptions, parseManifest } from "./parse-manifest.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";
+export { parseSticky, parseTrafficShare, type StickyKey } from "./traffic-share.ts";

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import type { CallContext, Client, Policy, ServiceRegistration } from "@hms/kernel";
+import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
@@ -12,6 +12,7 @@ import type { DeploymentRuntime } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
+import { RolloutControl } from "./rollout-control.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -116,6 +117,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
+      control: new RolloutControl({ journal, reader, asked: parts.asked }),
       requests: new RolloutRequests({ journal, reader, runtime, access: parts.access, begin: carryOn }),
       views: new ServiceViews(observed, health),
       runtime,
@@ -158,7 +160,9 @@ function compose(options: DeploymentServiceOptions) {
     replicaIds: (key) => replicaIds(database.db, key),
   };
   const access = new ServiceAccess(policy);
-  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects, access };
+  const feed = new EventFeed(journal);
+  const asked = new ChangeSignal();
+  return { book, observed, health, traffic, reconciler, journal, feed, asked, effects, access };
 }
 
 async function untilItWorks<T>(
