@@ -105,6 +105,11 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       const wait = { version: newest.version, timeoutMs, signal };
       return { leftInFlight: await waits.drained(endpointIds, wait) };
     },
+
+    getTraffic({ environment }) {
+      checkEnvironment(environment);
+      return { services: [], measuredAt: timestampFromMs(Date.now()) };
+    },
   });
 }
 
