@@ -70,7 +70,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const { database, runtime, log } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
+  const { book, observed, health, traffic, journal, feed, reader, control, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -109,7 +109,6 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     );
   const takingUp = setInterval(takeUp, TAKE_UP_MS);
 
-  const reader = new ServiceReader(database.db);
   return {
     ready,
     ownerOf: (key) => book.get(key)?.owner || undefined,
@@ -117,7 +116,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
-      control: new RolloutControl({ journal, reader, asked: parts.asked }),
+      control,
       requests: new RolloutRequests({ journal, reader, runtime, access: parts.access, begin: carryOn }),
       views: new ServiceViews(observed, health),
       runtime,
@@ -162,7 +161,9 @@ function compose(options: DeploymentServiceOptions) {
   const access = new ServiceAccess(policy);
   const feed = new EventFeed(journal);
   const asked = new ChangeSignal();
-  return { book, observed, health, traffic, reconciler, journal, feed, asked, effects, access };
+  const reader = new ServiceReader(database.db);
+  const control = new RolloutControl({ journal, reader, asked });
+  return { book, observed, health, traffic, reconciler, journal, feed, asked, reader, control, effects, access };
 }
 
 async function untilItWorks<T>(

@@ -79,7 +79,7 @@ const DEFAULT_STEPS = [
 ];
 
 /** How both versions serve side by side, if the manifest asks for it; those that older versions stored never do. */
-function sideBySideOf({ rollout }: Manifest): Pick<RolloutPolicy, "sideBySide"> {
+export function sideBySideOf({ rollout }: Pick<Manifest, "rollout">): Pick<RolloutPolicy, "sideBySide"> {
   const { strategy, promote, warmMs } = rollout;
   const isManual = promote === "manual";
   if (strategy === "blue-green") {

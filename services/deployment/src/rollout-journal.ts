@@ -253,7 +253,11 @@ export class RolloutJournal {
   /** What has been asked of a rollout, in order. */
   asks(rolloutId: string): Promise<RolloutAsk[]> {
     return this.#database.transaction(async (trx) => {
-      const row = await trx.selectFrom("rollout").select("asked").where("rollout_id", "=", rolloutId).executeTakeFirst();
+      const row = await trx
+        .selectFrom("rollout")
+        .select("asked")
+        .where("rollout_id", "=", rolloutId)
+        .executeTakeFirst();
       return row?.asked ?? [];
     });
   }

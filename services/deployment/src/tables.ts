@@ -1,7 +1,14 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Manifest } from "@hms/manifest";
 import type { Generated, JSONColumnType } from "kysely";
-import type { ReplicaTraffic, RolloutAsk, RolloutKind, RolloutPhase, RolloutState, TrafficShare } from "./rollout-state.ts";
+import type {
+  ReplicaTraffic,
+  RolloutAsk,
+  RolloutKind,
+  RolloutPhase,
+  RolloutState,
+  TrafficShare,
+} from "./rollout-state.ts";
 
 interface ServiceTable {
   environment: string;
