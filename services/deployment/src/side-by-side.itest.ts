@@ -83,11 +83,12 @@ describe("a canary", () => {
     await stepUnderWay(/^Waiting at 1 % until/);
     const tried = site.agent.running().filter((id) => !before.includes(id));
     const killing = setInterval(() => {
-      for (const id of tried) {
+      for (const id of tried.filter((each) => site.agent.running().includes(each))) {
+        const pid = site.agent.pidOf(id);
         try {
-          process.kill(site.agent.pidOf(id), "SIGKILL");
+          if (pid > 0) process.kill(pid, "SIGKILL");
         } catch {
-          // It has not come back yet.
+          // It ended by itself in this moment.
         }
       }
     }, 20);
