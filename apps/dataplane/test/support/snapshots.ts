@@ -12,6 +12,8 @@ export interface TestService {
   upstreams: number[];
   draining?: number[];
   path?: string;
+  /** What is demanded of its route. */
+  route?: MessageInitShape<typeof mesh.RouteSchema>;
 }
 
 type Environments = MessageInitShape<typeof mesh.MeshEnvironmentSchema>[];
@@ -26,7 +28,16 @@ export function snapshotOf(version: number, services: TestService[], environment
   return create(mesh.SnapshotSchema, { version: BigInt(version), content, sha256 });
 }
 
-function entryOf({ name, environment = "default", vip = "", ports = [], upstreams, draining = [], path }: TestService) {
+function entryOf({
+  name,
+  environment = "default",
+  vip = "",
+  ports = [],
+  upstreams,
+  draining = [],
+  path,
+  route = {},
+}: TestService) {
   const endpoint = (port: number, state: mesh.EndpointState) => ({
     endpointId: `${name}-${port}`,
     host: "127.0.0.1",
@@ -40,7 +51,7 @@ function entryOf({ name, environment = "default", vip = "", ports = [], upstream
     name,
     vip,
     ports,
-    routes: path ? [{ path, methods: [] }] : [],
+    routes: path ? [{ path, methods: [], ...route }] : [],
     endpoints: [
       ...upstreams.map((port) => endpoint(port, mesh.EndpointState.ACTIVE)),
       ...draining.map((port) => endpoint(port, mesh.EndpointState.DRAINING)),
