@@ -1,4 +1,5 @@
 import type { ClientConnection, ClientUser } from "./client-connection.ts";
+import { type Assignment, pickEndpoint } from "./division.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { renderErrorReply } from "./error-reply.ts";
@@ -12,6 +13,8 @@ export interface ConnectInput {
   context: EngineContext;
   client: ClientConnection;
   target: RouteTarget;
+  /** Which side of its service's split it belongs to; null: there is none. */
+  assignment: Assignment | null;
   requestId: string;
 }
 
@@ -20,6 +23,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
   readonly #context: EngineContext;
   readonly #client: ClientConnection;
   readonly #target: RouteTarget;
+  readonly #assignment: Assignment | null;
   readonly #requestId: string;
   readonly #startedAt = performance.now();
   #tried: Endpoint[] = [];
@@ -30,6 +34,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
     this.#context = input.context;
     this.#client = input.client;
     this.#target = input.target;
+    this.#assignment = input.assignment;
     this.#requestId = input.requestId;
   }
 
@@ -42,7 +47,8 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
   #attempt(): void {
     const { service } = this.#target;
     const now = performance.now();
-    const endpoint = this.#tried.length < MAX_CONNECT_ATTEMPTS ? service.balancer.pick(now, this.#tried) : null;
+    const seeker = { target: this.#target, assignment: this.#assignment };
+    const endpoint = this.#tried.length < MAX_CONNECT_ATTEMPTS ? pickEndpoint(seeker, now, this.#tried) : null;
     if (endpoint === null) {
       this.#fail(`No replica of "${service.name}" accepts connections; try again in a second.`);
       return;

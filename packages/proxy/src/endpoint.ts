@@ -32,6 +32,7 @@ export class Endpoint implements UpstreamOwner {
   port: number;
   state: EndpointState;
   weight: number;
+  revision: number;
   inFlight = 0;
   /** When it stopped taking new requests, in `performance.now()` time. */
   drainingSince = 0;
@@ -50,6 +51,7 @@ export class Endpoint implements UpstreamOwner {
     this.socketPath = entry.socketPath;
     this.state = entry.state;
     this.weight = entry.weight;
+    this.revision = entry.revision;
     this.#maxHeadBytes = maxHeadBytes;
   }
 
@@ -67,6 +69,7 @@ export class Endpoint implements UpstreamOwner {
     if (entry.state === "draining") this.drain(now);
     else this.state = "active";
     this.weight = entry.weight;
+    this.revision = entry.revision;
   }
 
   /** Takes no new requests from now on; idle connections are closed. */

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import type { ClientUser } from "./client-connection.ts";
 import { ContinueWait } from "./continue-wait.ts";
+import { hasAnother, pickEndpoint } from "./division.ts";
 import { type Endpoint, isUnwell } from "./endpoint.ts";
 import {
   absenceReply,
@@ -74,7 +75,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   #attempt(now: number): void {
-    const endpoint = this.#input.target.service.balancer.pick(now, this.#tried);
+    const endpoint = pickEndpoint(this.#input, now, this.#tried);
     if (endpoint === null) {
       if (!this.#waits(now)) this.giveUp();
       return;
@@ -318,10 +319,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (decision === "give-up") return false;
     if (decision === "reconnect" && this.#connectAttempts >= MAX_CONNECT_ATTEMPTS) return false;
     if (decision === "retry" && !service.budget.withdraw(now)) return false;
-    if (service.balancer.pick(now, this.#tried) === null) {
-      if (decision === "reconnect") return false;
-      this.#tried = NONE_TRIED;
-    }
+    if (decision === "reconnect" && pickEndpoint(this.#input, now, this.#tried) === null) return false;
+    if (decision === "retry" && !hasAnother(this.#input, now, this.#tried)) this.#tried = NONE_TRIED;
     if (decision === "retry") {
       this.#retries++;
       service.metrics.retries++;

@@ -21,4 +21,5 @@ export {
   type ServiceEntry,
   type TrafficPolicy,
 } from "./routing-table.ts";
+export type { SplitMatch, SplitTerms, StickyKey } from "./split-terms.ts";
 export type { GatewayTlsTerms } from "./tls-redirect.ts";

@@ -2,6 +2,7 @@ import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
 import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
+import { clientNetwork } from "./client-network.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -205,18 +206,8 @@ function tokenOf(authorization: string): string | undefined {
 
 function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
   if (limit.by === "route") return NOBODY;
-  if (caller === null || limit.by === "address") return network(visit.address);
+  if (caller === null || limit.by === "address") return clientNetwork(visit.address);
   return limit.by === "principal" ? caller.caller.name : caller.digest;
-}
-
-/** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
-function network(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = Array.from({ length: Math.max(8 - before.length - after.length, 0) }, () => "0");
-  return [...before, ...zeros, ...after].slice(0, 4).join(":");
 }
 
 const REALM = 'www-authenticate: Bearer realm="hms-sys"';

@@ -1,9 +1,12 @@
 import { Balancer } from "./balancer.ts";
+import { Division } from "./division.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
 import { RetryBudget } from "./retry-policy.ts";
 import type { RouteGate } from "./route-gate.ts";
 import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
+import { RequestDealer } from "./split-choice.ts";
+import type { SplitTerms } from "./split-terms.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
 /** The lasting state of one service; a new table changes its fields, never the object. */
@@ -18,10 +21,15 @@ export class Service {
   policy: TrafficPolicy = DEFAULT_TRAFFIC_POLICY;
   endpoints: readonly Endpoint[] = [];
   balancer = new Balancer<Endpoint>([]);
+  /** null: all active endpoints share all requests. */
+  division: Division | null = null;
+  /** Whether what is counted of each revision is wanted. */
+  isObserved = false;
   inFlight = 0;
   /** What a client is told while nobody of it accepts connections; default: that no replica is ready. */
   absence: string | null = null;
   readonly waitingRoom: WaitingRoom;
+  readonly #dealer = new RequestDealer();
   #isMeantToRun = false;
   #hasBeenThere = false;
 
@@ -53,11 +61,15 @@ export class Service {
     return metrics;
   }
 
-  /** Balances over these endpoints from now on; those that drain get nothing new. */
-  useEndpoints(endpoints: readonly Endpoint[]): void {
+  /** Balances over these endpoints from now on, divided as the split says; those that drain get nothing new. */
+  useEndpoints(endpoints: readonly Endpoint[], split?: SplitTerms): void {
     this.endpoints = endpoints;
     if (endpoints.length > 0) this.#hasBeenThere = true;
-    this.balancer = new Balancer(endpoints.filter((endpoint) => endpoint.state === "active"));
+    const active = endpoints.filter((endpoint) => endpoint.state === "active");
+    this.balancer = new Balancer(active);
+    const { environment, name, metrics } = this;
+    const scope = { environment, name, metrics, dealer: this.#dealer };
+    this.division = split === undefined ? null : new Division(split, active, scope);
   }
 }
 
