@@ -4,6 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { renderErrorReply } from "./error-reply.ts";
 import { MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import { Outcome, outcomeOf } from "./revision-counts.ts";
 import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream-connection.ts";
@@ -41,6 +42,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
   /** Begins; the client's connection is its own until it ends. */
   begin(): void {
     this.#client.user = this;
+    this.#target.service.load.begin(this.#startedAt);
     this.#attempt();
   }
 
@@ -69,12 +71,18 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
       "latin1",
     );
     this.#end(200);
-    new Tunnel({ client: this.#client, connection, onEnd: () => this.#left(endpoint) }).open();
+    endpoint.counts.countEnd(outcomeOf(101));
+    const onEnd = () => {
+      this.#target.service.load.end(performance.now());
+      this.#left(endpoint);
+    };
+    new Tunnel({ client: this.#client, connection, onEnd }).open();
   }
 
   onUpstreamFailure(): void {
     const endpoint = this.#endpoint as Endpoint;
     this.#left(endpoint);
+    endpoint.counts.countEnd(Outcome.BROKEN);
     endpoint.eject(performance.now());
     this.#target.service.metrics.ejections++;
     this.#tried.push(endpoint);
@@ -83,7 +91,11 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
 
   onClientClosed(): void {
     this.#connection?.destroy();
-    if (this.#endpoint) this.#left(this.#endpoint);
+    if (this.#endpoint) {
+      this.#left(this.#endpoint);
+      this.#endpoint.counts.countEnd(Outcome.CANCELLED);
+    }
+    this.#target.service.load.end(performance.now());
     this.#end(0);
   }
 
@@ -96,6 +108,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
     const { socket } = this.#client;
     const reply = { status: 503, message, fields: "retry-after: 1\r\n" };
     socket.write(renderErrorReply(reply, { requestId: this.#requestId, keepAlive: false, isHead: false }), "latin1");
+    this.#target.service.load.end(performance.now());
     this.#end(503);
     socket.destroySoon();
   }

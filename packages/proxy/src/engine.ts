@@ -12,6 +12,7 @@ import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from ".
 import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { Service } from "./service.ts";
+import { type ServiceTraffic, trafficOf } from "./service-traffic.ts";
 import { TableState } from "./table-state.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
@@ -114,6 +115,11 @@ class Engine implements ProxyEngine, FrontendContext {
 
   countRefusal(status: number): void {
     this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
+  }
+
+  traffic(): ServiceTraffic[] {
+    const now = performance.now();
+    return [...this.#table.services.values()].map((service) => trafficOf(service, now));
   }
 
   metrics(): string {

@@ -1,5 +1,6 @@
 import { metricFamily, metricSample } from "@hms/telemetry/metrics";
 import { CODE_CLASSES, type RouteMetrics } from "./metrics-registry.ts";
+import { revisionLines } from "./revision-exposition.ts";
 import type { Service } from "./service.ts";
 
 /** What is counted at the moment of asking. */
@@ -38,6 +39,9 @@ export function exposeMetrics(source: MetricsSource): string {
       "hms_proxy_split_crossings_total counter Requests that the other side of a split took, by the side that had nobody.",
     ),
     ...services.flatMap(crossingLines),
+    ...revisionLines(services),
+    ...metricFamily("hms_proxy_waiting_requests gauge Requests that wait for a replica now."),
+    ...perService("hms_proxy_waiting_requests", (service) => service.waitingRoom.size),
     ...metricFamily("hms_proxy_upstream_connections gauge Open connections to endpoints."),
     ...services.flatMap(connectionLines),
     ...metricFamily("hms_proxy_refused_requests_total counter Answers that no service gave, by status."),

@@ -1,8 +1,10 @@
 import { Balancer } from "./balancer.ts";
 import { Division } from "./division.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { LoadMeter } from "./load-meter.ts";
 import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
 import { RetryBudget } from "./retry-policy.ts";
+import { RevisionCounts } from "./revision-counts.ts";
 import type { RouteGate } from "./route-gate.ts";
 import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
 import { RequestDealer } from "./split-choice.ts";
@@ -15,6 +17,9 @@ export class Service {
   readonly name: string;
   readonly budget = new RetryBudget();
   readonly metrics = new ServiceMetrics();
+  readonly load = new LoadMeter();
+  /** What is counted of each revision that has endpoints, by its number. */
+  revisions: ReadonlyMap<number, RevisionCounts> = new Map();
   /** By route path; "" is the mesh. */
   readonly routes = new Map<string, RouteMetrics>();
   readonly meshRoute: RouteMetrics;
@@ -51,6 +56,13 @@ export class Service {
     this.#isMeantToRun = isMeantToRun;
   }
 
+  /** A request has come. */
+  noteBegin(now: number): void {
+    this.inFlight++;
+    this.load.begin(now);
+    this.budget.deposit();
+  }
+
   /** The counters of a route; the same ones as long as the process lives. */
   routeMetrics(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
@@ -64,12 +76,24 @@ export class Service {
   /** Balances over these endpoints from now on, divided as the split says; those that drain get nothing new. */
   useEndpoints(endpoints: readonly Endpoint[], split?: SplitTerms): void {
     this.endpoints = endpoints;
+    this.#countByRevision();
     if (endpoints.length > 0) this.#hasBeenThere = true;
     const active = endpoints.filter((endpoint) => endpoint.state === "active");
     this.balancer = new Balancer(active);
     const { environment, name, metrics } = this;
     const scope = { environment, name, metrics, dealer: this.#dealer };
     this.division = split === undefined ? null : new Division(split, active, scope);
+  }
+
+  #countByRevision(): void {
+    const revisions = new Map<number, RevisionCounts>();
+    for (const endpoint of this.endpoints) {
+      const { revision } = endpoint;
+      const counts = revisions.get(revision) ?? this.revisions.get(revision) ?? new RevisionCounts(revision);
+      revisions.set(revision, counts);
+      endpoint.counts = counts;
+    }
+    this.revisions = revisions;
   }
 }
 
