@@ -54,6 +54,7 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
   const networkKernel = new Kernel({ identity: limitStrangers(identity), ...options });
   const kernels = [kernel, replicaKernel, networkKernel] as const;
+  for (const each of kernels) access.takenAway.endStreamsAt(each);
   openElsewhere({ kernels, tlsFolder: paths.tls }, stack);
   return {
     kernel,

@@ -33,6 +33,7 @@ export type {
   ResourceFilter,
   ResourcePredicate,
   ResourceRow,
+  StepUp,
 } from "./ports.ts";
 export {
   anonymous,

@@ -85,6 +85,7 @@ const knownCallers: Rule = {
         ...asks("roles", route.roles.length > 0),
         ...asks("permission", typeof route.permission === "string"),
         ...asks("mfa", route.mfa === true),
+        ...asks("mfa_max_age", typeof route.mfaMaxAgeMs === "number"),
         ...route.limits.flatMap(({ by }, position): [string, string][] =>
           by === "principal" || by === "credential"
             ? [

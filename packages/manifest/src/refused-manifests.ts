@@ -33,6 +33,8 @@ export const REFUSED: readonly [line: string, field: string, description: RegExp
   ["routes: [/x]", "routes[0]", /Write keys below it, indented: path, methods/],
   ["routes: [{path: /x, auth: always}]", "routes[0].auth", /public, optional, required/],
   ["routes: [{path: /x, roles: [admin]}]", "routes[0].roles", /Nobody is asked who calls.*auth: required/],
+  ["routes: [{path: /x, mfa_max_age: 15m}]", "routes[0].mfa_max_age", /Nobody is asked who calls/],
+  ["routes: [{path: /x, auth: required, mfa_max_age: 13h}]", "routes[0].mfa_max_age", /12h/],
   ["routes: [{path: /x, mfa: true}]", "routes[0].mfa", /Nobody is asked who calls/],
   ["routes: [{path: /x, permission: 'a:b'}]", "routes[0].permission", /Nobody is asked who calls/],
   ["routes: [{path: /x, auth: required, permission: all}]", "routes[0].permission", /Write resource:verb/],

@@ -33,6 +33,7 @@ const PARSER_ONLY = new Map(
       "routes: [{path: '/{a}'}, {path: '/{b}'}]",
       "routes: [{path: /x, roles: [admin]}]",
       "routes: [{path: /x, mfa: true}]",
+      "routes: [{path: /x, mfa_max_age: 15m}]",
       "routes: [{path: /x, permission: 'a:b'}]",
       "routes: [{path: /x, limits: [{by: route}]}]",
       "routes: [{path: /x, limits: [{burst: 5, concurrency: 1}]}]",
@@ -45,6 +46,7 @@ const PARSER_ONLY = new Map(
     "limits of amounts that are texts": [
       "health: {interval: 1ms}",
       "routes: [{path: /x, cache: 48h}]",
+      "routes: [{path: /x, auth: required, mfa_max_age: 13h}]",
       "routes: [{path: /x, timeout: 2h}]",
       "routes: [{path: /x, response_body: {max: 1Gi}}]",
     ],

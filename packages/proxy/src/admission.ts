@@ -1,6 +1,8 @@
 import type { KnownCaller } from "./caller.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import type { LimitCounter } from "./limit-book.ts";
+import type { Visit } from "./route-gate.ts";
+import type { CallerRun, RunningCallers } from "./running-callers.ts";
 
 /** Most requests take no places. */
 const NONE: never[] = [];
@@ -9,6 +11,13 @@ const NONE: never[] = [];
 export class Admission {
   refusal: ErrorReply | null = null;
   caller: KnownCaller | null = null;
+  /** With what the caller was looked up; null: nobody was. */
+  visit: Visit | null = null;
+  /** What was known then of callers that may do less; see `RunningCallers.changes`. */
+  since = 0;
+  /** What runs for the caller since. */
+  #run: CallerRun | null = null;
+  #running: RunningCallers | null = null;
   /** Whether its credentials were meant for the gateway, and go no further. */
   hidesCredentials = false;
   /** Members of the RateLimit field. */
@@ -23,6 +32,18 @@ export class Admission {
     return true;
   }
 
+  /** What was let in runs from now on, until it is released. */
+  begin(run: CallerRun, running: RunningCallers): void {
+    this.#run = run;
+    this.#running = running;
+    running.begin(run, this.since);
+  }
+
+  /** The answer has begun. */
+  noteAnswer(): void {
+    this.#run?.noteAnswer();
+  }
+
   /** Refuses; places are free again. */
   refuse(refusal: ErrorReply): this {
     this.refusal = refusal;
@@ -32,6 +53,7 @@ export class Admission {
 
   /** The request has ended. */
   release(): void {
+    if (this.#run !== null) this.#running?.end(this.#run);
     if (this.#places === NONE) return;
     for (const { counter, key } of this.#places) counter.end(key);
     this.#places = NONE;

@@ -15,11 +15,13 @@ import type { Resolution } from "./request-routing.ts";
 import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
 import { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import { CallerRun, type RunningCallers } from "./running-callers.ts";
 import { type GatewayTlsTerms, hstsField } from "./tls-redirect.ts";
 
 /** What an entrance needs of the engine beyond what exchanges need. */
 export interface EntranceContext extends EngineContext {
   readonly cache: ResponseCache;
+  readonly running: RunningCallers;
   /** What the gateway's TLS means for clients; undefined: there is none. */
   readonly tls: GatewayTlsTerms | undefined;
 }
@@ -64,11 +66,12 @@ export class Entrance {
     const method = request.method as string;
     const admission = gate.admit({ method, authorization, address: client.address, certificate });
     if (admission instanceof Promise) void this.#await(arrival, admission);
-    else this.#enter(arrival, admission);
+    else this.#enter(arrival, admission, this.#context.running.changes);
   }
 
   async #await(arrival: Arrival, admission: Promise<Admission>): Promise<void> {
     const { client } = arrival;
+    const since = this.#context.running.changes;
     let isGone = false;
     client.user = {
       onClientClosed: () => {
@@ -79,10 +82,11 @@ export class Entrance {
     const settled = await admission.catch(() => new Admission().refuse(NOBODY_KNOWS));
     client.user = null;
     if (isGone || client.socket.destroyed) settled.release();
-    else this.#enter(arrival, settled);
+    else this.#enter(arrival, settled, since);
   }
 
-  #enter(arrival: Arrival, admission: Admission): void {
+  #enter(arrival: Arrival, admission: Admission, since: number): void {
+    admission.since = since;
     if (admission.refusal === null) this.#begin(arrival, admission);
     else this.#refuse(arrival, admission.refusal);
   }
@@ -134,9 +138,19 @@ export class Entrance {
       this.#answerKept(arrival, response, { kept, passage });
       return;
     }
+    if (admission !== null) this.#noteCaller(arrival, admission);
     const forwardedHead = forwardedHeadOf(arrival, admission, facts);
     const own = body === undefined ? {} : { body };
     new Exchange({ context, client, request, response, target, assignment, forwardedHead, passage, ...own }).begin();
+  }
+
+  /** Whoever may not be served any more is not served on. */
+  #noteCaller({ client, request, resolution }: Arrival, admission: Admission): void {
+    const { gate } = resolution.target;
+    const { visit } = admission;
+    if (visit === null || gate === null) return;
+    const { running } = this.#context;
+    admission.begin(new CallerRun({ admission, gate, visit, client, request }), running);
   }
 
   #answerKept(

@@ -1,6 +1,6 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource, KnownCaller } from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import { clientNetwork } from "./client-network.ts";
 import type { ErrorReply } from "./error-reply.ts";
@@ -119,27 +119,42 @@ export class RouteGate {
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
     if (answer.passed !== this) {
       const denial = this.#denialOf(auth, answer.caller);
-      if (denial !== undefined) return admission.refuse(forbidden(denial));
-      answer.passed = this;
+      if (denial !== undefined) return admission.refuse(denial);
+      // A second factor that is young enough now may not be so the next time.
+      if (auth.mfaMaxAgeMs === 0) answer.passed = this;
     }
     admission.caller = answer;
+    admission.visit = visit;
     admission.hidesCredentials = true;
     return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
   }
 
-  #denialOf(auth: RouteAuth, caller: Caller): string | undefined {
+  /** As whom somebody would be let in now who was let in before; false: not any more, undefined: nobody can say. */
+  async letsInStill({ authorization, certificate, address }: Visit): Promise<KnownCaller | false | undefined> {
+    const { auth } = this.rules;
+    if (auth === undefined || this.#callers === undefined) return false;
+    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenOf(authorization);
+    if (shown === undefined || (authorization === "" && typeof shown === "string")) return false;
+    const credentials = typeof shown === "string" ? { token: shown } : { token: "", certificate: shown };
+    const { permission } = auth;
+    const answer = await this.#callers.find({ ...credentials, permission, isSafe: true, address });
+    if (answer.kind === "unavailable") return undefined;
+    return answer.kind === "known" && this.#denialOf(auth, answer.caller) === undefined ? answer : false;
+  }
+
+  #denialOf(auth: RouteAuth, caller: Caller): ErrorReply | undefined {
     if (caller.environment !== "" && caller.environment !== this.environment) {
-      return `Your credentials are for the environment "${caller.environment}" only.`;
+      return forbidden(`Your credentials are for the environment "${caller.environment}" only.`);
     }
-    if (auth.permission !== "" && !caller.isPermitted) return `This takes the permission ${auth.permission}.`;
+    if (auth.permission !== "" && !caller.isPermitted)
+      return forbidden(`This takes the permission ${auth.permission}.`);
     if (auth.permission === "" && !caller.isWithinScopes) {
-      return "What you have shown is limited to permissions of which services:call is none.";
+      return forbidden("What you have shown is limited to permissions of which services:call is none.");
     }
     if (auth.roles.length > 0 && !auth.roles.some((role) => caller.roles.includes(role))) {
-      return `This takes one of the roles ${auth.roles.join(", ")}.`;
+      return forbidden(`This takes one of the roles ${auth.roles.join(", ")}.`);
     }
-    if (auth.needsMfa && !caller.hasMfa) return "This takes a second factor.";
-    return undefined;
+    return factorDenial(auth, caller, Date.now());
   }
 
   #count(counters: readonly NamedCounter[], visit: Visit, admission: Admission): Later<Admission> {
@@ -240,6 +255,19 @@ function badCertificate(why: string): ErrorReply {
 
 function forbidden(message: string): ErrorReply {
   return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+}
+
+/** What is missing of a second factor, as RFC 9470 asks for it. */
+function factorDenial({ needsMfa, mfaMaxAgeMs }: RouteAuth, caller: Caller, nowMs: number): ErrorReply | undefined {
+  if (!needsMfa) return undefined;
+  const isTooOld = mfaMaxAgeMs > 0 && nowMs - caller.authenticatedAtMs > mfaMaxAgeMs;
+  if (caller.hasMfa && !isTooOld) return undefined;
+  const maxAgeS = Math.floor(mfaMaxAgeMs / 1000);
+  const message = caller.hasMfa
+    ? `This takes a second factor that was shown at most ${maxAgeS} s ago. Sign in again.`
+    : "This takes a second factor.";
+  const age = maxAgeS === 0 ? "" : `, max_age="${maxAgeS}"`;
+  return { status: 403, message, fields: `${REALM}, error="insufficient_user_authentication"${age}\r\n` };
 }
 
 function unknownRules(names: readonly string[]): ErrorReply {

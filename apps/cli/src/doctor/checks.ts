@@ -9,6 +9,7 @@ import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
+import { breachedPasswords } from "./breached-passwords.ts";
 import type { Finding } from "./finding.ts";
 import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
@@ -30,6 +31,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     ...networkListener(paths),
     ...spoolSizeFindings(spoolSizes(paths.audit)),
     ...gatewayCertificates(paths),
+    await breachedPasswords(paths),
   ];
   const session = await runningSession(selector);
   if (session === undefined) {

@@ -10,6 +10,7 @@ const callerNamed = (name: string) => ({
   name,
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -91,6 +92,29 @@ describe("callers that are remembered", () => {
   test("are 20,000 at most", async () => {
     for (let i = 0; i < 20_050; i++) await ask(`t${i}`);
     expect(cache.size).toBe(20_000);
+  });
+});
+
+describe("who is revoked while somebody asks for them", () => {
+  test("is asked for anew by whoever comes afterwards, and followers hear of it", async () => {
+    const heard: unknown[] = [];
+    cache.follow((names) => heard.push(names));
+    const late = Promise.withResolvers<Identified>();
+    answer = () => late.promise;
+    const before = ask("anna");
+    cache.revoke(["user:anna"]);
+    answer = async () => undefined;
+    expect(await kindOf(ask("anna"))).toBe("unknown");
+    late.resolve({ caller: callerNamed("user:anna"), endsAtMs: 0 });
+    expect(await kindOf(before)).toBe("known");
+    cache.revoke([]);
+    cache.revokeAll();
+    expect(heard).toEqual([["user:anna"], undefined]);
+  });
+
+  test("is known with the end of their session", async () => {
+    answer = async () => ({ caller: callerNamed("user:anna"), endsAtMs: now + 5000 });
+    expect(await ask("anna")).toMatchObject({ endsAtMs: now + 5000 });
   });
 });
 

@@ -71,6 +71,7 @@ export class CallerCache implements CallerSource {
   readonly #ofPrincipal = new Map<string, Set<string>>();
   readonly #asking = new Map<string, Promise<CallerAnswer>>();
   readonly #guesses = new RateLimiter(GUESSES);
+  readonly #followers: ((names?: readonly string[]) => void)[] = [];
   #heardAt: number;
   /** Counts what was revoked: an answer that was asked for before may be one of before. */
   #revocations = 0;
@@ -126,16 +127,29 @@ export class CallerCache implements CallerSource {
     this.#heardAt = this.#now();
     if (names.length === 0) return;
     this.#revocations++;
+    // Whoever asks from now on gets no answer of before.
+    this.#asking.clear();
     for (const name of names) for (const key of this.#ofPrincipal.get(name) ?? []) this.#forget(key);
+    this.#tell(names);
   }
 
   /** Something was heard, or something may have been missed: nothing holds any longer. */
   revokeAll(): void {
     this.#heardAt = this.#now();
     this.#revocations++;
+    this.#asking.clear();
     this.#remembered.clear();
     this.#unknown.clear();
     this.#ofPrincipal.clear();
+    this.#tell(undefined);
+  }
+
+  follow(changed: (names?: readonly string[]) => void): void {
+    this.#followers.push(changed);
+  }
+
+  #tell(names: readonly string[] | undefined): void {
+    for (const changed of this.#followers) changed(names);
   }
 
   #guessed(answer: CallerAnswer, address: string): CallerAnswer {
@@ -157,7 +171,9 @@ export class CallerCache implements CallerSource {
     const asking = this.#identify(question)
       .then((identified) => this.#take(identified, { key, digest, isCurrent: revocations === this.#revocations }))
       .catch(() => this.#unavailable(AWAY))
-      .finally(() => this.#asking.delete(key));
+      .finally(() => {
+        if (this.#asking.get(key) === asking) this.#asking.delete(key);
+      });
     this.#asking.set(key, asking);
     return asking;
   }
@@ -174,7 +190,7 @@ export class CallerCache implements CallerSource {
     }
     const { caller, endsAtMs } = identified;
     const end = endsAtMs === 0 ? Number.POSITIVE_INFINITY : endsAtMs;
-    const remembered = { ...knownCaller(caller, digest), until: Math.min(now + REMEMBERED_MS, end) };
+    const remembered = { ...knownCaller(caller, digest, end), until: Math.min(now + REMEMBERED_MS, end) };
     if (isCurrent) this.#remember(key, remembered);
     return remembered;
   }
