@@ -500,8 +500,8 @@ export type MeshServiceEntry = Message<"hms.sys.mesh.v1.MeshServiceEntry"> & {
   expectsReplicas: boolean;
 
   /**
-   * Absent: all active endpoints share all requests. A data plane that does not know splits sends nothing to the tried
-   * revision, or everything if its share is 10000.
+   * Absent: all active endpoints share all requests. A data plane that does not know splits sends the tried revision
+   * everything if its share is 10000, else nothing.
    *
    * @generated from field: hms.sys.mesh.v1.TrafficSplit split = 9;
    */
@@ -991,7 +991,8 @@ export type WatchSnapshotsRequest = Message<"hms.sys.mesh.v1.WatchSnapshotsReque
   knownSha256: Uint8Array;
 
   /**
-   * What it knows of what routes may require. Routes that require more are sent to it as ones that nobody serves.
+   * What it knows of what routes may require. Routes that require more are sent to it as ones that nobody serves. "split":
+   * it divides requests between revisions; else it is sent the side of each split that gets most.
    *
    * @generated from field: repeated string features = 4;
    */
