@@ -21,6 +21,7 @@ import { ServerLink } from "./snapshot/server-link.ts";
 import { SnapshotFeed } from "./snapshot/snapshot-feed.ts";
 import { SnapshotHolder } from "./snapshot/snapshot-holder.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { TrafficReport } from "./snapshot/traffic-report.ts";
 import { nodeMetrics } from "./status/node-metrics.ts";
 import { snapshotSummary } from "./status/snapshot-summary.ts";
 import { createStatusServer } from "./status/status-server.ts";
@@ -190,6 +191,7 @@ export class DataPlane {
       nodeId,
       appliedVersion: () => this.#holder.version,
       drainingInFlight: () => this.#engine.drainingInFlight(),
+      traffic: new TrafficReport(() => this.#engine.traffic()),
       onOutcome: (reached) => this.#noteServer(reached),
     });
     this.#engine.onDrained(() => reporter.look());
@@ -204,7 +206,7 @@ export class DataPlane {
         this.#listeners.closeUnclaimed();
         reporter.report();
       },
-      onOpen: () => reporter.report(),
+      onOpen: () => reporter.reportAll(),
       log,
     });
   }

@@ -1,4 +1,4 @@
-/** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
+/** An address as clients are counted and known by: who has one of IPv6 has the 2^64 beside it, too. */
 export function clientNetwork(address: string): string {
   if (!address.includes(":")) return address;
   const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];

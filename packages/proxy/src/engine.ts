@@ -13,6 +13,7 @@ import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import { RunningCallers } from "./running-callers.ts";
 import type { Service } from "./service.ts";
+import { type ServiceTraffic, trafficOf } from "./service-traffic.ts";
 import { TableState } from "./table-state.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
@@ -117,6 +118,11 @@ class Engine implements ProxyEngine, FrontendContext {
 
   countRefusal(status: number): void {
     this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
+  }
+
+  traffic(): ServiceTraffic[] {
+    const now = performance.now();
+    return [...this.#table.services.values()].map((service) => trafficOf(service, now));
   }
 
   metrics(): string {

@@ -3,6 +3,7 @@ import { Admission } from "./admission.ts";
 import { principalFields } from "./caller.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import { type Assignment, assignmentOf } from "./division.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { Exchange } from "./exchange.ts";
@@ -124,7 +125,8 @@ export class Entrance {
     const { gate } = target;
     const { tls } = context;
     const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
-    const keeping = response === null ? null : keepingOf(context.cache, arrival, admission);
+    const assignment = assignmentOf({ target, request, client, trustsOrigin: resolution.trustsOrigin });
+    const keeping = response === null ? null : keepingOf(context.cache, arrival, { admission, assignment });
     const isGet = request.method === "GET";
     const facts = factsOf(arrival, admission);
     const passage =
@@ -139,7 +141,7 @@ export class Entrance {
     if (admission !== null) this.#noteCaller(arrival, admission);
     const forwardedHead = forwardedHeadOf(arrival, admission, facts);
     const own = body === undefined ? {} : { body };
-    new Exchange({ context, client, request, response, target, forwardedHead, passage, ...own }).begin();
+    new Exchange({ context, client, request, response, target, assignment, forwardedHead, passage, ...own }).begin();
   }
 
   /** Whoever may not be served any more is not served on. */
@@ -186,14 +188,16 @@ function isFromPage({ rawHeaders }: ProxyRequest): boolean {
 function keepingOf(
   cache: ResponseCache,
   { request, resolution, client }: Arrival,
-  admission: Admission | null,
+  { admission, assignment }: { admission: Admission | null; assignment: Assignment | null },
 ): { cache: ResponseCache; key: string } | null {
   const { gate, service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
   // All that the program is told of the caller: with other roles, or another factor, it is another one.
   const caller = admission?.caller ? principalFields(admission.caller) : "";
-  const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
+  // What one revision says is not the other's answer.
+  const side = assignment === null ? "" : String(assignment.revision);
+  const place = [String(cache.generation), service.environment, service.name, side, client.scheme, resolution.host];
   const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
   const key = cacheKey([...place, resolution.path, caller], fields);
   return key === undefined ? null : { cache, key };

@@ -7,6 +7,7 @@ import { RouteGate } from "./route-gate.ts";
 import { type RouteInput, RouteMatcher } from "./route-matcher.ts";
 import type { EndpointEntry, RouteEntry, RoutingTable, ServiceEntry } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
+import { SHARES } from "./split-choice.ts";
 
 const DEFAULT_PATIENCE_MS = 10_000;
 
@@ -70,7 +71,9 @@ export class TableState {
       known.add(service);
       service.policy = entry.policy;
       service.expectReplicas(entry.expectsReplicas ?? false);
-      service.useEndpoints(entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now)));
+      service.isObserved = entry.isObserved === true || entry.split !== undefined;
+      const endpoints = entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now));
+      service.useEndpoints(endpoints, entry.split);
     }
     for (const service of this.services.values()) {
       if (known.has(service)) continue;
@@ -140,6 +143,8 @@ function checkTable(table: RoutingTable): void {
     const key = serviceKey(service.environment, service.name);
     if (services.has(key)) throw contradiction(`service ${key} is listed twice`);
     services.add(key);
+    const { share } = service.split ?? { share: 0 };
+    if (!(share >= 0 && share <= SHARES)) throw contradiction(`service ${key} has the share ${share} of ${SHARES}`);
     checkEndpoints(service, endpoints);
   }
 }
