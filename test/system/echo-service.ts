@@ -13,6 +13,8 @@ export interface EchoVersion {
   check?: "http" | "tcp";
   /** Further lines under `run`, indented. */
   run?: string;
+  /** How a version replaces the other beside the deadline: keys of `rollout`, as between braces. */
+  rollout?: string;
   /** Further lines of its route, each indented by four spaces. */
   route?: string;
   /** Further manifest lines. */
@@ -22,7 +24,7 @@ export interface EchoVersion {
 /** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
 export function echoService(platform: Platform, options: EchoVersion): string {
   const { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" } = options;
-  const { check = "http", run = "", route = "" } = options;
+  const { check = "http", run = "", route = "", rollout = "" } = options;
   return platform.service(
     name,
     `name: ${name}
@@ -42,8 +44,7 @@ health:
   interval: 200ms
   min_healthy_time: 200ms
   start_timeout: ${startTimeout}
-rollout:
-  deadline: 60s
+rollout: {deadline: 60s${rollout ? `, ${rollout}` : ""}}
 ${manifest}`,
     {
       "server.js": `const http = require("node:http");

@@ -1,0 +1,105 @@
+import { waitFor } from "@hms/testkit";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
+import { failures, startLoad } from "./open-loop-load.ts";
+import { type Platform, startPlatform } from "./platform.ts";
+
+let platform: Platform;
+beforeAll(async () => {
+  platform = await startPlatform();
+}, 120_000);
+afterAll(async () => {
+  await platform?.[Symbol.asyncDispose]();
+}, 60_000);
+
+const deploy = (version: string, rollout: string, ...more: string[]) =>
+  platform.cli("deploy", echoService(platform, { version, replicas: 2, rollout }), ...more);
+
+async function versionFor(headers: Record<string, string> = {}): Promise<string> {
+  const response = await fetch(platform.url("/echo-svc"), { headers });
+  return ((await response.json()) as { version: string }).version;
+}
+
+/** Waits until the rollout that runs is at a step of this title, by what a person sees. */
+async function untilStep(title: RegExp): Promise<string> {
+  const [{ rolloutId = "" } = {}] = await platform.json<{ rolloutId?: string }[]>("services");
+  await waitFor(async () => title.test((await platform.cli("watch", rolloutId, "--timeout", "2s", "-o", "json")).stdout), {
+    deadlineMs: 60_000,
+    describe: () => `the rollout to be at ${title}`,
+  });
+  return rolloutId;
+}
+
+const LOAD = { method: "POST", body: '{"x":1}', perSecond: 150 } as const;
+
+describe("both versions side by side, behind the real gateway", () => {
+  test("a canary gets its share of the clients, who stay with it, and everything when promoted; no request fails", async () => {
+    expect((await deploy("1", "")).code).toBe(0);
+    await using load = startLoad({ ...LOAD, url: platform.url("/echo-svc") });
+    const rollout = "strategy: canary, promote: manual, steps: [{share: 20%}], sticky: 'header:x-client', warm: 1s";
+    expect((await deploy("2", rollout, "--detach")).code).toBe(0);
+    await untilStep(/Waiting at 20 %/);
+    const versions = await Promise.all(
+      Array.from({ length: 200 }, (_, n) => versionFor({ "x-client": `client-${n}` })),
+    );
+    const again = await Promise.all(Array.from({ length: 200 }, (_, n) => versionFor({ "x-client": `client-${n}` })));
+    expect(again).toEqual(versions);
+    const tried = versions.filter((version) => version === "2").length;
+    expect(tried).toBeGreaterThan(15);
+    expect(tried).toBeLessThan(70);
+    expect(await versionFor({ "x-hms-revision": "2" })).toBe("2");
+    const { code, stdout } = await platform.cli("promote", "echo-svc", "--reason", "looks well");
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining("is promoted") });
+    await waitFor(async () => (await versionFor()) === "2", {
+      deadlineMs: 30_000,
+      describe: () => "version 2 everywhere",
+    });
+    expect((await platform.cli("status", "echo-svc", "--wait")).code).toBe(0);
+    expect(failures(await load.stop())).toEqual([]);
+  }, 180_000);
+
+  test("server and data plane are killed while a canary waits: it waits on, and aborting it gives the old one everything", async () => {
+    const rollout = "strategy: canary, promote: manual, steps: [{share: 50%}], sticky: request";
+    const deploying = deploy("3", rollout);
+    await waitFor(
+      async () => ((await platform.json<{ rolloutId?: string }[]>("services"))[0]?.rolloutId ?? "") !== "",
+      {
+        deadlineMs: 30_000,
+        describe: () => "the rollout runs",
+      },
+    );
+    await untilStep(/Waiting at 50 %/);
+    for (const component of ["server", "dataplane"]) process.kill(await platform.pidOf(component), "SIGKILL");
+    const seen = new Set<string>();
+    await waitFor(
+      async () => {
+        for (let n = 0; n < 20; n += 1) seen.add(await versionFor().catch(() => ""));
+        return seen.has("2") && seen.has("3");
+      },
+      { deadlineMs: 30_000, describe: () => "both versions answer after the kill" },
+    );
+    await waitFor(async () => (await platform.cli("abort", "echo-svc", "--reason", "it was killed")).code === 0, {
+      deadlineMs: 30_000,
+      describe: () => "the abort is taken",
+    });
+    const { code, stderr } = await deploying;
+    expect(code).toBe(3);
+    expect(stderr).toContain("Aborted by");
+    expect(stderr).toContain("it was killed");
+    const after = await Promise.all(Array.from({ length: 40 }, () => versionFor()));
+    expect(new Set(after)).toEqual(new Set(["2"]));
+  }, 180_000);
+
+  test("blue-green by --bg switches under load without a failed request", async () => {
+    await using load = startLoad({ ...LOAD, url: platform.url("/echo-svc") });
+    const { code, stderr } = await deploy("4", "warm: 1s, strategy: blue-green", "--bg");
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining("Preview open") });
+    expect(await versionFor()).toBe("4");
+    const records = await load.stop();
+    expect(failures(records)).toEqual([]);
+    // One after the other: once the new version answers, the old one does not any more.
+    const order = records.toSorted((a, b) => a.startedAt - b.startedAt).map(({ body }) => body.includes('"4"'));
+    const first = order.indexOf(true);
+    expect(order.slice(first + 200).every(Boolean)).toBe(true);
+  }, 120_000);
+});
