@@ -194,6 +194,18 @@ export const commands: CommandSpec[] = [
         flags: "--listen <address>",
         summary: "answer other machines too, at tls://HOST:PORT; none: only this one; kept from then on",
       },
+      {
+        flags: "--http-listen <addresses>",
+        summary: "the gateway listens there too, 0.0.0.0:80,[::]:80; none: on loopback only; kept from then on",
+      },
+      {
+        flags: "--https-listen <addresses>",
+        summary: "the same with TLS, 0.0.0.0:443; it takes certificates (hms-sys tls …)",
+      },
+      {
+        flags: "--routes-default-auth <auth>",
+        summary: "auth of routes whose manifest does not say it: public or required; kept from then on",
+      },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],
     load: () => import("./commands/up.ts"),

@@ -1,6 +1,6 @@
 import type { KnownCaller } from "./caller.ts";
 import type { ErrorReply } from "./error-reply.ts";
-import type { LimitCounter } from "./limit-book.ts";
+import type { LimitCounter, SharedPlace } from "./limit-book.ts";
 import type { Visit } from "./route-gate.ts";
 import type { CallerRun, RunningCallers } from "./running-callers.ts";
 
@@ -23,6 +23,7 @@ export class Admission {
   /** Members of the RateLimit field. */
   rates = "";
   #places: { counter: LimitCounter; key: string }[] = NONE;
+  #shared: SharedPlace[] = NONE;
 
   /** Takes a place, if one is free. */
   take(counter: LimitCounter, key: string): boolean {
@@ -30,6 +31,12 @@ export class Admission {
     if (this.#places === NONE) this.#places = [];
     this.#places.push({ counter, key });
     return true;
+  }
+
+  /** Keeps a place that is counted elsewhere too. */
+  keep(place: SharedPlace): void {
+    if (this.#shared === NONE) this.#shared = [];
+    this.#shared.push(place);
   }
 
   /** What was let in runs from now on, until it is released. */
@@ -57,5 +64,7 @@ export class Admission {
     if (this.#places === NONE) return;
     for (const { counter, key } of this.#places) counter.end(key);
     this.#places = NONE;
+    for (const place of this.#shared) place.end();
+    this.#shared = NONE;
   }
 }

@@ -24,13 +24,28 @@ export interface KnownCaller {
   readonly endsAtMs: number;
   /** For the engine, "" before: the fields that tell a service of the caller. */
   fields: string;
+  /** Until when it may be relied on, in milliseconds since 1970; 0 once it was taken back. */
+  until: number;
   /** For the engine, null before: the gate that has let it in last, so that it need not be judged again. */
   passed: object | null;
 }
 
-/** What is known of credentials that are this caller's; `digest` stands for them. */
+/** What is known of credentials that are this caller's; `digest` stands for them. It may be relied on for as long as they last. */
 export function knownCaller(caller: Caller, digest: string, endsAtMs = Number.POSITIVE_INFINITY): KnownCaller {
-  return { kind: "known", caller, digest, endsAtMs, fields: "", passed: null };
+  return { kind: "known", caller, digest, endsAtMs, fields: "", until: endsAtMs, passed: null };
+}
+
+/**
+ * What a connection's last request has shown, and whose it was: most clients show the same on a connection again and again, and
+ * comparing it costs less than looking it up.
+ */
+export class CallerMemo {
+  /** The value of Authorization, and the token in it. */
+  authorization = "";
+  token = "";
+  permission = "";
+  /** Whose it was; null: nobody's. It is asked for its `until` each time. */
+  known: KnownCaller | null = null;
 }
 
 /** What is known of credentials. */
@@ -61,6 +76,8 @@ export interface CallerQuestion {
   /** Whether the request changes nothing (RFC 9110 §9.2.1). */
   readonly isSafe: boolean;
   readonly address: string;
+  /** What the connection's last request has shown; kept by whoever answers. */
+  readonly memo?: CallerMemo | undefined;
 }
 
 /** Knows callers by what they show; answers at once for those it remembers. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { connect } from "node:tls";
 import { type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Caller, type CallerQuestion, knownCaller } from "./caller.ts";
+import { type Caller, CallerMemo, type CallerQuestion, knownCaller } from "./caller.ts";
 import { LimitBook } from "./limit-book.ts";
 import type { SecureServer } from "./proxy-engine.ts";
 import { ProxyFixture, RawClient } from "./proxy-fixture.ts";
@@ -170,7 +170,8 @@ describe("a client certificate", () => {
       callers: undefined,
     });
     const certificate = { kind: "accepted", uris: [ANNA], fingerprint: "f", endsAtMs: Date.now() - 1 } as const;
-    const admission = gate.admit({ method: "GET", authorization: "", address: "127.0.0.1", certificate });
+    const memo = new CallerMemo();
+    const admission = gate.admit({ method: "GET", authorization: "", address: "127.0.0.1", certificate, memo });
     expect(admission).toMatchObject({ refusal: { status: 401, message: expect.stringContaining("has ended") } });
   });
 

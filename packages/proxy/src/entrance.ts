@@ -64,7 +64,7 @@ export class Entrance {
     const shown = gate.rules.auth === undefined ? null : client.certificate;
     const certificate = shown === null || isFromPage(request) ? null : shown;
     const method = request.method as string;
-    const admission = gate.admit({ method, authorization, address: client.address, certificate });
+    const admission = gate.admit({ method, authorization, address: client.address, certificate, memo: client.memo });
     if (admission instanceof Promise) void this.#await(arrival, admission);
     else this.#enter(arrival, admission, this.#context.running.changes);
   }

@@ -18,6 +18,7 @@ export interface Http2Terms {
 /** What is known of a client whose connection speaks HTTP/2. */
 export interface ClientFacts {
   readonly remoteAddress: string;
+  readonly localAddress: string;
   readonly encrypted: boolean;
   readonly clientCertificate: ClientCertificate | null;
 }
@@ -87,6 +88,7 @@ export class Http2Frontend {
     const address = socket.remoteAddress ?? "unknown";
     const client = {
       remoteAddress: address,
+      localAddress: socket.localAddress ?? "",
       encrypted: "encrypted" in socket && socket.encrypted === true,
       clientCertificate: clientCertificateOf(socket as Socket),
     };

@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import type { ChallengeAnswer } from "./acme-challenge.ts";
 import type { CallerSource } from "./caller.ts";
 import type { SecureTerms } from "./certificate-set.ts";
-import type { SharedRates } from "./limit-book.ts";
+import type { SharedLimits } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import type { ServiceTraffic } from "./service-traffic.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
@@ -39,7 +39,7 @@ export interface ProxyEngineOptions {
   /** What an authority gets that asks at the gateway for proof of a name (RFC 8555 §8.3); default: nothing of ours. */
   challengeAnswer?: ChallengeAnswer;
   /** Counts rates together with other gateways; default: each counts for itself. */
-  sharedRates?: SharedRates;
+  sharedLimits?: SharedLimits;
 }
 
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */

@@ -1,6 +1,14 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource, KnownCaller } from "./caller.ts";
+import type {
+  Caller,
+  CallerAnswer,
+  CallerCertificate,
+  CallerMemo,
+  CallerQuestion,
+  CallerSource,
+  KnownCaller,
+} from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
 import { clientNetwork } from "./client-network.ts";
 import type { ErrorReply } from "./error-reply.ts";
@@ -17,6 +25,8 @@ export interface Visit {
   readonly address: string;
   /** What the client has shown at the handshake; null: nothing that counts here. */
   readonly certificate: ClientCertificate | null;
+  /** What the connection's last request has shown. */
+  readonly memo: CallerMemo;
 }
 
 /** Which route a gate is for, and what it asks. */
@@ -92,7 +102,7 @@ export class RouteGate {
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
-    const token = tokenOf(visit.authorization);
+    const token = tokenOf(visit);
     if (token === undefined) return admission.refuse(challenge("unusable"));
     return this.#ask({ token }, { auth, visit, admission });
   }
@@ -107,7 +117,7 @@ export class RouteGate {
     const { auth, visit, admission } = asking;
     if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
     const { permission } = auth;
-    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address };
+    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address, memo: visit.memo };
     const answer = this.#callers.find(question);
     return answer instanceof Promise ? answer.then((found) => this.#judge(found, asking)) : this.#judge(answer, asking);
   }
@@ -133,7 +143,7 @@ export class RouteGate {
   async letsInStill({ authorization, certificate, address }: Visit): Promise<KnownCaller | false | undefined> {
     const { auth } = this.rules;
     if (auth === undefined || this.#callers === undefined) return false;
-    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenOf(authorization);
+    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenIn(authorization);
     if (shown === undefined || (authorization === "" && typeof shown === "string")) return false;
     const credentials = typeof shown === "string" ? { token: shown } : { token: "", certificate: shown };
     const { permission } = auth;
@@ -166,12 +176,22 @@ export class RouteGate {
     return done;
   }
 
-  #countOne({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+  #countOne(named: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+    const { counter, key } = named;
     if (admission.refusal !== null) return admission;
-    if (counter.limit.concurrency > 0 && !admission.take(counter, key)) {
-      const message = `${counter.limit.concurrency} requests of yours run at the same time already; wait for one to end.`;
-      return admission.refuse({ status: 429, message, fields: "retry-after: 1\r\n" });
-    }
+    const { concurrency } = counter.limit;
+    if (concurrency === 0) return this.#countRate(named, admission);
+    if (!admission.take(counter, key)) return admission.refuse(tooManyAtOnce(concurrency));
+    const place = this.#limits.shared?.begin(`${counter.id} ${key}`, concurrency);
+    if (place === undefined) return this.#countRate(named, admission);
+    admission.keep(place);
+    if (place.granted === true) return this.#countRate(named, admission);
+    return place.granted.then((isGranted) =>
+      isGranted ? this.#countRate(named, admission) : admission.refuse(tooManyAtOnce(concurrency)),
+    );
+  }
+
+  #countRate({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
     if (counter.rate === null) return admission;
     return after(this.#rate(counter, key), (verdict) => this.#note(verdict, name, admission));
   }
@@ -215,8 +235,18 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function tokenOf(authorization: string): string | undefined {
+function tokenIn(authorization: string): string | undefined {
   return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+}
+
+function tokenOf({ authorization, memo }: Visit): string | undefined {
+  if (memo.authorization === authorization) return memo.token;
+  const token = tokenIn(authorization);
+  if (token === undefined) return undefined;
+  memo.authorization = authorization;
+  memo.token = token;
+  memo.known = null;
+  return token;
 }
 
 function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
@@ -251,6 +281,11 @@ function callerCertificate(certificate: ClientCertificate | null, now: number): 
 
 function badCertificate(why: string): ErrorReply {
   return { status: 401, message: `Your client certificate is not accepted: ${why}.`, fields: `${REALM}\r\n` };
+}
+
+function tooManyAtOnce(concurrency: number): ErrorReply {
+  const message = `${concurrency} requests of yours run at the same time already; wait for one to end.`;
+  return { status: 429, message, fields: "retry-after: 1\r\n" };
 }
 
 function forbidden(message: string): ErrorReply {

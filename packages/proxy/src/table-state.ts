@@ -1,7 +1,7 @@
 import { HmsError } from "@hms/kernel";
 import type { CallerSource } from "./caller.ts";
 import { Endpoint } from "./endpoint.ts";
-import type { SharedRates } from "./limit-book.ts";
+import type { SharedLimits } from "./limit-book.ts";
 import { LimitBook } from "./limit-book.ts";
 import { RouteGate } from "./route-gate.ts";
 import { type RouteInput, RouteMatcher } from "./route-matcher.ts";
@@ -13,7 +13,7 @@ const DEFAULT_PATIENCE_MS = 10_000;
 
 interface TableSurroundings {
   callers?: CallerSource | undefined;
-  sharedRates?: SharedRates | undefined;
+  sharedLimits?: SharedLimits | undefined;
   replicaPatienceMs?: number | undefined;
 }
 
@@ -30,12 +30,12 @@ export class TableState {
 
   constructor(
     maxHeadBytes: number,
-    { callers, sharedRates, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
+    { callers, sharedLimits, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
   ) {
     this.#maxHeadBytes = maxHeadBytes;
     this.#callers = callers;
     this.#replicaPatienceMs = replicaPatienceMs;
-    this.#limits = new LimitBook(sharedRates);
+    this.#limits = new LimitBook(sharedLimits);
   }
 
   /** The service of that name, whether or not the present table knows it. */

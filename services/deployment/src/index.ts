@@ -43,6 +43,8 @@ export interface DeploymentServiceOptions {
   credentials?: CredentialsOf;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
   policy?: Policy;
+  /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
+  routesDefaultAuth?: () => "public" | "required";
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -66,10 +68,10 @@ const TAKE_UP_MS = 5_000;
  * that have not ended. It answers at once; what needs the database or the runtime waits for them.
  */
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
-  const { database, runtime, log } = options;
+  const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
+  const { book, observed, health, traffic, journal, feed, reconciler, access } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -116,10 +118,10 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
-      requests: new RolloutRequests({ journal, reader, runtime, access: parts.access, begin: carryOn }),
+      requests: new RolloutRequests({ ...parts, reader, runtime, begin: carryOn, routesDefaultAuth }),
       views: new ServiceViews(observed, health),
       runtime,
-      access: parts.access,
+      access,
       traffic,
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,

@@ -61,13 +61,16 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
 
 async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
   const { reader, requests, runtime, views } = parts;
-  const { manifest, key, sourceDirectory } = requests.readManifest(request);
+  const { manifest, key, sourceDirectory, warnings } = requests.readManifest(request);
   await requests.admit(context, key, sourceDirectory);
   await known(parts, context);
   const record = await reader.find(key);
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
   const program = await programChanges(runtime, record, given);
-  return planDeploy(manifest, { record, program, ready: record ? (views.summary(record).replicasReady ?? 0) : 0 });
+  const ready = record ? (views.summary(record).replicasReady ?? 0) : 0;
+  const plan = planDeploy(manifest, { record, program, ready });
+  // What costs requests is told there already.
+  return { ...plan, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
 }
 
 /** Health is a guess before it is known what runs. */

@@ -15,6 +15,8 @@ export interface TestService {
   split?: MessageInitShape<typeof mesh.TrafficSplitSchema>;
   /** Of the first of its replicas; each further one is of the next revision. Default: all are of revision 1. */
   firstRevision?: bigint;
+  /** What is demanded of its route. */
+  route?: MessageInitShape<typeof mesh.RouteSchema>;
 }
 
 type Environments = MessageInitShape<typeof mesh.MeshEnvironmentSchema>[];
@@ -31,7 +33,7 @@ export function snapshotOf(version: number, services: TestService[], environment
 
 function entryOf(service: TestService) {
   const { name, environment = "default", vip = "", ports = [], upstreams, draining = [], path, split } = service;
-  const { firstRevision } = service;
+  const { firstRevision, route = {} } = service;
   const endpoint = (port: number, state: mesh.EndpointState, index = 0) => ({
     endpointId: `${name}-${port}`,
     host: "127.0.0.1",
@@ -46,7 +48,7 @@ function entryOf(service: TestService) {
     vip,
     ports,
     ...(split ? { split } : {}),
-    routes: path ? [{ path, methods: [] }] : [],
+    routes: path ? [{ path, methods: [], ...route }] : [],
     endpoints: [
       ...upstreams.map((port, index) => endpoint(port, mesh.EndpointState.ACTIVE, index)),
       ...draining.map((port) => endpoint(port, mesh.EndpointState.DRAINING)),

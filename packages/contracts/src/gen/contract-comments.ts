@@ -499,6 +499,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.sys.deployment.v1.PlanResponse.zero_downtime_reasons": "Why, one sentence each.",
   "hms.sys.deployment.v1.PlanResponse.steps": "What would happen, in order.",
   "hms.sys.deployment.v1.PlanResponse.program": "How the program's files differ from those of the current revision; absent if there is none.",
+  "hms.sys.deployment.v1.PlanResponse.warnings": "What should be known before a deploy, one sentence each.",
   "hms.sys.deployment.v1.ProgramChanges": "How a program differs from the one of the current revision.",
   "hms.sys.deployment.v1.ProgramChanges.not_compared": "Why it could not be compared; empty if it was.",
   "hms.sys.deployment.v1.ProgramChanges.digest_before": "The release's digest now, and after a deploy; equal if nothing changes.",

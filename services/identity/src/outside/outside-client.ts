@@ -1,17 +1,11 @@
 import { HmsError } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
-import type { Configuration, CustomFetch } from "openid-client";
-import { isSafeAddress } from "../oidc/safe-address.ts";
+import type { Configuration } from "openid-client";
 import { newSecret } from "../secret-digest.ts";
+import { carefulFetch } from "./careful-fetch.ts";
 import { type ProviderRow, secretOf } from "./provider-store.ts";
 
 const PATIENCE_SECONDS = 10;
-
-/** Asks a provider; where its document leads is its own business only as far as providers may be. It follows no redirect. */
-const carefulFetch: CustomFetch = (url, options) => {
-  if (!isSafeAddress(url)) throw new TypeError(`the provider leads to ${url.slice(0, 100)}, where no provider may be`);
-  return fetch(url, { ...options, redirect: "manual" } as RequestInit);
-};
 
 // Loaded when somebody first comes in by an outside provider: most installations have none.
 const library = () => import("openid-client");

@@ -94,15 +94,14 @@ export class TicketIssuer {
     if (livesElsewhere(principal, key.environment) || !isWithinScopes(principal, CALL_PERMISSION)) return [];
     const { keys, contractSha256 } = await this.#store.ticketMaterial(key);
     const contract = contractSha256 === undefined ? undefined : await this.#contract(key, contractSha256);
+    const judgedAtS = Math.floor(Date.now() / 1000);
     const { methods, lifeS } = contract
       ? this.#methodsOf(key, contract, principal)
       : this.#wholeService(key, principal);
     if (methods.size === 0) return [];
-    // What is allowed is known now only: a second factor grows old from here on.
-    const nowS = Math.floor(Date.now() / 1000);
     const { issuedAt } = dates;
-    const expiresAt = Math.min(dates.expiresAt, nowS + lifeS);
-    if (expiresAt <= nowS) return [];
+    // What was judged holds for that long from then on, whenever the ticket is dated.
+    const expiresAt = Math.min(dates.expiresAt, judgedAtS + lifeS);
     return instanceIds.flatMap((instanceId) => {
       const ticketKey = keys.get(instanceId);
       if (ticketKey === undefined) return [];
