@@ -119,7 +119,7 @@ test.each(cases)(
       const running = service.running;
       const next = gateway.ask(`/${index}`, second);
       const isIn = waitFor(() => service.running === running + 1, {
-        deadlineMs: 5000,
+        deadlineMs: 20_000,
         describe: () => "the second to run",
       }).then(() => 200);
       isIn.catch(() => {});

@@ -99,6 +99,24 @@ test.skipIf(!hasRedis)(
     await waitFor(areUsed, { describe: () => "Redis to be used" });
     const runs = (count: number) => waitFor(() => service.running === count, { describe: () => `${count} to run` });
 
+    /** Asks until a request is let in: that one has ended is told to Redis a moment after its client knows. */
+    const enter = async (gateway: typeof a): Promise<Promise<number>[]> => {
+      const asked: Promise<number>[] = [];
+      const isIn = async () => {
+        const before = service.running;
+        let status = 0;
+        const next = gateway.ask();
+        void next.then((answer) => {
+          status = answer;
+        });
+        asked.push(next);
+        await waitFor(() => status === 429 || service.running > before, { describe: () => "an answer, or none" });
+        return status !== 429;
+      };
+      await waitFor(isIn, { describe: () => "a free place to be had" });
+      return asked;
+    };
+
     const first = [a.ask(), b.ask()];
     await runs(PLACES);
     expect([await a.ask(), await b.ask()]).toEqual([429, 429]);
@@ -106,13 +124,7 @@ test.skipIf(!hasRedis)(
     await pause(2000);
     expect([await a.ask(), await b.ask()]).toEqual([429, 429]);
     service.release(1);
-    // Its end is told to Redis a moment later.
-    const isIn = async () => {
-      const next = b.ask();
-      first.push(next);
-      return (await Promise.race([next, pause(200)])) !== 429;
-    };
-    await waitFor(isIn, { describe: () => "the free place to be had by the other gateway" });
+    first.push(...(await enter(b)));
     await runs(PLACES);
 
     redis.kill("SIGKILL");
@@ -131,10 +143,10 @@ test.skipIf(!hasRedis)(
     service.release();
     const statuses = await Promise.all([...first, ...alone]);
     expect(statuses.filter((status) => status === 200).length).toBe(2 * PLACES + 1);
-    const last = [c.ask(), b.ask()];
+    const last = [...(await enter(c)), ...(await enter(b))];
     await runs(PLACES);
     service.release();
-    expect(await Promise.all(last)).toEqual([200, 200]);
+    expect((await Promise.all(last)).filter((status) => status === 200)).toHaveLength(PLACES);
   },
   60_000,
 );

@@ -42,6 +42,12 @@ const PARSER_ONLY = new Map(
       "routes: [{path: /ab/c, strip_prefix: /a}]",
       'routes: [{path: /x, deprecated: "2026-03-01", sunset: "2026-02-01"}]',
       "routes: [{path: /x, deprecation_link: 'https://a.example'}]",
+      "rollout: {steps: [{share: 1%}]}",
+      "rollout: {strategy: blue-green, steps: [{share: 1%}]}",
+      "rollout: {strategy: canary, steps: [{share: 50%}, {share: 5%}]}",
+      "rollout: {strategy: canary, match: [{value: x}]}",
+      "rollout: {warm: 5m}",
+      "rollout: {promote: manual}",
     ],
     "limits of amounts that are texts": [
       "health: {interval: 1ms}",
@@ -51,6 +57,7 @@ const PARSER_ONLY = new Map(
       "routes: [{path: /x, response_body: {max: 1Gi}}]",
     ],
     "what is filled in": ["routes: [{path: /x, request_headers: {set: {x-a: '${caller}'}}}]"],
+    "the inside of a share": ["rollout: {strategy: canary, steps: [{share: 0%}]}"],
     "the calendar": ['routes: [{path: /x, sunset: "2026-02-30"}]'],
     "the inside of a path": [
       "routes: [{path: /:id}]",

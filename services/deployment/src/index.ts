@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import type { CallContext, Client, Policy, ServiceRegistration } from "@hms/kernel";
+import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
@@ -12,6 +12,7 @@ import type { DeploymentRuntime } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
+import { RolloutControl } from "./rollout-control.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -71,7 +72,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reconciler, access } = parts;
+  const { book, observed, health, traffic, journal, feed, reader, control, reconciler, access } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -110,7 +111,6 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     );
   const takingUp = setInterval(takeUp, TAKE_UP_MS);
 
-  const reader = new ServiceReader(database.db);
   return {
     ready,
     ownerOf: (key) => book.get(key)?.owner || undefined,
@@ -118,7 +118,8 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
-      requests: new RolloutRequests({ ...parts, reader, runtime, begin: carryOn, routesDefaultAuth }),
+      control,
+      requests: new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth }),
       views: new ServiceViews(observed, health),
       runtime,
       access,
@@ -160,7 +161,11 @@ function compose(options: DeploymentServiceOptions) {
     replicaIds: (key) => replicaIds(database.db, key),
   };
   const access = new ServiceAccess(policy);
-  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects, access };
+  const feed = new EventFeed(journal);
+  const asked = new ChangeSignal();
+  const reader = new ServiceReader(database.db);
+  const control = new RolloutControl({ journal, reader, asked });
+  return { book, observed, health, traffic, reconciler, journal, feed, asked, reader, control, effects, access };
 }
 
 async function untilItWorks<T>(

@@ -127,7 +127,8 @@ export class RolloutRequests {
   }
 
   async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
-    const { manifest, key, sourceDirectory, warnings } = this.readManifest(request);
+    const { manifest: given, key, sourceDirectory, warnings } = this.readManifest(request);
+    const manifest = withStrategy(given, request.strategy);
     await this.admit(context, key, sourceDirectory);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory };
@@ -223,6 +224,19 @@ function askedId(metadata: Metadata): string | undefined {
     "INVALID_ARGUMENT",
     `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
   );
+}
+
+const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
+
+/** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
+function withStrategy(manifest: Manifest, asked: string): Manifest {
+  if (asked === "") return manifest;
+  const strategy = STRATEGIES.find((each) => each === asked);
+  if (strategy) return { ...manifest, rollout: { ...manifest.rollout, strategy } };
+  const description = `"${asked.slice(0, 80)}" is no strategy. Use ${STRATEGIES.join(", ")}.`;
+  throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
+    fieldViolations: [{ field: "strategy", description }],
+  });
 }
 
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */

@@ -12,11 +12,11 @@ export interface TestService {
   upstreams: number[];
   draining?: number[];
   path?: string;
+  /** What is demanded of its route. */
+  route?: MessageInitShape<typeof mesh.RouteSchema>;
   split?: MessageInitShape<typeof mesh.TrafficSplitSchema>;
   /** Of the first of its replicas; each further one is of the next revision. Default: all are of revision 1. */
   firstRevision?: bigint;
-  /** What is demanded of its route. */
-  route?: MessageInitShape<typeof mesh.RouteSchema>;
 }
 
 type Environments = MessageInitShape<typeof mesh.MeshEnvironmentSchema>[];
