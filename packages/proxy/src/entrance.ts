@@ -125,8 +125,11 @@ export class Entrance {
     const { gate } = target;
     const { tls } = context;
     const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
-    const assignment = assignmentOf({ target, request, client, trustsOrigin: resolution.trustsOrigin });
-    const keeping = response === null ? null : keepingOf(context.cache, arrival, { admission, assignment });
+    const { trustsOrigin } = resolution;
+    const isDivided = target.service.division !== null;
+    const assignment = isDivided ? assignmentOf({ target, request, client, trustsOrigin }) : null;
+    const isKept = response !== null && gate !== null && gate.rules.cacheMs !== undefined;
+    const keeping = isKept ? keepingOf(context.cache, arrival, { admission, assignment }) : null;
     const isGet = request.method === "GET";
     const facts = factsOf(arrival, admission);
     const passage =
@@ -190,9 +193,9 @@ function keepingOf(
   { request, resolution, client }: Arrival,
   { admission, assignment }: { admission: Admission | null; assignment: Assignment | null },
 ): { cache: ResponseCache; key: string } | null {
-  const { gate, service } = resolution.target;
+  const { service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
-  if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
+  if (!isRead || request.head.hasBody) return null;
   // All that the program is told of the caller: with other roles, or another factor, it is another one.
   const caller = admission?.caller ? principalFields(admission.caller) : "";
   // What one revision says is not the other's answer.
