@@ -23,10 +23,13 @@ async function versionFor(headers: Record<string, string> = {}): Promise<string>
 /** Waits until the rollout that runs is at a step of this title, by what a person sees. */
 async function untilStep(title: RegExp): Promise<string> {
   const [{ rolloutId = "" } = {}] = await platform.json<{ rolloutId?: string }[]>("services");
-  await waitFor(async () => title.test((await platform.cli("watch", rolloutId, "--timeout", "2s", "-o", "json")).stdout), {
-    deadlineMs: 60_000,
-    describe: () => `the rollout to be at ${title}`,
-  });
+  await waitFor(
+    async () => title.test((await platform.cli("watch", rolloutId, "--timeout", "2s", "-o", "json")).stdout),
+    {
+      deadlineMs: 60_000,
+      describe: () => `the rollout to be at ${title}`,
+    },
+  );
   return rolloutId;
 }
 
