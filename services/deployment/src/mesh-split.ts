@@ -6,7 +6,7 @@ import type { TrafficShare } from "./rollout-state.ts";
 type Split = MessageInitShape<typeof mesh.TrafficSplitSchema>;
 
 /** What asks for one revision by its number: the preview of a version that gets nothing yet. */
-export const PREVIEW_HEADER = "x-hms-revision";
+const PREVIEW_HEADER = "x-hms-revision";
 
 /** How requests are divided while a revision is tried, as its own manifest says. */
 export function meshSplit({ revision, share }: TrafficShare, { rollout }: Pick<Manifest, "rollout">): Split {

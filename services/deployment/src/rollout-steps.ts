@@ -25,7 +25,7 @@ function currentStep({ policy, step = 0 }: RolloutState): TrafficStep {
 }
 
 /** Replicas that must be ready before the new version gets a share: what carries that share of the wanted number. */
-export function neededFor(share: number, { wanted, sideBySide }: RolloutState["policy"]): number {
+function neededFor(share: number, { wanted, sideBySide }: RolloutState["policy"]): number {
   return sideBySide?.whole ? wanted : Math.max(1, Math.ceil((wanted * share) / WHOLE));
 }
 
