@@ -1,0 +1,127 @@
+import { createHash } from "node:crypto";
+import { HmsError, type FieldViolation } from "@hms/kernel/errors";
+import { sql } from "kysely";
+import type { RunGraph } from "./graph.ts";
+import { checkGraph } from "./graph-check.ts";
+import { type Json, toStoredJson } from "./json.ts";
+import { asJsonb, type RunDatabase, rowsOf } from "./run-database.ts";
+import { type PlannedTask, planTasks } from "./task-plan.ts";
+import { v7 } from "./uuid.ts";
+
+/** A run to start. */
+export interface StartRequest {
+  readonly environment: string;
+  readonly graph: RunGraph;
+  /** What expressions see as `inputs`; default {}. At most 64 KiB as JSON. */
+  readonly inputs?: { readonly [name: string]: Json };
+  /** On whose behalf, as plain JSON; every step is given it and may be authorized by it. */
+  readonly principal: { readonly kind: string; readonly id: string; readonly [fact: string]: unknown };
+  /** The same key in the same environment gives the run that has it, if it asks for the same. */
+  readonly idempotencyKey?: string;
+  /** The run is stopped after this long, ending as timed_out. Default: never. */
+  readonly timeoutMs?: number;
+  /** -100 to 100, higher goes first; default 0. */
+  readonly priority?: number;
+}
+
+/** What a start gave. */
+export interface StartedRun {
+  readonly id: string;
+  /** False if the idempotency key was known. */
+  readonly isNew: boolean;
+}
+
+interface StartRow {
+  id: string | null;
+  is_new: boolean;
+  same_request: boolean;
+}
+
+/**
+ * Stores runs, all in one commit; once it resolves they will run.
+ * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if a key was used for another request.
+ */
+export async function startRuns(database: RunDatabase, requests: readonly StartRequest[]): Promise<StartedRun[]> {
+  if (requests.length === 0) return [];
+  const asked = requests.map(toRow);
+  const rows = await store(database, asked);
+  return rows.map((row, index) => {
+    if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new };
+    throw new HmsError(
+      "ALREADY_EXISTS",
+      `The idempotency key "${requests[index]?.idempotencyKey}" was used to start another run (${row.id}) with a different graph, inputs or principal. Use a new key for a new request.`,
+      { reason: "IDEMPOTENCY_KEY_REUSED" },
+    );
+  });
+}
+
+async function store(database: RunDatabase, asked: readonly object[]): Promise<StartRow[]> {
+  const ask = () => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(asked)})`);
+  const rows = await ask();
+  // Somebody committed the same key while we did: now it can be seen.
+  return rows.some(({ id }) => id === null) ? await ask() : rows;
+}
+
+interface CheckedGraph {
+  graph: RunGraph;
+  text: string;
+  tasks: PlannedTask[];
+}
+
+const known = new Map<string, CheckedGraph>();
+const MOST_KNOWN = 200;
+const MOST_KNOWN_CHARACTERS = 16_384;
+
+/** Small graphs are usually started more than once: the same text is checked once. */
+function checkOnce(asked: RunGraph): CheckedGraph {
+  const text = JSON.stringify(asked) ?? "null";
+  const found = known.get(text);
+  if (found) return found;
+  const graph = checkGraph(JSON.parse(text));
+  const checked = { graph, text, tasks: planTasks(graph) };
+  if (known.size >= MOST_KNOWN) known.clear();
+  if (text.length <= MOST_KNOWN_CHARACTERS) known.set(text, checked);
+  return checked;
+}
+
+function toRow(request: StartRequest): object {
+  requireFields(request);
+  const { graph, text, tasks } = checkOnce(request.graph);
+  const inputs = toStoredJson(request.inputs ?? {}, "The run's inputs");
+  const principal = toStoredJson(request.principal, "The run's principal");
+  const { environment, idempotencyKey, timeoutMs, priority } = request;
+  const nodes = Object.values(graph.nodes);
+  return {
+    id: v7(),
+    environment,
+    graph,
+    inputs: JSON.parse(inputs),
+    principal: JSON.parse(principal),
+    idempotency_key: idempotencyKey,
+    request_sha256: idempotencyKey && digest(text, inputs, principal),
+    priority,
+    timeout_ms: timeoutMs,
+    open_nodes: nodes.length,
+    open_finally: nodes.filter((node) => node.finally).length,
+    tasks,
+  };
+}
+
+const digest = (...parts: string[]) => createHash("sha256").update(parts.join("\0")).digest("hex");
+
+function requireFields({ environment, timeoutMs, priority, idempotencyKey, principal }: StartRequest): void {
+  const fieldViolations: FieldViolation[] = [];
+  const report = (field: string, description: string) => void fieldViolations.push({ field, description });
+  if (!environment) report("environment", "is missing");
+  if (!principal?.kind || !principal.id) report("principal", "is missing: say kind and id of on whose behalf it runs");
+  if (timeoutMs !== undefined && !(timeoutMs > 0)) report("timeoutMs", "must be more than 0");
+  if (priority !== undefined && !(Number.isInteger(priority) && Math.abs(priority) <= 100)) {
+    report("priority", "must be a whole number from -100 to 100");
+  }
+  if (idempotencyKey !== undefined && !(idempotencyKey.length > 0 && idempotencyKey.length <= 200)) {
+    report("idempotencyKey", "must have 1 to 200 characters");
+  }
+  if (fieldViolations.length === 0) return;
+  const list = fieldViolations.map(({ field, description }) => `  ${field}: ${description}`).join("\n");
+  throw new HmsError("INVALID_ARGUMENT", `The run cannot start:\n${list}`, { reason: "INVALID_RUN", fieldViolations });
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { HmsError } from "@hms/kernel/errors";
+import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
+import type { Json } from "./json.ts";
+import { type RunDatabase, rowsOf } from "./run-database.ts";
+import { type SettleEntry, settleTurn } from "./settle.ts";
+import type { Step, StepExecutor } from "./step.ts";
+import { type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
+import { Upkeep } from "./upkeep.ts";
+import { sql } from "kysely";
+
+/** How a worker works. */
+export interface WorkerOptions {
+  /** Whose tasks it takes; default ["default"]. */
+  readonly queues?: readonly string[];
+  /** Steps at once; default 10. */
+  readonly concurrency?: number;
+  /** What steps can use, by name. */
+  readonly executors: { readonly [name: string]: StepExecutor };
+  /** Called before each execution; throws if the principal may not do this (any more). */
+  readonly authorize?: (step: Step) => Promise<void> | void;
+  /** For how long a claim holds without a sign of life; default 10 000, prolonged every 3/10 of that. */
+  readonly leaseMs?: number;
+  /** How often it looks for tasks that nobody told it of; default 500. */
+  readonly pollMs?: number;
+  /** Hears what fails with no caller to tell; default: nobody. */
+  readonly onFailure?: (failure: HmsError) => void;
+  /** For tests that break something at a named moment. */
+  readonly moment?: (moment: WorkerMoment, tasks: readonly Pick<ClaimedTask, "runId" | "node" | "target">[]) => Promise<void> | void;
+}
+
+/** Named moments of a worker. */
+export type WorkerMoment = StepMoment | "before-settle" | "after-settle";
+
+/** What a worker hears and tells within its process. */
+export interface WorkerHost {
+  readonly database: RunDatabase;
+  /** Runs have ended. */
+  readonly ended: (rows: readonly { runId: string; state: string }[]) => void;
+}
+
+interface RunningTask {
+  readonly task: ClaimedTask;
+  readonly abort: AbortController;
+}
+
+const RETRY_PAUSE_MS = 100;
+/** How long a closing worker waits for its steps; what they do then is found by their leases. */
+const GRACE_MS = 5000;
+/** Turns on their way at once: while one is in the database, the steps of the next are done. */
+const MOST_TURNS = 2;
+
+/** Claims and does steps; disposing it tells them to stop, and gives back what has not ended. */
+export class Worker implements AsyncDisposable {
+  readonly id = `${process.pid}-${randomUUID()}`;
+  readonly #host: WorkerHost;
+  readonly #options: Required<Pick<WorkerOptions, "queues" | "concurrency" | "leaseMs" | "pollMs" | "onFailure">> & WorkerOptions;
+  readonly #runner: StepRunner;
+  readonly #running = new Map<string, RunningTask>();
+  readonly #runs = new Map<string, { context: RunContext; tasks: number }>();
+  readonly #upkeep: Upkeep;
+  readonly #closed = Promise.withResolvers<void>();
+  #results: SettleEntry[] = [];
+  #turns = 0;
+  #reserved = 0;
+  #isScheduled = false;
+  #mayHaveMore = true;
+  #isClosing = false;
+  #isAbandoned = false;
+  readonly #adopted = new Set<string>();
+  #poll: NodeJS.Timeout | undefined;
+
+  constructor(host: WorkerHost, options: WorkerOptions) {
+    this.#host = host;
+    const { queues = ["default"], concurrency = 10, leaseMs = 10_000, pollMs = 500, onFailure = () => {} } = options;
+    this.#options = { ...options, queues, concurrency, leaseMs, pollMs, onFailure };
+    const { executors, authorize, moment } = options;
+    this.#runner = new StepRunner({
+      executors,
+      authorize,
+      moment: moment && ((name, task) => moment(name, [task])),
+      holds: ({ fence }) => this.#upkeep.holds(fence),
+      results: (runId, nodes) => this.#resultsOf(runId, nodes),
+    });
+    this.#upkeep = new Upkeep({
+      database: host.database,
+      worker: this.id,
+      leaseMs,
+      running: () => [...this.#running.keys()],
+      stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
+      adopt: (rows, since) => this.#adopt(rows, since),
+      changed: () => this.wake(),
+      ended: host.ended,
+      onFailure,
+    });
+  }
+
+  start(): void {
+    this.#upkeep.start();
+    this.#poll = setInterval(() => this.wake(), this.#options.pollMs);
+    this.wake();
+  }
+
+  /** There may be something to claim. */
+  wake(): void {
+    this.#mayHaveMore = true;
+    this.#schedule();
+  }
+
+  /** What ends within one turn of the event loop is stored at once. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#turn();
+    });
+  }
+
+  #turn(): void {
+    if (this.#turns >= MOST_TURNS) return;
+    const free = this.#options.concurrency - this.#running.size - this.#reserved;
+    const results = this.#results;
+    const slots = this.#isClosing || (results.length === 0 && !this.#mayHaveMore) ? 0 : Math.max(0, free);
+    if (results.length === 0 && slots === 0) {
+      if (this.#isClosing && this.#running.size === 0 && this.#turns === 0) this.#closed.resolve();
+      return;
+    }
+    // A turn that only claims is one at a time.
+    if (results.length === 0 && this.#turns > 0) return;
+    this.#results = [];
+    this.#turns += 1;
+    this.#reserved += slots;
+    void this.#settle(results, slots).finally(() => {
+      this.#turns -= 1;
+      this.#reserved -= slots;
+      this.#schedule();
+    });
+  }
+
+  async #settle(results: SettleEntry[], slots: number): Promise<void> {
+    const { queues, leaseMs, moment, onFailure } = this.#options;
+    for (;;) {
+      try {
+        await moment?.("before-settle", results.map(asTask));
+        const sentAt = performance.now();
+        const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, leaseMs });
+        await moment?.("after-settle", results.map(asTask));
+        for (const { fence } of results) this.#forget(fence);
+        this.#mayHaveMore = rows.length >= slots && slots > 0;
+        this.#begin(rows.filter(({ fence }) => !this.#adopted.has(fence)), sentAt);
+        this.#tell(rows, results);
+        return;
+      } catch (error) {
+        onFailure(HmsError.from(error));
+        // Whether it was committed or not: what was is dropped by its fence, and claims whose answer was lost are adopted.
+        await delay(RETRY_PAUSE_MS);
+        if (this.#isAbandoned || (this.#isClosing && results.length === 0)) return;
+        this.#upkeep.beat();
+      }
+    }
+  }
+
+  #tell(rows: readonly SettleRow[], results: readonly SettleEntry[]): void {
+    const ended = rows.filter(({ node }) => node === null).map(({ run_id, state }) => ({ runId: run_id, state }));
+    if (ended.length > 0) this.#host.ended(ended);
+    for (const { outcome } of results) if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
+  }
+
+  #adopt(rows: readonly SettleRow[], since: number): void {
+    // The answer that was believed lost may still come, even after they have been done.
+    for (const { fence } of rows) this.#adopted.add(fence);
+    this.#begin(rows, since);
+  }
+
+  #begin(rows: readonly SettleRow[], since: number): void {
+    for (const row of rows) {
+      if (row.node === null || this.#running.has(row.fence)) continue;
+      if (row.environment !== null && !this.#runs.has(row.run_id)) {
+        const { environment, inputs, principal } = row;
+        this.#runs.set(row.run_id, { context: { id: row.run_id, environment, inputs, principal }, tasks: 0 });
+      }
+      this.#upkeep.holdsSince(row.fence, since);
+      this.#do({ ...row, runId: row.run_id, node: row.node });
+    }
+    for (const [id, { tasks }] of this.#runs) if (tasks === 0) this.#runs.delete(id);
+  }
+
+  #do(task: ClaimedTask): void {
+    const run = this.#runs.get(task.runId);
+    // Its run is not known only if its last step here was settled while this was on its way: found by the next look.
+    if (!run) return;
+    run.tasks += 1;
+    const abort = new AbortController();
+    this.#running.set(task.fence, { task, abort });
+    if (this.#isClosing) abort.abort("closing" satisfies StopReason);
+    void this.#runner.run(task, run.context, abort.signal).then((outcome) => this.#finish(task, outcome));
+  }
+
+  #finish(task: ClaimedTask, outcome: TaskOutcome): void {
+    const isUnknown = outcome.outcome === "released" && task.spec.effect === "at_most_once";
+    if (outcome.outcome === "lost" || isUnknown) {
+      // Somebody else has it now, or somebody has to decide: whoever finds the lease run out.
+      this.#forget(task.fence);
+      this.wake();
+      return;
+    }
+    this.#results.push({ task, fence: task.fence, outcome });
+    this.#schedule();
+  }
+
+  #forget(fence: string): void {
+    const running = this.#running.get(fence);
+    if (!running) return;
+    this.#running.delete(fence);
+    this.#upkeep.forget(fence);
+    const run = this.#runs.get(running.task.runId);
+    if (run) run.tasks -= 1;
+  }
+
+  async #resultsOf(runId: string, nodes: readonly string[]): Promise<{ [node: string]: Json }> {
+    const query = sql<{ node: string; state: string; output: Json; error: Json }>`
+      select node, state, output, error from task where run_id = ${runId}::uuid and target = '' and node = any (${nodes}::text[])`;
+    const rows = await rowsOf(this.#host.database, query);
+    return Object.fromEntries(rows.map(({ node, ...result }) => [node, result]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isClosing) {
+      this.#isClosing = true;
+      clearInterval(this.#poll);
+      for (const { abort } of this.#running.values()) abort.abort("closing" satisfies StopReason);
+      this.#schedule();
+    }
+    const grace = setTimeout(() => {
+      this.#isAbandoned = true;
+      this.#closed.resolve();
+    }, GRACE_MS);
+    await this.#closed.promise;
+    clearTimeout(grace);
+    await this.#upkeep[Symbol.asyncDispose]();
+  }
+}
+
+const asTask = ({ task }: SettleEntry) => task;
