@@ -52,7 +52,8 @@ function nodesOf(graph: unknown, report: Report): Record<string, unknown> | unde
   }
   const count = Object.keys(nodes).length;
   if (count === 0) report("nodes", "is empty; a run has at least one node");
-  if (count > MOST_NODES) report("nodes", `has ${count} nodes, more than ${MOST_NODES}: use targets, or runs within runs`);
+  if (count > MOST_NODES)
+    report("nodes", `has ${count} nodes, more than ${MOST_NODES}: use targets, or runs within runs`);
   return count > MOST_NODES ? undefined : (nodes as Record<string, unknown>);
 }
 
@@ -61,14 +62,19 @@ function checkEdges(nodes: Record<string, GraphNode>, report: Report): void {
     const seen = new Set<string>();
     for (const [index, need] of needsOf(node).entries()) {
       const path = `nodes.${name}.needs[${index}]`;
-      const other = Object.hasOwn(nodes, need.node) ? nodes[need.node] : undefined;
-      if (!other) report(path, `names "${need.node}", which is not a node of this graph`);
-      else if (Boolean(other.finally) !== Boolean(node.finally)) report(path, mixedFinally(need.node, other));
       if (seen.has(need.node)) report(path, `names "${need.node}" a second time: write one edge with one "on"`);
       seen.add(need.node);
+      const problem = edgeProblem(need.node, node, Object.hasOwn(nodes, need.node) ? nodes[need.node] : undefined);
+      if (problem) report(path, problem);
     }
   }
-  if (Object.values(nodes).every((node) => node.finally)) report("nodes", "all run finally; there is nothing before them");
+  if (Object.values(nodes).every((node) => node.finally))
+    report("nodes", "all run finally; there is nothing before them");
+}
+
+function edgeProblem(name: string, node: GraphNode, before: GraphNode | undefined): string | undefined {
+  if (!before) return `names "${name}", which is not a node of this graph`;
+  return Boolean(before.finally) === Boolean(node.finally) ? undefined : mixedFinally(name, before);
 }
 
 const mixedFinally = (name: string, other: GraphNode) =>
@@ -79,7 +85,9 @@ const mixedFinally = (name: string, other: GraphNode) =>
 /** Gives for each node all nodes before it (Kahn, 1962). */
 function checkCycles(nodes: Record<string, GraphNode>, report: Report): Map<string, Set<string>> {
   const before = new Map<string, Set<string>>();
-  const waiting = new Map(Object.entries(nodes).map(([name, node]) => [name, new Set(needsOf(node).map((n) => n.node))]));
+  const waiting = new Map(
+    Object.entries(nodes).map(([name, node]) => [name, new Set(needsOf(node).map((n) => n.node))]),
+  );
   const successors = new Map<string, string[]>();
   for (const [name, needs] of waiting) {
     for (const need of needs) successors.set(need, [...(successors.get(need) ?? []), name]);
@@ -104,7 +112,8 @@ function checkExpressions(nodes: Record<string, GraphNode>, before: Map<string, 
     const path = `nodes.${name}`;
     for (const read of readsOf(node, path, report)) {
       // Whatever runs finally sees all that came before.
-      const isBefore = before.get(name)?.has(read) || (node.finally && Object.hasOwn(nodes, read) && !nodes[read]?.finally);
+      const isBefore =
+        before.get(name)?.has(read) || (node.finally && Object.hasOwn(nodes, read) && !nodes[read]?.finally);
       if (!isBefore) {
         report(path, `looks at nodes.${read}, which does not come before it: add "${read}" to its needs, or to theirs`);
       }

@@ -4,14 +4,16 @@ import { HmsError } from "@hms/kernel/errors";
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** The most bytes that an output, or a run's inputs, may have as JSON. */
-export const MOST_JSON_BYTES = 64 * 1024;
+const MOST_JSON_BYTES = 64 * 1024;
 
 const problemOf = (text: string): string | undefined => {
   if (Buffer.byteLength(text) > MOST_JSON_BYTES) {
     return `has ${Buffer.byteLength(text)} bytes as JSON, more than ${MOST_JSON_BYTES}: store it elsewhere and say where`;
   }
-  if (text.includes("\\u0000")) return "has a text with a NUL character, which PostgreSQL does not store: leave it out, or write it as base64";
-  if (/\\ud[89a-f]/i.test(text)) return "has a text that is not well-formed Unicode (half of a surrogate pair): write it as base64";
+  if (text.includes("\\u0000"))
+    return "has a text with a NUL character, which PostgreSQL does not store: leave it out, or write it as base64";
+  if (/\\ud[89a-f]/i.test(text))
+    return "has a text that is not well-formed Unicode (half of a surrogate pair): write it as base64";
   return undefined;
 };
 

@@ -26,7 +26,9 @@ const anything: Check = () => undefined;
 const WEEK_MS = 7 * 86_400_000;
 const share: Check = (value) => {
   if (Number.isInteger(value) && (value as number) >= 0) return undefined;
-  return isText(value) && /^(?:100|\d{1,2})%$/.test(value) ? undefined : 'must be a whole number from 0, or a part like "25%"';
+  return isText(value) && /^(?:100|\d{1,2})%$/.test(value)
+    ? undefined
+    : 'must be a whole number from 0, or a part like "25%"';
 };
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -40,7 +42,9 @@ const RETRY: Record<string, Check> = {
 const TARGETS: Record<string, Check> = {
   items: (value) => {
     if (isText(value)) return undefined;
-    return Array.isArray(value) && value.length <= 10_000 ? undefined : "must be a list of at most 10000 values, or one expression ${{ … }}";
+    return Array.isArray(value) && value.length <= 10_000
+      ? undefined
+      : "must be a list of at most 10000 values, or one expression ${{ … }}";
   },
   batch: share,
   canary: whole(0, 10_000),
@@ -53,7 +57,9 @@ const NODE: Record<keyof GraphNode, Check> = {
   kind: oneOf("step", "approval", "wait", "run"),
   needs: (value) => (Array.isArray(value) ? undefined : "must be a list of nodes"),
   join: (value) =>
-    value === "all" || value === "any" || (isRecord(value) && whole(1, 2000)(value.n) === undefined && Object.keys(value).length === 1)
+    value === "all" ||
+    value === "any" ||
+    (isRecord(value) && whole(1, 2000)(value.n) === undefined && Object.keys(value).length === 1)
       ? undefined
       : 'must be "all", "any" or {n: NUMBER}',
   if: text,
@@ -69,7 +75,11 @@ const NODE: Record<keyof GraphNode, Check> = {
   allow_failure: yesNo,
 };
 
-function checkRecord(value: unknown, checks: Record<string, Check>, { path, report }: { path: string; report: Report }): boolean {
+function checkRecord(
+  value: unknown,
+  checks: Record<string, Check>,
+  { path, report }: { path: string; report: Report },
+): boolean {
   if (!isRecord(value)) {
     report(path, `must be a map with ${Object.keys(checks).join(", ")}`);
     return false;
@@ -87,7 +97,11 @@ export function checkNode(value: unknown, path: string, report: Report): void {
   if (!checkRecord(value, NODE, { path, report })) return;
   const node = value as GraphNode;
   checkNeeds(node, path, report);
-  if (node.retry !== undefined && checkRecord(node.retry, RETRY, { path: `${path}.retry`, report }) && node.retry.max === undefined) {
+  if (
+    node.retry !== undefined &&
+    checkRecord(node.retry, RETRY, { path: `${path}.retry`, report }) &&
+    node.retry.max === undefined
+  ) {
     report(`${path}.retry.max`, "is missing: say how many attempts may fail");
   }
   if (node.targets !== undefined && checkRecord(node.targets, TARGETS, { path: `${path}.targets`, report })) {
@@ -119,13 +133,17 @@ function checkKind(node: GraphNode, path: string, report: Report): void {
   if (kind === "step") {
     if (node.uses === undefined) report(`${path}.uses`, "is missing: name the executor");
     if (node.effect === undefined) {
-      report(`${path}.effect`, "is missing: say idempotent, resumable or at_most_once; it decides what a crash may repeat");
+      report(
+        `${path}.effect`,
+        "is missing: say idempotent, resumable or at_most_once; it decides what a crash may repeat",
+      );
     }
     return;
   }
   for (const field of OF_STEPS) {
     if (node[field] !== undefined) report(`${path}.${field}`, `is for steps only; this is of kind ${kind}`);
   }
-  if (kind === "wait" && node.timeout_ms === undefined) report(`${path}.timeout_ms`, "is missing: say how long to wait");
+  if (kind === "wait" && node.timeout_ms === undefined)
+    report(`${path}.timeout_ms`, "is missing: say how long to wait");
   if (kind === "run" && !isRecord(node.with)) report(`${path}.with`, "is missing: say {graph, inputs} of the run");
 }

@@ -61,7 +61,12 @@ describe("a graph", () => {
         first: { ...step, with: { a: "${{ inputs.n }}", b: 1 } },
         second: { ...step, needs: ["first"], with: { a: "${{ nodes.first.output.sum * 2 }}", b: 0.5 } },
         large: { ...step, needs: ["first"], if: "nodes.first.output.sum > 100", with: { a: 0, b: 0 } },
-        last: { ...step, needs: [{ node: "large", on: "always" }], with: { a: 0, b: 0 }, if: "nodes.large.state == 'skipped'" },
+        last: {
+          ...step,
+          needs: [{ node: "large", on: "always" }],
+          with: { a: 0, b: 0 },
+          if: "nodes.large.state == 'skipped'",
+        },
       },
     };
     const { state, views } = await run(graph, { n: 4 });

@@ -42,9 +42,13 @@ export async function readRun(database: RunDatabase, environment: string, id: st
     sql<RunRow>`select state, paused_at is not null as is_paused, stop_reason from run where id = ${id}::uuid and environment = ${environment}`,
   );
   if (!run) {
-    throw new HmsError("NOT_FOUND", `There is no run ${id} in the environment ${environment}. List its runs to see their ids.`, {
-      reason: "NO_RUN",
-    });
+    throw new HmsError(
+      "NOT_FOUND",
+      `There is no run ${id} in the environment ${environment}. List its runs to see their ids.`,
+      {
+        reason: "NO_RUN",
+      },
+    );
   }
   const nodes = await rowsOf(
     database,

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { HmsError, type FieldViolation } from "@hms/kernel/errors";
+import { type FieldViolation, HmsError } from "@hms/kernel/errors";
 import { sql } from "kysely";
 import type { RunGraph } from "./graph.ts";
 import { checkGraph } from "./graph-check.ts";

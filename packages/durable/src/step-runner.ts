@@ -41,7 +41,8 @@ export class StepRunner {
     try {
       const scope = await this.#scope(task, run);
       // A target's node has decided for all of its targets.
-      if (task.spec.if !== undefined && task.target === "" && !isTrue(task.spec.if, scope)) return { outcome: "skipped" };
+      if (task.spec.if !== undefined && task.target === "" && !isTrue(task.spec.if, scope))
+        return { outcome: "skipped" };
       return await this.#execute({ task, run, scope, signal });
     } catch (error) {
       return stopped(signal, error) ?? failedOutcome(task, error);
@@ -54,7 +55,17 @@ export class StepRunner {
     return { inputs: run.inputs, run: { id: run.id, environment: run.environment }, nodes, target: task.item };
   }
 
-  async #execute({ task, run, scope, signal }: { task: ClaimedTask; run: RunContext; scope: ExpressionScope; signal: AbortSignal }) {
+  async #execute({
+    task,
+    run,
+    scope,
+    signal,
+  }: {
+    task: ClaimedTask;
+    run: RunContext;
+    scope: ExpressionScope;
+    signal: AbortSignal;
+  }) {
     const { uses = "", timeout_ms } = task.spec;
     const executor = Object.hasOwn(this.#options.executors, uses) ? this.#options.executors[uses] : undefined;
     if (!executor) throw unknownExecutor(uses, Object.keys(this.#options.executors));
@@ -82,7 +93,9 @@ export class StepRunner {
 
 /** Thrown before the effect, it leaves the task to whoever finds its lease run out. */
 const leaseLost = ({ node }: ClaimedTask) =>
-  new HmsError("ABORTED", `The worker stood still for longer than its lease before it began ${node}.`, { reason: "LEASE_LOST" });
+  new HmsError("ABORTED", `The worker stood still for longer than its lease before it began ${node}.`, {
+    reason: "LEASE_LOST",
+  });
 
 /** The executor's result, or DEADLINE_EXCEEDED as soon as the step's time is over, whether it listens or not. */
 async function inTime(executor: StepExecutor, step: Step, clock: AbortSignal | undefined): Promise<unknown> {
@@ -98,9 +111,13 @@ async function inTime(executor: StepExecutor, step: Step, clock: AbortSignal | u
 }
 
 const tooLate = ({ node }: Step) =>
-  new HmsError("DEADLINE_EXCEEDED", `The step ${node} was not done in its time (timeout_ms). Give it more, or less to do.`, {
-    reason: "STEP_TIMEOUT",
-  });
+  new HmsError(
+    "DEADLINE_EXCEEDED",
+    `The step ${node} was not done in its time (timeout_ms). Give it more, or less to do.`,
+    {
+      reason: "STEP_TIMEOUT",
+    },
+  );
 
 const unknownExecutor = (uses: string, known: string[]) =>
   new HmsError(
@@ -121,9 +138,13 @@ function stopped(signal: AbortSignal, error: unknown): TaskOutcome | undefined {
 function isTrue(source: string, scope: ExpressionScope): boolean {
   const value = expressionsOf("if", () => parseExpression(source).evaluate(scope));
   if (typeof value === "boolean") return value;
-  throw new HmsError("INVALID_ARGUMENT", `The condition "${source}" gave ${JSON.stringify(value)}; it must give true or false.`, {
-    reason: "EXPRESSION",
-  });
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `The condition "${source}" gave ${JSON.stringify(value)}; it must give true or false.`,
+    {
+      reason: "EXPRESSION",
+    },
+  );
 }
 
 function expressionsOf<T>(field: string, evaluate: () => T): T {

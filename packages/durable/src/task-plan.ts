@@ -18,7 +18,7 @@ export interface PlannedTask {
 }
 
 /** The queue of what the engine does itself: it starts waits and runs within runs. */
-export const ENGINE_QUEUE = "default";
+const ENGINE_QUEUE = "default";
 
 function stateOf(node: GraphNode): PlannedTask["state"] {
   if (node.finally) return "held";

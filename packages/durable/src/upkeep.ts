@@ -49,7 +49,10 @@ export class Upkeep implements AsyncDisposable {
 
   start(): void {
     const beatMs = Math.max(50, this.#options.leaseMs * HEARTBEAT_SHARE);
-    this.#timers.push(setInterval(() => this.beat(), beatMs), setInterval(() => this.look(), Math.min(LOOK_EVERY_MS, beatMs)));
+    this.#timers.push(
+      setInterval(() => this.beat(), beatMs),
+      setInterval(() => this.look(), Math.min(LOOK_EVERY_MS, beatMs)),
+    );
   }
 
   /** Prolongs the leases, unless that is under way. */
@@ -110,7 +113,10 @@ export class Upkeep implements AsyncDisposable {
     const { database, worker, leaseMs, running, stop, adopt } = this.#options;
     const fences = running();
     const now = performance.now();
-    const held = await rowsOf(database, sql<HeldRow>`select * from heartbeat(${worker}, ${fences}::bigint[], ${leaseMs})`);
+    const held = await rowsOf(
+      database,
+      sql<HeldRow>`select * from heartbeat(${worker}, ${fences}::bigint[], ${leaseMs})`,
+    );
     for (const { fence, holds, stop_reason } of held) {
       if (holds && this.#holdsUntil.has(fence)) this.#holdsUntil.set(fence, now + leaseMs);
       else stop(fence, "lost");
@@ -124,7 +130,10 @@ export class Upkeep implements AsyncDisposable {
   async #look(): Promise<void> {
     const { database, changed } = this.#options;
     const taken = await rowsOf(database, sql`select * from reap(${MOST_LOSSES})`);
-    const [timers] = await rowsOf(database, sql<{ next_ms: number | null; fired: number }>`select * from fire_timers()`);
+    const [timers] = await rowsOf(
+      database,
+      sql<{ next_ms: number | null; fired: number }>`select * from fire_timers()`,
+    );
     if (taken.length > 0 || (timers && timers.fired > 0)) changed();
     if (timers?.next_ms != null) this.lookIn(Math.max(5, timers.next_ms));
   }

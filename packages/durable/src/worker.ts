@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
+import { sql } from "kysely";
 import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
 import type { Json } from "./json.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
@@ -8,7 +9,6 @@ import { type SettleEntry, settleTurn } from "./settle.ts";
 import type { Step, StepExecutor } from "./step.ts";
 import { type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
 import { Upkeep } from "./upkeep.ts";
-import { sql } from "kysely";
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -27,7 +27,10 @@ export interface WorkerOptions {
   /** Hears what fails with no caller to tell; default: nobody. */
   readonly onFailure?: (failure: HmsError) => void;
   /** For tests that break something at a named moment. */
-  readonly moment?: (moment: WorkerMoment, tasks: readonly Pick<ClaimedTask, "runId" | "node" | "target">[]) => Promise<void> | void;
+  readonly moment?: (
+    moment: WorkerMoment,
+    tasks: readonly Pick<ClaimedTask, "runId" | "node" | "target">[],
+  ) => Promise<void> | void;
 }
 
 /** Named moments of a worker. */
@@ -55,7 +58,8 @@ const MOST_TURNS = 2;
 export class Worker implements AsyncDisposable {
   readonly id = `${process.pid}-${randomUUID()}`;
   readonly #host: WorkerHost;
-  readonly #options: Required<Pick<WorkerOptions, "queues" | "concurrency" | "leaseMs" | "pollMs" | "onFailure">> & WorkerOptions;
+  readonly #options: Required<Pick<WorkerOptions, "queues" | "concurrency" | "leaseMs" | "pollMs" | "onFailure">> &
+    WorkerOptions;
   readonly #runner: StepRunner;
   readonly #running = new Map<string, RunningTask>();
   readonly #runs = new Map<string, { context: RunContext; tasks: number }>();
@@ -149,7 +153,10 @@ export class Worker implements AsyncDisposable {
         await moment?.("after-settle", results.map(asTask));
         for (const { fence } of results) this.#forget(fence);
         this.#mayHaveMore = rows.length >= slots && slots > 0;
-        this.#begin(rows.filter(({ fence }) => !this.#adopted.has(fence)), sentAt);
+        this.#begin(
+          rows.filter(({ fence }) => !this.#adopted.has(fence)),
+          sentAt,
+        );
         this.#tell(rows, results);
         return;
       } catch (error) {
@@ -165,7 +172,8 @@ export class Worker implements AsyncDisposable {
   #tell(rows: readonly SettleRow[], results: readonly SettleEntry[]): void {
     const ended = rows.filter(({ node }) => node === null).map(({ run_id, state }) => ({ runId: run_id, state }));
     if (ended.length > 0) this.#host.ended(ended);
-    for (const { outcome } of results) if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
+    for (const { outcome } of results)
+      if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
   }
 
   #adopt(rows: readonly SettleRow[], since: number): void {

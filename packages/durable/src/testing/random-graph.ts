@@ -1,9 +1,9 @@
 import fc from "fast-check";
-import type { EdgeCondition, Effect, GraphNode, RunGraph } from "../graph.ts";
+import type { EdgeCondition, Effect, GraphNode, Need, RunGraph } from "../graph.ts";
 import type { ScriptedStep } from "./reference-scheduler.ts";
 
 /** A graph with what its steps do. */
-export interface RandomCase {
+interface RandomCase {
   readonly graph: RunGraph;
   readonly script: { readonly [node: string]: ScriptedStep };
 }
@@ -24,7 +24,10 @@ const draw = (mostNodes: number, effects: readonly Effect[]) =>
   fc.array(
     fc.record<Draw>({
       edges: fc.array(
-        fc.record({ back: fc.integer({ min: 1, max: mostNodes }), on: fc.constantFrom<EdgeCondition>("success", "success", "failure", "always") }),
+        fc.record({
+          back: fc.integer({ min: 1, max: mostNodes }),
+          on: fc.constantFrom<EdgeCondition>("success", "success", "failure", "always"),
+        }),
         { maxLength: 4 },
       ),
       join: fc.integer({ min: 0, max: 5 }),
@@ -47,30 +50,36 @@ function caseOf(draws: Draw[]): RandomCase {
   const nodes: Record<string, GraphNode> = {};
   const script: Record<string, ScriptedStep> = {};
   for (const [index, drawn] of draws.entries()) {
+    const name = `n${index}`;
     const isFinally = drawn.isFinally && index > 0;
-    const own = new Map<string, EdgeCondition>();
-    for (const { back, on } of drawn.edges) {
-      const name = `n${index - back}`;
-      if (nodes[name] && Boolean(nodes[name].finally) === isFinally) own.set(name, on);
-    }
-    const needs = [...own].map(([node, on]) => ({ node, on }));
+    const needs = edgesOf(index, drawn, (before) => Boolean(nodes[before]?.finally) === isFinally);
     const join = joinOf(drawn.join, needs.length);
-    const [first] = needs;
-    const when = whenOf(drawn.when, join === "all" ? first?.node : undefined);
-    nodes[`n${index}`] = {
-      uses: "scripted",
-      effect: drawn.effect,
-      retry: { max: drawn.retries, backoff: "fixed", initial_ms: 1 },
-      with: { fails: drawn.fails, input: "${{ inputs.word }}" },
+    const when = whenOf(drawn.when, join === "all" ? needs[0]?.node : undefined);
+    nodes[name] = {
+      ...stepOf(drawn),
       ...(needs.length > 0 ? { needs, join } : {}),
-      ...(when === undefined ? {} : { if: conditionText(when) }),
-      ...(drawn.allowFailure ? { allow_failure: true } : {}),
-      ...(isFinally ? { finally: true } : {}),
+      ...conditionOf(when),
+      finally: isFinally,
     };
-    script[`n${index}`] = { fails: drawn.fails, ...(when === undefined ? {} : { when }) };
+    script[name] = { fails: drawn.fails, ...(when === undefined ? {} : { when }) };
   }
   return { graph: { nodes }, script };
 }
+
+function edgesOf(index: number, { edges }: Draw, fits: (name: string) => boolean): Required<Need>[] {
+  const own = new Map(edges.filter(({ back }) => back <= index).map(({ back, on }) => [`n${index - back}`, on]));
+  return [...own].filter(([node]) => fits(node)).map(([node, on]) => ({ node, on }));
+}
+
+const stepOf = (drawn: Draw): GraphNode => ({
+  uses: "scripted",
+  effect: drawn.effect,
+  retry: { max: drawn.retries, backoff: "fixed", initial_ms: 1 },
+  with: { fails: drawn.fails, input: "${{ inputs.word }}" },
+  allow_failure: drawn.allowFailure,
+});
+
+const conditionOf = (when: ScriptedStep["when"]) => (when === undefined ? {} : { if: conditionText(when) });
 
 function joinOf(drawn: number, edges: number): GraphNode["join"] & ("all" | "any" | { n: number }) {
   if (drawn < 3 || edges === 0) return "all";

@@ -33,7 +33,9 @@ export function referenceEnd(graph: RunGraph, script: Script): ReferenceEnd {
     nodes[name] = endOf(node, script(name), nodes);
     attempts[name] = attemptsOf(node, script(name), nodes[name]);
   }
-  const hasFailed = Object.entries(nodes).some(([name, state]) => state === "failed" && !graph.nodes[name]?.allow_failure);
+  const hasFailed = Object.entries(nodes).some(
+    ([name, state]) => state === "failed" && !graph.nodes[name]?.allow_failure,
+  );
   return { state: hasFailed ? "failed" : "succeeded", nodes, attempts };
 }
 
