@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { sql } from "kysely";
+import { type Decision, decide } from "./decide.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type RunState, type RunView, readRun } from "./run-view.ts";
 import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
@@ -14,6 +15,8 @@ export interface DurableOptions {
   poolSize?: number;
   /** How long to wait for a database that is starting; default 10 000. */
   deadlineMs?: number;
+  /** The longest that one statement may take; a connection that has said nothing 2 s later is given up. Default 5000. */
+  statementTimeoutMs?: number;
 }
 
 /** The run engine of an installation, as one process sees it. Disposing it closes its workers. */
@@ -31,6 +34,11 @@ export interface Durable extends AsyncDisposable {
   get(environment: string, id: string): Promise<RunView>;
   /** Resolves with the run's end. @throws HmsError NOT_FOUND, DEADLINE_EXCEEDED after `timeoutMs`. */
   ended(id: string, timeoutMs: number): Promise<RunState>;
+  /**
+   * Decides of a task that waits for it: an approval, or a step of which nobody knows whether it was done.
+   * @throws HmsError NOT_FOUND, FAILED_PRECONDITION if it does not wait (any more).
+   */
+  decide(decision: Decision): Promise<void>;
   /** A worker of this process; it works until it is disposed. */
   worker(options: WorkerOptions): AsyncDisposable;
 }
@@ -44,7 +52,7 @@ export async function openDurable(options: DurableOptions): Promise<Durable> {
     poolSize: options.poolSize ?? 6,
     deadlineMs: options.deadlineMs ?? 10_000,
     // A turn takes milliseconds; one that is stuck must not outlast the leases.
-    statementTimeoutMs: 5000,
+    statementTimeoutMs: options.statementTimeoutMs ?? 5000,
   });
   return new DurableOfProcess(database);
 }
@@ -97,6 +105,11 @@ class DurableOfProcess implements Durable {
       own.delete(told.resolve);
       if (own.size === 0) this.#waiting.delete(id);
     }
+  }
+
+  async decide(decision: Decision): Promise<void> {
+    await decide(this.database, decision);
+    for (const worker of this.#workers) worker.wake();
   }
 
   worker(options: WorkerOptions): AsyncDisposable {

@@ -1,4 +1,5 @@
 export type { RunContext, RunPrincipal } from "./claimed-task.ts";
+export type { Decision } from "./decide.ts";
 export { type Durable, type DurableOptions, openDurable } from "./durable.ts";
 export type { Effect, FanOut, GraphNode, Need, RetryPolicy, RunGraph } from "./graph.ts";
 export { checkGraph } from "./graph-check.ts";

@@ -14,10 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => durable[Symbol.asyncDispose]());
 
-/** Fails as often as it is told, by its attempts. */
-const scripted: StepExecutor = ({ input, attempt, node }) => {
+/** Fails as often as it is told. */
+const scripted: StepExecutor = ({ input, attempt, failures: before, node }) => {
   const { fails } = input as { fails: number };
-  if (attempt <= fails) throw new HmsError("UNAVAILABLE", `${node} was told to fail`);
+  if (before < fails) throw new HmsError("UNAVAILABLE", `${node} was told to fail`);
   return { node, attempt };
 };
 

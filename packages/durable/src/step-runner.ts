@@ -77,6 +77,7 @@ export class StepRunner {
       node: task.node,
       ...(task.target === "" ? {} : { target: { name: task.target, item: task.item } }),
       attempt: task.attempt,
+      failures: task.failures,
       fence: task.fence,
       signal: clock ? AbortSignal.any([signal, clock]) : signal,
       principal: run.principal,
@@ -84,17 +85,18 @@ export class StepRunner {
     };
     await this.#options.authorize?.(step);
     await this.#options.moment?.("before-effect", task);
-    if (!this.#options.holds(task)) throw leaseLost(task);
+    if (!this.#options.holds(task)) throw leaveTask();
     const output = await inTime(executor, step, clock);
     await this.#options.moment?.("after-effect", task);
     return { outcome: "succeeded", output: toStoredJson(output, `The output of ${task.node}`) } as const;
   }
 }
 
-/** Thrown before the effect, it leaves the task to whoever finds its lease run out. */
-const leaseLost = ({ node }: ClaimedTask) =>
-  new HmsError("ABORTED", `The worker stood still for longer than its lease before it began ${node}.`, {
-    reason: "LEASE_LOST",
+/** Thrown before the effect: nothing is stored, and the task is left to whoever finds its lease run out. */
+export const leaveTask = (cause?: unknown): HmsError =>
+  new HmsError("ABORTED", "The worker cannot go on with this task; it is left to others.", {
+    reason: "TASK_LEFT",
+    cause,
   });
 
 /** The executor's result, or DEADLINE_EXCEEDED as soon as the step's time is over, whether it listens or not. */
@@ -128,7 +130,7 @@ const unknownExecutor = (uses: string, known: string[]) =>
 
 /** What a step that was told to stop comes to. */
 function stopped(signal: AbortSignal, error: unknown): TaskOutcome | undefined {
-  if (error instanceof HmsError && error.details.reason === "LEASE_LOST") return { outcome: "lost" };
+  if (error instanceof HmsError && error.details.reason === "TASK_LEFT") return { outcome: "lost" };
   if (!signal.aborted) return undefined;
   if (signal.reason === "lost") return { outcome: "lost" };
   if (signal.reason === "closing") return { outcome: "released" };

@@ -11,6 +11,8 @@ export interface Step {
   readonly target?: { readonly name: string; readonly item: Json };
   /** 1 for the first. */
   readonly attempt: number;
+  /** Attempts of this step that have failed; those that were lost with their worker do not count. */
+  readonly failures: number;
   /** Grows with every attempt of this step: who stores effects by it can refuse those of an earlier one. */
   readonly fence: string;
   /** Aborted when the run is told to stop, the step's time is over, the worker closes, or its lease is lost. */

@@ -18,6 +18,7 @@ export interface UpkeepOptions {
   readonly changed: () => void;
   readonly ended: (rows: readonly { runId: string; state: string }[]) => void;
   readonly onFailure: (failure: HmsError) => void;
+  readonly moment: ((moment: "before-heartbeat" | "before-look") => Promise<void> | void) | undefined;
 }
 
 interface HeldRow {
@@ -31,6 +32,8 @@ const MOST_LOSSES = 20;
 const LOOK_EVERY_MS = 1000;
 /** Of a lease: each heartbeat prolongs it. */
 const HEARTBEAT_SHARE = 0.3;
+/** Heartbeats on their way at once. */
+const MOST_BEATS = 3;
 
 /** Keeps a worker's leases alive, takes over those of the dead, and ends waits that are due. */
 export class Upkeep implements AsyncDisposable {
@@ -38,7 +41,7 @@ export class Upkeep implements AsyncDisposable {
   readonly #timers: NodeJS.Timeout[] = [];
   /** Until when each lease holds for sure, by our own clock. */
   readonly #holdsUntil = new Map<string, number>();
-  #beating: Promise<void> | undefined;
+  readonly #beats = new Set<Promise<void>>();
   #looking: Promise<void> | undefined;
   readonly #alarms = new Set<NodeJS.Timeout>();
   #isClosed = false;
@@ -55,12 +58,13 @@ export class Upkeep implements AsyncDisposable {
     );
   }
 
-  /** Prolongs the leases, unless that is under way. */
+  /** Prolongs the leases, unless too many are under way. */
   beat(): void {
     this.#dropOverdue();
-    this.#beating ??= this.#guarded(() => this.#beat()).finally(() => {
-      this.#beating = undefined;
-    });
+    // One that is not answered must not keep the next from being sent, on another connection.
+    if (this.#beats.size >= MOST_BEATS) return;
+    const beat = this.#guarded(() => this.#beat()).finally(() => this.#beats.delete(beat));
+    this.#beats.add(beat);
   }
 
   /** Looks for what is due and for leases that have run out, unless that is under way. */
@@ -112,6 +116,7 @@ export class Upkeep implements AsyncDisposable {
   async #beat(): Promise<void> {
     const { database, worker, leaseMs, running, stop, adopt } = this.#options;
     const fences = running();
+    await this.#options.moment?.("before-heartbeat");
     const now = performance.now();
     const held = await rowsOf(
       database,
@@ -129,6 +134,7 @@ export class Upkeep implements AsyncDisposable {
 
   async #look(): Promise<void> {
     const { database, changed } = this.#options;
+    await this.#options.moment?.("before-look");
     const taken = await rowsOf(database, sql`select * from reap(${MOST_LOSSES})`);
     const [timers] = await rowsOf(
       database,
@@ -142,7 +148,7 @@ export class Upkeep implements AsyncDisposable {
     this.#isClosed = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const alarm of this.#alarms) clearTimeout(alarm);
-    await this.#beating;
+    await Promise.all(this.#beats);
     await this.#looking;
   }
 }

@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
+import { retryWhileUnavailable } from "@hms/postgres";
 import { sql } from "kysely";
 import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
 import type { Json } from "./json.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type SettleEntry, settleTurn } from "./settle.ts";
 import type { Step, StepExecutor } from "./step.ts";
-import { type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
+import { leaveTask, type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
 import { Upkeep } from "./upkeep.ts";
 
 /** How a worker works. */
@@ -34,7 +35,7 @@ export interface WorkerOptions {
 }
 
 /** Named moments of a worker. */
-export type WorkerMoment = StepMoment | "before-settle" | "after-settle";
+export type WorkerMoment = StepMoment | "before-settle" | "after-settle" | "before-heartbeat" | "before-look";
 
 /** What a worker hears and tells within its process. */
 export interface WorkerHost {
@@ -48,6 +49,8 @@ interface RunningTask {
   readonly abort: AbortController;
 }
 
+/** A database that is away for longer has let the leases run out. */
+const LONGEST_READ_MS = 60_000;
 const RETRY_PAUSE_MS = 100;
 /** How long a closing worker waits for its steps; what they do then is found by their leases. */
 const GRACE_MS = 5000;
@@ -97,6 +100,13 @@ export class Worker implements AsyncDisposable {
       changed: () => this.wake(),
       ended: host.ended,
       onFailure,
+      moment:
+        moment &&
+        ((name) =>
+          moment(
+            name,
+            [...this.#running.values()].map(({ task }) => task),
+          )),
     });
   }
 
@@ -230,7 +240,12 @@ export class Worker implements AsyncDisposable {
   async #resultsOf(runId: string, nodes: readonly string[]): Promise<{ [node: string]: Json }> {
     const query = sql<{ node: string; state: string; output: Json; error: Json }>`
       select node, state, output, error from task where run_id = ${runId}::uuid and target = '' and node = any (${nodes}::text[])`;
-    const rows = await rowsOf(this.#host.database, query);
+    // While the database is away nothing is known of the step, least of all that it has failed.
+    const rows = await retryWhileUnavailable(() => rowsOf(this.#host.database, query), {
+      deadlineMs: LONGEST_READ_MS,
+    }).catch((error: unknown) => {
+      throw leaveTask(error);
+    });
     return Object.fromEntries(rows.map(({ node, ...result }) => [node, result]));
   }
 

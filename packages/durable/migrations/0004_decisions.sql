@@ -1,0 +1,30 @@
+-- What a person decides of a task that waits for a decision, or may have been done by a worker that was lost: retry, succeed
+-- (with an output) or fail. Gives false if it does not wait for one (any more).
+create function decide(of_run uuid, of_node text, of_target text, decision text, with_output jsonb, with_error jsonb, decided_by jsonb)
+returns boolean language plpgsql as $$
+#variable_conflict use_column
+declare
+  ended task_end[];
+  drafts event_draft[];
+begin
+  perform lock_runs(array[of_run]);
+  with changed as (
+    update task t set
+      state = case decision when 'retry' then case when r.parked then 'parked' else 'ready' end
+        when 'succeed' then 'succeeded' else 'failed' end,
+      output = with_output, error = with_error, wait_for = null, due_at = null, ready_at = clock_timestamp(),
+      ended_at = case when decision <> 'retry' then clock_timestamp() end
+    from run r
+    where r.id = t.run_id and t.run_id = of_run and t.node = of_node and t.target = of_target
+      and (t.state = 'needs_decision' or (t.state = 'waiting' and t.wait_for = 'decision' and decision <> 'retry'))
+    returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions, t.attempt
+  )
+  select array_agg((c.run_id, c.node, c.target, c.state, c.is_finally, c.allow_failure, c.successors, c.conditions)::task_end)
+      filter (where c.state in ('succeeded', 'failed')),
+    array_agg((c.run_id, case when c.target = '' then 'node.decided' else 'target.decided' end, c.node, c.target, c.attempt,
+      jsonb_build_object('decision', decision, 'by', decided_by, 'state', c.state))::event_draft)
+  into ended, drafts from changed c;
+  if drafts is null then return false; end if;
+  perform advance(coalesce(ended, '{}'), drafts);
+  return true;
+end $$;
