@@ -27,11 +27,14 @@ create table run (
   deadline_at timestamptz,
   concurrency_key text collate "C",
   concurrency_limit integer,
+  on_limit text collate "C" check (on_limit in ('queue', 'cancel_running', 'reject')),
   -- The node of another run that waits for this one; and whether it has been told of the end.
   parent_run uuid,
   parent_node text collate "C",
   parent_told boolean not null default false,
+  -- The run that this one carries on, and whether targets that have succeeded there are done here.
   retry_of uuid,
+  only_failed_targets boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz,
   ended_at timestamptz
@@ -43,6 +46,7 @@ create index run_deadline on run (deadline_at) where deadline_at is not null and
 create index run_of_parent on run (parent_run, parent_node) where parent_run is not null;
 create index run_untold on run (id) where parent_run is not null and ended_at is not null and not parent_told;
 create index run_of_concurrency_key on run (environment, concurrency_key, id) where concurrency_key is not null and ended_at is null;
+create index run_queued on run (environment, concurrency_key) where state = 'queued';
 
 -- What a worker can claim: a node of a run, or one target of a node that fans out.
 create table task (
@@ -109,6 +113,23 @@ create table attempt (
   primary key (run_id, node, target, attempt)
 );
 
+-- A node with targets that has begun.
+create table fan_out (
+  run_id uuid not null references run on delete cascade,
+  node text collate "C" not null,
+  targets integer not null,
+  -- Targets that have not ended, those of them that may run now, and those that have failed.
+  open integer not null,
+  batch_open integer not null,
+  failed integer not null default 0,
+  batch integer not null default 0,
+  batches integer not null,
+  max_fail integer not null,
+  pause_ms float8 not null,
+  on_threshold text collate "C" not null check (on_threshold in ('stop', 'pause')),
+  primary key (run_id, node)
+);
+
 -- What has happened to a run, numbered without gaps.
 create table event (
   run_id uuid not null references run on delete cascade,
@@ -121,3 +142,16 @@ create table event (
   data jsonb,
   primary key (run_id, seq)
 );
+
+-- What steps say, in pieces; each attempt numbers its own from 1 without gaps.
+create table log_chunk (
+  day date not null,
+  run_id uuid not null,
+  node text collate "C" not null,
+  target text collate "C" not null,
+  attempt integer not null,
+  seq integer not null,
+  at timestamptz not null default clock_timestamp(),
+  bytes bytea not null,
+  primary key (run_id, node, target, attempt, seq, day)
+) partition by list (day);

@@ -2,12 +2,132 @@ create type task_key as (run_id uuid, node text, target text);
 create type task_end as (run_id uuid, node text, target text, state text, is_finally boolean, allow_failure boolean,
   successors text[], conditions text[]);
 create type event_draft as (run_id uuid, type text, node text, target text, attempt integer, data jsonb);
-create type ended_run as (run_id uuid, state text);
+create type ended_run as (run_id uuid, state text, has_parent boolean, has_key boolean);
 
 -- Locks runs in the one order in which everybody does.
 create function lock_runs(ids uuid[]) returns void language plpgsql as $$
 begin
   perform from run r where r.id = any (ids) order by r.id for update;
+end $$;
+
+-- Lets the next batch of a node's targets begin. Gives what became ready; null: there is no next batch.
+create function next_batch(of_run uuid, of_node text) returns task_key[] language plpgsql
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  ready task_key[];
+  released integer;
+  next_number integer;
+begin
+  update fan_out f set batch = f.batch + 1 where f.run_id = of_run and f.node = of_node and f.batch + 1 < f.batches
+  returning f.batch into next_number;
+  if next_number is null then return null; end if;
+  with moved as (
+    update task t set state = case when r.parked then 'parked' else 'ready' end, ready_at = clock_timestamp()
+    from run r
+    where r.id = of_run and t.run_id = of_run and t.node = of_node and t.target <> '' and t.state = 'held' and t.batch = next_number
+    returning t.run_id, t.node, t.target, t.state
+  )
+  select array_agg((m.run_id, m.node, m.target)::task_key) filter (where m.state = 'ready'), count(*)
+  into ready, released from moved m;
+  update fan_out f set batch_open = released where f.run_id = of_run and f.node = of_node;
+  -- All of the batch were done before (a run that carries on another): on to the next.
+  if released = 0 then return next_batch(of_run, of_node); end if;
+  return coalesce(ready, '{}');
+end $$;
+
+-- Ends a node with targets; those that never began are skipped.
+create function end_fan_out(of_run uuid, of_node text, with_state text) returns task_end language plpgsql
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  result task_end;
+begin
+  update task t set state = case with_state when 'cancelled' then 'cancelled' else 'skipped' end, ended_at = clock_timestamp()
+  where t.run_id = of_run and t.node = of_node and t.target <> '' and t.state = 'held';
+  update fan_out f set open = 0, batch_open = 0 where f.run_id = of_run and f.node = of_node;
+  update task t set state = with_state, wait_for = null, due_at = null, ended_at = clock_timestamp(),
+    output = jsonb_build_object('targets', f.targets, 'failed', f.failed),
+    error = case when with_state = 'failed' then jsonb_build_object('code', 'ABORTED', 'reason', 'TARGETS_FAILED',
+      'message', f.failed || ' of ' || f.targets || ' targets failed; at most ' || f.max_fail || ' may.') end
+  from fan_out f
+  where t.run_id = of_run and t.node = of_node and t.target = '' and f.run_id = of_run and f.node = of_node
+  returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions into result;
+  return result;
+end $$;
+
+-- What follows from the ends of targets: the next batch, or the end of their node.
+create function advance_targets(ended task_end[], out became_ready task_key[], out ended_nodes task_end[], out happened event_draft[])
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  fan record;
+  node_end task_end;
+  ready task_key[];
+begin
+  became_ready := '{}';
+  ended_nodes := '{}';
+  happened := '{}';
+  for fan in
+    with tally as (
+      select e.run_id, e.node, count(*)::int as all_targets, (count(*) filter (where e.state = 'failed'))::int as failed
+      from unnest(ended) e group by 1, 2
+    )
+    update fan_out f set open = f.open - t.all_targets, batch_open = f.batch_open - t.all_targets, failed = f.failed + t.failed
+    from tally t join run r on r.id = t.run_id
+    where f.run_id = t.run_id and f.node = t.node
+    returning f.*, r.stop_reason
+  loop
+    continue when fan.batch_open > 0;
+    node_end := null;
+    if fan.stop_reason is not null and not (select t.is_finally from task t where t.run_id = fan.run_id and t.node = fan.node and t.target = '') then
+      node_end := end_fan_out(fan.run_id, fan.node, 'cancelled');
+    elsif fan.failed > fan.max_fail and fan.on_threshold = 'pause' then
+      update task t set state = 'needs_decision', wait_for = null, due_at = null,
+        error = jsonb_build_object('code', 'ABORTED', 'reason', 'TARGETS_FAILED',
+          'message', fan.failed || ' of ' || fan.targets || ' targets failed; at most ' || fan.max_fail || ' may. Decide whether to go on.')
+      where t.run_id = fan.run_id and t.node = fan.node and t.target = '';
+      happened := happened || (fan.run_id, 'node.needs_decision', fan.node, '', null, jsonb_build_object('failed', fan.failed))::event_draft;
+    elsif fan.failed > fan.max_fail then
+      node_end := end_fan_out(fan.run_id, fan.node, 'failed');
+    elsif fan.batch + 1 < fan.batches and fan.pause_ms > 0 then
+      update task t set due_at = clock_timestamp() + make_interval(secs => fan.pause_ms / 1000)
+      where t.run_id = fan.run_id and t.node = fan.node and t.target = '';
+    else
+      ready := next_batch(fan.run_id, fan.node);
+      if ready is null then node_end := end_fan_out(fan.run_id, fan.node, 'succeeded');
+      else became_ready := became_ready || ready; end if;
+    end if;
+    if node_end.run_id is not null then
+      ended_nodes := ended_nodes || node_end;
+      happened := happened || (fan.run_id, 'node.' || node_end.state, fan.node, '', null, jsonb_build_object('failed', fan.failed))::event_draft;
+    end if;
+  end loop;
+end $$;
+
+-- Begins a node with targets that has just been claimed: `plan` is {targets: [{target, item, batch}], batches, max_fail,
+-- pause_ms, on_threshold}. Gives what became ready; null: all targets were done before, or there are none.
+create function expand(of_run uuid, of_node text, plan jsonb) returns task_key[] language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  amount integer := jsonb_array_length(plan->'targets');
+  done integer := 0;
+begin
+  insert into fan_out (run_id, node, targets, open, batch_open, batch, batches, max_fail, pause_ms, on_threshold)
+  values (of_run, of_node, amount, amount, 0, -1, (plan->>'batches')::int, (plan->>'max_fail')::int, (plan->>'pause_ms')::float8,
+    plan->>'on_threshold');
+  insert into task (run_id, node, target, kind, queue, priority, state, is_finally, effect, spec, item, batch)
+  select of_run, of_node, p.target, 'step', t.queue, t.priority, 'held', t.is_finally, t.effect, t.spec, p.item, p.batch
+  from jsonb_to_recordset(plan->'targets') as p (target text, item jsonb, batch integer)
+    join task t on t.run_id = of_run and t.node = of_node and t.target = '';
+  update task t set state = 'succeeded', output = o.output, ended_at = clock_timestamp()
+  from run r join task o on o.run_id = r.retry_of and o.node = of_node and o.target <> '' and o.state = 'succeeded'
+  where r.id = of_run and r.only_failed_targets and t.run_id = of_run and t.node = of_node and t.target = o.target;
+  get diagnostics done = row_count;
+  update fan_out f set open = f.open - done where f.run_id = of_run and f.node = of_node;
+  return next_batch(of_run, of_node);
 end $$;
 
 -- Carries on what follows from the ends of tasks, with the locks of their runs held: successors become ready or are
@@ -24,6 +144,10 @@ declare
   gates uuid[];
 begin
   became_ready := '{}';
+  if exists (select from unnest(ended) e where e.target <> '') then
+    select a.became_ready, ended || a.ended_nodes, drafts || a.happened into became_ready, ended, drafts
+    from advance_targets(array(select e from unnest(ended) e where e.target <> '')) a;
+  end if;
   nodes := array(select e from unnest(ended) e where e.target = '');
   frontier := array(select e from unnest(nodes) e where cardinality(e.successors) > 0);
   while cardinality(frontier) > 0 loop
@@ -76,7 +200,7 @@ begin
       ended_at = case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then clock_timestamp() else r.ended_at end,
       last_seq = r.last_seq + c.events + case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then 1 else 0 end
     from change c where r.id = c.run_id
-    returning r.id, r.last_seq, r.state, c.events, c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
+    returning r.id, r.last_seq, r.state, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key, c.events, c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
       c.all_nodes > c.finally_nodes and r.open_nodes > 0 and r.open_nodes = r.open_finally as opens_gate
   ),
   written as (
@@ -87,7 +211,7 @@ begin
     union all
     select m.id, m.last_seq, 'run.' || m.state, null, null, null, null from moved m where m.has_ended
   )
-  select array_agg((m.id, m.state)::ended_run) filter (where m.has_ended), array_agg(m.id) filter (where m.opens_gate)
+  select array_agg((m.id, m.state, m.has_parent, m.has_key)::ended_run) filter (where m.has_ended), array_agg(m.id) filter (where m.opens_gate)
   into ended_runs, gates from moved m;
 
   if gates is not null then
@@ -118,6 +242,10 @@ declare
   drafts event_draft[];
   became_ready task_key[] := '{}';
   ended_runs ended_run[] := '{}';
+  released task_key[] := '{}';
+  ready task_key[];
+  expansions jsonb;
+  expansion record;
   queue_name text;
   claimed integer := 0;
   found_rows integer;
@@ -126,7 +254,7 @@ begin
     perform lock_runs(array(select distinct (d->>'run_id')::uuid from jsonb_array_elements(done) d));
     with result as (
       select * from jsonb_to_recordset(done) as d (run_id uuid, node text, target text, fence bigint, outcome text,
-        output jsonb, error jsonb, delay_ms float8, wait_for text)
+        output jsonb, error jsonb, delay_ms float8, wait_for text, plan jsonb)
     ),
     changed as (
       update task t set
@@ -147,7 +275,7 @@ begin
       where t.run_id = d.run_id and t.node = d.node and t.target = d.target and t.state = 'running' and t.fence = d.fence
         and t.worker = as_worker
       returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions, t.attempt,
-        t.started_at, t.fence, t.error, d.outcome
+        t.started_at, t.fence, t.error, d.outcome, d.plan
     ),
     noted as (
       insert into attempt (run_id, node, target, attempt, worker, fence, outcome, error, started_at)
@@ -159,10 +287,18 @@ begin
         filter (where c.state in ('succeeded', 'failed', 'skipped', 'cancelled')),
       array_agg((c.run_id, (case when c.target = '' then 'node.' else 'target.' end) ||
         case when c.state in ('ready', 'parked') then 'released' when c.outcome = 'retry' and c.state = 'waiting' then 'retrying' else c.state end,
-        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node)
-    into ended, drafts from changed c;
+        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node),
+      jsonb_agg(jsonb_build_object('run_id', c.run_id, 'node', c.node, 'plan', c.plan)) filter (where c.plan is not null and c.state = 'waiting')
+    into ended, drafts, expansions from changed c;
+    for expansion in select * from jsonb_to_recordset(expansions) as e (run_id uuid, node text, plan jsonb) loop
+      ready := expand(expansion.run_id, expansion.node, expansion.plan);
+      if ready is null then
+        ended := ended || end_fan_out(expansion.run_id, expansion.node, 'succeeded');
+        drafts := drafts || (expansion.run_id, 'node.succeeded', expansion.node, '', null, null)::event_draft;
+      else released := released || ready; end if;
+    end loop;
     if drafts is not null then
-      select a.became_ready, a.ended_runs into became_ready, ended_runs from advance(coalesce(ended, '{}'), drafts) a;
+      select released || a.became_ready, a.ended_runs into became_ready, ended_runs from advance(coalesce(ended, '{}'), drafts) a;
     end if;
   end if;
 
@@ -205,48 +341,7 @@ begin
   end loop;
 
   return query
-    select e.run_id, null::text, null::text, null::int, null::int, null::bigint, null::jsonb, null::jsonb, e.state, null::text, null::jsonb, null::jsonb
+    select e.run_id, null::text, null::text, null::int, null::int, null::bigint, null::jsonb,
+      jsonb_build_object('has_parent', e.has_parent, 'has_key', e.has_key), e.state, null::text, null::jsonb, null::jsonb
     from unnest(ended_runs) e;
-end $$;
-
--- Stores new runs with their tasks. `asked` is an array of runs, each with its array `tasks`. One whose idempotency key is
--- known gives the run that has it. Gives one row per asked run, in order.
-create function start_runs(asked jsonb) returns table (id uuid, is_new boolean, same_request boolean)
-language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-#variable_conflict use_column
-begin
-  return query
-    with request as (
-      select d.*, (a.value->'tasks') as tasks, a.place from jsonb_array_elements(asked) with ordinality a (value, place)
-      cross join lateral jsonb_to_record(a.value) as d (id uuid, environment text, graph jsonb, inputs jsonb, principal jsonb,
-        labels jsonb, idempotency_key text, request_sha256 text, priority smallint, timeout_ms float8, parent_run uuid,
-        parent_node text, retry_of uuid, open_nodes integer, open_finally integer)
-    ),
-    made as (
-      insert into run (id, environment, graph, inputs, principal, labels, state, open_nodes, open_finally, last_seq, priority,
-        idempotency_key, request_sha256, deadline_at, parent_run, parent_node, retry_of, started_at)
-      select r.id, r.environment, r.graph, r.inputs, r.principal, coalesce(r.labels, '{}'), 'running', r.open_nodes,
-        r.open_finally, 1, coalesce(r.priority, 0), r.idempotency_key, decode(r.request_sha256, 'hex'),
-        clock_timestamp() + make_interval(secs => r.timeout_ms / 1000), r.parent_run, r.parent_node, r.retry_of, clock_timestamp()
-      from request r
-      on conflict do nothing
-      returning id
-    ),
-    tasks as (
-      insert into task (run_id, node, kind, queue, priority, state, need, pending, successors, conditions, is_finally,
-        allow_failure, effect, spec)
-      select r.id, t.node, t.kind, t.queue, coalesce(t.priority, r.priority, 0), t.state, t.need, t.pending,
-        t.successors, t.conditions, t.is_finally, t.allow_failure, t.effect, t.spec
-      from request r join made m on m.id = r.id cross join lateral jsonb_to_recordset(r.tasks) as t (node text, kind text,
-        queue text, priority smallint, state text, need integer, pending integer, successors text[],
-        conditions text[], is_finally boolean, allow_failure boolean, effect text, spec jsonb)
-    ),
-    said as (
-      insert into event (run_id, seq, type) select m.id, 1, 'run.started' from made m
-    )
-    select coalesce(m.id, k.id), m.id is not null, m.id is not null or k.request_sha256 = decode(r.request_sha256, 'hex')
-    from request r left join made m on m.id = r.id
-      left join run k on m.id is null and k.environment = r.environment and k.idempotency_key = r.idempotency_key
-    order by r.place;
 end $$;

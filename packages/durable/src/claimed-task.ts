@@ -47,7 +47,17 @@ export type TaskOutcome =
   | { outcome: "skipped" | "cancelled" | "released"; error?: StoredError }
   /** Nothing is stored: whoever finds the lease run out decides. */
   | { outcome: "lost" }
-  | { outcome: "waiting"; wait_for: "time" | "decision" | "run" | "targets"; delay_ms?: number };
+  | { outcome: "waiting"; wait_for: "time" | "decision" | "run"; delay_ms?: number; output?: string }
+  | { outcome: "waiting"; wait_for: "targets"; plan: TargetPlan };
+
+/** The targets of a node, frozen. */
+export interface TargetPlan {
+  readonly targets: readonly { readonly target: string; readonly item: Json; readonly batch: number }[];
+  readonly batches: number;
+  readonly max_fail: number;
+  readonly pause_ms: number;
+  readonly on_threshold: "stop" | "pause";
+}
 
 /** One row that settle() gives: a claim, or (without a node) a run that has ended. */
 export interface SettleRow {

@@ -2,10 +2,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { sql } from "kysely";
+import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
 import { type Decision, decide } from "./decide.ts";
+import { type Hint, Hints } from "./hints.ts";
+import { type RetryRequest, retryRun } from "./retry-run.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
+import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
 import { type RunState, type RunView, readRun } from "./run-view.ts";
 import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
+import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
 import { Worker, type WorkerOptions } from "./worker.ts";
 
 /** How the run engine is opened. */
@@ -39,6 +44,19 @@ export interface Durable extends AsyncDisposable {
    * @throws HmsError NOT_FOUND, FAILED_PRECONDITION if it does not wait (any more).
    */
   decide(decision: Decision): Promise<void>;
+  /** Tells a run to stop; what runs finally still runs. False if it has ended or is stopping. @throws HmsError NOT_FOUND */
+  cancel(order: RunOrder): Promise<boolean>;
+  /** Lets nothing of a run begin until it is resumed; what runs goes on. @throws HmsError NOT_FOUND */
+  pause(order: RunOrder): Promise<boolean>;
+  resume(order: RunOrder): Promise<boolean>;
+  /** Carries an ended run on by a new one in which what has succeeded is done. @throws as retryRun() */
+  retry(request: RetryRequest): Promise<StartedRun>;
+  /** Runs of an environment, newest first. */
+  list(environment: string, options?: ListOptions): Promise<RunSummary[]>;
+  /** What has happened to a run after an event's number, oldest first. The caller has looked whether it may be seen. */
+  events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]>;
+  /** The log of a step behind a cursor. The caller has looked whether it may be seen. */
+  logs(request: LogRequest): Promise<LogPiece[]>;
   /** A worker of this process; it works until it is disposed. */
   worker(options: WorkerOptions): AsyncDisposable;
 }
@@ -63,9 +81,24 @@ class DurableOfProcess implements Durable {
   readonly database: RunDatabase;
   readonly #workers = new Set<Worker>();
   readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
+  readonly #hints: Hints;
 
   constructor(database: RunDatabase) {
     this.database = database;
+    this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
+  }
+
+  #tellWorkers(hint: Hint): void {
+    for (const worker of this.#workers) {
+      if (hint === "ready") worker.wake();
+      else worker.beat();
+    }
+  }
+
+  /** Ours at once, those of other processes soon. */
+  #hint(hint: Hint): void {
+    this.#tellWorkers(hint);
+    this.#hints.send(hint);
   }
 
   async start(request: StartRequest): Promise<StartedRun> {
@@ -74,9 +107,48 @@ class DurableOfProcess implements Durable {
   }
 
   async startAll(requests: readonly StartRequest[]): Promise<StartedRun[]> {
+    for (const { environment, concurrency, principal: by } of requests) {
+      if (concurrency?.onLimit === "cancel_running")
+        await cancelRunning(this.database, { environment, key: concurrency.key, by });
+    }
     const started = await startRuns(this.database, requests);
-    for (const worker of this.#workers) worker.wake();
+    this.#hint("ready");
     return started;
+  }
+
+  async cancel(order: RunOrder): Promise<boolean> {
+    const did = await cancelRun(this.database, order);
+    this.#hint("stop");
+    this.#hint("ready");
+    return did;
+  }
+
+  pause(order: RunOrder): Promise<boolean> {
+    return pauseRun(this.database, order);
+  }
+
+  async resume(order: RunOrder): Promise<boolean> {
+    const did = await resumeRun(this.database, order);
+    this.#hint("ready");
+    return did;
+  }
+
+  async retry(request: RetryRequest): Promise<StartedRun> {
+    const started = await retryRun(this.database, request);
+    this.#hint("ready");
+    return started;
+  }
+
+  list(environment: string, options?: ListOptions): Promise<RunSummary[]> {
+    return listRuns(this.database, environment, options);
+  }
+
+  events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]> {
+    return readEvents(this.database, runId, options);
+  }
+
+  logs(request: LogRequest): Promise<LogPiece[]> {
+    return readLogs(this.database, request);
   }
 
   get(environment: string, id: string): Promise<RunView> {
@@ -109,12 +181,13 @@ class DurableOfProcess implements Durable {
 
   async decide(decision: Decision): Promise<void> {
     await decide(this.database, decision);
-    for (const worker of this.#workers) worker.wake();
+    this.#hint("ready");
   }
 
   worker(options: WorkerOptions): AsyncDisposable {
     const worker = new Worker({ database: this.database, ended: (rows) => this.#tell(rows) }, options);
     this.#workers.add(worker);
+    this.#hints.listen();
     worker.start();
     return {
       [Symbol.asyncDispose]: async () => {
@@ -132,6 +205,7 @@ class DurableOfProcess implements Durable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker[Symbol.asyncDispose]()));
+    await this.#hints[Symbol.asyncDispose]();
     await this.database[Symbol.asyncDispose]();
   }
 }

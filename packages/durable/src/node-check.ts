@@ -126,7 +126,7 @@ function checkNeeds(node: GraphNode, path: string, report: Report): void {
 }
 
 /** Fields that only steps have. */
-const OF_STEPS = ["uses", "effect", "targets", "retry", "queue"] as const;
+const OF_STEPS = ["uses", "effect", "targets", "retry"] as const;
 
 function checkKind(node: GraphNode, path: string, report: Report): void {
   const { kind = "step" } = node;

@@ -5,6 +5,7 @@ import type { RunGraph } from "./graph.ts";
 import { checkGraph } from "./graph-check.ts";
 import { type Json, toStoredJson } from "./json.ts";
 import { asJsonb, type RunDatabase, rowsOf } from "./run-database.ts";
+import type { RunState } from "./run-view.ts";
 import { type PlannedTask, planTasks } from "./task-plan.ts";
 import { v7 } from "./uuid.ts";
 
@@ -22,6 +23,22 @@ export interface StartRequest {
   readonly timeoutMs?: number;
   /** -100 to 100, higher goes first; default 0. */
   readonly priority?: number;
+  /** At most `limit` runs with this key in this environment run at once. */
+  readonly concurrency?: {
+    readonly key: string;
+    readonly limit: number;
+    /** What happens to one more: it waits (default), the running ones are cancelled first, or it is refused. */
+    readonly onLimit?: "queue" | "cancel_running" | "reject";
+  };
+}
+
+/** What only the engine itself says of a run. */
+export interface StartExtras {
+  readonly parent?: { readonly run: string; readonly node: string };
+  readonly retryOf?: string;
+  readonly onlyFailedTargets?: boolean;
+  /** The rows of its nodes, if some are done already. */
+  readonly tasks?: readonly PlannedTask[];
 }
 
 /** What a start gave. */
@@ -29,24 +46,32 @@ export interface StartedRun {
   readonly id: string;
   /** False if the idempotency key was known. */
   readonly isNew: boolean;
+  /** "queued" if it waits for others with its concurrency key. */
+  readonly state: RunState;
 }
 
 interface StartRow {
   id: string | null;
   is_new: boolean;
   same_request: boolean;
+  state: RunState;
 }
 
 /**
  * Stores runs, all in one commit; once it resolves they will run.
- * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if a key was used for another request.
+ * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if a key was used for another request;
+ * RESOURCE_EXHAUSTED if its concurrency key has reached its limit and it says "reject".
  */
-export async function startRuns(database: RunDatabase, requests: readonly StartRequest[]): Promise<StartedRun[]> {
+export async function startRuns(
+  database: RunDatabase,
+  requests: readonly StartRequest[],
+  extras: StartExtras = {},
+): Promise<StartedRun[]> {
   if (requests.length === 0) return [];
-  const asked = requests.map(toRow);
+  const asked = requests.map((request) => toRow(request, extras));
   const rows = await store(database, asked);
   return rows.map((row, index) => {
-    if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new };
+    if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new, state: row.state };
     throw new HmsError(
       "ALREADY_EXISTS",
       `The idempotency key "${requests[index]?.idempotencyKey}" was used to start another run (${row.id}) with a different graph, inputs or principal. Use a new key for a new request.`,
@@ -57,10 +82,23 @@ export async function startRuns(database: RunDatabase, requests: readonly StartR
 
 async function store(database: RunDatabase, asked: readonly object[]): Promise<StartRow[]> {
   const ask = () => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(asked)})`);
-  const rows = await ask();
+  const rows = await ask().catch((error: unknown) => {
+    throw isLimit(error) ? limitReached(error) : error;
+  });
   // Somebody committed the same key while we did: now it can be seen.
   return rows.some(({ id }) => id === null) ? await ask() : rows;
 }
+
+const isLimit = (error: unknown) => error instanceof HmsError && error.details.metadata?.sqlstate === "HMS02";
+const limitReached = (cause: unknown) =>
+  new HmsError(
+    "RESOURCE_EXHAUSTED",
+    "As many runs with this concurrency key run as may. Wait for one to end, or start it with onLimit: queue.",
+    {
+      reason: "CONCURRENCY_LIMIT",
+      cause,
+    },
+  );
 
 interface CheckedGraph {
   graph: RunGraph;
@@ -84,13 +122,14 @@ function checkOnce(asked: RunGraph): CheckedGraph {
   return checked;
 }
 
-function toRow(request: StartRequest): object {
+function toRow(request: StartRequest, extras: StartExtras): object {
   requireFields(request);
   const { graph, text, tasks } = checkOnce(request.graph);
   const inputs = toStoredJson(request.inputs ?? {}, "The run's inputs");
   const principal = toStoredJson(request.principal, "The run's principal");
-  const { environment, idempotencyKey, timeoutMs, priority } = request;
-  const nodes = Object.values(graph.nodes);
+  const { environment, idempotencyKey, timeoutMs, priority, concurrency } = request;
+  const rows = extras.tasks ?? tasks;
+  const open = rows.filter(({ state }) => state !== "succeeded" && state !== "skipped");
   return {
     id: v7(),
     environment,
@@ -101,15 +140,29 @@ function toRow(request: StartRequest): object {
     request_sha256: idempotencyKey && digest(text, inputs, principal),
     priority,
     timeout_ms: timeoutMs,
-    open_nodes: nodes.length,
-    open_finally: nodes.filter((node) => node.finally).length,
-    tasks,
+    open_nodes: open.length,
+    open_finally: open.filter((task) => task.is_finally).length,
+    concurrency_key: concurrency?.key,
+    concurrency_limit: concurrency?.limit,
+    on_limit: concurrency && (concurrency.onLimit ?? "queue"),
+    parent_run: extras.parent?.run,
+    parent_node: extras.parent?.node,
+    retry_of: extras.retryOf,
+    only_failed_targets: extras.onlyFailedTargets,
+    tasks: rows,
   };
 }
 
 const digest = (...parts: string[]) => createHash("sha256").update(parts.join("\0")).digest("hex");
 
-function requireFields({ environment, timeoutMs, priority, idempotencyKey, principal }: StartRequest): void {
+function requireFields({
+  environment,
+  timeoutMs,
+  priority,
+  idempotencyKey,
+  principal,
+  concurrency,
+}: StartRequest): void {
   const fieldViolations: FieldViolation[] = [];
   const report = (field: string, description: string) => void fieldViolations.push({ field, description });
   if (!environment) report("environment", "is missing");
@@ -120,6 +173,9 @@ function requireFields({ environment, timeoutMs, priority, idempotencyKey, princ
   }
   if (idempotencyKey !== undefined && !(idempotencyKey.length > 0 && idempotencyKey.length <= 200)) {
     report("idempotencyKey", "must have 1 to 200 characters");
+  }
+  if (concurrency && !(concurrency.key && Number.isInteger(concurrency.limit) && concurrency.limit > 0)) {
+    report("concurrency", "must have a key that is not empty and a limit of at least 1");
   }
   if (fieldViolations.length === 0) return;
   const list = fieldViolations.map(({ field, description }) => `  ${field}: ${description}`).join("\n");

@@ -5,6 +5,7 @@ import { readsOf } from "./graph-check.ts";
 import { type Json, toStoredJson } from "./json.ts";
 import type { Step, StepExecutor } from "./step.ts";
 import { failedOutcome, storedError } from "./step-failure.ts";
+import { planTargets } from "./target-plan.ts";
 import { renderTemplate } from "./template.ts";
 
 /** Named moments of a step, for tests that break something there. */
@@ -18,6 +19,10 @@ export interface StepRunnerOptions {
   /** Hears log lines. */
   readonly log?: ((task: ClaimedTask, line: string) => void) | undefined;
   readonly moment?: ((moment: StepMoment, task: ClaimedTask) => Promise<void> | void) | undefined;
+  /** Starts the run that a node of kind "run" asks for; the same again gives the same. */
+  readonly startRun: (task: ClaimedTask, run: RunContext, asked: Json) => Promise<void>;
+  /** How long a step that was told to stop may go on. */
+  readonly graceMs: number;
   /** Whether nobody else can have a task yet. */
   readonly holds: (task: ClaimedTask) => boolean;
   /** {state, output, error} of nodes that have ended, by name. */
@@ -26,6 +31,13 @@ export interface StepRunnerOptions {
 
 /** Why a step's signal was aborted. */
 export type StopReason = "cancelled" | "timed_out" | "lost" | "closing";
+
+interface Beginning {
+  task: ClaimedTask;
+  run: RunContext;
+  scope: ExpressionScope;
+  signal: AbortSignal;
+}
 
 /** Runs claimed tasks, one attempt each. */
 export class StepRunner {
@@ -43,10 +55,32 @@ export class StepRunner {
       // A target's node has decided for all of its targets.
       if (task.spec.if !== undefined && task.target === "" && !isTrue(task.spec.if, scope))
         return { outcome: "skipped" };
-      return await this.#execute({ task, run, scope, signal });
+      return await this.#begin({ task, run, scope, signal });
     } catch (error) {
       return stopped(signal, error) ?? failedOutcome(task, error);
     }
+  }
+
+  async #begin(parts: Beginning): Promise<TaskOutcome> {
+    const { task, run, scope } = parts;
+    const { kind = "step", timeout_ms, targets } = task.spec;
+    const patience = timeout_ms === undefined ? {} : { delay_ms: timeout_ms };
+    const shown = () =>
+      toStoredJson(
+        expressionsOf("with", () => renderTemplate(task.spec.with ?? null, scope)),
+        `"with" of ${task.node}`,
+      );
+    if (kind === "wait") return { outcome: "waiting", wait_for: "time", ...patience };
+    if (kind === "approval") return { outcome: "waiting", wait_for: "decision", output: shown(), ...patience };
+    if (kind === "run") {
+      await this.#options.startRun(task, run, JSON.parse(shown()));
+      return { outcome: "waiting", wait_for: "run" };
+    }
+    if (targets && task.target === "") {
+      const items = expressionsOf("targets.items", () => renderTemplate(targets.items as Json, scope));
+      return { outcome: "waiting", wait_for: "targets", plan: planTargets(targets, items) };
+    }
+    return await this.#execute(parts);
   }
 
   async #scope(task: ClaimedTask, run: RunContext): Promise<ExpressionScope> {
@@ -55,17 +89,7 @@ export class StepRunner {
     return { inputs: run.inputs, run: { id: run.id, environment: run.environment }, nodes, target: task.item };
   }
 
-  async #execute({
-    task,
-    run,
-    scope,
-    signal,
-  }: {
-    task: ClaimedTask;
-    run: RunContext;
-    scope: ExpressionScope;
-    signal: AbortSignal;
-  }) {
+  async #execute({ task, run, scope, signal }: Beginning): Promise<TaskOutcome> {
     const { uses = "", timeout_ms } = task.spec;
     const executor = Object.hasOwn(this.#options.executors, uses) ? this.#options.executors[uses] : undefined;
     if (!executor) throw unknownExecutor(uses, Object.keys(this.#options.executors));
@@ -86,7 +110,7 @@ export class StepRunner {
     await this.#options.authorize?.(step);
     await this.#options.moment?.("before-effect", task);
     if (!this.#options.holds(task)) throw leaveTask();
-    const output = await inTime(executor, step, clock);
+    const output = await inTime(executor, step, { clock, stop: signal, graceMs: this.#options.graceMs });
     await this.#options.moment?.("after-effect", task);
     return { outcome: "succeeded", output: toStoredJson(output, `The output of ${task.node}`) } as const;
   }
@@ -99,18 +123,39 @@ export const leaveTask = (cause?: unknown): HmsError =>
     cause,
   });
 
-/** The executor's result, or DEADLINE_EXCEEDED as soon as the step's time is over, whether it listens or not. */
-async function inTime(executor: StepExecutor, step: Step, clock: AbortSignal | undefined): Promise<unknown> {
-  if (!clock) return await executor(step);
+interface Limits {
+  clock: AbortSignal | undefined;
+  stop: AbortSignal;
+  graceMs: number;
+}
+
+/**
+ * The executor's result; DEADLINE_EXCEEDED as soon as the step's time is over, and CANCELLED when it was told to stop and its
+ * grace is over, whether it listens or not.
+ */
+async function inTime(executor: StepExecutor, step: Step, { clock, stop, graceMs }: Limits): Promise<unknown> {
   const late = Promise.withResolvers<never>();
+  let grace: NodeJS.Timeout | undefined;
   const onLate = () => late.reject(tooLate(step));
-  clock.addEventListener("abort", onLate, { once: true });
+  const onStop = () => {
+    grace = setTimeout(() => late.reject(deaf(step)), graceMs);
+  };
+  clock?.addEventListener("abort", onLate, { once: true });
+  if (stop.aborted) onStop();
+  else stop.addEventListener("abort", onStop, { once: true });
   try {
     return await Promise.race([executor(step), late.promise]);
   } finally {
-    clock.removeEventListener("abort", onLate);
+    clearTimeout(grace);
+    clock?.removeEventListener("abort", onLate);
+    stop.removeEventListener("abort", onStop);
   }
 }
+
+const deaf = ({ node }: Step) =>
+  new HmsError("CANCELLED", `The step ${node} was told to stop and went on; nobody waits for it any more.`, {
+    reason: "STEP_DEAF",
+  });
 
 const tooLate = ({ node }: Step) =>
   new HmsError(

@@ -1,4 +1,5 @@
 import { type GraphNode, needCount, needsOf, type RunGraph } from "./graph.ts";
+import type { Json } from "./json.ts";
 
 /** The row of a node as a run starts. */
 export interface PlannedTask {
@@ -6,8 +7,9 @@ export interface PlannedTask {
   kind: string;
   queue: string;
   priority: number | undefined;
-  state: "ready" | "blocked" | "held";
+  state: "ready" | "blocked" | "held" | "succeeded" | "skipped";
   need: number;
+  satisfied: number;
   pending: number;
   successors: string[];
   conditions: string[];
@@ -15,6 +17,8 @@ export interface PlannedTask {
   allow_failure: boolean;
   effect: string;
   spec: GraphNode;
+  /** Of a node that is done already. */
+  output?: Json;
 }
 
 /** The queue of what the engine does itself: it starts waits and runs within runs. */
@@ -36,6 +40,7 @@ export function planTasks({ nodes }: RunGraph): PlannedTask[] {
       priority: node.priority,
       state: stateOf(node),
       need: needCount(node),
+      satisfied: 0,
       pending: node.needs?.length ?? 0,
       successors: [],
       conditions: [],

@@ -9,6 +9,8 @@ export interface UpkeepOptions {
   readonly database: RunDatabase;
   readonly worker: string;
   readonly leaseMs: number;
+  /** For how many days logs are kept. */
+  readonly logDays: number;
   /** The fences of the tasks that it does. */
   readonly running: () => string[];
   readonly stop: (fence: string, reason: StopReason) => void;
@@ -30,6 +32,7 @@ interface HeldRow {
 /** So often a task may lose its worker before a person has to look. */
 const MOST_LOSSES = 20;
 const LOOK_EVERY_MS = 1000;
+const HOUR_MS = 3_600_000;
 /** Of a lease: each heartbeat prolongs it. */
 const HEARTBEAT_SHARE = 0.3;
 /** Heartbeats on their way at once. */
@@ -51,6 +54,8 @@ export class Upkeep implements AsyncDisposable {
   }
 
   start(): void {
+    void this.#guarded(() => this.#keepLogDays());
+    this.#timers.push(setInterval(() => void this.#guarded(() => this.#keepLogDays()), HOUR_MS));
     const beatMs = Math.max(50, this.#options.leaseMs * HEARTBEAT_SHARE);
     this.#timers.push(
       setInterval(() => this.beat(), beatMs),
@@ -132,6 +137,10 @@ export class Upkeep implements AsyncDisposable {
     adopt(await rowsOf(database, unknown), since);
   }
 
+  async #keepLogDays(): Promise<void> {
+    await rowsOf(this.#options.database, sql`select keep_log_days(${this.#options.logDays})`);
+  }
+
   async #look(): Promise<void> {
     const { database, changed } = this.#options;
     await this.#options.moment?.("before-look");
@@ -140,7 +149,8 @@ export class Upkeep implements AsyncDisposable {
       database,
       sql<{ next_ms: number | null; fired: number }>`select * from fire_timers()`,
     );
-    if (taken.length > 0 || (timers && timers.fired > 0)) changed();
+    const [others] = await rowsOf(database, sql<{ did: number }>`select keep_runs() + tell_parents() as did`);
+    if (taken.length > 0 || (timers && timers.fired > 0) || (others && others.did > 0)) changed();
     if (timers?.next_ms != null) this.lookIn(Math.max(5, timers.next_ms));
   }
 

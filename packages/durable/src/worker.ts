@@ -4,10 +4,13 @@ import { HmsError } from "@hms/kernel/errors";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { sql } from "kysely";
 import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
+import type { RunGraph } from "./graph.ts";
 import type { Json } from "./json.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type SettleEntry, settleTurn } from "./settle.ts";
+import { type StartRequest, startRuns } from "./start-run.ts";
 import type { Step, StepExecutor } from "./step.ts";
+import { StepLogs } from "./step-logs.ts";
 import { leaveTask, type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
 import { Upkeep } from "./upkeep.ts";
 
@@ -23,6 +26,10 @@ export interface WorkerOptions {
   readonly authorize?: (step: Step) => Promise<void> | void;
   /** For how long a claim holds without a sign of life; default 10 000, prolonged every 3/10 of that. */
   readonly leaseMs?: number;
+  /** How long a step that was told to stop may go on before it counts as cancelled; default 5000. */
+  readonly graceMs?: number;
+  /** For how many days the logs of steps are kept; default 30. */
+  readonly logDays?: number;
   /** How often it looks for tasks that nobody told it of; default 500. */
   readonly pollMs?: number;
   /** Hears what fails with no caller to tell; default: nobody. */
@@ -51,6 +58,7 @@ interface RunningTask {
 
 /** A database that is away for longer has let the leases run out. */
 const LONGEST_READ_MS = 60_000;
+const DEFAULT_LOG_DAYS = 30;
 const RETRY_PAUSE_MS = 100;
 /** How long a closing worker waits for its steps; what they do then is found by their leases. */
 const GRACE_MS = 5000;
@@ -67,6 +75,7 @@ export class Worker implements AsyncDisposable {
   readonly #running = new Map<string, RunningTask>();
   readonly #runs = new Map<string, { context: RunContext; tasks: number }>();
   readonly #upkeep: Upkeep;
+  readonly #logs: StepLogs;
   readonly #closed = Promise.withResolvers<void>();
   #results: SettleEntry[] = [];
   #turns = 0;
@@ -80,6 +89,7 @@ export class Worker implements AsyncDisposable {
 
   constructor(host: WorkerHost, options: WorkerOptions) {
     this.#host = host;
+    this.#logs = new StepLogs(host.database);
     const { queues = ["default"], concurrency = 10, leaseMs = 10_000, pollMs = 500, onFailure = () => {} } = options;
     this.#options = { ...options, queues, concurrency, leaseMs, pollMs, onFailure };
     const { executors, authorize, moment } = options;
@@ -87,6 +97,9 @@ export class Worker implements AsyncDisposable {
       executors,
       authorize,
       moment: moment && ((name, task) => moment(name, [task])),
+      log: (task, line) => this.#logs.add(task, line),
+      startRun: (task, run, asked) => this.#startRun(task, run, asked),
+      graceMs: options.graceMs ?? GRACE_MS,
       holds: ({ fence }) => this.#upkeep.holds(fence),
       results: (runId, nodes) => this.#resultsOf(runId, nodes),
     });
@@ -94,6 +107,7 @@ export class Worker implements AsyncDisposable {
       database: host.database,
       worker: this.id,
       leaseMs,
+      logDays: options.logDays ?? DEFAULT_LOG_DAYS,
       running: () => [...this.#running.keys()],
       stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
       adopt: (rows, since) => this.#adopt(rows, since),
@@ -114,6 +128,11 @@ export class Worker implements AsyncDisposable {
     this.#upkeep.start();
     this.#poll = setInterval(() => this.wake(), this.#options.pollMs);
     this.wake();
+  }
+
+  /** Runs may have been told to stop. */
+  beat(): void {
+    this.#upkeep.beat();
   }
 
   /** There may be something to claim. */
@@ -158,6 +177,7 @@ export class Worker implements AsyncDisposable {
     for (;;) {
       try {
         await moment?.("before-settle", results.map(asTask));
+        await this.#writeLogs(results);
         const sentAt = performance.now();
         const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, leaseMs });
         await moment?.("after-settle", results.map(asTask));
@@ -180,8 +200,11 @@ export class Worker implements AsyncDisposable {
   }
 
   #tell(rows: readonly SettleRow[], results: readonly SettleEntry[]): void {
-    const ended = rows.filter(({ node }) => node === null).map(({ run_id, state }) => ({ runId: run_id, state }));
-    if (ended.length > 0) this.#host.ended(ended);
+    const ended = rows.filter(({ node }) => node === null);
+    if (ended.length > 0) this.#host.ended(ended.map(({ run_id, state }) => ({ runId: run_id, state })));
+    // Others wait for the end of these.
+    if (ended.some(({ item }) => isAwaited(item)) || results.some(({ outcome }) => outcome.outcome === "waiting"))
+      this.#upkeep.look();
     for (const { outcome } of results)
       if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
   }
@@ -237,6 +260,26 @@ export class Worker implements AsyncDisposable {
     if (run) run.tasks -= 1;
   }
 
+  /** What a step has said can be read once it has ended. */
+  async #writeLogs(results: readonly SettleEntry[]): Promise<void> {
+    const hadLogs = results.filter(({ fence }) => this.#logs.end(fence)).length > 0;
+    if (hadLogs) await this.#logs.flush();
+  }
+
+  async #startRun(task: ClaimedTask, run: RunContext, asked: Json): Promise<void> {
+    const { graph, inputs } = asked as { graph?: RunGraph; inputs?: RunContext["inputs"] };
+    const request: StartRequest = {
+      environment: run.environment,
+      graph: graph as RunGraph,
+      inputs: inputs ?? {},
+      principal: run.principal,
+      // Begun again after a crash, it is the same run.
+      idempotencyKey: `run:${run.id}:${task.node}`,
+    };
+    await startRuns(this.#host.database, [request], { parent: { run: run.id, node: task.node } });
+    this.wake();
+  }
+
   async #resultsOf(runId: string, nodes: readonly string[]): Promise<{ [node: string]: Json }> {
     const query = sql<{ node: string; state: string; output: Json; error: Json }>`
       select node, state, output, error from task where run_id = ${runId}::uuid and target = '' and node = any (${nodes}::text[])`;
@@ -263,7 +306,12 @@ export class Worker implements AsyncDisposable {
     await this.#closed.promise;
     clearTimeout(grace);
     await this.#upkeep[Symbol.asyncDispose]();
+    await this.#logs[Symbol.asyncDispose]();
   }
 }
 
+const isAwaited = (item: Json) => {
+  const { has_parent, has_key } = item as { has_parent: boolean; has_key: boolean };
+  return has_parent || has_key;
+};
 const asTask = ({ task }: SettleEntry) => task;

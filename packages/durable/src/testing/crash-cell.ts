@@ -1,22 +1,22 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openAdmin } from "@hms/postgres";
 import { waitFor } from "@hms/testkit";
 import { sql } from "kysely";
 import type { Effect, GraphNode, Json, RunGraph, WorkerMoment } from "../index.ts";
 import { rowsOf } from "../run-database.ts";
+import { brokenPromises, effectsOf } from "./broken-promises.ts";
 import type { CrashArena } from "./crash-arena.ts";
 import type { CrashWorkerOrder } from "./crash-worker.ts";
 import { openFaultyProxy } from "./faulty-proxy.ts";
 import { principal } from "./open-engine.ts";
-import { referenceEnd } from "./reference-scheduler.ts";
 import { scriptedStep } from "./scripted-step.ts";
 
 /** Where something breaks. "in-settle": within the transaction that stores a result. */
-export const moments = [
+const moments = [
   "before-claim",
   "claimed",
   "before-effect",
@@ -28,7 +28,7 @@ export const moments = [
   "before-look",
 ] as const;
 /** What breaks. */
-export const faults = ["SIGKILL", "SIGSTOP", "database-restart", "half-open", "lost-answer"] as const;
+const faults = ["SIGKILL", "SIGSTOP", "database-restart", "half-open", "lost-answer"] as const;
 
 /** One cell of the crash matrix. */
 export interface CrashCell {
@@ -46,10 +46,6 @@ export const crashCells: CrashCell[] = moments.flatMap((moment) =>
 
 const LEASE_MS = 1500;
 const PROGRAM = fileURLToPath(new URL("./crash-worker.ts", import.meta.url));
-
-interface ScriptedNode {
-  fails: number;
-}
 
 /** A chain through the victim, an edge for its failure, joins of both kinds, a retry, and what runs finally. */
 function graphOf(queue: string, effect: Effect): RunGraph {
@@ -135,12 +131,21 @@ export async function playCell(arena: CrashArena, cell: CrashCell): Promise<Cell
       }),
     );
   }
-  const state = await endOf(arena, id, effects);
+  const { state, repeats } = await endOf(arena, id, effects);
   const ms = performance.now() - brokeAt;
-  if (cell.fault === "SIGSTOP") await comeBack(child);
+  if (cell.fault === "SIGSTOP") {
+    child.kill("SIGCONT");
+    // What was thought dead goes on: long enough for its step (700 ms), its result and a heartbeat. Nothing of it is to be seen.
+    await delay(1600);
+  }
   const { nodes } = await arena.durable.get("crash", id);
   const ends = Object.fromEntries(nodes.map(({ node, state: end }) => [node, end]));
-  return { state, nodes: ends, ms, broken: brokenPromises({ graph, state, ends, effects }) };
+  return {
+    state,
+    nodes: ends,
+    ms,
+    broken: brokenPromises({ graph, state, nodes: ends, effects: effectsOf(effects), repeats }),
+  };
 }
 
 async function says(child: ChildProcess, word: string): Promise<void> {
@@ -197,17 +202,19 @@ async function breakIt(breaking: Breaking): Promise<void> {
 }
 
 /** Waits for the run's end, and decides like an operator who looks whether the effect is there. */
-async function endOf({ durable }: CrashArena, runId: string, effects: string): Promise<string> {
+async function endOf({ durable }: CrashArena, runId: string, effects: string) {
   let state: string | undefined;
+  const repeats: string[] = [];
   const look = async () => {
     const waiting = await rowsOf(
       durable.database,
       sql<{ node: string }>`select node from task where run_id = ${runId}::uuid and state = 'needs_decision'`,
     );
     for (const { node } of waiting) {
-      const isDone = linesOf(effects).some((line) => line.node === node && !line.isFailing);
+      const isDone = effectsOf(effects).some((effect) => effect.node === node && !effect.isFailing);
       const decision = isDone ? ({ decision: "succeed", output: { node } } as const) : ({ decision: "retry" } as const);
       await durable.decide({ environment: "crash", runId, node, by: principal, ...decision });
+      if (!isDone && effectsOf(effects).some((effect) => effect.node === node)) repeats.push(node);
     }
     const [run] = await rowsOf(
       durable.database,
@@ -224,62 +231,5 @@ async function endOf({ durable }: CrashArena, runId: string, effects: string): P
     );
     throw new Error(`${late.message} ${JSON.stringify(rows)}`);
   });
-  return state as unknown as string;
-}
-
-/** A worker that was thought dead goes on, late. */
-async function comeBack(child: ChildProcess): Promise<void> {
-  let isTalking = false;
-  child.kill("SIGCONT");
-  // Long enough for its step (700 ms), its result and a heartbeat.
-  await waitFor(() => isTalking, { deadlineMs: 1600, describe: "" }).catch(() => {});
-  isTalking = true;
-}
-
-interface EffectLine {
-  node: string;
-  isFailing: boolean;
-}
-
-function linesOf(effects: string): EffectLine[] {
-  if (!existsSync(effects)) return [];
-  const lines = readFileSync(effects, "utf8").split("\n").filter(Boolean);
-  return lines.map((line) => {
-    const [, node = "", , , , , isFailing] = line.split(" ");
-    return { node, isFailing: isFailing === "true" };
-  });
-}
-
-interface Outcome {
-  graph: RunGraph;
-  state: string;
-  ends: { readonly [name: string]: string };
-  effects: string;
-}
-
-function brokenPromises({ graph, state, ends, effects }: Outcome): string[] {
-  const expected = referenceEnd(graph, (name) => graph.nodes[name]?.with as unknown as ScriptedNode);
-  const broken: string[] = [];
-  if (state !== expected.state) broken.push(`the run ended as ${state}, not ${expected.state}`);
-  for (const [name, end] of Object.entries(expected.nodes)) {
-    if (ends[name] !== end) broken.push(`${name} ended as ${ends[name]}, not ${end}`);
-  }
-  const lines = linesOf(effects);
-  for (const [name, node] of Object.entries(graph.nodes)) {
-    const count = lines.filter((line) => line.node === name).length;
-    const wanted = expected.nodes[name] === "skipped" ? 0 : (expected.attempts[name] ?? 0);
-    if (count < wanted) broken.push(`${name} has ${count} effects, ${wanted} were wanted`);
-    if (count > wanted && (node.effect === "at_most_once" || wanted === 0))
-      broken.push(`${name} has ${count} effects, only ${wanted} may be`);
-    if (count > wanted + 1) broken.push(`${name} has ${count} effects although it was lost at most once`);
-  }
-  const order = lines.map((line) => line.node);
-  for (const [name, node] of Object.entries(graph.nodes)) {
-    for (const need of node.join === "any" ? [] : (node.needs ?? [])) {
-      const before = typeof need === "string" ? need : need.node;
-      if (order.includes(name) && order.indexOf(name) < order.indexOf(before))
-        broken.push(`${name} was done before ${before}`);
-    }
-  }
-  return broken;
+  return { state: state as unknown as string, repeats };
 }

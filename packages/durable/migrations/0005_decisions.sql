@@ -8,6 +8,20 @@ declare
   drafts event_draft[];
 begin
   perform lock_runs(array[of_run]);
+  -- A node with targets that has come to its threshold: the next batch, or its end.
+  if of_target = '' and exists (select from fan_out f join task t on t.run_id = f.run_id and t.node = f.node and t.target = ''
+      where f.run_id = of_run and f.node = of_node and t.state = 'needs_decision') then
+    drafts := array[(of_run, 'node.decided', of_node, '', null, jsonb_build_object('decision', decision, 'by', decided_by))::event_draft];
+    ended := '{}';
+    if decision = 'retry' and next_batch(of_run, of_node) is not null then
+      update task t set state = 'waiting', wait_for = 'targets', error = null where t.run_id = of_run and t.node = of_node and t.target = '';
+    else
+      ended := array[end_fan_out(of_run, of_node, case decision when 'fail' then 'failed' else 'succeeded' end)];
+      drafts := drafts || (of_run, 'node.' || ended[1].state, of_node, '', null, null)::event_draft;
+    end if;
+    perform advance(ended, drafts);
+    return true;
+  end if;
   with changed as (
     update task t set
       state = case decision when 'retry' then case when r.parked then 'parked' else 'ready' end

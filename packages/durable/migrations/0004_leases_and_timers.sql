@@ -83,6 +83,7 @@ declare
   ids uuid[];
   ended task_end[];
   drafts event_draft[];
+  paused record;
 begin
   fired := 0;
   ids := array(select distinct t.run_id from (
@@ -109,6 +110,15 @@ begin
       count(*)
     into ended, drafts, fired from changed c;
     if drafts is not null then perform advance(ended, drafts); end if;
+    -- The pause before the next batch of targets is over.
+    for paused in
+      update task t set due_at = null
+      where t.run_id = any (ids) and t.state = 'waiting' and t.wait_for = 'targets' and t.due_at <= clock_timestamp()
+      returning t.run_id, t.node
+    loop
+      perform next_batch(paused.run_id, paused.node);
+      fired := fired + 1;
+    end loop;
   end if;
   select extract(epoch from min(t.due_at) - clock_timestamp()) * 1000 into next_ms
   from task t where t.state = 'waiting' and t.due_at is not null;
