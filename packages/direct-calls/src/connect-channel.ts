@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { create, type DescMethod } from "@bufbuild/protobuf";
-import { type CallOptions, HmsError, type Metadata } from "@hms/kernel";
+import { type CallOptions, EncodedMessage, HmsError, type Metadata } from "@hms/kernel";
 import { jsonFormat } from "@hms/wire";
 import type { Channel } from "./channel.ts";
 import { checkMessageBytes, Envelopes, writeEnvelope } from "./connect-envelope.ts";
@@ -146,8 +146,9 @@ class CallEnds implements Disposable {
   }
 }
 
-function whole(method: DescMethod, input: unknown): unknown {
-  return "$typeName" in (input as object) ? input : create(method.input, input as never);
+function whole(method: DescMethod, given: unknown): unknown {
+  const input = EncodedMessage.messageOf(given) as object;
+  return "$typeName" in input ? input : create(method.input, input as never);
 }
 
 async function contentOf(response: IncomingMessage, ends: CallEnds): Promise<Buffer> {

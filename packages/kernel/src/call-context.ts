@@ -36,6 +36,8 @@ export interface CallContextInit {
   source?: CallSource | undefined;
   /** Hears what the handler says beside its answers; default: nobody. */
   answerMetadata?: AnswerMetadataSink;
+  /** Default false. */
+  takesEncoded?: boolean | undefined;
 }
 
 /**
@@ -52,6 +54,8 @@ export class CallContext {
   readonly way: CallWay;
   /** From where it came; undefined: not known. */
   readonly source: CallSource | undefined;
+  /** True if answers may be `EncodedMessage`s. */
+  readonly takesEncoded: boolean;
   /**
    * The call's span, if it is sampled.
    * @private set by the kernel only
@@ -73,6 +77,7 @@ export class CallContext {
     this.deadlineAt = init.deadlineAt;
     this.way = init.way ?? "in-process";
     this.source = init.source;
+    this.takesEncoded = init.takesEncoded === true;
     this.#outer = init.signal;
     this.#attached = init.attached === true;
     this.#answerMetadata = init.answerMetadata;

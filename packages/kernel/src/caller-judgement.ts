@@ -46,6 +46,7 @@ export function callOf({ options, entry, call, started }: Arrival, principal: Pr
     attached: call.attach !== undefined,
     ...(options.originOf?.(call.metadata) ?? { way: call.way, source: sourceOf(call) }),
     answerMetadata: call,
+    takesEncoded: call.takesEncoded,
   });
   const resource = input === undefined ? "" : resourceOf(entry.rule, input);
   return { options, context, input, resource, started, auditLevel: entry.rule.auditLevel, policies: undefined };

@@ -21,6 +21,11 @@ export interface CallOptions {
   context?: CallContext | undefined;
   /** Hears what the handler says beside its answers, as it arrives; of a call that is made again, of each try. */
   onMetadata?: ((metadata: Metadata) => void) | undefined;
+  /**
+   * Makes of an answer's protobuf bytes what the call gives instead of a message; a transport that does not have these
+   * bytes gives the message all the same.
+   */
+  readAnswer?: ((desc: DescMessage, bytes: Uint8Array) => unknown) | undefined;
 }
 
 /** Carries calls to where they are answered; errors arrive as HmsError. */

@@ -1,5 +1,6 @@
 import { create, type DescMessage } from "@bufbuild/protobuf";
 import type { CallOptions, Transport } from "./client.ts";
+import { EncodedMessage } from "./encoded-message.ts";
 import type { Kernel } from "./kernel.ts";
 import type { IncomingCall } from "./kernel-options.ts";
 import type { Principal } from "./principal.ts";
@@ -19,7 +20,8 @@ function incoming(principal: Principal, options: CallOptions | undefined): Incom
   };
 }
 
-function whole(desc: DescMessage, input: object): unknown {
+function whole(desc: DescMessage, given: object): unknown {
+  const input = EncodedMessage.messageOf(given) as object;
   return "$typeName" in input ? input : create(desc, input as never);
 }
 

@@ -3,6 +3,7 @@ export { anyTypesOf } from "./any-types.ts";
 export { CallContext, type Metadata } from "./call-context.ts";
 export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
+export { EncodedMessage } from "./encoded-message.ts";
 export { errorFromStatus, errorToStatus, type Status } from "./error-status.ts";
 export * from "./errors.ts";
 export { forwarding } from "./forwarding.ts";

@@ -42,6 +42,8 @@ export interface IncomingCall extends AnswerMetadataSink {
   readonly way?: CallWay | undefined;
   /** From where, beside what its credentials say; default: not known. */
   readonly source?: CallSource | undefined;
+  /** True if its answers may be `EncodedMessage`s; default false. */
+  readonly takesEncoded?: boolean | undefined;
   /** Is given the call's context once there is one: a transport can end the call with it and needs no signal per call. */
   attach?(context: CallContext): void;
 }

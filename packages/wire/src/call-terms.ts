@@ -11,6 +11,7 @@ export interface CallTerms {
   /** True if the metadata says as whom the call is made. */
   readonly authorized: boolean;
   readonly onMetadata: CallOptions["onMetadata"];
+  readonly readAnswer: CallOptions["readAnswer"];
 }
 
 const NO_TERMS: CallTerms = {
@@ -19,6 +20,7 @@ const NO_TERMS: CallTerms = {
   metadata: undefined,
   authorized: false,
   onMetadata: undefined,
+  readAnswer: undefined,
 };
 
 /** Until when and how a call is made, before it is encoded. */
@@ -54,6 +56,7 @@ export function callTerms(options: CallOptions | undefined): CallTerms {
     metadata: metadata && metadataFields(metadata),
     authorized: metadata?.authorization !== undefined,
     onMetadata: options.onMetadata,
+    readAnswer: options.readAnswer,
   };
 }
 

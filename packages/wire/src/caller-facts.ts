@@ -76,7 +76,8 @@ export class CallerReader {
       return this.#facts;
     }
     const facts = this.#shownAgain(envelope) ?? this.#shownAnew(envelope);
-    if (length <= REMEMBER_BYTES) {
+    // What belongs to a trace is not said twice.
+    if (length <= REMEMBER_BYTES && facts.metadata?.traceparent === undefined) {
       this.#seen = Buffer.from(bytes.subarray(metadataFrom, metadataTo));
       this.#facts = facts;
     }

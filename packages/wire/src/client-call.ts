@@ -49,7 +49,8 @@ export class UnaryCall implements ClientCall {
 
   answer(payload: Uint8Array): void {
     try {
-      this.#settle.resolve(this.#settle.codec.decodeAnswer(this.#method, payload));
+      const { codec, readAnswer, resolve } = this.#settle;
+      resolve(codec.decodeAnswer(this.#method, payload, readAnswer));
     } catch (error) {
       this.#settle.reject(HmsError.from(error));
     }
@@ -75,6 +76,7 @@ export interface UnaryWaiter {
   readonly codec: MessageCodec;
   readonly deadlineAt: number | undefined;
   readonly onMetadata: OnMetadata;
+  readonly readAnswer: CallOptions["readAnswer"];
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: HmsError) => void;
 }

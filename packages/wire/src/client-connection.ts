@@ -112,8 +112,9 @@ export class ClientConnection implements PortOwner {
     return new Promise((resolve, reject) => {
       const stream = this.#takeStream();
       const { codec, method, terms } = call;
-      const { deadlineAt, onMetadata } = terms;
-      this.#send(new UnaryCall(stream, method, { codec, deadlineAt, onMetadata, resolve, reject }), call, 0);
+      const { deadlineAt, onMetadata, readAnswer } = terms;
+      const waiter = { codec, deadlineAt, onMetadata, readAnswer, resolve, reject };
+      this.#send(new UnaryCall(stream, method, waiter), call, 0);
     });
   }
 

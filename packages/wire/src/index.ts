@@ -3,6 +3,8 @@ export type { PeerCallers } from "./caller-facts.ts";
 export { readFirstBytes } from "./first-bytes.ts";
 export { parseFrameAddress } from "./frame-address.ts";
 export { jsonFormat } from "./json-format.ts";
+export { putMessage } from "./message-encoder.ts";
+export * as scratch from "./scratch.ts";
 export { listenOnFile, type SocketFile } from "./socket-file.ts";
 export { callersOf, type OtherProtocols, type ProtocolHandler } from "./socket-peer.ts";
 export {

@@ -1,5 +1,5 @@
 import { create, type DescMessage, type DescMethod, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type FieldViolation, HmsError } from "@hms/kernel";
+import { type CallOptions, EncodedMessage, type FieldViolation, HmsError } from "@hms/kernel";
 import { MAX_DATA_BYTES } from "./frame.ts";
 import { jsonFormat } from "./json-format.ts";
 import { encodeQuickly } from "./message-encoder.ts";
@@ -36,14 +36,21 @@ function tooLarge(what: string, bytes: number, most: number): HmsError {
   );
 }
 
+/** Numbers in `Request.codec`. */
+const PROTOBUF = 0;
+const JSON_CODEC = 1;
+
 /** Turns the messages of calls into bytes and back, within the limits of a frame. */
 export class MessageCodec {
   /** Its number in `Request.codec`. */
   readonly id: number;
+  /** True if its bytes are those that an `EncodedMessage` has. */
+  readonly takesEncoded: boolean;
   readonly #format: MessageFormat;
 
   constructor(id: number, format: MessageFormat) {
     this.id = id;
+    this.takesEncoded = id === PROTOBUF;
     this.#format = format;
   }
 
@@ -55,7 +62,7 @@ export class MessageCodec {
     const desc = method.input;
     let payload: Uint8Array;
     try {
-      payload = this.#format.encode(desc, "$typeName" in (input as object) ? input : create(desc, input as never));
+      payload = this.#encoded(desc, input);
     } catch (cause) {
       throw unreadable(`request of ${nameOf(method)}`, desc, { cause });
     }
@@ -63,6 +70,12 @@ export class MessageCodec {
       throw tooLarge(`The request of ${nameOf(method)}`, payload.length, MAX_REQUEST_BYTES);
     }
     return payload;
+  }
+
+  #encoded(desc: DescMessage, given: unknown): Uint8Array {
+    if (this.takesEncoded && given instanceof EncodedMessage) return given.bytes;
+    const input = EncodedMessage.messageOf(given) as object;
+    return this.#format.encode(desc, "$typeName" in input ? input : create(desc, input as never));
   }
 
   /** Decodes a request. @throws HmsError INVALID_ARGUMENT with every violation that can be told */
@@ -78,14 +91,18 @@ export class MessageCodec {
 
   /** Encodes an answer. @throws HmsError RESOURCE_EXHAUSTED if it is too large */
   encodeAnswer(method: DescMethod, output: unknown): Uint8Array {
-    const payload = this.#format.encode(method.output, output);
+    const payload = this.#encoded(method.output, output);
     if (payload.length <= MAX_ANSWER_BYTES) return payload;
     throw tooLarge(`The answer of ${nameOf(method)}`, payload.length, MAX_ANSWER_BYTES);
   }
 
-  /** Decodes an answer; what a newer server adds is skipped. @throws HmsError INTERNAL if the peer's contract differs */
-  decodeAnswer(method: DescMethod, payload: Uint8Array): unknown {
+  /**
+   * Decodes an answer, by `readAnswer` if it is given and can; what a newer server adds is skipped.
+   * @throws HmsError INTERNAL if the peer's contract differs
+   */
+  decodeAnswer(method: DescMethod, payload: Uint8Array, readAnswer?: CallOptions["readAnswer"]): unknown {
     try {
+      if (readAnswer !== undefined && this.takesEncoded) return readAnswer(method.output, payload);
       return this.#format.decode(method.output, payload, true);
     } catch (cause) {
       throw new HmsError(
@@ -114,8 +131,8 @@ const binaryFormat: MessageFormat = {
 
 /** The codecs by name; their numbers are those of `Request.codec`. */
 export const codecs: Readonly<Record<CodecName, MessageCodec>> = {
-  protobuf: new MessageCodec(0, binaryFormat),
-  json: new MessageCodec(1, jsonFormat),
+  protobuf: new MessageCodec(PROTOBUF, binaryFormat),
+  json: new MessageCodec(JSON_CODEC, jsonFormat),
 };
 
 const byId = Object.values(codecs);

@@ -1,6 +1,22 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { scalarZeroValue } from "@bufbuild/protobuf/reflect";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import {
+  isFull,
+  type Put,
+  putBool,
+  putByte,
+  putBytes,
+  putDouble,
+  putInt32,
+  putInt64,
+  putSized,
+  putText,
+  putUint32,
+  putUint64,
+  putVarint,
+  scratched,
+} from "./scratch.ts";
 
 /** A message as protobuf-es holds it. */
 type Fields = Record<string, unknown>;
@@ -8,14 +24,6 @@ type Fields = Record<string, unknown>;
 /** google.protobuf.FeatureSet.FieldPresence. */
 const PRESENCE = { IMPLICIT: 2, LEGACY_REQUIRED: 3 } as const;
 
-/** Larger messages are left to the library, where copying matters more than what is around it. */
-const SCRATCH_BYTES = 64 * 1024;
-const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/** Where the next byte goes. */
-let at = 0;
-
-/** Writes a value behind its tag; false: it is none that is written here. */
-type Put = (value: unknown) => boolean;
 /** Writes a field of a message, if it is set; false: it is none that is written here. */
 type WriteField = (message: Fields) => boolean;
 
@@ -24,11 +32,7 @@ type WriteField = (message: Fields) => boolean;
  * large or wrong: that is the library's.
  */
 export function encodeQuickly(desc: DescMessage, message: unknown): Buffer | undefined {
-  at = 0;
-  if (!writeMessage(desc, message) || at > SCRATCH_BYTES) return undefined;
-  const bytes = Buffer.allocUnsafe(at);
-  scratch.copy(bytes, 0, 0, at);
-  return bytes;
+  return scratched((whole) => putMessage(desc, whole), message);
 }
 
 /** One for each type of message: what has to be done for a field is worked out once. */
@@ -43,7 +47,8 @@ function writersOf(desc: DescMessage): WriteField[] {
   return known;
 }
 
-function writeMessage(desc: DescMessage, message: unknown): boolean {
+/** Writes the fields of a message; false: it is none that is written here. */
+export function putMessage(desc: DescMessage, message: unknown): boolean {
   const fields = message as Fields;
   if (fields.$typeName !== desc.typeName || fields.$unknown !== undefined) return false;
   for (const write of writersOf(desc)) if (!write(fields)) return false;
@@ -97,8 +102,7 @@ function tagged(field: DescField, put: Put | undefined): Put {
   if (put === undefined) return never;
   const tag = field.number * 8 + wireType(field);
   return (value) => {
-    // What is written beyond the end is nowhere; a long list need not be gone through for that.
-    if (at > SCRATCH_BYTES) return false;
+    if (isFull()) return false;
     putVarint(tag);
     return put(value);
   };
@@ -141,11 +145,9 @@ function mapWriter(field: DescField & { fieldKind: "map" }): WriteField {
   const valueTag = 16 + wireType(field);
   const putEntry = (entry: unknown) => {
     const [key, value] = entry as [string, unknown];
-    scratch[at] = 10;
-    at += 1;
+    putByte(10);
     if (!putText(key)) return false;
-    scratch[at] = valueTag;
-    at += 1;
+    putByte(valueTag);
     return item(value);
   };
   return (message) => {
@@ -164,7 +166,7 @@ function itemPut(field: DescField): Put | undefined {
   const { message } = field;
   if (message) {
     if (!isPlainMessage(field)) return undefined;
-    const put = (value: unknown) => writeMessage(message, value);
+    const put = (value: unknown) => putMessage(message, value);
     return (value) => typeof value === "object" && value !== null && putSized(put, value);
   }
   if ("longAsString" in field && field.longAsString) return undefined;
@@ -176,104 +178,8 @@ const PUTS: Partial<Record<ScalarType, Put>> = {
   [ScalarType.BOOL]: putBool,
   [ScalarType.INT32]: putInt32,
   [ScalarType.UINT32]: putUint32,
-  [ScalarType.INT64]: putLong,
-  [ScalarType.UINT64]: putLong,
+  [ScalarType.INT64]: putInt64,
+  [ScalarType.UINT64]: putUint64,
   [ScalarType.DOUBLE]: putDouble,
   [ScalarType.BYTES]: putBytes,
 };
-
-function putVarint(value: number): void {
-  let rest = value;
-  while (rest > 0x7f) {
-    scratch[at] = (rest & 0x7f) | 0x80;
-    at += 1;
-    rest >>>= 7;
-  }
-  scratch[at] = rest;
-  at += 1;
-}
-
-/** Writes something behind its length. Most lengths take one byte, so room is made for one. */
-function putSized(put: Put, value: unknown): boolean {
-  const from = at;
-  at += 1;
-  if (!put(value) || at > SCRATCH_BYTES) return false;
-  const length = at - from - 1;
-  if (length <= 0x7f) {
-    scratch[from] = length;
-    return true;
-  }
-  const lengthBytes = length < 0x4000 ? 2 : 3;
-  scratch.copyWithin(from + lengthBytes, from + 1, at);
-  at = from;
-  putVarint(length);
-  at += length;
-  return true;
-}
-
-function putText(value: unknown): boolean {
-  if (typeof value !== "string") return false;
-  const { length } = value;
-  if (length > 0x7f) return putLongText(value);
-  const from = at;
-  scratch[at] = length;
-  at += 1;
-  for (let n = 0; n < length; n += 1) {
-    const code = value.charCodeAt(n);
-    if (code > 0x7f) {
-      at = from;
-      return putLongText(value);
-    }
-    scratch[at + n] = code;
-  }
-  at += length;
-  return true;
-}
-
-function putLongText(value: string): boolean {
-  if (!value.isWellFormed()) return false;
-  const bytes = Buffer.byteLength(value);
-  if (at + bytes + 5 > SCRATCH_BYTES) return false;
-  putVarint(bytes);
-  scratch.write(value, at);
-  at += bytes;
-  return true;
-}
-
-function putBool(value: unknown): boolean {
-  if (typeof value !== "boolean") return false;
-  scratch[at] = value ? 1 : 0;
-  at += 1;
-  return true;
-}
-
-function putInt32(value: unknown): boolean {
-  return typeof value === "number" && value <= 0x7fffffff && putUint32(value);
-}
-
-function putUint32(value: unknown): boolean {
-  if (typeof value !== "number" || value >>> 0 !== value) return false;
-  putVarint(value);
-  return true;
-}
-
-const LARGEST_UINT32 = 0xffffffffn;
-
-function putLong(value: unknown): boolean {
-  return typeof value === "bigint" && value >= 0n && value <= LARGEST_UINT32 && putUint32(Number(value));
-}
-
-function putDouble(value: unknown): boolean {
-  if (typeof value !== "number" || at + 8 > SCRATCH_BYTES) return false;
-  scratch.writeDoubleLE(value, at);
-  at += 8;
-  return true;
-}
-
-function putBytes(value: unknown): boolean {
-  if (!(value instanceof Uint8Array) || at + value.length + 5 > SCRATCH_BYTES) return false;
-  putVarint(value.length);
-  scratch.set(value, at);
-  at += value.length;
-  return true;
-}

@@ -1,5 +1,6 @@
 import { HmsError, type Metadata } from "@hms/kernel";
 import { FieldReader, varintBytes, writeVarint } from "./field-reader.ts";
+import { shortLived } from "./slab.ts";
 
 /** Tag of Request.metadata, a KeyValue. */
 const METADATA_TAG = 0x2a;
@@ -12,13 +13,26 @@ export const MAX_METADATA_BYTES = 64 * 1024;
 
 const pairs = new FieldReader();
 
+const TRACEPARENT = "traceparent";
+
+/** Most calls have this name, which need not be made anew for each. */
+function isTraceparent(bytes: Buffer, { from, to }: { from: number; to: number }): boolean {
+  if (to - from !== TRACEPARENT.length) return false;
+  for (let n = 0; n < TRACEPARENT.length; n += 1) if (bytes[from + n] !== TRACEPARENT.charCodeAt(n)) return false;
+  return true;
+}
+
+function nameIn(bytes: Buffer, { from, to }: { from: number; to: number }): string {
+  return bytes.toString("utf8", from, to).toLowerCase();
+}
+
 /** Reads one KeyValue into `into`; names become lower case, a repeated name's values are joined by ", ". */
 export function readPair(bytes: Buffer, range: { from: number; to: number }, into: Record<string, string>): void {
   let key = "";
   let value = "";
   pairs.reset(bytes, range.from, range.to);
   while (pairs.next()) {
-    if (pairs.field === 1) key = bytes.toString("utf8", pairs.from, pairs.to).toLowerCase();
+    if (pairs.field === 1) key = isTraceparent(bytes, pairs) ? TRACEPARENT : nameIn(bytes, pairs);
     else if (pairs.field === 2) value = bytes.toString("utf8", pairs.from, pairs.to);
   }
   pairs.release();
@@ -100,8 +114,8 @@ function shortFields(metadata: Metadata): Buffer | undefined {
     at = writePair(key, metadata[key] as string, at);
     if (at < 0) return undefined;
   }
-  const bytes = Buffer.allocUnsafe(at);
-  bytes.set(scratch.subarray(0, at));
+  const bytes = shortLived(at);
+  scratch.copy(bytes, 0, 0, at);
   return bytes;
 }
 

@@ -48,6 +48,10 @@ export class ServerCall implements IncomingCall {
     this.deadlineAt = terms.timeoutMs === undefined ? undefined : performance.now() + terms.timeoutMs;
   }
 
+  get takesEncoded(): boolean {
+    return this.codec.takesEncoded;
+  }
+
   /** True once the handler has been told to stop. */
   get stopped(): boolean {
     return this.#ended !== undefined;

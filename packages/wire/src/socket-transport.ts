@@ -182,7 +182,7 @@ export class FrameTransport implements SocketTransport {
       for (;;) {
         const message = await call.inbound.take();
         if (message === undefined) return;
-        yield codec.decodeAnswer(method, message) as never;
+        yield codec.decodeAnswer(method, message, terms.readAnswer) as never;
       }
     } finally {
       connection.leave(call);

@@ -1,11 +1,11 @@
 import type { KnownMethod } from "@hms/direct-calls";
 import { HmsError } from "@hms/kernel";
-import { messageValue } from "./message-value.ts";
+import { sentValue } from "./message-value.ts";
 
 /** The requests of a streaming call as messages. @throws HmsError INVALID_ARGUMENT if there is no stream of them */
 export async function* messagesOf({ desc, types }: KnownMethod, request: unknown): AsyncGenerator<object> {
   if (desc.methodKind === "server_streaming") {
-    yield messageValue(desc.input, request, types);
+    yield sentValue(desc.input, request, types);
     return;
   }
   if (
@@ -18,7 +18,7 @@ export async function* messagesOf({ desc, types }: KnownMethod, request: unknown
       `${desc.name} takes a stream: give an AsyncIterable (or an array) of objects.`,
     );
   }
-  for await (const item of request as AsyncIterable<unknown>) yield messageValue(desc.input, item, types);
+  for await (const item of request as AsyncIterable<unknown>) yield sentValue(desc.input, item, types);
 }
 
 /** Each answer as a value of the language. */

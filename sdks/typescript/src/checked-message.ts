@@ -35,20 +35,6 @@ export function checkedMessage(desc: DescMessage, value: unknown, types: Message
   });
 }
 
-/** What is given for one field of a message that lies so deep. */
-interface GivenField {
-  readonly value: unknown;
-  readonly types: MessageTypes;
-  readonly depth: number;
-}
-
-/** Sets one field of a message; false if what is given does not fit. */
-export function setCheckedField(message: object, field: DescField, { value, types, depth }: GivenField): boolean {
-  const reading: Reading = { types, violations: [], depth };
-  setField(reflect(field.parent, message as never), field, { value, place: { reading, path: "" } });
-  return reading.violations.length === 0;
-}
-
 /** Whether a value is a whole message of a type already. */
 export function isMessage(value: unknown, desc: DescMessage): boolean {
   return typeof value === "object" && value !== null && (value as { $typeName?: string }).$typeName === desc.typeName;

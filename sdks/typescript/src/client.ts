@@ -5,12 +5,13 @@ import { type KnownMethod, type MethodStreams, ServiceMethods, UntypedContracts 
 import { keyOfContract, packageOf, type ServiceKey } from "@hms/directory";
 import { type CallContext, HmsError, type CallOptions as KernelCallOptions, type Transport } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
+import { AnswerValue, answerReader } from "./answer-value.ts";
 import { type AsyncCall, type AsyncCallOptions, resumeOperation, startOperation } from "./async-call.ts";
 import { mapped, messagesOf, onlyAnswer } from "./call-streams.ts";
 import { type Connection, openFixedConnection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
-import { messageValue } from "./message-value.ts";
+import { sentValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
 import { type ConnectOptions, resolveSettings } from "./settings.ts";
 
@@ -94,7 +95,10 @@ export class Client implements AsyncDisposable {
       const method = found instanceof Promise ? await found : found;
       const kind = method.desc.methodKind;
       if (kind !== "unary" && kind !== "client_streaming") throw wrongWay(method.desc, "stream");
-      return (await this.#intercepted(method, { request, options })) as T;
+      const call = this.#outgoing(method, request, options);
+      if (kind !== "unary" || this.#interceptors.length > 0)
+        return (await this.#intercepted(method, call, options)) as T;
+      return plainAnswer(method, await this.#sendOne(method, call, options)) as T;
     } catch (error) {
       throw FfiError.of(error);
     }
@@ -112,7 +116,7 @@ export class Client implements AsyncDisposable {
     const method = await this.#method(name, options, { client: isStream(request), server: true });
     const kind = method.desc.methodKind;
     if (kind !== "server_streaming" && kind !== "bidi_streaming") throw wrongWay(method.desc, "call");
-    yield* (await this.#intercepted(method, { request, options })) as AsyncIterable<T>;
+    yield* (await this.#intercepted(method, this.#outgoing(method, request, options), options)) as AsyncIterable<T>;
   }
 
   /**
@@ -186,33 +190,40 @@ export class Client implements AsyncDisposable {
     throw new HmsError("INVALID_ARGUMENT", `"${name}" is no method name; write it in PascalCase, "GetPatient".`);
   }
 
-  #intercepted(method: KnownMethod, { request, options }: { request: object; options: CallOptions }): unknown {
-    const call: InterceptedCall = {
-      service: method.desc.parent.typeName,
-      method: method.desc.name,
+  #outgoing({ desc }: KnownMethod, request: object, options: CallOptions): InterceptedCall {
+    return {
+      service: desc.parent.typeName,
+      method: desc.name,
       request,
       metadata: metadataOf(this.#defaults.metadata, options),
       // A stream may last for ever.
-      timeoutMs: options.timeoutMs ?? (method.desc.methodKind === "unary" ? this.#defaults.timeoutMs : undefined),
+      timeoutMs: options.timeoutMs ?? (desc.methodKind === "unary" ? this.#defaults.timeoutMs : undefined),
     };
+  }
+
+  #intercepted(method: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
     if (this.#interceptors.length === 0) return this.#send(method, call, options);
     return intercept(this.#interceptors, call, async (last) => this.#send(method, last, options));
   }
 
-  #send({ desc, types }: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
-    const { signal, context, onMetadata } = options;
-    const { timeoutMs } = call;
-    const metadata = isEmpty(call.metadata) ? undefined : call.metadata;
-    const kernelOptions: KernelCallOptions = { timeoutMs, signal, context, metadata, onMetadata };
-    const read = (answer: unknown) => plainValue(desc.output, answer, types);
-    const transport = isUntyped(desc) ? this.#jsonTransport : this.#transport;
-    if (desc.methodKind === "unary") {
-      const message = messageValue(desc.input, call.request, types);
-      return transport.unary(desc as never, message as never, kernelOptions).then(read);
-    }
-    const messages = messagesOf({ desc, types }, call.request);
-    const answers = transport.stream(desc as never, messages as never, kernelOptions);
+  #send(method: KnownMethod, call: InterceptedCall, options: CallOptions): unknown {
+    const { desc } = method;
+    const read = (answer: unknown) => plainAnswer(method, answer);
+    if (desc.methodKind === "unary") return this.#sendOne(method, call, options).then(read);
+    const messages = messagesOf(method, call.request);
+    const kernelOptions = kernelOptionsOf(method, call, options);
+    const answers = this.#transportFor(desc).stream(desc as never, messages as never, kernelOptions);
     return desc.methodKind === "client_streaming" ? onlyAnswer(answers, read) : mapped(answers, read);
+  }
+
+  #sendOne(method: KnownMethod, call: InterceptedCall, options: CallOptions): Promise<unknown> {
+    const { desc, types } = method;
+    const message = sentValue(desc.input, call.request, types);
+    return this.#transportFor(desc).unary(desc as never, message as never, kernelOptionsOf(method, call, options));
+  }
+
+  #transportFor(desc: DescMethod): Transport {
+    return isUntyped(desc) ? this.#jsonTransport : this.#transport;
   }
 
   /** Ends this client's share of the connection; with the last one running calls are cancelled. */
@@ -223,6 +234,17 @@ export class Client implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function kernelOptionsOf({ types }: KnownMethod, call: InterceptedCall, options: CallOptions): KernelCallOptions {
+  const { signal, context, onMetadata } = options;
+  const metadata = isEmpty(call.metadata) ? undefined : call.metadata;
+  return { timeoutMs: call.timeoutMs, signal, context, metadata, onMetadata, readAnswer: answerReader(types) };
+}
+
+/** An answer as a value of the language, whatever a transport has made of it. */
+function plainAnswer({ desc, types }: KnownMethod, answer: unknown): unknown {
+  return answer instanceof AnswerValue ? answer.value : plainValue(desc.output, answer, types);
 }
 
 function connectionFor(options: ClientOptions): ReturnType<typeof shareConnection> {

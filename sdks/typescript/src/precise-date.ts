@@ -12,7 +12,7 @@ class PreciseDate extends Date {
 }
 
 /** The moment of a Timestamp: a Date, or one that is more precise where the Timestamp is. */
-export function dateOf(seconds: bigint, nanos: number): Date {
+export function dateOf(seconds: bigint | number, nanos: number): Date {
   const ms = Number(seconds) * 1_000 + Math.floor(nanos / NANOS_PER_MS);
   const rest = nanos % NANOS_PER_MS;
   return rest === 0 ? new Date(ms) : new PreciseDate(ms, rest);

@@ -1,13 +1,7 @@
 import { ScalarType } from "@bufbuild/protobuf";
 
 /** The types of 64 bits. */
-export const LONG = new Set([
-  ScalarType.INT64,
-  ScalarType.SINT64,
-  ScalarType.SFIXED64,
-  ScalarType.UINT64,
-  ScalarType.FIXED64,
-]);
+const LONG = new Set([ScalarType.INT64, ScalarType.SINT64, ScalarType.SFIXED64, ScalarType.UINT64, ScalarType.FIXED64]);
 
 /** What a message holds for a scalar value that may be given in other forms too; undefined: it does not fit. */
 export function scalarOf(type: ScalarType, value: unknown): unknown {
@@ -25,7 +19,7 @@ function longOf(value: unknown): unknown {
 }
 
 /** Whether a value is one of a scalar type, as messages hold it. */
-export function fits(type: ScalarType, value: unknown): boolean {
+function fits(type: ScalarType, value: unknown): boolean {
   switch (type) {
     case ScalarType.BOOL:
       return typeof value === "boolean";

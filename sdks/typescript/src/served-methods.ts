@@ -8,7 +8,7 @@ import { nearestName } from "@hms/manifest";
 import type { CallLimits } from "./call-limits.ts";
 import { FfiError } from "./errors.ts";
 import { type InterceptedCall, type Interceptor, intercept } from "./interceptor.ts";
-import { messageValue } from "./message-value.ts";
+import { messageValue, sentValue } from "./message-value.ts";
 import { plainValue } from "./plain-value.ts";
 
 /**
@@ -154,12 +154,14 @@ function single(adapting: Adapting, run: (input: unknown, context: CallContext) 
   if (adapting.limits.areNone) {
     return (input: unknown, context: CallContext) => {
       const answer = run(input, context);
-      return isThenable(answer) ? answer.then((settled) => written(adapting, settled)) : written(adapting, answer);
+      return isThenable(answer)
+        ? answer.then((settled) => written(adapting, settled, context))
+        : written(adapting, answer, context);
     };
   }
   return async (input: unknown, context: CallContext) => {
     using call = adapting.limits.begin(context);
-    return written(adapting, await call.inTime(run(input, context)));
+    return written(adapting, await call.inTime(run(input, context)), context);
   };
 }
 
@@ -184,7 +186,7 @@ async function* streamed(adapting: Adapting, begin: () => unknown, context: Call
   const answers = iteratorOf(await call.inTime(begin()), adapting.desc);
   try {
     for (let next = await call.inTime(answers.next()); !next.done; next = await call.inTime(answers.next())) {
-      yield written(adapting, next.value);
+      yield written(adapting, next.value, context);
     }
   } finally {
     // Not awaited: a handler that waits for something else would hold the end of the call up.
@@ -205,9 +207,9 @@ async function* asyncOf(values: Iterable<unknown>): AsyncGenerator<unknown> {
 }
 
 /** An answer that does not fit its contract is the callee's mistake, not the caller's. */
-function written({ desc, types }: Adapting, answer: unknown): object {
+function written({ desc, types }: Adapting, answer: unknown, { takesEncoded }: CallContext): object {
   try {
-    return messageValue(desc.output, answer ?? {}, types);
+    return (takesEncoded ? sentValue : messageValue)(desc.output, answer ?? {}, types);
   } catch (error) {
     const { message } = HmsError.from(error);
     throw new HmsError(
