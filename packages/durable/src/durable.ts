@@ -9,6 +9,7 @@ import { type RetryRequest, retryRun } from "./retry-run.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
 import { type RunState, type RunView, readRun } from "./run-view.ts";
+import { StartQueue } from "./start-queue.ts";
 import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
 import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
 import { Worker, type WorkerOptions } from "./worker.ts";
@@ -29,7 +30,7 @@ export interface Durable extends AsyncDisposable {
   /** The schema `durable`. */
   readonly database: RunDatabase;
   /**
-   * Starts a run; once it resolves, it will run.
+   * Starts a run; once it resolves, it will run. What is asked for at the same time is stored in one commit.
    * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if its key was used for another request.
    */
   start(request: StartRequest): Promise<StartedRun>;
@@ -82,10 +83,12 @@ class DurableOfProcess implements Durable {
   readonly #workers = new Set<Worker>();
   readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
   readonly #hints: Hints;
+  readonly #starts: StartQueue;
 
   constructor(database: RunDatabase) {
     this.database = database;
     this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
+    this.#starts = new StartQueue(database, () => this.#hint("ready"));
   }
 
   #tellWorkers(hint: Hint): void {
@@ -102,8 +105,8 @@ class DurableOfProcess implements Durable {
   }
 
   async start(request: StartRequest): Promise<StartedRun> {
-    const [started] = await this.startAll([request]);
-    return started as StartedRun;
+    if (request.concurrency?.onLimit === "cancel_running") return (await this.startAll([request]))[0] as StartedRun;
+    return await this.#starts.start(request);
   }
 
   async startAll(requests: readonly StartRequest[]): Promise<StartedRun[]> {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type FieldViolation, HmsError } from "@hms/kernel/errors";
+import { retryWhileUnavailable } from "@hms/postgres";
 import { sql } from "kysely";
 import type { RunGraph } from "./graph.ts";
 import { checkGraph } from "./graph-check.ts";
@@ -57,10 +58,51 @@ interface StartRow {
   state: RunState;
 }
 
+/** A run that has been checked, and has its id: storing it again stores nothing more. */
+export interface PreparedStart {
+  readonly row: object;
+  readonly idempotencyKey: string | undefined;
+}
+
+/** @throws HmsError INVALID_ARGUMENT with every problem. */
+export function prepareStart(request: StartRequest, extras: StartExtras = {}): PreparedStart {
+  return { row: toRow(request, extras), idempotencyKey: request.idempotencyKey };
+}
+
+/** How long it is tried while the database is away. */
+const PATIENCE_MS = 10_000;
+
 /**
- * Stores runs, all in one commit; once it resolves they will run.
- * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if a key was used for another request;
- * RESOURCE_EXHAUSTED if its concurrency key has reached its limit and it says "reject".
+ * Stores runs, all in one commit; once it resolves they will run. Gives what each came to: a run, or ALREADY_EXISTS if its key
+ * was used for another request.
+ * @throws HmsError RESOURCE_EXHAUSTED if one's concurrency key has reached its limit and it says "reject": none is stored;
+ * UNAVAILABLE if they may or may not be.
+ */
+export async function storeStarts(database: RunDatabase, asked: readonly PreparedStart[]): Promise<(StartedRun | HmsError)[]> {
+  const rows = asked.map(({ row }) => row);
+  const ask = () =>
+    retryWhileUnavailable(() => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(rows)})`), { deadlineMs: PATIENCE_MS });
+  const first = await ask().catch((error: unknown) => {
+    throw isLimit(error) ? limitReached(error) : error;
+  });
+  // Somebody committed the same key while we did: now it can be seen.
+  const stored = first.some(({ id }) => id === null) ? await ask() : first;
+  return stored.map((row, index) => {
+    if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new, state: row.state };
+    return keyReused(asked[index]?.idempotencyKey, row.id);
+  });
+}
+
+const keyReused = (key: string | undefined, run: string | null) =>
+  new HmsError(
+    "ALREADY_EXISTS",
+    `The idempotency key "${key}" was used to start another run (${run}) with a different graph, inputs or principal. Use a new key for a new request.`,
+    { reason: "IDEMPOTENCY_KEY_REUSED" },
+  );
+
+/**
+ * Stores runs, all in one commit.
+ * @throws HmsError INVALID_ARGUMENT with every problem of the first that has one; ALREADY_EXISTS; as storeStarts().
  */
 export async function startRuns(
   database: RunDatabase,
@@ -68,25 +110,14 @@ export async function startRuns(
   extras: StartExtras = {},
 ): Promise<StartedRun[]> {
   if (requests.length === 0) return [];
-  const asked = requests.map((request) => toRow(request, extras));
-  const rows = await store(database, asked);
-  return rows.map((row, index) => {
-    if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new, state: row.state };
-    throw new HmsError(
-      "ALREADY_EXISTS",
-      `The idempotency key "${requests[index]?.idempotencyKey}" was used to start another run (${row.id}) with a different graph, inputs or principal. Use a new key for a new request.`,
-      { reason: "IDEMPOTENCY_KEY_REUSED" },
-    );
+  const results = await storeStarts(
+    database,
+    requests.map((request) => prepareStart(request, extras)),
+  );
+  return results.map((result) => {
+    if (result instanceof HmsError) throw result;
+    return result;
   });
-}
-
-async function store(database: RunDatabase, asked: readonly object[]): Promise<StartRow[]> {
-  const ask = () => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(asked)})`);
-  const rows = await ask().catch((error: unknown) => {
-    throw isLimit(error) ? limitReached(error) : error;
-  });
-  // Somebody committed the same key while we did: now it can be seen.
-  return rows.some(({ id }) => id === null) ? await ask() : rows;
 }
 
 const isLimit = (error: unknown) => error instanceof HmsError && error.details.metadata?.sqlstate === "HMS02";
