@@ -1,6 +1,7 @@
 -- Runs of graphs of steps: what is here is the truth, and every transition is one commit. Whoever changes a run, its tasks
 -- or its events holds the lock of the run's row (several: in the order of their ids). Only claims and heartbeats do not:
--- they take tasks that nobody has locked and wait for nobody.
+-- they take tasks that nobody has locked and wait for nobody. No foreign keys: they would lock the run's row once more for each
+-- row written, and whoever writes holds that lock already; forget_runs() deletes a run with all that belongs to it.
 create table run (
   -- Unique in the whole installation, as its events and logs go by it alone; the environment is checked by whoever looks.
   id uuid primary key,
@@ -50,7 +51,7 @@ create index run_queued on run (environment, concurrency_key) where state = 'que
 
 -- What a worker can claim: a node of a run, or one target of a node that fans out.
 create table task (
-  run_id uuid not null references run on delete cascade,
+  run_id uuid not null,
   node text collate "C" not null,
   -- Empty: the node itself.
   target text collate "C" not null default '',
@@ -100,7 +101,7 @@ create sequence fence as bigint;
 
 -- Attempts that have ended; the one that runs is in the task.
 create table attempt (
-  run_id uuid not null references run on delete cascade,
+  run_id uuid not null,
   node text collate "C" not null,
   target text collate "C" not null,
   attempt integer not null,
@@ -115,7 +116,7 @@ create table attempt (
 
 -- A node with targets that has begun.
 create table fan_out (
-  run_id uuid not null references run on delete cascade,
+  run_id uuid not null,
   node text collate "C" not null,
   targets integer not null,
   -- Targets that have not ended, those of them that may run now, and those that have failed.
@@ -132,7 +133,7 @@ create table fan_out (
 
 -- What has happened to a run, numbered without gaps.
 create table event (
-  run_id uuid not null references run on delete cascade,
+  run_id uuid not null,
   seq bigint not null,
   at timestamptz not null default clock_timestamp(),
   type text collate "C" not null,

@@ -59,7 +59,7 @@ end $$;
 -- What follows from the ends of targets: the next batch, or the end of their node.
 create function advance_targets(ended task_end[], out became_ready task_key[], out ended_nodes task_end[], out happened event_draft[])
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   fan record;
@@ -109,7 +109,7 @@ end $$;
 -- Begins a node with targets that has just been claimed: `plan` is {targets: [{target, item, batch}], batches, max_fail,
 -- pause_ms, on_threshold}. Gives what became ready; null: all targets were done before, or there are none.
 create function expand(of_run uuid, of_node text, plan jsonb) returns task_key[] language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   amount integer := jsonb_array_length(plan->'targets');
@@ -134,7 +134,7 @@ end $$;
 -- skipped, finally nodes begin, runs end, events are written. Gives what became ready and which runs have ended.
 create function advance(ended task_end[], drafts event_draft[], out became_ready task_key[], out ended_runs ended_run[])
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   frontier task_end[];
@@ -235,7 +235,7 @@ create function settle(as_worker text, done jsonb, queues text[], slots integer,
 returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, spec jsonb, item jsonb,
   state text, environment text, inputs jsonb, principal jsonb)
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   ended task_end[];

@@ -1,6 +1,6 @@
 -- Lets runs that wait for one concurrency key begin, as many as may: higher priority first, then the older.
 create function admit_queued(of_environment text, of_key text) returns integer language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   active integer;
@@ -34,7 +34,7 @@ end $$;
 -- known gives the run that has it. Gives one row per asked run, in order.
 create function start_runs(asked jsonb) returns table (id uuid, is_new boolean, same_request boolean, state text)
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   key record;

@@ -11,6 +11,8 @@ export interface UpkeepOptions {
   readonly leaseMs: number;
   /** For how many days logs are kept. */
   readonly logDays: number;
+  /** For how many days ended runs are kept. */
+  readonly runDays: number;
   /** The fences of the tasks that it does. */
   readonly running: () => string[];
   readonly stop: (fence: string, reason: StopReason) => void;
@@ -54,8 +56,8 @@ export class Upkeep implements AsyncDisposable {
   }
 
   start(): void {
-    void this.#guarded(() => this.#keepLogDays());
-    this.#timers.push(setInterval(() => void this.#guarded(() => this.#keepLogDays()), HOUR_MS));
+    void this.#guarded(() => this.#forgetOld());
+    this.#timers.push(setInterval(() => void this.#guarded(() => this.#forgetOld()), HOUR_MS));
     const beatMs = Math.max(50, this.#options.leaseMs * HEARTBEAT_SHARE);
     this.#timers.push(
       setInterval(() => this.beat(), beatMs),
@@ -137,8 +139,11 @@ export class Upkeep implements AsyncDisposable {
     adopt(await rowsOf(database, unknown), since);
   }
 
-  async #keepLogDays(): Promise<void> {
-    await rowsOf(this.#options.database, sql`select keep_log_days(${this.#options.logDays})`);
+  async #forgetOld(): Promise<void> {
+    const { database, logDays, runDays } = this.#options;
+    await rowsOf(database, sql`select keep_log_days(${logDays})`);
+    const forget = sql<{ forgotten: number }>`select forget_runs(${runDays}) as forgotten`;
+    while (((await rowsOf(database, forget))[0]?.forgotten ?? 0) > 0 && !this.#isClosed);
   }
 
   async #look(): Promise<void> {

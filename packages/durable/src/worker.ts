@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly graceMs?: number;
   /** For how many days the logs of steps are kept; default 30. */
   readonly logDays?: number;
+  /** For how many days runs are kept after their end; default 90. */
+  readonly runDays?: number;
   /** How often it looks for tasks that nobody told it of; default 500. */
   readonly pollMs?: number;
   /** Hears what fails with no caller to tell; default: nobody. */
@@ -59,6 +61,7 @@ interface RunningTask {
 /** A database that is away for longer has let the leases run out. */
 const LONGEST_READ_MS = 60_000;
 const DEFAULT_LOG_DAYS = 30;
+const DEFAULT_RUN_DAYS = 90;
 const RETRY_PAUSE_MS = 100;
 /** How long a closing worker waits for its steps; what they do then is found by their leases. */
 const GRACE_MS = 5000;
@@ -108,6 +111,7 @@ export class Worker implements AsyncDisposable {
       worker: this.id,
       leaseMs,
       logDays: options.logDays ?? DEFAULT_LOG_DAYS,
+      runDays: options.runDays ?? DEFAULT_RUN_DAYS,
       running: () => [...this.#running.keys()],
       stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
       adopt: (rows, since) => this.#adopt(rows, since),
