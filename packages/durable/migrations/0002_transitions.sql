@@ -59,9 +59,10 @@ end $$;
 -- What follows from the ends of targets: the next batch, or the end of their node.
 create function advance_targets(ended task_end[], out became_ready task_key[], out ended_nodes task_end[], out happened event_draft[])
 language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
+  tally record;
   fan record;
   node_end task_end;
   ready task_key[];
@@ -69,16 +70,13 @@ begin
   became_ready := '{}';
   ended_nodes := '{}';
   happened := '{}';
-  for fan in
-    with tally as (
-      select e.run_id, e.node, count(*)::int as all_targets, (count(*) filter (where e.state = 'failed'))::int as failed
-      from unnest(ended) e group by 1, 2
-    )
-    update fan_out f set open = f.open - t.all_targets, batch_open = f.batch_open - t.all_targets, failed = f.failed + t.failed
-    from tally t join run r on r.id = t.run_id
-    where f.run_id = t.run_id and f.node = t.node
-    returning f.*, r.stop_reason
+  for tally in
+    select e.run_id, e.node, count(*)::int as all_targets, (count(*) filter (where e.state = 'failed'))::int as failed
+    from unnest(ended) e group by 1, 2
   loop
+    update fan_out f set open = f.open - tally.all_targets, batch_open = f.batch_open - tally.all_targets, failed = f.failed + tally.failed
+    from run r where r.id = tally.run_id and f.run_id = tally.run_id and f.node = tally.node
+    returning f.*, r.stop_reason into fan;
     continue when fan.batch_open > 0;
     node_end := null;
     if fan.stop_reason is not null and not (select t.is_finally from task t where t.run_id = fan.run_id and t.node = fan.node and t.target = '') then
@@ -109,7 +107,7 @@ end $$;
 -- Begins a node with targets that has just been claimed: `plan` is {targets: [{target, item, batch}], batches, max_fail,
 -- pause_ms, on_threshold}. Gives what became ready; null: all targets were done before, or there are none.
 create function expand(of_run uuid, of_node text, plan jsonb) returns task_key[] language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   amount integer := jsonb_array_length(plan->'targets');
@@ -119,7 +117,7 @@ begin
   values (of_run, of_node, amount, amount, 0, -1, (plan->>'batches')::int, (plan->>'max_fail')::int, (plan->>'pause_ms')::float8,
     plan->>'on_threshold');
   insert into task (run_id, node, target, kind, queue, priority, state, is_finally, effect, spec, item, batch)
-  select of_run, of_node, p.target, 'step', t.queue, t.priority, 'held', t.is_finally, t.effect, t.spec, p.item, p.batch
+  select of_run, of_node, p.target, 'step', t.queue, t.priority, 'held', t.is_finally, t.effect, t.spec - 'targets', p.item, p.batch
   from jsonb_to_recordset(plan->'targets') as p (target text, item jsonb, batch integer)
     join task t on t.run_id = of_run and t.node = of_node and t.target = '';
   update task t set state = 'succeeded', output = o.output, ended_at = clock_timestamp()
@@ -134,13 +132,14 @@ end $$;
 -- skipped, finally nodes begin, runs end, events are written. Gives what became ready and which runs have ended.
 create function advance(ended task_end[], drafts event_draft[], out became_ready task_key[], out ended_runs ended_run[])
 language plpgsql
-set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   frontier task_end[];
   nodes task_end[];
   skipped task_end[];
-  ready task_key[];
+  edge record;
+  moved record;
   gates uuid[];
 begin
   became_ready := '{}';
@@ -151,46 +150,46 @@ begin
   nodes := array(select e from unnest(ended) e where e.target = '');
   frontier := array(select e from unnest(nodes) e where cardinality(e.successors) > 0);
   while cardinality(frontier) > 0 loop
-    with edge as (
+    skipped := '{}';
+    -- Row by row: a plan for the set that was made while the table was small reads the whole of it later.
+    for edge in
       select f.run_id, s.node, count(*)::int as resolved,
         (count(*) filter (where s.condition = 'always' or (s.condition = 'success' and f.state = 'succeeded')
           or (s.condition = 'failure' and f.state = 'failed')))::int as satisfied
       from unnest(frontier) f cross join lateral unnest(f.successors, f.conditions) s (node, condition)
       group by 1, 2
-    ),
-    moved as (
-      update task t set pending = t.pending - e.resolved, satisfied = t.satisfied + e.satisfied,
+    loop
+      update task t set pending = t.pending - edge.resolved, satisfied = t.satisfied + edge.satisfied,
         state = case
-          when t.satisfied + e.satisfied >= t.need then case when r.parked then 'parked' else 'ready' end
-          when t.satisfied + e.satisfied + t.pending - e.resolved < t.need then 'skipped' else t.state end,
+          when t.satisfied + edge.satisfied >= t.need then case when r.parked then 'parked' else 'ready' end
+          when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then 'skipped' else t.state end,
         ready_at = clock_timestamp(),
-        ended_at = case when t.satisfied + e.satisfied + t.pending - e.resolved < t.need then clock_timestamp() end
-      from edge e join run r on r.id = e.run_id
-      where t.run_id = e.run_id and t.node = e.node and t.target = '' and t.state = 'blocked'
-      returning t.run_id, t.node, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions
-    )
-    select array_agg((m.run_id, m.node, '')::task_key) filter (where m.state = 'ready'),
-      array_agg((m.run_id, m.node, '', m.state, m.is_finally, m.allow_failure, m.successors, m.conditions)::task_end)
-        filter (where m.state = 'skipped')
-    into ready, skipped from moved m;
-    became_ready := became_ready || coalesce(ready, '{}');
-    nodes := nodes || coalesce(skipped, '{}');
+        ended_at = case when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then clock_timestamp() end
+      from run r
+      where r.id = edge.run_id and t.run_id = edge.run_id and t.node = edge.node and t.target = '' and t.state = 'blocked'
+      returning t.state, t.is_finally, t.allow_failure, t.successors, t.conditions into moved;
+      continue when not found;
+      if moved.state = 'ready' then became_ready := became_ready || (edge.run_id, edge.node, '')::task_key;
+      elsif moved.state = 'skipped' then
+        skipped := skipped || (edge.run_id, edge.node, '', moved.state, moved.is_finally, moved.allow_failure, moved.successors,
+          moved.conditions)::task_end;
+      end if;
+    end loop;
+    nodes := nodes || skipped;
     drafts := drafts || array(select (s.run_id, 'node.skipped', s.node, '', null, null)::event_draft from unnest(skipped) s);
-    frontier := coalesce(skipped, '{}');
+    frontier := skipped;
   end loop;
 
-  with tally as (
-    select e.run_id, count(*)::int as all_nodes, (count(*) filter (where e.is_finally))::int as finally_nodes,
-      bool_or(e.state = 'failed' and not e.allow_failure) as has_failed
-    from unnest(nodes) e group by 1
-  ),
-  said as (
-    select d.run_id, count(*)::int as events from unnest(drafts) d group by 1
-  ),
-  change as (
-    select s.run_id, s.events, coalesce(t.all_nodes, 0) as all_nodes, coalesce(t.finally_nodes, 0) as finally_nodes,
-      coalesce(t.has_failed, false) as has_failed
-    from said s left join tally t on t.run_id = s.run_id
+  -- No joins of what was worked out with itself: nested loops would be quadratic, and other joins read whole tables.
+  with change as (
+    select c.run_id, sum(c.events)::int as events, sum(c.all_nodes)::int as all_nodes, sum(c.finally_nodes)::int as finally_nodes,
+      bool_or(c.has_failed) as has_failed
+    from (
+      select d.run_id, 1 as events, 0 as all_nodes, 0 as finally_nodes, false as has_failed from unnest(drafts) d
+      union all
+      select e.run_id, 0, 1, e.is_finally::int, e.state = 'failed' and not e.allow_failure from unnest(nodes) e
+    ) c
+    group by 1
   ),
   moved as (
     update run r set open_nodes = r.open_nodes - c.all_nodes, open_finally = r.open_finally - c.finally_nodes,
@@ -200,19 +199,19 @@ begin
       ended_at = case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then clock_timestamp() else r.ended_at end,
       last_seq = r.last_seq + c.events + case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then 1 else 0 end
     from change c where r.id = c.run_id
-    returning r.id, r.last_seq, r.state, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key, c.events, c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
+    returning r.id, r.state, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key,
+      c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
       c.all_nodes > c.finally_nodes and r.open_nodes > 0 and r.open_nodes = r.open_finally as opens_gate
-  ),
-  written as (
-    insert into event (run_id, seq, type, node, target, attempt, data)
-    select d.run_id, m.last_seq - m.events - m.has_ended::int + row_number() over (partition by d.run_id order by d.place),
-      d.type, d.node, nullif(d.target, ''), d.attempt, d.data
-    from unnest(drafts) with ordinality d (run_id, type, node, target, attempt, data, place) join moved m on m.id = d.run_id
-    union all
-    select m.id, m.last_seq, 'run.' || m.state, null, null, null, null from moved m where m.has_ended
   )
   select array_agg((m.id, m.state, m.has_parent, m.has_key)::ended_run) filter (where m.has_ended), array_agg(m.id) filter (where m.opens_gate)
   into ended_runs, gates from moved m;
+  ended_runs := coalesce(ended_runs, '{}');
+  drafts := drafts || array(select (e.run_id, 'run.' || e.state, null, null, null, null)::event_draft from unnest(ended_runs) e);
+  insert into event (run_id, seq, type, node, target, attempt, data)
+  select d.run_id, r.last_seq - count(*) over (partition by d.run_id)
+      + row_number() over (partition by d.run_id order by d.place rows unbounded preceding),
+    d.type, d.node, nullif(d.target, ''), d.attempt, d.data
+  from unnest(drafts) with ordinality d (run_id, type, node, target, attempt, data, place) join run r on r.id = d.run_id;
 
   if gates is not null then
     with moved as (
@@ -225,7 +224,6 @@ begin
     select became_ready || coalesce(array_agg((m.run_id, m.node, '')::task_key) filter (where m.state = 'ready'), '{}')
     into became_ready from moved m;
   end if;
-  ended_runs := coalesce(ended_runs, '{}');
 end $$;
 
 -- One turn of a worker: stores what its steps came to, carries on what follows, and claims up to `slots` tasks, those first
@@ -235,7 +233,7 @@ create function settle(as_worker text, done jsonb, queues text[], slots integer,
 returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, spec jsonb, item jsonb,
   state text, environment text, inputs jsonb, principal jsonb)
 language plpgsql
-set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
   ended task_end[];
@@ -252,28 +250,37 @@ declare
 begin
   if jsonb_array_length(done) > 0 then
     perform lock_runs(array(select distinct (d->>'run_id')::uuid from jsonb_array_elements(done) d));
-    with result as (
-      select * from jsonb_to_recordset(done) as d (run_id uuid, node text, target text, fence bigint, outcome text,
-        output jsonb, error jsonb, delay_ms float8, wait_for text, plan jsonb)
+    -- Found first, by nothing but the key, and changed then by nothing but the key: any other condition lets a plan that was
+    -- made while the table was small read the whole of it later.
+    with result as materialized (
+      select d.*, r.stop_reason, r.parked, t.is_finally, t.attempt, t.started_at
+      from jsonb_to_recordset(done) as d (run_id uuid, node text, target text, fence bigint, outcome text,
+          output jsonb, error jsonb, delay_ms float8, wait_for text, plan jsonb)
+        cross join lateral (
+          select t.is_finally, t.attempt, t.started_at from task t
+          where t.run_id = d.run_id and t.node = d.node and t.target = d.target and t.fence = d.fence
+            and t.state is not distinct from 'running' and t.worker is not distinct from as_worker
+          offset 0 for update
+        ) t
+        cross join lateral (select r.stop_reason, r.parked from run r where r.id = d.run_id offset 0) r
     ),
     changed as (
       update task t set
         state = case
-          when d.outcome = 'waiting' and r.stop_reason is not null and not t.is_finally and d.wait_for <> 'run' then 'cancelled'
+          when d.outcome = 'waiting' and d.stop_reason is not null and not t.is_finally and d.wait_for <> 'run' then 'cancelled'
           when d.outcome = 'waiting' then 'waiting'
-          when d.outcome in ('retry', 'released') and r.stop_reason is not null and not t.is_finally then 'cancelled'
+          when d.outcome in ('retry', 'released') and d.stop_reason is not null and not t.is_finally then 'cancelled'
           when d.outcome = 'retry' then 'waiting'
-          when d.outcome = 'released' then case when r.parked then 'parked' else 'ready' end
+          when d.outcome = 'released' then case when d.parked then 'parked' else 'ready' end
           else d.outcome end,
         wait_for = case when d.outcome = 'retry' then 'retry' when d.outcome = 'waiting' then d.wait_for end,
         due_at = clock_timestamp() + make_interval(secs => d.delay_ms / 1000),
         failures = t.failures + (d.outcome in ('failed', 'retry'))::int,
         output = d.output, error = d.error, worker = null, lease_until = null, ready_at = clock_timestamp(),
         ended_at = case when d.outcome in ('succeeded', 'failed', 'skipped', 'cancelled')
-          or (d.outcome <> 'waiting' and r.stop_reason is not null and not t.is_finally) then clock_timestamp() end
-      from result d join run r on r.id = d.run_id
-      where t.run_id = d.run_id and t.node = d.node and t.target = d.target and t.state = 'running' and t.fence = d.fence
-        and t.worker = as_worker
+          or (d.stop_reason is not null and not t.is_finally and not (d.outcome = 'waiting' and d.wait_for = 'run')) then clock_timestamp() end
+      from result d
+      where t.run_id = d.run_id and t.node = d.node and t.target = d.target
       returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions, t.attempt,
         t.started_at, t.fence, t.error, d.outcome, d.plan
     ),
@@ -283,11 +290,11 @@ begin
         case c.outcome when 'retry' then 'failed' else c.outcome end, c.error, c.started_at
       from changed c
     )
-    select array_agg((c.run_id, c.node, c.target, c.state, c.is_finally, c.allow_failure, c.successors, c.conditions)::task_end)
-        filter (where c.state in ('succeeded', 'failed', 'skipped', 'cancelled')),
-      array_agg((c.run_id, (case when c.target = '' then 'node.' else 'target.' end) ||
+    select coalesce(array_agg((c.run_id, c.node, c.target, c.state, c.is_finally, c.allow_failure, c.successors, c.conditions)::task_end)
+        filter (where c.state in ('succeeded', 'failed', 'skipped', 'cancelled')), '{}'),
+      coalesce(array_agg((c.run_id, (case when c.target = '' then 'node.' else 'target.' end) ||
         case when c.state in ('ready', 'parked') then 'released' when c.outcome = 'retry' and c.state = 'waiting' then 'retrying' else c.state end,
-        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node),
+        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node), '{}'),
       jsonb_agg(jsonb_build_object('run_id', c.run_id, 'node', c.node, 'plan', c.plan)) filter (where c.plan is not null and c.state = 'waiting')
     into ended, drafts, expansions from changed c;
     for expansion in select * from jsonb_to_recordset(expansions) as e (run_id uuid, node text, plan jsonb) loop
@@ -297,16 +304,20 @@ begin
         drafts := drafts || (expansion.run_id, 'node.succeeded', expansion.node, '', null, null)::event_draft;
       else released := released || ready; end if;
     end loop;
-    if drafts is not null then
-      select released || a.became_ready, a.ended_runs into became_ready, ended_runs from advance(coalesce(ended, '{}'), drafts) a;
+    if cardinality(drafts) > 0 then
+      select released || a.became_ready, a.ended_runs into became_ready, ended_runs from advance(ended, drafts) a;
     end if;
   end if;
 
   if slots > 0 and cardinality(became_ready) > 0 then
     return query
       with picked as (
-        select t.run_id, t.node, t.target from unnest(became_ready) k join task t on t.run_id = k.run_id and t.node = k.node and t.target = k.target
-        where t.state = 'ready' and t.queue = any (queues) order by t.priority desc limit slots for update of t skip locked
+        select t.* from unnest(became_ready) k cross join lateral (
+          select t.run_id, t.node, t.target from task t
+          where t.run_id = k.run_id and t.node = k.node and t.target = k.target and t.state is not distinct from 'ready'
+            and t.queue = any (queues)
+          offset 0 for update skip locked
+        ) t limit slots
       )
       update task t set state = 'running', worker = as_worker, fence = nextval('fence'), attempt = t.attempt + 1,
         lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8), started_at = clock_timestamp(),

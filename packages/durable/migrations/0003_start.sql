@@ -1,6 +1,6 @@
 -- Lets runs that wait for one concurrency key begin, as many as may: higher priority first, then the older.
 create function admit_queued(of_environment text, of_key text) returns integer language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   active integer;
@@ -34,13 +34,14 @@ end $$;
 -- known gives the run that has it. Gives one row per asked run, in order.
 create function start_runs(asked jsonb) returns table (id uuid, is_new boolean, same_request boolean, state text)
 language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   key record;
+  made_ids uuid[];
 begin
   with request as (
-    select d.*, (a.value->'tasks') as tasks, d.concurrency_key is not null as is_queued from jsonb_array_elements(asked) a
+    select d.*, d.concurrency_key is not null as is_queued from jsonb_array_elements(asked) a
     cross join lateral jsonb_to_record(a.value) as d (id uuid, environment text, graph jsonb, inputs jsonb, principal jsonb,
       idempotency_key text, request_sha256 text, priority smallint, timeout_ms float8, parent_run uuid,
       parent_node text, retry_of uuid, only_failed_targets boolean, open_nodes integer, open_finally integer,
@@ -58,22 +59,26 @@ begin
     from request r
     on conflict do nothing
     returning id
-  ),
-  tasks as (
-    insert into task (run_id, node, kind, queue, priority, state, need, satisfied, pending, successors, conditions, is_finally,
-      allow_failure, effect, spec, output, ended_at)
-    select r.id, t.node, t.kind, t.queue, coalesce(t.priority, r.priority, 0),
-      case when r.is_queued and t.state = 'ready' then 'parked' else t.state end, t.need, t.satisfied, t.pending,
-      t.successors, t.conditions, t.is_finally, t.allow_failure, t.effect, t.spec, t.output,
-      case when t.state in ('succeeded', 'skipped') then clock_timestamp() end
-    from request r join made m on m.id = r.id cross join lateral jsonb_to_recordset(r.tasks) as t (node text, kind text,
-      queue text, priority smallint, state text, need integer, satisfied integer, pending integer, successors text[],
-      conditions text[], is_finally boolean, allow_failure boolean, effect text, spec jsonb, output jsonb)
   )
+  select array_agg(m.id) into made_ids from made m;
+
+  insert into task (run_id, node, kind, queue, priority, state, need, satisfied, pending, successors, conditions, is_finally,
+    allow_failure, effect, spec, output, ended_at)
+  select r.id, t.node, t.kind, t.queue, coalesce(t.priority, r.priority, 0),
+    case when r.concurrency_key is not null and t.state = 'ready' then 'parked' else t.state end, t.need, t.satisfied, t.pending,
+    t.successors, t.conditions, t.is_finally, t.allow_failure, t.effect, t.spec, t.output,
+    case when t.state in ('succeeded', 'skipped') then clock_timestamp() end
+  from jsonb_to_recordset(asked) as r (id uuid, priority smallint, concurrency_key text, tasks jsonb)
+    cross join lateral jsonb_to_recordset(r.tasks) as t (node text, kind text, queue text, priority smallint, state text,
+      need integer, satisfied integer, pending integer, successors text[], conditions text[], is_finally boolean,
+      allow_failure boolean, effect text, spec jsonb, output jsonb)
+  where r.id = any (made_ids);
+
   insert into event (run_id, seq, type, data)
-  select m.id, 1, case when r.is_queued then 'run.queued' else 'run.started' end,
+  select r.id, 1, case when r.concurrency_key is not null then 'run.queued' else 'run.started' end,
     case when r.retry_of is not null then jsonb_build_object('retry_of', r.retry_of) end
-  from made m join request r on r.id = m.id;
+  from jsonb_to_recordset(asked) as r (id uuid, concurrency_key text, retry_of uuid) where r.id = any (made_ids);
+
   for key in
     select distinct d.environment, d.concurrency_key from jsonb_to_recordset(asked) as d (environment text, concurrency_key text)
     where d.concurrency_key is not null order by 1, 2

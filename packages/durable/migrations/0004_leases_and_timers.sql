@@ -1,7 +1,7 @@
 -- Prolongs the leases of a worker on the tasks that it knows of. Gives each of these fences with whether it still holds,
 -- and why its run was told to stop. A task that somebody is changing right now is left for the next time.
 create function heartbeat(as_worker text, fences bigint[], lease_ms integer) returns table (fence bigint, holds boolean, stop_reason text)
-language plpgsql set enable_seqscan = off set enable_mergejoin = off as $$
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 begin
   update task t set lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8)
@@ -31,7 +31,7 @@ $$;
 -- Takes tasks from workers whose leases have run out: they are ready again, or wait for a decision if they may have happened
 -- and must not happen twice, or have been lost too often.
 create function reap(most_losses integer) returns table (run_id uuid, node text, target text, state text)
-language plpgsql set enable_seqscan = off set enable_mergejoin = off as $$
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   ids uuid[];
@@ -77,7 +77,7 @@ end $$;
 -- Ends waits that are due: a retry is ready, a wait has succeeded, a decision that nobody took has failed. Gives the ms
 -- until the next one (null: none), and how many were due.
 create function fire_timers(out next_ms float8, out fired integer)
-language plpgsql set enable_seqscan = off set enable_mergejoin = off as $$
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   ids uuid[];

@@ -2,7 +2,7 @@
 -- its worker's next heartbeat, and what runs finally begins once that has ended. False: it has ended, is stopping, or has
 -- nothing left but what runs finally.
 create function stop_run(of_run uuid, reason text, told_by jsonb) returns boolean language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   run_state text;
@@ -65,7 +65,7 @@ end $$;
 -- What concerns more than one run: stops runs whose time is over and those within stopped ones, tells nodes that their runs
 -- have ended, and lets queued runs begin. Gives how much it did.
 create function keep_runs() returns integer language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   next record;
@@ -95,7 +95,7 @@ end $$;
 
 -- Tells the nodes that wait for runs of their own of the ends of these. Gives how many were told.
 create function tell_parents() returns integer language plpgsql
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
   children uuid[];
