@@ -7,6 +7,7 @@ import type { ContenderFolder, RunContender } from "./runs/contender.ts";
 import { openHms } from "./runs/hms.ts";
 import type { BenchOptions, BenchResult } from "./support/bench.ts";
 import { median } from "./support/median.ts";
+import { treeCpuSeconds } from "./support/process-cpu.ts";
 
 const OPENERS: Record<string, (folder: ContenderFolder) => Promise<RunContender | null>> = {
   hms: openHms,
@@ -35,10 +36,17 @@ async function measure(name: string, folder: string, quick: boolean): Promise<Me
     return median(found);
   };
   await contender.drain(quick ? 500 : 2000);
+  const usedBefore = treeCpuSeconds(process.pid);
   const drained = await several(() => contender.drain(jobs));
+  const cpuSeconds = treeCpuSeconds(process.pid) - usedBefore;
   const latencies = (await contender.startLatencies(quick ? 100 : 500)).sort((a, b) => a - b);
   const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
-  const figures: Record<string, number> = { jobs_per_s: (jobs / drained) * 1000, start_p50_ms: at(0.5), start_p95_ms: at(0.95) };
+  const figures: Record<string, number> = {
+    jobs_per_s: (jobs / drained) * 1000,
+    start_p50_ms: at(0.5),
+    start_p95_ms: at(0.95),
+    cpu_us_per_job: (cpuSeconds / jobs / rounds) * 1e6,
+  };
   if (contender.chain) {
     await contender.chain(CHAIN);
     figures[`chain_${CHAIN}_ms`] = await several(() => contender.chain?.(CHAIN) as Promise<number>);
@@ -49,7 +57,8 @@ async function measure(name: string, folder: string, quick: boolean): Promise<Me
 
 /**
  * Jobs of one step per second (asked for and drained), from asking to the beginning of the step, a chain of 40 steps, and 1000
- * steps side by side with one after them; ours beside Celery on Redis, one after the other on the same disk.
+ * steps side by side with one after them; ours beside Celery on Redis, one after the other on the same disk. Processor time of
+ * a job counts server, broker and workers; of Celery without the program that asks, which is a process of its own.
  */
 export async function run({ quick }: BenchOptions): Promise<BenchResult> {
   const folder = await mkdtemp(join(tmpdir(), "hms-bench-runs-"));

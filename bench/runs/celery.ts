@@ -20,8 +20,24 @@ export async function openCelery({ folder }: ContenderFolder): Promise<RunConten
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const redis = await startContender({ name: "redis-server", port, command: REDIS, args });
   const env = { ...process.env, BENCH_REDIS_PORT: String(port), PYTHONDONTWRITEBYTECODE: "1" };
-  const options = ["-A", "celery_jobs", "worker", "--pool", "prefork", "--concurrency", "4", "--loglevel", "INFO", "--without-gossip", "--without-mingle"];
-  const worker = spawn(PYTHON, ["-m", "celery", ...options], { cwd: import.meta.dirname, env, stdio: ["ignore", "pipe", "pipe"] });
+  const options = [
+    "-A",
+    "celery_jobs",
+    "worker",
+    "--pool",
+    "prefork",
+    "--concurrency",
+    "4",
+    "--loglevel",
+    "INFO",
+    "--without-gossip",
+    "--without-mingle",
+  ];
+  const worker = spawn(PYTHON, ["-m", "celery", ...options], {
+    cwd: import.meta.dirname,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let said = "";
   const isReady = new Promise<void>((resolve, reject) => {
     for (const stream of [worker.stdout, worker.stderr]) {
@@ -34,7 +50,11 @@ export async function openCelery({ folder }: ContenderFolder): Promise<RunConten
   });
   await isReady;
   const ask = async (what: string, count: number) => {
-    const { stdout } = await execute(PYTHON, [`${import.meta.dirname}/celery_jobs.py`, String(port), what, String(count)], { env, maxBuffer: 2 ** 24 });
+    const { stdout } = await execute(
+      PYTHON,
+      [`${import.meta.dirname}/celery_jobs.py`, String(port), what, String(count)],
+      { env, maxBuffer: 2 ** 24 },
+    );
     return stdout.trim().split(" ").map(Number);
   };
   const one = async (what: string, count: number) => (await ask(what, count))[0] as number;

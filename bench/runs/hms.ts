@@ -40,10 +40,14 @@ export async function openHms(): Promise<RunContender> {
     return performance.now() - from;
   };
   const open = async () => {
-    const { rows } = await sql<{ open: number }>`select count(*)::int as open from run where ended_at is null`.execute(durable.database.db);
+    const { rows } = await sql<{ open: number }>`select count(*)::int as open from run where ended_at is null`.execute(
+      durable.database.db,
+    );
     return rows[0]?.open ?? 0;
   };
-  const { rows } = await sql<{ version: string }>`select current_setting('server_version') as version`.execute(durable.database.db);
+  const { rows } = await sql<{ version: string }>`select current_setting('server_version') as version`.execute(
+    durable.database.db,
+  );
   const owned = stack.move();
   return {
     version: `PostgreSQL ${rows[0]?.version}, fsync on; one process, 400 steps at once`,
@@ -76,7 +80,11 @@ export async function openHms(): Promise<RunContender> {
       return found;
     },
     chain: (steps) =>
-      play({ nodes: Object.fromEntries(Array.from({ length: steps }, (_, n) => [`s${n}`, { ...step, needs: n === 0 ? [] : [`s${n - 1}`] }])) }),
+      play({
+        nodes: Object.fromEntries(
+          Array.from({ length: steps }, (_, n) => [`s${n}`, { ...step, needs: n === 0 ? [] : [`s${n - 1}`] }]),
+        ),
+      }),
     fanOut: (steps) =>
       play({
         nodes: {

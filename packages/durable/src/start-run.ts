@@ -78,10 +78,15 @@ const PATIENCE_MS = 10_000;
  * @throws HmsError RESOURCE_EXHAUSTED if one's concurrency key has reached its limit and it says "reject": none is stored;
  * UNAVAILABLE if they may or may not be.
  */
-export async function storeStarts(database: RunDatabase, asked: readonly PreparedStart[]): Promise<(StartedRun | HmsError)[]> {
+export async function storeStarts(
+  database: RunDatabase,
+  asked: readonly PreparedStart[],
+): Promise<(StartedRun | HmsError)[]> {
   const rows = asked.map(({ row }) => row);
   const ask = () =>
-    retryWhileUnavailable(() => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(rows)})`), { deadlineMs: PATIENCE_MS });
+    retryWhileUnavailable(() => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(rows)})`), {
+      deadlineMs: PATIENCE_MS,
+    });
   const first = await ask().catch((error: unknown) => {
     throw isLimit(error) ? limitReached(error) : error;
   });

@@ -8,10 +8,12 @@ interface EffectLine {
   readonly isFailing: boolean;
 }
 
-/** The effects in a file of scriptedStep(), in their order. */
-export function effectsOf(file: string): EffectLine[] {
+/** The effects in a file of scriptedStep(), in their order; of one run only if it is named. */
+export function effectsOf(file: string, runId = ""): EffectLine[] {
   if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
+  const lines = readFileSync(file, "utf8")
+    .split("\n")
+    .filter((line) => line !== "" && line.startsWith(runId));
   return lines.map((line) => {
     const [, node = "", , , , , isFailing] = line.split(" ");
     return { node, isFailing: isFailing === "true" };
