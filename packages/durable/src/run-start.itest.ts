@@ -1,4 +1,5 @@
 import { HmsError } from "@hms/kernel/errors";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Durable, GraphNode, RunGraph, StepExecutor, WorkerOptions } from "./index.ts";
 import { brokenInvariants } from "./testing/invariants.ts";
@@ -49,6 +50,40 @@ describe("starting", () => {
     expect(started.filter(({ isNew }) => isNew)).toHaveLength(1);
     await expect(durable.start({ ...request, inputs: { n: 1 } })).rejects.toMatchObject({ code: "ALREADY_EXISTS" });
     expect((await durable.start({ ...request, environment: "other" })).isNew).toBe(true);
+  });
+
+  test("many at once takes one commit for many, and one that cannot start takes no other with it", async () => {
+    await using _worker = work({ x: () => ({}) }, { concurrency: 50 });
+    const request = { environment, graph: { nodes: { a: step() } }, principal };
+    const concurrency = { key: "full", limit: 1, onLimit: "reject" } as const;
+    const holder = await durable.start({ ...request, graph: { nodes: { a: step({ queue: "nobody" }) } }, concurrency });
+    const asked = Array.from({ length: 60 }, (_, n) => {
+      if (n === 20) return durable.start({ ...request, concurrency });
+      if (n === 21) return durable.start({ ...request, priority: 1000 });
+      return durable.start(request);
+    });
+    const outcomes = await Promise.allSettled(asked);
+    const refused = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason.code] : []));
+    expect(refused).toEqual(["RESOURCE_EXHAUSTED", "INVALID_ARGUMENT"]);
+    const ids = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value.id] : []));
+    expect(new Set(ids).size).toBe(58);
+    for (const id of ids) expect(await durable.ended(id, 10_000)).toBe("succeeded");
+    await durable.cancel({ environment, runId: holder.id, by: principal });
+  });
+
+  test("leaves runs that ended long ago behind, with all that belongs to them, and no others", async () => {
+    await using _worker = work({ x: ({ log }) => log("done") });
+    const [old, young] = [await start({ nodes: { a: step() } }), await start({ nodes: { a: step() } })];
+    for (const id of [old, young]) await durable.ended(id, 10_000);
+    const { db } = durable.database;
+    await sql`update run set ended_at = ended_at - interval '91 days' where id = ${old}::uuid`.execute(db);
+    await sql`select forget_runs(90)`.execute(db);
+    await expect(durable.get(environment, old)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect((await durable.get(environment, young)).state).toBe("succeeded");
+    const { rows } =
+      await sql`select from task where run_id = ${old}::uuid union all select from event where run_id = ${old}::uuid
+      union all select from attempt where run_id = ${old}::uuid`.execute(db);
+    expect(rows).toEqual([]);
   });
 
   test("takes the more important first, and a step that its principal may not do is not done", async () => {

@@ -51,8 +51,9 @@ export class StartQueue {
     } catch (error) {
       const [only] = batch;
       // One that cannot be started must not take others with it; each has its id, so that none is started twice.
+      const half = Math.ceil(batch.length / 2);
       if (batch.length === 1 && only) only.done.reject(error);
-      else for (const each of batch) await this.#store([each]);
+      else for (const part of [batch.slice(0, half), batch.slice(half)]) await this.#store(part);
     }
   }
 }
