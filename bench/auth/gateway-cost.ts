@@ -22,18 +22,18 @@ interface Place {
   keysFile: string;
 }
 
-type Path = "open" | "known";
+type Path = "open" | "known" | "steady";
 
 /** What a known caller costs, found once everything that it takes has been started. */
 export interface GatewayCost extends AsyncDisposable {
   /** Figures of the gateway, and their ratio; nothing where wrk is missing. */
-  measure(quick: boolean): Promise<{ figures: Record<string, number>; ratio?: number }>;
+  measure(quick: boolean): Promise<{ figures: Record<string, number>; ratios?: Record<string, number> }>;
 }
 
 /**
  * Begins to start what it takes to find what a known caller costs the gateway: processor time of a request on a route that
  * asks, with 10,000 live keys of the identity service, which is asked about each twentieth of them, and of one on a route
- * that asks nobody.
+ * that asks nobody; and the same for clients that show one key again and again.
  */
 export function openGatewayCost(): GatewayCost {
   if (!existsSync(WRK)) return { measure: async () => ({ figures: {} }), [Symbol.asyncDispose]: async () => {} };
@@ -58,18 +58,16 @@ async function measure(place: Place, rounds: { rounds: number; seconds: number }
   for (let seed = 1001; (await answeredBy(place)).size < REMEMBERED; seed++) {
     await load(place, { path: "known", seed, seconds: 1 });
   }
-  const before = await answeredBy(place);
-  const spent = await spend(place, rounds);
-  const after = await answeredBy(place);
-  const remembered = after.remembered - before.remembered;
-  const share = remembered / (remembered + after.asked - before.asked);
+  const { spent, share } = await spend(place, rounds);
   const figures = {
     gateway_open_cpu_us: rounded(median(spent.open), 2),
     gateway_known_cpu_us: rounded(median(spent.known), 2),
+    gateway_steady_cpu_us: rounded(median(spent.steady), 2),
     gateway_remembered_share: rounded(share, 3),
   };
   // Each round with the one beside it: what else the machine does changes from one to the next.
-  return { figures, ratio: rounded(median(spent.known.map((us, n) => us / (spent.open[n] ?? Number.NaN))), 3) };
+  const ratioOf = (path: Path) => rounded(median(spent[path].map((us, n) => us / (spent.open[n] ?? Number.NaN))), 3);
+  return { figures, ratios: { gateway_known_vs_open: ratioOf("known"), gateway_steady_vs_open: ratioOf("steady") } };
 }
 
 const rounded = (value: number, digits: number) => Math.round(value * 10 ** digits) / 10 ** digits;
@@ -100,13 +98,22 @@ async function start(folder: string, contenders: Contender[]): Promise<Place> {
   return { gateway, countsPort, keysFile: keysFile as string };
 }
 
-/** Loads both routes in turns; microseconds of the gateway's processor for a request, of each round. */
+/**
+ * Loads the routes in turns; microseconds of the gateway's processor for a request, of each round, and which share of the
+ * callers with keys drawn at random were remembered.
+ */
 async function spend(place: Place, { rounds, seconds }: { rounds: number; seconds: number }) {
-  const spent: Record<Path, number[]> = { open: [], known: [] };
+  const spent: Record<Path, number[]> = { open: [], known: [], steady: [] };
+  let [remembered, asked] = [0, 0];
   for (let seed = 0; seed < rounds; seed++) {
+    const before = await answeredBy(place);
     for (const path of ["open", "known"] as const) spent[path].push(await load(place, { path, seed, seconds }));
+    const after = await answeredBy(place);
+    remembered += after.remembered - before.remembered;
+    asked += after.asked - before.asked;
+    spent.steady.push(await load(place, { path: "steady", seed, seconds }));
   }
-  return spent;
+  return { spent, share: remembered / (remembered + asked) };
 }
 
 interface Load {

@@ -13,7 +13,7 @@ const link = new ServerLink({ kernelSocket, dataplaneToken });
 const callers = new GatewayCallers(link, { mostRemembered: Number(most) });
 callers.want(true);
 const engine = createProxyEngine({ callers });
-const auth = { isOptional: false, roles: ["operator"], permission: "", needsMfa: false };
+const auth = { isOptional: false, roles: ["operator"], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
 const routes: RouteEntry[] = [
   { path: "/open", methods: [] },
   { path: "/known", methods: [], rules: { auth } },

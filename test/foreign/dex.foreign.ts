@@ -47,7 +47,11 @@ async function startDex(): Promise<void> {
     staticClients: [
       { id: "hms", name: "HMS-SYS", secret: SECRET, redirectURIs: [`${running.origin}/sign-in/with/dex/back`] },
     ],
-    staticPasswords: [person("anna-there", "anna@example.org"), person("stranger", "ben@example.org")],
+    staticPasswords: [
+      person("anna-there", "anna@example.org"),
+      person("stranger", "ben@example.org"),
+      person("new-there", "carla@example.org"),
+    ],
   };
   writeFileSync(file, JSON.stringify(configuration));
   const child: ChildProcess = spawn(await dex(), ["serve", file], { stdio: ["ignore", "ignore", "ignore"] });
@@ -130,6 +134,23 @@ test("a stranger at dex who has the mail address of somebody here is nobody here
   expect([answer.status, answer.body]).toEqual([403, expect.stringContaining("Nobody here is linked")]);
   expect(await whoIs(browser)).toBeUndefined();
   expect((await users().listUsers({})).users.map(({ login }) => login)).toEqual(["anna", "ben"]);
+});
+
+test("somebody new at dex gets an account at the first sign-in, once the settings say so", async () => {
+  const put = { name: "dex", displayName: "Dex", issuer, clientId: "hms", clientSecret: SECRET };
+  expect((await comeIn("carla@example.org")).answer.status).toBe(403);
+  await providers().putIdentityProvider({ ...put, signUp: { emailDomains: ["example.com"] } });
+  expect((await comeIn("carla@example.org")).answer.body).toContain("none of those that get one");
+  await providers().putIdentityProvider({ ...put, signUp: { emailDomains: ["example.org"], roles: ["developer"] } });
+  const { browser, answer } = await comeIn("carla@example.org");
+  expect(answer.body).toContain("You are signed in as");
+  const first = await whoIs(browser);
+  expect(first).toMatchObject({ login: "carla@example.org", roles: ["developer"] });
+  // Whose address is somebody's here gets no hold of it.
+  expect((await comeIn("ben@example.org")).answer.body).toContain("has your mail address already");
+  // What is known of her is who she is at dex: she comes in when nobody new does any more.
+  await providers().putIdentityProvider(put);
+  expect(await whoIs((await comeIn("carla@example.org")).browser)).toMatchObject({ id: first?.id });
 });
 
 test.each(["nonce", "verifier"] as const)(

@@ -1,43 +1,21 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { create, type DescMethod } from "@bufbuild/protobuf";
+import { create, type DescField, type DescMessage, type DescMethod, ScalarType } from "@bufbuild/protobuf";
 import { permissionOf, platformServices } from "@hms/authorization";
-import { agent } from "@hms/contracts";
+import { agent, mesh } from "@hms/contracts";
 import { componentPrincipal, HmsError, type IncomingCall, implement, Kernel, type KernelOptions } from "@hms/kernel";
 import { createLogger } from "@hms/telemetry";
 import { tempInstance } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAgentPolicy } from "../../apps/agent/src/agent-policy.ts";
 import { openAccess } from "../../apps/server/src/open-access.ts";
+import { authorizationRows } from "./authorization-rows.ts";
 
 const root = new URL("../../", import.meta.url);
 const ROLES = ["viewer", "developer", "operator", "manager", "admin"] as const;
 const COMPONENTS = ["server", "dataplane", "hms.sys.deployment"];
 
-interface Row {
-  permission: string;
-  /** By the head of the column: "known", "viewer", … */
-  cells: Record<string, string>;
-}
-
-/** The lines of the table that people read. */
-function tableOf(text: string): Map<string, Row> {
-  const lines = text.split("\n").filter((line) => line.startsWith("|"));
-  const cellsOf = (line: string) =>
-    line
-      .split("|")
-      .slice(1, -1)
-      .map((cell) => cell.trim());
-  const head = cellsOf(lines[0] ?? "");
-  const rows = lines.slice(2).map((line) => cellsOf(line).map((cell) => cell.replaceAll("`", "")));
-  return new Map(
-    rows.map(([method = "", permission = "", ...cells]) => {
-      return [method, { permission, cells: Object.fromEntries(cells.map((cell, i) => [head[i + 2] ?? "", cell])) }];
-    }),
-  );
-}
-
-const table = tableOf(readFileSync(new URL("docs/security/authorization.md", root), "utf8"));
+const table = authorizationRows();
 const methods = platformServices().flatMap((service) => service.methods);
 const nameOf = ({ parent, name }: DescMethod) => `${parent.typeName}/${name}`;
 
@@ -133,12 +111,54 @@ describe.each(methods.map((method) => [nameOf(method), method] as const))("%s", 
   });
 
   test("makes of another owner and another environment what the table says", async () => {
-    const { "others'": others = "", elsewhere = "" } = table.get(name)?.cells ?? {};
-    const asAdmin = await isAllowed(method, withToken(tokens.get("elsewhere")), { environment: "default" });
-    if (elsewhere === "–") expect(asAdmin).toBe(false);
-    else expect(asAdmin).toBe(true);
-    for (const cell of [others, elsewhere].filter((text) => text.includes("itest"))) shown(cell);
+    const { "others'": others = "", elsewhere = "", admin } = table.get(name)?.cells ?? {};
+    expect(others).toMatch(/^(yes|–|owner)$/);
+    const asks = (environment: string) =>
+      isAllowed(method, withToken(tokens.get("elsewhere")), requestAbout(method.input, environment));
+    expect(await asks("default"), "about another environment").toBe(elsewhere !== "–");
+    if (elsewhere.includes("itest")) shown(elsewhere);
+    // The same principal may there where it lives what its role may; without an environment there is no such place.
+    const mayAtHome = elsewhere !== "–" || (namesEnvironment(method) && admin === "yes");
+    expect(await asks("staging"), "about its own environment").toBe(mayAtHome);
   });
+});
+
+test("most methods that name an environment are tried where an admin of it may call them", () => {
+  const isTried = (method: DescMethod) => {
+    const { elsewhere, admin } = table.get(nameOf(method))?.cells ?? {};
+    return namesEnvironment(method) && elsewhere === "–" && admin === "yes";
+  };
+  expect(methods.filter(isTried).length).toBeGreaterThan(15);
+});
+
+/** Whether the policy is asked about an environment of the request. */
+function namesEnvironment({ input }: DescMethod): boolean {
+  return input.fields.some((field) => isEnvironment(field));
+}
+
+function isEnvironment({ name, scalar }: DescField): boolean {
+  return name === "environment" && scalar === ScalarType.STRING;
+}
+
+/** A request that says wherever it can, also deep inside, that it is about an environment. */
+function requestAbout(desc: DescMessage, environment: string, within: readonly DescMessage[] = []): object {
+  const request: Record<string, unknown> = {};
+  for (const field of desc.fields) {
+    if (isEnvironment(field)) request[field.localName] = environment;
+    if (field.fieldKind !== "message" && field.fieldKind !== "list") continue;
+    const { message } = field;
+    if (message === undefined || within.includes(message) || message === desc) continue;
+    const inner = create(message, requestAbout(message, environment, [...within, desc]) as never);
+    if (field.fieldKind === "list") request[field.localName] = [inner];
+    else if (field.oneof) request[field.oneof.localName] = { case: field.localName, value: inner };
+    else request[field.localName] = inner;
+  }
+  return request;
+}
+
+test("a request about an environment says so also deep inside", () => {
+  const { input } = mesh.MeshService.method.setService;
+  expect(create(input, requestAbout(input, "staging") as never)).toMatchObject({ service: { environment: "staging" } });
 });
 
 /** A cell that names a test names one that there is. */

@@ -19,6 +19,7 @@ import {
 } from "@hms/testkit";
 import { connectFrames, connectSocket, serveSocket } from "@hms/wire";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expectShutOut, openDirectCaller } from "./direct-caller.ts";
 import { echoService } from "./echo-service.ts";
 import { failures, startLoad } from "./open-loop-load.ts";
 import { hmsSys, type Platform, startPlatform } from "./platform.ts";
@@ -98,6 +99,13 @@ describe("a platform whose registry and deployment run in processes of their own
     expect([await list(whole), await list(narrow)]).toEqual([200, 403]);
     await platform.json("roles", "unassign", "ben", "operator");
     expect(await list(whole)).toBe(403);
+  });
+
+  test("lets nobody go on who is deactivated: tickets and streams of direct calls end within a second", async () => {
+    const operatorToken = readFileSync(inConfig("operator.token"), "utf8").trim();
+    const options = { socket: paths().kernelSocket, operatorToken, login: "dan", role: "operator" };
+    await using caller = await openDirectCaller(platform, options);
+    await expectShutOut(platform, "dan", caller);
   });
 
   test("decides by a policy as soon as it is put, in the process that is called", async () => {

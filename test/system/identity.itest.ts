@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash, hash } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
@@ -6,10 +7,14 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { hostEnvironment, resolveInstance } from "@hms/config";
-import { testAuthority, waitFor } from "@hms/testkit";
+import { registry } from "@hms/contracts";
+import { createClient, HmsError } from "@hms/kernel";
+import { machineSlowness, testAuthority, waitFor } from "@hms/testkit";
+import { connectSocket } from "@hms/wire";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Browser } from "../../services/identity/src/testing/browser.ts";
+import { expectShutOut, openDirectCaller } from "./direct-caller.ts";
 import { echoService } from "./echo-service.ts";
 import { hmsSys, type Platform, runCommand, startPlatform } from "./platform.ts";
 
@@ -56,6 +61,12 @@ test("a new installation is set up by a link, used by roles, and closed within a
   const page = await browser.get(`${link.pathname}${link.search}`);
   expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
   expect((await browser.submit(page, { login: "anna", password: "short" })).body).toContain("at least 15 characters");
+  // A list of passwords that have leaked is asked as soon as it is named.
+  const list = join(platform.data, "pwned.txt");
+  const leaked = "a phrase that somebody lost";
+  writeFileSync(list, `${createHash("sha1").update(leaked).digest("hex").toUpperCase()}:7\r\n`);
+  writeFileSync(paths().passwordFile, JSON.stringify({ breached_passwords: list }), { mode: 0o600 });
+  expect((await browser.submit(page, { login: "anna", password: leaked })).body).toContain("has leaked somewhere");
   const done = await browser.submit(page, { login: "anna", password: PASSWORD });
   expect(done.body).toContain("You are signed in as");
   expect(existsSync(paths().setUpLink)).toBe(false);
@@ -122,6 +133,27 @@ test("an invitation comes by mail once a mail server is named, without a restart
   }
 }, 60_000);
 
+/** Lets an echo service answer with a stream of events that does not end. */
+const EVENT_STREAMS = `const plain = http.createServer;
+http.createServer = (listener) => plain.call(http, (request, response) => {
+  if (request.headers.accept !== "text/event-stream") return listener(request, response);
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  response.write("data: first\\n\\n");
+});`;
+
+/** A stream of events that has begun, and how it ended. */
+async function eventsAt(url: string, headers: Record<string, string>): Promise<{ end: "whole" | "cut" | undefined }> {
+  const response = await fetch(url, { headers: { accept: "text/event-stream", ...headers } });
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  expect(await reader?.read()).toMatchObject({ value: "data: first\n\n" });
+  const events: { end: "whole" | "cut" | undefined } = { end: undefined };
+  void reader?.read().then(
+    () => Object.assign(events, { end: "whole" }),
+    () => Object.assign(events, { end: "cut" }),
+  );
+  return events;
+}
+
 test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
   const route = [
     "    auth: required",
@@ -130,7 +162,7 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
     `    response_headers: {set: {x-caller: "\${caller.name}"}}`,
     '    deprecated: "2026-11-01"',
   ].join("\n");
-  const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route });
+  const manifest = echoService(platform, { name: "ask-svc", version: "1", replicas: 1, route, before: EVENT_STREAMS });
   expect(await platform.cli("deploy", manifest)).toMatchObject({ code: 0 });
   await platform.json("users", "create", "cara");
   const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "cara");
@@ -168,11 +200,20 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   await waitFor(() => certified().then(({ status }) => status === 200), { describe: () => "the certificate to count" });
   expect(await certified()).toMatchObject({ status: 200, principal });
 
+  // What runs ends with the account: the stream of events, without waiting for the next request.
+  const slowness = await machineSlowness();
+  const events = await eventsAt(platform.url("/ask-svc"), { authorization: `Bearer ${secret}` });
+  expect(events.end).toBeUndefined();
   expect((await platform.cli("users", "deactivate", "cara")).code).toBe(0);
+  const cut = waitFor(() => events.end === "cut", {
+    deadlineMs: 1000 * slowness,
+    describe: () => `the end: ${events.end}`,
+  });
   await waitFor(async () => (await call()).status === 401 && (await certified()).status === 401, {
     deadlineMs: 1000,
     describe: () => "key and certificate to be forgotten",
   });
+  await cut;
   agent.destroy();
   rmSync(gatewayTls, { recursive: true });
 
@@ -199,6 +240,52 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
     describe: () => "changes to go on",
   });
 }, 120_000);
+
+test("who is deactivated calls no service directly any more, and streams of theirs end, within a second", async () => {
+  const operatorToken = readFileSync(paths().operatorToken, "utf8").trim();
+  const options = { socket: paths().kernelSocket, operatorToken, login: "erin", role: "operator" };
+  await using caller = await openDirectCaller(platform, options);
+  await expectShutOut(platform, "erin", caller);
+}, 60_000);
+
+test("a stream of the platform ends when its caller's key is taken from the key file, or its account deactivated", async () => {
+  await using stack = new AsyncDisposableStack();
+  const watchAs = async (token: string) => {
+    const transport = stack.use(connectSocket({ path: paths().kernelSocket, token }));
+    const events = createClient(registry.RegistryService, transport).watch({})[Symbol.asyncIterator]();
+    const read = async () => {
+      for (;;) await events.next();
+    };
+    let end: string | undefined;
+    // The first event says that the stream runs.
+    await events.next();
+    void read().catch((error) => {
+      end = HmsError.from(error).details.reason;
+    });
+    return () => end;
+  };
+  const fileKey = (id: string) => ({ id, kind: "user", token_sha256: hash("sha256", `token-of-${id}`) });
+  const write = (...ids: string[]) => writeFileSync(paths().keyFile, JSON.stringify(ids.map(fileKey)), { mode: 0o600 });
+  write("greta", "hugo");
+  const [greta, hugo] = await Promise.all(
+    ["greta", "hugo"].map((id) => waitFor(() => watchAs(`token-of-${id}`), { describe: `the key of ${id}` })),
+  );
+  await platform.json("users", "create", "fay", "--roles", "viewer");
+  const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "fay");
+  const fay = await watchAs(secret);
+  const slowness = await machineSlowness();
+  write("hugo");
+  await waitFor(() => greta?.() === "ACCESS_CHANGED", {
+    deadlineMs: 2000 * slowness,
+    describe: "the stream of the key to end",
+  });
+  expect((await platform.cli("users", "deactivate", "fay")).code).toBe(0);
+  await waitFor(() => fay() === "ACCESS_CHANGED", {
+    deadlineMs: 1000 * slowness,
+    describe: "the account's stream to end",
+  });
+  expect(hugo?.()).toBeUndefined();
+}, 60_000);
 
 test("six commands at once whose token has ended refresh it once and all go on", async () => {
   const browser = new Browser(origin());

@@ -1,16 +1,22 @@
 import { chmodSync, mkdirSync } from "node:fs";
-import { openAuditSpool } from "@hms/audit-spool";
+import { openAuditSpool, spoolMaxBytes } from "@hms/audit-spool";
 import {
+  changedGatewayListen,
   type HostEnvironment,
   hostEnvironment,
   type InstanceNetwork,
   type InstancePaths,
   type PartName,
   parseNetworkAddress,
+  type RoutesDefaultAuth,
   readApart,
+  readGatewayListen,
   readNetworkAddress,
+  type WantedGatewayListen,
   writeApart,
+  writeGatewayListen,
   writeNetworkAddress,
+  writeRoutesDefaultAuth,
 } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
 import { componentPrincipal, Kernel } from "@hms/kernel";
@@ -40,6 +46,10 @@ export interface AgentOptions {
   apart: readonly PartName[] | undefined;
   /** Where other machines are answered from now on, or "none"; undefined: as before. */
   listen: string | undefined;
+  /** Where the gateway listens beside loopback from now on; undefined: as before. */
+  gatewayListen: WantedGatewayListen;
+  /** What `auth` is for routes whose manifest does not say it, from now on; undefined: as before. */
+  routesDefaultAuth: RoutesDefaultAuth | undefined;
   log: Logger;
 }
 
@@ -56,7 +66,8 @@ export interface Agent {
  * server and data plane.
  * @throws HmsError ABORTED if another agent has the installation, UNAVAILABLE if the gateway's port is taken.
  */
-export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log }: AgentOptions): Promise<Agent> {
+export async function openAgent(options: AgentOptions): Promise<Agent> {
+  const { paths, gatewayPort, apart: wanted, listen, gatewayListen, routesDefaultAuth, log } = options;
   for (const folder of [paths.data, paths.run, paths.config]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     chmodSync(folder, 0o700);
@@ -65,6 +76,8 @@ export async function openAgent({ paths, gatewayPort, apart: wanted, listen, log
   stack.use(takeInstanceLock(paths));
   const host = hostEnvironment();
   const network = await allocateNetwork(paths, gatewayPort);
+  keepGatewayListen(gatewayListen, paths);
+  if (routesDefaultAuth !== undefined) writeRoutesDefaultAuth(paths, routesDefaultAuth);
   const before = readApart(paths);
   const apart = wanted ?? before;
   const listeners = new ListenerKeeper();
@@ -132,6 +145,15 @@ async function listenAt(listen: string | undefined, paths: InstancePaths, platfo
   writeNetworkAddress(paths, address);
 }
 
+/** Data planes follow within a second. */
+function keepGatewayListen(wanted: WantedGatewayListen, paths: InstancePaths): void {
+  if (wanted.http === undefined && wanted.https === undefined) return;
+  // What was kept does not matter where both are given; a file that cannot be used is replaced then.
+  const isWhole = wanted.http !== undefined && wanted.https !== undefined;
+  const before = isWhole ? { http: [], https: [] } : readGatewayListen(paths);
+  writeGatewayListen(paths, changedGatewayListen(before, wanted));
+}
+
 interface Surroundings {
   paths: InstancePaths;
   network: InstanceNetwork;
@@ -157,6 +179,7 @@ function openKernel(paths: InstancePaths, stack: AsyncDisposableStack, log: Logg
   const audit = stack.use(
     openAuditSpool({
       directory: `${paths.audit}/agent`,
+      maxBytes: spoolMaxBytes(hostEnvironment()),
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")

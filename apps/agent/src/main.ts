@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { readPartNames, resolveInstance } from "@hms/config";
+import { parseRoutesDefaultAuth, readPartNames, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { createLogger } from "@hms/telemetry";
 import { openAgent } from "./agent.ts";
@@ -20,10 +20,24 @@ process.on("SIGHUP", () => {});
 
 try {
   const text = { type: "string" } as const;
-  const { values } = parseArgs({ options: { instance: text, data: text, port: text, apart: text, listen: text } });
+  const places = { "http-listen": text, "https-listen": text, "routes-default-auth": text };
+  const options = { instance: text, data: text, port: text, apart: text, listen: text, ...places };
+  const { values } = parseArgs({ options });
   const gatewayPort = values.port === undefined ? undefined : Number(values.port);
   const apart = values.apart === undefined ? undefined : readPartNames("--apart", values.apart);
-  const agent = await openAgent({ paths: resolveInstance(values), gatewayPort, apart, listen: values.listen, log });
+  const gatewayListen = { http: values["http-listen"], https: values["https-listen"] };
+  const auth = values["routes-default-auth"];
+  const routesDefaultAuth = auth === undefined ? undefined : parseRoutesDefaultAuth("--routes-default-auth", auth);
+  const paths = resolveInstance(values);
+  const agent = await openAgent({
+    paths,
+    gatewayPort,
+    apart,
+    listen: values.listen,
+    gatewayListen,
+    routesDefaultAuth,
+    log,
+  });
   process.once("SIGTERM", () => void agent.shutdown());
   await agent.ended;
   process.exit(0);

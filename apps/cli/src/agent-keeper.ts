@@ -1,8 +1,9 @@
-import { type InstancePaths, readPartNames } from "@hms/config";
+import { hostEnvironment, type InstancePaths, parseRoutesDefaultAuth, readPartNames } from "@hms/config";
 import { ListenerKeeper } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "./command-spec.ts";
 import { ExitCode } from "./exit-code.ts";
+import { requireGatewayPlaces } from "./gateway-places.ts";
 import { requireListen } from "./network-address.ts";
 import { parseCount } from "./parse-option.ts";
 import { type AgentOptions, lastWords, logSize, spawnAgent } from "./platform-start.ts";
@@ -31,14 +32,29 @@ export interface AgentKeeper {
 
 /**
  * What `up` is told of the agent.
- * @throws HmsError INVALID_ARGUMENT for options that cannot be read, FAILED_PRECONDITION for what is not there yet
+ * @throws HmsError INVALID_ARGUMENT for options that cannot be read, FAILED_PRECONDITION for what is not there yet,
+ * UNAVAILABLE for addresses that cannot be had
  */
-export function agentOptions(paths: InstancePaths, { options }: Pick<Invocation, "options">): AgentOptions {
+export async function agentOptions(
+  paths: InstancePaths,
+  { options }: Pick<Invocation, "options">,
+): Promise<AgentOptions> {
   const { port, apart, listen } = options;
+  const { gatewayListen: host, routesDefaultAuth } = hostEnvironment();
+  const textOf = (option: unknown) => (typeof option === "string" ? option : undefined);
+  const gatewayListen = {
+    http: textOf(options.httpListen) ?? host.http,
+    https: textOf(options.httpsListen) ?? host.https,
+  };
+  const defaultAuth = textOf(options.routesDefaultAuth) ?? routesDefaultAuth;
+  await requireGatewayPlaces(paths, gatewayListen);
   return {
     gatewayPort: typeof port === "string" ? parseCount("--port", port, 1) : undefined,
     apart: typeof apart === "string" ? readPartNames("--apart", apart) : undefined,
     listen: typeof listen === "string" ? requireListen(listen, paths) : undefined,
+    gatewayListen,
+    routesDefaultAuth:
+      defaultAuth === undefined ? undefined : parseRoutesDefaultAuth("--routes-default-auth", defaultAuth),
   };
 }
 

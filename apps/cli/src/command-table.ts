@@ -16,6 +16,11 @@ const timeout: OptionSpec = {
   default: "15m",
 };
 
+const askOptions: OptionSpec[] = [
+  { flags: "--rollout <id>", summary: "refuse if another rollout of the service runs" },
+  { flags: "--reason <text>", summary: "why, for the history" },
+];
+
 const serveOptions: OptionSpec[] = [
   { flags: "--only <parts>", summary: `which parts, of ${partNames.join(",")}` },
   {
@@ -55,6 +60,8 @@ export const commands: CommandSpec[] = [
     args: [file],
     options: [
       { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
+      { flags: "--strategy <name>", summary: "rolling, canary or blue-green, whatever the manifest says" },
+      { flags: "--bg", summary: "the same as --strategy blue-green" },
       detach,
       timeout,
     ],
@@ -95,6 +102,38 @@ export const commands: CommandSpec[] = [
       timeout,
     ],
     load: () => import("./commands/rollback.ts"),
+  },
+  {
+    name: "promote",
+    group: "Deploy",
+    summary: "let a canary take its next step, or blue-green switch",
+    args: [service],
+    options: [{ flags: "--full", summary: "skip the steps that are left" }, ...askOptions],
+    load: async () => (await import("./commands/ask-rollout.ts")).asking("promote"),
+  },
+  {
+    name: "abort",
+    group: "Deploy",
+    summary: "end a rollout that runs and undo what it has done",
+    args: [service],
+    options: askOptions,
+    load: async () => (await import("./commands/ask-rollout.ts")).asking("abort"),
+  },
+  {
+    name: "pause",
+    group: "Deploy",
+    summary: "let a rollout finish what it has begun, and begin nothing new",
+    args: [service],
+    options: askOptions,
+    load: async () => (await import("./commands/ask-rollout.ts")).asking("pause"),
+  },
+  {
+    name: "resume",
+    group: "Deploy",
+    summary: "let a paused rollout go on",
+    args: [service],
+    options: askOptions,
+    load: async () => (await import("./commands/ask-rollout.ts")).asking("resume"),
   },
   {
     name: "stop",
@@ -193,6 +232,18 @@ export const commands: CommandSpec[] = [
       {
         flags: "--listen <address>",
         summary: "answer other machines too, at tls://HOST:PORT; none: only this one; kept from then on",
+      },
+      {
+        flags: "--http-listen <addresses>",
+        summary: "the gateway listens there too, 0.0.0.0:80,[::]:80; none: on loopback only; kept from then on",
+      },
+      {
+        flags: "--https-listen <addresses>",
+        summary: "the same with TLS, 0.0.0.0:443; it takes certificates (hms-sys tls …)",
+      },
+      {
+        flags: "--routes-default-auth <auth>",
+        summary: "auth of routes whose manifest does not say it: public or required; kept from then on",
       },
       { flags: "--deploy <files>", summary: "deploy these manifests (comma-separated) unless their services exist" },
     ],

@@ -1,7 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
-import { type InstancePaths, type PartName, programPath, resolveInstance } from "@hms/config";
+import {
+  type InstancePaths,
+  type PartName,
+  programPath,
+  type RoutesDefaultAuth,
+  resolveInstance,
+  type WantedGatewayListen,
+} from "@hms/config";
 import { agent, deployment, mesh } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Session } from "./session.ts";
@@ -17,6 +24,10 @@ export interface AgentOptions {
   apart: readonly PartName[] | undefined;
   /** Where other machines are answered from now on, or "none"; undefined: as before. */
   listen: string | undefined;
+  /** Where the gateway listens beside loopback from now on; undefined: as before. */
+  gatewayListen: WantedGatewayListen;
+  /** What `auth` is for routes whose manifest does not say it, from now on; undefined: as before. */
+  routesDefaultAuth: RoutesDefaultAuth | undefined;
 }
 
 /** The agent lives long and does little: it needs no room for many young objects. */
@@ -33,6 +44,9 @@ export function spawnAgent(paths: InstancePaths, options: AgentOptions): ChildPr
   if (options.gatewayPort !== undefined) args.push("--port", String(options.gatewayPort));
   if (options.apart !== undefined) args.push("--apart", options.apart.join(","));
   if (options.listen !== undefined) args.push("--listen", options.listen);
+  for (const [scheme, addresses] of Object.entries(options.gatewayListen))
+    if (addresses !== undefined) args.push(`--${scheme}-listen`, addresses);
+  if (options.routesDefaultAuth !== undefined) args.push("--routes-default-auth", options.routesDefaultAuth);
   const child = spawn(process.execPath, [...AGENT_FLAGS, programPath("agent"), ...args], {
     detached: true,
     stdio: ["ignore", log, log, "ipc"],

@@ -141,8 +141,18 @@ export const programCommands: CommandSpec[] = [
       { flags: "--client-id <id>", summary: "what this installation is called there" },
       { flags: "--secret-file <file>", summary: "a file with the client secret, or - for standard input" },
       { flags: "--name <name>", summary: "what people see" },
+      {
+        flags: "--sign-up <domains>",
+        summary: "who gets an account at the first sign-in: domains of verified mail addresses, or '*'",
+      },
+      {
+        flags: "--sign-up-roles <roles>",
+        summary: "what such accounts begin with; default viewer, or none with groups",
+      },
+      { flags: "--sign-up-groups <groups>", summary: "groups that they join" },
     ],
     examples: [
+      "hms-sys identity-providers put work --issuer https://login.example.org --client-id hms --sign-up example.org --sign-up-groups crew",
       "hms-sys identity-providers put work --issuer https://login.example.org --client-id hms --secret-file -",
     ],
     load: async () => ({ run: (await providers()).put }),

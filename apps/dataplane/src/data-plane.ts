@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import type { Server } from "node:http";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
-import { ListenerSet } from "@hms/handover";
+import { ListenerSet, listenProblem } from "@hms/handover";
 import { HmsError } from "@hms/kernel/errors";
 import { createProxyEngine, type ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
 import { GatewayCallers } from "./callers/gateway-callers.ts";
-import { RedisRates } from "./limits/redis-rates.ts";
-import { listenProblem } from "./listeners/listen-problem.ts";
+import { RedisLimits } from "./limits/redis-limits.ts";
+import { GatewayAddresses } from "./listeners/gateway-addresses.ts";
 import { RememberedAddresses } from "./listeners/remembered-addresses.ts";
 import { VirtualAddresses } from "./listeners/virtual-addresses.ts";
 import { DnsForwarder } from "./names/dns-forwarder.ts";
@@ -21,6 +21,7 @@ import { ServerLink } from "./snapshot/server-link.ts";
 import { SnapshotFeed } from "./snapshot/snapshot-feed.ts";
 import { SnapshotHolder } from "./snapshot/snapshot-holder.ts";
 import { SnapshotStore } from "./snapshot/snapshot-store.ts";
+import { TrafficReport } from "./snapshot/traffic-report.ts";
 import { nodeMetrics } from "./status/node-metrics.ts";
 import { snapshotSummary } from "./status/snapshot-summary.ts";
 import { createStatusServer } from "./status/status-server.ts";
@@ -52,10 +53,11 @@ export class DataPlane {
   readonly #queries = newQueryCounts();
   readonly #addresses: VirtualAddresses;
   readonly #nameService: NameService;
+  readonly #gatewayAddresses: GatewayAddresses;
   readonly #tls: GatewayTls;
   readonly #link: ServerLink;
   readonly #callers: GatewayCallers;
-  readonly #rates: { sharedRates?: RedisRates } = {};
+  readonly #shared: { sharedLimits?: RedisLimits } = {};
   readonly #holder: SnapshotHolder;
   readonly #closed = new Map<string, string>();
   #reporter: NodeReporter | undefined;
@@ -70,20 +72,22 @@ export class DataPlane {
     this.#link = new ServerLink(paths);
     const callers = new GatewayCallers(this.#link);
     this.#callers = callers;
-    if (redisUrl !== undefined) this.#rates = { sharedRates: new RedisRates(redisUrl) };
+    if (redisUrl !== undefined) this.#shared = { sharedLimits: new RedisLimits(redisUrl) };
     const engine = createProxyEngine({
       edgeSocket: paths.edgeSocket,
       callers,
       challengeAnswer: (token) => challengeAnswer(paths.acmeChallenges, token),
-      ...this.#rates,
+      ...this.#shared,
     });
     this.#engine = engine;
+    const gatewayAddresses = new GatewayAddresses({ paths, engine, listeners, log });
+    this.#gatewayAddresses = gatewayAddresses;
     this.#tls = new GatewayTls({
       engine,
       listeners,
       folder: paths.gatewayTls,
-      address: LOCAL,
       port: network.tlsPort,
+      others: () => gatewayAddresses.https,
       log,
     });
     this.#options = options;
@@ -135,7 +139,8 @@ export class DataPlane {
       this.#openOptional("mesh proxy", this.#engine.createServer(this.#engine.forwardProxyHandler), network.proxyPort),
       this.#openOptional("status page", this.#statusServer(), network.metricsPort),
       this.#openMesh(),
-      this.#tls.start(),
+      // TLS asks it where to listen.
+      this.#gatewayAddresses.start().then(() => this.#tls.start()),
     ]);
     if (this.#holder.snapshot) this.#listeners.closeUnclaimed();
     this.#follow();
@@ -186,6 +191,7 @@ export class DataPlane {
       nodeId,
       appliedVersion: () => this.#holder.version,
       drainingInFlight: () => this.#engine.drainingInFlight(),
+      traffic: new TrafficReport(() => this.#engine.traffic()),
       onOutcome: (reached) => this.#noteServer(reached),
     });
     this.#engine.onDrained(() => reporter.look());
@@ -200,7 +206,7 @@ export class DataPlane {
         this.#listeners.closeUnclaimed();
         reporter.report();
       },
-      onOpen: () => reporter.report(),
+      onOpen: () => reporter.reportAll(),
       log,
     });
   }
@@ -238,9 +244,10 @@ export class DataPlane {
     const namesProblem = this.#nameService.problem;
     const problems = [
       ...this.#closed.values(),
+      ...this.#gatewayAddresses.problems,
       ...this.#tls.problems,
       ...this.#callers.problems,
-      ...[this.#rates.sharedRates?.problem ?? []].flat(),
+      ...[this.#shared.sharedLimits?.problem ?? []].flat(),
       ...this.#addresses.problems,
       ...this.#holder.problems,
     ];
@@ -260,6 +267,7 @@ export class DataPlane {
    */
   async stop(): Promise<void> {
     this.#isRetiring = true;
+    this.#gatewayAddresses.stop();
     this.#tls.stop();
     this.#holder.stopSaving();
     this.#engine.retire();
@@ -270,7 +278,7 @@ export class DataPlane {
     ]);
     this.#feed?.close();
     this.#callers.close();
-    await this.#rates.sharedRates?.[Symbol.asyncDispose]();
+    await this.#shared.sharedLimits?.[Symbol.asyncDispose]();
     await this.#reporter?.close();
   }
 }

@@ -5,6 +5,7 @@ import type { Edge } from "@hms/http-edge";
 import { HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
+import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
@@ -15,8 +16,6 @@ import { openIdentityDatabase } from "./open-databases.ts";
 /** What the identity service stands on in a server. */
 export interface IdentityGround {
   kernel: Kernel;
-  /** Where people call. */
-  kernels: readonly Kernel[];
   access: ServerAccess;
   paths: InstancePaths;
   /** Known wherever people come in. */
@@ -55,31 +54,33 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
     mailer: createSmtpMailer(paths.mailFile),
+    breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,
-    onAccountChange(id) {
-      takenAway.principals([`user:${id}`, `service:${id}`]);
-      for (const one of ground.kernels) {
-        one.endStreamsOf("user", id);
-        one.endStreamsOf("service", id);
-      }
-    },
+    onAccountChange: (id) => takenAway.account(id),
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });
   stack.use(identity);
+  checkBreachedPasswords(paths.passwordFile).catch((error) =>
+    log.error("no new password is taken until the list of breached ones can be used", { error }),
+  );
   accounts.connect(identity);
   if (identity.setUpLink === undefined) rmSync(paths.setUpLink, { force: true });
   else writeFileSync(paths.setUpLink, `${identity.setUpLink}\n`, { mode: 0o600 });
   return { service: identity, database };
 }
 
-/** Lets a process with a few parts judge accounts as the server does, by what their roles permit. */
+/**
+ * Lets a process with a few parts judge accounts as the server does, by what their roles permit; where the registry is, it
+ * revokes the tickets of those that may do less.
+ */
 export async function followAccounts(
   { access, source }: Pick<IdentityGround, "access" | "source">,
   stack: AsyncDisposableStack,
 ): Promise<void> {
   const database = stack.use(await openIdentityDatabase(source));
-  access.accounts.connect(stack.use(await openAccountBook(database)));
+  const onAccountChange = (id: string) => access.takenAway.account(id);
+  access.accounts.connect(stack.use(await openAccountBook(database, { onAccountChange })));
 }
 
 /** Serves the pages and the protocol by which people and programs come in. */

@@ -1,4 +1,4 @@
-import { openAuditSpool } from "@hms/audit-spool";
+import { openAuditSpool, spoolMaxBytes } from "@hms/audit-spool";
 import { hostEnvironment, type InstancePaths } from "@hms/config";
 import { type CallObserver, Kernel } from "@hms/kernel";
 import { limitStrangers } from "@hms/local-access";
@@ -35,6 +35,7 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const audit = stack.use(
     openAuditSpool({
       directory: `${paths.audit}/${process}`,
+      maxBytes: spoolMaxBytes(hostEnvironment()),
       onChange: (accepts, reason) =>
         accepts
           ? log.info("the audit spool accepts events again")
@@ -54,6 +55,7 @@ export function openKernel({ paths, process, log }: OpenKernelOptions, stack: As
   const replicaKernel = new Kernel({ identity: replicaIdentity, ...options });
   const networkKernel = new Kernel({ identity: limitStrangers(identity), ...options });
   const kernels = [kernel, replicaKernel, networkKernel] as const;
+  for (const each of kernels) access.takenAway.endStreamsAt(each);
   openElsewhere({ kernels, tlsFolder: paths.tls }, stack);
   return {
     kernel,

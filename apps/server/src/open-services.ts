@@ -1,4 +1,10 @@
-import { hostEnvironment, type InstanceNetwork, type InstancePaths, type PartName } from "@hms/config";
+import {
+  hostEnvironment,
+  type InstanceNetwork,
+  type InstancePaths,
+  type PartName,
+  readRoutesDefaultAuth,
+} from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
 import type { EventLog } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
@@ -86,6 +92,7 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
+    routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     log,
   });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));

@@ -2,6 +2,7 @@ import { Kernel, type ServiceRegistration } from "@hms/kernel";
 import { createPartIdentity, openTlsFiles, originOf, type PartListener, type PartPlacement } from "@hms/parts";
 import type { Logger } from "@hms/telemetry";
 import { serveFrames } from "@hms/wire";
+import type { TakenAway } from "./taken-away.ts";
 
 /** What other processes of the platform may call here. */
 export interface ServePartsOptions {
@@ -13,6 +14,7 @@ export interface ServePartsOptions {
   kernel: Kernel;
   /** The services of the parts that run here. */
   registrations: readonly ServiceRegistration[];
+  takenAway: TakenAway;
   log: Logger;
 }
 
@@ -32,10 +34,11 @@ export async function serveParts(options: ServePartsOptions, stack: AsyncDisposa
 }
 
 function partKernel({ parts }: PartListener, options: ServePartsOptions): Kernel {
-  const { installation, key, kernel, registrations } = options;
+  const { installation, key, kernel, registrations, takenAway } = options;
   // What is elsewhere is not for others to reach through here: two processes could send a call to and fro.
   const { elsewhere: _, ...ports } = kernel.options;
   const own = new Kernel({ ...ports, identity: createPartIdentity({ key, parts, installation }), originOf });
+  takenAway.endStreamsAt(own);
   for (const registration of registrations) own.register(registration);
   return own;
 }

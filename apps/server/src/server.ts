@@ -47,6 +47,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   await using stack = new AsyncDisposableStack();
   const kernels = openKernel({ paths, process: placement.process, log }, stack);
   const { kernel } = kernels;
+  const { takenAway } = kernels.access;
   const installation = paths.instance;
   const key = openPartKey(placement, paths);
   const parts = connectParts({ placement, installation, key, kernels: kernels.kernels }, stack);
@@ -84,7 +85,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
     : registrations;
   for (const each of kernels.kernels) for (const registration of callable) each.register(registration);
   const forParts = identity ? registrations : [...registrations, callService];
-  await serveParts({ placement, installation, key, kernel, registrations: forParts, log }, stack);
+  await serveParts({ placement, installation, key, kernel, registrations: forParts, takenAway, log }, stack);
   if (people) openAcme({ paths, exclusively: (work) => people.database.withAdvisoryLock("acme", work), log }, stack);
   if (identity) await serveEverybody({ ...kernels, metrics, identity }, options, stack);
   return stack.move();
@@ -95,7 +96,7 @@ function openPartKey({ keyFile }: PartPlacement, paths: InstancePaths): Uint8Arr
   return partKeyOf(keyFile === paths.partKey ? ensureToken(keyFile) : readToken(keyFile));
 }
 
-/** The registry's process follows the access files itself, and its policies are followed by all others. */
+/** The registry's process follows access files and accounts itself, and its policies are followed by all others. */
 function followRegistry(
   { kernel, access }: ServerKernel,
   { placement, log }: ServerOptions,

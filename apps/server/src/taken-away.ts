@@ -1,8 +1,12 @@
+import { type Kernel, principalName } from "@hms/kernel";
 import type { RegistryServiceHandle } from "@hms/service-registry";
 
 type Revoker = Pick<RegistryServiceHandle, "policyFileChanged" | "revokePrincipal">;
 
-/** Passes on what access files take away to the registry, which revokes tickets; keeps it until there is one. */
+/**
+ * Passes on what access files and accounts take away to the registry, which revokes tickets, and to whoever follows; keeps
+ * for the registry what comes before there is one.
+ */
 export class TakenAway {
   #revoker: Revoker | undefined;
   readonly #followers: ((names: readonly string[]) => void)[] = [];
@@ -23,6 +27,19 @@ export class TakenAway {
   /** Calls `listener` with principals that are gone or stand for less, from now on. */
   follow(listener: (names: readonly string[]) => void): void {
     this.#followers.push(listener);
+  }
+
+  /** Ends the running streams of principals that are gone or stand for less at this kernel, from now on. */
+  endStreamsAt(kernel: Kernel): void {
+    this.follow((names) => {
+      const less = new Set(names);
+      kernel.endStreams((principal) => less.has(principalName(principal)));
+    });
+  }
+
+  /** An account may do less than before, by its id. */
+  account(id: string): void {
+    this.principals([`user:${id}`, `service:${id}`]);
   }
 
   /** These principals are gone or stand for less ("user:anna"). */

@@ -2,7 +2,7 @@ import { auditEventBytes } from "@hms/audit-log";
 import { type AuditEvent, type AuditSink, componentPrincipal, HmsError } from "@hms/kernel";
 import { importLines } from "./import-lines.ts";
 import { SegmentWriter } from "./segment-writer.ts";
-import { SPOOL_BYTES } from "./spool-sizes.ts";
+import { noteSpoolLimit, SPOOL_BYTES } from "./spool-sizes.ts";
 
 /** A local audit sink; dispose it to have its last events on disk. */
 export interface AuditSpool extends AuditSink, AsyncDisposable {
@@ -12,9 +12,9 @@ export interface AuditSpool extends AuditSink, AsyncDisposable {
 /** Where a spool is and how much it may hold. */
 export interface AuditSpoolOptions {
   directory: string;
-  /** Default 256 MiB. Beyond it, and while the disk is full, the spool accepts nothing. */
-  maxBytes?: number;
-  /** Segments begin anew at this size; default 8 MiB. */
+  /** Default 256 MiB, undefined too. Beyond it, and while the disk is full, the spool accepts nothing. */
+  maxBytes?: number | undefined;
+  /** Segments begin anew at this size; default 8 MiB, an eighth of `maxBytes` at most: only whole ones are given back. */
   segmentBytes?: number;
   /** How often the spool says that its process lives; default each minute. 0: never. */
   heartbeatMs?: number;
@@ -43,6 +43,8 @@ export function openAuditSpool(options: AuditSpoolOptions): AuditSpool {
   return new Spool(options);
 }
 
+const segmentBytesOf = (maxBytes: number) => Math.min(8 * 1024 * 1024, Math.ceil(maxBytes / 8));
+
 class Spool implements AuditSpool {
   readonly #options: AuditSpoolOptions;
   readonly #maxBytes: number;
@@ -57,7 +59,8 @@ class Spool implements AuditSpool {
     this.#options = options;
     this.#maxBytes = options.maxBytes ?? SPOOL_BYTES;
     this.#process = options.directory.split("/").at(-1) ?? "";
-    this.#writer = new SegmentWriter(options.directory, options.segmentBytes ?? 8 * 1024 * 1024);
+    this.#writer = new SegmentWriter(options.directory, options.segmentBytes ?? segmentBytesOf(this.#maxBytes));
+    noteSpoolLimit(options.directory, this.#maxBytes);
     importLines(options.directory, this.#writer);
     const { heartbeatMs = HEARTBEAT_MS } = options;
     if (heartbeatMs > 0) this.#heartbeat = setInterval(() => this.#recordOwn("Heartbeat", {}), heartbeatMs).unref();

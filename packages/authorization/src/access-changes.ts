@@ -25,7 +25,12 @@ function rolesIn(set: PolicySet, target: Asked["target"]): string[] {
 
 function possibleChanges(set: PolicySet, { subject, target }: Asked): Change[] {
   const changes: Change[] = [];
-  if (!subject.mfa) changes.push({ words: "with a second factor", subject: { ...subject, mfa: true }, target });
+  if (!subject.mfa || subject.mfaAgeS !== 0)
+    changes.push({
+      words: subject.mfa ? "with a second factor shown now" : "with a second factor",
+      subject: { ...subject, mfa: true, mfaAgeS: 0 },
+      target,
+    });
   const { environment, ...anywhere } = subject;
   if (environment !== undefined)
     changes.push({ words: "from the service's own environment", subject: anywhere, target });

@@ -1,5 +1,5 @@
 import { ffiOptions } from "@hms/contracts";
-import type { MethodEntry, Policy, PolicyDecision, PolicyQuestion, Principal } from "@hms/kernel";
+import type { MethodEntry, Policy, PolicyDecision, PolicyQuestion, Principal, StepUp } from "@hms/kernel";
 import { everyResource, filterOf } from "./access-filter.ts";
 import { subjectOf } from "./access-subject.ts";
 import type { AccessTarget, AccessVerdict } from "./access-verdict.ts";
@@ -17,6 +17,8 @@ function targetOf({ environment = "", desc, rule }: MethodEntry): AccessTarget {
 const REASONS = {
   denied: "a policy denies it to one of the caller's roles",
   mfa: "a policy demands that the caller has signed in with a second factor: set one up under /sign-in/factors, at the address that hms-sys up prints, then sign in again (hms-sys logout, hms-sys login); API keys never count as one",
+  "mfa-age":
+    "a policy demands a second factor that was shown more lately: show it again under /sign-in/again, at the address that hms-sys up prints; the command line then signs in anew, too (hms-sys logout, hms-sys login)",
   default: "no policy allows it to any of the caller's roles; the operator sees why with hms-sys ffi policy",
   error: "a policy about it cannot be evaluated; the operator sees which with hms-sys auth explain",
 };
@@ -29,12 +31,20 @@ function reasonOf({ because, policies }: AccessVerdict, isUsers: boolean): strin
   return because === "default" && !isUsers ? NOT_GRANTED : REASONS[because];
 }
 
+/** What who is signed in could show to be let in. */
+function stepUpOf({ because, mfaMaxAgeS }: AccessVerdict): { stepUp?: StepUp } {
+  if (because !== "mfa" && because !== "mfa-age") return {};
+  return { stepUp: mfaMaxAgeS === undefined ? {} : { maxAgeS: mfaMaxAgeS } };
+}
+
 function decisionOf(verdict: AccessVerdict, isUsers: boolean): PolicyDecision {
   const { because, auditLevel } = verdict;
   // By default nobody is let in: what would let others in has decided nothing.
   const policies = because === "default" ? undefined : verdict.policies.map(({ id }) => id);
-  if (because !== "allowed")
-    return Object.freeze({ allowed: false, reason: reasonOf(verdict, isUsers), ...(policies ? { policies } : {}) });
+  if (because !== "allowed") {
+    const reason = reasonOf(verdict, isUsers);
+    return Object.freeze({ allowed: false, reason, ...stepUpOf(verdict), ...(policies ? { policies } : {}) });
+  }
   const level = auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? undefined : auditLevel;
   return { allowed: true, ...(policies ? { policies } : {}), ...(level === undefined ? {} : { auditLevel: level }) };
 }
@@ -57,7 +67,7 @@ const MOST_ENVIRONMENTS = 100;
 interface Known {
   readonly slice: PolicySlice;
   readonly shared: Map<string, PolicyDecision>;
-  /** Decided anew with every call: it looks at the resource or at how the call came in. */
+  /** Decided anew with every call: it looks at the resource, at how the call came in or at the time. */
   readonly isLive: boolean;
 }
 
@@ -108,8 +118,8 @@ class Decisions {
     if (before !== undefined) return before;
     const isUsers = method.environment !== undefined;
     const slice = isUsers ? this.set.slice(targetOf(method)) : this.set.platformSlice(permission);
-    const { resource, transport } = slice.reads;
-    const known: Known = { slice, shared: new Map(), isLive: transport || (resource && !isUsers) };
+    const { resource, transport, age } = slice.reads;
+    const known: Known = { slice, shared: new Map(), isLive: transport || age || (resource && !isUsers) };
     this.#known.set(method, known);
     return known;
   }

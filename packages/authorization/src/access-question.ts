@@ -27,7 +27,9 @@ export function subjectNamed(name: string, roles: readonly string[], mfa: boolea
   if (kind === undefined) return undefined;
   const [environment, ...rest] = kind === "service" ? id.split("/") : [];
   const lives = rest.length > 0 && environment !== undefined ? { environment } : {};
-  return { kind: kind as Principal["kind"], id, roles, mfa, known: kind !== "anonymous", ...lives };
+  // Who is asked about with a second factor has shown it just now.
+  const factor = mfa ? { mfa, mfaAgeS: 0 } : { mfa };
+  return { kind: kind as Principal["kind"], id, roles, ...factor, known: kind !== "anonymous", ...lives };
 }
 
 /** What is meant by a permission and a resource's name. */
@@ -41,12 +43,13 @@ export function targetNamed({ action, resource, environment, owner }: NamedQuest
   return { permission: action, resource: { kind, name: resource, environment }, facts };
 }
 
-const EVERYTHING: Pick<AccessVerdict, "allowed" | "because" | "rules" | "policies" | "errors"> = {
+const EVERYTHING: Pick<AccessVerdict, "allowed" | "because" | "rules" | "policies" | "errors" | "readsAge"> = {
   allowed: true,
   because: "allowed",
   rules: [],
   policies: [],
   errors: [],
+  readsAge: false,
 };
 
 /**

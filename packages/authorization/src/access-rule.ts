@@ -14,6 +14,8 @@ export interface AccessRule {
   readonly deniedRoles: readonly string[];
   /** Whether nobody may call it without a second factor, whoever else allows it. */
   readonly requiresMfa: boolean;
+  /** With `requiresMfa`: how many seconds ago the second factor was shown at most; default: however long ago. */
+  readonly mfaMaxAgeS?: number;
   /** UNSPECIFIED: what the method's contract says. */
   readonly auditLevel: ffiOptions.AuditLevel;
   /** Empty: in every environment. */
@@ -45,6 +47,9 @@ export interface PolicyTest {
   readonly expectAllowed: boolean;
 }
 
+/** A second factor counts no longer than that anyway. */
+const LONGEST_MFA_AGE_S = 12 * 3600;
+
 /** What applies to every known principal. */
 export const ANYBODY = "*";
 
@@ -72,6 +77,10 @@ export const ruleChecks = {
   role: (text: string) => (ROLE.test(text) ? undefined : `cannot be ${quoted(text)}; use visible ASCII characters`),
   action: (text: string) =>
     ACTION.test(text) ? undefined : `cannot be ${quoted(text)}; write a permission, "services:deploy"`,
+  mfaMaxAgeMs: (ms: number | undefined) =>
+    ms !== undefined && ms % 1000 === 0 && ms >= 1000 && ms <= LONGEST_MFA_AGE_S * 1000
+      ? undefined
+      : 'is no age of a second factor; write whole seconds from "1s" to "12h", "15m": longer ago it counts for nothing anyway',
   environment: (text: string) =>
     text === "" || ENVIRONMENT.test(text)
       ? undefined

@@ -7,6 +7,8 @@ import type { CompiledPolicy } from "./compiled-policy.ts";
 export interface AccessSubject {
   readonly roles: readonly string[];
   readonly mfa: boolean;
+  /** How many whole seconds ago a second factor was shown; default: that is not known. */
+  readonly mfaAgeS?: number | undefined;
   /** False for whom nobody knows: "*" does not mean them. */
   readonly known: boolean;
   /** Default: "user". */
@@ -33,10 +35,15 @@ export interface AccessTarget {
 export interface AccessVerdict {
   readonly allowed: boolean;
   /**
-   * Why: a policy allows it, one forbids it, it would be allowed with a second factor, none allows it, or one of them
+   * Why: a policy allows it, one forbids it, it would be allowed with a second factor, or with one that was shown more
+   * lately, none allows it, or one of them
    * could not be evaluated.
    */
-  readonly because: "allowed" | "denied" | "mfa" | "default" | "error";
+  readonly because: "allowed" | "denied" | "mfa" | "mfa-age" | "default" | "error";
+  /** Whether another one may follow when the second factor has grown older. */
+  readonly readsAge: boolean;
+  /** With "mfa" and "mfa-age": how many seconds ago a second factor may have been shown; undefined: that is not said. */
+  readonly mfaMaxAgeS?: number | undefined;
   /** The rules that decide; by default: those that would allow somebody else. */
   readonly rules: readonly AccessRule[];
   /** The same in Cedar, those of roles and grants included. */

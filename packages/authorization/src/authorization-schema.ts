@@ -40,7 +40,8 @@ export function knownPermissions(): string[] {
 
 function actionOf(permission: string): ActionType<string> {
   const isCall = permission === CALL_PERMISSION;
-  const context = { mfa: { type: "Boolean" as const }, transport: TEXT, environment: isCall ? TEXT : MAYBE };
+  const mfa_age = { type: "Long" as const, required: false };
+  const context = { mfa: { type: "Boolean" as const }, mfa_age, transport: TEXT, environment: isCall ? TEXT : MAYBE };
   return {
     memberOf: [{ id: `${permission.split(":")[0]}:*` }],
     appliesTo: {

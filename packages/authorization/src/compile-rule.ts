@@ -1,6 +1,6 @@
 import { ffiOptions } from "@hms/contracts";
 import { type AccessRule, ANYBODY } from "./access-rule.ts";
-import { type CompiledPolicy, type PolicyScope, READS_NOTHING } from "./compiled-policy.ts";
+import { type CompiledPolicy, type PolicyScope, READS_AGE, READS_NOTHING } from "./compiled-policy.ts";
 import { CALL_PERMISSION } from "./entities.ts";
 import { isExact, patternTest } from "./name-pattern.ts";
 import { readCedarRule } from "./read-cedar-rule.ts";
@@ -61,7 +61,7 @@ function policyOf(rule: AccessRule, { suffix, principal, condition, unless }: Pa
     effect,
     text: `${effect} (${principal}, ${ACTION}, ${resource})${when}${but};`,
     scope: scopeOf(rule),
-    reads: READS_NOTHING,
+    reads: suffix === "mfa" && rule.mfaMaxAgeS !== undefined ? READS_AGE : READS_NOTHING,
     rule,
     auditLevel: UNSPECIFIED,
   };
@@ -74,13 +74,18 @@ function policyOf(rule: AccessRule, { suffix, principal, condition, unless }: Pa
  */
 export function compileRule(rule: AccessRule): CompiledPolicy[] {
   if (rule.cedar !== undefined) return [readCedarRule(rule, rule.cedar)];
-  const { allowedRoles, deniedRoles, requiresMfa } = rule;
+  const { allowedRoles, deniedRoles, requiresMfa, mfaMaxAgeS } = rule;
   const parts: Part[] = [];
   if (allowedRoles.includes(ANYBODY)) {
     parts.push({ suffix: "allow", principal: "principal", unless: "principal is Anonymous" });
   } else if (allowedRoles.length > 0) parts.push({ suffix: "allow", ...holdersOf(allowedRoles) });
   if (deniedRoles.includes(ANYBODY)) parts.push({ suffix: "deny", principal: "principal" });
   else if (deniedRoles.length > 0) parts.push({ suffix: "deny", ...holdersOf(deniedRoles) });
-  if (requiresMfa) parts.push({ suffix: "mfa", principal: "principal", unless: "context.mfa" });
+  if (requiresMfa) {
+    // An age that nobody knows is too great.
+    const young =
+      mfaMaxAgeS === undefined ? "" : ` && context has mfa_age && context.mfa_age <= ${Math.floor(mfaMaxAgeS)}`;
+    parts.push({ suffix: "mfa", principal: "principal", unless: `context.mfa${young}` });
+  }
   return parts.map((part) => policyOf(rule, part));
 }

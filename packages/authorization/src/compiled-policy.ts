@@ -9,6 +9,8 @@ export interface PolicyReads {
   readonly resource: boolean;
   /** How the call came in. */
   readonly transport: boolean;
+  /** How long ago a second factor was shown. */
+  readonly age: boolean;
 }
 
 /** Whether a policy's text may speak of a second factor: whoever does not is not asked once more what one would change. */
@@ -47,7 +49,15 @@ export interface CompiledPolicy {
 }
 
 /** Looks at nothing but roles, groups, kind, second factor and environments. */
-export const READS_NOTHING: PolicyReads = Object.freeze({ identity: false, resource: false, transport: false });
+export const READS_NOTHING: PolicyReads = Object.freeze({
+  identity: false,
+  resource: false,
+  transport: false,
+  age: false,
+});
+
+/** Looks at how long ago a second factor was shown, and at nothing else. */
+export const READS_AGE: PolicyReads = Object.freeze({ ...READS_NOTHING, age: true });
 
 const ROLE = /\bRole\s*::\s*"([^"\\]*)"/g;
 

@@ -108,7 +108,12 @@ export function engineQuestion(request: AccessRequest, withGroups = true): Engin
     principal: principal.uid,
     action,
     resource: resource.uid,
-    context: { mfa: subject.mfa, transport, ...(environment === undefined ? {} : { environment }) },
+    context: {
+      mfa: subject.mfa,
+      transport,
+      ...(subject.mfaAgeS === undefined ? {} : { mfa_age: subject.mfaAgeS }),
+      ...(environment === undefined ? {} : { environment }),
+    },
     entities,
   };
 }

@@ -1,3 +1,4 @@
+import { formatDuration } from "@hms/manifest";
 import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import type { CompiledPolicy } from "./compiled-policy.ts";
 import { resourceId } from "./entities.ts";
@@ -15,6 +16,9 @@ function placeOf(target: AccessTarget | ResourceTarget): string {
   if ("permission" in target) return `${target.permission} on ${resourceId(target.resource)}`;
   return `${target.serviceId}/${target.method} in the environment "${target.environment}"`;
 }
+
+const lately = (maxAgeS: number | undefined) =>
+  maxAgeS === undefined ? "more lately" : `at most ${formatDuration(maxAgeS * 1000)} ago`;
 
 /** The roles that policies would take, as far as they name any. */
 function wantedRoles(permits: readonly CompiledPolicy[]): string[] {
@@ -50,7 +54,7 @@ function denies(forbids: readonly CompiledPolicy[], { roles }: Pick<AccessSubjec
 
 /** Why a verdict is as it is, or what would have to change for a call to be allowed, in one sentence. */
 export function explainVerdict(
-  { because, policies, errors }: AccessVerdict,
+  { because, policies, errors, mfaMaxAgeS }: AccessVerdict,
   subject: Pick<AccessSubject, "roles">,
   target: AccessTarget | ResourceTarget,
 ): string {
@@ -59,6 +63,8 @@ export function explainVerdict(
       return `Allowed by ${idsOf(policies)}.`;
     case "mfa":
       return `Denied: ${idsOf(policies)} demands a second factor; sign in with one.`;
+    case "mfa-age":
+      return `Denied: ${idsOf(policies)} demands a second factor that was shown ${lately(mfaMaxAgeS)}; sign in again.`;
     case "denied":
       return denies(policies, subject);
     case "error":

@@ -42,7 +42,8 @@ export function followPolicies({ policies, book, onFailure }: FollowPoliciesOpti
 }
 
 function ruleOf({ policyId, service, method, environment, ...rest }: policy.AccessPolicy): AccessRule {
-  const { allowedRoles, deniedRoles, requiresMfa, auditLevel, description, author, cedar } = rest;
+  const { allowedRoles, deniedRoles, requiresMfa, mfaMaxAge, auditLevel, description, author, cedar } = rest;
+  const factor = { requiresMfa, ...(mfaMaxAge === undefined ? {} : { mfaMaxAgeS: Number(mfaMaxAge.seconds) }) };
   const words = { description, author, ...(cedar === "" ? {} : { cedar }) };
-  return { id: policyId, service, method, environment, allowedRoles, deniedRoles, requiresMfa, auditLevel, ...words };
+  return { id: policyId, service, method, environment, allowedRoles, deniedRoles, ...factor, auditLevel, ...words };
 }

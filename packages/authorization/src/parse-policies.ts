@@ -1,5 +1,6 @@
 import { type RecordReader, readRecords } from "@hms/config-file";
 import { ffiOptions } from "@hms/contracts";
+import { parseDuration } from "@hms/manifest";
 import { subjectNamed } from "./access-question.ts";
 import { type AccessRule, ANYBODY, emptyRuleProblem, type PolicyTest, ruleChecks } from "./access-rule.ts";
 import { AUDIT_LEVELS } from "./audit-level-words.ts";
@@ -37,6 +38,14 @@ function readMore(reader: RecordReader): Pick<AccessRule, "cedar" | "description
   };
 }
 
+/** Whether a second factor is demanded; who says how old it may be demands one. */
+function readFactor(reader: RecordReader): Pick<AccessRule, "requiresMfa" | "mfaMaxAgeS"> {
+  const requiresMfa = reader.flag("requires_mfa");
+  const check = (text: string) => ruleChecks.mfaMaxAgeMs(parseDuration(text));
+  const text = reader.text("mfa_max_age", { fallback: "", check });
+  return text === "" ? { requiresMfa } : { requiresMfa: true, mfaMaxAgeS: (parseDuration(text) ?? 0) / 1000 };
+}
+
 function readRule(reader: RecordReader): UnnamedRule & { id: string | undefined } {
   const role = { check: ruleChecks.role };
   const id = reader.text("id", { fallback: "", check: ruleChecks.id }) || undefined;
@@ -48,7 +57,7 @@ function readRule(reader: RecordReader): UnnamedRule & { id: string | undefined 
     // The originals' documents spell these allow_roles and deny_roles.
     allowedRoles: reader.texts("allowed_roles", { ...role, alias: "allow_roles" }),
     deniedRoles: reader.texts("denied_roles", { ...role, alias: "deny_roles" }),
-    requiresMfa: reader.flag("requires_mfa"),
+    ...readFactor(reader),
     auditLevel: reader.word("audit_level", AUDIT_LEVELS, UNSPECIFIED) ?? UNSPECIFIED,
     environment: reader.text("environment", { fallback: "", check: ruleChecks.environment }),
     ...more,
@@ -65,7 +74,7 @@ function idOf({ environment, service, method }: UnnamedRule): string {
 
 /**
  * Reads policies as seed documents and the originals write them: one object, a list, or {"policies": […]} of {service,
- * method ("*"), allowed_roles, denied_roles, requires_mfa, audit_level, environment, id}. The spellings allow_roles and
+ * method ("*"), allowed_roles, denied_roles, requires_mfa, mfa_max_age, audit_level, environment, id}. The spellings allow_roles and
  * deny_roles are taken too; audit_level is none, standard (or metadata), detailed or full (or request).
  * @throws HmsError INVALID_ARGUMENT, reason CONFIG_FILE_INVALID, with every problem, its line and column.
  */

@@ -139,12 +139,16 @@ describe("thousands of random questions", () => {
       method: pick(["Get", "Put", "*", "G*"]),
       allowedRoles: some(ROLES),
       deniedRoles: random(3) === 0 ? some(["a", "b"]) : [],
-      requiresMfa: random(6) === 0,
+      ...pick([{}, {}, {}, {}, { requiresMfa: true }, { requiresMfa: true, mfaMaxAgeS: pick([60, 900]) }]),
       environment: pick(["", "", "default", "prod"]),
     });
   const asExpression = (pattern: string) => new RegExp(`^${pattern.replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
   /** The same rules in the plainest words there are. */
-  const naive = (rules: AccessRule[], who: ReturnType<typeof subject>, what: typeof target) => {
+  const naive = (
+    rules: AccessRule[],
+    who: ReturnType<typeof subject> & { mfaAgeS?: number | undefined },
+    what: typeof target,
+  ) => {
     const fitting = rules.filter(
       (r) =>
         asExpression(r.service).test(what.serviceId) &&
@@ -153,6 +157,7 @@ describe("thousands of random questions", () => {
     );
     if (fitting.some((r) => r.deniedRoles.some((role) => who.roles.includes(role)))) return false;
     if (fitting.some((r) => r.requiresMfa && !who.mfa)) return false;
+    if (fitting.some(({ mfaMaxAgeS = 10_000 }) => mfaMaxAgeS < (who.mfaAgeS ?? 9999))) return false;
     return fitting.some((r) => r.allowedRoles.some((role) => role === "*" || who.roles.includes(role)));
   };
 
@@ -166,7 +171,7 @@ describe("thousands of random questions", () => {
         set = new PolicySet(rules);
         narrower = new PolicySet([...rules, { ...randomRule("more"), allowedRoles: [] }]);
       }
-      const who = subject(some(["a", "b", "c"]), random(2) === 0);
+      const who = { ...subject(some(["a", "b", "c"]), random(2) === 0), mfaAgeS: pick([undefined, 0, 60, 61, 901]) };
       const what = {
         environment: pick(["default", "prod"]),
         serviceId: pick(["hms.a", "hms.b"]),

@@ -58,7 +58,12 @@ export class PolicySlice {
     this.#usesFactor = policies.some(mentionsFactor);
     this.#usesGroups = policies.some(mentionsGroups);
     const some = (what: keyof PolicyReads) => policies.some(({ reads }) => reads[what]);
-    this.reads = { identity: some("identity"), resource: some("resource"), transport: some("transport") };
+    this.reads = {
+      identity: some("identity"),
+      resource: some("resource"),
+      transport: some("transport"),
+      age: some("age"),
+    };
   }
 
   /** What the policies say of a call. */
@@ -67,9 +72,10 @@ export class PolicySlice {
     if (asIs.errors.length > 0) return this.#failed(asIs);
     if (asIs.allowed) return this.#allowed(this.#policiesOf(asIs));
     const { subject } = request;
-    if (subject.mfa || !this.#usesFactor) return this.#denied(asIs);
-    const withFactor = this.#ask({ ...request, subject: { ...subject, mfa: true } });
-    if (withFactor.allowed) return this.#verdict("mfa", this.#policiesOf(asIs));
+    const isYoung = subject.mfa && (subject.mfaAgeS === 0 || !this.reads.age);
+    if (isYoung || !this.#usesFactor) return this.#denied(asIs);
+    const withFactor = this.#ask({ ...request, subject: { ...subject, mfa: true, mfaAgeS: 0 } });
+    if (withFactor.allowed) return this.#demanding(subject.mfa ? "mfa-age" : "mfa", this.#policiesOf(asIs));
     // A second factor would help nobody here: whatever demands one is beside the point.
     const remaining = asIs.reasons.filter((reason) => withFactor.reasons.includes(reason));
     return this.#denied({ ...asIs, reasons: remaining });
@@ -99,6 +105,11 @@ export class PolicySlice {
     return { ...verdict, auditLevel: higher(this.auditLevel, highestOf(permits)) };
   }
 
+  #demanding(because: "mfa" | "mfa-age", policies: readonly CompiledPolicy[]): AccessVerdict {
+    const ages = policies.flatMap(({ rule }) => rule?.mfaMaxAgeS ?? []);
+    return { ...this.#verdict(because, policies), ...(ages.length === 0 ? {} : { mfaMaxAgeS: Math.min(...ages) }) };
+  }
+
   #denied(answer: EngineAnswer): AccessVerdict {
     const forbids = this.#policiesOf(answer);
     if (forbids.length > 0) return this.#verdict("denied", forbids);
@@ -122,6 +133,7 @@ export class PolicySlice {
       rules: this.#rules.filter((rule) => deciding.has(rule)),
       policies,
       errors: [],
+      readsAge: this.reads.age,
       auditLevel: this.auditLevel,
     };
   }

@@ -35,14 +35,17 @@ function thingOf(op: "==" | "in", type: string, id: string): Pick<PolicyScope, "
 
 const isVariable = (node: unknown, name: string) => (node as { Var?: string } | null)?.Var === name;
 
+type Found = { -readonly [Key in keyof PolicyReads]: boolean };
+
 /** What an expression looks at; whatever is not known to be harmless counts. */
-function readsOf(node: unknown, found: { identity: boolean; resource: boolean; transport: boolean }): void {
+function readsOf(node: unknown, found: Found): void {
   if (node === null || typeof node !== "object") return;
   if (isVariable(node, "principal")) found.identity = true;
   if (isVariable(node, "resource")) found.resource = true;
   if (isVariable(node, "context")) found.transport = true;
   for (const [operator, operand] of Object.entries(node)) {
-    if (!isHarmless(operator, operand)) readsOf(operand, found);
+    if (isAge(operand)) found.age = true;
+    else if (!isHarmless(operator, operand)) readsOf(operand, found);
   }
 }
 
@@ -54,6 +57,12 @@ function isHarmless(operator: string, operand: unknown): boolean {
   if (operator !== "." && operator !== "has") return false;
   if (isVariable(left, "principal")) return isOnly(attr, "environment");
   return isVariable(left, "context") && !isOnly(attr, "transport");
+}
+
+/** Whether an operator is asked how long ago a second factor was shown, or whether that is known. */
+function isAge(operand: unknown): boolean {
+  const { left, attr } = (operand ?? {}) as Record<string, unknown>;
+  return isVariable(left, "context") && isOnly(attr, "mfa_age");
 }
 
 const isOnly = (attr: unknown, name: string) => attr === name || (Array.isArray(attr) && attr.join() === name);
@@ -73,7 +82,7 @@ const isThing = ({ resource }: PolicyJson) =>
 
 function allReads(json: PolicyJson): PolicyReads {
   const { principal, conditions } = json;
-  const found = { identity: false, resource: isThing(json), transport: false };
+  const found: Found = { identity: false, resource: isThing(json), transport: false, age: false };
   const entity = "entity" in principal ? uidOf(principal.entity) : undefined;
   if (principal.op === "==") found.identity = true;
   if (principal.op === "in" && entity?.type !== "Role" && entity?.type !== "Group") found.identity = true;

@@ -23,12 +23,14 @@ function noLongerAllowed(before: readonly AccessRule[], after: readonly AccessRu
   });
 }
 
+const oldestOf = ({ mfaMaxAgeS = Number.POSITIVE_INFINITY }: AccessRule) => mfaMaxAgeS;
+
 function newlyDenied(before: readonly AccessRule[], after: readonly AccessRule[]): string[] {
   const old = new Map(before.map((rule) => [rule.id, rule]));
   return after.flatMap((rule) => {
     const last = old.get(rule.id);
     const same = last !== undefined && isPlace(rule, last) ? last : undefined;
-    const demandsMore = rule.requiresMfa && !same?.requiresMfa;
+    const demandsMore = rule.requiresMfa && (!same?.requiresMfa || oldestOf(rule) < oldestOf(same));
     return demandsMore || without(rule.deniedRoles, same?.deniedRoles ?? []) ? [rule.service] : [];
   });
 }

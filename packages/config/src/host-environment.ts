@@ -19,6 +19,10 @@ export interface HostEnvironment {
   databaseUrl: string | undefined;
   /** HMS_REDIS_URL: where gateways count limits together; undefined: each for itself. */
   redisUrl: string | undefined;
+  /** HMS_HTTP_LISTEN, HMS_HTTPS_LISTEN: what `up` takes for --http-listen and --https-listen where these are not given. */
+  gatewayListen: Readonly<Record<"http" | "https", string | undefined>>;
+  /** HMS_ROUTES_DEFAULT_AUTH: what `up` takes for --routes-default-auth where it is not given. */
+  routesDefaultAuth: string | undefined;
   /** HMS_ENVIRONMENT: the environment commands act on. */
   environment: string | undefined;
   /** What builds are told of this machine's way to package registries. */
@@ -37,31 +41,37 @@ export interface HostEnvironment {
   auditSink: string | undefined;
   /** HMS_AUDIT_KEEP_DAYS: how long audit events are kept; undefined: as long as the service thinks right. */
   auditKeepDays: number | undefined;
+  /** HMS_AUDIT_SPOOL_MIB: MiB at which audit spools take nothing more; undefined: as much as the spool thinks right. */
+  auditSpoolMiB: number | undefined;
   /** True in continuous integration. */
   ci: boolean;
 }
 
 /** Reads the environment once; pass another one in tests. */
 export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvironment {
+  const given = (name: string) => env[name] || undefined;
   const home = env.HOME || homedir();
   return {
     home,
     path: env.PATH ?? "/usr/local/bin:/usr/bin:/bin",
     stateHome: env.XDG_STATE_HOME || `${home}/.local/state`,
     configHome: env.XDG_CONFIG_HOME || `${home}/.config`,
-    instance: env.HMS_INSTANCE || undefined,
-    data: env.HMS_DATA || undefined,
-    databaseUrl: env.DATABASE_URL || undefined,
-    redisUrl: env.HMS_REDIS_URL || undefined,
-    environment: env.HMS_ENVIRONMENT || undefined,
+    instance: given("HMS_INSTANCE"),
+    data: given("HMS_DATA"),
+    databaseUrl: given("DATABASE_URL"),
+    redisUrl: given("HMS_REDIS_URL"),
+    gatewayListen: { http: given("HMS_HTTP_LISTEN"), https: given("HMS_HTTPS_LISTEN") },
+    routesDefaultAuth: given("HMS_ROUTES_DEFAULT_AUTH"),
+    environment: given("HMS_ENVIRONMENT"),
     buildVariables: buildVariables(env),
     noColor: Boolean(env.NO_COLOR),
     forceColor: Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== "0",
-    otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT || undefined,
+    otlpEndpoint: given("OTEL_EXPORTER_OTLP_ENDPOINT"),
     otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
-    auditSink: env.HMS_AUDIT_SINK || undefined,
+    auditSink: given("HMS_AUDIT_SINK"),
     auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
+    auditSpoolMiB: wholeNumberOf(env.HMS_AUDIT_SPOOL_MIB),
     ci: Boolean(env.CI),
   };
 }

@@ -5,7 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { errorDetails } from "@hms/contracts";
 import { createClient } from "@hms/kernel";
-import { waitFor } from "@hms/testkit";
+import { namesLeadTo, waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { connectHttp } from "./index.ts";
 import { echoContract, texts, valuesOf } from "./testing/index.ts";
@@ -98,6 +98,24 @@ test("a server that is not there is told from one that broke", async () => {
     code: "UNAVAILABLE",
     details: { reason: "NOT_CONNECTED" },
   });
+});
+
+test("a name that leads to a special network is not connected to, although somebody answers there", async () => {
+  let asked = 0;
+  const server = createServer((_, response) => {
+    asked += 1;
+    response.end("{}");
+  }).listen(0, "0.0.0.0");
+  await once(server, "listening");
+  stack.defer(() => void server.close());
+  const address = `http://metadata.example:${(server.address() as AddressInfo).port}`;
+  using _ = namesLeadTo({ "metadata.example": "0.0.0.0" });
+  const client = createClient(contract, connectHttp({ address }));
+  await expect(client.read({ value: "" })).rejects.toMatchObject({
+    message: expect.stringContaining("leads to 0.0.0.0, where no service is"),
+    details: { reason: "NOT_CONNECTED" },
+  });
+  expect(asked).toBe(0);
 });
 
 test("a callee that answers without end is left, and costs no memory", async () => {

@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { create, type DescMethod } from "@bufbuild/protobuf";
-import { type CallOptions, EncodedMessage, HmsError, type Metadata } from "@hms/kernel";
+import { type CallOptions, carefulLookup, EncodedMessage, HmsError, type Metadata, SPECIAL_NETWORK } from "@hms/kernel";
 import { jsonFormat } from "@hms/wire";
 import type { Channel } from "./channel.ts";
 import { checkMessageBytes, Envelopes, writeEnvelope } from "./connect-envelope.ts";
@@ -22,6 +22,8 @@ export function connectHttp(options: ConnectHttpOptions): Channel {
   return new ConnectChannel(options);
 }
 
+/** Codes of connections that did not come about. */
+const NEVER_SENT: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH"]);
 const JSON_TYPE = "application/json";
 const STREAM_TYPE = "application/connect+json";
 const END_OF_STREAM = 2;
@@ -78,7 +80,7 @@ class ConnectChannel implements Channel {
     const url = new URL(`${address}/${method.parent.typeName}/${method.name}`);
     const headers = { "content-type": type, "connect-protocol-version": "1", ...this.#headers(options, ends) };
     const start = url.protocol === "https:" ? requestHttps : requestHttp;
-    const request = start(url, { method: "POST", headers, signal: ends.signal });
+    const request = start(url, { method: "POST", headers, signal: ends.signal, lookup: carefulLookup });
     if (background) request.on("socket", (socket) => socket.unref());
     const response = new Promise<IncomingMessage>((resolve, reject) => {
       request.once("response", resolve);
@@ -102,9 +104,18 @@ class ConnectChannel implements Channel {
   #failure(error: Error, ends: CallEnds): HmsError {
     if (ends.signal.aborted) return HmsError.from(ends.signal.reason);
     const code = "code" in error ? String(error.code) : "";
-    const never = code === "ECONNREFUSED" || code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "EHOSTUNREACH";
     const { address } = this.#options;
-    return never
+    if (code === SPECIAL_NETWORK) {
+      return new HmsError(
+        "UNAVAILABLE",
+        `No answer at ${address}: ${error.message}. Correct the address, or its name.`,
+        {
+          reason: "NOT_CONNECTED",
+          cause: error,
+        },
+      );
+    }
+    return NEVER_SENT.has(code)
       ? new HmsError(
           "UNAVAILABLE",
           `No answer at ${address}: ${code}. Start what should answer there, or correct the address.`,

@@ -1,7 +1,7 @@
 import { create, createRegistry, fromBinary, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { type Code, ConnectError } from "@connectrpc/connect";
 import { errorDetails, ffiErrors, status } from "@hms/contracts";
-import { errorFromStatus, errorToStatus, HmsError } from "@hms/kernel";
+import { errorFromStatus, errorToStatus, HmsError, SPECIAL_NETWORK } from "@hms/kernel";
 
 const TYPE_URL = "type.googleapis.com/";
 /** Longer texts help nobody, and gRPC carries them in header fields, of which many peers take 8 KiB. */
@@ -54,6 +54,7 @@ const NEVER_CONNECTED = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
   "ETIMEDOUT",
+  SPECIAL_NETWORK,
 ]);
 /** Codes of Node with which a connection ended. */
 const LOST = new Set([

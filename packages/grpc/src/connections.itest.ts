@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer as createHttp1 } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type AuditEvent, anonymous, type Credentials, createClient, type Policy } from "@hms/kernel";
-import { echoKernel, waitFor } from "@hms/testkit";
+import { echoKernel, namesLeadTo, waitFor } from "@hms/testkit";
 import { serveFrames } from "@hms/wire";
 import { afterEach, describe, expect, test } from "vitest";
 import { alsoHttp2 } from "./also-http2.ts";
@@ -168,5 +168,23 @@ describe("a caller whom nobody knows", () => {
     const transport = stack.use(connectGrpc({ address: `grpc://127.0.0.1:${port}`, token: "t" }));
     const { value } = await createClient(contract, transport).unary({ value: "x".repeat(1 << 20) });
     expect(value.length).toBeGreaterThan(1 << 20);
+  });
+});
+
+describe("a name", () => {
+  test.each(["grpc", "grpcs"])("that leads to a special network is not connected to by %s", async (scheme) => {
+    let connected = 0;
+    const server = createServer((socket) => {
+      connected += 1;
+      socket.destroy();
+    }).listen(0, "0.0.0.0");
+    await once(server, "listening");
+    stack.defer(() => void server.close());
+    const address = `${scheme}://metadata.example:${(server.address() as AddressInfo).port}`;
+    const none = () => "";
+    using _ = namesLeadTo({ "metadata.example": "0.0.0.0" });
+    await using transport = connectGrpc({ address, tls: { key: none, cert: none, ca: none } });
+    await expect(createClient(contract, transport).unary({ value: "" })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(connected).toBe(0);
   });
 });

@@ -2,7 +2,14 @@ import { isIP } from "node:net";
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport as ConnectTransport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { type CallOptions, HmsError, type Metadata, metadataOfFields, type Transport } from "@hms/kernel";
+import {
+  type CallOptions,
+  carefulLookup,
+  HmsError,
+  type Metadata,
+  metadataOfFields,
+  type Transport,
+} from "@hms/kernel";
 import { checkServerId, outgoingTerms, type TlsIdentity } from "@hms/wire";
 import { connectionLost, fromConnectError } from "./connect-errors.ts";
 import { type GrpcAddress, parseGrpcAddress } from "./grpc-address.ts";
@@ -43,7 +50,8 @@ export function connectGrpc(options: ConnectGrpcOptions): GrpcTransport {
   const baseUrl = `${address.secure ? "https" : "http"}://${address.authority}`;
   const { keepAliveMs = KEEP_ALIVE_MS } = options;
   const ping = keepAliveMs > 0 ? { pingIntervalMs: keepAliveMs, pingTimeoutMs: keepAliveMs } : {};
-  const sessionManager = new WatchedSessions(baseUrl, ping, address.secure ? secureOptions(address, options) : {});
+  const socket = address.secure ? secureOptions(address, options) : {};
+  const sessionManager = new WatchedSessions(baseUrl, ping, Object.assign(socket, { lookup: carefulLookup }));
   // Between services the processor is scarcer than the network: nothing is compressed.
   const acceptCompression: [] = [];
   const inner = createGrpcTransport({ baseUrl, sessionManager, readMaxBytes: MAX_MESSAGE_BYTES, acceptCompression });

@@ -13,6 +13,14 @@ beforeAll(async () => {
         if (name === "wait") return new Promise(() => {});
         if (name === "busy")
           throw new HmsError("RESOURCE_EXHAUSTED", "Too many.", { reason: "BUSY", retryAfterMs: 1200 });
+        if (name === "step-up") {
+          const metadata = { max_age: "900" };
+          throw new HmsError("PERMISSION_DENIED", "Too old.", { reason: "STEP_UP_REQUIRED", metadata });
+        }
+        if (name === "hostile") {
+          const metadata = { max_age: '1"\r\nset-cookie: a=b' };
+          throw new HmsError("PERMISSION_DENIED", "Too old.", { reason: "STEP_UP_REQUIRED", metadata });
+        }
         if (name === "broken") throw new Error("a secret of the inside");
         return { name };
       },
@@ -65,6 +73,16 @@ test("those whom nobody knows cannot fill the audit log, and hold nobody up who 
 });
 
 describe("an error", () => {
+  test("that more has to be shown says what (RFC 9470), and nothing that a service makes up", async () => {
+    const challenged = async (name: string) => {
+      const { status, headers } = await get({}, `/v1/books/${name}`);
+      return [status, headers.get("www-authenticate"), headers.get("set-cookie")];
+    };
+    const error = 'Bearer realm="hms-sys", error="insufficient_user_authentication"';
+    expect(await challenged("step-up")).toEqual([403, `${error}, max_age="900"`, null]);
+    expect(await challenged("hostile")).toEqual([403, error, null]);
+  });
+
   test("has Google's shape, its details, and when to come back", async () => {
     const response = await get({}, "/v1/books/busy");
     expect([response.status, response.headers.get("retry-after")]).toEqual([429, "2"]);

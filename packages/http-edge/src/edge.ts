@@ -10,7 +10,7 @@ import { mountExchange } from "./mount-exchange.ts";
 import { type Mount, type MountHandler, type MountRule, Mounts } from "./mounts.ts";
 import { REFERENCE_RULE, ReferencePages } from "./reference-pages.ts";
 import { baseFields, sendFault } from "./reply.ts";
-import { challenge, credentialsOf } from "./request-credentials.ts";
+import { challenge, credentialsOf, stepUpChallenge } from "./request-credentials.ts";
 import { requestIdOf } from "./request-metadata.ts";
 import { methodName, type RouteConflict } from "./route-table.ts";
 import { RouteTables } from "./route-tables.ts";
@@ -221,6 +221,9 @@ export class Edge implements Disposable {
     const found = EdgeFault.from(thrown);
     if (found.error.code === "UNAUTHENTICATED") {
       const headers = { "www-authenticate": challenge(this.#realm, forBrowser), ...found.headers };
+      sendFault(turn, new EdgeFault(found.error, { status: found.status, headers }));
+    } else if (found.error.details.reason === "STEP_UP_REQUIRED") {
+      const headers = { "www-authenticate": stepUpChallenge(this.#realm, found.error), ...found.headers };
       sendFault(turn, new EdgeFault(found.error, { status: found.status, headers }));
     } else sendFault(turn, found);
   }

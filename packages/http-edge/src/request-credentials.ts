@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { Credentials } from "@hms/kernel";
+import type { Credentials, HmsError } from "@hms/kernel";
 import { type EdgeFault, fault } from "./edge-fault.ts";
 
 const NOBODY: Credentials = Object.freeze({ transport: "network" });
@@ -71,4 +71,15 @@ function passwordOf(value: string): string {
 /** What to show instead, for the answer to somebody who showed nothing or something wrong. */
 export function challenge(realm: string, forBrowser: boolean): string {
   return `${forBrowser ? "Basic" : "Bearer"} realm=${JSON.stringify(realm)}`;
+}
+
+/**
+ * The WWW-Authenticate field of an answer to who is known and has to show more (RFC 9470): sign in once more, with a second
+ * factor, `max_age` seconds before the next call at most.
+ */
+export function stepUpChallenge(realm: string, { details }: HmsError): string {
+  const maxAge = details.metadata?.max_age ?? "";
+  // Errors of services say what they like.
+  const age = /^\d{1,9}$/.test(maxAge) ? `, max_age="${maxAge}"` : "";
+  return `Bearer realm=${JSON.stringify(realm)}, error="insufficient_user_authentication"${age}`;
 }

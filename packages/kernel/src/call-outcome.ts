@@ -1,11 +1,13 @@
 import { ffiOptions } from "@hms/contracts";
 import type { CallContext } from "./call-context.ts";
-import { HmsError } from "./hms-error.ts";
+import { type ErrorDetails, HmsError } from "./hms-error.ts";
 import type { KernelOptions } from "./kernel-options.ts";
 import { environmentOf } from "./method-entry.ts";
-import type { AuditEvent } from "./ports.ts";
+import type { AuditEvent, PolicyDecision, StepUp } from "./ports.ts";
 import { redactedRequest } from "./redacted-request.ts";
 import type { StatusCodeName } from "./status-code.ts";
+
+type PolicyDenial = Extract<PolicyDecision, { allowed: false }>;
 
 /** What is known of a call when it ends. */
 export interface CallEnd {
@@ -54,8 +56,15 @@ function observe(end: CallEnd, code: StatusCodeName, error: HmsError | undefined
   observer.ended?.({ context, error, durationMs, input, auditLevel });
 }
 
+/** What an error says of what would help: the reason, and the age in seconds, as RFC 9470 names it. */
+function stepUpDetails(stepUp: StepUp | undefined): ErrorDetails {
+  if (stepUp === undefined) return {};
+  const { maxAgeS } = stepUp;
+  return { reason: "STEP_UP_REQUIRED", ...(maxAgeS === undefined ? {} : { metadata: { max_age: String(maxAgeS) } }) };
+}
+
 /** Records a denial and makes the error for it; denials are always audited. */
-export function refuse(end: CallEnd, reason: string): HmsError {
+export function refuse(end: CallEnd, { reason, stepUp }: Pick<PolicyDenial, "reason" | "stepUp">): HmsError {
   const { method, principal } = end.context;
   record(end, "denied", reason);
   const error =
@@ -64,6 +73,7 @@ export function refuse(end: CallEnd, reason: string): HmsError {
       : new HmsError(
           "PERMISSION_DENIED",
           `${principal.id} may not call ${method.name} (${method.rule.permission}): ${reason}.`,
+          stepUpDetails(stepUp),
         );
   observe(end, "PERMISSION_DENIED", error);
   return error;

@@ -77,7 +77,7 @@ export function decide(
 /** Notes what was decided of a call; if it is refused, the error for its caller, which has been recorded. */
 export function judge(end: CallEnd, decision: PolicyDecision): HmsError | undefined {
   end.policies = decision.policies;
-  if (!decision.allowed) return refuse(end, decision.reason);
+  if (!decision.allowed) return refuse(end, decision);
   end.auditLevel = decision.auditLevel ?? end.auditLevel;
   return undefined;
 }
@@ -95,5 +95,5 @@ export async function refuseStrangers(arrival: Arrival): Promise<void> {
   if (principal.kind !== "anonymous") return;
   const end = callOf(arrival, principal, undefined);
   const decision = await decide(end, caller);
-  if (!decision.allowed) throw refuse(end, decision.reason);
+  if (!decision.allowed) throw refuse(end, decision);
 }

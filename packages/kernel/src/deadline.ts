@@ -13,7 +13,11 @@ function deadlineError(): HmsError {
  * then tells the handler to stop.
  */
 export function guardDeadline<T>(context: CallContext, work: Promise<T>): Promise<T> {
-  if (!context.guarded) return work;
+  return context.guarded ? guardAnswer(context, work) : work;
+}
+
+/** The same for calls that can be ended from outside too, whatever their transport. */
+export function guardAnswer<T>(context: CallContext, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = whenEnded(context, reject);
     work.then(resolve, reject).finally(stop);

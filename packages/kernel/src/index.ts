@@ -1,6 +1,7 @@
 export { type AddressNetwork, networkOfAddress } from "./address-network.ts";
 export { anyTypesOf } from "./any-types.ts";
 export { CallContext, type Metadata } from "./call-context.ts";
+export { carefulLookup, SPECIAL_NETWORK } from "./careful-lookup.ts";
 export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
 export { EncodedMessage } from "./encoded-message.ts";
@@ -33,6 +34,7 @@ export type {
   ResourceFilter,
   ResourcePredicate,
   ResourceRow,
+  StepUp,
 } from "./ports.ts";
 export {
   anonymous,

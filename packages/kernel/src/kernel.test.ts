@@ -8,6 +8,7 @@ import {
   implement,
   Kernel,
   type KernelOptions,
+  type Principal,
   type ServiceImplementation,
 } from "./index.ts";
 
@@ -264,26 +265,55 @@ describe("a stream through the kernel", () => {
     await expect(read()).rejects.toMatchObject({ code: "CANCELLED" });
   });
 
-  test("ends when its principal's session does, and nobody else's ends with it", async () => {
-    const { kernel } = meshKernel({
+  const forEver = () =>
+    meshKernel({
       async *watchSnapshots() {
         yield {};
         await new Promise(() => {});
       },
-    });
-    const watch = (id: string) => {
-      const principal = { kind: "user", id, endsAtMs: Date.now() + 60_000 } as const;
-      return kernel.client(mesh.MeshService, principal).watchSnapshots({})[Symbol.asyncIterator]();
-    };
+    }).kernel;
+  const watchAs = (kernel: Kernel, principal: Principal) =>
+    kernel.client(mesh.MeshService, principal).watchSnapshots({})[Symbol.asyncIterator]();
+  const changed = { code: "UNAUTHENTICATED", details: { reason: "ACCESS_CHANGED" } };
+
+  test.each([
+    ["session", { endsAtMs: Date.now() + 60_000 }],
+    ["key, which has no end,", {}],
+  ])("ends when its principal's %s is taken away, and nobody else's ends with it", async (_, session) => {
+    const kernel = forEver();
+    const watch = (id: string) => watchAs(kernel, { kind: "user", id, ...session });
     const [anna, ben] = [watch("anna"), watch("ben")];
     await Promise.all([anna.next(), ben.next()]);
     const next = anna.next();
-    kernel.endStreamsOf("user", "anna");
-    await expect(next).rejects.toMatchObject({ code: "UNAUTHENTICATED", details: { reason: "ACCESS_CHANGED" } });
+    kernel.endStreams(({ id }) => id === "anna");
+    await expect(next).rejects.toMatchObject(changed);
     const bens = ben.next();
     expect(await Promise.race([bens, Promise.resolve("goes on")])).toBe("goes on");
-    kernel.endStreamsOf("user", "ben");
-    await expect(bens).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+    kernel.endStreams(({ id }) => id === "ben");
+    await expect(bens).rejects.toMatchObject(changed);
+  });
+
+  test("ends also if access is taken away while it is being decided who calls", async () => {
+    const known = Promise.withResolvers<Principal>();
+    const { kernel } = meshKernel(
+      {
+        async *watchSnapshots() {
+          yield {};
+        },
+      },
+      { identity: { authenticate: () => known.promise } },
+    );
+    const entry = kernel.find("hms.sys.mesh.v1.MeshService", "WatchSnapshots");
+    const inputs = async function* () {
+      yield {};
+    };
+    const stream = kernel.stream(entry as never, inputs(), {
+      caller: { credentials: { transport: "socket" } },
+    } as never);
+    const first = stream.next();
+    kernel.endStreams(({ id }) => id === "anna");
+    known.resolve({ kind: "user", id: "anna" });
+    await expect(first).rejects.toMatchObject(changed);
   });
 });
 

@@ -9,8 +9,9 @@ import type { IncomingCall, KernelOptions } from "./kernel-options.ts";
 import { type MethodEntry, methodEntry } from "./method-entry.ts";
 import type { MethodName } from "./ports.ts";
 import type { Principal } from "./principal.ts";
+import { RunningStreams } from "./running-streams.ts";
 import type { ServiceRegistration } from "./service-implementation.ts";
-import { answerStream, RunningStreams } from "./stream-call.ts";
+import { answerStream } from "./stream-call.ts";
 import { answerUnary } from "./unary-call.ts";
 
 /**
@@ -125,10 +126,12 @@ export class Kernel {
   }
 
   /**
-   * Ends the running streams of a principal that may do less than when they began, or has no session any more; who still
-   * may calls again.
+   * Ends the running streams of all principals that `isOver` names, with UNAUTHENTICATED and the reason ACCESS_CHANGED: they
+   * may do less than when they began, or have no session any more. It is asked about each stream, also about those that
+   * just begin. Who still may calls again.
    */
-  endStreamsOf(kind: Principal["kind"], id: string): void {
-    this.#streams.endOf(kind, id);
+  endStreams(isOver: (principal: Principal) => boolean): void {
+    const message = "What you may do here has changed. Call again; sign in again if that is refused.";
+    this.#streams.end(isOver, new HmsError("UNAUTHENTICATED", message, { reason: "ACCESS_CHANGED" }));
   }
 }

@@ -53,7 +53,19 @@ export type PolicyDecision =
       /** The ids of the policies that decided, for the audit log. */
       readonly policies?: readonly string[];
     }
-  | { readonly allowed: false; readonly reason: string; readonly policies?: readonly string[] };
+  | {
+      readonly allowed: false;
+      readonly reason: string;
+      readonly policies?: readonly string[];
+      /** The caller would be let in if it showed once more who it is; default: that would not help. */
+      readonly stepUp?: StepUp;
+    };
+
+/** What a caller has to show to be let in: a second factor. */
+export interface StepUp {
+  /** How many seconds ago at most; default: however long ago. */
+  readonly maxAgeS?: number;
+}
 
 /** Who wants to see many things at once. */
 export type FilterQuestion = Pick<PolicyQuestion, "principal" | "permission" | "method" | "transport">;

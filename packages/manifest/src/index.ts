@@ -1,6 +1,6 @@
 export { surgeReplicas } from "./amount.ts";
 export { secondsOfDate } from "./calendar-date.ts";
-export { parseDuration } from "./duration.ts";
+export { formatDuration, parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";
 export { formatViolations } from "./format-violations.ts";
@@ -9,7 +9,8 @@ export type { KeyDescription } from "./key-description.ts";
 export { type Change, manifestDiff } from "./manifest-diff.ts";
 export type { Manifest } from "./manifest-schema.ts";
 export { nearestName } from "./nearest-name.ts";
-export { type ParseOptions, parseManifest } from "./parse-manifest.ts";
+export { examineManifest, type ParsedManifest, type ParseOptions, parseManifest } from "./parse-manifest.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";
+export { parseSticky, parseTrafficShare, type StickyKey } from "./traffic-share.ts";

@@ -40,6 +40,24 @@ it("compares routes by path", () => {
   ]);
 });
 
+it("shows what is demanded of a route, and steps of a canary, each item by its place", () => {
+  const before = read("routes: [{path: /a}, {path: /b, auth: required, limits: [{rate: 10/s}]}]");
+  const after = read(
+    "routes: [{path: /a, auth: required, roles: [admin]}, {path: /b, limits: [{rate: 20/s}]}]\nrollout: {strategy: canary, steps: [{share: 1%}, {share: 50%, hold: 5m}]}",
+  );
+  expect(manifestDiff(before, after)).toEqual([
+    { key: "routes[/a].auth", before: "", after: "required" },
+    { key: "routes[/a].roles[0]", before: "", after: "admin" },
+    { key: "routes[/b].limits[0].rate", before: "10/s", after: "20/s" },
+    { key: "rollout.strategy", before: "rolling", after: "canary" },
+    { key: "rollout.steps[0].share", before: "", after: "1%" },
+    { key: "rollout.steps[0].hold", before: "", after: "1m" },
+    { key: "rollout.steps[1].share", before: "", after: "50%" },
+    { key: "rollout.steps[1].hold", before: "", after: "5m" },
+    { key: "routes[/b].auth", before: "required", after: "" },
+  ]);
+});
+
 it("shows of a new service what differs from the defaults", () => {
   expect(manifestDiff(undefined, read("scaling: {min: 2, max: 10}\nroutes: [{path: /a}]"))).toEqual([
     { key: "name", before: "", after: "receipt-svc" },

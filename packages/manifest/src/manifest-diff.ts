@@ -2,7 +2,7 @@ import { formatAmount, formatShare } from "./amount.ts";
 import { defaultValue } from "./default-value.ts";
 import { type Manifest, manifestSchema } from "./manifest-schema.ts";
 import { visible } from "./quoted.ts";
-import { type ObjectNode, outputName, type SchemaNode, type Surge } from "./schema-node.ts";
+import { type ListNode, type ObjectNode, outputName, type SchemaNode, type Surge } from "./schema-node.ts";
 
 /** One difference between two manifests, in the notation of manifests; empty text: not there. */
 export interface Change {
@@ -62,7 +62,7 @@ function collect(node: SchemaNode, { key, value, texts }: Flattening): void {
   const found = value ?? defaultValue(node);
   if (found === undefined || found === null) return;
   if (node.kind === "object") collectKeys(node, { key, value: found, texts });
-  else if (node.kind === "list") collectRoutes(key, found as Manifest["routes"], texts);
+  else if (node.kind === "list") collectItems(node, { key, value: found, texts });
   else if (node.kind === "map") {
     for (const [name, inner] of Object.entries(found)) texts.set(`${key}.${name}`, String(inner) || '""');
   } else texts.set(key, written(node, found));
@@ -77,12 +77,30 @@ function collectKeys(node: ObjectNode, { key, value, texts }: Flattening): void 
   }
 }
 
-function collectRoutes(key: string, routes: Manifest["routes"], texts: Map<string, string>): void {
-  for (const { path, methods } of routes) {
-    const more = methods.length === 0 ? "all methods" : methods.join(", ");
-    const sofar = texts.get(`${key}[${path}]`);
-    texts.set(`${key}[${path}]`, sofar === undefined ? more : `${sofar}, ${more}`);
+/** Routes are told by their paths, other items by their places. */
+function collectItems({ item }: ListNode, { key, value, texts }: Flattening): void {
+  for (const [index, each] of (value as unknown[]).entries()) {
+    if (item.kind !== "object") texts.set(`${key}[${index}]`, written(item, each));
+    else if (key === "routes") collectRoute(item, each as Route, texts);
+    else collectKeys(item, { key: `${key}[${index}]`, value: each, texts });
   }
+}
+
+type Route = Manifest["routes"][number];
+
+function collectRoute(item: ObjectNode, route: Route, texts: Map<string, string>): void {
+  const { path, methods } = route;
+  const key = `routes[${path}]`;
+  const more = methods.length === 0 ? "all methods" : methods.join(", ");
+  const sofar = texts.get(key);
+  texts.set(key, sofar === undefined ? more : `${sofar}, ${more}`);
+  const { path: _path, methods: _methods, ...properties } = item.properties;
+  const rules = { ...item, properties };
+  const defaults = new Map<string, string>();
+  collectKeys(rules, { key, value: {}, texts: defaults });
+  const own = new Map<string, string>();
+  collectKeys(rules, { key, value: route, texts: own });
+  for (const [name, text] of own) if (defaults.get(name) !== text) texts.set(name, text);
 }
 
 function written(node: SchemaNode, value: unknown): string {

@@ -1,6 +1,7 @@
 import { formatDuration } from "./duration.ts";
 import type { Manifest } from "./manifest-schema.ts";
 import { routeShape } from "./route-path.ts";
+import { parseTrafficShare } from "./traffic-share.ts";
 
 /** Where the value of each key that was written stands. */
 type Given = ReadonlyMap<string, { readonly line: number }>;
@@ -85,6 +86,7 @@ const knownCallers: Rule = {
         ...asks("roles", route.roles.length > 0),
         ...asks("permission", typeof route.permission === "string"),
         ...asks("mfa", route.mfa === true),
+        ...asks("mfa_max_age", typeof route.mfaMaxAgeMs === "number"),
         ...route.limits.flatMap(({ by }, position): [string, string][] =>
           by === "principal" || by === "credential"
             ? [
@@ -138,6 +140,38 @@ const meaningfulVersions: Rule = {
     }),
 };
 
+const meaningfulSteps: Rule = {
+  keys: ["rollout"],
+  check: ({ rollout: { strategy, steps, match } }, given) => {
+    const problems: [string, string][] = [];
+    const isGiven = (key: string) => given.has(`rollout.${key}`);
+    if (strategy !== "canary" && isGiven("steps")) {
+      problems.push(
+        said("rollout.steps", `Only a canary has steps, and the strategy is ${strategy}. Write strategy: canary`),
+      );
+    }
+    for (const key of ["match", "sticky", "promote", "warm"]) {
+      if (strategy !== "rolling" || !isGiven(key)) continue;
+      const why =
+        "A rolling update changes versions batch by batch, so this says nothing. Write strategy: canary or blue-green";
+      problems.push(said(`rollout.${key}`, why));
+    }
+    const shares = steps.map(({ share }) => parseTrafficShare(String(share)) ?? 0);
+    for (const [index, share] of shares.entries()) {
+      if (share === 0 || index === 0 || share > (shares[index - 1] ?? 0)) continue;
+      problems.push(
+        said(`rollout.steps[${index}].share`, "A canary's share only grows. Write more than in the step before"),
+      );
+    }
+    for (const [index, { header, cookie }] of match.entries()) {
+      if (header === undefined && cookie === undefined) {
+        problems.push(said(`rollout.match[${index}]`, "This matches nothing. Add header: NAME, or cookie: NAME"));
+      }
+    }
+    return problems;
+  },
+};
+
 const said = (key: string, description: string): [string, string] => [key, description];
 
 /** Everything that must hold between keys. */
@@ -149,4 +183,5 @@ export const manifestRules: readonly Rule[] = [
   knownCallers,
   meaningfulLimits,
   meaningfulVersions,
+  meaningfulSteps,
 ];

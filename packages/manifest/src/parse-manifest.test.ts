@@ -1,7 +1,7 @@
 import { HmsError } from "@hms/kernel/errors";
 import { describe, expect, it } from "vitest";
 import { surgeReplicas } from "./amount.ts";
-import { parseManifest } from "./parse-manifest.ts";
+import { examineManifest, type ParseOptions, parseManifest } from "./parse-manifest.ts";
 import { REFUSED, refusedManifest } from "./refused-manifests.ts";
 import { problemsOf, problemTexts, SMALLEST } from "./testing.ts";
 
@@ -22,7 +22,17 @@ describe("what a manifest reads to", () => {
         startTimeoutMs: 30_000,
         minHealthyTimeMs: 1000,
       },
-      rollout: { strategy: "rolling", maxSurge: { percent: 25 }, drainTimeoutMs: 30_000, deadlineMs: 300_000 },
+      rollout: {
+        strategy: "rolling",
+        steps: [],
+        match: [],
+        sticky: "address",
+        promote: "auto",
+        warmMs: 30_000,
+        maxSurge: { percent: 25 },
+        drainTimeoutMs: 30_000,
+        deadlineMs: 300_000,
+      },
       stopGraceMs: 10_000,
       resources: { processes: 512 },
       env: {},
@@ -222,5 +232,20 @@ describe("values from the operator's environment", () => {
     const [problem] = problemsOf(`${SMALLEST}env: {A: "\${env.LONG}"}`, { resolveEnv });
     expect(problem?.description).toMatch(/40000 characters, and 32768 are the most/);
     expect(problem?.description).not.toContain("hush");
+  });
+});
+
+describe("routes that do not say auth", () => {
+  const text =
+    "name: shop\nrun: {command: node index.js}\nroutes: [{path: /a}, {path: /b, auth: public}, {path: /c, roles: [x]}]\n";
+  const authOf = (options: ParseOptions) => parseManifest(text, options).routes.map(({ auth }) => auth);
+
+  it("are told apart from those that do, and get what the installation says", () => {
+    expect(authOf({ routesDefaultAuth: "required" })).toEqual(["required", "public", "required"]);
+    expect([...examineManifest(text, { routesDefaultAuth: "required" }).routesWithoutAuth]).toEqual([0, 2]);
+  });
+
+  it("are public by default, so roles of theirs are a problem then", () => {
+    expect(() => authOf({})).toThrow(/roles could not be met/);
   });
 });

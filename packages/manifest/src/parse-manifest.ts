@@ -13,6 +13,15 @@ export interface ParseOptions {
   fileName?: string;
   /** Where `${env.NAME}` takes its values from; by default no name is set. */
   resolveEnv?: ResolveEnv;
+  /** What `auth` is for routes that do not say it; default public, as the schema has it. */
+  routesDefaultAuth?: "public" | "required";
+}
+
+/** A manifest, and what of it stands there only by default. */
+export interface ParsedManifest {
+  readonly manifest: Manifest;
+  /** The places, from 0, of routes that do not say `auth`. */
+  readonly routesWithoutAuth: ReadonlySet<number>;
 }
 
 /**
@@ -20,9 +29,18 @@ export interface ParseOptions {
  * @throws HmsError INVALID_ARGUMENT, reason MANIFEST_INVALID, with all problems as fieldViolations in the order of the text.
  */
 export function parseManifest(source: string | Uint8Array, options: ParseOptions = {}): Manifest {
+  return examineManifest(source, options).manifest;
+}
+
+/** The same, and says too what stands there only by default. @throws HmsError as `parseManifest` */
+export function examineManifest(source: string | Uint8Array, options: ParseOptions = {}): ParsedManifest {
   const problems = new ProblemList();
-  const manifest = readManifest(source, options, problems);
-  if (problems.size === 0) return freeze(manifest) as Manifest;
+  const given = new Map<string, Position>();
+  const manifest = readManifest(source, options, { problems, given }) as Manifest;
+  if (problems.size === 0) {
+    const unsaid = manifest.routes.flatMap((_, index) => (given.has(authOf(index)) ? [] : [index]));
+    return { manifest: freeze(manifest) as Manifest, routesWithoutAuth: new Set(unsaid) };
+  }
   const fieldViolations = problems.inOrder();
   const count = problems.size === 1 ? "a problem" : `${problems.size} problems`;
   const [first] = fieldViolations;
@@ -34,7 +52,15 @@ export function parseManifest(source: string | Uint8Array, options: ParseOptions
   );
 }
 
-function readManifest(source: string | Uint8Array, options: ParseOptions, problems: ProblemList): unknown {
+const authOf = (route: number) => `routes[${route}].auth`;
+
+interface Findings {
+  readonly problems: ProblemList;
+  /** Where each key stands that was written. */
+  readonly given: Map<string, Position>;
+}
+
+function readManifest(source: string | Uint8Array, options: ParseOptions, { problems, given }: Findings): unknown {
   const text = decodeManifest(source, problems);
   if (text === undefined) return undefined;
   const yaml = new YamlSource(text, problems);
@@ -47,17 +73,23 @@ function readManifest(source: string | Uint8Array, options: ParseOptions, proble
     );
     return undefined;
   }
-  const given = new Map<string, Position>();
   const resolveEnv = options.resolveEnv ?? (() => undefined);
   const manifest = readNode(
     manifestSchema,
     { path: "", value: yaml.root, offset: 0 },
     { schema: manifestSchema, source: yaml, problems, resolveEnv, given },
   );
-  return typeof manifest === "object" ? settle(manifest as Manifest, given, problems) : undefined;
+  if (typeof manifest !== "object") return undefined;
+  return settle(withDefaultAuth(manifest as Manifest, given, options.routesDefaultAuth), given, problems);
 }
 
 type Given = ReadonlyMap<string, Position>;
+
+function withDefaultAuth(read: Manifest, given: Given, auth: ParseOptions["routesDefaultAuth"]): Manifest {
+  if (auth === undefined || !Array.isArray(read.routes)) return read;
+  const routes = read.routes.map((route, index) => (given.has(authOf(index)) ? route : { ...route, auth }));
+  return { ...read, routes };
+}
 
 /** Fills in the defaults that depend on other keys, and asks the rules between keys. */
 function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {

@@ -1,5 +1,6 @@
 import { PROBE_PATH_PATTERN, readProbePath } from "./probe-path.ts";
 import type { AmountNode, ObjectNode } from "./schema-node.ts";
+import { sideBySideKeys } from "./schema-side-by-side.ts";
 
 const REPLICAS = 500;
 
@@ -123,16 +124,18 @@ export const rolloutKeys = {
       kind: "choice",
       default: "rolling",
       description: "The way of replacing.",
-      choices: { rolling: "new replicas start, become healthy and take traffic; then old ones drain and stop" },
+      example: "canary",
+      choices: {
+        rolling: "new replicas start, become healthy and take traffic; then old ones drain and stop",
+        canary: "the new version gets a growing share of the traffic while the old one stays whole",
+        "blue-green": "a whole new set becomes ready beside the old one, then gets all traffic at once",
+      },
       later: {
-        canary: "Traffic cannot be split between versions yet. Use rolling",
-        bluegreen:
-          "Two full sets side by side come later. Use rolling with max_surge: 100%, which starts all new replicas before it stops old ones",
-        "blue-green":
-          "Two full sets side by side come later. Use rolling with max_surge: 100%, which starts all new replicas before it stops old ones",
+        bluegreen: "It is written blue-green",
         recreate: "Stopping before starting loses requests and is not offered. Use rolling",
       },
     },
+    ...sideBySideKeys,
     max_surge: {
       kind: "share",
       max: REPLICAS,
@@ -157,11 +160,15 @@ export const rolloutKeys = {
         "How long a rollout may take until the new version serves, build and draining not counted. After that it goes back.",
     },
   },
-  elsewhere: { surge: "rollout.max_surge", drain: "rollout.drain_timeout", timeout: "rollout.deadline" },
+  elsewhere: {
+    canary: "rollout.steps",
+    bake: "rollout.warm",
+    preview: "rollout.match",
+    surge: "rollout.max_surge",
+    drain: "rollout.drain_timeout",
+    timeout: "rollout.deadline",
+  },
   later: {
-    steps: "Traffic cannot be split between versions yet. Leave the key out",
-    canary: "Traffic cannot be split between versions yet. Leave the key out",
-    bake: "The old version cannot be kept warm yet. Leave the key out; hms-sys rollback starts it again",
     max_unavailable: "A rollout never runs fewer replicas than wanted. Leave the key out",
   },
 } as const satisfies ObjectNode;

@@ -193,6 +193,15 @@ export const routeRules = {
     default: false,
     description: "Callers need to have shown a second factor, or get 403.",
   },
+  mfa_max_age: {
+    kind: "duration",
+    min: "1s",
+    max: "12h",
+    description:
+      "Callers need to have shown a second factor no longer ago than this, or get 403 with what they have to show (RFC 9470).",
+    defaultNote: "however long ago",
+    example: "15m",
+  },
   limits: {
     kind: "list",
     max: 8,

@@ -5,7 +5,7 @@ import { ProxyFixture } from "./proxy-fixture.ts";
 import type { RouteRules } from "./route-rules.ts";
 
 const caller = (name: string, roles: string[] = []): Caller => {
-  return { name, roles, hasMfa: false, environment: "", isPermitted: true, isWithinScopes: true };
+  return { name, roles, hasMfa: false, authenticatedAtMs: 0, environment: "", isPermitted: true, isWithinScopes: true };
 };
 
 let fixture: ProxyFixture;
@@ -44,7 +44,7 @@ const get = (path: string, headers: Record<string, string> = {}, init: RequestIn
   fetch(`http://127.0.0.1:${port}${path}`, { headers, ...init });
 const text = async (...request: Parameters<typeof get>) => (await get(...request)).text();
 const as = (token: string) => ({ authorization: `Bearer ${token}` });
-const auth = { isOptional: false, roles: [], permission: "", needsMfa: false };
+const auth = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
 const cacheMs = 60_000;
 
 describe("what was made for one caller", () => {

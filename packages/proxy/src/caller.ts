@@ -4,6 +4,8 @@ export interface Caller {
   readonly name: string;
   readonly roles: readonly string[];
   readonly hasMfa: boolean;
+  /** When its person last showed who they are, in milliseconds since 1970; 0: nobody did. */
+  readonly authenticatedAtMs: number;
   /** Where it lives, if it lives in one environment only. */
   readonly environment: string;
   /** Whether it has the permission that was asked for. */
@@ -18,15 +20,32 @@ export interface KnownCaller {
   readonly caller: Caller;
   /** Stands for the credential; no secret. */
   readonly digest: string;
+  /** When it ends, in milliseconds since 1970; infinite: by itself never. */
+  readonly endsAtMs: number;
   /** For the engine, "" before: the fields that tell a service of the caller. */
   fields: string;
+  /** Until when it may be relied on, in milliseconds since 1970; 0 once it was taken back. */
+  until: number;
   /** For the engine, null before: the gate that has let it in last, so that it need not be judged again. */
   passed: object | null;
 }
 
-/** What is known of credentials that are this caller's; `digest` stands for them. */
-export function knownCaller(caller: Caller, digest: string): KnownCaller {
-  return { kind: "known", caller, digest, fields: "", passed: null };
+/** What is known of credentials that are this caller's; `digest` stands for them. It may be relied on for as long as they last. */
+export function knownCaller(caller: Caller, digest: string, endsAtMs = Number.POSITIVE_INFINITY): KnownCaller {
+  return { kind: "known", caller, digest, endsAtMs, fields: "", until: endsAtMs, passed: null };
+}
+
+/**
+ * What a connection's last request has shown, and whose it was: most clients show the same on a connection again and again, and
+ * comparing it costs less than looking it up.
+ */
+export class CallerMemo {
+  /** The value of Authorization, and the token in it. */
+  authorization = "";
+  token = "";
+  permission = "";
+  /** Whose it was; null: nobody's. It is asked for its `until` each time. */
+  known: KnownCaller | null = null;
 }
 
 /** What is known of credentials. */
@@ -57,11 +76,19 @@ export interface CallerQuestion {
   /** Whether the request changes nothing (RFC 9110 §9.2.1). */
   readonly isSafe: boolean;
   readonly address: string;
+  /** What the connection's last request has shown; kept by whoever answers. */
+  readonly memo?: CallerMemo | undefined;
 }
 
 /** Knows callers by what they show; answers at once for those it remembers. */
 export interface CallerSource {
   find(question: CallerQuestion): CallerAnswer | Promise<CallerAnswer>;
+  /**
+   * Calls `changed` with the names of callers that may do less than before, or are gone, when `find` knows of it; without
+   * names anybody may. What runs for them is looked up again, and cut if they may not have it any more. Default: nobody's
+   * credentials end before they say so.
+   */
+  follow?(changed: (names?: readonly string[]) => void): void;
 }
 
 /**

@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { connect } from "node:tls";
 import { type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Caller, type CallerQuestion, knownCaller } from "./caller.ts";
+import { type Caller, CallerMemo, type CallerQuestion, knownCaller } from "./caller.ts";
 import { LimitBook } from "./limit-book.ts";
 import type { SecureServer } from "./proxy-engine.ts";
 import { ProxyFixture, RawClient } from "./proxy-fixture.ts";
@@ -22,10 +22,13 @@ const known: Caller = {
   name: "user:anna",
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
 };
+let isRevoked: boolean;
+let changed: (names?: readonly string[]) => void;
 let asked: CallerQuestion[];
 let seen: IncomingHttpHeaders[];
 let fixture: ProxyFixture;
@@ -38,16 +41,25 @@ beforeEach(async () => {
   const callers = {
     find(question: CallerQuestion) {
       asked.push(question);
+      if (isRevoked) return { kind: "unknown" } as const;
       const isAnna = question.certificate?.uri === ANNA || question.token === "annas";
       return isAnna ? knownCaller(known, "d") : ({ kind: "unknown" } as const);
     },
+    follow(listener: typeof changed) {
+      changed = listener;
+    },
   };
+  isRevoked = false;
   fixture = new ProxyFixture({ callers });
   const service = await fixture.service((incoming, response) => {
     seen.push(incoming.headers);
+    if (incoming.headers.accept === "text/event-stream") {
+      response.write("first");
+      return;
+    }
     response.end(String(incoming.headers["x-hms-principal"] ?? "nobody"));
   });
-  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false };
+  const auth = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
   const route = (path: string, rules?: object) => ({ path, methods: [], ...(rules ? { rules } : {}) });
   fixture.apply({
     endpoints: [{ port: service }],
@@ -103,6 +115,24 @@ describe("a client certificate", () => {
     expect(asked.at(-1)?.certificate?.fingerprint).toBe(asked[0]?.certificate?.fingerprint);
   });
 
+  it("whose holder may not come in any more ends what runs by it", async () => {
+    const asking = request({
+      ...trust,
+      ...anna,
+      port,
+      path: "/required",
+      agent: false,
+      headers: { host: "h", accept: "text/event-stream" },
+    });
+    const [response] = await once(asking.end(), "response");
+    await once(response, "data");
+    isRevoked = true;
+    changed(["user:anna"]);
+    const [error] = await once(response, "error");
+    expect(error).toMatchObject({ code: "ECONNRESET" });
+    expect(asked.at(-1)).toMatchObject({ token: "", certificate: { uri: ANNA }, isSafe: true });
+  });
+
   it("is not needed where a route does not ask, and a token beside it counts", async () => {
     expect(await get("/public")).toEqual({ status: 200, text: "nobody" });
     expect(await get("/optional")).toEqual({ status: 200, text: "nobody" });
@@ -132,7 +162,7 @@ describe("a client certificate", () => {
   });
 
   it("counts no longer than it is good, on a connection that stands too", () => {
-    const rules = { auth: { isOptional: true, roles: [], permission: "", needsMfa: false } };
+    const rules = { auth: { isOptional: true, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 } };
     const gate = new RouteGate(rules, {
       environment: "default",
       id: "r",
@@ -140,7 +170,8 @@ describe("a client certificate", () => {
       callers: undefined,
     });
     const certificate = { kind: "accepted", uris: [ANNA], fingerprint: "f", endsAtMs: Date.now() - 1 } as const;
-    const admission = gate.admit({ method: "GET", authorization: "", address: "127.0.0.1", certificate });
+    const memo = new CallerMemo();
+    const admission = gate.admit({ method: "GET", authorization: "", address: "127.0.0.1", certificate, memo });
     expect(admission).toMatchObject({ refusal: { status: 401, message: expect.stringContaining("has ended") } });
   });
 

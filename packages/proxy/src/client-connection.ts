@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { CallerMemo } from "./caller.ts";
 import { type ClientCertificate, clientCertificateOf } from "./client-certificate.ts";
 
 /** Who answers on a connection at the moment. */
@@ -20,6 +21,8 @@ export class ClientConnection {
   readonly address: string;
   readonly scheme: "http" | "https";
   user: ClientUser | null = null;
+  /** What its last request has shown. */
+  readonly memo = new CallerMemo();
   #certificate: ClientCertificate | null | undefined;
   /** When the last response ended, or the connection began, in `performance.now()` time. */
   idleSince = performance.now();

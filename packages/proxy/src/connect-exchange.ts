@@ -1,8 +1,10 @@
 import type { ClientConnection, ClientUser } from "./client-connection.ts";
+import { type Assignment, pickEndpoint } from "./division.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { renderErrorReply } from "./error-reply.ts";
 import { MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import { Outcome, outcomeOf } from "./revision-counts.ts";
 import type { RouteTarget } from "./service.ts";
 import { Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamUser } from "./upstream-connection.ts";
@@ -12,6 +14,8 @@ export interface ConnectInput {
   context: EngineContext;
   client: ClientConnection;
   target: RouteTarget;
+  /** Which side of its service's split it belongs to; null: there is none. */
+  assignment: Assignment | null;
   requestId: string;
 }
 
@@ -20,6 +24,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
   readonly #context: EngineContext;
   readonly #client: ClientConnection;
   readonly #target: RouteTarget;
+  readonly #assignment: Assignment | null;
   readonly #requestId: string;
   readonly #startedAt = performance.now();
   #tried: Endpoint[] = [];
@@ -30,19 +35,22 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
     this.#context = input.context;
     this.#client = input.client;
     this.#target = input.target;
+    this.#assignment = input.assignment;
     this.#requestId = input.requestId;
   }
 
   /** Begins; the client's connection is its own until it ends. */
   begin(): void {
     this.#client.user = this;
+    this.#target.service.load.begin(this.#startedAt);
     this.#attempt();
   }
 
   #attempt(): void {
     const { service } = this.#target;
     const now = performance.now();
-    const endpoint = this.#tried.length < MAX_CONNECT_ATTEMPTS ? service.balancer.pick(now, this.#tried) : null;
+    const seeker = { target: this.#target, assignment: this.#assignment };
+    const endpoint = this.#tried.length < MAX_CONNECT_ATTEMPTS ? pickEndpoint(seeker, now, this.#tried) : null;
     if (endpoint === null) {
       this.#fail(`No replica of "${service.name}" accepts connections; try again in a second.`);
       return;
@@ -63,12 +71,18 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
       "latin1",
     );
     this.#end(200);
-    new Tunnel({ client: this.#client, connection, onEnd: () => this.#left(endpoint) }).open();
+    endpoint.counts.countEnd(outcomeOf(101));
+    const onEnd = () => {
+      this.#target.service.load.end(performance.now());
+      this.#left(endpoint);
+    };
+    new Tunnel({ client: this.#client, connection, onEnd }).open();
   }
 
   onUpstreamFailure(): void {
     const endpoint = this.#endpoint as Endpoint;
     this.#left(endpoint);
+    endpoint.counts.countEnd(Outcome.BROKEN);
     endpoint.eject(performance.now());
     this.#target.service.metrics.ejections++;
     this.#tried.push(endpoint);
@@ -77,7 +91,11 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
 
   onClientClosed(): void {
     this.#connection?.destroy();
-    if (this.#endpoint) this.#left(this.#endpoint);
+    if (this.#endpoint) {
+      this.#left(this.#endpoint);
+      this.#endpoint.counts.countEnd(Outcome.CANCELLED);
+    }
+    this.#target.service.load.end(performance.now());
     this.#end(0);
   }
 
@@ -90,6 +108,7 @@ export class ConnectExchange implements UpstreamUser, ClientUser {
     const { socket } = this.#client;
     const reply = { status: 503, message, fields: "retry-after: 1\r\n" };
     socket.write(renderErrorReply(reply, { requestId: this.#requestId, keepAlive: false, isHead: false }), "latin1");
+    this.#target.service.load.end(performance.now());
     this.#end(503);
     socket.destroySoon();
   }

@@ -1,4 +1,5 @@
 import { LatencyEstimate } from "./latency-estimate.ts";
+import { RevisionCounts } from "./revision-counts.ts";
 import type { BreakerTerms, EndpointEntry, EndpointState } from "./routing-table.ts";
 import { UpstreamConnection, type UpstreamOwner, type UpstreamUser } from "./upstream-connection.ts";
 
@@ -32,6 +33,9 @@ export class Endpoint implements UpstreamOwner {
   port: number;
   state: EndpointState;
   weight: number;
+  revision: number;
+  /** What is counted of its revision: of all its service's endpoints of that revision together, once it has a service. */
+  counts: RevisionCounts;
   inFlight = 0;
   /** When it stopped taking new requests, in `performance.now()` time. */
   drainingSince = 0;
@@ -44,12 +48,14 @@ export class Endpoint implements UpstreamOwner {
   #leftAloneMs = 0;
 
   constructor(entry: EndpointEntry, maxHeadBytes: number) {
+    this.counts = new RevisionCounts(entry.revision);
     this.id = entry.id;
     this.host = entry.host;
     this.port = entry.port;
     this.socketPath = entry.socketPath;
     this.state = entry.state;
     this.weight = entry.weight;
+    this.revision = entry.revision;
     this.#maxHeadBytes = maxHeadBytes;
   }
 
@@ -67,6 +73,7 @@ export class Endpoint implements UpstreamOwner {
     if (entry.state === "draining") this.drain(now);
     else this.state = "active";
     this.weight = entry.weight;
+    this.revision = entry.revision;
   }
 
   /** Takes no new requests from now on; idle connections are closed. */
@@ -131,6 +138,12 @@ export class Endpoint implements UpstreamOwner {
     while (this.#idle.length > 0 && (this.#idle[0] as UpstreamConnection).usableUntil <= now) {
       (this.#idle.shift() as UpstreamConnection).destroy();
     }
+  }
+
+  /** The head of a response has come. */
+  noteHead(elapsedMs: number, now: number): void {
+    this.latency.observe(elapsedMs, now);
+    this.counts.countHead(elapsedMs);
   }
 
   /** It let a request in: the ejection, if any, is over. */

@@ -11,7 +11,9 @@ import type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from
 import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from "./request-routing.ts";
 import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
+import { RunningCallers } from "./running-callers.ts";
 import type { Service } from "./service.ts";
+import { type ServiceTraffic, trafficOf } from "./service-traffic.ts";
 import { TableState } from "./table-state.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
@@ -32,6 +34,7 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly clientIdleTimeoutMs: number;
   readonly handshakeTimeoutMs: number;
   readonly cache = new ResponseCache();
+  readonly running = new RunningCallers();
   tls: GatewayTlsTerms | undefined;
   readonly gatewayHandler: GatewayRouter;
   readonly forwardProxyHandler: ForwardProxyRouter;
@@ -56,6 +59,7 @@ class Engine implements ProxyEngine, FrontendContext {
     this.#edge = options.edgeSocket === undefined ? undefined : new PlatformEdge(options.edgeSocket, this.maxHeadBytes);
     this.gatewayHandler = new GatewayRouter(this.#table, this.#edge, options.challengeAnswer);
     this.forwardProxyHandler = new ForwardProxyRouter(this.#table, this.maxHeadBytes);
+    options.callers?.follow?.((names) => this.running.changed(names));
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), SWEEP_MS).unref();
   }
 
@@ -114,6 +118,11 @@ class Engine implements ProxyEngine, FrontendContext {
 
   countRefusal(status: number): void {
     this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
+  }
+
+  traffic(): ServiceTraffic[] {
+    const now = performance.now();
+    return [...this.#table.services.values()].map((service) => trafficOf(service, now));
   }
 
   metrics(): string {
@@ -176,6 +185,7 @@ class Engine implements ProxyEngine, FrontendContext {
         else if (cutsTunnels && connection.isTunnel) connection.fail("closed", "the endpoint drains");
       }
     }
+    this.running.sweep(now);
     this.#sweepClients(now);
   }
 

@@ -3,6 +3,7 @@ import { Admission } from "./admission.ts";
 import { principalFields } from "./caller.ts";
 import type { ClientConnection } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import { type Assignment, assignmentOf } from "./division.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { Exchange } from "./exchange.ts";
@@ -14,11 +15,13 @@ import type { Resolution } from "./request-routing.ts";
 import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cache.ts";
 import { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import { CallerRun, type RunningCallers } from "./running-callers.ts";
 import { type GatewayTlsTerms, hstsField } from "./tls-redirect.ts";
 
 /** What an entrance needs of the engine beyond what exchanges need. */
 export interface EntranceContext extends EngineContext {
   readonly cache: ResponseCache;
+  readonly running: RunningCallers;
   /** What the gateway's TLS means for clients; undefined: there is none. */
   readonly tls: GatewayTlsTerms | undefined;
 }
@@ -61,13 +64,14 @@ export class Entrance {
     const shown = gate.rules.auth === undefined ? null : client.certificate;
     const certificate = shown === null || isFromPage(request) ? null : shown;
     const method = request.method as string;
-    const admission = gate.admit({ method, authorization, address: client.address, certificate });
+    const admission = gate.admit({ method, authorization, address: client.address, certificate, memo: client.memo });
     if (admission instanceof Promise) void this.#await(arrival, admission);
-    else this.#enter(arrival, admission);
+    else this.#enter(arrival, admission, this.#context.running.changes);
   }
 
   async #await(arrival: Arrival, admission: Promise<Admission>): Promise<void> {
     const { client } = arrival;
+    const since = this.#context.running.changes;
     let isGone = false;
     client.user = {
       onClientClosed: () => {
@@ -78,10 +82,11 @@ export class Entrance {
     const settled = await admission.catch(() => new Admission().refuse(NOBODY_KNOWS));
     client.user = null;
     if (isGone || client.socket.destroyed) settled.release();
-    else this.#enter(arrival, settled);
+    else this.#enter(arrival, settled, since);
   }
 
-  #enter(arrival: Arrival, admission: Admission): void {
+  #enter(arrival: Arrival, admission: Admission, since: number): void {
+    admission.since = since;
     if (admission.refusal === null) this.#begin(arrival, admission);
     else this.#refuse(arrival, admission.refusal);
   }
@@ -120,7 +125,8 @@ export class Entrance {
     const { gate } = target;
     const { tls } = context;
     const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, resolution.host) : "";
-    const keeping = response === null ? null : keepingOf(context.cache, arrival, admission);
+    const assignment = assignmentOf({ target, request, client, trustsOrigin: resolution.trustsOrigin });
+    const keeping = response === null ? null : keepingOf(context.cache, arrival, { admission, assignment });
     const isGet = request.method === "GET";
     const facts = factsOf(arrival, admission);
     const passage =
@@ -132,9 +138,19 @@ export class Entrance {
       this.#answerKept(arrival, response, { kept, passage });
       return;
     }
+    if (admission !== null) this.#noteCaller(arrival, admission);
     const forwardedHead = forwardedHeadOf(arrival, admission, facts);
     const own = body === undefined ? {} : { body };
-    new Exchange({ context, client, request, response, target, forwardedHead, passage, ...own }).begin();
+    new Exchange({ context, client, request, response, target, assignment, forwardedHead, passage, ...own }).begin();
+  }
+
+  /** Whoever may not be served any more is not served on. */
+  #noteCaller({ client, request, resolution }: Arrival, admission: Admission): void {
+    const { gate } = resolution.target;
+    const { visit } = admission;
+    if (visit === null || gate === null) return;
+    const { running } = this.#context;
+    admission.begin(new CallerRun({ admission, gate, visit, client, request }), running);
   }
 
   #answerKept(
@@ -172,14 +188,16 @@ function isFromPage({ rawHeaders }: ProxyRequest): boolean {
 function keepingOf(
   cache: ResponseCache,
   { request, resolution, client }: Arrival,
-  admission: Admission | null,
+  { admission, assignment }: { admission: Admission | null; assignment: Assignment | null },
 ): { cache: ResponseCache; key: string } | null {
   const { gate, service } = resolution.target;
   const isRead = request.method === "GET" || request.method === "HEAD";
   if (gate?.rules.cacheMs === undefined || !isRead || request.head.hasBody) return null;
   // All that the program is told of the caller: with other roles, or another factor, it is another one.
   const caller = admission?.caller ? principalFields(admission.caller) : "";
-  const place = [String(cache.generation), service.environment, service.name, client.scheme, resolution.host];
+  // What one revision says is not the other's answer.
+  const side = assignment === null ? "" : String(assignment.revision);
+  const place = [String(cache.generation), service.environment, service.name, side, client.scheme, resolution.host];
   const fields = admission?.hidesCredentials ? withoutCredentials(request.rawHeaders) : request.rawHeaders;
   const key = cacheKey([...place, resolution.path, caller], fields);
   return key === undefined ? null : { cache, key };

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import type { ClientConnection } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
+import type { Assignment } from "./division.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { Passage } from "./passage.ts";
 import type { RouteTarget } from "./service.ts";
@@ -13,6 +14,8 @@ export interface ExchangeInput {
   /** null: the socket is no longer node:http's, because the client asked for an upgrade. */
   response: ProxyResponse | null;
   target: RouteTarget;
+  /** Which side of its service's split it belongs to; null: there was none when it came. */
+  assignment: Assignment | null;
   /** The head for the service. */
   forwardedHead: string;
   /** What happens to the answer on its way; null: nothing. */

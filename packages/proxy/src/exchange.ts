@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import type { ClientUser } from "./client-connection.ts";
 import { ContinueWait } from "./continue-wait.ts";
+import { pickEndpoint } from "./division.ts";
 import { type Endpoint, isUnwell } from "./endpoint.ts";
 import {
   absenceReply,
@@ -13,10 +14,11 @@ import {
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
 import { type ExchangeInput, type ExchangeLimits, limitsOf } from "./exchange-input.ts";
 import type { HeldAnswer } from "./held-answer.ts";
+import { nextAttempt } from "./next-attempt.ts";
 import { RequestBody } from "./request-body.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
-import { decideRetry, MAX_CONNECT_ATTEMPTS } from "./retry-policy.ts";
+import { Outcome, outcomeOf } from "./revision-counts.ts";
 import { switchingHead, Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 import type { Guest } from "./waiting-room.ts";
@@ -58,10 +60,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
 
   /** Begins; the client's connection is its own until it ends. */
   begin(): void {
-    const { service } = this.#input.target;
     this.#input.client.user = this;
-    service.inFlight++;
-    service.budget.deposit();
+    this.#input.target.service.noteBegin(this.#startedAt);
     if (this.#input.request.head.hasBody) this.#beginBody();
     this.#attempt(this.#startedAt);
   }
@@ -74,7 +74,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   #attempt(now: number): void {
-    const endpoint = this.#input.target.service.balancer.pick(now, this.#tried);
+    const endpoint = pickEndpoint(this.#input, now, this.#tried);
     if (endpoint === null) {
       if (!this.#waits(now)) this.giveUp();
       return;
@@ -87,8 +87,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     endpoint.inFlight++;
     endpoint.beginTrial(now);
     this.#endpoint = endpoint;
-    this.#hasSent = false;
-    this.#isSending = false;
+    this.#hasSent = this.#isSending = false;
+    this.#status = 0;
     const pooled = endpoint.takeIdle(this, now);
     this.#connection = pooled ?? endpoint.connect(this);
     if (pooled === null) this.#connection.deadlineAt = now + this.#input.target.service.policy.connectTimeoutMs;
@@ -178,7 +178,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     const now = turnNow();
     const connection = this.#connection as UpstreamConnection;
     this.#status = head.status;
-    this.#endpoint?.latency.observe(now - this.#sentAt, now);
+    this.#endpoint?.noteHead(now - this.#sentAt, now);
     if (head.status === 101) {
       this.#upgrade(connection, head);
       return;
@@ -238,7 +238,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   onResponseEnd(): void {
     if (this.#hasEnded || !this.#releaseHeld()) return;
     const connection = this.#connection as UpstreamConnection;
-    const endpoint = this.#leaveEndpoint();
+    const endpoint = this.#leaveEndpoint(outcomeOf(this.#status));
     if (this.#body !== null && !this.#body.isComplete) connection.destroy();
     else endpoint?.giveBack(connection, turnNow());
     this.#input.passage?.onComplete(turnNow());
@@ -271,27 +271,28 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   onClientClosed(): void {
     if (this.#hasEnded) return;
     this.#connection?.destroy();
-    this.#leaveEndpoint();
     this.#status = this.#writer.isStarted ? this.#status : 0;
+    this.#leaveEndpoint(outcomeOf(this.#status));
     this.#end(turnNow());
   }
 
   onUpstreamFailure(failure: UpstreamFailure, reason: string): void {
     if (this.#hasEnded) return;
     const now = turnNow();
+    if (failure === "timeout" && this.#waitsForClient()) {
+      this.#leaveEndpoint(Outcome.CANCELLED);
+      this.#fail({ status: 408, message: "The request's body stopped arriving." });
+      return;
+    }
     const isStale = failure === "closed" && !this.#hasSentBytes();
-    if (!isStale && failure !== "connect" && !(failure === "timeout" && this.#waitsForClient()))
-      this.#noteAnswer(false, now);
+    if (!isStale && failure !== "connect") this.#noteAnswer(false, now);
     this.#held = null;
-    const endpoint = this.#leaveEndpoint() as Endpoint;
+    // What was sent to nobody was nobody's to answer.
+    const endpoint = this.#leaveEndpoint(isStale ? null : Outcome.BROKEN) as Endpoint;
     if (failure === "connect") {
       this.#connectAttempts++;
       this.#input.target.service.metrics.ejections++;
       endpoint.eject(now);
-    }
-    if (failure === "timeout" && this.#waitsForClient()) {
-      this.#fail({ status: 408, message: "The request's body stopped arriving." });
-      return;
     }
     if (failure === "timeout" && !this.#writer.isStarted) endpoint.latency.observe(now - this.#sentAt, now);
     if (!isStale) this.#tried = [...this.#tried, endpoint];
@@ -309,25 +310,14 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   }
 
   #retry(failure: UpstreamFailure, now: number): boolean {
-    const { service } = this.#input.target;
-    const bytesSent = this.#hasSentBytes();
-    if (failure === "timeout" || failure === "malformed" || failure === "silent") return false;
-    const method = this.#input.request.method as string;
-    const [responseStarted, bodyKept, retries] = [this.#writer.isStarted, this.#body?.isKept ?? true, this.#retries];
-    const decision = decideRetry({ method, bytesSent, responseStarted, bodyKept, retries }, service.policy);
-    if (decision === "give-up") return false;
-    if (decision === "reconnect" && this.#connectAttempts >= MAX_CONNECT_ATTEMPTS) return false;
-    if (decision === "retry" && !service.budget.withdraw(now)) return false;
-    if (service.balancer.pick(now, this.#tried) === null) {
-      if (decision === "reconnect") return false;
-      this.#tried = NONE_TRIED;
-    }
-    if (decision === "retry") {
-      this.#retries++;
-      service.metrics.retries++;
-    } else {
-      service.metrics.reconnects++;
-    }
+    const [retries, connectAttempts] = [this.#retries, this.#connectAttempts];
+    const [bytesSent, responseStarted] = [this.#hasSentBytes(), this.#writer.isStarted];
+    const [method, bodyKept] = [this.#input.request.method as string, this.#body?.isKept ?? true];
+    const attempt = { failure, method, bytesSent, responseStarted, bodyKept, retries, connectAttempts };
+    const next = nextAttempt(this.#input, attempt, { now, passed: this.#tried });
+    if (next === "give-up") return false;
+    if (next === "retry-anywhere") this.#tried = NONE_TRIED;
+    if (next !== "reconnect") this.#retries++;
     this.#body?.detach();
     this.#attempt(now);
     return true;
@@ -336,7 +326,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #fail(reply: ErrorReply): void {
     if (this.#hasEnded) return;
     this.#connection?.destroy();
-    this.#leaveEndpoint();
+    this.#leaveEndpoint(outcomeOf(this.#status));
     const { socket } = this.#input.client;
     const isCut = this.#writer.isStarted;
     const keepAlive = !isCut && this.#keepsAlive() && !this.#continuing.isPending;
@@ -356,14 +346,18 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     const { socket } = this.#input.client;
     const endpoint = this.#endpoint as Endpoint;
     if (this.#input.response !== null || this.#input.request.head.upgrade === "") {
+      connection.destroy();
+      this.#leaveEndpoint(Outcome.BROKEN);
       this.#fail(failureReply("malformed", this.#input.target.service, "an upgrade nobody asked for"));
       return;
     }
     socket.write(switchingHead(head, this.#input.request.head.requestId), "latin1");
     [this.#endpoint, this.#connection, this.#isTunnel] = [null, null, true];
     this.#end(turnNow());
+    endpoint.counts.countEnd(outcomeOf(this.#status));
     const onEnd = () => {
       this.#input.passage?.end();
+      this.#input.target.service.load.end(turnNow());
       this.#endpointLeft(endpoint);
     };
     new Tunnel({ client: this.#input.client, connection, onEnd }).open();
@@ -372,10 +366,13 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   onTunnelData(): void {}
   onTunnelEnd(): void {}
 
-  #leaveEndpoint(): Endpoint | null {
+  /** Ends an attempt; its outcome is counted, if it has one. */
+  #leaveEndpoint(outcome: number | null): Endpoint | null {
     const endpoint = this.#endpoint;
     this.#connection = this.#endpoint = null;
-    if (endpoint !== null) this.#endpointLeft(endpoint);
+    if (endpoint === null) return null;
+    if (outcome !== null) endpoint.counts.countEnd(outcome);
+    this.#endpointLeft(endpoint);
     return endpoint;
   }
 
@@ -387,7 +384,10 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #end(now: number): void {
     this.#hasEnded = true;
     if (this.#endpoint === null) this.#input.target.service.waitingRoom.leave(this);
-    if (!this.#isTunnel) this.#input.passage?.end();
+    if (!this.#isTunnel) {
+      this.#input.passage?.end();
+      this.#input.target.service.load.end(now);
+    }
     this.#continuing.end();
     if (this.#body !== null) this.#body.drop();
     this.#input.client.user = null;

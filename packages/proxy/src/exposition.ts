@@ -1,5 +1,6 @@
 import { metricFamily, metricSample } from "@hms/telemetry/metrics";
 import { CODE_CLASSES, type RouteMetrics } from "./metrics-registry.ts";
+import { revisionLines } from "./revision-exposition.ts";
 import type { Service } from "./service.ts";
 
 /** What is counted at the moment of asking. */
@@ -34,6 +35,13 @@ export function exposeMetrics(source: MetricsSource): string {
       "hms_proxy_ejections_total counter Endpoints avoided for a time because they could not be reached.",
     ),
     ...perService("hms_proxy_ejections_total", (service) => service.metrics.ejections),
+    ...metricFamily(
+      "hms_proxy_split_crossings_total counter Requests that the other side of a split took, by the side that had nobody.",
+    ),
+    ...services.flatMap(crossingLines),
+    ...revisionLines(services),
+    ...metricFamily("hms_proxy_waiting_requests gauge Requests that wait for a replica now."),
+    ...perService("hms_proxy_waiting_requests", (service) => service.waitingRoom.size),
     ...metricFamily("hms_proxy_upstream_connections gauge Open connections to endpoints."),
     ...services.flatMap(connectionLines),
     ...metricFamily("hms_proxy_refused_requests_total counter Answers that no service gave, by status."),
@@ -66,6 +74,16 @@ function requestLines(routes: readonly RouteMetrics[]): string[] {
 
 function histogramLines({ environment, service, route, durations }: RouteMetrics): string[] {
   return durations.samples("hms_proxy_request_duration_seconds", { environment, service, route });
+}
+
+function crossingLines(service: Service): string[] {
+  const { triedUnavailable, baselineUnavailable } = service.metrics;
+  if (service.division === null && triedUnavailable + baselineUnavailable === 0) return [];
+  const name = "hms_proxy_split_crossings_total";
+  return [
+    metricSample(name, { ...labels(service), meant: "tried" }, triedUnavailable),
+    metricSample(name, { ...labels(service), meant: "baseline" }, baselineUnavailable),
+  ];
 }
 
 function connectionLines(service: Service): string[] {

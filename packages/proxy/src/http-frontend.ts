@@ -7,6 +7,7 @@ import { CertifiedClients } from "./certified-clients.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import { ConnectExchange } from "./connect-exchange.ts";
+import { assignmentOf } from "./division.ts";
 import { Entrance, type EntranceContext } from "./entrance.ts";
 import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
 import { Http2Frontend } from "./http2-frontend.ts";
@@ -229,8 +230,12 @@ export class HttpFrontend {
       status: 405,
       message: "CONNECT is for the proxy address only.",
     };
-    if ("status" in target) this.#refuseRaw(socket, requestId, target);
-    else new ConnectExchange({ context: this.#context, client, target, requestId }).begin();
+    if ("status" in target) {
+      this.#refuseRaw(socket, requestId, target);
+      return;
+    }
+    const assignment = assignmentOf({ target, request, client, trustsOrigin: true });
+    new ConnectExchange({ context: this.#context, client, target, assignment, requestId }).begin();
   }
 
   // node:http lets go of the socket of an upgrade, with its error listener.

@@ -18,6 +18,7 @@ export interface Http2Terms {
 /** What is known of a client whose connection speaks HTTP/2. */
 export interface ClientFacts {
   readonly remoteAddress: string;
+  readonly localAddress: string;
   readonly encrypted: boolean;
   readonly clientCertificate: ClientCertificate | null;
 }
@@ -25,8 +26,6 @@ export interface ClientFacts {
 /** Node's HTTP/2, loaded when the first client speaks it: 20 ms and 9 MB that most data planes never need. */
 export const nodeHttp2 = () => process.getBuiltinModule("node:http2");
 
-/** RFC 9113 §7. */
-const INTERNAL_ERROR = 2;
 /** Requests that one connection may have running. */
 const MAX_STREAMS = 128;
 /** Memory that one connection may hold, in MB. */
@@ -89,6 +88,7 @@ export class Http2Frontend {
     const address = socket.remoteAddress ?? "unknown";
     const client = {
       remoteAddress: address,
+      localAddress: socket.localAddress ?? "",
       encrypted: "encrypted" in socket && socket.encrypted === true,
       clientCertificate: clientCertificateOf(socket as Socket),
     };
@@ -146,12 +146,17 @@ function carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, agent: A
   });
   inner.on("response", (response) => answer(stream, response));
   inner.on("error", () => {
-    if (stream.headersSent) stream.close(INTERNAL_ERROR);
+    if (stream.headersSent) cut(stream);
     else if (!stream.destroyed) stream.respond({ ":status": 502 }, { endStream: true });
   });
   stream.on("close", () => inner.destroy());
   if (hasBody) stream.pipe(inner);
   else inner.end();
+}
+
+/** Ends an answer that is not whole; `close` with the same code would first say that it is. */
+function cut(stream: ServerHttp2Stream): void {
+  stream.destroy(new Error("The answer broke off."));
 }
 
 function fieldsOf(headers: IncomingHttpHeaders, method: string, hasBody: boolean): string[] {
@@ -174,8 +179,7 @@ function answer(stream: ServerHttp2Stream, response: IncomingMessage): void {
   }
   const fields = collected(response.rawHeaders);
   stream.respond({ ...fields, ":status": response.statusCode ?? 502 });
-  response.on("error", () => stream.close(INTERNAL_ERROR));
-  response.on("aborted", () => stream.close(INTERNAL_ERROR));
+  response.on("error", () => cut(stream));
   response.pipe(stream);
 }
 

@@ -1,6 +1,7 @@
 export {
   type Caller,
   type CallerAnswer,
+  CallerMemo,
   type CallerQuestion,
   type CallerSource,
   type KnownCaller,
@@ -8,7 +9,7 @@ export {
 } from "./caller.ts";
 export type { Certificate } from "./certificate-set.ts";
 export { createProxyEngine } from "./engine.ts";
-export type { SharedRates } from "./limit-book.ts";
+export type { SharedLimits, SharedPlace } from "./limit-book.ts";
 export type { ProxyEngine, ProxyEngineOptions, ProxyHandler, SecureServer } from "./proxy-engine.ts";
 export { judgeArrival, RateLimiter, type RateTerms, type RateVerdict } from "./rate-limit.ts";
 export type { FieldChanges, LimitScope, RouteAuth, RouteLimit, RouteRules } from "./route-rules.ts";
@@ -21,4 +22,6 @@ export {
   type ServiceEntry,
   type TrafficPolicy,
 } from "./routing-table.ts";
+export type { AnswerCounts, RevisionTraffic, ServiceLoad, ServiceTraffic } from "./service-traffic.ts";
+export type { SplitMatch, SplitTerms, StickyKey } from "./split-terms.ts";
 export type { GatewayTlsTerms } from "./tls-redirect.ts";

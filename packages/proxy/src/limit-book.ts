@@ -1,10 +1,20 @@
 import { RateLimiter, type RateTerms, type RateVerdict } from "./rate-limit.ts";
 import type { RouteLimit } from "./route-rules.ts";
 
-/** Counts rates together with other gateways. */
-export interface SharedRates {
+/** A place of a request that runs, as other gateways see it. */
+export interface SharedPlace {
+  /** False: others have them all. True at once: others cannot be asked now, and each gateway counts for itself. Never rejects. */
+  readonly granted: true | Promise<boolean>;
+  /** The request has ended, or was not let in. */
+  end(): void;
+}
+
+/** Counts together with other gateways. */
+export interface SharedLimits {
   /** Counts one request; undefined, or a rejection: it cannot be asked now, and each gateway counts for itself. */
   take(key: string, terms: RateTerms): Promise<RateVerdict> | undefined;
+  /** Begins a request of which at most so many may run at the same time. */
+  begin(key: string, most: number): SharedPlace;
 }
 
 /** The lasting state of one limit: what a new table does not change goes on counting. */
@@ -38,11 +48,11 @@ export class LimitCounter {
 
 /** All limits of an engine, by route. */
 export class LimitBook {
-  readonly shared: SharedRates | undefined;
+  readonly shared: SharedLimits | undefined;
   #counters = new Map<string, LimitCounter>();
   #next = new Map<string, LimitCounter>();
 
-  constructor(shared: SharedRates | undefined) {
+  constructor(shared: SharedLimits | undefined) {
     this.shared = shared;
   }
 

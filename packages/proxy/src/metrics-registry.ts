@@ -34,4 +34,8 @@ export class ServiceMetrics {
   retries = 0;
   reconnects = 0;
   ejections = 0;
+  /** Requests meant for the tried revision of a split that the baseline took, because none of its endpoints accepted. */
+  triedUnavailable = 0;
+  /** Requests meant for the baseline that the tried revision took. */
+  baselineUnavailable = 0;
 }

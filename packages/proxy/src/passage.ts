@@ -53,7 +53,8 @@ export class Passage {
 
   /** Changes the service's fields, and notes the answer if it is kept. */
   onHead(head: ResponseHead): void {
-    const { gate, keeping } = this.#input;
+    const { gate, keeping, admission } = this.#input;
+    admission?.noteAnswer();
     if (keeping !== null) this.#keep(head, gate?.rules.cacheMs ?? 0);
     head.lines = this.#shown(head.lines);
   }

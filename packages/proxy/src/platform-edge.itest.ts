@@ -1,14 +1,17 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer, request, type Server } from "node:http";
+import { type ClientRequest, createServer, type IncomingMessage, request, type Server } from "node:http";
 import {
   connect as connectHttp2,
   createServer as createHttp2,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import { tmpdir } from "node:os";
+import { request as requestSecure } from "node:https";
+import type { AddressInfo } from "node:net";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
+import { testAuthority } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ProxyFixture } from "./proxy-fixture.ts";
 
@@ -77,6 +80,17 @@ async function grpcCall(path: string, headers: Record<string, string> = token, m
 
 const token = { authorization: "Bearer t" };
 
+/** An address of this machine that other machines would use; what comes from there counts as theirs. */
+const outside = Object.values(networkInterfaces())
+  .flat()
+  .find((one) => one?.family === "IPv4" && !one.internal)?.address;
+
+async function statusOf(asking: ClientRequest): Promise<number | undefined> {
+  const [response] = (await once(asking.end(), "response")) as [IncomingMessage];
+  response.resume();
+  return response.statusCode;
+}
+
 describe("the platform's edge behind the gateway", () => {
   test("gets what no route takes, with credentials only", async () => {
     await startEdge();
@@ -97,6 +111,45 @@ describe("the platform's edge behind the gateway", () => {
       expect(answer).toBe("edge /mine/x");
     }
   });
+
+  test.skipIf(outside === undefined)(
+    "answers other machines over TLS only, by HTTP/1.1 and HTTP/2, while services answer as everywhere",
+    async () => {
+      await startEdge();
+      const server = fixture.engine.createServer(fixture.engine.gatewayHandler).listen(0, outside);
+      await once(server, "listening");
+      const { port: plain } = server.address() as AddressInfo;
+      const { cert, key } = testAuthority().issue("DNS:hms.test");
+      const terms = { certificates: [{ cert, key }], clientAuthorities: undefined };
+      const secure = fixture.engine.createSecureServer(fixture.engine.gatewayHandler, terms).server.listen(0, outside);
+      await once(secure, "listening");
+      const { port: encrypted } = secure.address() as AddressInfo;
+      const own = { host: `hms-${"a2".repeat(13)}.localhost` };
+      for (const [path, headers] of [
+        ["/mine/x", own] as const,
+        ["/v1/hms.x/Y", token] as const,
+        ["/docs", {}] as const,
+      ]) {
+        const asked = { host: outside, path, headers, agent: false };
+        expect([path, await statusOf(request({ ...asked, port: plain }))]).toEqual([path, 403]);
+        const overTls = requestSecure({ ...asked, port: encrypted, rejectUnauthorized: false });
+        expect([path, await statusOf(overTls)]).toEqual([path, 200]);
+      }
+      expect(await statusOf(request({ host: outside, port: plain, path: "/mine/x", agent: false }))).toBe(200);
+      const session = connectHttp2(`http://${outside}:${plain}`);
+      fixture.onClose(() => session.destroy());
+      for (const more of [own, token]) {
+        const fields = {
+          ":method": "POST",
+          ":path": "/hms.x.v1.X/Y",
+          "content-type": "application/grpc+proto",
+          ...more,
+        };
+        const [head] = (await once(session.request(fields).end(), "response")) as [IncomingHttpHeaders];
+        expect(head[":status"]).toBe(403);
+      }
+    },
+  );
 
   test("gets nothing that a service has a route for", async () => {
     await startEdge();

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { networkOfAddress } from "@hms/kernel";
 import type { ProxyRequest } from "./client-messages.ts";
 import { EdgePulse } from "./edge-pulse.ts";
 import { EdgeStreams } from "./edge-streams.ts";
@@ -19,6 +20,14 @@ const PLATFORM_HOST = /^(?:.*\.)?hms(?:-[a-z2-7]{26})?\.localhost\.?\s*(?::\d+)?
 /** Whether a Host field may ask for the platform itself. */
 export function isPlatformHost(host: string): boolean {
   return PLATFORM_HOST.test(host);
+}
+
+/**
+ * Whether the platform itself answers on a connection: over TLS, and on this machine. Sessions and tokens would be readable on
+ * their way from anywhere else, by whoever carries them.
+ */
+export function isConfidential(client: { remoteAddress?: string | undefined; encrypted?: boolean }): boolean {
+  return client.encrypted === true || networkOfAddress(client.remoteAddress ?? "") === "loopback";
 }
 
 const REFERENCE = /^\/(?:docs(?:\/|$)|openapi(?:\.json$|\/))/;

@@ -2,8 +2,9 @@ import type { Server } from "node:http";
 import type { ChallengeAnswer } from "./acme-challenge.ts";
 import type { CallerSource } from "./caller.ts";
 import type { SecureTerms } from "./certificate-set.ts";
-import type { SharedRates } from "./limit-book.ts";
+import type { SharedLimits } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
+import type { ServiceTraffic } from "./service-traffic.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
 /** Decides where a server's requests go; made by the engine, used with `createServer` of the same engine. */
@@ -38,7 +39,7 @@ export interface ProxyEngineOptions {
   /** What an authority gets that asks at the gateway for proof of a name (RFC 8555 §8.3); default: nothing of ours. */
   challengeAnswer?: ChallengeAnswer;
   /** Counts rates together with other gateways; default: each counts for itself. */
-  sharedRates?: SharedRates;
+  sharedLimits?: SharedLimits;
 }
 
 /** A server over TLS, for HTTP/1.1 and where its handler takes it HTTP/2. */
@@ -79,6 +80,8 @@ export interface ProxyEngine extends AsyncDisposable {
   drainingInFlight(): Map<string, number>;
   /** Calls back when the last request of an endpoint that drains or has left ends; answers with the unsubscriber. */
   onDrained(listener: (endpointId: string) => void): () => void;
+  /** What is counted of each service that the table knows, or has known, since the engine was built. */
+  traffic(): ServiceTraffic[];
   /** All metrics in Prometheus text exposition format 0.0.4. */
   metrics(): string;
   /** From now on every answer closes its connection (`Connection: close`); servers listen until they are closed. */

@@ -10,6 +10,7 @@ import {
   type ServiceEntry,
   type TrafficPolicy,
 } from "./routing-table.ts";
+import type { SplitTerms } from "./split-terms.ts";
 
 /** What a test needs of a service. */
 export interface ServiceInput {
@@ -19,6 +20,8 @@ export interface ServiceInput {
   expectsReplicas?: boolean;
   routes?: readonly RouteEntry[];
   policy?: Partial<TrafficPolicy>;
+  split?: Partial<SplitTerms> & { revision: number };
+  isObserved?: boolean;
 }
 
 /** Real servers and an engine for one test; `close` ends all of them. */
@@ -91,7 +94,10 @@ export class ProxyFixture {
 
 function serviceEntry(input: ServiceInput): ServiceEntry {
   const { environment = "default", name = "svc", endpoints, routes = [{ path: "/*", methods: [] }], policy } = input;
+  const split = input.split ? { split: { share: 0, matches: [], sticky: null, ...input.split } } : {};
   return {
+    ...split,
+    isObserved: input.isObserved ?? false,
     expectsReplicas: input.expectsReplicas ?? false,
     environment,
     name,

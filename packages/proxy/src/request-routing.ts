@@ -4,7 +4,7 @@ import type { ProxyRequest } from "./client-messages.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import type { ClientFacts } from "./http2-frontend.ts";
-import { isPlatformHost, type PlatformEdge } from "./platform-edge.ts";
+import { isConfidential, isPlatformHost, type PlatformEdge } from "./platform-edge.ts";
 import type { ProxyHandler } from "./proxy-engine.ts";
 import { hasDotSegments, parseRequestTarget, splitAuthority } from "./request-target.ts";
 import { type RouteTarget, Service } from "./service.ts";
@@ -79,7 +79,7 @@ export class GatewayRouter implements Router {
     if (proof !== null) return { target: null, refusal: proof };
     const host = parsed.authority ?? request.head.host ?? "";
     if (this.#edge && isPlatformHost(host)) {
-      return { target: this.#edge.target, path: parsed.target, host, trustsOrigin: false, refusal: null };
+      return atEdge(request, { target: this.#edge.target, path: parsed.target, host });
     }
     const environment = environmentOfHost(host);
     const matcher = this.#table.matcher(environment);
@@ -91,7 +91,7 @@ export class GatewayRouter implements Router {
     }
     if (match.kind === "no-method") return refuse(405, `This path takes ${match.allow}.`, `allow: ${match.allow}\r\n`);
     const target = this.#edge?.targetOf(request, parsed.path);
-    if (target) return { target, path: parsed.target, host, trustsOrigin: false, refusal: null };
+    if (target) return atEdge(request, { target, path: parsed.target, host });
     if (match.kind === "no-path") return refuse(404, `No service has a route for this path in "${environment}".`);
     return refuse(404, `There is no environment "${environment}".`);
   }
@@ -103,9 +103,17 @@ export class GatewayRouter implements Router {
     const path = parseRequestTarget(headers[":path"] ?? "")?.path ?? "";
     const match = this.#table.matcher(environmentOfHost(host))?.match(path, headers[":method"] ?? "");
     const isOurs = isPlatformHost(host) || (headers.authorization !== undefined && match?.kind !== "found");
-    if (isOurs) this.#edge.carryHttp2(stream, headers, client);
-    return isOurs;
+    // What is not to be read on its way is refused where every other request is.
+    if (!isOurs || !isConfidential(client)) return false;
+    this.#edge.carryHttp2(stream, headers, client);
+    return true;
   }
+}
+
+/** A request for the platform itself, where it can be answered without being read on its way. */
+function atEdge({ socket }: ProxyRequest, place: { target: RouteTarget; path: string; host: string }): Resolution {
+  if (isConfidential(socket)) return { ...place, trustsOrigin: false, refusal: null };
+  return refuse(403, "The platform itself answers other machines over TLS only: nobody else is to read what is shown.");
 }
 
 const isGrpc = (type: string | undefined) => type !== undefined && /^application\/grpc(?:$|[+;])/i.test(type);

@@ -4,7 +4,8 @@ import { DEFAULT_TRAFFIC_POLICY } from "./routing-table.ts";
 
 function decide(attempt: Partial<FailedAttempt>, policy = {}) {
   const base = { method: "GET", bytesSent: true, responseStarted: false, bodyKept: true, retries: 0 };
-  return decideRetry({ ...base, ...attempt }, { ...DEFAULT_TRAFFIC_POLICY, ...policy });
+  const failed = { failure: "closed", connectAttempts: 0 } as const;
+  return decideRetry({ ...base, ...failed, ...attempt }, { ...DEFAULT_TRAFFIC_POLICY, ...policy });
 }
 
 describe("decideRetry", () => {
@@ -32,8 +33,13 @@ describe("decideRetry", () => {
     expect(decide({ method: "PUT", bodyKept: false })).toBe("give-up");
   });
 
-  it("moves on without counting as long as no byte was sent", () => {
-    expect(decide({ bytesSent: false, retries: 9 })).toBe("reconnect");
+  it("moves on without counting as long as no byte was sent, over four connections", () => {
+    expect(decide({ bytesSent: false, retries: 9, connectAttempts: 3 })).toBe("reconnect");
+    expect(decide({ bytesSent: false, connectAttempts: 4 })).toBe("give-up");
+  });
+
+  it("never repeats what took too long, or was answered with nonsense", () => {
+    for (const failure of ["timeout", "malformed", "silent"] as const) expect(decide({ failure })).toBe("give-up");
   });
 });
 

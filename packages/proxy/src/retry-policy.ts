@@ -1,4 +1,5 @@
 import type { TrafficPolicy } from "./routing-table.ts";
+import type { UpstreamFailure } from "./upstream-connection.ts";
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
@@ -9,6 +10,7 @@ export function isIdempotent(method: string): boolean {
 
 /** How a request failed, as far as repeating it is concerned. */
 export interface FailedAttempt {
+  failure: UpstreamFailure;
   method: string;
   /** Whether any byte of the request was written to a connection. */
   bytesSent: boolean;
@@ -18,6 +20,8 @@ export interface FailedAttempt {
   bodyKept: boolean;
   /** Repetitions so far, without those that followed a failed connect. */
   retries: number;
+  /** Connections that could not be had so far. */
+  connectAttempts: number;
 }
 
 /** Attempts to connect, over several endpoints, before a request is given up. */
@@ -28,8 +32,10 @@ export const MAX_CONNECT_ATTEMPTS = 4;
  * means that the client has to know.
  */
 export function decideRetry(attempt: FailedAttempt, policy: TrafficPolicy): "reconnect" | "retry" | "give-up" {
+  const { failure } = attempt;
+  if (failure === "timeout" || failure === "malformed" || failure === "silent") return "give-up";
   if (attempt.responseStarted) return "give-up";
-  if (!attempt.bytesSent) return "reconnect";
+  if (!attempt.bytesSent) return attempt.connectAttempts < MAX_CONNECT_ATTEMPTS ? "reconnect" : "give-up";
   if (!attempt.bodyKept || attempt.retries >= policy.retries) return "give-up";
   return isIdempotent(attempt.method) || policy.retryPost ? "retry" : "give-up";
 }

@@ -1,3 +1,5 @@
+import { type AddressInfo, createServer } from "node:net";
+import { namesLeadTo } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { deadPort, ProxyFixture, readBody, until } from "./proxy-fixture.ts";
 
@@ -174,5 +176,19 @@ describe("pooled connections", () => {
     const port = await fixture.listen();
     for (let i = 0; i < 3; i++) expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("ok");
     expect(connections).toBe(3);
+  });
+
+  it("do not come about to a name that leads to a special network, although somebody answers there", async () => {
+    let connections = 0;
+    const server = createServer((socket) => {
+      connections++;
+      socket.destroy();
+    }).listen(0, "0.0.0.0");
+    fixture.onClose(() => server.close());
+    await until(() => server.listening);
+    using _ = namesLeadTo({ "metadata.example": "0.0.0.0" });
+    fixture.apply({ endpoints: [{ host: "metadata.example", port: (server.address() as AddressInfo).port }] });
+    expect((await fetch(`http://127.0.0.1:${await fixture.listen()}/`)).status).toBe(503);
+    expect(connections).toBe(0);
   });
 });

@@ -28,6 +28,7 @@ beforeEach(async () => {
     name: "user:anna",
     roles: [],
     hasMfa: false,
+    authenticatedAtMs: 0,
     environment: "",
     isPermitted: true,
     isWithinScopes: true,
@@ -53,7 +54,7 @@ const json = { "content-type": "application/json" };
 const post = (body: string, headers: Record<string, string> = json) => get("/", headers, { method: "POST", body });
 const messageOf = async (reply: Response) => ((await reply.json()) as { error: { message: string } }).error.message;
 const none: BodyChanges = { rename: {}, remove: [], add: {}, wrap: "", maxBytes: 1000 };
-const required = { isOptional: false, roles: [], permission: "", needsMfa: false };
+const required = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
 
 describe("a route of a version", () => {
   it("shows the program the path without its beginning, and says what that was, whatever the client says of it", async () => {

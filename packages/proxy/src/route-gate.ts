@@ -1,7 +1,16 @@
 import { Admission } from "./admission.ts";
 import { BodyEdit } from "./body-changes.ts";
-import type { Caller, CallerAnswer, CallerCertificate, CallerQuestion, CallerSource } from "./caller.ts";
+import type {
+  Caller,
+  CallerAnswer,
+  CallerCertificate,
+  CallerMemo,
+  CallerQuestion,
+  CallerSource,
+  KnownCaller,
+} from "./caller.ts";
 import type { ClientCertificate } from "./client-certificate.ts";
+import { clientNetwork } from "./client-network.ts";
 import type { ErrorReply } from "./error-reply.ts";
 import { FieldEdit } from "./field-changes.ts";
 import type { LimitBook, LimitCounter } from "./limit-book.ts";
@@ -16,6 +25,8 @@ export interface Visit {
   readonly address: string;
   /** What the client has shown at the handshake; null: nothing that counts here. */
   readonly certificate: ClientCertificate | null;
+  /** What the connection's last request has shown. */
+  readonly memo: CallerMemo;
 }
 
 /** Which route a gate is for, and what it asks. */
@@ -91,7 +102,7 @@ export class RouteGate {
     if (visit.authorization === "") {
       return auth.isOptional ? this.#count(this.#late, visit, admission) : admission.refuse(challenge("none"));
     }
-    const token = tokenOf(visit.authorization);
+    const token = tokenOf(visit);
     if (token === undefined) return admission.refuse(challenge("unusable"));
     return this.#ask({ token }, { auth, visit, admission });
   }
@@ -106,7 +117,7 @@ export class RouteGate {
     const { auth, visit, admission } = asking;
     if (this.#callers === undefined) return admission.refuse(unavailable("Nobody here knows callers."));
     const { permission } = auth;
-    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address };
+    const question = { ...shown, permission, isSafe: SAFE.has(visit.method), address: visit.address, memo: visit.memo };
     const answer = this.#callers.find(question);
     return answer instanceof Promise ? answer.then((found) => this.#judge(found, asking)) : this.#judge(answer, asking);
   }
@@ -118,27 +129,42 @@ export class RouteGate {
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
     if (answer.passed !== this) {
       const denial = this.#denialOf(auth, answer.caller);
-      if (denial !== undefined) return admission.refuse(forbidden(denial));
-      answer.passed = this;
+      if (denial !== undefined) return admission.refuse(denial);
+      // A second factor that is young enough now may not be so the next time.
+      if (auth.mfaMaxAgeMs === 0) answer.passed = this;
     }
     admission.caller = answer;
+    admission.visit = visit;
     admission.hidesCredentials = true;
     return this.#late.length === 0 ? admission : this.#count(this.#late, visit, admission);
   }
 
-  #denialOf(auth: RouteAuth, caller: Caller): string | undefined {
+  /** As whom somebody would be let in now who was let in before; false: not any more, undefined: nobody can say. */
+  async letsInStill({ authorization, certificate, address }: Visit): Promise<KnownCaller | false | undefined> {
+    const { auth } = this.rules;
+    if (auth === undefined || this.#callers === undefined) return false;
+    const shown = authorization === "" ? callerCertificate(certificate, Date.now()) : tokenIn(authorization);
+    if (shown === undefined || (authorization === "" && typeof shown === "string")) return false;
+    const credentials = typeof shown === "string" ? { token: shown } : { token: "", certificate: shown };
+    const { permission } = auth;
+    const answer = await this.#callers.find({ ...credentials, permission, isSafe: true, address });
+    if (answer.kind === "unavailable") return undefined;
+    return answer.kind === "known" && this.#denialOf(auth, answer.caller) === undefined ? answer : false;
+  }
+
+  #denialOf(auth: RouteAuth, caller: Caller): ErrorReply | undefined {
     if (caller.environment !== "" && caller.environment !== this.environment) {
-      return `Your credentials are for the environment "${caller.environment}" only.`;
+      return forbidden(`Your credentials are for the environment "${caller.environment}" only.`);
     }
-    if (auth.permission !== "" && !caller.isPermitted) return `This takes the permission ${auth.permission}.`;
+    if (auth.permission !== "" && !caller.isPermitted)
+      return forbidden(`This takes the permission ${auth.permission}.`);
     if (auth.permission === "" && !caller.isWithinScopes) {
-      return "What you have shown is limited to permissions of which services:call is none.";
+      return forbidden("What you have shown is limited to permissions of which services:call is none.");
     }
     if (auth.roles.length > 0 && !auth.roles.some((role) => caller.roles.includes(role))) {
-      return `This takes one of the roles ${auth.roles.join(", ")}.`;
+      return forbidden(`This takes one of the roles ${auth.roles.join(", ")}.`);
     }
-    if (auth.needsMfa && !caller.hasMfa) return "This takes a second factor.";
-    return undefined;
+    return factorDenial(auth, caller, Date.now());
   }
 
   #count(counters: readonly NamedCounter[], visit: Visit, admission: Admission): Later<Admission> {
@@ -150,12 +176,22 @@ export class RouteGate {
     return done;
   }
 
-  #countOne({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+  #countOne(named: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
+    const { counter, key } = named;
     if (admission.refusal !== null) return admission;
-    if (counter.limit.concurrency > 0 && !admission.take(counter, key)) {
-      const message = `${counter.limit.concurrency} requests of yours run at the same time already; wait for one to end.`;
-      return admission.refuse({ status: 429, message, fields: "retry-after: 1\r\n" });
-    }
+    const { concurrency } = counter.limit;
+    if (concurrency === 0) return this.#countRate(named, admission);
+    if (!admission.take(counter, key)) return admission.refuse(tooManyAtOnce(concurrency));
+    const place = this.#limits.shared?.begin(`${counter.id} ${key}`, concurrency);
+    if (place === undefined) return this.#countRate(named, admission);
+    admission.keep(place);
+    if (place.granted === true) return this.#countRate(named, admission);
+    return place.granted.then((isGranted) =>
+      isGranted ? this.#countRate(named, admission) : admission.refuse(tooManyAtOnce(concurrency)),
+    );
+  }
+
+  #countRate({ name, counter, key }: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
     if (counter.rate === null) return admission;
     return after(this.#rate(counter, key), (verdict) => this.#note(verdict, name, admission));
   }
@@ -199,24 +235,24 @@ function after<T, U>(value: Later<T>, next: (value: T) => Later<U>): Later<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
-function tokenOf(authorization: string): string | undefined {
+function tokenIn(authorization: string): string | undefined {
   return PLAIN_BEARER.test(authorization) ? authorization.slice(7) : BEARER.exec(authorization)?.[1];
+}
+
+function tokenOf({ authorization, memo }: Visit): string | undefined {
+  if (memo.authorization === authorization) return memo.token;
+  const token = tokenIn(authorization);
+  if (token === undefined) return undefined;
+  memo.authorization = authorization;
+  memo.token = token;
+  memo.known = null;
+  return token;
 }
 
 function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): string {
   if (limit.by === "route") return NOBODY;
-  if (caller === null || limit.by === "address") return network(visit.address);
+  if (caller === null || limit.by === "address") return clientNetwork(visit.address);
   return limit.by === "principal" ? caller.caller.name : caller.digest;
-}
-
-/** An address as limits count it: who has one of IPv6 has the 2^64 beside it, too. */
-function network(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const zeros = Array.from({ length: Math.max(8 - before.length - after.length, 0) }, () => "0");
-  return [...before, ...zeros, ...after].slice(0, 4).join(":");
 }
 
 const REALM = 'www-authenticate: Bearer realm="hms-sys"';
@@ -247,8 +283,26 @@ function badCertificate(why: string): ErrorReply {
   return { status: 401, message: `Your client certificate is not accepted: ${why}.`, fields: `${REALM}\r\n` };
 }
 
+function tooManyAtOnce(concurrency: number): ErrorReply {
+  const message = `${concurrency} requests of yours run at the same time already; wait for one to end.`;
+  return { status: 429, message, fields: "retry-after: 1\r\n" };
+}
+
 function forbidden(message: string): ErrorReply {
   return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+}
+
+/** What is missing of a second factor, as RFC 9470 asks for it. */
+function factorDenial({ needsMfa, mfaMaxAgeMs }: RouteAuth, caller: Caller, nowMs: number): ErrorReply | undefined {
+  if (!needsMfa) return undefined;
+  const isTooOld = mfaMaxAgeMs > 0 && nowMs - caller.authenticatedAtMs > mfaMaxAgeMs;
+  if (caller.hasMfa && !isTooOld) return undefined;
+  const maxAgeS = Math.floor(mfaMaxAgeMs / 1000);
+  const message = caller.hasMfa
+    ? `This takes a second factor that was shown at most ${maxAgeS} s ago. Sign in again.`
+    : "This takes a second factor.";
+  const age = maxAgeS === 0 ? "" : `, max_age="${maxAgeS}"`;
+  return { status: 403, message, fields: `${REALM}, error="insufficient_user_authentication"${age}\r\n` };
 }
 
 function unknownRules(names: readonly string[]): ErrorReply {

@@ -10,6 +10,7 @@ const anna: Caller = {
   name: "user:anna",
   roles: ["developer", "odd,role"],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -56,7 +57,7 @@ afterEach(() => {
 });
 
 let serve: (rules?: RouteRules) => void;
-const required = { isOptional: false, roles: [], permission: "", needsMfa: false };
+const required = { isOptional: false, roles: [], permission: "", needsMfa: false, mfaMaxAgeMs: 0 };
 const limit = { by: "address", count: 0, periodMs: 1000, burst: 1, concurrency: 0 } as const;
 
 const get = (path = "/", headers: Record<string, string> = {}, init: RequestInit = {}) =>
@@ -127,6 +128,26 @@ describe("a route that demands a caller", () => {
     expect(answer.status).toBe(403);
     expect(await messageOf(answer)).toContain(message);
     expect(seen).toEqual([]);
+  });
+
+  it("refuses whose second factor has become too old since, with what to show (RFC 9470)", async () => {
+    serve({ auth: { ...required, needsMfa: true, mfaMaxAgeMs: 900_000 } });
+    const shown = (ago: number, hasMfa = true) =>
+      knownCaller({ ...anna, hasMfa, authenticatedAtMs: ago === 0 ? 0 : Date.now() - ago }, "d1");
+    // One and the same that is remembered, once young enough and then not any more.
+    const remembered = shown(897_000);
+    answers = { young: remembered, old: shown(901_000), unknown: shown(0), none: shown(1, false) };
+    expect((await get("/", bearer("young"))).status).toBe(200);
+    for (const token of ["old", "unknown", "none"]) {
+      const answer = await get("/", bearer(token));
+      expect(answer.status, token).toBe(403);
+      expect(answer.headers.get("www-authenticate")).toBe(
+        'Bearer realm="hms-sys", error="insufficient_user_authentication", max_age="900"',
+      );
+      expect(await messageOf(answer)).toMatch(token === "none" ? /second factor/ : /at most 900 s ago/);
+    }
+    await expect.poll(async () => (await get("/", bearer("young"))).status, { timeout: 10_000 }).toBe(403);
+    expect(seen.length).toBeGreaterThan(0);
   });
 
   it("answers 503 while nobody can say, and 429 to who guesses", async () => {

@@ -59,6 +59,8 @@ export interface RouteAuth {
   readonly permission: string;
   /** Whether a second factor is needed. */
   readonly needsMfa: boolean;
+  /** How long ago it may have been shown, in milliseconds; 0: however long ago. */
+  readonly mfaMaxAgeMs: number;
 }
 
 /** Who shares a limit: a client's address, a known caller, what it has shown, or everybody of the route. */

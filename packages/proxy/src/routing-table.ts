@@ -1,4 +1,5 @@
 import type { RouteRules } from "./route-rules.ts";
+import type { SplitTerms } from "./split-terms.ts";
 
 /** Whether an endpoint gets new requests (`active`) or only finishes those it has (`draining`). */
 export type EndpointState = "active" | "draining";
@@ -68,6 +69,10 @@ export interface ServiceEntry {
   expectsReplicas?: boolean;
   routes: readonly RouteEntry[];
   policy: TrafficPolicy;
+  /** Default: all active endpoints share all requests. */
+  split?: SplitTerms;
+  /** Whether what is counted of each revision is wanted without a split, too; default: no. */
+  isObserved?: boolean;
 }
 
 /** The whole traffic picture; a new one replaces the old one at once. */

@@ -1,9 +1,14 @@
 import { Balancer } from "./balancer.ts";
+import { Division } from "./division.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { LoadMeter } from "./load-meter.ts";
 import { RouteMetrics, ServiceMetrics } from "./metrics-registry.ts";
 import { RetryBudget } from "./retry-policy.ts";
+import { RevisionCounts } from "./revision-counts.ts";
 import type { RouteGate } from "./route-gate.ts";
 import { DEFAULT_TRAFFIC_POLICY, type TrafficPolicy } from "./routing-table.ts";
+import { RequestDealer } from "./split-choice.ts";
+import type { SplitTerms } from "./split-terms.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
 /** The lasting state of one service; a new table changes its fields, never the object. */
@@ -12,16 +17,24 @@ export class Service {
   readonly name: string;
   readonly budget = new RetryBudget();
   readonly metrics = new ServiceMetrics();
+  readonly load = new LoadMeter();
+  /** What is counted of each revision that has endpoints, by its number. */
+  revisions: ReadonlyMap<number, RevisionCounts> = new Map();
   /** By route path; "" is the mesh. */
   readonly routes = new Map<string, RouteMetrics>();
   readonly meshRoute: RouteMetrics;
   policy: TrafficPolicy = DEFAULT_TRAFFIC_POLICY;
   endpoints: readonly Endpoint[] = [];
   balancer = new Balancer<Endpoint>([]);
+  /** null: all active endpoints share all requests. */
+  division: Division | null = null;
+  /** Whether what is counted of each revision is wanted. */
+  isObserved = false;
   inFlight = 0;
   /** What a client is told while nobody of it accepts connections; default: that no replica is ready. */
   absence: string | null = null;
   readonly waitingRoom: WaitingRoom;
+  readonly #dealer = new RequestDealer();
   #isMeantToRun = false;
   #hasBeenThere = false;
 
@@ -43,6 +56,13 @@ export class Service {
     this.#isMeantToRun = isMeantToRun;
   }
 
+  /** A request has come. */
+  noteBegin(now: number): void {
+    this.inFlight++;
+    this.load.begin(now);
+    this.budget.deposit();
+  }
+
   /** The counters of a route; the same ones as long as the process lives. */
   routeMetrics(route: string): RouteMetrics {
     let metrics = this.routes.get(route);
@@ -53,11 +73,27 @@ export class Service {
     return metrics;
   }
 
-  /** Balances over these endpoints from now on; those that drain get nothing new. */
-  useEndpoints(endpoints: readonly Endpoint[]): void {
+  /** Balances over these endpoints from now on, divided as the split says; those that drain get nothing new. */
+  useEndpoints(endpoints: readonly Endpoint[], split?: SplitTerms): void {
     this.endpoints = endpoints;
+    this.#countByRevision();
     if (endpoints.length > 0) this.#hasBeenThere = true;
-    this.balancer = new Balancer(endpoints.filter((endpoint) => endpoint.state === "active"));
+    const active = endpoints.filter((endpoint) => endpoint.state === "active");
+    this.balancer = new Balancer(active);
+    const { environment, name, metrics } = this;
+    const scope = { environment, name, metrics, dealer: this.#dealer };
+    this.division = split === undefined ? null : new Division(split, active, scope);
+  }
+
+  #countByRevision(): void {
+    const revisions = new Map<number, RevisionCounts>();
+    for (const endpoint of this.endpoints) {
+      const { revision } = endpoint;
+      const counts = revisions.get(revision) ?? this.revisions.get(revision) ?? new RevisionCounts(revision);
+      revisions.set(revision, counts);
+      endpoint.counts = counts;
+    }
+    this.revisions = revisions;
   }
 }
 

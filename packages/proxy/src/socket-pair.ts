@@ -4,6 +4,7 @@ import type { ClientCertificate } from "./client-certificate.ts";
 /** What servers of node:http and the proxy ask of a connection beside its bytes. */
 interface Facts {
   readonly remoteAddress: string;
+  readonly localAddress: string;
   readonly encrypted: boolean;
   readonly clientCertificate: ClientCertificate | null;
 }
@@ -11,14 +12,16 @@ interface Facts {
 /** One end of a connection within this process. */
 export class PairedSocket extends Duplex {
   readonly remoteAddress: string;
+  readonly localAddress: string;
   readonly encrypted: boolean;
   readonly clientCertificate: ClientCertificate | null;
   #other: PairedSocket | undefined;
   #resume: (() => void) | undefined;
 
-  constructor({ remoteAddress, encrypted, clientCertificate }: Facts) {
+  constructor({ remoteAddress, localAddress, encrypted, clientCertificate }: Facts) {
     super({ allowHalfOpen: true, readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 });
     this.remoteAddress = remoteAddress;
+    this.localAddress = localAddress;
     this.encrypted = encrypted;
     this.clientCertificate = clientCertificate;
   }

@@ -1,18 +1,19 @@
 import { HmsError } from "@hms/kernel";
 import type { CallerSource } from "./caller.ts";
 import { Endpoint } from "./endpoint.ts";
-import type { SharedRates } from "./limit-book.ts";
+import type { SharedLimits } from "./limit-book.ts";
 import { LimitBook } from "./limit-book.ts";
 import { RouteGate } from "./route-gate.ts";
 import { type RouteInput, RouteMatcher } from "./route-matcher.ts";
 import type { EndpointEntry, RouteEntry, RoutingTable, ServiceEntry } from "./routing-table.ts";
 import { type RouteTarget, Service } from "./service.ts";
+import { SHARES } from "./split-choice.ts";
 
 const DEFAULT_PATIENCE_MS = 10_000;
 
 interface TableSurroundings {
   callers?: CallerSource | undefined;
-  sharedRates?: SharedRates | undefined;
+  sharedLimits?: SharedLimits | undefined;
   replicaPatienceMs?: number | undefined;
 }
 
@@ -29,12 +30,12 @@ export class TableState {
 
   constructor(
     maxHeadBytes: number,
-    { callers, sharedRates, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
+    { callers, sharedLimits, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
   ) {
     this.#maxHeadBytes = maxHeadBytes;
     this.#callers = callers;
     this.#replicaPatienceMs = replicaPatienceMs;
-    this.#limits = new LimitBook(sharedRates);
+    this.#limits = new LimitBook(sharedLimits);
   }
 
   /** The service of that name, whether or not the present table knows it. */
@@ -70,7 +71,9 @@ export class TableState {
       known.add(service);
       service.policy = entry.policy;
       service.expectReplicas(entry.expectsReplicas ?? false);
-      service.useEndpoints(entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now)));
+      service.isObserved = entry.isObserved === true || entry.split !== undefined;
+      const endpoints = entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now));
+      service.useEndpoints(endpoints, entry.split);
     }
     for (const service of this.services.values()) {
       if (known.has(service)) continue;
@@ -140,6 +143,8 @@ function checkTable(table: RoutingTable): void {
     const key = serviceKey(service.environment, service.name);
     if (services.has(key)) throw contradiction(`service ${key} is listed twice`);
     services.add(key);
+    const { share } = service.split ?? { share: 0 };
+    if (!(share >= 0 && share <= SHARES)) throw contradiction(`service ${key} has the share ${share} of ${SHARES}`);
     checkEndpoints(service, endpoints);
   }
 }

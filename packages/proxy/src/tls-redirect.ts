@@ -5,6 +5,8 @@ import type { ErrorReply } from "./error-reply.ts";
 export interface GatewayTlsTerms {
   /** Where it listens. */
   readonly port: number;
+  /** Where it listens for clients of other machines; undefined: nowhere, they are not sent anywhere. */
+  readonly outsidePort?: number | undefined;
   /** Whether clients without it are sent there. */
   readonly redirect: boolean;
   /** What browsers are told by Strict-Transport-Security (RFC 6797); 0: nothing. */
@@ -13,6 +15,9 @@ export interface GatewayTlsTerms {
 
 const HOST = /^([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])\.?(?::\d+)?$/i;
 const LOCAL = /(?:^|\.)localhost$|^[\d.]+$|^\[/i;
+
+/** Where the gateway is without being asked to. */
+const OWN_ADDRESSES: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
 
 /** The name in a Host field, without its port; null if it is none. */
 function nameIn(host: string): string | null {
@@ -26,9 +31,10 @@ export function redirectToTls(
   { host, target }: { host: string; target: string },
 ): ErrorReply | null {
   if (!tls?.redirect || ("encrypted" in socket && socket.encrypted === true)) return null;
+  const port = OWN_ADDRESSES.has(socket.localAddress ?? "") ? tls.port : tls.outsidePort;
+  if (port === undefined) return null;
   const name = nameIn(host);
   if (name === null) return { status: 400, message: "The Host field is no host name." };
-  const { port } = tls;
   const place = `https://${name}${port === 443 ? "" : `:${port}`}${target}`;
   const fields = `location: ${place}\r\ncache-control: no-store\r\n`;
   return { status: 308, message: `This is answered over TLS only: ${place}`, fields };

@@ -172,6 +172,21 @@ describe("HTTP/2 without TLS", () => {
     expect(received.charCodeAt(3)).toBe(4);
   });
 
+  it("does not pass an answer that broke off for a whole one", async () => {
+    const service = await fixture.rawService((socket) =>
+      socket.once("data", () => {
+        socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+        setTimeout(() => socket.destroy(), 50);
+      }),
+    );
+    fixture.apply({ endpoints: [{ port: service }] });
+    const session = connectHttp2(`http://127.0.0.1:${await fixture.listen()}`);
+    fixture.onClose(() => session.destroy());
+    const stream = session.request({ ":path": "/broken" }).resume();
+    const [error] = await once(stream, "error");
+    expect(error).toMatchObject({ message: expect.stringContaining("INTERNAL_ERROR") });
+  });
+
   it("cannot carry what HTTP/1.1 would read as something else", async () => {
     const plain = `http://127.0.0.1:${await fixture.listen()}`;
     const outcome = (headers: Record<string, string>) =>

@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { carefulLookup } from "@hms/kernel";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseParser, type ResponseSink } from "./response-parser.ts";
 
@@ -76,7 +77,9 @@ export class UpstreamConnection implements ResponseSink {
     this.#user = user;
     this.#parser = new ResponseParser(this, maxHeadBytes);
     this.socket = connect({
-      ...(owner.socketPath === undefined ? { host: owner.host, port: owner.port } : { path: owner.socketPath }),
+      ...(owner.socketPath === undefined
+        ? { host: owner.host, port: owner.port, lookup: carefulLookup }
+        : { path: owner.socketPath }),
       noDelay: true,
       onread: { buffer: readBuffer, callback: (size, bytes) => this.#onRead(bytes as Buffer, size) },
     });

@@ -26,6 +26,11 @@ export class WaitingRoom {
     this.#patienceMs = patienceMs;
   }
 
+  /** How many wait now. */
+  get size(): number {
+    return this.#guests.size;
+  }
+
   /** Lets a request wait; false: it is to be refused now. */
   enter(guest: Guest, now: number): boolean {
     if (this.#absentSince === 0) this.#absentSince = now;

@@ -4,6 +4,7 @@ export { expositionProblems } from "./exposition-problems.ts";
 export { freePort } from "./free-port.ts";
 export { hostServices, type OpenHosted } from "./host-program.ts";
 export { machineSlowness } from "./machine-slowness.ts";
+export { namesLeadTo } from "./names-lead-to.ts";
 export { type NodeProgram, type NodeProgramOptions, startNodeProgram } from "./node-program.ts";
 export { collectProcesses, type ProcessCollection, type ProcessEntry } from "./processes.ts";
 export { type HostedOptions, type HostedService, ServiceHost } from "./service-host.ts";

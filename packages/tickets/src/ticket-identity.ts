@@ -16,8 +16,6 @@ export interface TicketIdentityOptions {
 /** A ticket that was found right, and what remains to be checked with each call. */
 interface Admission {
   readonly principal: Principal;
-  readonly claims: TicketClaims;
-  readonly serviceId: string;
   readonly endsAtMs: number;
   /** The change of the revocations at which it was last found not revoked. */
   checkedAt: number;
@@ -28,6 +26,14 @@ const claimsByPrincipal = new WeakMap<Principal, TicketClaims>();
 /** The ticket that made a principal; undefined if it was made otherwise. */
 export function ticketOf(principal: Principal): TicketClaims | undefined {
   return claimsByPrincipal.get(principal);
+}
+
+/** Whether the ticket that made a principal is revoked by now; false if it was made otherwise. For streams that run on. */
+export function isTicketRevoked(principal: Principal, revocations: RevocationList): boolean {
+  const claims = ticketOf(principal);
+  if (claims === undefined) return false;
+  const [, serviceId = ""] = claims.audience.split("/");
+  return revocations.revokes(principalName(principal), serviceId, claims.issuedAt);
 }
 
 const invalid = () =>
@@ -46,9 +52,8 @@ export function createTicketIdentity(options: TicketIdentityOptions): IdentitySo
   const admit = (credentials: Credentials, ticket: string): Admission => {
     const claims = verifyTicket(ticket, keys, now());
     if (claims === undefined) throw invalid();
-    const { principal, audience, expiresAt } = claims;
-    const [, serviceId = ""] = audience.split("/");
-    const admission = { principal, claims, serviceId, endsAtMs: expiresAt * 1000, checkedAt: -1 };
+    const { principal, expiresAt } = claims;
+    const admission = { principal, endsAtMs: expiresAt * 1000, checkedAt: -1 };
     claimsByPrincipal.set(principal, claims);
     admissions.set(credentials, admission);
     return admission;
@@ -66,10 +71,7 @@ export function createTicketIdentity(options: TicketIdentityOptions): IdentitySo
 }
 
 function checkRevoked(admission: Admission, revocations: RevocationList): void {
-  const { principal, claims, serviceId } = admission;
-  if (revocations.revokes(principalName(principal), serviceId, claims.issuedAt)) {
-    throw ended("TICKET_REVOKED", "was revoked");
-  }
+  if (isTicketRevoked(admission.principal, revocations)) throw ended("TICKET_REVOKED", "was revoked");
   admission.checkedAt = revocations.changes;
 }
 

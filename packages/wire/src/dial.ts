@@ -1,7 +1,7 @@
 import { connect, isIP, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { HmsError } from "@hms/kernel";
+import { carefulLookup, HmsError, SPECIAL_NETWORK } from "@hms/kernel";
 import { type FrameAddress, formatFrameAddress } from "./frame-address.ts";
 import { checkServerId, type ExpectedId, FRAMES_PROTOCOL, secureOptions, type TlsIdentity } from "./tls-identity.ts";
 
@@ -60,7 +60,8 @@ function connected(target: DialTarget): Promise<Socket> {
 function open({ address, tls }: DialTarget): Socket {
   if (address.kind === "unix") return connect(address.path);
   const { host, port } = address;
-  const network = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
+  const keepAlive = { keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
+  const network = { host, port, lookup: carefulLookup, noDelay: true, ...keepAlive };
   if (address.kind === "tcp") return connect(network);
   if (tls === undefined) throw new HmsError("INVALID_ARGUMENT", `${formatFrameAddress(address)} needs a certificate.`);
   return connectTls({
@@ -77,6 +78,7 @@ const WHY: Record<string, string> = {
   ECONNREFUSED: "nobody listens",
   EAGAIN: "it is too busy to take a connection",
   ETIMEDOUT: "nobody has answered in time",
+  [SPECIAL_NETWORK]: "its name leads where no service is (link-local, metadata or multicast)",
 };
 
 /** Codes of failures to agree on TLS; OpenSSL's own, and those of certificates. */

@@ -1,7 +1,7 @@
-import { createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { anonymous, type Credentials, createClient, type Principal } from "@hms/kernel";
-import { echoContract, echoKernel, type TestCertificate, testAuthority } from "@hms/testkit";
+import { echoContract, echoKernel, namesLeadTo, type TestCertificate, testAuthority } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { FrameType } from "./frame.ts";
 import { type ConnectFramesOptions, connectFrames, type ServerTls, serveFrames, type TlsIdentity } from "./index.ts";
@@ -242,4 +242,22 @@ describe("frames over TLS", () => {
     leave.abort();
     await expect(call).rejects.toMatchObject({ code: "CANCELLED" });
   });
+});
+
+test("a name that leads to a special network is not connected to, although somebody answers there", async () => {
+  let count = 0;
+  const listener = createServer((socket) => {
+    count += 1;
+    socket.destroy();
+  }).listen(0, "0.0.0.0");
+  stage.defer(() => void listener.close());
+  await until(() => listener.listening);
+  const { port } = listener.address() as AddressInfo;
+  using _ = namesLeadTo({ "metadata.example": "0.0.0.0" });
+  const { client } = connected({ address: `tls://metadata.example:${port}`, tls: identity(certificates.client) });
+  await expect(client.unary({ value: "a" })).rejects.toMatchObject({
+    message: expect.stringContaining("leads where no service is"),
+    details: { reason: "NOT_CONNECTED" },
+  });
+  expect(count).toBe(0);
 });

@@ -126,6 +126,8 @@ export class RegistryStandIn implements RegistryControl {
   }
 
   async #revokeAndTell(): Promise<void> {
+    // Tickets that were issued after the revocation before are dated at its end.
+    await pause(Math.max(0, this.#revokedAt * 1000 - Date.now()));
     this.#revoke();
     // What watchers were told is on its way to them; they act on it when they read it.
     await pause(300);

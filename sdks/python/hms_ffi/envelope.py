@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Dict, Final, List, Mapping, Optional, Tuple
 
-from .errors import FieldViolation, ServiceError, ValidationError, code_number, error_class
+from .errors import CancelledCallError, FieldViolation, ServiceError, ValidationError, code_number, error_class
 from .protobuf_wire import (
     MalformedError,
     blob,
@@ -235,6 +235,16 @@ def decode_status(data: bytes) -> Optional[ServiceError]:
     for detail in packed:
         _read_detail(detail, error)
     return error
+
+
+def cancel_reason(data: bytes) -> ServiceError:
+    """Why a caller cancels: what its CANCEL says, or that it does."""
+    try:
+        said = decode_status(data)
+    except MalformedError:
+        # The reason is for people only; the wish to cancel is clear without it.
+        said = None
+    return said or CancelledCallError("The caller cancelled the call.")
 
 
 def _read_detail(data: bytes, error: ServiceError) -> None:

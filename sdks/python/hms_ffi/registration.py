@@ -139,6 +139,7 @@ class Registration:
         said = event.get("revocation", {})
         before = moment(said["issuedBefore"]).timestamp() if said.get("issuedBefore") else time.time()
         self.gate.revoke(said.get("principal", ""), said.get("serviceId", ""), before)
+        self._server.end_revoked(self.gate)
 
     def leave(self) -> None:
         """Is looked up no more; a registry that is away forgets by itself when the lease ends."""

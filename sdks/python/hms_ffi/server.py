@@ -89,6 +89,7 @@ class ServiceServer:
         #: Seconds that the registry believes in it without a sign of life; None: the registry's 30.
         self.lease = lease
         self._advertise = advertise
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._listener: Optional[asyncio.AbstractServer] = None
         self._draining = False
         #: Where it answers, once it does.
@@ -101,7 +102,7 @@ class ServiceServer:
 
     async def start(self) -> None:
         """Listens, then registers; a registry that is away is asked until it is back. Raises ServiceError."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self.turns = asyncio.Semaphore(self.max_concurrent_calls)
         sock, self.address = self._listen()
         parsed = parse_address(self.address)
@@ -178,6 +179,16 @@ class ServiceServer:
             if reports is not None and refused.reason not in ("TICKET_EXPIRED", "TICKET_REVOKED"):
                 reports.refused(method.path, metadata, refused)
             raise
+
+    def end_revoked(self, gate: TicketGate) -> None:
+        """Ends the streams of callers whose tickets the gate has revoked meanwhile; from any thread."""
+
+        def end() -> None:
+            for connection in list(self.connections):
+                connection.end_revoked(gate)
+
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(end)
 
     def finished(self, call: ServerCall, error: Optional[ServiceError]) -> None:
         """A call has ended; the registry is told if its audit level says so."""

@@ -11,9 +11,10 @@ from typing import Any, AsyncIterator, Callable, Deque, Iterator, List, Optional
 from .call_context import CallContext
 from .client_session import OVERFULL_BYTES
 from .envelope import STREAM_WINDOW_BYTES
-from .errors import CancelledCallError, ResourceExhaustedError, ServiceError, UnavailableError
+from .errors import CancelledCallError, ResourceExhaustedError, ServiceError, UnauthenticatedError, UnavailableError
 from .frames import HEADER_BYTES, MAX_DATA_BYTES
 from .service_definition import CallCodecs, MethodDefinition
+from .tickets import Ticket
 
 
 class ServerCall:
@@ -33,6 +34,8 @@ class ServerCall:
         self.finished = False
         self.credit: Optional[int] = None
         self.audit_level = "none"
+        #: By what it was let in; None where nobody asks for one.
+        self.ticket: Optional[Ticket] = None
         #: The request as it came, if it belongs in the audit log.
         self.audited_request: Optional[bytes] = None
         #: The handler, once it runs.
@@ -51,6 +54,11 @@ class ServerCall:
     def request_json(self) -> Optional[bytes]:
         """The request for the audit log; None if it does not belong there, or cannot be read."""
         return None if self.audited_request is None else self.definition.json_of(self.codecs, self.audited_request)
+
+    @property
+    def streams(self) -> bool:
+        """Whether either side sends more than one message."""
+        return self.definition.client_streaming or self.definition.server_streaming
 
     @property
     def overfull(self) -> bool:
@@ -169,6 +177,13 @@ def too_large(size: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(
         f"The answer takes {size} bytes; a frame carries at most {MAX_DATA_BYTES}. Ask for less.",
         reason="MESSAGE_TOO_LARGE",
+    )
+
+
+def access_changed() -> UnauthenticatedError:
+    """The error of streams whose callers may do less than when they began."""
+    return UnauthenticatedError(
+        "What you may do here has changed. Call again; sign in again if that is refused.", reason="ACCESS_CHANGED"
     )
 
 

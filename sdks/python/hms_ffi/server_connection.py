@@ -17,7 +17,7 @@ from .envelope import (
     STREAM_WINDOW_BYTES,
     Hello,
     Request,
-    decode_status,
+    cancel_reason,
     encode_status,
     failure_body,
     metadata_fields,
@@ -36,8 +36,9 @@ from .frames import HEADER_BYTES, MAX_DATA_BYTES, Frame, FrameReader, NotFramesE
 from .handler_runner import answer_many, answer_once
 from .metrics import SERVED
 from .protobuf_wire import MalformedError
-from .server_call import Requests, ServerCall, too_large
+from .server_call import Requests, ServerCall, access_changed, too_large
 from .service_definition import MethodDefinition
+from .tickets import TicketGate
 from .tls import FRAMES_PROTOCOL, ServerCertificate, spiffe_id
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class ServerConnection(asyncio.Protocol):
         elif each.type == frames.CANCEL:
             call = self._calls.get(each.stream)
             if call is not None:
-                call.abandon(_reason(each.data))
+                call.abandon(cancel_reason(each.data))
         elif each.type == frames.WINDOW:
             self._window(each)
         elif each.type == frames.PING and not each.flags & frames.PONG:
@@ -232,7 +233,7 @@ class ServerConnection(asyncio.Protocol):
         )
         if self._has(FEATURE_HEADERS):
             call.context.tell = lambda metadata: self._tell(call, metadata)
-        call.audit_level = level
+        call.audit_level, call.ticket = level, ticket
         if level == "request":
             call.audited_request = request.payload
         if self._has(FEATURE_WINDOW) and self._peer is not None:
@@ -352,6 +353,12 @@ class ServerConnection(asyncio.Protocol):
             self._fail(call.stream, error)
         call.abandon(error)
 
+    def end_revoked(self, gate: TicketGate) -> None:
+        """Ends the streams of callers whose tickets are revoked by now; calls with one answer go on to their end."""
+        for call in list(self._calls.values()):
+            if call.streams and call.ticket is not None and gate.revoked(call.ticket):
+                self._end(call, access_changed())
+
     def drain(self, error: ServiceError) -> None:
         """Takes no new calls, ends reading streams, lets the others finish, then says goodbye."""
         if self._draining is not None:
@@ -385,12 +392,3 @@ class ServerConnection(asyncio.Protocol):
             data = frames.u32(self._last_stream) + encode_status(error)
             self._transport.write(frame(0, frames.GOAWAY, 0, data))
         self.abort(error)
-
-
-def _reason(data: bytes) -> ServiceError:
-    try:
-        said = decode_status(data)
-    except MalformedError:
-        # The reason is for people only; the wish to cancel is clear without it.
-        said = None
-    return said or CancelledCallError("The caller cancelled the call.")

@@ -26,7 +26,8 @@ class Habits(NamedTuple):
 
 
 class Subscription:
-    """Events as they come, for `for` or `async for`; subscribes again by itself when the platform was away."""
+    """Events as they come, for `for` or `async for`; subscribes again by itself when the platform was away, or when what
+    this program may do has changed."""
 
     def __init__(self, client: Client, request: Dict[str, Any], habits: Habits) -> None:
         self._client = client
@@ -66,7 +67,7 @@ class Subscription:
         """Seconds until it is worth trying again; raises what no waiting helps against."""
         if self._ended.is_set():
             return 0.0
-        if not isinstance(error, UnavailableError):
+        if not isinstance(error, UnavailableError) and error.reason != "ACCESS_CHANGED":
             raise error
         pause = self._pause * random.uniform(0.5, 1.5)
         self._pause = min(_LONGEST_PAUSE, self._pause * 2)

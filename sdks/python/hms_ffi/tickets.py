@@ -154,7 +154,7 @@ class TicketGate:
         ticket = self._ticket(text, now)
         if now >= ticket.expires_at:
             raise UnauthenticatedError("The ticket has ended. Look the service up again.", reason="TICKET_EXPIRED")
-        if any(_fits(each, ticket, self._service_id) for each in self._revocations):
+        if self.revoked(ticket):
             raise UnauthenticatedError("The ticket is revoked. Look the service up again.", reason="TICKET_REVOKED")
         level = self._level(ticket, package, path)
         if level is None:
@@ -179,6 +179,12 @@ class TicketGate:
         methods = ticket.methods
         whole = f"{path.split('/')[0]}/*"
         return methods.get(path) or methods.get(whole) or methods.get("*")
+
+    def revoked(self, ticket: Ticket) -> bool:
+        """Whether a ticket for this instance is revoked by now."""
+        return ticket.audience == self._audience and any(
+            _fits(each, ticket, self._service_id) for each in self._revocations
+        )
 
     def revoke(self, principal: str, service_id: str, issued_before: float) -> None:
         """Notes a revocation for as long as tickets from before it may live."""

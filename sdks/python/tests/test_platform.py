@@ -12,6 +12,7 @@ from hms_ffi.errors import (
     CancelledCallError,
     DeadlineExceededError,
     ResourceNotFoundError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
@@ -39,9 +40,11 @@ class StandInEvents:
     @method(stream=True)
     def subscribe(self, request: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
         yield {"subscriptionId": "s-1"}
-        if self.broken == 0:
-            self.broken = 1
-            raise UnavailableError("Gone for a moment.")
+        if self.broken < 2:
+            self.broken += 1
+            if self.broken == 1:
+                raise UnavailableError("Gone for a moment.")
+            raise UnauthenticatedError("You may do something else now.", reason="ACCESS_CHANGED")
         at = 0
         for order in self.published:
             for each in order["events"]:
@@ -142,7 +145,7 @@ class PublishedEvents(PlatformTest):
             [None, "ACK_OUTCOME_RETRY", "ACK_OUTCOME_REJECT"], [each.get("outcome") for each in self.events.outcomes]
         )
 
-    def test_reach_a_subscription_that_broke(self) -> None:
+    def test_reach_a_subscription_that_broke_and_one_whose_program_may_do_something_else(self) -> None:
         events = Events(self.settings)
         self.addCleanup(events.close)
         events.publish("a.b", "x")
@@ -150,7 +153,7 @@ class PublishedEvents(PlatformTest):
         for event in subscription:
             self.assertEqual(("x", "a.b", 1), (event.data, event.topic, event.position))
             break
-        self.assertEqual(1, self.events.broken)
+        self.assertEqual(2, self.events.broken)
         self.assertEqual([], self.events.outcomes)
 
 

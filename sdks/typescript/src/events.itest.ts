@@ -14,9 +14,11 @@ import { Events, type ReceivedEvent, type SubscribeOptions } from "./index.ts";
 
 const someone: Principal = { kind: "service", id: "default/someone", environment: "default" };
 
+const may = { subscribe: true };
 let stack = new AsyncDisposableStack();
 beforeEach(() => {
   stack = new AsyncDisposableStack();
+  may.subscribe = true;
 });
 afterEach(() => stack.disposeAsync());
 
@@ -27,7 +29,7 @@ async function platform() {
   const { database, source } = stack.use(await openTestDatabase<IntegrationTables>(service));
   const kernel = new Kernel({
     identity: { authenticate: () => someone },
-    policy: { decide: () => ({ allowed: true }) },
+    policy: { decide: ({ method }) => ({ allowed: may.subscribe || method.desc.name !== "Subscribe", reason: "no" }) },
     audit: { accepts: true, record: () => {} },
   });
   const events = stack.use(await openEventLog({ source }));
@@ -53,7 +55,7 @@ async function platform() {
     way.close();
   });
   const at = (name: string) => stack.use(new Events({ registryUrl: `unix:${folder}/${name}.sock`, token: "t" }));
-  return { cut, subscriber: at("near"), publisher: at("far") };
+  return { kernel, cut, subscriber: at("near"), publisher: at("far") };
 }
 
 /** What arrives, and how often the platform has taken the subscription. */
@@ -68,7 +70,7 @@ function reading(events: Events, pattern: string, options: SubscribeOptions = {}
     end.abort();
     await done.catch(() => {});
   });
-  return seen;
+  return Object.assign(seen, { done });
 }
 
 describe("a subscription whose connection is lost", () => {
@@ -100,5 +102,21 @@ describe("a subscription whose connection is lost", () => {
     await waitFor(() => seen.got.length === 3, { describe: "the second event" });
     expect(seen.got[2]).toMatchObject({ data: 2, attempt: 1 });
     await seen.got[2]?.ack();
+  });
+});
+
+describe("a subscription whose program may do something else than before", () => {
+  test("begins again while it may subscribe, and ends with the refusal when it may not", async () => {
+    const { kernel, subscriber, publisher } = await platform();
+    const seen = reading(subscriber, "shop.*");
+    await waitFor(() => seen.subscribed === 1, { describe: "the subscription" });
+    const isSubscriber = ({ id }: Principal) => id === someone.id;
+    kernel.endStreams(isSubscriber);
+    await waitFor(() => seen.subscribed === 2, { describe: "the subscription to come back" });
+    await publisher.publish("shop.opened", 1);
+    await waitFor(() => seen.got.length === 1, { describe: "an event" });
+    may.subscribe = false;
+    kernel.endStreams(isSubscriber);
+    await expect(seen.done).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 });

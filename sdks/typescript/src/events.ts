@@ -6,7 +6,7 @@ import { type CallContext, createClient } from "@hms/kernel";
 import { AnswerStream } from "./answer-stream.ts";
 import { type Connection, shareConnection } from "./connection.ts";
 import { FfiError } from "./errors.ts";
-import { callPatiently, isAway, platformBackoff } from "./platform-calls.ts";
+import { callPatiently, isAway, mayBeginAgain, platformBackoff } from "./platform-calls.ts";
 import { type ConnectOptions, resolveSettings } from "./settings.ts";
 
 /** How an event is published. */
@@ -110,7 +110,7 @@ export class Events implements AsyncDisposable {
 
   /**
    * The events on topics that fit: `*` stands for one part, `**` at the end for any rest. With a group each has to be
-   * acknowledged. Subscribes again by itself when the platform was away.
+   * acknowledged. Subscribes again by itself when the platform was away, or when what this program may do has changed.
    */
   subscribe<T = unknown>(pattern: string, options: SubscribeOptions = {}): AnswerStream<ReceivedEvent<T>> {
     return new AnswerStream((signal) => this.#receive<T>(pattern, options, signal), options.signal);
@@ -135,7 +135,7 @@ export class Events implements AsyncDisposable {
           if (answer.delivery) yield this.#received<T>(answer.delivery, subscriptionId);
         }
       } catch (error) {
-        if (!isAway(FfiError.of(error))) throw error;
+        if (!mayBeginAgain(FfiError.of(error))) throw error;
       }
       await pause(backoff.next(), undefined, { signal }).catch(() => {});
     }

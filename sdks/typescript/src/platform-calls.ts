@@ -36,6 +36,11 @@ export async function callPatiently<T>(call: () => Promise<T>, { patienceMs, sig
   }
 }
 
+/** Whether a stream has ended that may begin again: the platform went away, or its caller may do something else than before. */
+export function mayBeginAgain(error: FfiError): boolean {
+  return isAway(error) || (error.code === "UNAUTHENTICATED" && error.reason === "ACCESS_CHANGED");
+}
+
 /** Whether the platform could not be reached, or went before it had answered. */
 export function isAway({ code }: FfiError): boolean {
   return code === "UNAVAILABLE";

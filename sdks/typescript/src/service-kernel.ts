@@ -1,7 +1,13 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ServiceWatch } from "@hms/directory";
 import { anonymous, type CallObserver, type CallTracer, HmsError, type IdentitySource, Kernel } from "@hms/kernel";
-import { createCallReporter, createTicketIdentity, createTicketPolicy, RevocationList } from "@hms/tickets";
+import {
+  createCallReporter,
+  createTicketIdentity,
+  createTicketPolicy,
+  isTicketRevoked,
+  RevocationList,
+} from "@hms/tickets";
 import { createRequestValidator } from "@hms/validation";
 import { countingObserver } from "./call-counters.ts";
 import type { Connection } from "./connection.ts";
@@ -62,10 +68,20 @@ interface KernelParts {
   options: KernelWishes;
 }
 
-/** Knows callers by their tickets, allows what these allow, and tells the registry of calls. */
+/**
+ * Knows callers by their tickets, ends their streams when these are revoked, allows what these allow, and tells the
+ * registry of calls.
+ */
 export function registeredKernel(name: InstanceName, { connection, keys, stack, options }: KernelParts): Kernel {
   const failed = (failure: HmsError) => options.onFailure?.(FfiError.of(failure));
   const revocations = new RevocationList();
+  const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
+  const kernel = new Kernel({
+    identity: ticketsOnly(createTicketIdentity({ keys, revocations })),
+    policy: createTicketPolicy(),
+    audit,
+    ...watching(options),
+  });
   const { environment, serviceId } = name;
   const watch = new ServiceWatch(
     connection.watcher,
@@ -76,18 +92,13 @@ export function registeredKernel(name: InstanceName, { connection, keys, stack, 
       revoked: ({ principal, serviceId: about, issuedBefore }) => {
         const issuedBeforeS = issuedBefore ? timestampMs(issuedBefore) / 1000 : Date.now() / 1000;
         revocations.add({ principal, serviceId: about, issuedBeforeS });
+        kernel.endStreams((caller) => isTicketRevoked(caller, revocations));
       },
     },
   );
   stack.defer(() => watch.stop());
-  const audit = createCallReporter({ registry: connection.registry, instances: [name], onFailure: failed });
   stack.use(audit);
-  return new Kernel({
-    identity: ticketsOnly(createTicketIdentity({ keys, revocations })),
-    policy: createTicketPolicy(),
-    audit,
-    ...watching(options),
-  });
+  return kernel;
 }
 
 /** Whoever shows no ticket is told what is missing. */

@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { openAdmin } from "@hms/postgres";
 import { sharedPostgres, waitFor } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AuditScene } from "./testing/audit-scene.ts";
+import { AuditScene, eventOf } from "./testing/audit-scene.ts";
 import type { DrainOrders } from "./testing/drain-program.ts";
 
 let scene: AuditScene;
@@ -29,14 +30,46 @@ async function killedWriter(events: number): Promise<number> {
   return Number(said.trimEnd().split("\n").at(-1));
 }
 
-async function killedDrain(dies: DrainOrders["dies"], at: number): Promise<void> {
+async function startDrain(dies: DrainOrders["dies"], at = 0) {
   const { paths, databaseUrl } = await sharedPostgres();
   const { rows } = await sql<{ name: string }>`select current_database() as name`.execute(scene.own.database.db);
   const database = rows[0]?.name ?? "";
   const orders: DrainOrders = { paths, databaseUrl, database, folder: scene.folder, dies, at };
-  const child = start("drain-program", JSON.stringify(orders));
-  const [, signal] = await once(child, "close");
+  return start("drain-program", JSON.stringify(orders));
+}
+
+async function killedDrain(dies: DrainOrders["dies"], at: number): Promise<void> {
+  const [, signal] = await once(await startDrain(dies, at), "close");
   expect(signal).toBe("SIGKILL");
+}
+
+const keptNumber = async () => {
+  const { rows } = await sql<{ number: string }>`select number from checkpoint_head`.execute(scene.own.database.db);
+  return Number(rows[0]?.number ?? 0);
+};
+
+/** Kills who signs a checkpoint once its line is on disk, while the row that says so cannot be written. */
+async function killedSigner(): Promise<void> {
+  const { db } = scene.own.database;
+  const before = scene.checkpoints().length;
+  await db.transaction().execute(async (transaction) => {
+    // Readers are let in.
+    await sql`lock table checkpoint_head in exclusive mode`.execute(transaction);
+    const child = await startDrain("by others");
+    const ended = once(child, "close");
+    await waitFor(() => scene.checkpoints().length > before, { describe: "the checkpoint's line" });
+    child.kill("SIGKILL");
+    await ended;
+    // PostgreSQL would go on for a client that is gone, and write the row after all.
+    await using admin = await openAdmin(scene.own.source);
+    const waiting = async () =>
+      (
+        await admin.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where query like 'insert into checkpoint_head%' and datname = current_database()",
+        )
+      ).length > 0;
+    await waitFor(waiting, { describe: "the row to be waited for, and given up" });
+  });
 }
 
 /** What every event is about, oldest first. */
@@ -70,5 +103,25 @@ test("kill -9 of who writes a spool and of who empties it, between any two steps
   expect([first, first + 1]).toContain(cut);
   expect(numbers.slice(cut)).toEqual(run(numbers.length - cut));
   expect([second, second + 1]).toContain(numbers.length - cut);
+  expect(await scene.verify()).toMatchObject({ integrity: [], completeness: [] });
+}, 60_000);
+
+test("kill -9 between a checkpoint's line on disk and its row loses neither, and the next one goes on from it", async () => {
+  await scene.start();
+  const spool = scene.spool();
+  for (let n = 1; n <= 5; n += 1) spool.record(eventOf({ resource: `kept-${n}` }));
+  await scene.until(5);
+  await scene.log?.checkpoint();
+  await scene.stop();
+  const before = await keptNumber();
+  await killedSigner();
+  // The line is there, and nobody in the database knows of it.
+  expect([scene.checkpoints().length, await keptNumber()]).toEqual([before + 1, before]);
+  expect(await scene.verify()).toMatchObject({ integrity: [], completeness: [] });
+  await killedSigner();
+  expect([scene.checkpoints().length, await keptNumber()]).toEqual([before + 2, before]);
+  await scene.start();
+  await scene.log?.checkpoint();
+  expect([scene.checkpoints().length, await keptNumber()]).toEqual([before + 3, before + 3]);
   expect(await scene.verify()).toMatchObject({ integrity: [], completeness: [] });
 }, 60_000);

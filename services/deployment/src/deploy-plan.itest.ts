@@ -27,4 +27,5 @@ test("a plan compares the program with the current revision's, and judges by wha
   const verdict = await site.client.plan(cutting);
   expect(verdict.zeroDowntime).toBe(false);
   expect(verdict.zeroDowntimeReasons.join(" ")).toContain("rollout.drain_timeout is 0 s");
+  expect(verdict.warnings).toEqual([expect.stringMatching(/^Everybody may call \/.*: the route does not say auth\./)]);
 });

@@ -2,7 +2,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { deployment } from "@hms/contracts";
 import { type Manifest, manifestDiff, surgeReplicas } from "@hms/manifest";
 import { downtimeVerdict, isServing, type ServingNow } from "./downtime-verdict.ts";
-import { wantedAfterDeploy } from "./rollout-grant.ts";
+import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
+import type { TrafficStep } from "./rollout-state.ts";
+import { WHOLE } from "./rollout-steps.ts";
+import { percent } from "./rollout-words.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 
@@ -35,12 +38,36 @@ function steps(manifest: Manifest, { record, program }: PlanScene): string[] {
     ...(run.release === undefined ? [] : [`run once, before traffic shifts: ${run.release}`]),
   ];
   if (!isServing(record)) return [...before, `start ${wanted} replicas, wait until each ${check}, give them traffic`];
+  if (rollout.strategy !== "rolling") return [...before, ...sideBySideSteps(manifest, wanted, check)];
   const batch = Math.min(wanted, surgeReplicas(rollout.maxSurge, wanted));
   return [
     ...before,
     `start ${batch} of ${wanted} new replicas at a time, wait until each ${check}, give them traffic`,
     `drain as many old replicas, for at most ${rollout.drainTimeoutMs / 1000} s, and stop them`,
   ];
+}
+
+function sideBySideSteps({ rollout }: Manifest, wanted: number, check: string): string[] {
+  const isManual = rollout.promote === "manual";
+  const { steps = [], warmMs } = sideBySideOf({ rollout }).sideBySide ?? { warmMs: 0 };
+  const hold = ({ holdMs }: TrafficStep) => {
+    if (holdMs === undefined) return ", wait until somebody promotes it";
+    return holdMs === 0 ? "" : `, watch it for ${holdMs / 1000} s`;
+  };
+  const lines = steps.map((step) => {
+    if (step.share === 0)
+      return `start ${wanted} new replicas beside the old ones, wait until each ${check}, open the preview${hold(step)}`;
+    if (rollout.strategy === "blue-green") return "give them all traffic at once";
+    const needed = Math.max(1, Math.ceil((wanted * step.share) / WHOLE));
+    return `have ${needed} of ${wanted} new replicas of which each ${check}, give them ${percent(step.share)} of the traffic${hold(step)}`;
+  });
+  const warm =
+    warmMs > 0 ? [`keep the old replicas ready for ${warmMs / 1000} s: going back is a change of traffic only`] : [];
+  const drainS = rollout.drainTimeoutMs / 1000;
+  const undo = isManual
+    ? "hms-sys abort undoes it at any moment"
+    : "if a new replica does not bear it, the old ones have everything again at once";
+  return [...lines, ...warm, `drain the old replicas, for at most ${drainS} s, and stop them; until then ${undo}`];
 }
 
 function releaseStep({ directory, build }: Manifest["run"], program: PlanScene["program"]): string {

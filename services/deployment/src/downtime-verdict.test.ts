@@ -18,6 +18,7 @@ function serving(more = "", change: Partial<ServiceRecord> = {}): ServingNow & {
     trafficRevision: 1,
     wanted: 1,
     scaledTo: undefined,
+    split: undefined,
     deployedAt: new Date(),
     replicas: [replica],
     revisions: new Map([[1, { ...revision, outcome: "good" }]]),

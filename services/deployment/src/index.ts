@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
-import type { CallContext, Client, Policy, ServiceRegistration } from "@hms/kernel";
+import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
@@ -12,6 +12,7 @@ import type { DeploymentRuntime } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
+import { RolloutControl } from "./rollout-control.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -43,6 +44,8 @@ export interface DeploymentServiceOptions {
   credentials?: CredentialsOf;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
   policy?: Policy;
+  /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
+  routesDefaultAuth?: () => "public" | "required";
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -66,10 +69,10 @@ const TAKE_UP_MS = 5_000;
  * that have not ended. It answers at once; what needs the database or the runtime waits for them.
  */
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
-  const { database, runtime, log } = options;
+  const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
+  const { book, observed, health, traffic, journal, feed, reader, control, reconciler, access } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -108,7 +111,6 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     );
   const takingUp = setInterval(takeUp, TAKE_UP_MS);
 
-  const reader = new ServiceReader(database.db);
   return {
     ready,
     ownerOf: (key) => book.get(key)?.owner || undefined,
@@ -116,10 +118,11 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       journal,
       feed,
       reader,
-      requests: new RolloutRequests({ journal, reader, runtime, access: parts.access, begin: carryOn }),
+      control,
+      requests: new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth }),
       views: new ServiceViews(observed, health),
       runtime,
-      access: parts.access,
+      access,
       traffic,
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,
@@ -158,7 +161,11 @@ function compose(options: DeploymentServiceOptions) {
     replicaIds: (key) => replicaIds(database.db, key),
   };
   const access = new ServiceAccess(policy);
-  return { book, observed, health, traffic, reconciler, journal, feed: new EventFeed(journal), effects, access };
+  const feed = new EventFeed(journal);
+  const asked = new ChangeSignal();
+  const reader = new ServiceReader(database.db);
+  const control = new RolloutControl({ journal, reader, asked });
+  return { book, observed, health, traffic, reconciler, journal, feed, asked, reader, control, effects, access };
 }
 
 async function untilItWorks<T>(

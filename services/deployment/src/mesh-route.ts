@@ -18,7 +18,7 @@ const SCOPES: Readonly<Record<Limit["by"], mesh.LimitScope>> = {
 export function meshRoute(
   stored: Pick<Route, "path" | "methods"> & Partial<Route>,
 ): MessageInitShape<typeof mesh.RouteSchema> {
-  const { path, methods, auth = "public", roles = [], permission = "", mfa = false } = stored;
+  const { path, methods, auth = "public", roles = [], permission = "", mfa = false, mfaMaxAgeMs } = stored;
   const {
     limits = [],
     maxBodyBytes = 0,
@@ -27,10 +27,12 @@ export function meshRoute(
     securityHeaders = false,
     cacheMs = 0,
   } = stored;
+  const age = mfaMaxAgeMs === undefined ? {} : { mfaMaxAgeMs: BigInt(mfaMaxAgeMs) };
+  const factor = { mfa: mfa || mfaMaxAgeMs !== undefined, ...age };
   return {
     path,
     methods: [...methods],
-    ...(auth === "public" ? {} : { auth: { optional: auth === "optional", roles: [...roles], permission, mfa } }),
+    ...(auth === "public" ? {} : { auth: { optional: auth === "optional", roles: [...roles], permission, ...factor } }),
     limits: limits.map(meshLimit),
     maxBodyBytes: BigInt(maxBodyBytes),
     ...changes("requestFields", requestHeaders),

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { JsonObject } from "@bufbuild/protobuf";
-import { HmsError } from "@hms/kernel";
+import { type ChangeSignal, HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { performEffect } from "./effects/perform-effect.ts";
@@ -12,7 +12,7 @@ import { type JournalPosition, LEASE_MS, type RolloutJournal } from "./rollout-j
 import { transition } from "./rollout-machine.ts";
 import { endedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import { hasEnded, type RolloutInput } from "./rollout-state.ts";
+import { type Effect, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
 
 /** What a driver stands on. */
 export interface DriverParts {
@@ -22,12 +22,16 @@ export interface DriverParts {
   log: Logger;
   /** Resolves once everything that runs is known. */
   ready: Promise<void>;
+  /** Notified when somebody here has asked something of a rollout. */
+  asked: ChangeSignal;
   /** Called with what this server is about to do; tests end the server there. */
   checkpoint?: (moment: string) => void;
 }
 
 const AGAIN_MS = 250;
 const STUMBLE_MS = 2000;
+/** Another server may have taken a request; its news are looked for. */
+const ASKED_LOOK_MS = 1000;
 
 /** Carries one rollout on, from wherever its journal says it is, to its end. */
 export class RolloutDriver {
@@ -85,22 +89,67 @@ export class RolloutDriver {
 
   async #drive(first: JournalPosition["state"]): Promise<void> {
     let state = first;
-    while (!hasEnded(state) && state.doing) {
-      const { effects, checkpoint } = this.#parts;
-      const effect = state.doing;
-      const { stepId } = effect;
-      checkpoint?.(`before ${effect.kind}`);
-      const input = await performEffect({
-        parts: effects,
-        state,
-        effect,
-        signal: this.#end.signal,
-        say: (message) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepProgress: { stepId, message } })),
-        output: (text) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepOutput: { stepId, text } })),
-      });
+    while (!hasEnded(state) && state.doing) state = await this.#perform(state, state.doing);
+  }
+
+  /** Does the effect that is under way, takes what is asked meanwhile, and answers with what all that leads to. */
+  async #perform(state: JournalPosition["state"], effect: Effect): Promise<JournalPosition["state"]> {
+    const { effects, checkpoint } = this.#parts;
+    const { stepId } = effect;
+    checkpoint?.(`before ${effect.kind}`);
+    const stop = new AbortController();
+    const performing = performEffect({
+      parts: effects,
+      state,
+      effect,
+      signal: AbortSignal.any([this.#end.signal, stop.signal]),
+      say: (message) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepProgress: { stepId, message } })),
+      output: (text) => this.#buffer.add(rolloutEvent(this.#rolloutId, { stepOutput: { stepId, text } })),
+    });
+    performing.catch(() => {});
+    let taken = state.asksTaken ?? 0;
+    for (;;) {
+      const over = await this.#untilAsked(performing, taken);
+      if ("ask" in over && interrupts(over.ask, effect)) {
+        stop.abort(new HmsError("CANCELLED", "Somebody asked for something else."));
+        await performing.catch(() => {});
+      }
       await this.#buffer.flush();
-      checkpoint?.(`after ${effect.kind}`);
-      state = await this.#advance(() => input);
+      if ("input" in over) {
+        checkpoint?.(`after ${effect.kind}`);
+        return this.#advance(() => over.input);
+      }
+      const next = await this.#advance(() => ({ type: "asked", ask: over.ask }));
+      taken = next.asksTaken ?? 0;
+      if (stop.signal.aborted || next.doing?.stepId !== stepId) return next;
+    }
+  }
+
+  /** What comes first: the end of an effect, or something that somebody asks. */
+  async #untilAsked(
+    performing: Promise<RolloutInput>,
+    taken: number,
+  ): Promise<{ input: RolloutInput } | { ask: RolloutAsk }> {
+    const done = new AbortController();
+    const signal = AbortSignal.any([this.#end.signal, done.signal]);
+    try {
+      return await Promise.race([
+        performing.then((input) => ({ input })),
+        this.#nextAsk(taken, signal).then((ask) => ({ ask })),
+      ]);
+    } finally {
+      done.abort();
+    }
+  }
+
+  async #nextAsk(taken: number, signal: AbortSignal): Promise<RolloutAsk> {
+    for (;;) {
+      const news = this.#parts.asked.next(signal, ASKED_LOOK_MS);
+      news.catch(() => {});
+      // A database that is away has nothing to say; what is under way goes on.
+      const [next] = (await this.#parts.journal.asks(this.#rolloutId).catch(() => [])).slice(taken);
+      if (next) return next;
+      await news;
     }
   }
 
@@ -197,6 +246,11 @@ export class RolloutDriver {
       if (HmsError.from(error).details.reason === "ROLLOUT_TAKEN_OVER") this.#end.abort(error);
     }
   }
+}
+
+/** Whether what is asked ends what is under way; everything else waits for that. */
+function interrupts({ what }: RolloutAsk, { kind }: Effect): boolean {
+  return what === "abort" || (what !== "pause" && (kind === "hold" || kind === "warm"));
 }
 
 function isTemporary({ code, details }: HmsError): boolean {

@@ -1,17 +1,23 @@
+import { drain, LARGEST_BATCH, startBatch, TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
 import type { EffectKind, EffectResult, RolloutReplica } from "./rollout-state.ts";
+import {
+  cooled,
+  heldBack,
+  holdOver,
+  holdStep,
+  isSideBySide,
+  nextStep,
+  stepOver,
+  stepShifted,
+} from "./rollout-steps.ts";
 import type { Turn } from "./rollout-turn.ts";
 import { capital, counted, replicaWords, shortDigest } from "./rollout-words.ts";
 
 /** A build may take long, but not for ever. */
 const PREPARE_LIMIT_MS = 30 * 60_000;
-/** Data planes take a new picture within milliseconds; one that does not in this time never will. */
-export const TRAFFIC_LIMIT_MS = 30_000;
 /** What stopping may take beyond the grace period. */
 const STOP_SLACK_MS = 30_000;
 const FORGET_LIMIT_MS = 120_000;
-/** Starting more at once only makes each of them slower. */
-const LARGEST_BATCH = 20;
-
 const ids = (replicas: readonly RolloutReplica[]) => replicas.map(({ id }) => id);
 
 /** What follows the lock: the release first, where one is needed. */
@@ -52,10 +58,12 @@ function weigh(turn: Turn): void {
 export function next(turn: Turn): void {
   const { draft, view } = turn;
   const planned = turn.replicas({ role: "fresh", phase: "planned" });
-  if (planned.length > 0) {
-    startBatch(turn, planned.slice(0, batchSize(turn)));
+  if (isSideBySide(draft)) {
+    nextStep(turn);
     return;
   }
+  if (planned.length > 0 && !heldBack(turn)) startBatch(turn, planned.slice(0, batchSize(turn)));
+  if (planned.length > 0) return;
   const rest = turn.replicas({ role: "retiring", phase: "running" });
   if (rest.length > 0) {
     drain(turn, rest);
@@ -80,28 +88,6 @@ function batchSize(turn: Turn): number {
   const running = turn.replicas({ phase: "running" }).length;
   const room = Math.max(draft.policy.wanted, draft.originals) + draft.policy.surge - running;
   return Math.min(Math.max(1, room), LARGEST_BATCH);
-}
-
-function startBatch(turn: Turn, batch: RolloutReplica[]): void {
-  const { draft } = turn;
-  for (const replica of batch) replica.phase = "running";
-  const title = `Starting ${replicaWords(draft, batch)}`;
-  turn.begin("start", { phase: "scaling", ids: ids(batch), until: draft.serveBy, title });
-  if (draft.direct) turn.say("No replica of the serving revision is healthy, so it is replaced at once.");
-}
-
-/** Takes replicas out of new requests; they finish what they have. */
-function drain(turn: Turn, leaving: RolloutReplica[]): void {
-  const { draft, view } = turn;
-  for (const replica of leaving) replica.traffic = "draining";
-  if (turn.replicas({ role: "retiring", traffic: "active" }).length === 0) draft.trafficRevision = draft.revision;
-  const until = view.now + TRAFFIC_LIMIT_MS + draft.policy.drainTimeoutMs;
-  turn.begin("drain", {
-    phase: "draining",
-    ids: ids(leaving),
-    until,
-    title: `Draining ${replicaWords(draft, leaving)}`,
-  });
 }
 
 /** After a batch has proved itself: as many old ones go as new ones came, the unhealthy first; all with the last batch. */
@@ -146,6 +132,11 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
     turn.finish(`${capital(replicaWords(draft, concerned))} healthy`);
     for (const replica of concerned) replica.traffic = "active";
     draft.shifted = true;
+    if (isSideBySide(draft)) {
+      draft.split ??= { revision: draft.revision, share: 0 };
+      nextStep(turn);
+      return;
+    }
     if (turn.replicas({ role: "retiring", traffic: "active" }).length === 0) draft.trafficRevision = draft.revision;
     const until = view.now + TRAFFIC_LIMIT_MS;
     const title = `Sending traffic to ${replicaWords(draft, concerned)}`;
@@ -153,6 +144,10 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
   },
   shift(turn, { nodes = 0 }) {
     const { draft, view, concerned } = turn;
+    if (draft.split) {
+      stepShifted(turn, nodes);
+      return;
+    }
     const first = draft.originals === 0 && turn.replicas({ traffic: "active" }).length === concerned.length;
     const done = first ? "Registered in service mesh" : `${capital(replicaWords(draft, concerned))} in the mesh`;
     turn.finish(nodes > 0 ? done : `${done} (no data plane is connected; it will see this when it comes)`);
@@ -163,8 +158,14 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
   bake(turn) {
     const { draft, concerned } = turn;
     turn.finish(`${capital(replicaWords(draft, concerned))} healthy under traffic`);
-    drainBatch(turn, concerned.length);
+    if (draft.split) holdStep(turn);
+    else drainBatch(turn, concerned.length);
   },
+  hold(turn) {
+    if (holdOver(turn) === "step") stepOver(turn);
+    else next(turn);
+  },
+  warm: cooled,
   drain(turn, { left = 0 }) {
     drained(turn, left);
   },

@@ -1,5 +1,6 @@
-import { type Manifest, surgeReplicas } from "@hms/manifest";
+import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
 import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
+import { WHOLE } from "./rollout-steps.ts";
 import type { ServiceRecord } from "./service-record.ts";
 import type { RolloutRequest } from "./tables.ts";
 
@@ -68,5 +69,28 @@ function policyOf(kind: RolloutKind, manifest: Manifest | undefined, scene: Gran
     deadlineMs: rollout.deadlineMs,
     release: kind === "deploy" ? "make" : kind === "rollback" ? "find" : "none",
     runsReleaseCommand: kind === "deploy" && run.release !== undefined,
+    ...(kind === "deploy" ? sideBySideOf(manifest) : {}),
   };
+}
+
+const DEFAULT_STEPS = [
+  { share: "1%", holdMs: 60_000 },
+  { share: "50%", holdMs: 60_000 },
+];
+
+/** How both versions serve side by side, if the manifest asks for it; those that older versions stored never do. */
+export function sideBySideOf({ rollout }: Pick<Manifest, "rollout">): Pick<RolloutPolicy, "sideBySide"> {
+  const { strategy, promote, warmMs } = rollout;
+  const isManual = promote === "manual";
+  if (strategy === "blue-green") {
+    const preview = isManual ? { share: 0 } : { share: 0, holdMs: 0 };
+    return { sideBySide: { steps: [preview, { share: WHOLE, holdMs: 0 }], whole: true, warmMs } };
+  }
+  if (strategy !== "canary") return {};
+  const given = rollout.steps.length > 0 ? rollout.steps : DEFAULT_STEPS;
+  const shares = given.map(({ share, holdMs }) => ({ share: parseTrafficShare(share) ?? WHOLE, holdMs }));
+  const partial = shares.filter(({ share }) => share < WHOLE);
+  const steps = partial.map(({ share, holdMs }) => (isManual ? { share } : { share, holdMs }));
+  const last = shares.find(({ share }) => share === WHOLE)?.holdMs ?? 0;
+  return { sideBySide: { steps: [...steps, { share: WHOLE, holdMs: last }], whole: false, warmMs } };
 }

@@ -1,8 +1,16 @@
 import { expect, test } from "vitest";
 import { transition } from "./rollout-machine.ts";
-import type { Effect, LockGrant, RolloutInput, RolloutKind, RolloutReplica, RolloutState } from "./rollout-state.ts";
+import type {
+  Effect,
+  LockGrant,
+  RolloutInput,
+  RolloutKind,
+  RolloutReplica,
+  RolloutState,
+  SideBySide,
+} from "./rollout-state.ts";
 import { hasEnded } from "./rollout-state.ts";
-import { failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
+import { blueGreen, canary, failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
 import { plannedEndpoints } from "./traffic-endpoints.ts";
 
 /** Small deterministic random numbers (mulberry32). */
@@ -46,7 +54,9 @@ class Room {
     }
     const gone = kind === "stop" || kind === "remove";
     const wanted = gone ? 0 : 1 + Math.floor(this.#random() * 4);
+    const sideBySide = kind === "deploy" ? this.#strategy() : undefined;
     const plan = policy({
+      ...(sideBySide ? { sideBySide } : {}),
       wanted,
       surge: 1 + Math.floor(this.#random() * 3),
       release: kind === "deploy" ? "make" : "none",
@@ -57,6 +67,22 @@ class Room {
     const grant = { revision, previousRevision, trafficRevision: previousRevision, policy: plan, existing: this.#old };
     this.committed = planned(kind);
     this.step({ type: "locked", grant });
+  }
+
+  #strategy(): SideBySide | undefined {
+    const dice = this.#random();
+    if (dice < 0.35) return undefined;
+    return dice < 0.7 ? canary : blueGreen;
+  }
+
+  /** Somebody may ask for something at any moment. */
+  ask(): void {
+    if (hasEnded(this.committed) || this.committed.kind === "stop" || this.committed.kind === "remove") return;
+    const waits = this.committed.doing?.kind === "hold" || this.committed.doing?.kind === "warm";
+    if (!this.#chance(waits ? 0.6 : 0.05)) return;
+    const all = ["promote", "promote", "promote", "resume", "resume", "pause", "abort"] as const;
+    const what = all[Math.floor(this.#random() * all.length)] ?? "resume";
+    this.step({ type: "asked", ask: { what, full: this.#chance(0.3), by: "user:anna", reason: "" } });
   }
 
   get #ready(): Set<string> {
@@ -82,18 +108,31 @@ class Room {
       if (this.running.get(id) === "unproven") throw new Error(`${id} gets traffic without having been ready`);
       if (!this.#newIsGood && id.startsWith("default/a/2/")) throw new Error(`${id} is bad and gets traffic`);
     }
+    this.#checkSplit(active.filter(({ id }) => this.running.get(id) === "ready").map(({ id }) => id));
     this.routed = new Set(active.map(({ id }) => id));
     const ready = active.filter(({ id }) => this.running.get(id) === "ready").length;
     if (ready < this.#floor) throw new Error(`${ready} ready endpoints are left of ${this.#floor}`);
+  }
+
+  /** A share is only given to what can carry it, and what served before stays whole until the end. */
+  #checkSplit(ready: readonly string[]): void {
+    const { split, policy: plan } = this.committed;
+    if (split === undefined) return;
+    const fresh = ready.filter((id) => id.startsWith("default/a/2/")).length;
+    const needed = split.share === 0 ? 0 : Math.max(1, Math.ceil((plan.wanted * split.share) / 10_000));
+    if (fresh < needed) throw new Error(`${fresh} new replicas carry ${split.share / 100} %, which takes ${needed}`);
+    if (ready.length - fresh < this.#old.length) throw new Error("an old replica left before the end");
   }
 
   /** Does an effect as the outside would; may be killed in the middle (answers undefined) or fail. */
   perform(effect: Effect): RolloutInput | undefined {
     const fails = this.#chance(0.12);
     if (this.#chance(0.15)) return undefined;
+    // A hold without an end is ended from outside.
+    if (effect.kind === "hold" && effect.until - this.now > 1e6) return this.#chance(0.05) ? failed(effect) : undefined;
     const outcome = this.#outcome(effect, fails);
     if (outcome === "killed" || this.#chance(0.15)) return undefined;
-    return outcome === "failed" || fails ? { type: "failed", failure: failure(effect) } : success(effect);
+    return outcome === "failed" || fails ? failed(effect) : success(effect);
   }
 
   #chance(share: number): boolean {
@@ -151,6 +190,7 @@ class Room {
       this.log.push(effect.kind);
       const outcome = this.perform(effect);
       this.step(outcome ?? { type: "resumed", awayMs: 1000, why: "killed" });
+      this.ask();
     }
     this.publish();
     return this.committed;
@@ -173,9 +213,11 @@ class Room {
   }
 }
 
+const failed = (effect: Effect): RolloutInput => ({ type: "failed", failure: failure(effect) });
+
 test("in thousands of random rollouts with failures and crashes at any moment, no invariant breaks", () => {
   const ends = new Map<string, number>();
-  for (let seed = 1; seed <= 3000; seed += 1) {
+  for (let seed = 1; seed <= 4000; seed += 1) {
     const room = new Room(seed);
     try {
       const { phase } = room.run();

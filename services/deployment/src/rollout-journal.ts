@@ -13,7 +13,7 @@ import {
   rolloutRow,
   writeTurn,
 } from "./rollout-rows.ts";
-import { hasEnded, type RolloutKind, type RolloutState } from "./rollout-state.ts";
+import { hasEnded, type RolloutAsk, type RolloutKind, type RolloutState } from "./rollout-state.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readServices } from "./service-store.ts";
 import type { DeploymentTables, RolloutRequest } from "./tables.ts";
@@ -228,6 +228,37 @@ export class RolloutJournal {
       const all = Number(row.events) + events.length;
       const [now] = await readServices(trx, key, state.revision);
       return { state, record: now, turn: next, events: all };
+    });
+  }
+
+  /**
+   * Writes down what somebody asks of the service's rollout whose turn it is, if `check` does not refuse it; answers with
+   * its id.
+   */
+  ask(key: ServiceKey, ask: RolloutAsk, check: (row: RolloutRow | undefined) => void): Promise<string> {
+    return this.#database.transaction(async (trx) => {
+      await lockService(trx, key);
+      const row = await oldestRunning(trx, key);
+      check(row);
+      if (row === undefined) throw new HmsError("INTERNAL", "A rollout that does not run was asked for something.");
+      await trx
+        .updateTable("rollout")
+        .set({ asked: sql`asked || ${JSON.stringify([ask])}::jsonb` })
+        .where("rollout_id", "=", row.rollout_id)
+        .execute();
+      return row.rollout_id;
+    });
+  }
+
+  /** What has been asked of a rollout, in order. */
+  asks(rolloutId: string): Promise<RolloutAsk[]> {
+    return this.#database.transaction(async (trx) => {
+      const row = await trx
+        .selectFrom("rollout")
+        .select("asked")
+        .where("rollout_id", "=", rolloutId)
+        .executeTakeFirst();
+      return row?.asked ?? [];
     });
   }
 

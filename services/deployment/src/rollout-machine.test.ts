@@ -1,9 +1,9 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { transition } from "./rollout-machine.ts";
-import type { Effect, RolloutInput, RolloutKind, RolloutPolicy } from "./rollout-state.ts";
+import type { Effect, RolloutAsk, RolloutInput, RolloutKind, RolloutPolicy } from "./rollout-state.ts";
 import { hasEnded } from "./rollout-state.ts";
-import { failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
+import { blueGreen, canary, failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
 
 interface Script {
   kind?: RolloutKind;
@@ -14,6 +14,8 @@ interface Script {
   revision?: number;
   /** What happens instead of success, by the n-th effect of a kind: "verify:2". */
   failing?: string[];
+  /** What somebody asks for during the n-th effect of a kind, before it is done. */
+  asks?: Record<string, RolloutAsk["what"] | "promote full">;
 }
 
 /** What an effect leads to in this script, and what it does to the health of replicas. */
@@ -55,6 +57,25 @@ function walk(script: Script) {
     if (!state.doing) break;
     effects.push(state.doing);
     const nth = effects.filter((each) => each.kind === state.doing?.kind).length;
+    const { kind: doing } = state.doing;
+    const asked = script.asks?.[`${doing}:${nth}`];
+    if (asked) {
+      const ask = {
+        what: asked.split(" ")[0] as RolloutAsk["what"],
+        full: asked.endsWith("full"),
+        by: "anna",
+        reason: "",
+      };
+      const { stepId } = state.doing;
+      const answered = transition(state, { type: "asked", ask }, { now, ready });
+      titles.push(...answered.events.flatMap(finishedTitle));
+      state = answered.state;
+      if (hasEnded(state)) break;
+      if (state.doing?.stepId !== stepId) {
+        input = { type: "resumed", awayMs: 0, why: "" };
+        continue;
+      }
+    }
     input = answer(state.doing, nth, { failing, ready });
   }
   return { state, done: effects.map(inWords), titles };
@@ -181,6 +202,85 @@ describe("a deploy", () => {
       ["drain 1/4", "drain 1/3 1/2 1/1"].map(sorted),
     );
     expect(fewer.state.phase).toBe("succeeded");
+  });
+});
+
+describe("both versions side by side", () => {
+  const four = { wanted: 4, sideBySide: canary };
+
+  test("a canary starts what each share needs, holds it, and lets the old ones go at the end only", () => {
+    const { state, done, titles } = walk({ old: 4, policy: four });
+    expect(done).toEqual([
+      "prepare",
+      ...["start 2/1", "verify 2/1", "shift 2/1", "bake 2/1", "hold 2/1"],
+      ...["start 2/2", "verify 2/2", "shift 2/1 2/2", "bake 2/1 2/2", "hold 2/1 2/2"],
+      ...["start 2/3 2/4", "verify 2/3 2/4", "shift 2/1 2/2 2/3 2/4", "bake 2/1 2/2 2/3 2/4"],
+      ...["drain 1/1 1/2 1/3 1/4", "stop 1/1 1/2 1/3 1/4", "prove 2/1 2/2 2/3 2/4"],
+    ]);
+    expect(titles).toContain("✓ Revision 2 gets 1 % of the traffic");
+    expect(state).toMatchObject({ phase: "succeeded", trafficRevision: 2 });
+    expect(state.split).toBeUndefined();
+  });
+
+  test("a canary that fails gives its share back at once: nothing of the old has to start", () => {
+    const { state, done } = walk({ old: 4, policy: four, failing: ["hold:2"] });
+    expect(done.slice(done.lastIndexOf("hold 2/1 2/2") + 1)).toEqual([
+      "shift 1/1 1/2 1/3 1/4",
+      "drain 2/1 2/2",
+      "stop 2/1 2/2",
+    ]);
+    expect(state).toMatchObject({ phase: "rolled_back", trafficRevision: 1 });
+    expect(state.split).toBeUndefined();
+  });
+
+  test("blue-green has the whole set ready behind the preview, switches when promoted, and keeps the old one warm", () => {
+    const { state, done, titles } = walk({ policy: { sideBySide: blueGreen }, asks: { "hold:1": "promote" } });
+    expect(done).toEqual([
+      "prepare",
+      ...["start 2/1 2/2", "verify 2/1 2/2", "shift 2/1 2/2", "bake 2/1 2/2", "hold 2/1 2/2"],
+      ...["shift 2/1 2/2", "bake 2/1 2/2", "warm 2/1 2/2"],
+      ...["drain 1/1 1/2", "stop 1/1 1/2", "prove 2/1 2/2"],
+    ]);
+    expect(titles).toContain("✓ Preview open");
+    expect(state.phase).toBe("succeeded");
+  });
+
+  test("aborting in the warm window is a change of traffic only", () => {
+    const { state, done } = walk({
+      policy: { sideBySide: blueGreen },
+      asks: { "hold:1": "promote", "warm:1": "abort" },
+    });
+    expect(done.slice(done.indexOf("warm 2/1 2/2") + 1)).toEqual(["shift 1/1 1/2", "drain 2/1 2/2", "stop 2/1 2/2"]);
+    expect(state).toMatchObject({ phase: "rolled_back", failure: { reason: "Aborted by anna." } });
+  });
+
+  test.each(["hold:1", "start:1", "verify:1", "shift:1", "bake:1"])(
+    "a full promotion during %s skips what is left",
+    (when) => {
+      const { state, done } = walk({ old: 4, policy: four, asks: { [when]: "promote full" } });
+      const shares = done.filter((entry) => entry.startsWith("shift"));
+      expect(shares.at(-1)).toBe("shift 2/1 2/2 2/3 2/4");
+      expect(shares.length).toBeLessThan(3);
+      expect(state.phase).toBe("succeeded");
+    },
+  );
+
+  test.each([
+    ["a canary", four],
+    ["batches", { wanted: 4, surge: 1 }],
+  ])("paused, %s finish what has begun and go on when resumed", (_, plan) => {
+    const { state, done } = walk({ old: 4, policy: plan, asks: { "verify:1": "pause", "hold:1": "resume" } });
+    expect(done.slice(0, 4)).toContain("verify 2/1");
+    expect(done.filter((entry) => entry.startsWith("hold")).length).toBeGreaterThan(0);
+    expect(state).toMatchObject({ phase: "succeeded", paused: false });
+  });
+
+  test("beside what serves badly, and beside nothing, nobody is careful", () => {
+    const bad = walk({ old: 4, oldReady: 0, policy: four });
+    expect(bad.done.slice(1, 3)).toEqual(["start 2/1 2/2 2/3 2/4", "verify 2/1 2/2 2/3 2/4"]);
+    const first = walk({ old: 0, policy: four });
+    expect(first.done.some((entry) => entry.startsWith("hold"))).toBe(false);
+    for (const { state } of [bad, first]) expect(state.phase).toBe("succeeded");
   });
 });
 

@@ -1,4 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import { takeAsk } from "./rollout-asks.ts";
 import { afterLock, forward, next, stopped } from "./rollout-forward.ts";
 import { backward, enterRevert, revertFailed } from "./rollout-revert.ts";
 import type {
@@ -41,6 +42,9 @@ function apply(turn: Turn, input: RolloutInput): void {
       return;
     case "resumed":
       resume(turn, input);
+      return;
+    case "asked":
+      takeAsk(turn, input.ask);
       return;
     case "done": {
       const kind = draft.doing?.kind;
@@ -94,10 +98,12 @@ function fail(turn: Turn, failure: Failure): void {
 
 function takeGrant(turn: Turn, grant: LockGrant): void {
   const { draft, view } = turn;
-  const { revision, previousRevision, trafficRevision, policy } = grant;
-  Object.assign(draft, { phase: "locked", revision, previousRevision, trafficRevision, policy });
+  const { revision, previousRevision, trafficRevision } = grant;
+  Object.assign(draft, { phase: "locked", revision, previousRevision, trafficRevision, policy: { ...grant.policy } });
   const existing = grant.existing.map((replica) => ({ ...replica, phase: "running" as const }));
   draft.originals = existing.filter(({ traffic }) => traffic === "active").length;
+  // Beside nothing there is nothing to be careful with.
+  if (draft.originals === 0) delete draft.policy.sideBySide;
   const keeps = draft.kind === "scale" ? keptReplicas(existing, { grant, view }) : new Set<string>();
   draft.replicas = existing.map((replica) => ({ ...replica, role: keeps.has(replica.id) ? "kept" : "retiring" }));
   if (draft.kind !== "stop" && draft.kind !== "remove") draft.replicas.push(...freshReplicas(draft));

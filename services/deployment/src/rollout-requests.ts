@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, type Metadata, principalName } from "@hms/kernel";
-import { type Manifest, parseManifest } from "@hms/manifest";
+import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
 import { diskFull, noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
@@ -11,6 +11,7 @@ import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
+import { routeWarnings } from "./route-warnings.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -43,6 +44,18 @@ interface RequestParts {
   runtime: Pick<DeploymentRuntime, "freeBytes">;
   begin: (row: RolloutRow) => void;
   access: ServiceAccess;
+  /** What `auth` is for routes that do not say it, asked for each manifest. */
+  routesDefaultAuth: () => "public" | "required";
+}
+
+/** A manifest of a request. */
+interface ReadManifest {
+  manifest: Manifest;
+  key: ServiceKey;
+  /** Where its program lies. */
+  sourceDirectory: string;
+  /** What should be known before it is deployed, one sentence each. */
+  warnings: string[];
 }
 
 /** Turns requests into rollouts on record. */
@@ -52,6 +65,7 @@ export class RolloutRequests {
   readonly #runtime: Pick<DeploymentRuntime, "freeBytes">;
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
+  readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
 
   /** `begin` starts to carry a rollout on. */
   constructor(parts: RequestParts) {
@@ -60,6 +74,7 @@ export class RolloutRequests {
     this.#runtime = parts.runtime;
     this.#begin = parts.begin;
     this.#access = parts.access;
+    this.#routesDefaultAuth = parts.routesDefaultAuth;
   }
 
   /**
@@ -96,28 +111,28 @@ export class RolloutRequests {
   }
 
   /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */
-  readManifest(given: GivenManifest): { manifest: Manifest; key: ServiceKey; sourceDirectory: string } {
+  readManifest(given: GivenManifest): ReadManifest {
     const { manifestPath, variables } = given;
     if (!isAbsolute(manifestPath)) {
       throw new HmsError("INVALID_ARGUMENT", "manifest_path must be absolute: the program is looked up beside it.");
     }
     const environment = checkedName("environment", given.environment || "default");
     const resolveEnv = (name: string) => (Object.hasOwn(variables, name) ? variables[name] : undefined);
-    const manifest = parseManifest(given.manifest, { fileName: manifestPath, resolveEnv });
+    const routesDefaultAuth = this.#routesDefaultAuth();
+    const parsed = examineManifest(given.manifest, { fileName: manifestPath, resolveEnv, routesDefaultAuth });
+    const { manifest } = parsed;
     const sourceDirectory = resolve(dirname(manifestPath), manifest.run.directory);
-    return { manifest, key: { environment, service: manifest.name }, sourceDirectory };
+    const key = { environment, service: manifest.name };
+    return { manifest, key, sourceDirectory, warnings: [...deployWarnings(manifest), ...routeWarnings(parsed)] };
   }
 
   async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
-    const { manifest, key, sourceDirectory } = this.readManifest(request);
+    const { manifest: given, key, sourceDirectory, warnings } = this.readManifest(request);
+    const manifest = withStrategy(given, request.strategy);
     await this.admit(context, key, sourceDirectory);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory };
-    return this.#add(
-      key,
-      { kind: "deploy", revision, manifest, refuseIfLocked, warnings: deployWarnings(manifest) },
-      context,
-    );
+    return this.#add(key, { kind: "deploy", revision, manifest, refuseIfLocked, warnings }, context);
   }
 
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
@@ -209,6 +224,19 @@ function askedId(metadata: Metadata): string | undefined {
     "INVALID_ARGUMENT",
     `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
   );
+}
+
+const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
+
+/** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
+function withStrategy(manifest: Manifest, asked: string): Manifest {
+  if (asked === "") return manifest;
+  const strategy = STRATEGIES.find((each) => each === asked);
+  if (strategy) return { ...manifest, rollout: { ...manifest.rollout, strategy } };
+  const description = `"${asked.slice(0, 80)}" is no strategy. Use ${STRATEGIES.join(", ")}.`;
+  throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
+    fieldViolations: [{ field: "strategy", description }],
+  });
 }
 
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */

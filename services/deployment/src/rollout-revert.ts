@@ -1,4 +1,5 @@
-import { beginStop, drained, stopped, TRAFFIC_LIMIT_MS } from "./rollout-forward.ts";
+import { TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
+import { beginStop, drained, stopped } from "./rollout-forward.ts";
 import type { EffectKind, EffectResult, Failure, RolloutReplica } from "./rollout-state.ts";
 import type { Turn } from "./rollout-turn.ts";
 import { capital, replicaWords } from "./rollout-words.ts";
@@ -14,6 +15,9 @@ export function enterRevert(turn: Turn, failure: Failure): void {
   );
   draft.failure = failure;
   draft.phase = "reverting";
+  delete draft.split;
+  delete draft.holds;
+  draft.paused = false;
   draft.replicas = draft.replicas.filter(({ phase }) => phase !== "planned");
   for (const replica of turn.replicas({ role: "retiring", phase: "running" })) replica.traffic = "active";
   const missing = missingReplicas(turn);

@@ -175,6 +175,7 @@ async function writeService(trx: Trx, state: RolloutState): Promise<void> {
     .updateTable("service")
     .set({
       traffic_revision: String(state.trafficRevision),
+      split: state.split && !hasEnded(state) ? JSON.stringify(state.split) : null,
       ...(phase === "succeeded" ? { wanted: policy.wanted } : {}),
       ...(phase === "succeeded" && kind === "scale" ? { scaled_to: policy.wanted } : {}),
       ...(serves ? { current_revision: String(revision) } : {}),

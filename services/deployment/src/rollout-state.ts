@@ -34,6 +34,22 @@ export interface RolloutReplica {
   traffic: ReplicaTraffic;
 }
 
+/** One step of a rollout in which both versions serve side by side. */
+export interface TrafficStep {
+  /** Ten-thousandths of the requests that the new version gets; 0: those that ask for it only. */
+  share: number;
+  /** It is watched for so long before the next step begins by itself; absent: until somebody promotes it. */
+  holdMs?: number;
+}
+
+/** How requests are divided between what served before and what is tried. */
+export interface TrafficShare {
+  /** The revision that is tried. */
+  revision: number;
+  /** Ten-thousandths. */
+  share: number;
+}
+
 /** What a rollout obeys, from the manifest of its revision. */
 export interface RolloutPolicy {
   /** Replicas when it is over. */
@@ -50,6 +66,18 @@ export interface RolloutPolicy {
   release: "make" | "find" | "none";
   /** True if the manifest has a release command and this rollout has to run it. */
   runsReleaseCommand: boolean;
+  /** Where both versions serve side by side until the new one has everything; absent: they change batch by batch. */
+  sideBySide?: SideBySide;
+}
+
+/** A rollout that undoes itself at once, because what served before stays whole until the end. */
+export interface SideBySide {
+  /** The last one gives the new version everything. */
+  steps: TrafficStep[];
+  /** True: all new replicas are there before the first step; false: as many as the step's share needs. */
+  whole: boolean;
+  /** What served before stays ready for so long after the last step. */
+  warmMs: number;
 }
 
 /** What the outside does for a rollout; each may be done twice with the same outcome. */
@@ -60,6 +88,8 @@ export type EffectKind =
   | "verify"
   | "shift"
   | "bake"
+  | "hold"
+  | "warm"
   | "drain"
   | "stop"
   | "prove"
@@ -118,6 +148,16 @@ export interface RolloutState {
   serveBy: number;
   /** The revision whose routes apply. */
   trafficRevision: number;
+  /** While both versions serve side by side. */
+  split?: TrafficShare;
+  /** The step of `policy.sideBySide` that comes next, or is being held; absent: 0. */
+  step?: number;
+  /** True: nothing new begins until somebody resumes it. */
+  paused?: boolean;
+  /** What a hold waits for. */
+  holds?: "step" | "pause";
+  /** How many of the requests to it (promote, abort, pause, resume) it has taken; absent: 0. */
+  asksTaken?: number;
   release?: ReleaseFacts;
   failure?: Failure;
   /** Unset before the lock is taken and after the end. */
@@ -144,8 +184,20 @@ export interface EffectResult {
   left?: number;
 }
 
+/** What a person, or a program on behalf of one, asks of a running rollout. */
+export interface RolloutAsk {
+  what: "promote" | "abort" | "pause" | "resume";
+  /** promote: the steps that are left are skipped. */
+  full?: boolean;
+  /** Who asks, "user:anna". */
+  by: string;
+  /** Why, in their words; may be empty. */
+  reason: string;
+}
+
 /** What happens to a rollout. */
 export type RolloutInput =
+  | { type: "asked"; ask: RolloutAsk }
   | { type: "locked"; grant: LockGrant }
   | { type: "done"; result: EffectResult }
   | { type: "failed"; failure: Failure }

@@ -37,3 +37,8 @@ export function shortDigest(digest: string): string {
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
+
+/** Ten-thousandths as people write shares: "12.5 %". */
+export function percent(share: number): string {
+  return `${share / 100} %`;
+}

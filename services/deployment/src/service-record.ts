@@ -1,5 +1,5 @@
 import type { Manifest } from "@hms/manifest";
-import type { ReplicaTraffic, RolloutKind, RolloutPhase } from "./rollout-state.ts";
+import type { ReplicaTraffic, RolloutKind, RolloutPhase, TrafficShare } from "./rollout-state.ts";
 
 /** Names a service. */
 export interface ServiceKey {
@@ -45,6 +45,8 @@ export interface ServiceRecord extends ServiceKey {
   currentRevision: number;
   /** 0: not in the mesh. */
   trafficRevision: number;
+  /** While two versions serve side by side. */
+  split: TrafficShare | undefined;
   wanted: number;
   scaledTo: number | undefined;
   deployedAt: Date | undefined;

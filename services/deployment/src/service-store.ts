@@ -121,6 +121,7 @@ function serviceRecord(
     trafficRevision: Number(row.traffic_revision),
     wanted: row.wanted,
     scaledTo: row.scaled_to ?? undefined,
+    split: row.split ?? undefined,
     deployedAt: row.deployed_at ?? undefined,
     replicas: replicas.map(replicaRecord),
     revisions: new Map(),

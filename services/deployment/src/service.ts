@@ -7,6 +7,7 @@ import { pageSize, pageToken, readPageToken } from "./page-token.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
+import type { RolloutControl } from "./rollout-control.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
 import type { ServiceAccess } from "./service-access.ts";
@@ -22,6 +23,7 @@ export interface DeploymentParts {
   feed: EventFeed;
   reader: ServiceReader;
   requests: RolloutRequests;
+  control: RolloutControl;
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
@@ -34,7 +36,7 @@ export interface DeploymentParts {
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, feed, requests, untilEnd } = parts;
+  const { journal, feed, requests, control, untilEnd } = parts;
   async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
@@ -49,6 +51,10 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
+    promote: (request, context) => control.ask("promote", request, context),
+    abort: (request, context) => control.ask("abort", request, context),
+    pause: (request, context) => control.ask("pause", request, context),
+    resume: (request, context) => control.ask("resume", request, context),
     watchRollout: ({ rolloutId }, context) => watch(rolloutId, context),
     plan: (request, context) => plan(parts, request, context),
     listServices: (request, context) => listServices(parts, request, context),
@@ -61,13 +67,16 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
 
 async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
   const { reader, requests, runtime, views } = parts;
-  const { manifest, key, sourceDirectory } = requests.readManifest(request);
+  const { manifest, key, sourceDirectory, warnings } = requests.readManifest(request);
   await requests.admit(context, key, sourceDirectory);
   await known(parts, context);
   const record = await reader.find(key);
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
   const program = await programChanges(runtime, record, given);
-  return planDeploy(manifest, { record, program, ready: record ? (views.summary(record).replicasReady ?? 0) : 0 });
+  const ready = record ? (views.summary(record).replicasReady ?? 0) : 0;
+  const plan = planDeploy(manifest, { record, program, ready });
+  // What costs requests is told there already.
+  return { ...plan, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
 }
 
 /** Health is a guess before it is known what runs. */

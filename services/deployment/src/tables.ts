@@ -1,7 +1,14 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Manifest } from "@hms/manifest";
 import type { Generated, JSONColumnType } from "kysely";
-import type { ReplicaTraffic, RolloutKind, RolloutPhase, RolloutState } from "./rollout-state.ts";
+import type {
+  ReplicaTraffic,
+  RolloutAsk,
+  RolloutKind,
+  RolloutPhase,
+  RolloutState,
+  TrafficShare,
+} from "./rollout-state.ts";
 
 interface ServiceTable {
   environment: string;
@@ -13,6 +20,7 @@ interface ServiceTable {
   deployed_at: Date | null;
   next_revision: Generated<string>;
   owner: Generated<string>;
+  split: JSONColumnType<TrafficShare> | null;
 }
 
 interface RevisionTable {
@@ -44,6 +52,7 @@ interface RolloutTable {
   failure_reason: Generated<string>;
   started_at: Generated<Date>;
   ended_at: Date | null;
+  asked: Generated<RolloutAsk[]>;
 }
 
 interface RolloutEventTable {

@@ -4,6 +4,7 @@ import { type Client, HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { HealthKeeper } from "./health/health-keeper.ts";
 import { meshRoute } from "./mesh-route.ts";
+import { meshSplit } from "./mesh-split.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import { type MeshAccess, trafficPolicy } from "./replica-spec.ts";
 import { keyOfReplica, keyText, type ServiceBook } from "./service-book.ts";
@@ -134,6 +135,7 @@ export class TrafficKeeper {
         revision: BigInt(revision),
       })),
       expectsReplicas: record.wanted > 0 && record.replicas.some(({ traffic }) => traffic === "active"),
+      ...splitOf(record),
       routes: manifest.routes.map(meshRoute),
       policy: trafficPolicy(manifest),
     };
@@ -155,6 +157,12 @@ export class TrafficKeeper {
       });
     }, inMs).unref();
   }
+}
+
+/** While two versions serve side by side. */
+function splitOf({ split, revisions }: ServiceRecord): Pick<Entry, "split"> {
+  const tried = split && revisions.get(split.revision)?.manifest;
+  return split && tried ? { split: meshSplit(split, tried) } : {};
 }
 
 /** The same text for the same picture. */

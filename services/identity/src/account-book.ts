@@ -13,11 +13,21 @@ export interface AccountBook extends AsyncDisposable {
   named(kind: string, loginOrId: string): Promise<Principal | undefined>;
 }
 
+/** Who hears of what a book follows. */
+export interface AccountBookOptions {
+  /** As the identity service's: hears of accounts that may do less than before, by id. */
+  readonly onAccountChange?: (accountId: string) => void;
+}
+
 /** Opens one that follows the identity service's changes, within a second. */
-export async function openAccountBook(database: IdentityDatabase): Promise<AccountBook> {
+export async function openAccountBook(
+  database: IdentityDatabase,
+  { onAccountChange }: AccountBookOptions = {},
+): Promise<AccountBook> {
   await using stack = new AsyncDisposableStack();
   const changes = stack.use(await IdentityChanges.open(database));
   const roles = stack.use(await openRoleBook(database, changes));
+  if (onAccountChange) stack.use(changes.followAccounts(onAccountChange));
   const owned = stack.move();
   return {
     roles,

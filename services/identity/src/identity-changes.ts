@@ -48,6 +48,11 @@ export class IdentityChanges implements AsyncDisposable {
     return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
+  /** Calls `listener` with the id of every account that may do less than before, until it is disposed. */
+  followAccounts(listener: (accountId: string) => void): Disposable {
+    return this.follow((change) => typeof change === "object" && listener(change.account));
+  }
+
   /** Tells everybody; this process has heard it when this returns. */
   async tell(...changes: readonly Exclude<IdentityChange, "everything">[]): Promise<void> {
     for (const change of changes) this.#pass(change);

@@ -80,8 +80,11 @@ export interface IdentityTables {
     issuer: string;
     client_id: string;
     sealed: Uint8Array;
+    sign_up_domains: string[] | null;
     created_at: Generated<Date>;
   };
+  sign_up_role: { provider: string; role: string };
+  sign_up_group: { provider: string; group_name: string };
   outside_identity: { issuer: string; subject: string; account_id: string; linked_at: Generated<Date> };
   outside_visit: {
     state_sha256: Uint8Array;

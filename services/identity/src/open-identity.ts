@@ -21,7 +21,8 @@ import { createProviderService } from "./outside/provider-service.ts";
 import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
-import type { Judge, Mailer } from "./ports.ts";
+import { createBreachCheck } from "./passwords/breach-check.ts";
+import type { BreachedPasswords, Judge, Mailer } from "./ports.ts";
 import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
@@ -51,6 +52,8 @@ export interface IdentityOptions {
   readonly onSetUp?: () => void;
   /** Brings mail to people; default: nobody does, and links are shown to who makes them. */
   readonly mailer?: Mailer;
+  /** Which passwords have leaked; default: none is known to, and only common ones are refused. */
+  readonly breached?: BreachedPasswords;
   /** Records who comes in, who leaves and who is refused. */
   readonly audit: AuditSink;
   /** Hears what failed in the background. */
@@ -83,6 +86,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const judge = options.judge(roles);
   const mail = createPostman(database, options.mailer, options.onFailure);
   stack.defer(() => mail.settled());
+  const breached = createBreachCheck(options.breached, options.onFailure);
   const onSetUp = () => options.onSetUp?.();
   const ground = {
     database,
@@ -91,18 +95,17 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
     judge,
     permissions: options.permissions,
     mail,
+    breached,
     origin,
     instance,
     onSetUp,
     actingFor: createActingFor(judge, roles),
   };
   const signingKeys = new SigningKeys({ database, sealing, changes });
-  const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail });
+  const oidcGround = oidcGroundOf(options, { changes, signingKeys, mail, breached });
   const provider = new OidcProvider(oidcGround);
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
-  if (onAccountChange) {
-    stack.use(changes.follow((change) => typeof change === "object" && onAccountChange(change.account)));
-  }
+  if (onAccountChange) stack.use(changes.followAccounts(onAccountChange));
   stack.use(forgetEnded(database, options.onFailure));
   const setUpToken = await openSetUp(database);
   const pages = new SignInPages(oidcGround, provider, onSetUp);
@@ -138,7 +141,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
 
 function oidcGroundOf(
   { database, sealing, origin, instance, clients = [], permissions, onFailure, audit }: IdentityOptions,
-  own: Pick<OidcGround, "changes" | "signingKeys" | "mail">,
+  own: Pick<OidcGround, "changes" | "signingKeys" | "mail" | "breached">,
 ): OidcGround {
   return {
     ...own,

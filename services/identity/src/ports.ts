@@ -21,3 +21,12 @@ export interface Mailer {
   /** Hands one mail over. @throws HmsError UNAVAILABLE if it is not taken, FAILED_PRECONDITION if it is set up wrongly. */
   send(mail: Mail): Promise<void>;
 }
+
+/** What knows which passwords have leaked. */
+export interface BreachedPasswords {
+  /**
+   * Whether a password, exactly as it was received, is among those that leaked; false if an installation names no list.
+   * @throws HmsError FAILED_PRECONDITION if there is a list that cannot be used
+   */
+  includes(password: string): Promise<boolean>;
+}

@@ -2,7 +2,7 @@ import type { ActingFor } from "./accounts/acting-for.ts";
 import type { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import type { Postman } from "./mail/postman.ts";
-import type { Judge } from "./ports.ts";
+import type { BreachedPasswords, Judge } from "./ports.ts";
 import type { RoleBook } from "./roles/role-book.ts";
 
 /** What the services' handlers stand on. */
@@ -17,6 +17,8 @@ export interface ServiceGround {
   /** Told when somebody has an account, and the set-up link has ended. */
   onSetUp(): void;
   readonly mail: Postman;
+  /** Which passwords have leaked. */
+  readonly breached: BreachedPasswords;
   /** Where people reach the platform. */
   readonly origin: string;
   /** The installation's name; stands in keys. */

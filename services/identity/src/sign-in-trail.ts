@@ -7,6 +7,7 @@ type Deed =
   | "LockOut"
   | "SignOut"
   | "SetUp"
+  | "SignUp"
   | "ChoosePassword"
   | "ChangePassword"
   | "AllowProgram"

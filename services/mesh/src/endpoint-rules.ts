@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
+import { networkOfAddress } from "@hms/kernel";
 import { checkPort, type FieldReport } from "./field-report.ts";
 
 const ID = /^[\x21-\x7e]{1,128}$/;
@@ -10,10 +11,19 @@ const MOST_ENDPOINTS = 10_000;
 
 const byId = (a: mesh.Endpoint, b: mesh.Endpoint) => (a.endpointId < b.endpointId ? -1 : 1);
 
+/** Whether a host is a special network's, however its digits are written; names are looked at when they are connected to. */
+function isSpecial(host: string): boolean {
+  const written = URL.parse(`http://${host.includes(":") ? `[${host}]` : host}/`)?.hostname ?? host;
+  return networkOfAddress(written) === "special";
+}
+
 function checkEndpoint(endpoint: mesh.Endpoint, report: FieldReport): void {
   const { endpointId, host, port, state, weight = DEFAULT_WEIGHT, revision } = endpoint;
   if (!ID.test(endpointId)) report("endpoint_id", "is no id; use 1 to 128 visible ASCII characters.");
   if (!HOST.test(host)) report("host", `"${host.slice(0, 80)}" is no host; write an IP address or a host name.`);
+  else if (isSpecial(host)) {
+    report("host", `"${host}" leads where no service is (link-local, metadata or multicast); name the replica's own.`);
+  }
   checkPort(port, (description) => report("port", description));
   if (state !== mesh.EndpointState.ACTIVE && state !== mesh.EndpointState.DRAINING) {
     report("state", "is missing; say ACTIVE or DRAINING.");

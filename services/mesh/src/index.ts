@@ -8,6 +8,7 @@ import { meshRegistration } from "./service.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { MeshStore, type MeshTables } from "./store.ts";
 import { TrafficChanges } from "./traffic-changes.ts";
+import { TrafficSums } from "./traffic-sums.ts";
 import { TrafficWriter } from "./traffic-writer.ts";
 
 export type { MeshTables } from "./store.ts";
@@ -51,6 +52,7 @@ export function createMeshService({ database, network, graces }: MeshServiceOpti
     feed,
     nodes,
     waits: new NodeWaits(nodes, patience),
+    sums: new TrafficSums(),
     proxyPort: network.proxyPort,
     untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
   });

@@ -63,15 +63,27 @@ function normalVersion(route: mesh.Route, at: string, report: FieldReport) {
   };
 }
 
+/** A second factor counts no longer anyway. */
+const LONGEST_MFA_AGE_MS = 12n * 3_600_000n;
+
 function normalAuth(
-  { optional, roles, permission, mfa }: mesh.RouteAuth,
+  { optional, roles, permission, mfa, mfaMaxAgeMs }: mesh.RouteAuth,
   at: string,
   report: FieldReport,
 ): mesh.RouteAuth {
   if (roles.length > MOST_ROLES) report(`${at}.roles`, `has more than ${MOST_ROLES} roles.`);
   for (const role of roles) if (!ROLE.test(role)) report(`${at}.roles`, `"${role.slice(0, 40)}" is no role.`);
   if (!PERMISSION.test(permission)) report(`${at}.permission`, "is no permission; write resource:verb.");
-  return create(mesh.RouteAuthSchema, { optional, roles: [...new Set(roles)].sort(), permission, mfa });
+  if (mfaMaxAgeMs < 0n || mfaMaxAgeMs > LONGEST_MFA_AGE_MS)
+    report(`${at}.mfa_max_age_ms`, `is ${mfaMaxAgeMs}; use 0 to ${LONGEST_MFA_AGE_MS}.`);
+  return create(mesh.RouteAuthSchema, {
+    optional,
+    roles: [...new Set(roles)].sort(),
+    permission,
+    // Who says how old it may be demands one.
+    mfa: mfa || mfaMaxAgeMs > 0n,
+    mfaMaxAgeMs,
+  });
 }
 
 function normalLimit(limit: mesh.RouteLimit, at: string, report: FieldReport): mesh.RouteLimit {

@@ -9,7 +9,9 @@ import { checkDrainRequest, checkEnvironment, checkNodeId, checkServiceKey } fro
 import { contentOf } from "./snapshot-content.ts";
 import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
 import { snapshotFor } from "./snapshot-variant.ts";
+import { checkTraffic } from "./traffic-checks.ts";
 import { normalPicture } from "./traffic-picture.ts";
+import type { TrafficSums } from "./traffic-sums.ts";
 import type { TrafficWriter } from "./traffic-writer.ts";
 
 /** What the handlers stand on. */
@@ -18,6 +20,7 @@ export interface MeshParts {
   feed: SnapshotFeed;
   nodes: ConnectedNodes;
   waits: NodeWaits;
+  sums: TrafficSums;
   /** Where programs without our names reach the mesh. */
   proxyPort: number;
   /** The signal of a call that also ends when the service stops. */
@@ -37,7 +40,7 @@ function activeAmong(snapshot: mesh.Snapshot, endpointIds: ReadonlySet<string>):
 
 /** The methods of hms.sys.mesh.v1 over their parts. */
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
-  const { writer, feed, nodes, waits, untilEnd } = parts;
+  const { writer, feed, nodes, waits, sums, untilEnd } = parts;
   return implement(mesh.MeshService, {
     async *watchSnapshots({ nodeId, knownVersion, knownSha256, features }, context) {
       checkNodeId(nodeId);
@@ -53,8 +56,10 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       }
     },
 
-    async reportNode({ nodeId, appliedVersion, drainingInFlight }, context) {
+    async reportNode({ nodeId, appliedVersion, drainingInFlight, traffic }, context) {
       checkNodeId(nodeId);
+      checkTraffic(traffic);
+      sums.report(nodeId, traffic, Date.now());
       const newest = await feed.current(untilEnd(context));
       const ours = appliedVersion <= newest.version ? appliedVersion : 0n;
       nodes.report(nodeId, { appliedVersion: ours, inFlight: { ...drainingInFlight } });
@@ -104,6 +109,13 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       if (active.length > 0) throw stillActive(active);
       const wait = { version: newest.version, timeoutMs, signal };
       return { leftInFlight: await waits.drained(endpointIds, wait) };
+    },
+
+    getTraffic({ environment, service: name }) {
+      if (name === "") checkEnvironment(environment);
+      else checkServiceKey({ environment, name });
+      const now = Date.now();
+      return { services: sums.list({ environment, name }, now), measuredAt: timestampFromMs(now) };
     },
   });
 }

@@ -1,6 +1,6 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { requirementsOf } from "./route-requirements.ts";
 import { sealContent } from "./snapshot-content.ts";
 import { snapshotFor } from "./snapshot-variant.ts";
@@ -72,4 +72,38 @@ test("what a server of before has stored of routes gets its requirements too", (
   });
   const { content } = sealContent({ environments: [], services: [{ picture: stored, slot: 0 }] }, "127.88");
   expect(fromBinary(mesh.SnapshotContentSchema, content).services[0]?.routes[0]?.requires).toEqual(["auth"]);
+});
+
+describe("a data plane that knows no splits", () => {
+  const endpoint = (endpointId: string, revision: bigint, own: object = {}) => ({
+    ...{ endpointId, host: "127.0.0.1", port: 1, state: mesh.EndpointState.ACTIVE, weight: 1000, revision },
+    ...own,
+  });
+  const old = endpoint("old", 1n);
+  const tried = endpoint("new", 2n);
+  const away = { state: mesh.EndpointState.DRAINING };
+
+  /** Endpoints and their weights, as such a data plane sees them. */
+  function weights(share: number, endpoints: object[]): string[] {
+    const split = { revision: 2n, share };
+    const picture = create(mesh.MeshServiceEntrySchema, { environment: "default", name: "a", endpoints, split });
+    const traffic = { environments: [], services: [{ picture, slot: 0 }] };
+    const snapshot = create(mesh.SnapshotSchema, { version: 7n, ...sealContent(traffic, "127.88") });
+    expect(snapshotFor(snapshot, ["split"])).toBe(snapshot);
+    const { content } = snapshotFor(snapshot, ["auth"]);
+    const [service] = fromBinary(mesh.SnapshotContentSchema, content).services;
+    expect(service?.split).toBeUndefined();
+    return (service?.endpoints ?? []).map(({ endpointId, weight }) => `${endpointId} ${weight}`);
+  }
+
+  test("sends everything to the baseline, and to the tried revision only if all is meant for it", () => {
+    for (const share of [0, 1, 9_999]) expect(weights(share, [tried, old])).toEqual(["new 0", "old 1000"]);
+    expect(weights(10_000, [tried, old])).toEqual(["new 1000", "old 0"]);
+  });
+
+  test("sends it to the other side where that one has nobody to get it", () => {
+    expect(weights(100, [tried, endpoint("old", 1n, away)])).toEqual(["new 1000", "old 1000"]);
+    expect(weights(100, [tried, endpoint("old", 1n, { weight: 0 })])).toEqual(["new 1000", "old 0"]);
+    expect(weights(10_000, [endpoint("new", 2n, away), old])).toEqual(["new 1000", "old 1000"]);
+  });
 });

@@ -21,6 +21,25 @@ describe("a traffic picture", () => {
     });
   });
 
+  test("leads to no place where clouds have their metadata, however it is written", () => {
+    const told = (host: string) => {
+      try {
+        normalPicture(entry({ endpoints: [{ endpointId: "r1", host, port: 80, state: ACTIVE }] }));
+        return [];
+      } catch (error) {
+        return (error as { details: { fieldViolations: { field: string }[] } }).details.fieldViolations.map(
+          ({ field }) => field,
+        );
+      }
+    };
+    const special = ["169.254.169.254", "2852039166", "0xa9.0xfe.0xa9.0xfe", "::ffff:169.254.169.254", "fe80::1", "0"];
+    for (const host of [...special, "0.0.0.0", "fd00:ec2::254", "100.100.100.200"]) {
+      expect([host, told(host)]).toEqual([host, ["service.endpoints[0].host"]]);
+    }
+    for (const host of ["127.0.0.1", "::1", "10.0.0.1", "replica-1.example"])
+      expect([host, told(host)]).toEqual([host, []]);
+  });
+
   test("keeps a weight and a number of retries of 0", () => {
     const endpoints = [{ endpointId: "r1", host: "127.0.0.1", port: 20_000, state: ACTIVE, weight: 0 }];
     expect(normalPicture(entry({ endpoints, policy: { retries: 0 } }))).toMatchObject({

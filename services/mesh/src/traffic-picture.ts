@@ -6,6 +6,7 @@ import { normalEndpoints } from "./endpoint-rules.ts";
 import { invalid } from "./errors.ts";
 import { checkPort, type FieldReport } from "./field-report.ts";
 import { normalRoutes } from "./route-rules.ts";
+import { normalSplit } from "./split-rules.ts";
 import { normalPolicy } from "./traffic-policy.ts";
 
 const HTTP_PORT = 80;
@@ -37,6 +38,8 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
     routes = [],
     policy,
     expectsReplicas = false,
+    split,
+    observed = false,
   } = given ?? {};
   checkName(environment, "service.environment", report);
   checkName(name, "service.name", report);
@@ -48,6 +51,8 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
     routes: normalRoutes(routes, report),
     policy: normalPolicy(policy, report),
     expectsReplicas,
+    ...(split ? { split: normalSplit(split, endpoints, report) } : {}),
+    observed,
   });
   if (violations.length > 0) throw invalid(`The traffic picture of "${name}"`, violations);
   return picture;

@@ -50,11 +50,18 @@ function hostOf(address: string): string | undefined {
   return v6 ?? name;
 }
 
+/** Whether a host is a special network's; numbers are addresses too, "2852039166" is 169.254.169.254. */
+function isSpecial(host: string): boolean {
+  const inDigits = isIPv6(host) ? host : (URL.parse(`http://${host}/`)?.hostname ?? host);
+  return networkOfAddress(inDigits) === "special";
+}
+
 /**
  * What is wrong with where an address leads, registered by this principal; undefined if nothing is. The platform calls
  * there, so nobody gets to places by it that they could not reach: nobody but the operator to link-local addresses, where
  * clouds have their metadata; services and programs to no private network, unless who answers there proves who it is. Names
- * may lead elsewhere tomorrow, so unproven ones are theirs in digits only.
+ * may lead elsewhere tomorrow, so unproven ones are theirs in digits only. Names of anybody that lead to such places are
+ * refused when they are connected to (`carefulLookup`), whatever they led to here.
  */
 export function reachProblem(address: string, { kind }: Principal): string | undefined {
   if (kind === "operator" || kind === "component") return undefined;
@@ -62,7 +69,7 @@ export function reachProblem(address: string, { kind }: Principal): string | und
   if (host === undefined) return undefined;
   const network = networkOfAddress(host);
   const shown = `"${address.slice(0, 120)}"`;
-  if (network === "special") return `${shown} leads where no service is (link-local, metadata or multicast).`;
+  if (isSpecial(host)) return `${shown} leads where no service is (link-local, metadata or multicast).`;
   const scheme = address.slice(0, address.indexOf(":"));
   if (kind !== "service" || PROVEN.has(scheme)) return undefined;
   if (network === "private") {

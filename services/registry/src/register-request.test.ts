@@ -74,6 +74,9 @@ describe("a request to register", () => {
     for (const address of [...good_, ...proven]) expect([address, by("service", address)]).toEqual([address, []]);
     for (const address of [...nowhere, ...written])
       expect([address, by("user", address)]).toEqual([address, ["address"]]);
+    for (const address of ["grpc://2852039166:1", "grpcs://0xa9fea9fe:1", "tls://2852039166:1"])
+      for (const kind of ["user", "service"] as const)
+        expect([address, by(kind, address)]).toEqual([address, ["address"]]);
     for (const address of hidden) expect([address, by("user", address)]).toEqual([address, []]);
   });
 

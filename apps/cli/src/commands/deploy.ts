@@ -7,6 +7,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { args, options, globals } = invocation;
   const { manifest, manifestPath, variables } = readManifest(args[0] ?? "");
   const refuseIfLocked = options.waitLock === false;
-  const request = { manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked };
+  const strategy = options.bg === true ? "blue-green" : String(options.strategy ?? "");
+  const request = { manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked, strategy };
   return followRollout(invocation, (options) => invocation.session().deployments.deploy(request, options));
 }

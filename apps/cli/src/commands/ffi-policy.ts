@@ -1,7 +1,9 @@
 import { toJson } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { patternTest } from "@hms/authorization";
 import { ffiOptions, policy } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import { formatDuration } from "@hms/manifest";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { requestMessage } from "../ffi/request-text.ts";
@@ -76,17 +78,15 @@ function isAbout([word, method]: string[], environment: string): (one: policy.Ac
     (one.environment === "" || one.environment === environment);
 }
 
+/** Whether a second factor is demanded, and how long ago it may have been shown. */
+function factor({ requiresMfa, mfaMaxAge }: policy.AccessPolicy): string {
+  if (mfaMaxAge !== undefined) return `${formatDuration(durationMs(mfaMaxAge))} at most`;
+  return requiresMfa ? "yes" : "-";
+}
+
 function row(one: policy.AccessPolicy): string[] {
   const audit =
     one.auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? "-" : enumWord(ffiOptions.AuditLevel, one.auditLevel);
   const id = one.fromFile ? `${one.policyId} (file)` : one.policyId;
-  return [
-    one.service,
-    one.method,
-    one.allowedRoles.join(" "),
-    one.deniedRoles.join(" "),
-    one.requiresMfa ? "yes" : "-",
-    audit,
-    id,
-  ];
+  return [one.service, one.method, one.allowedRoles.join(" "), one.deniedRoles.join(" "), factor(one), audit, id];
 }

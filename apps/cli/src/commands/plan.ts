@@ -25,6 +25,7 @@ function render(plan: deployment.PlanResponse, paint: Invocation["output"]["pain
       ? ["  nothing in the manifest changes"]
       : plan.changes.map((change) => renderChange(change, paint))),
     ...renderProgram(plan.program),
+    ...plan.warnings.map((warning) => `${paint.warn("!")} ${warning}`),
     `Zero downtime: ${verdict}`,
     ...plan.zeroDowntimeReasons.map((reason) => `  ${reason}`),
     "Steps:",

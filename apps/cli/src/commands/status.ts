@@ -7,6 +7,7 @@ import { ExitCode } from "../exit-code.ts";
 import { healthWord } from "../output/health.ts";
 import { enumWord, humanAge, humanBytes } from "../output/human.ts";
 import { renderTable } from "../output/table.ts";
+import { outsideAddresses, reachSentence } from "../outside-addresses.ts";
 import { parseDuration } from "../parse-option.ts";
 
 /** Shows the platform, or one service with its replicas; with --wait only once it is healthy. */
@@ -27,6 +28,7 @@ async function platform({ session, output, signal }: Invocation): Promise<number
   output.result(
     `mesh names: ${status.meshTier === agent.MeshTier.DNS ? "by DNS" : `by proxy variables (${status.meshTierReason})`}`,
   );
+  output.result(reachSentence(outsideAddresses(session().paths)));
   const rows = status.components.map((component) => [
     component.name,
     enumWord(agent.ReplicaState, component.state),

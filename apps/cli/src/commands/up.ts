@@ -8,6 +8,7 @@ import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { followRollout } from "../follow-rollout.ts";
 import { humanDuration } from "../output/human.ts";
+import { outsideAddresses, reachSentence } from "../outside-addresses.ts";
 import { runningSession, waitForServices } from "../platform-start.ts";
 import { readManifest } from "../read-manifest.ts";
 import { readySession } from "../ready-session.ts";
@@ -21,7 +22,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
   // Before anything is ended for it.
-  const agent = agentOptions(paths, invocation);
+  const agent = await agentOptions(paths, invocation);
   await requireFree(invocation, paths);
   const started = performance.now();
   const stop = stopSignal(invocation.signal);
@@ -90,12 +91,20 @@ async function showWelcome({ output, globals }: Invocation, session: Session): P
   const ready = { gatewayPort: readNetwork(session.paths)?.gatewayPort ?? 0, instance, services };
   const link = setUpLinkOf(session.paths);
   const signIn = `http://${readPlatformHost(session.paths.platformHost)}:${ready.gatewayPort}/sign-in`;
+  const reach = outsideAddresses(session.paths);
   if (output.json) {
     const gateway = `http://localhost:${ready.gatewayPort}`;
     const named = services.map(({ name, urls }) => ({ name, urls }));
-    output.jsonLine({ gateway, services: named, signIn, ...(link === undefined ? {} : { setUpLink: link }) });
+    output.jsonLine({
+      gateway,
+      services: named,
+      signIn,
+      reachable: reach,
+      ...(link === undefined ? {} : { setUpLink: link }),
+    });
   } else {
     for (const line of addressLines(ready)) output.result(line);
+    output.result(reachSentence(reach));
     output.result(link === undefined ? `People sign in at ${signIn}` : `Make the first account at ${link}`);
   }
   if (link !== undefined) output.note(`or here: hms-sys users create-admin LOGIN${suffixOf(session.paths)}`);

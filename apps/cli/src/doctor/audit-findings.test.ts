@@ -46,14 +46,17 @@ test("a spool that is full or half full is told by what lies on the disk, though
     ["agent", 1000],
     ["mesh", SPOOL_BYTES / 2],
     ["server", SPOOL_BYTES],
+    ["small", 3000],
   ] as const) {
     mkdirSync(`${folder.path}/${name}`);
     writeFileSync(`${folder.path}/${name}/0000000001.spool`, "");
     // Without content: it takes no room.
     truncateSync(`${folder.path}/${name}/0000000001.spool`, bytes);
   }
+  writeFileSync(`${folder.path}/small/limit`, "3000\n");
   expect(told().sort()).toEqual([
     "problem: the spool of server holds 256 MiB of 256 MiB: it is full, what would change something is refused there",
+    expect.stringMatching(/^problem: the spool of small holds .*: it is full/),
     "warning: the spool of mesh holds 128 MiB of 256 MiB",
   ]);
 });

@@ -1,5 +1,5 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { SPOOL_BYTES } from "@hms/audit-spool";
+import type { SpoolSize } from "@hms/audit-spool";
 import type { audit } from "@hms/contracts";
 import { humanBytes } from "../output/human.ts";
 import type { Finding } from "./finding.ts";
@@ -15,12 +15,12 @@ const MANY_CHECKPOINTS = 5;
  * What the spools on this machine's disk hold, whether or not anything runs that could tell: while the audit log is away,
  * nobody else would say that changes are refused, or are about to be.
  */
-export function spoolSizeFindings(sizes: ReadonlyMap<string, number>): Finding[] {
+export function spoolSizeFindings(sizes: ReadonlyMap<string, SpoolSize>): Finding[] {
   const findings: Finding[] = [];
-  for (const [name, bytes] of sizes) {
-    if (bytes < SPOOL_BYTES / 2) continue;
-    const isFull = bytes >= SPOOL_BYTES;
-    const held = `the spool of ${name} holds ${humanBytes(bytes)} of ${humanBytes(SPOOL_BYTES)}`;
+  for (const [name, { bytes, limit }] of sizes) {
+    if (bytes < limit / 2) continue;
+    const isFull = bytes >= limit;
+    const held = `the spool of ${name} holds ${humanBytes(bytes)} of ${humanBytes(limit)}`;
     const finding = isFull ? `${held}: it is full, what would change something is refused there` : held;
     const remedy =
       "it is emptied by the audit log: see below, or logs/communication.log or logs/server.log, why it is not";

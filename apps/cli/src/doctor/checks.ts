@@ -1,7 +1,14 @@
 import { statfsSync, statSync } from "node:fs";
 import { get } from "node:http";
+import { json } from "node:stream/consumers";
 import { spoolSizes } from "@hms/audit-spool";
-import { type InstancePaths, readDatabaseRoles, readNetwork, resolveInstance } from "@hms/config";
+import {
+  type InstancePaths,
+  readDatabaseRoles,
+  readNetwork,
+  readRoutesDefaultAuth,
+  resolveInstance,
+} from "@hms/config";
 import { audit, identityUsers } from "@hms/contracts";
 import { createClient, HmsError } from "@hms/kernel";
 import { humanBytes } from "../output/human.ts";
@@ -9,10 +16,13 @@ import { runningSession } from "../platform-start.ts";
 import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
+import { breachedPasswords } from "./breached-passwords.ts";
 import type { Finding } from "./finding.ts";
 import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
+import { outsideReach } from "./outside-reach.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
+import { publicRoutes } from "./public-routes.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
 
@@ -28,8 +38,10 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     disk(paths),
     ...accessFiles(paths),
     ...networkListener(paths),
+    ...outsideReach(paths),
     ...spoolSizeFindings(spoolSizes(paths.audit)),
     ...gatewayCertificates(paths),
+    await breachedPasswords(paths),
   ];
   const session = await runningSession(selector);
   if (session === undefined) {
@@ -127,8 +139,9 @@ async function databaseRoles({ paths }: Session): Promise<Finding[]> {
   return databaseRoleFindings(readDatabaseRoles(paths));
 }
 
-async function dataPlanes({ mesh }: Session): Promise<Finding[]> {
-  return dataPlaneFindings(await mesh.getSnapshot({}, { timeoutMs: 3000 }));
+async function dataPlanes({ mesh, paths }: Session): Promise<Finding[]> {
+  const snapshot = await mesh.getSnapshot({}, { timeoutMs: 3000 });
+  return [...dataPlaneFindings(snapshot), ...publicRoutes(snapshot.content, readRoutesDefaultAuth(paths))];
 }
 
 async function auditLog({ platform }: Session): Promise<Finding[]> {
@@ -139,9 +152,13 @@ async function auditLog({ platform }: Session): Promise<Finding[]> {
 async function gateway({ paths }: Session): Promise<Finding[]> {
   const network = readNetwork(paths);
   if (network === undefined) return [];
-  const status = await statusOf(network.metricsPort);
+  const { status, problems } = await healthAt(network.metricsPort);
   const finding = `http://localhost:${network.gatewayPort}, metrics on ${network.metricsPort}`;
-  if (status === 200) return [{ check: "gateway", level: "ok", finding }];
+  if (status === 200) {
+    const remedy = `see what it says; more is in ${paths.data}/logs/dataplane.log`;
+    const told = problems.map((problem): Finding => ({ check: "gateway", level: "warning", finding: problem, remedy }));
+    return [{ check: "gateway", level: "ok", finding }, ...told];
+  }
   return [
     {
       check: "gateway",
@@ -152,13 +169,24 @@ async function gateway({ paths }: Session): Promise<Finding[]> {
   ];
 }
 
-function statusOf(port: number): Promise<number | string> {
+interface Health {
+  status: number | string;
+  /** What the data plane says is not as it should be. */
+  problems: string[];
+}
+
+function healthAt(port: number): Promise<Health> {
   return new Promise((resolve) => {
-    const request = get({ host: "127.0.0.1", port, path: "/healthz", timeout: 2000 }, (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
+    const failed = (error: Error) => resolve({ status: error.message, problems: [] });
+    const request = get({ host: "127.0.0.1", port, path: "/healthz", timeout: 2000 }, async (response) => {
+      try {
+        const { problems } = (await json(response)) as { problems?: string[] };
+        resolve({ status: response.statusCode ?? 0, problems: problems ?? [] });
+      } catch (error) {
+        failed(error as Error);
+      }
     });
     request.on("timeout", () => request.destroy(new Error("no answer in 2 s")));
-    request.on("error", (error) => resolve(error.message));
+    request.on("error", failed);
   });
 }

@@ -1,4 +1,4 @@
-import type { CallerAnswer } from "@hms/proxy";
+import { type CallerAnswer, CallerMemo } from "@hms/proxy";
 import { beforeEach, describe, expect, test } from "vitest";
 import { CallerCache, type Identified } from "./caller-cache.ts";
 
@@ -10,6 +10,7 @@ const callerNamed = (name: string) => ({
   name,
   roles: [],
   hasMfa: false,
+  authenticatedAtMs: 0,
   environment: "",
   isPermitted: true,
   isWithinScopes: true,
@@ -91,6 +92,64 @@ describe("callers that are remembered", () => {
   test("are 20,000 at most", async () => {
     for (let i = 0; i < 20_050; i++) await ask(`t${i}`);
     expect(cache.size).toBe(20_000);
+  });
+});
+
+describe("what a connection remembers of its last request", () => {
+  /** As the gate does with what a connection shows. */
+  function shown(memo: CallerMemo, token: string, permission = "") {
+    if (memo.token !== token) Object.assign(memo, { token, known: null });
+    return cache.find({ token, permission, isSafe: true, address: "1.1.1.1", memo });
+  }
+  const onConnection = async () => {
+    const memo = new CallerMemo();
+    await shown(memo, "anna");
+    expect(shown(memo, "anna")).toMatchObject({ kind: "known", caller: { name: "user:anna" } });
+    expect(memo.known?.caller.name).toBe("user:anna");
+    return memo;
+  };
+
+  test("is the same caller, for the same token and permission only", async () => {
+    const memo = await onConnection();
+    expect(await kindOf(shown(memo, "ben"))).toBe("known");
+    expect(shown(memo, "ben")).toMatchObject({ caller: { name: "user:ben" } });
+    expect(shown(memo, "anna")).toMatchObject({ caller: { name: "user:anna" } });
+    expect(shown(memo, "anna", "a:b")).toBeInstanceOf(Promise);
+    expect(await kindOf(shown(memo, "bad"))).toBe("unknown");
+  });
+
+  test.each([
+    ["the caller is revoked", () => cache.revoke(["user:anna"])],
+    ["everything is", () => cache.revokeAll()],
+    ["a minute has passed", () => pass(60_000)],
+  ])("is forgotten once %s", async (_, happen) => {
+    const memo = await onConnection();
+    answer = async () => undefined;
+    happen();
+    expect(await kindOf(shown(memo, "anna"))).toBe("unknown");
+  });
+});
+
+describe("who is revoked while somebody asks for them", () => {
+  test("is asked for anew by whoever comes afterwards, and followers hear of it", async () => {
+    const heard: unknown[] = [];
+    cache.follow((names) => heard.push(names));
+    const late = Promise.withResolvers<Identified>();
+    answer = () => late.promise;
+    const before = ask("anna");
+    cache.revoke(["user:anna"]);
+    answer = async () => undefined;
+    expect(await kindOf(ask("anna"))).toBe("unknown");
+    late.resolve({ caller: callerNamed("user:anna"), endsAtMs: 0 });
+    expect(await kindOf(before)).toBe("known");
+    cache.revoke([]);
+    cache.revokeAll();
+    expect(heard).toEqual([["user:anna"], undefined]);
+  });
+
+  test("is known with the end of their session", async () => {
+    answer = async () => ({ caller: callerNamed("user:anna"), endsAtMs: now + 5000 });
+    expect(await ask("anna")).toMatchObject({ endsAtMs: now + 5000 });
   });
 });
 

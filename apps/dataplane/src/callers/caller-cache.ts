@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import {
   type Caller,
   type CallerAnswer,
+  type CallerMemo,
   type CallerQuestion,
   type CallerSource,
   type KnownCaller,
@@ -43,9 +44,6 @@ const MOST_ASKED = 256;
 /** Unknown tokens that one address may show: a burst, then some in each second. */
 const GUESSES = { count: 10, periodMs: 1000, burst: 100 };
 
-/** One piece of memory with what is answered: under load, each further one is a wait for the processor. */
-type Remembered = KnownCaller & { readonly until: number };
-
 /** How questions about callers ended. */
 export interface CallerCounts {
   remembered: number;
@@ -65,12 +63,14 @@ export class CallerCache implements CallerSource {
   readonly #identify: CallerCacheOptions["identify"];
   readonly #now: () => number;
   readonly #most: number;
-  readonly #remembered = new Map<string, Remembered>();
+  /** One piece of memory for each, with what is answered: under load, each further one is a wait for the processor. */
+  readonly #remembered = new Map<string, KnownCaller>();
   /** Until when tokens are known to be nobody's. */
   readonly #unknown = new Map<string, number>();
   readonly #ofPrincipal = new Map<string, Set<string>>();
   readonly #asking = new Map<string, Promise<CallerAnswer>>();
   readonly #guesses = new RateLimiter(GUESSES);
+  readonly #followers: ((names?: readonly string[]) => void)[] = [];
   #heardAt: number;
   /** Counts what was revoked: an answer that was asked for before may be one of before. */
   #revocations = 0;
@@ -97,8 +97,14 @@ export class CallerCache implements CallerSource {
     return this.#remembered.size;
   }
 
-  find({ token, certificate, permission, isSafe, address }: CallerQuestion): CallerAnswer | Promise<CallerAnswer> {
+  find(question: CallerQuestion): CallerAnswer | Promise<CallerAnswer> {
+    const { token, certificate, permission, isSafe, address, memo } = question;
     if (!isSafe && this.isDeaf) return this.#unavailable(DEAF);
+    const now = this.#now();
+    if (memo?.known && certificate === undefined && isOf(memo, question) && memo.known.until > now) {
+      this.counts.remembered++;
+      return memo.known;
+    }
     // A token has no space in it.
     const digest = hash(
       "sha256",
@@ -108,9 +114,9 @@ export class CallerCache implements CallerSource {
     const key = permission === "" ? digest : `${digest} ${permission}`;
     const peer = certificate?.uri ?? "";
     const found = this.#remembered.get(key);
-    const now = this.#now();
     if (found !== undefined && found.until > now) {
       this.counts.remembered++;
+      if (memo !== undefined && certificate === undefined) Object.assign(memo, { known: found, permission });
       return found;
     }
     if ((this.#unknown.get(key) ?? 0) > now) {
@@ -126,16 +132,31 @@ export class CallerCache implements CallerSource {
     this.#heardAt = this.#now();
     if (names.length === 0) return;
     this.#revocations++;
+    // Whoever asks from now on gets no answer of before.
+    this.#asking.clear();
     for (const name of names) for (const key of this.#ofPrincipal.get(name) ?? []) this.#forget(key);
+    this.#tell(names);
   }
 
   /** Something was heard, or something may have been missed: nothing holds any longer. */
   revokeAll(): void {
     this.#heardAt = this.#now();
     this.#revocations++;
+    // Connections may remember them, too.
+    for (const remembered of this.#remembered.values()) remembered.until = 0;
+    this.#asking.clear();
     this.#remembered.clear();
     this.#unknown.clear();
     this.#ofPrincipal.clear();
+    this.#tell(undefined);
+  }
+
+  follow(changed: (names?: readonly string[]) => void): void {
+    this.#followers.push(changed);
+  }
+
+  #tell(names: readonly string[] | undefined): void {
+    for (const changed of this.#followers) changed(names);
   }
 
   #guessed(answer: CallerAnswer, address: string): CallerAnswer {
@@ -157,7 +178,9 @@ export class CallerCache implements CallerSource {
     const asking = this.#identify(question)
       .then((identified) => this.#take(identified, { key, digest, isCurrent: revocations === this.#revocations }))
       .catch(() => this.#unavailable(AWAY))
-      .finally(() => this.#asking.delete(key));
+      .finally(() => {
+        if (this.#asking.get(key) === asking) this.#asking.delete(key);
+      });
     this.#asking.set(key, asking);
     return asking;
   }
@@ -174,12 +197,13 @@ export class CallerCache implements CallerSource {
     }
     const { caller, endsAtMs } = identified;
     const end = endsAtMs === 0 ? Number.POSITIVE_INFINITY : endsAtMs;
-    const remembered = { ...knownCaller(caller, digest), until: Math.min(now + REMEMBERED_MS, end) };
+    const remembered = knownCaller(caller, digest, end);
+    remembered.until = Math.min(now + REMEMBERED_MS, end);
     if (isCurrent) this.#remember(key, remembered);
     return remembered;
   }
 
-  #remember(key: string, remembered: Remembered): void {
+  #remember(key: string, remembered: KnownCaller): void {
     this.#forget(key);
     for (const oldest of this.#remembered.keys()) {
       if (this.#remembered.size < this.#most) break;
@@ -203,6 +227,7 @@ export class CallerCache implements CallerSource {
   #forget(key: string): void {
     const found = this.#remembered.get(key);
     if (found === undefined) return;
+    found.until = 0;
     this.#remembered.delete(key);
     const { name } = found.caller;
     const keys = this.#ofPrincipal.get(name);
@@ -210,6 +235,9 @@ export class CallerCache implements CallerSource {
     if (keys?.size === 0) this.#ofPrincipal.delete(name);
   }
 }
+
+const isOf = (memo: CallerMemo, { token, permission }: CallerQuestion) =>
+  memo.token === token && memo.permission === permission;
 
 const UNKNOWN: CallerAnswer = Object.freeze({ kind: "unknown" });
 const DEAF =

@@ -31,6 +31,10 @@ export class GatewayCallers implements CallerSource {
     return this.#cache.find(question);
   }
 
+  follow(changed: (names?: readonly string[]) => void): void {
+    this.#cache.follow(changed);
+  }
+
   /** Why routes that ask who calls do less than they should. */
   get problems(): string[] {
     if (this.#feed === undefined || !this.#cache.isDeaf) return [];
@@ -62,6 +66,7 @@ export class GatewayCallers implements CallerSource {
       name: `${answer.kind}:${answer.id}`,
       roles: answer.roles,
       hasMfa: answer.mfa,
+      authenticatedAtMs: Number(answer.authenticatedAtMs),
       environment: answer.environment,
       isPermitted: answer.permitted,
       isWithinScopes: answer.callsServices,

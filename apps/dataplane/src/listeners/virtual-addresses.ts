@@ -1,8 +1,7 @@
 import type { mesh } from "@hms/contracts";
-import type { ListenAddress, ListenerSet } from "@hms/handover";
+import { type ListenAddress, type ListenerSet, listenProblem } from "@hms/handover";
 import type { ProxyEngine } from "@hms/proxy";
 import type { Logger } from "@hms/telemetry";
-import { listenProblem } from "./listen-problem.ts";
 import type { RememberedAddresses } from "./remembered-addresses.ts";
 
 const HTTP_PORT = 80;

@@ -1,7 +1,6 @@
 import type { mesh } from "@hms/contracts";
-import type { ListenAddress, ListenerSet } from "@hms/handover";
+import { type ListenAddress, type ListenerSet, listenProblem } from "@hms/handover";
 import type { Logger } from "@hms/telemetry";
-import { listenProblem } from "../listeners/listen-problem.ts";
 import type { NameSource } from "./name-answer.ts";
 import { NameServer } from "./name-server.ts";
 

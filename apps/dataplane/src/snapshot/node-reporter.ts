@@ -1,11 +1,16 @@
 import type { ServerLink } from "./server-link.ts";
+import type { TrafficNews, TrafficReport } from "./traffic-report.ts";
 
 const HEARTBEAT_MS = 5000;
 /** Changes within this time travel together. */
 const COALESCE_MS = 50;
+/** What is counted is told this often at most. */
+const TRAFFIC_MS = 1000;
 const LONGEST_PAUSE_MS = 2000;
 const PATIENCE_MS = 2000;
 const LAST_WORD_MS = 500;
+
+const NO_NEWS: TrafficNews = { messages: [], confirm: () => {} };
 
 /** What a data plane tells the server about itself. */
 export interface NodeReporterOptions {
@@ -13,13 +18,15 @@ export interface NodeReporterOptions {
   nodeId: string;
   appliedVersion: () => bigint;
   drainingInFlight: () => ReadonlyMap<string, number>;
+  traffic: TrafficReport;
   /** Hears whether the server has taken the last report. */
   onOutcome: (reached: boolean) => void;
 }
 
 /**
  * Tells the server which snapshot is served and what still runs on endpoints that drain: at once when asked to, within
- * 50 ms when a count changes, and every 5 s. Tries again until the server has heard it.
+ * 50 ms when a count changes, and every 5 s; and once a second what was counted of services, while something is. Tries
+ * again until the server has heard it.
  */
 export class NodeReporter {
   readonly #options: NodeReporterOptions;
@@ -28,6 +35,7 @@ export class NodeReporter {
   #isDue = false;
   #isClosed = false;
   #told = "";
+  #toldTrafficAt = Number.NEGATIVE_INFINITY;
   #toldAt = Number.NEGATIVE_INFINITY;
   #pauseMs = COALESCE_MS;
 
@@ -39,6 +47,13 @@ export class NodeReporter {
   report(): void {
     this.#isDue = true;
     if (!this.#isSending) void this.#turn();
+  }
+
+  /** Reports everything now, because the server may have begun anew. */
+  reportAll(): void {
+    this.#options.traffic.forget();
+    this.#toldTrafficAt = Number.NEGATIVE_INFINITY;
+    this.report();
   }
 
   /** A count may have changed: looks at them within 50 ms. */
@@ -55,22 +70,27 @@ export class NodeReporter {
     clearTimeout(this.#timer);
     const inFlight = Object.fromEntries(this.#options.drainingInFlight());
     const counts = JSON.stringify(inFlight);
-    const isQuiet = counts === this.#told && performance.now() - this.#toldAt < HEARTBEAT_MS - COALESCE_MS;
-    if (this.#isDue || !isQuiet) {
+    const now = performance.now();
+    const isQuiet = counts === this.#told && now - this.#toldAt < HEARTBEAT_MS - COALESCE_MS;
+    const isCounted = now - this.#toldTrafficAt >= TRAFFIC_MS - COALESCE_MS;
+    const news = isCounted ? this.#options.traffic.news() : NO_NEWS;
+    if (this.#isDue || !isQuiet || news.messages.length > 0) {
       this.#isDue = false;
       this.#isSending = true;
-      const reached = await this.#send(inFlight);
+      const reached = await this.#send(inFlight, news);
       this.#isSending = false;
-      if (reached) this.#noteTold(counts);
+      if (news !== NO_NEWS) this.#toldTrafficAt = now;
+      if (reached) this.#noteTold(counts, news);
       else this.#isDue = true;
       this.#options.onOutcome(reached);
       if (!reached) return this.#tryLater();
       if (this.#isDue) return this.report();
     }
-    this.#turnIn(counts === "{}" ? HEARTBEAT_MS : COALESCE_MS);
+    this.#turnIn(counts === "{}" ? TRAFFIC_MS : COALESCE_MS);
   }
 
-  #noteTold(counts: string): void {
+  #noteTold(counts: string, news: TrafficNews): void {
+    news.confirm();
     this.#told = counts;
     this.#toldAt = performance.now();
     this.#pauseMs = COALESCE_MS;
@@ -81,10 +101,15 @@ export class NodeReporter {
     this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
   }
 
-  async #send(drainingInFlight: Record<string, number>, timeoutMs = PATIENCE_MS): Promise<boolean> {
+  async #send(
+    drainingInFlight: Record<string, number>,
+    { messages }: TrafficNews,
+    timeoutMs = PATIENCE_MS,
+  ): Promise<boolean> {
     const { link, nodeId, appliedVersion } = this.#options;
+    const report = { nodeId, appliedVersion: appliedVersion(), drainingInFlight, traffic: [...messages] };
     try {
-      await link.client.reportNode({ nodeId, appliedVersion: appliedVersion(), drainingInFlight }, { timeoutMs });
+      await link.client.reportNode(report, { timeoutMs });
       return true;
     } catch {
       // The server is away, or starts: it hears it later.
@@ -96,6 +121,7 @@ export class NodeReporter {
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    await this.#send(Object.fromEntries(this.#options.drainingInFlight()), LAST_WORD_MS);
+    const inFlight = Object.fromEntries(this.#options.drainingInFlight());
+    await this.#send(inFlight, this.#options.traffic.news(), LAST_WORD_MS);
   }
 }

@@ -64,11 +64,12 @@ const bodyOf = ({ rename, remove, add, wrap, maxBytes }: mesh.BodyChanges) => ({
   maxBytes: Number(maxBytes),
 });
 
-const authOf = ({ optional, roles, permission, mfa }: mesh.RouteAuth) => ({
+const authOf = ({ optional, roles, permission, mfa, mfaMaxAgeMs }: mesh.RouteAuth) => ({
   isOptional: optional,
   roles,
   permission,
   needsMfa: mfa,
+  mfaMaxAgeMs: Number(mfaMaxAgeMs),
 });
 
 function limitOf({ by, count, periodMs, burst, concurrency }: mesh.RouteLimit): RouteLimit {

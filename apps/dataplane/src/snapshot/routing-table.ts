@@ -4,6 +4,8 @@ import {
   type EndpointEntry,
   type RouteEntry,
   type RoutingTable,
+  type SplitTerms,
+  type StickyKey,
   type TrafficPolicy,
 } from "@hms/proxy";
 
@@ -39,6 +41,24 @@ function routeOf(route: mesh.Route): RouteEntry {
   return Object.keys(rules).length === 0 ? { path, methods } : { path, methods, rules };
 }
 
+function splitOf({ revision, share, matches, sticky }: mesh.TrafficSplit): SplitTerms {
+  return {
+    revision: Number(revision),
+    share,
+    // A kind of match of a newer version fits nothing: the baseline is the safe side.
+    matches: matches.flatMap(({ of: match }) =>
+      match.case === undefined ? [] : [{ in: match.case, name: match.value.name, value: match.value.value }],
+    ),
+    sticky: stickyOf(sticky),
+  };
+}
+
+function stickyOf(sticky: mesh.StickyKey | undefined): StickyKey | null {
+  const by = sticky?.by;
+  if (by?.case === undefined) return null;
+  return by.case === "address" ? { by: "address" } : { by: by.case, name: by.value };
+}
+
 /** A snapshot's content as the proxying engine takes it. */
 export function routingTable(content: mesh.SnapshotContent): RoutingTable {
   return {
@@ -50,6 +70,8 @@ export function routingTable(content: mesh.SnapshotContent): RoutingTable {
       expectsReplicas: service.expectsReplicas,
       routes: service.routes.map(routeOf),
       policy: policyOf(service.policy),
+      ...(service.split ? { split: splitOf(service.split) } : {}),
+      isObserved: service.observed,
     })),
   };
 }

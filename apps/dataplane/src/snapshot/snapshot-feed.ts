@@ -5,6 +5,8 @@ import type { Logger } from "@hms/telemetry";
 import { ROUTE_FEATURES } from "./route-rules.ts";
 import type { ServerLink } from "./server-link.ts";
 
+/** What this data plane knows of what services may ask for. */
+const SERVICE_FEATURES = ["split"];
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 
@@ -54,7 +56,12 @@ export class SnapshotFeed {
     let hadMessages = false;
     try {
       const { version, sha256 } = known();
-      const request = { nodeId, knownVersion: version, knownSha256: sha256, features: [...ROUTE_FEATURES] };
+      const request = {
+        nodeId,
+        knownVersion: version,
+        knownSha256: sha256,
+        features: [...ROUTE_FEATURES, ...SERVICE_FEATURES],
+      };
       const messages = link.client.watchSnapshots(request, { signal })[Symbol.asyncIterator]();
       // Asking for the first message sends the request; a report sent after it finds the watch there.
       let next = messages.next();

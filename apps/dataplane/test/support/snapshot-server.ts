@@ -59,6 +59,7 @@ export async function startSnapshotServer(paths: InstancePaths, first?: mesh.Sna
       removeService: unused,
       awaitApplied: unused,
       awaitDrained: unused,
+      getTraffic: unused,
     }),
   );
   const socket = await serveSocket(kernel, { path: paths.kernelSocket, graceMs: 100 });

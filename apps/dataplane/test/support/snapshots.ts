@@ -12,6 +12,11 @@ export interface TestService {
   upstreams: number[];
   draining?: number[];
   path?: string;
+  /** What is demanded of its route. */
+  route?: MessageInitShape<typeof mesh.RouteSchema>;
+  split?: MessageInitShape<typeof mesh.TrafficSplitSchema>;
+  /** Of the first of its replicas; each further one is of the next revision. Default: all are of revision 1. */
+  firstRevision?: bigint;
 }
 
 type Environments = MessageInitShape<typeof mesh.MeshEnvironmentSchema>[];
@@ -26,23 +31,26 @@ export function snapshotOf(version: number, services: TestService[], environment
   return create(mesh.SnapshotSchema, { version: BigInt(version), content, sha256 });
 }
 
-function entryOf({ name, environment = "default", vip = "", ports = [], upstreams, draining = [], path }: TestService) {
-  const endpoint = (port: number, state: mesh.EndpointState) => ({
+function entryOf(service: TestService) {
+  const { name, environment = "default", vip = "", ports = [], upstreams, draining = [], path, split } = service;
+  const { firstRevision, route = {} } = service;
+  const endpoint = (port: number, state: mesh.EndpointState, index = 0) => ({
     endpointId: `${name}-${port}`,
     host: "127.0.0.1",
     port,
     state,
     weight: 1000,
-    revision: 1n,
+    revision: firstRevision === undefined ? 1n : firstRevision + BigInt(index),
   });
   return {
     environment,
     name,
     vip,
     ports,
-    routes: path ? [{ path, methods: [] }] : [],
+    ...(split ? { split } : {}),
+    routes: path ? [{ path, methods: [], ...route }] : [],
     endpoints: [
-      ...upstreams.map((port) => endpoint(port, mesh.EndpointState.ACTIVE)),
+      ...upstreams.map((port, index) => endpoint(port, mesh.EndpointState.ACTIVE, index)),
       ...draining.map((port) => endpoint(port, mesh.EndpointState.DRAINING)),
     ],
   };

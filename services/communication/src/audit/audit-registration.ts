@@ -25,7 +25,7 @@ export interface AuditParts {
   /** Bytes of each spool that are not in the log. */
   readonly waiting: () => Map<string, number>;
   /** Bytes at which a spool takes nothing more. */
-  readonly spoolLimit: number;
+  readonly spoolLimit: (shard: string) => number;
 }
 
 /** The methods of hms.communication.v1's audit log over their parts. */
@@ -81,7 +81,7 @@ export function auditRegistration({ reader, append, status, waiting, spoolLimit 
           seq: BigInt(head?.seq ?? 0),
           ...(head?.recordedAt ? { lastEventTime: timestampFromDate(new Date(head.recordedAt / 1000)) } : {}),
           waitingBytes: BigInt(waitingBytes),
-          full: waitingBytes >= spoolLimit,
+          full: waitingBytes >= spoolLimit(shard),
         });
       });
       return { ...status(), shards };

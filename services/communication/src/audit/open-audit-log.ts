@@ -1,6 +1,8 @@
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type AuditKeys, openAuditKeys } from "@hms/audit-log";
+import { spoolLimit } from "@hms/audit-spool";
 import { audit } from "@hms/contracts";
 import { HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
@@ -36,8 +38,6 @@ export interface AuditLogOptions {
   /** How often a checkpoint is signed at least, and how soon the first one; default each minute, and after 2 s. */
   readonly checkpointMs?: number;
   readonly firstCheckpointMs?: number;
-  /** Bytes at which spools take nothing more; default 256 MiB. */
-  readonly spoolLimit?: number;
   /** Hears what fails in the background; it is tried again. */
   readonly onFailure?: (error: HmsError) => void;
 }
@@ -104,7 +104,7 @@ async function runLog(options: AuditLogOptions, { reader, keys, failed }: LogGro
     reader,
     append,
     waiting: () => drain.waiting(),
-    spoolLimit: options.spoolLimit ?? 256 * 1024 * 1024,
+    spoolLimit: (shard) => spoolLimit(join(spools, shard)),
     status: () => ({
       ...(checkpointer.last ? { checkpointTime: timestampFromDate(checkpointer.last.time) } : {}),
       checkpointNumber: BigInt(checkpointer.last?.number ?? 0),

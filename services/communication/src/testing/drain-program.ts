@@ -9,7 +9,8 @@ export interface DrainOrders {
   readonly databaseUrl: string | undefined;
   readonly database: string;
   readonly folder: string;
-  readonly dies: "before the commit" | "after the commit";
+  /** "by others": who has started it kills it. */
+  readonly dies: "before the commit" | "after the commit" | "by others";
   readonly at: number;
 }
 
@@ -27,7 +28,7 @@ await openAuditLog({
     db: database.db,
     async transaction(work) {
       transactions += 1;
-      const isLast = transactions === at;
+      const isLast = transactions === at && dies !== "by others";
       const result = await database.transaction(async (transaction) => {
         const done = await work(transaction);
         if (isLast && dies === "before the commit") die();
@@ -42,4 +43,6 @@ await openAuditLog({
   sealing: openSealingKey(`${folder}/config/secrets.key`),
   pollMs: 1,
   batchEvents: 7,
+  // It is about checkpoints then, and about transactions otherwise.
+  firstCheckpointMs: dies === "by others" ? 300 : 3600_000,
 });

@@ -3,6 +3,7 @@ import { HmsError } from "@hms/kernel";
 import type { EffectKind, RolloutInput } from "../rollout-state.ts";
 import { forgetService, startReplicas, stopReplicas, unregisterService } from "./change-replicas.ts";
 import { EffectFailedError, type EffectHandler, type EffectScene } from "./effect-scene.ts";
+import { holdRollout } from "./hold-rollout.ts";
 import { prepareRelease } from "./prepare-release.ts";
 import { proveOutcome } from "./prove-outcome.ts";
 import { runReleaseCommand } from "./run-release-command.ts";
@@ -16,6 +17,8 @@ const HANDLERS: Record<EffectKind, EffectHandler> = {
   verify: verifyReplicas,
   shift: shiftTraffic,
   bake: watchUnderTraffic,
+  hold: holdRollout,
+  warm: holdRollout,
   drain: drainReplicas,
   stop: stopReplicas,
   prove: proveOutcome,

@@ -33,6 +33,18 @@ async function changeOrLook({ parts, signal }: EffectScene): Promise<void> {
 
 /** New replicas that serve already count too: one that keeps ending must not be waited past. */
 async function refuseHopeless(scene: EffectScene): Promise<void> {
+  await refuseEnding(scene);
+  const { parts, effect } = scene;
+  if (Date.now() < effect.until) return;
+  const late = effect.ids.find((id) => parts.health.of(id).state !== "ready") ?? effect.ids[0] ?? "";
+  const exit = parts.observed.get(late)?.lastExit;
+  const seconds = Math.round((effect.until - effect.startedAt) / 100) / 10;
+  const ended = exit ? `; it had ended with ${exitWords(exit)}` : "";
+  await refuse(scene, late, `was not healthy within ${seconds} s${ended}`);
+}
+
+/** @throws EffectFailedError if a new replica cannot be started, or keeps ending */
+export async function refuseEnding(scene: EffectScene): Promise<void> {
   const { parts, state, effect } = scene;
   const concerned = new Set(effect.ids);
   const ours = state.replicas.filter(({ id, role }) => concerned.has(id) || role === "fresh");
@@ -42,12 +54,6 @@ async function refuseHopeless(scene: EffectScene): Promise<void> {
     if (exit?.launchError && exits > 0) await refuse(scene, id, `could not be started: ${exit.launchError}`);
     if (exits >= MOST_EXITS) await refuse(scene, id, `ended ${exits} times, the last time with ${exitWords(exit)}`);
   }
-  if (Date.now() < effect.until) return;
-  const late = effect.ids.find((id) => parts.health.of(id).state !== "ready") ?? effect.ids[0] ?? "";
-  const exit = parts.observed.get(late)?.lastExit;
-  const seconds = Math.round((effect.until - effect.startedAt) / 100) / 10;
-  const ended = exit ? `; it had ended with ${exitWords(exit)}` : "";
-  await refuse(scene, late, `was not healthy within ${seconds} s${ended}`);
 }
 
 async function refuse({ parts, state }: EffectScene, id: string, what: string): Promise<never> {

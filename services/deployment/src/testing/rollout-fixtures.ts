@@ -8,6 +8,7 @@ import type {
   RolloutKind,
   RolloutPolicy,
   RolloutState,
+  SideBySide,
 } from "../rollout-state.ts";
 
 /** A policy of two replicas, with changes. */
@@ -23,6 +24,24 @@ export const policy = (change: Partial<RolloutPolicy> = {}): RolloutPolicy => ({
   runsReleaseCommand: false,
   ...change,
 });
+
+/** Both versions side by side: 1 % and 50 % watched for a minute each, then everything. */
+export const canary: SideBySide = {
+  steps: [
+    { share: 100, holdMs: 60_000 },
+    { share: 5_000, holdMs: 60_000 },
+    { share: 10_000, holdMs: 0 },
+  ],
+  whole: false,
+  warmMs: 0,
+};
+
+/** A whole new set beside the old one, switched to when somebody says so. */
+export const blueGreen: SideBySide = {
+  steps: [{ share: 0 }, { share: 10_000, holdMs: 0 }],
+  whole: true,
+  warmMs: 30_000,
+};
 
 /** Replicas of revision 1 that have traffic. */
 export const oldReplicas = (count: number): LockGrant["existing"] =>

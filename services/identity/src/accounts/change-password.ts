@@ -25,7 +25,7 @@ export interface PasswordChange {
  * the new one.
  */
 export async function changePassword(
-  { database, changes, mail }: Pick<ServiceGround, "database" | "changes" | "mail">,
+  { database, breached, changes, mail }: Pick<ServiceGround, "database" | "breached" | "changes" | "mail">,
   account: AccountFacts,
   { current, password, address, keep }: PasswordChange,
 ): Promise<void> {
@@ -36,7 +36,7 @@ export async function changePassword(
   if (known?.accountId !== accountId) throw notYourPassword();
   await endAttempt(database, attempt);
   const owner = { login, email, isAdmin: isAdmin(account) };
-  const hash = await admitPassword(database.db, accountId, { password, owner });
+  const hash = await admitPassword({ database, breached }, accountId, { password, owner });
   await database.transaction(async (queries) => {
     await lockAccount(queries, accountId);
     await putPassword(queries, accountId, hash);

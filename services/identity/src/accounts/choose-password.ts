@@ -1,7 +1,7 @@
 import { linkGone } from "../errors.ts";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase, LinkPurpose, Queries } from "../identity-tables.ts";
-import { admitPassword, putPassword } from "../passwords/password-store.ts";
+import { admitPassword, type PasswordGround, putPassword } from "../passwords/password-store.ts";
 import { type AccountFacts, accountFacts } from "./account-store.ts";
 import { findLink, useLink } from "./link-store.ts";
 import { noteProof } from "./mail-address.ts";
@@ -36,13 +36,13 @@ export const isAdmin = ({ roles }: Pick<AccountFacts, "roles">) => roles.include
  * @throws HmsError INVALID_ARGUMENT with every problem of the password, NOT_FOUND if the link is not good.
  */
 export async function choosePassword(
-  { database, changes }: { database: IdentityDatabase; changes: IdentityChanges },
+  { database, breached, changes }: PasswordGround & { changes: IdentityChanges },
   { token, password }: ChosenPassword,
 ): Promise<string> {
   const owner = await ownerOfLink(database, token);
   const accountId = owner.account_id;
   const { login, email } = owner;
-  const hash = await admitPassword(database.db, accountId, {
+  const hash = await admitPassword({ database, breached }, accountId, {
     password,
     owner: { login, email, isAdmin: isAdmin(owner) },
   });

@@ -6,7 +6,7 @@ import { newSecret, sha256 } from "../secret-digest.ts";
 const LIFETIME: Readonly<Record<LinkPurpose, string>> = {
   "set-up": "7 days",
   invitation: "3 days",
-  reset: "15 minutes",
+  reset: "10 minutes",
   verify: "1 day",
 };
 

@@ -1,7 +1,7 @@
 import { HmsError } from "@hms/kernel";
 import { linkGone } from "../errors.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
-import { admitPassword, putPassword } from "../passwords/password-store.ts";
+import { admitPassword, type PasswordGround, putPassword } from "../passwords/password-store.ts";
 import { createAccount } from "./create-account.ts";
 import { createLink, useLink } from "./link-store.ts";
 
@@ -30,7 +30,7 @@ const LOGIN = /^[a-z0-9][a-z0-9._@+-]{0,99}$/;
 
 /** Makes the first admin and uses the link up. @throws HmsError with every problem, NOT_FOUND if the link is not good. */
 export async function makeFirstAdmin(
-  database: IdentityDatabase,
+  { database, breached }: PasswordGround,
   { token, login, password }: FirstAdmin,
 ): Promise<string> {
   const owner = { login, email: "", isAdmin: true };
@@ -40,8 +40,7 @@ export async function makeFirstAdmin(
       fieldViolations: [{ field: "login", description }],
     });
   }
-  const nobody = "00000000-0000-0000-0000-000000000000";
-  const hash = await admitPassword(database.db, nobody, { password, owner });
+  const hash = await admitPassword({ database, breached }, undefined, { password, owner });
   return database.transaction(async (queries) => {
     const link = await useLink(queries, token);
     if (link?.purpose !== "set-up") throw linkGone();

@@ -27,5 +27,8 @@ export function assertFresh(principal: Principal): void {
   if (principal.kind === "operator" || isLately(principal.authenticatedAtMs ?? 0)) return;
   const message =
     "This changes how somebody comes in: show again who you are, at most five minutes before. Sign in anew (hms-sys login, or the platform's pages) and repeat it.";
-  throw new HmsError("PERMISSION_DENIED", message, { reason: "STEP_UP_REQUIRED" });
+  throw new HmsError("PERMISSION_DENIED", message, {
+    reason: "STEP_UP_REQUIRED",
+    metadata: { max_age: String(FRESH_MS / 1000) },
+  });
 }

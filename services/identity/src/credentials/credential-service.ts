@@ -62,7 +62,7 @@ async function principalOf(identity: IdentitySource, token: string): Promise<Pri
 }
 
 function described(principal: Principal, permission: string, { permits }: CredentialGround) {
-  const { kind, id, roles = [], mfa = false, environment = "", endsAtMs = 0 } = principal;
+  const { kind, id, roles = [], mfa = false, environment = "", endsAtMs = 0, authenticatedAtMs = 0 } = principal;
   const isPermitted = permission === "" || kind === "operator" || permits(principal, permission);
   return {
     known: true,
@@ -74,5 +74,6 @@ function described(principal: Principal, permission: string, { permits }: Creden
     permitted: isPermitted,
     callsServices: isWithinScopes(principal, CALLS_SERVICES),
     endsAtMs: BigInt(Math.floor(endsAtMs)),
+    authenticatedAtMs: BigInt(Math.floor(authenticatedAtMs)),
   };
 }

@@ -126,6 +126,13 @@ test("of many who show one code at the same time one comes in, and no page works
 test("a recovery code is good once, however it is typed, and counts as a second factor", async () => {
   const { login, codes } = await withApp("carl");
   const [code = ""] = codes;
+  // 28 letters of five bits each; of 280 random ones all but a few of the 32 are there.
+  for (const each of codes) expect(each).toMatch(/^[a-z2-7]{4}(?:-[a-z2-7]{4}){6}$/);
+  expect([codes.length, new Set(codes).size, new Set(codes.join("")).size]).toEqual([
+    10,
+    10,
+    expect.toSatisfy((n) => n > 28),
+  ]);
   const browser = browse();
   await browser.submit(await signIn(browser, login), { code: ` ${code.toUpperCase().replaceAll("-", " ")}` });
   expect(await whoIs(browser)).toMatchObject({ mfa: true });

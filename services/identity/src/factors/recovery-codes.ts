@@ -3,11 +3,13 @@ import type { Queries } from "../identity-tables.ts";
 import { sha256 } from "../secret-digest.ts";
 
 const COUNT = 10;
+/** Of five bits each: more than 128 together, so that a quick hash is enough (OWASP ASVS 5.0, 6.5.2 and 11.5.1). */
+const LENGTH = 28;
 const LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
 
-/** A code of 80 random bits, in four groups. */
+/** A code of 140 random bits, in seven groups. */
 function newCode(): string {
-  const letters = [...randomBytes(16)].map((byte) => LETTERS[byte % 32]).join("");
+  const letters = [...randomBytes(LENGTH)].map((byte) => LETTERS[byte % 32]).join("");
   return (letters.match(/.{4}/g) ?? []).join("-");
 }
 

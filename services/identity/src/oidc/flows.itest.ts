@@ -65,11 +65,11 @@ async function signInByCode(scope = "openid hms", browser = new Browser(running.
   return { config, tokens, landed, verifier, browser };
 }
 
-async function signInByDevice() {
+async function signInByDevice(credentials = { login: "anna", password: PASSWORD }) {
   const config = await discover("hms-cli");
   const started = await client.initiateDeviceAuthorization(config, { scope: "openid offline_access hms" });
   const browser = new Browser(running.origin);
-  await browser.submit(await browser.get("/sign-in"), { login: "anna", password: PASSWORD });
+  await browser.submit(await browser.get("/sign-in"), credentials);
   const confirm = await browser.submit(await browser.get("/oidc/device"), { user_code: started.user_code });
   expect(confirm.body).toContain("command line");
   expect(confirm.body).toContain(started.user_code);
@@ -321,26 +321,34 @@ test("deactivating a person ends session, key, access token and refresh token at
   const { link } = await users.createInvitation({ user: "ben" });
   const browser = new Browser(running.origin);
   const page = await browser.get(new URL(link).pathname + new URL(link).search);
-  await browser.submit(page, { password: "another four words together" });
-  const signedIn = await browser.submit(await browser.get("/sign-in"), {
-    login: "ben",
-    password: "another four words together",
-  });
+  const credentials = { login: "ben", password: "another four words together" };
+  await browser.submit(page, { password: credentials.password });
+  const signedIn = await browser.submit(await browser.get("/sign-in"), credentials);
   expect(signedIn.body).toContain("You are signed in as");
   const cookie = browser.cookies.get("__Host-hms_session")?.value ?? "";
   const keys = running.kernel.client(identityKeys.KeyService, operator);
   const { secret } = await keys.createKey({ user: "ben", name: "k" });
+  const { config, started: device } = await signInByDevice(credentials);
+  const first = await deviceTokens(config, device);
+  // The refresh token is one that works, and so are both access tokens.
+  const tokens = await client.refreshTokenGrant(config, first.refresh_token ?? "");
+  const shown = [cookie, secret, first.access_token, tokens.access_token];
   const other = await scene.start();
-  for (const token of [cookie, secret]) {
+  for (const token of shown) {
+    expect(await running.identity.tokens.principalOf(token)).toMatchObject({ kind: "user", id: user?.userId });
     expect(await other.identity.tokens.principalOf(token)).toMatchObject({ kind: "user", id: user?.userId });
   }
   const slowness = await machineSlowness();
   const started = performance.now();
   await users.deactivateUser({ user: "ben" });
-  expect(await running.identity.tokens.principalOf(cookie)).toBeUndefined();
-  expect(await running.identity.tokens.principalOf(secret)).toBeUndefined();
-  await expect.poll(() => other.identity.tokens.principalOf(secret), { interval: 20, timeout: 5000 }).toBeUndefined();
-  expect(await other.identity.tokens.principalOf(cookie)).toBeUndefined();
+  const known = (process: IdentityProcess) =>
+    Promise.all(shown.map((each) => process.identity.tokens.principalOf(each)));
+  expect(await known(running)).toEqual(shown.map(() => undefined));
+  await expect.poll(async () => (await known(other)).filter(Boolean), { interval: 20, timeout: 5000 }).toEqual([]);
   expect(performance.now() - started).toBeLessThan(1000 * slowness);
+  for (const token of [tokens.refresh_token, first.refresh_token]) {
+    const refreshed = client.refreshTokenGrant(config, token ?? "");
+    await expect(refreshed).rejects.toMatchObject({ error: "invalid_grant" });
+  }
   expect(await codeOf(users.deactivateUser({ user: "anna" }))).toBe("FAILED_PRECONDITION");
 });

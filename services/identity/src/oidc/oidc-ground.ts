@@ -4,6 +4,7 @@ import type { ClientMetadata } from "oidc-provider";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import type { Postman } from "../mail/postman.ts";
+import type { BreachedPasswords } from "../ports.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
 import type { SignInTrail } from "../sign-in-trail.ts";
 import type { SigningKeys } from "./signing-keys.ts";
@@ -15,6 +16,8 @@ export interface OidcGround {
   readonly sealing: SealingKey;
   readonly trail: SignInTrail;
   readonly mail: Postman;
+  /** Which passwords have leaked. */
+  readonly breached: BreachedPasswords;
   readonly signingKeys: SigningKeys;
   /** Where people reach the platform; its host is known to no service. */
   readonly origin: string;

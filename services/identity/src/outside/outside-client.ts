@@ -1,17 +1,11 @@
 import { HmsError } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
-import type { Configuration, CustomFetch } from "openid-client";
-import { isSafeAddress } from "../oidc/safe-address.ts";
+import type { Configuration } from "openid-client";
 import { newSecret } from "../secret-digest.ts";
+import { carefulFetch } from "./careful-fetch.ts";
 import { type ProviderRow, secretOf } from "./provider-store.ts";
 
 const PATIENCE_SECONDS = 10;
-
-/** Asks a provider; where its document leads is its own business only as far as providers may be. It follows no redirect. */
-const carefulFetch: CustomFetch = (url, options) => {
-  if (!isSafeAddress(url)) throw new TypeError(`the provider leads to ${url.slice(0, 100)}, where no provider may be`);
-  return fetch(url, { ...options, redirect: "manual" } as RequestInit);
-};
 
 // Loaded when somebody first comes in by an outside provider: most installations have none.
 const library = () => import("openid-client");
@@ -78,13 +72,17 @@ export interface Journey {
   readonly verifier: string;
 }
 
-/** Begins a way to a provider and back: with PKCE, state and nonce, each of 256 random bits. */
-export async function beginJourney(config: Configuration, redirectUri: string): Promise<Journey & { address: string }> {
+/** Begins a way to a provider and back, to be told what `scope` covers: with PKCE, state and nonce, each of 256 random bits. */
+export async function beginJourney(
+  config: Configuration,
+  redirectUri: string,
+  scope: string,
+): Promise<Journey & { address: string }> {
   const { buildAuthorizationUrl, calculatePKCECodeChallenge, randomPKCECodeVerifier } = await library();
   const journey = { state: newSecret(), nonce: newSecret(), verifier: randomPKCECodeVerifier() };
   const address = buildAuthorizationUrl(config, {
     redirect_uri: redirectUri,
-    scope: "openid",
+    scope,
     response_type: "code",
     state: journey.state,
     nonce: journey.nonce,
@@ -92,6 +90,28 @@ export async function beginJourney(config: Configuration, redirectUri: string): 
     code_challenge_method: "S256",
   });
   return { ...journey, address: address.href };
+}
+
+/** What a provider says of somebody; for messages and mail, nobody is known by it. */
+export interface OutsideProfile {
+  /** In small letters; empty unless the provider says that it is verified. */
+  readonly email: string;
+  readonly name: string;
+}
+
+/** Who came back from a provider. */
+export interface Returned {
+  readonly issuer: string;
+  readonly subject: string;
+  /** Asks what the provider says of them, beyond its token where that says nothing of addresses. */
+  profile(): Promise<OutsideProfile>;
+}
+
+function profileFrom({ email, email_verified: isVerified, name }: Record<string, unknown>): OutsideProfile {
+  return {
+    email: isVerified === true && typeof email === "string" ? email.toLowerCase() : "",
+    name: typeof name === "string" ? name : "",
+  };
 }
 
 /**
@@ -102,10 +122,18 @@ export async function endJourney(
   config: Configuration,
   { state, nonce, verifier }: Journey,
   back: URL,
-): Promise<{ issuer: string; subject: string } | undefined> {
-  const { authorizationCodeGrant } = await library();
+): Promise<Returned | undefined> {
+  const { authorizationCodeGrant, fetchUserInfo } = await library();
   const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier, idTokenExpected: true };
   const tokens = await authorizationCodeGrant(config, back, checks).catch(() => undefined);
   const claims = tokens?.claims();
-  return claims && { issuer: claims.iss, subject: claims.sub };
+  if (tokens === undefined || claims === undefined) return undefined;
+  const { iss: issuer, sub: subject } = claims;
+  const profile = async () => {
+    const isTold = claims.email_verified !== undefined || config.serverMetadata().userinfo_endpoint === undefined;
+    // Whatever is wrong there, of somebody else for one, nothing is known of them then.
+    const said = isTold ? claims : await fetchUserInfo(config, tokens.access_token, subject).catch(() => ({}));
+    return profileFrom(said);
+  };
+  return { issuer, subject, profile };
 }

@@ -82,6 +82,20 @@ export async function accountLinkedWith(
   return row?.account_id;
 }
 
+/** The account that is linked with somebody at a provider, whether it may come in or not; undefined if none is. */
+export function ownerOf(
+  queries: Queries,
+  { issuer, subject }: OutsideIdentity,
+): Promise<{ account_id: string; active: boolean } | undefined> {
+  return queries
+    .selectFrom("outside_identity")
+    .innerJoin("account", "account.account_id", "outside_identity.account_id")
+    .select(["account.account_id", "account.active"])
+    .where("issuer", "=", issuer)
+    .where("subject", "=", subject)
+    .executeTakeFirst();
+}
+
 /** Links an account with somebody at a provider; false if they are another account's. */
 export async function link(
   queries: Queries,

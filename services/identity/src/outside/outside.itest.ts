@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { identityProviders, identityUsers } from "@hms/contracts";
+import { namesLeadTo } from "@hms/testkit";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -97,7 +98,7 @@ test("a provider leads this installation nowhere but to places where providers m
     const isMoved = request.url?.startsWith("/moved");
     response.writeHead(isMoved ? 302 : 200, { "content-type": "application/json", location: `${origin}/elsewhere` });
     response.end(JSON.stringify(document));
-  }).listen(0, "127.0.0.1");
+  }).listen(0, "0.0.0.0");
   await once(server, "listening");
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const put = (issuer: string) => providers().putIdentityProvider({ name: "odd", issuer, clientId: "x" });
@@ -117,6 +118,11 @@ test("a provider leads this installation nowhere but to places where providers m
     expect(performance.now() - started).toBeLessThan(5000);
   }
   expect(asked).not.toContain("/elsewhere");
+  // Nor by a name that leads where clouds have their metadata, although somebody answers there.
+  const before = asked.length;
+  using _ = namesLeadTo({ "there.localhost": "0.0.0.0" });
+  expect(await codeOf(put(origin.replace("127.0.0.1", "there.localhost")))).toBe("UNAVAILABLE");
+  expect(asked.length).toBe(before);
   await providers().deleteIdentityProvider({ name: "odd" });
   server.closeAllConnections();
   server.close();

@@ -13,7 +13,7 @@ import type { Visit } from "./sign-in-visit.ts";
 type Turn = (visit: Visit) => Promise<void>;
 
 const ON_ITS_WAY =
-  "If there is such an account, and its mail address is known to be its owner's, a link is on its way. It is good for 15 minutes.";
+  "If there is such an account, and its mail address is known to be its owner's, a link is on its way. It is good for 10 minutes.";
 
 /** The pages for what comes by mail: a new password, and the proof that an address is somebody's. */
 export class MailPages {

@@ -2,7 +2,7 @@ import { endSessions } from "../accounts/take-away.ts";
 import { beginCeremony } from "../factors/ceremony-store.ts";
 import { factorFacts, hasSecondFactor } from "../factors/factor-facts.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
-import { beginJourney, callbackOf, endJourney, KnownProviders } from "../outside/outside-client.ts";
+import { beginJourney, callbackOf, endJourney, KnownProviders, type Returned } from "../outside/outside-client.ts";
 import {
   accountLinkedWith,
   endDeparture,
@@ -12,6 +12,7 @@ import {
   unlink,
 } from "../outside/outside-visit-store.ts";
 import { findProvider, type ProviderRow } from "../outside/provider-store.ts";
+import { signUp } from "../outside/sign-up.ts";
 import type { BrowserSession } from "../sessions/session-store.ts";
 import type { FormTokens } from "./form-token.ts";
 import { messagePage } from "./forms.ts";
@@ -68,7 +69,9 @@ export class OutsidePages {
     const { database, sealing, origin } = this.#ground;
     const { name } = provider;
     const config = await this.#providers.configOf(provider);
-    const { address, ...journey } = await beginJourney(config, callbackOf(origin, name));
+    // Nothing is asked about people that nothing is done with.
+    const scope = provider.sign_up_domains === null || accountId !== null ? "openid" : "openid email profile";
+    const { address, ...journey } = await beginJourney(config, callbackOf(origin, name), scope);
     await noteDeparture(database.db, sealing, { journey, visit: { provider: name, accountId, next } });
     // The one who comes back must be the browser that left.
     setCookie(response, OUTSIDE_COOKIE, journey.state);
@@ -100,14 +103,11 @@ export class OutsidePages {
       : this.#link(visit, provider, { who, accountId });
   };
 
-  async #signIn(visit: Visit, provider: ProviderRow, { who, next }: { who: OutsideIdentity; next: string }) {
+  async #signIn(visit: Visit, provider: ProviderRow, { who, next }: { who: Returned; next: string }) {
     const { database, trail } = this.#ground;
     trail.assertAccepts();
-    const accountId = await accountLinkedWith(database, who);
-    if (accountId === undefined) {
-      const why = `Nobody here is linked with you there. Sign in with your password once, and link ${provider.display_name} under "How you come in".`;
-      return this.#refuse(visit, provider, why);
-    }
+    const accountId = (await accountLinkedWith(database, who)) ?? (await this.#signUp(visit, provider, who));
+    if (accountId === undefined) return;
     if (!hasSecondFactor(await factorFacts(database.db, accountId))) {
       await letIn(this.#ground, visit, { accountId, methods: ["fed"] });
       return sendOn(visit.response, next);
@@ -115,6 +115,20 @@ export class OutsidePages {
     const ceremony = await beginCeremony(database.db, "sign-in", { accountId, firstMethod: "fed" });
     const csrf = this.#tokens.issue(visit.request, visit.response);
     return sendSecondFactor(this.#ground, visit, { action: "/sign-in", csrf, ceremony, next });
+  }
+
+  /** The account that somebody gets at their first sign-in; undefined: none, and they have been told. */
+  async #signUp(visit: Visit, provider: ProviderRow, who: Returned): Promise<string | undefined> {
+    const { database, trail } = this.#ground;
+    const done = await signUp(database, { who, provider, profile: who.profile });
+    if (done !== undefined && "accountId" in done) {
+      const { accountId } = done;
+      trail.record({ deed: "SignUp", accountId, resource: accountId, methods: ["fed"], source: visit });
+      return accountId;
+    }
+    const unlinked = `Nobody here is linked with you there. Sign in with your password once, and link ${provider.display_name} under "How you come in".`;
+    this.#refuse(visit, provider, done?.refused ?? unlinked);
+    return undefined;
   }
 
   async #link(visit: Visit, provider: ProviderRow, { who, accountId }: { who: OutsideIdentity; accountId: string }) {

@@ -167,7 +167,7 @@ export class SignInPages {
     ];
     this.#ground.trail.assertAccepts();
     try {
-      const accountId = await makeFirstAdmin(this.#ground.database, { token, login, password });
+      const accountId = await makeFirstAdmin(this.#ground, { token, login, password });
       this.#onSetUp();
       this.#ground.trail.record({ deed: "SetUp", accountId, resource: login, source: visit });
       await letIn(this.#ground, visit, { accountId, methods: ["pwd"] });

@@ -102,7 +102,8 @@ test("a reset ends every session, signs nobody in, and is good once, also for tw
   const login = `resets-${Date.now()}`;
   await person(login);
   const { browser } = await signIn(login, PASSWORD);
-  const { link } = await users().createResetLink({ user: login });
+  const { link, expiresAt } = await users().createResetLink({ user: login });
+  expect(Number(expiresAt?.seconds) * 1000 - Date.now()).toSatisfy((ms) => ms > 500_000 && ms <= 600_000);
   const browsers = [browse(), browse()];
   const pages = await Promise.all(browsers.map((each) => each.get(pathOf(link))));
   const both = await Promise.all(

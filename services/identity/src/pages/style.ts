@@ -8,7 +8,7 @@ h1{margin:0 0 1rem;font-size:1.4rem;line-height:1.25}
 h2{margin:1.5rem 0 0;font-size:1.1rem}
 a{color:var(--deed)}
 .picture svg{width:12rem;height:12rem;background:#fff}
-.codes{columns:2;list-style:none;padding:0}
+.codes{list-style:none;padding:0}
 .codes code{font-size:1rem;letter-spacing:0}
 label{display:block;margin:1rem 0 .25rem;font-weight:600}
 input{width:100%;padding:.6rem .7rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.4rem}

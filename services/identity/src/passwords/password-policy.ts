@@ -1,4 +1,5 @@
 import type { FieldViolation } from "@hms/kernel";
+import type { BreachedPasswords } from "../ports.ts";
 import { isWidelyKnown } from "./known-passwords.ts";
 
 const SHORTEST = 12;
@@ -16,8 +17,13 @@ export interface PasswordOwner {
 /**
  * Every reason why somebody may not have a password; none is good. There are no rules about kinds of characters
  * (OWASP ASVS 5.0, 6.2).
+ * @throws HmsError FAILED_PRECONDITION if the list of breached passwords cannot be used.
  */
-export async function passwordProblems(password: string, owner: PasswordOwner): Promise<FieldViolation[]> {
+export async function passwordProblems(
+  password: string,
+  owner: PasswordOwner,
+  breached: BreachedPasswords,
+): Promise<FieldViolation[]> {
   const problems: string[] = [];
   const shortest = owner.isAdmin ? SHORTEST_OF_ADMINS : SHORTEST;
   const length = [...password].length;
@@ -29,6 +35,8 @@ export async function passwordProblems(password: string, owner: PasswordOwner): 
   if (Buffer.byteLength(password) > LONGEST_BYTES) problems.push(`must have at most ${LONGEST_BYTES} bytes.`);
   else if (await isWidelyKnown(password)) {
     problems.push("is among those that are tried first; choose a few words that do not belong together.");
+  } else if (await breached.includes(password)) {
+    problems.push("has leaked somewhere, and is tried by who reads such lists; choose one that you use nowhere else.");
   }
   if (isMadeOfName(password, owner)) problems.push("is made of your name; choose something that is not known of you.");
   return problems.map((description) => ({ field: "password", description }));

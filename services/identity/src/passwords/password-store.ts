@@ -1,23 +1,31 @@
 import { sql } from "kysely";
 import { invalid } from "../errors.ts";
 import type { IdentityDatabase, Queries } from "../identity-tables.ts";
+import type { BreachedPasswords } from "../ports.ts";
 import { hashPassword, isOutdated, verifyNobody, verifyPassword } from "./hash-password.ts";
 import { type PasswordOwner, passwordProblems } from "./password-policy.ts";
 
 /** How many earlier passwords somebody cannot have again. */
 const HISTORY = 5;
 
+/** What a new password is compared with. */
+export interface PasswordGround {
+  readonly database: IdentityDatabase;
+  readonly breached: BreachedPasswords;
+}
+
 /**
- * Checks a new password against the policy and the last five, and hashes it.
- * @throws HmsError INVALID_ARGUMENT with every problem.
+ * Checks a new password against the policy, those that have leaked and the last five, and hashes it; nobody's yet if there
+ * is no account.
+ * @throws HmsError INVALID_ARGUMENT with every problem, FAILED_PRECONDITION if the list of breached ones cannot be used.
  */
 export async function admitPassword(
-  queries: Queries,
-  accountId: string,
+  { database, breached }: PasswordGround,
+  accountId: string | undefined,
   { password, owner }: { password: string; owner: PasswordOwner },
 ): Promise<string> {
-  const problems = await passwordProblems(password, owner);
-  for (const hash of await earlierHashes(queries, accountId)) {
+  const problems = await passwordProblems(password, owner, breached);
+  for (const hash of accountId === undefined ? [] : await earlierHashes(database.db, accountId)) {
     if (!(await verifyPassword(hash, password))) continue;
     problems.push({ field: "password", description: `was yours before; the last ${HISTORY} cannot be had again.` });
     break;

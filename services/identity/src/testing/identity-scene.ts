@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { AuditEvent, HmsError } from "@hms/kernel";
 import { openTestDatabase, type TestDatabase, tempFolder } from "@hms/testkit";
 import type { ClientMetadata } from "oidc-provider";
@@ -15,6 +16,8 @@ export class IdentityScene implements AsyncDisposable {
   /** Whether there is a mail server, and what it was given. */
   hasMail = false;
   readonly mails: Mail[] = [];
+  /** Passwords that have leaked; undefined: that cannot be said. */
+  breached: ReadonlySet<string> | undefined = new Set();
   readonly #own: TestDatabase<IdentityTables>;
   /** The file that seals this installation's secrets. */
   readonly keyFile: string;
@@ -49,6 +52,7 @@ export class IdentityScene implements AsyncDisposable {
       keyFile: this.keyFile,
       clients,
       mailer: this.#mailer(),
+      breached: { includes: async (password) => (this.breached ?? assert.fail("the list is gone")).has(password) },
       record: (event) => this.events.push(event),
       onFailure: (error) => this.failures.push(error),
     });

@@ -9,6 +9,8 @@ export interface OutsideProvider extends AsyncDisposable {
   readonly origin: string;
   /** Who is signed in there now. */
   subject: string;
+  /** What it says of them, beside their subject. */
+  claims: Readonly<Record<string, unknown>>;
 }
 
 /** What this installation is there. */
@@ -19,13 +21,19 @@ export async function openOutsideProvider(redirectUris: string[]): Promise<Outsi
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const origin = `http://localhost:${(server.address() as AddressInfo).port}`;
-  const own = { issuer: `${origin}/there`, origin, subject: "somebody" };
+  const own = {
+    issuer: `${origin}/there`,
+    origin,
+    subject: "somebody",
+    claims: { email: "anna@example.org" } as OutsideProvider["claims"],
+  };
   const configuration: Configuration = {
     clients: [
       { ...OUTSIDE_CLIENT, redirect_uris: redirectUris, grant_types: ["authorization_code"], response_types: ["code"] },
     ],
     cookies: { keys: ["of this test"] },
-    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, email: "anna@example.org" }) }),
+    claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name"] },
+    findAccount: (_, id) => ({ accountId: id, claims: () => ({ ...own.claims, sub: id }) }),
     features: { devInteractions: { enabled: false } },
     interactions: { url: (_, { uid }) => `/there/interaction/${uid}` },
   };
@@ -43,7 +51,7 @@ export async function openOutsideProvider(redirectUris: string[]): Promise<Outsi
       return provider.interactionFinished(request, response, { login: { accountId: own.subject, remember: false } });
     }
     const grant = new provider.Grant({ accountId: own.subject, clientId: String(params.client_id) });
-    grant.addOIDCScope("openid");
+    grant.addOIDCScope(String(params.scope));
     return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
   };
   server.on("request", (request, response) => void answer(request, response).catch(() => response.destroy()));

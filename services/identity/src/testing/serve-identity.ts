@@ -8,7 +8,7 @@ import { openSealingKey } from "@hms/secrets";
 import type { ClientMetadata } from "oidc-provider";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { type IdentityService, openIdentityService } from "../index.ts";
-import type { Judge, Mailer } from "../ports.ts";
+import type { BreachedPasswords, Judge, Mailer } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 
 /** Where browsers reach it. */
@@ -40,6 +40,7 @@ export interface ServedIdentityOptions {
   readonly origin?: string | undefined;
   readonly clients?: readonly ClientMetadata[];
   readonly mailer?: Mailer;
+  readonly breached?: BreachedPasswords;
   record(event: AuditEvent): void;
   onFailure(error: unknown): void;
 }
@@ -74,6 +75,7 @@ export async function serveIdentity(options: ServedIdentityOptions): Promise<Ide
       judge: testJudge,
       clients: options.clients ?? [],
       ...(options.mailer ? { mailer: options.mailer } : {}),
+      ...(options.breached ? { breached: options.breached } : {}),
       audit: { accepts: true, record },
       onFailure,
     }),

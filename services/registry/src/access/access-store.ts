@@ -28,6 +28,7 @@ interface RuleRow {
   allowed_roles: string[];
   denied_roles: string[];
   requires_mfa: boolean;
+  mfa_max_age_s: number | null;
   audit_level: ffiOptions.AuditLevel;
   cedar: string | null;
   description: string;
@@ -50,6 +51,7 @@ const ruleOf = (row: RuleRow): StoredRule => ({
     description: row.description,
     author: row.author,
     tests: row.tests,
+    ...(row.mfa_max_age_s === null ? {} : { mfaMaxAgeS: row.mfa_max_age_s }),
     ...(row.cedar === null ? {} : { cedar: row.cedar }),
   },
 });
@@ -87,17 +89,17 @@ export class AccessStore {
   /** Adds or replaces a policy and notes the revocations that go with it, in one transaction, unless `check` throws. */
   putPolicy(rule: AccessRule, revocations: readonly TicketRevocation[], check: () => void): Promise<StoredRule> {
     const { id, service, method, environment, allowedRoles, deniedRoles, requiresMfa, auditLevel } = rule;
-    const { cedar = null, description = "", author = "", tests = [] } = rule;
+    const { mfaMaxAgeS = null, cedar = null, description = "", author = "", tests = [] } = rule;
     return this.#database.transaction(async (transaction) => {
       const { rows } = await sql<RuleRow>`
         insert into policy (policy_id, service, method, environment, allowed_roles, denied_roles, requires_mfa,
-          audit_level, cedar, description, author, tests)
+          mfa_max_age_s, audit_level, cedar, description, author, tests)
         values (${id}, ${service}, ${method}, ${environment}, ${allowedRoles}::text[], ${deniedRoles}::text[],
-          ${requiresMfa}, ${auditLevel}, ${cedar}, ${description}, ${author}, ${JSON.stringify(tests)}::jsonb)
+          ${requiresMfa}, ${mfaMaxAgeS}, ${auditLevel}, ${cedar}, ${description}, ${author}, ${JSON.stringify(tests)}::jsonb)
         on conflict (policy_id) do update
         set service = excluded.service, method = excluded.method, environment = excluded.environment,
           allowed_roles = excluded.allowed_roles, denied_roles = excluded.denied_roles,
-          requires_mfa = excluded.requires_mfa, audit_level = excluded.audit_level, cedar = excluded.cedar,
+          requires_mfa = excluded.requires_mfa, mfa_max_age_s = excluded.mfa_max_age_s, audit_level = excluded.audit_level, cedar = excluded.cedar,
           description = excluded.description, author = excluded.author, tests = excluded.tests, changed_at = now()
         returning *`.execute(transaction);
       await insertRevocations(transaction, revocations);

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import {
   type AccessRule,
   type AccessSubject,
@@ -44,7 +45,8 @@ function ruleOf(asked: policy.AccessPolicy, author: string): AccessRule {
     environment: asked.environment,
     allowedRoles: [...new Set(asked.allowedRoles)],
     deniedRoles: [...new Set(asked.deniedRoles)],
-    requiresMfa: asked.requiresMfa,
+    requiresMfa: asked.requiresMfa || asked.mfaMaxAge !== undefined,
+    ...(asked.mfaMaxAge === undefined ? {} : { mfaMaxAgeS: durationMs(asked.mfaMaxAge) / 1000 }),
     auditLevel: asked.auditLevel,
     description: asked.description,
     author,
@@ -76,6 +78,7 @@ export function readPolicy(asked: policy.AccessPolicy | undefined, author: strin
     ["policy.service", ruleChecks.service(rule.service)],
     ["policy.method", ruleChecks.method(rule.method)],
     ["policy.environment", ruleChecks.environment(rule.environment)],
+    ["policy.mfa_max_age", asked.mfaMaxAge && ruleChecks.mfaMaxAgeMs(durationMs(asked.mfaMaxAge))],
     ...ofRoles("allowed_roles", rule.allowedRoles),
     ...ofRoles("denied_roles", rule.deniedRoles),
     ["policy.audit_level", LEVELS.includes(rule.auditLevel) ? undefined : "is no level; use NONE to REQUEST"],
@@ -129,7 +132,9 @@ export async function readQuestion(
   const same = await known(principal);
   const roles = [...new Set([...(same?.roles ?? []), ...request.roles])];
   const mfa = request.mfa || same?.mfa === true;
-  const subject = same ? { ...subjectOf(same), roles, mfa } : subjectNamed(principal, roles, mfa);
+  // Who asks what a second factor would do means one that is shown now; otherwise how old it is stays as it is known.
+  const factor = request.mfa ? { mfa, mfaAgeS: 0 } : { mfa };
+  const subject = same ? { ...subjectOf(same), roles, ...factor } : subjectNamed(principal, roles, mfa);
   const target = targetNamed({ principal, roles, mfa, action, resource, environment, owner });
   const violations = problems([
     ["principal", subject === undefined ? NO_PRINCIPAL : undefined],

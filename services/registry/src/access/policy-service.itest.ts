@@ -1,3 +1,4 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { followPolicies, PolicyBook } from "@hms/authorization";
 import { type policy, registry } from "@hms/contracts";
 import { openServiceDatabase } from "@hms/postgres";
@@ -28,6 +29,12 @@ describe("the policies' service", () => {
     await policies.putPolicy({ policy: { policyId: "x", service: "hms.cdf.debate", deniedRoles: ["*"] } });
     const { policies: listed } = await policies.listPolicies({});
     expect(listed).toMatchObject([{ policyId: "x" }, { policyId: first?.policyId, requiresMfa: true }]);
+    const aged = { policyId: "x", service: "hms.cdf.debate", mfaMaxAge: durationFromMs(900_000) };
+    expect((await policies.putPolicy({ policy: aged })).policy).toMatchObject({ ...aged, requiresMfa: true });
+    const { policies: again } = await policies.listPolicies({});
+    expect(again[0]).toMatchObject({ ...aged, requiresMfa: true });
+    const tooLong = policies.putPolicy({ policy: { ...aged, mfaMaxAge: durationFromMs(900_500) } });
+    await expect(tooLong).rejects.toThrow(/policy.mfa_max_age.*whole seconds|no age of a second factor/);
     await policies.deletePolicy({ policyId: "x" });
     await expect(policies.deletePolicy({ policyId: "x" })).rejects.toMatchObject(refused("NOT_FOUND"));
     await expect(policies.deletePolicy({ policyId: "file:hms.emr/*" })).rejects.toMatchObject(

@@ -1,4 +1,4 @@
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type AccessRule,
   allowingChanges,
@@ -27,9 +27,10 @@ export interface PolicyParts {
 }
 
 function messageOf({ id, ...rule }: AccessRule, changedAt: Date | undefined) {
-  const { allowedRoles, deniedRoles, tests = [], ...rest } = rule;
+  const { allowedRoles, deniedRoles, mfaMaxAgeS, tests = [], ...rest } = rule;
   return {
     ...rest,
+    ...(mfaMaxAgeS === undefined ? {} : { mfaMaxAge: durationFromMs(mfaMaxAgeS * 1000) }),
     policyId: id,
     allowedRoles: [...allowedRoles],
     deniedRoles: [...deniedRoles],

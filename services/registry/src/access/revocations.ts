@@ -33,6 +33,8 @@ export function revocationsOf(services: readonly string[]): TicketRevocation[] {
 export class Revocations {
   readonly #parts: RevocationParts;
   #kept: { revocation: TicketRevocation; untilMs: number }[] = [];
+  /** The latest date of a ticket, for each principal that has one from after now; "": of anybody. */
+  readonly #ahead = new Map<string, number>();
   #storing: Promise<void> = Promise.resolve();
 
   constructor(parts: RevocationParts) {
@@ -43,6 +45,8 @@ export class Revocations {
   async load(): Promise<void> {
     for (const { revocation, ageMs } of await this.#parts.store.revocations(KEPT_MS)) {
       this.#keep(revocation, KEPT_MS - ageMs);
+      // Whether the server before this one dated tickets so is not known.
+      this.#noteAhead("", revocation.issuedBeforeS);
     }
   }
 
@@ -53,8 +57,18 @@ export class Revocations {
     return this.#kept.map(({ revocation }) => revocation);
   }
 
-  /** The earliest date of a ticket of this principal for this service that no revocation fits, in seconds since 1970. */
-  issuableFromS(principal: string, serviceId: string): number {
+  /**
+   * The date of a ticket of this principal for this service that no revocation fits, in seconds since 1970: now, or up to a
+   * second ahead for each time that it was revoked since.
+   */
+  dateS(principal: string, serviceId: string): number {
+    const nowS = Math.floor(Date.now() / 1000);
+    const dateS = Math.max(nowS, this.#issuableFromS(principal, serviceId));
+    if (dateS > nowS) this.#noteAhead(principal, dateS);
+    return dateS;
+  }
+
+  #issuableFromS(principal: string, serviceId: string): number {
     const fitting = this.current.filter(
       (each) =>
         (each.principal === "" || each.principal === principal) &&
@@ -63,9 +77,24 @@ export class Revocations {
     return Math.max(0, ...fitting.map(({ issuedBeforeS }) => issuedBeforeS));
   }
 
+  /** Tickets that are dated ahead of now: what revokes them has to be dated after them. */
+  #noteAhead(principal: string, dateS: number): void {
+    const nowS = Math.floor(Date.now() / 1000);
+    for (const [name, atS] of this.#ahead) if (atS <= nowS) this.#ahead.delete(name);
+    this.#ahead.set(principal, Math.max(dateS, this.#ahead.get(principal) ?? 0));
+  }
+
+  #afterTickets(revocation: TicketRevocation): TicketRevocation {
+    const { principal, issuedBeforeS } = revocation;
+    const aheadS = principal === "" ? Math.max(0, ...this.#ahead.values()) : (this.#ahead.get(principal) ?? 0);
+    const everybodysS = this.#ahead.get("") ?? 0;
+    return { ...revocation, issuedBeforeS: Math.max(issuedBeforeS, aheadS + 1, everybodysS + 1) };
+  }
+
   /** Revokes at once; it is stored as soon as PostgreSQL answers. */
-  revoke(revocations: readonly TicketRevocation[]): void {
-    if (revocations.length === 0) return;
+  revoke(wanted: readonly TicketRevocation[]): void {
+    if (wanted.length === 0) return;
+    const revocations = wanted.map((each) => this.#afterTickets(each));
     for (const revocation of revocations) {
       this.#keep(revocation, KEPT_MS);
       this.#parts.tell(revocation);

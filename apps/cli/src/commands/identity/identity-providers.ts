@@ -16,8 +16,14 @@ export async function list(invocation: Invocation): Promise<number> {
   presentList(invocation.output, {
     schema: IdentityProviderSchema,
     messages: providers,
-    head: ["NAME", "SHOWN AS", "ISSUER", "CLIENT ID"],
-    row: ({ name, displayName, issuer, clientId }) => [name, displayName, issuer, clientId],
+    head: ["NAME", "SHOWN AS", "ISSUER", "CLIENT ID", "ACCOUNTS FOR"],
+    row: ({ name, displayName, issuer, clientId, signUp }) => [
+      name,
+      displayName,
+      issuer,
+      clientId,
+      signUp?.emailDomains.join(" ") ?? "-",
+    ],
     none: "People come in by their accounts here only.",
   });
   return ExitCode.OK;
@@ -33,12 +39,39 @@ export async function put(invocation: Invocation): Promise<number> {
     issuer: text("issuer"),
     clientId: text("clientId"),
     clientSecret: secretIn(text("secretFile")),
+    ...signUpIn(text),
   };
   const { provider } = await clientOf(invocation).putIdentityProvider(request, { signal });
   if (provider === undefined) return ExitCode.ERROR;
-  const lines = [`${provider.name}: ${provider.issuer}`, `register there as redirect URI: ${provider.redirectUri}`];
+  const lines = [
+    `${provider.name}: ${provider.issuer}`,
+    `register there as redirect URI: ${provider.redirectUri}`,
+    ...signUpLines(provider),
+  ];
   presentOne(output, IdentityProviderSchema, { message: provider, lines });
   return ExitCode.OK;
+}
+
+const listIn = (text: string) => text.split(",").filter((part) => part !== "");
+
+/** Who gets an account at the first sign-in; nobody unless it is said. */
+function signUpIn(text: (name: string) => string) {
+  const [emailDomains = [], roles = [], groups = []] = ["signUp", "signUpRoles", "signUpGroups"].map((name) =>
+    listIn(text(name)),
+  );
+  if (emailDomains.length > 0) return { signUp: { emailDomains, roles, groups } };
+  if (roles.length + groups.length === 0) return {};
+  const message =
+    "--sign-up-roles and --sign-up-groups say what new accounts begin with; say who gets one: --sign-up example.org";
+  throw new HmsError("INVALID_ARGUMENT", message);
+}
+
+function signUpLines({ signUp }: identityProviders.IdentityProvider): string[] {
+  if (signUp === undefined) return [];
+  const { emailDomains, roles, groups } = signUp;
+  const who = emailDomains.includes("*") ? "everybody there" : `verified addresses of ${emailDomains.join(", ")}`;
+  const what = [...roles, ...groups.map((group) => `group:${group}`)].join(", ");
+  return [`an account at the first sign-in for ${who}, with ${what || "no roles"}`];
 }
 
 /** A secret on the command line could be read by everybody on the machine. */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/identity/v1/providers.proto.
  */
 export const file_hms_identity_v1_providers: GenFile = /*@__PURE__*/
-  fileDesc("Ch9obXMvaWRlbnRpdHkvdjEvcHJvdmlkZXJzLnByb3RvEg9obXMuaWRlbnRpdHkudjEinwEKEElkZW50aXR5UHJvdmlkZXISDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSDgoGaXNzdWVyGAMgASgJEhEKCWNsaWVudF9pZBgEIAEoCRIUCgxyZWRpcmVjdF91cmkYBSABKAkSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixAEKGlB1dElkZW50aXR5UHJvdmlkZXJSZXF1ZXN0EisKBG5hbWUYASABKAlCHbpIGnIYMhZeW2Etel1bYS16MC05LV17MCwzMH0kEh0KDGRpc3BsYXlfbmFtZRgCIAEoCUIHukgEcgIYPBIaCgZpc3N1ZXIYAyABKAlCCrpIB3IFEAEY9AMSHQoJY2xpZW50X2lkGAQgASgJQgq6SAdyBRABGPQDEh8KDWNsaWVudF9zZWNyZXQYBSABKAlCCLpIBXIDGOgHIlIKG1B1dElkZW50aXR5UHJvdmlkZXJSZXNwb25zZRIzCghwcm92aWRlchgBIAEoCzIhLmhtcy5pZGVudGl0eS52MS5JZGVudGl0eVByb3ZpZGVyIh4KHExpc3RJZGVudGl0eVByb3ZpZGVyc1JlcXVlc3QiVQodTGlzdElkZW50aXR5UHJvdmlkZXJzUmVzcG9uc2USNAoJcHJvdmlkZXJzGAEgAygLMiEuaG1zLmlkZW50aXR5LnYxLklkZW50aXR5UHJvdmlkZXIiNgodRGVsZXRlSWRlbnRpdHlQcm92aWRlclJlcXVlc3QSFQoEbmFtZRgBIAEoCUIHukgEcgIQASIgCh5EZWxldGVJZGVudGl0eVByb3ZpZGVyUmVzcG9uc2Uy4gQKF0lkZW50aXR5UHJvdmlkZXJTZXJ2aWNlEsIBChNQdXRJZGVudGl0eVByb3ZpZGVyEisuaG1zLmlkZW50aXR5LnYxLlB1dElkZW50aXR5UHJvdmlkZXJSZXF1ZXN0GiwuaG1zLmlkZW50aXR5LnYxLlB1dElkZW50aXR5UHJvdmlkZXJSZXNwb25zZSJQwvMYJQoZaWRlbnRpdHktcHJvdmlkZXJzOnVwZGF0ZRIEbmFtZRgCIAKC0+STAiE6ASoaHC92MS9pZGVudGl0eVByb3ZpZGVycy97bmFtZX0StgEKFUxpc3RJZGVudGl0eVByb3ZpZGVycxItLmhtcy5pZGVudGl0eS52MS5MaXN0SWRlbnRpdHlQcm92aWRlcnNSZXF1ZXN0Gi4uaG1zLmlkZW50aXR5LnYxLkxpc3RJZGVudGl0eVByb3ZpZGVyc1Jlc3BvbnNlIj7C8xgdChdpZGVudGl0eS1wcm92aWRlcnM6cmVhZBgBIAGC0+STAhcSFS92MS9pZGVudGl0eVByb3ZpZGVycxLIAQoWRGVsZXRlSWRlbnRpdHlQcm92aWRlchIuLmhtcy5pZGVudGl0eS52MS5EZWxldGVJZGVudGl0eVByb3ZpZGVyUmVxdWVzdBovLmhtcy5pZGVudGl0eS52MS5EZWxldGVJZGVudGl0eVByb3ZpZGVyUmVzcG9uc2UiTcLzGCUKGWlkZW50aXR5LXByb3ZpZGVyczpkZWxldGUSBG5hbWUYAiACgtPkkwIeKhwvdjEvaWRlbnRpdHlQcm92aWRlcnMve25hbWV9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("Ch9obXMvaWRlbnRpdHkvdjEvcHJvdmlkZXJzLnByb3RvEg9obXMuaWRlbnRpdHkudjEiyQEKEElkZW50aXR5UHJvdmlkZXISDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSDgoGaXNzdWVyGAMgASgJEhEKCWNsaWVudF9pZBgEIAEoCRIUCgxyZWRpcmVjdF91cmkYBSABKAkSLgoKY3JlYXRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoHc2lnbl91cBgHIAEoCzIXLmhtcy5pZGVudGl0eS52MS5TaWduVXAikgEKBlNpZ25VcBJVCg1lbWFpbF9kb21haW5zGAEgAygJQj66SDuSATgIARBkIjJyMDIuXihcKnxbYS16MC05LV17MSw2M30oXC5bYS16MC05LV17MSw2M30pezEsOH0pJBIXCgVyb2xlcxgCIAMoCUIIukgFkgECEGQSGAoGZ3JvdXBzGAMgAygJQgi6SAWSAQIQZCLuAQoaUHV0SWRlbnRpdHlQcm92aWRlclJlcXVlc3QSKwoEbmFtZRgBIAEoCUIdukgachgyFl5bYS16XVthLXowLTktXXswLDMwfSQSHQoMZGlzcGxheV9uYW1lGAIgASgJQge6SARyAhg8EhoKBmlzc3VlchgDIAEoCUIKukgHcgUQARj0AxIdCgljbGllbnRfaWQYBCABKAlCCrpIB3IFEAEY9AMSHwoNY2xpZW50X3NlY3JldBgFIAEoCUIIukgFcgMY6AcSKAoHc2lnbl91cBgGIAEoCzIXLmhtcy5pZGVudGl0eS52MS5TaWduVXAiUgobUHV0SWRlbnRpdHlQcm92aWRlclJlc3BvbnNlEjMKCHByb3ZpZGVyGAEgASgLMiEuaG1zLmlkZW50aXR5LnYxLklkZW50aXR5UHJvdmlkZXIiHgocTGlzdElkZW50aXR5UHJvdmlkZXJzUmVxdWVzdCJVCh1MaXN0SWRlbnRpdHlQcm92aWRlcnNSZXNwb25zZRI0Cglwcm92aWRlcnMYASADKAsyIS5obXMuaWRlbnRpdHkudjEuSWRlbnRpdHlQcm92aWRlciI2Ch1EZWxldGVJZGVudGl0eVByb3ZpZGVyUmVxdWVzdBIVCgRuYW1lGAEgASgJQge6SARyAhABIiAKHkRlbGV0ZUlkZW50aXR5UHJvdmlkZXJSZXNwb25zZTLiBAoXSWRlbnRpdHlQcm92aWRlclNlcnZpY2USwgEKE1B1dElkZW50aXR5UHJvdmlkZXISKy5obXMuaWRlbnRpdHkudjEuUHV0SWRlbnRpdHlQcm92aWRlclJlcXVlc3QaLC5obXMuaWRlbnRpdHkudjEuUHV0SWRlbnRpdHlQcm92aWRlclJlc3BvbnNlIlDC8xglChlpZGVudGl0eS1wcm92aWRlcnM6dXBkYXRlEgRuYW1lGAIgAoLT5JMCIToBKhocL3YxL2lkZW50aXR5UHJvdmlkZXJzL3tuYW1lfRK2AQoVTGlzdElkZW50aXR5UHJvdmlkZXJzEi0uaG1zLmlkZW50aXR5LnYxLkxpc3RJZGVudGl0eVByb3ZpZGVyc1JlcXVlc3QaLi5obXMuaWRlbnRpdHkudjEuTGlzdElkZW50aXR5UHJvdmlkZXJzUmVzcG9uc2UiPsLzGB0KF2lkZW50aXR5LXByb3ZpZGVyczpyZWFkGAEgAYLT5JMCFxIVL3YxL2lkZW50aXR5UHJvdmlkZXJzEsgBChZEZWxldGVJZGVudGl0eVByb3ZpZGVyEi4uaG1zLmlkZW50aXR5LnYxLkRlbGV0ZUlkZW50aXR5UHJvdmlkZXJSZXF1ZXN0Gi8uaG1zLmlkZW50aXR5LnYxLkRlbGV0ZUlkZW50aXR5UHJvdmlkZXJSZXNwb25zZSJNwvMYJQoZaWRlbnRpdHktcHJvdmlkZXJzOmRlbGV0ZRIEbmFtZRgCIAKC0+STAh4qHC92MS9pZGVudGl0eVByb3ZpZGVycy97bmFtZX1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.identity.v1.IdentityProvider
@@ -54,6 +54,13 @@ export type IdentityProvider = Message<"hms.identity.v1.IdentityProvider"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 6;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Unset: nobody gets an account by it.
+   *
+   * @generated from field: hms.identity.v1.SignUp sign_up = 7;
+   */
+  signUp?: SignUp | undefined;
 };
 
 /**
@@ -62,6 +69,41 @@ export type IdentityProvider = Message<"hms.identity.v1.IdentityProvider"> & {
  */
 export const IdentityProviderSchema: GenMessage<IdentityProvider> = /*@__PURE__*/
   messageDesc(file_hms_identity_v1_providers, 0);
+
+/**
+ * Who gets an account at their first sign-in by a provider, and what it begins with. It is known by issuer and subject like
+ * every other; nobody gets hold of an account that is there.
+ *
+ * @generated from message hms.identity.v1.SignUp
+ */
+export type SignUp = Message<"hms.identity.v1.SignUp"> & {
+  /**
+   * Domains of mail addresses that the provider has verified, "example.org", without those below them; "*" alone: everybody
+   * there, whatever their address.
+   *
+   * @generated from field: repeated string email_domains = 1;
+   */
+  emailDomains: string[];
+
+  /**
+   * Default: viewer, or none if groups are named. None that permits everything.
+   *
+   * @generated from field: repeated string roles = 2;
+   */
+  roles: string[];
+
+  /**
+   * @generated from field: repeated string groups = 3;
+   */
+  groups: string[];
+};
+
+/**
+ * Describes the message hms.identity.v1.SignUp.
+ * Use `create(SignUpSchema)` to create a new message.
+ */
+export const SignUpSchema: GenMessage<SignUp> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_providers, 1);
 
 /**
  * @generated from message hms.identity.v1.PutIdentityProviderRequest
@@ -95,6 +137,13 @@ export type PutIdentityProviderRequest = Message<"hms.identity.v1.PutIdentityPro
    * @generated from field: string client_secret = 5;
    */
   clientSecret: string;
+
+  /**
+   * Unset: nobody gets an account by it, whatever was said before.
+   *
+   * @generated from field: hms.identity.v1.SignUp sign_up = 6;
+   */
+  signUp?: SignUp | undefined;
 };
 
 /**
@@ -102,7 +151,7 @@ export type PutIdentityProviderRequest = Message<"hms.identity.v1.PutIdentityPro
  * Use `create(PutIdentityProviderRequestSchema)` to create a new message.
  */
 export const PutIdentityProviderRequestSchema: GenMessage<PutIdentityProviderRequest> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 1);
+  messageDesc(file_hms_identity_v1_providers, 2);
 
 /**
  * @generated from message hms.identity.v1.PutIdentityProviderResponse
@@ -119,7 +168,7 @@ export type PutIdentityProviderResponse = Message<"hms.identity.v1.PutIdentityPr
  * Use `create(PutIdentityProviderResponseSchema)` to create a new message.
  */
 export const PutIdentityProviderResponseSchema: GenMessage<PutIdentityProviderResponse> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 2);
+  messageDesc(file_hms_identity_v1_providers, 3);
 
 /**
  * @generated from message hms.identity.v1.ListIdentityProvidersRequest
@@ -132,7 +181,7 @@ export type ListIdentityProvidersRequest = Message<"hms.identity.v1.ListIdentity
  * Use `create(ListIdentityProvidersRequestSchema)` to create a new message.
  */
 export const ListIdentityProvidersRequestSchema: GenMessage<ListIdentityProvidersRequest> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 3);
+  messageDesc(file_hms_identity_v1_providers, 4);
 
 /**
  * @generated from message hms.identity.v1.ListIdentityProvidersResponse
@@ -149,7 +198,7 @@ export type ListIdentityProvidersResponse = Message<"hms.identity.v1.ListIdentit
  * Use `create(ListIdentityProvidersResponseSchema)` to create a new message.
  */
 export const ListIdentityProvidersResponseSchema: GenMessage<ListIdentityProvidersResponse> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 4);
+  messageDesc(file_hms_identity_v1_providers, 5);
 
 /**
  * @generated from message hms.identity.v1.DeleteIdentityProviderRequest
@@ -166,7 +215,7 @@ export type DeleteIdentityProviderRequest = Message<"hms.identity.v1.DeleteIdent
  * Use `create(DeleteIdentityProviderRequestSchema)` to create a new message.
  */
 export const DeleteIdentityProviderRequestSchema: GenMessage<DeleteIdentityProviderRequest> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 5);
+  messageDesc(file_hms_identity_v1_providers, 6);
 
 /**
  * @generated from message hms.identity.v1.DeleteIdentityProviderResponse
@@ -179,11 +228,12 @@ export type DeleteIdentityProviderResponse = Message<"hms.identity.v1.DeleteIden
  * Use `create(DeleteIdentityProviderResponseSchema)` to create a new message.
  */
 export const DeleteIdentityProviderResponseSchema: GenMessage<DeleteIdentityProviderResponse> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_providers, 6);
+  messageDesc(file_hms_identity_v1_providers, 7);
 
 /**
  * Outside providers of OpenID Connect by which people can come in. An account is known by the provider's issuer and its
- * subject there, never by a mail address; its owner links the two while signed in.
+ * subject there, never by a mail address; its owner links the two while signed in, or it is made at the first sign-in by a
+ * provider that allows that.
  *
  * @generated from service hms.identity.v1.IdentityProviderService
  */

@@ -731,7 +731,7 @@ export const UserService: GenService<{
     output: typeof CreateInvitationResponseSchema;
   },
   /**
-   * A link, good once and for 15 minutes, by which a person chooses a new password; their sessions end then.
+   * A link, good once and for 10 minutes, by which a person chooses a new password; their sessions end then.
    *
    * @generated from rpc hms.identity.v1.UserService.CreateResetLink
    */

@@ -15,7 +15,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/deployment/v1/deployment.proto.
  */
 export const file_hms_sys_deployment_v1_deployment: GenFile = /*@__PURE__*/
-  fileDesc("CiZobXMvc3lzL2RlcGxveW1lbnQvdjEvZGVwbG95bWVudC5wcm90bxIVaG1zLnN5cy5kZXBsb3ltZW50LnYxIuEBCg1EZXBsb3lSZXF1ZXN0EhAKCG1hbmlmZXN0GAEgASgJEhUKDW1hbmlmZXN0X3BhdGgYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSGAoQcmVmdXNlX2lmX2xvY2tlZBgEIAEoCBJGCgl2YXJpYWJsZXMYBSADKAsyMy5obXMuc3lzLmRlcGxveW1lbnQudjEuRGVwbG95UmVxdWVzdC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsMBCgtQbGFuUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIVCg1tYW5pZmVzdF9wYXRoGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEkQKCXZhcmlhYmxlcxgEIAMoCzIxLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjQKBkNoYW5nZRILCgNrZXkYASABKAkSDgoGYmVmb3JlGAIgASgJEg0KBWFmdGVyGAMgASgJIuYBCgxQbGFuUmVzcG9uc2USDwoHc2VydmljZRgBIAEoCRIYChBjdXJyZW50X3JldmlzaW9uGAIgASgDEi4KB2NoYW5nZXMYAyADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlEhUKDXplcm9fZG93bnRpbWUYBCABKAgSHQoVemVyb19kb3dudGltZV9yZWFzb25zGAUgAygJEg0KBXN0ZXBzGAYgAygJEjYKB3Byb2dyYW0YByABKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUHJvZ3JhbUNoYW5nZXMilAEKDlByb2dyYW1DaGFuZ2VzEhQKDG5vdF9jb21wYXJlZBgBIAEoCRIVCg1kaWdlc3RfYmVmb3JlGAIgASgJEhQKDGRpZ2VzdF9hZnRlchgDIAEoCRIrCgVmaWxlcxgEIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAUgASgDIkYKDFNjYWxlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhAKCHJlcGxpY2FzGAMgASgFIjYKDlJlc3RhcnRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiSQoPUm9sbGJhY2tSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEAoIcmV2aXNpb24YAyABKAMiMwoLU3RvcFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSI1Cg1SZW1vdmVSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiKQoTV2F0Y2hSb2xsb3V0UmVxdWVzdBISCgpyb2xsb3V0X2lkGAEgASgJIoAECgxSb2xsb3V0RXZlbnQSEgoKcm9sbG91dF9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4CgdwbGFubmVkGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRQbGFubmVkSAASNQoHd2FpdGluZxgFIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5Mb2NrV2FpdGluZ0gAEjoKDHN0ZXBfc3RhcnRlZBgGIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwU3RhcnRlZEgAEjwKDXN0ZXBfcHJvZ3Jlc3MYByABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcFByb2dyZXNzSAASPAoNc3RlcF9maW5pc2hlZBgIIAEoCzIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwRmluaXNoZWRIABI4CgtzdGVwX291dHB1dBgJIAEoCzIhLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwT3V0cHV0SAASNAoFZW5kZWQYCiABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEVuZGVkSABCBwoFZXZlbnQijAEKDlJvbGxvdXRQbGFubmVkEjAKBGtpbmQYASABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSDwoHc2VydmljZRgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIQCgh3YXJuaW5ncxgFIAMoCSKTAQoLTG9ja1dhaXRpbmcSGQoRaG9sZGVyX3JvbGxvdXRfaWQYASABKAkSNwoLaG9sZGVyX2tpbmQYAiABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSMAoMaG9sZGVyX3NpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJhCgtTdGVwU3RhcnRlZBIPCgdzdGVwX2lkGAEgASgJEjIKBXN0YXRlGAIgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRINCgV0aXRsZRgDIAEoCSIwCgxTdGVwUHJvZ3Jlc3MSDwoHc3RlcF9pZBgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIk8KDFN0ZXBGaW5pc2hlZBIPCgdzdGVwX2lkGAEgASgJEg0KBXRpdGxlGAIgASgJEhMKC2R1cmF0aW9uX21zGAMgASgDEgoKAm9rGAQgASgIIisKClN0ZXBPdXRwdXQSDwoHc3RlcF9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJIqIBCgxSb2xsb3V0RW5kZWQSMgoFc3RhdGUYASABKA4yIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN0YXRlEhAKCHJldmlzaW9uGAIgASgDEhQKDHNlcnZpY2VfdXJscxgDIAMoCRI2CgdmYWlsdXJlGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRGYWlsdXJlIucBCg5Sb2xsb3V0RmFpbHVyZRIOCgZyZWFzb24YASABKAkSDgoGcmVtZWR5GAIgASgJEhIKCnJlcGxpY2FfaWQYAyABKAkSEgoKbGFzdF9wcm9iZRgEIAEoCRIqCgRleGl0GAUgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzEjEKDmxhc3RfbG9nX2xpbmVzGAYgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lEi4KB2NoYW5nZXMYByADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlIswCCg5TZXJ2aWNlU3VtbWFyeRITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEg8KB3ZlcnNpb24YBCABKAkSNAoGaGVhbHRoGAUgASgOMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VIZWFsdGgSFgoOcmVwbGljYXNfcmVhZHkYBiABKAUSFwoPcmVwbGljYXNfd2FudGVkGAcgASgFEgwKBHVybHMYCCADKAkSLwoLZGVwbG95ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJvbGxvdXRfaWQYCiABKAkSOgoNcm9sbG91dF9zdGF0ZRgLIAEoDjIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0U3RhdGUikQEKDVJlcGxpY2FTdGF0dXMSKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYRINCgVyZWFkeRgCIAEoCBISCgpsYXN0X3Byb2JlGAMgASgJEjEKDWxhc3RfcHJvYmVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlEKE0xpc3RTZXJ2aWNlc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiaAoUTGlzdFNlcnZpY2VzUmVzcG9uc2USNwoIc2VydmljZXMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuU2VydmljZVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjkKEUdldFNlcnZpY2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkixwEKEkdldFNlcnZpY2VSZXNwb25zZRI2CgdzZXJ2aWNlGAEgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VTdW1tYXJ5EjYKCHJlcGxpY2FzGAIgAygLMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlcGxpY2FTdGF0dXMSKQoIbWFuaWZlc3QYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhYKDnJlbGVhc2VfZGlnZXN0GAQgASgJImIKE0xpc3RSb2xsb3V0c1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSLpAgoOUm9sbG91dFN1bW1hcnkSEgoKcm9sbG91dF9pZBgBIAEoCRIwCgRraW5kGAIgASgOMiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRLaW5kEjIKBXN0YXRlGAMgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRIQCghyZXZpc2lvbhgEIAEoAxIZChFwcmV2aW91c19yZXZpc2lvbhgFIAEoAxIPCgd2ZXJzaW9uGAYgASgJEhYKDnJlbGVhc2VfZGlnZXN0GAcgASgJEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5mYWlsdXJlX3JlYXNvbhgKIAEoCRIRCglwcmluY2lwYWwYCyABKAkiaAoUTGlzdFJvbGxvdXRzUmVzcG9uc2USNwoIcm9sbG91dHMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqYBCg9SZWFkTG9nc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEgwKBHRhaWwYBCABKAUSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZvbGxvdxgGIAEoCBIQCghjb250YWlucxgHIAEoCSI8ChBSZWFkTG9nc1Jlc3BvbnNlEigKBWxpbmVzGAEgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lIkoKEVJ1bkNvbW1hbmRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHY29tbWFuZBgDIAMoCSJ8ChJSdW5Db21tYW5kUmVzcG9uc2USLwoGb3V0cHV0GAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5PdXRwdXRDaHVua0gAEiwKBGV4aXQYAiABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXNIAEIHCgVldmVudCrBAQoLUm9sbG91dEtpbmQSHAoYUk9MTE9VVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9LSU5EX0RFUExPWRABEhkKFVJPTExPVVRfS0lORF9ST0xMQkFDSxACEhgKFFJPTExPVVRfS0lORF9SRVNUQVJUEAMSFgoSUk9MTE9VVF9LSU5EX1NDQUxFEAQSFQoRUk9MTE9VVF9LSU5EX1NUT1AQBRIXChNST0xMT1VUX0tJTkRfUkVNT1ZFEAYq+wIKDFJvbGxvdXRTdGF0ZRIdChlST0xMT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUk9MTE9VVF9TVEFURV9QTEFOTkVEEAESGAoUUk9MTE9VVF9TVEFURV9MT0NLRUQQAhIaChZST0xMT1VUX1NUQVRFX1BSRVBBUkVEEAMSGQoVUk9MTE9VVF9TVEFURV9TQ0FMSU5HEAQSGwoXUk9MTE9VVF9TVEFURV9WRVJJRllJTkcQBRIaChZST0xMT1VUX1NUQVRFX1NISUZUSU5HEAYSGAoUUk9MTE9VVF9TVEFURV9CQUtJTkcQBxIaChZST0xMT1VUX1NUQVRFX0RSQUlOSU5HEAgSGwoXUk9MTE9VVF9TVEFURV9TVUNDRUVERUQQCRIbChdST0xMT1VUX1NUQVRFX1JFVkVSVElORxAKEh0KGVJPTExPVVRfU1RBVEVfUk9MTEVEX0JBQ0sQCxIYChRST0xMT1VUX1NUQVRFX0ZBSUxFRBAMKp0BCg1TZXJ2aWNlSGVhbHRoEh4KGlNFUlZJQ0VfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFwoTU0VSVklDRV9IRUFMVEhfRE9XThABEhsKF1NFUlZJQ0VfSEVBTFRIX0RFR1JBREVEEAISGgoWU0VSVklDRV9IRUFMVEhfSEVBTFRIWRADEhoKFlNFUlZJQ0VfSEVBTFRIX1NUT1BQRUQQBDLwDAoRRGVwbG95bWVudFNlcnZpY2UScAoGRGVwbG95EiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkRlcGxveVJlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IhnC8xgVCg9zZXJ2aWNlczpkZXBsb3kYAiADMAESagoEUGxhbhIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVzcG9uc2UiGcLzGBUKD3NlcnZpY2VzOmRlcGxveRgBIAESdgoFU2NhbGUSIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU2NhbGVSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIhwvMYHQoOc2VydmljZXM6c2NhbGUSB3NlcnZpY2UYAiACMAESewoHUmVzdGFydBIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN0YXJ0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAMwARJ9CghSb2xsYmFjaxImLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsYmFja1JlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiADMAESdQoEU3RvcBIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdG9wUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAIwARJ5CgZSZW1vdmUSJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVtb3ZlUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlbGV0ZRIHc2VydmljZRgCIAIwARJ6CgxXYXRjaFJvbGxvdXQSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuV2F0Y2hSb2xsb3V0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiF8LzGBMKDXNlcnZpY2VzOnJlYWQYASABMAESgAEKDExpc3RTZXJ2aWNlcxIqLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0U2VydmljZXNSZXF1ZXN0GisuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIhfC8xgTCg1zZXJ2aWNlczpyZWFkGAEgARKDAQoKR2V0U2VydmljZRIoLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVxdWVzdBopLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOnJlYWQSB3NlcnZpY2UYASABEokBCgxMaXN0Um9sbG91dHMSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuTGlzdFJvbGxvdXRzUmVxdWVzdBorLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0Um9sbG91dHNSZXNwb25zZSIgwvMYHAoNc2VydmljZXM6cmVhZBIHc2VydmljZRgBIAESfwoIUmVhZExvZ3MSJi5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVhZExvZ3NSZXF1ZXN0GicuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlYWRMb2dzUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOmxvZ3MSB3NlcnZpY2UYASABMAEShAEKClJ1bkNvbW1hbmQSKC5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlcXVlc3QaKS5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlc3BvbnNlIh/C8xgbCgxzZXJ2aWNlczpydW4SB3NlcnZpY2UYAyADMAFiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options, file_hms_sys_agent_v1_agent]);
+  fileDesc("CiZobXMvc3lzL2RlcGxveW1lbnQvdjEvZGVwbG95bWVudC5wcm90bxIVaG1zLnN5cy5kZXBsb3ltZW50LnYxIvMBCg1EZXBsb3lSZXF1ZXN0EhAKCG1hbmlmZXN0GAEgASgJEhUKDW1hbmlmZXN0X3BhdGgYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSGAoQcmVmdXNlX2lmX2xvY2tlZBgEIAEoCBJGCgl2YXJpYWJsZXMYBSADKAsyMy5obXMuc3lzLmRlcGxveW1lbnQudjEuRGVwbG95UmVxdWVzdC5WYXJpYWJsZXNFbnRyeRIQCghzdHJhdGVneRgGIAEoCRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsMBCgtQbGFuUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIVCg1tYW5pZmVzdF9wYXRoGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEkQKCXZhcmlhYmxlcxgEIAMoCzIxLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjQKBkNoYW5nZRILCgNrZXkYASABKAkSDgoGYmVmb3JlGAIgASgJEg0KBWFmdGVyGAMgASgJIvgBCgxQbGFuUmVzcG9uc2USDwoHc2VydmljZRgBIAEoCRIYChBjdXJyZW50X3JldmlzaW9uGAIgASgDEi4KB2NoYW5nZXMYAyADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlEhUKDXplcm9fZG93bnRpbWUYBCABKAgSHQoVemVyb19kb3dudGltZV9yZWFzb25zGAUgAygJEg0KBXN0ZXBzGAYgAygJEjYKB3Byb2dyYW0YByABKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUHJvZ3JhbUNoYW5nZXMSEAoId2FybmluZ3MYCCADKAkilAEKDlByb2dyYW1DaGFuZ2VzEhQKDG5vdF9jb21wYXJlZBgBIAEoCRIVCg1kaWdlc3RfYmVmb3JlGAIgASgJEhQKDGRpZ2VzdF9hZnRlchgDIAEoCRIrCgVmaWxlcxgEIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAUgASgDIkYKDFNjYWxlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhAKCHJlcGxpY2FzGAMgASgFIjYKDlJlc3RhcnRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiSQoPUm9sbGJhY2tSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEAoIcmV2aXNpb24YAyABKAMiMwoLU3RvcFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSI1Cg1SZW1vdmVSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiaAoOUHJvbW90ZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEgwKBGZ1bGwYBCABKAgSDgoGcmVhc29uGAUgASgJIiUKD1Byb21vdGVSZXNwb25zZRISCgpyb2xsb3V0X2lkGAEgASgJIlgKDEFib3J0UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJvbGxvdXRfaWQYAyABKAkSDgoGcmVhc29uGAQgASgJIiMKDUFib3J0UmVzcG9uc2USEgoKcm9sbG91dF9pZBgBIAEoCSJYCgxQYXVzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSIjCg1QYXVzZVJlc3BvbnNlEhIKCnJvbGxvdXRfaWQYASABKAkiWQoNUmVzdW1lUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJvbGxvdXRfaWQYAyABKAkSDgoGcmVhc29uGAQgASgJIiQKDlJlc3VtZVJlc3BvbnNlEhIKCnJvbGxvdXRfaWQYASABKAkiKQoTV2F0Y2hSb2xsb3V0UmVxdWVzdBISCgpyb2xsb3V0X2lkGAEgASgJIoAECgxSb2xsb3V0RXZlbnQSEgoKcm9sbG91dF9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4CgdwbGFubmVkGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRQbGFubmVkSAASNQoHd2FpdGluZxgFIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5Mb2NrV2FpdGluZ0gAEjoKDHN0ZXBfc3RhcnRlZBgGIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwU3RhcnRlZEgAEjwKDXN0ZXBfcHJvZ3Jlc3MYByABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcFByb2dyZXNzSAASPAoNc3RlcF9maW5pc2hlZBgIIAEoCzIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwRmluaXNoZWRIABI4CgtzdGVwX291dHB1dBgJIAEoCzIhLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwT3V0cHV0SAASNAoFZW5kZWQYCiABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEVuZGVkSABCBwoFZXZlbnQijAEKDlJvbGxvdXRQbGFubmVkEjAKBGtpbmQYASABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSDwoHc2VydmljZRgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIQCgh3YXJuaW5ncxgFIAMoCSKTAQoLTG9ja1dhaXRpbmcSGQoRaG9sZGVyX3JvbGxvdXRfaWQYASABKAkSNwoLaG9sZGVyX2tpbmQYAiABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSMAoMaG9sZGVyX3NpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJhCgtTdGVwU3RhcnRlZBIPCgdzdGVwX2lkGAEgASgJEjIKBXN0YXRlGAIgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRINCgV0aXRsZRgDIAEoCSIwCgxTdGVwUHJvZ3Jlc3MSDwoHc3RlcF9pZBgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIk8KDFN0ZXBGaW5pc2hlZBIPCgdzdGVwX2lkGAEgASgJEg0KBXRpdGxlGAIgASgJEhMKC2R1cmF0aW9uX21zGAMgASgDEgoKAm9rGAQgASgIIisKClN0ZXBPdXRwdXQSDwoHc3RlcF9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJIqIBCgxSb2xsb3V0RW5kZWQSMgoFc3RhdGUYASABKA4yIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN0YXRlEhAKCHJldmlzaW9uGAIgASgDEhQKDHNlcnZpY2VfdXJscxgDIAMoCRI2CgdmYWlsdXJlGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRGYWlsdXJlIucBCg5Sb2xsb3V0RmFpbHVyZRIOCgZyZWFzb24YASABKAkSDgoGcmVtZWR5GAIgASgJEhIKCnJlcGxpY2FfaWQYAyABKAkSEgoKbGFzdF9wcm9iZRgEIAEoCRIqCgRleGl0GAUgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzEjEKDmxhc3RfbG9nX2xpbmVzGAYgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lEi4KB2NoYW5nZXMYByADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlIswCCg5TZXJ2aWNlU3VtbWFyeRITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEg8KB3ZlcnNpb24YBCABKAkSNAoGaGVhbHRoGAUgASgOMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VIZWFsdGgSFgoOcmVwbGljYXNfcmVhZHkYBiABKAUSFwoPcmVwbGljYXNfd2FudGVkGAcgASgFEgwKBHVybHMYCCADKAkSLwoLZGVwbG95ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJvbGxvdXRfaWQYCiABKAkSOgoNcm9sbG91dF9zdGF0ZRgLIAEoDjIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0U3RhdGUikQEKDVJlcGxpY2FTdGF0dXMSKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYRINCgVyZWFkeRgCIAEoCBISCgpsYXN0X3Byb2JlGAMgASgJEjEKDWxhc3RfcHJvYmVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlEKE0xpc3RTZXJ2aWNlc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiaAoUTGlzdFNlcnZpY2VzUmVzcG9uc2USNwoIc2VydmljZXMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuU2VydmljZVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjkKEUdldFNlcnZpY2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkixwEKEkdldFNlcnZpY2VSZXNwb25zZRI2CgdzZXJ2aWNlGAEgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VTdW1tYXJ5EjYKCHJlcGxpY2FzGAIgAygLMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlcGxpY2FTdGF0dXMSKQoIbWFuaWZlc3QYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhYKDnJlbGVhc2VfZGlnZXN0GAQgASgJImIKE0xpc3RSb2xsb3V0c1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSLpAgoOUm9sbG91dFN1bW1hcnkSEgoKcm9sbG91dF9pZBgBIAEoCRIwCgRraW5kGAIgASgOMiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRLaW5kEjIKBXN0YXRlGAMgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRIQCghyZXZpc2lvbhgEIAEoAxIZChFwcmV2aW91c19yZXZpc2lvbhgFIAEoAxIPCgd2ZXJzaW9uGAYgASgJEhYKDnJlbGVhc2VfZGlnZXN0GAcgASgJEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5mYWlsdXJlX3JlYXNvbhgKIAEoCRIRCglwcmluY2lwYWwYCyABKAkiaAoUTGlzdFJvbGxvdXRzUmVzcG9uc2USNwoIcm9sbG91dHMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqYBCg9SZWFkTG9nc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEgwKBHRhaWwYBCABKAUSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZvbGxvdxgGIAEoCBIQCghjb250YWlucxgHIAEoCSI8ChBSZWFkTG9nc1Jlc3BvbnNlEigKBWxpbmVzGAEgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lIkoKEVJ1bkNvbW1hbmRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHY29tbWFuZBgDIAMoCSJ8ChJSdW5Db21tYW5kUmVzcG9uc2USLwoGb3V0cHV0GAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5PdXRwdXRDaHVua0gAEiwKBGV4aXQYAiABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXNIAEIHCgVldmVudCrBAQoLUm9sbG91dEtpbmQSHAoYUk9MTE9VVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9LSU5EX0RFUExPWRABEhkKFVJPTExPVVRfS0lORF9ST0xMQkFDSxACEhgKFFJPTExPVVRfS0lORF9SRVNUQVJUEAMSFgoSUk9MTE9VVF9LSU5EX1NDQUxFEAQSFQoRUk9MTE9VVF9LSU5EX1NUT1AQBRIXChNST0xMT1VUX0tJTkRfUkVNT1ZFEAYq+wIKDFJvbGxvdXRTdGF0ZRIdChlST0xMT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUk9MTE9VVF9TVEFURV9QTEFOTkVEEAESGAoUUk9MTE9VVF9TVEFURV9MT0NLRUQQAhIaChZST0xMT1VUX1NUQVRFX1BSRVBBUkVEEAMSGQoVUk9MTE9VVF9TVEFURV9TQ0FMSU5HEAQSGwoXUk9MTE9VVF9TVEFURV9WRVJJRllJTkcQBRIaChZST0xMT1VUX1NUQVRFX1NISUZUSU5HEAYSGAoUUk9MTE9VVF9TVEFURV9CQUtJTkcQBxIaChZST0xMT1VUX1NUQVRFX0RSQUlOSU5HEAgSGwoXUk9MTE9VVF9TVEFURV9TVUNDRUVERUQQCRIbChdST0xMT1VUX1NUQVRFX1JFVkVSVElORxAKEh0KGVJPTExPVVRfU1RBVEVfUk9MTEVEX0JBQ0sQCxIYChRST0xMT1VUX1NUQVRFX0ZBSUxFRBAMKp0BCg1TZXJ2aWNlSGVhbHRoEh4KGlNFUlZJQ0VfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFwoTU0VSVklDRV9IRUFMVEhfRE9XThABEhsKF1NFUlZJQ0VfSEVBTFRIX0RFR1JBREVEEAISGgoWU0VSVklDRV9IRUFMVEhfSEVBTFRIWRADEhoKFlNFUlZJQ0VfSEVBTFRIX1NUT1BQRUQQBDLZEAoRRGVwbG95bWVudFNlcnZpY2UScAoGRGVwbG95EiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkRlcGxveVJlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IhnC8xgVCg9zZXJ2aWNlczpkZXBsb3kYAiADMAESagoEUGxhbhIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVzcG9uc2UiGcLzGBUKD3NlcnZpY2VzOmRlcGxveRgBIAESdgoFU2NhbGUSIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU2NhbGVSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIhwvMYHQoOc2VydmljZXM6c2NhbGUSB3NlcnZpY2UYAiACMAESewoHUmVzdGFydBIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN0YXJ0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAMwARJ9CghSb2xsYmFjaxImLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsYmFja1JlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiADMAESdQoEU3RvcBIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdG9wUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAIwARJ5CgZSZW1vdmUSJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVtb3ZlUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlbGV0ZRIHc2VydmljZRgCIAIwARJ8CgdQcm9tb3RlEiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlByb21vdGVSZXF1ZXN0GiYuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlByb21vdGVSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAxJ2CgVBYm9ydBIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5BYm9ydFJlcXVlc3QaJC5obXMuc3lzLmRlcGxveW1lbnQudjEuQWJvcnRSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ2CgVQYXVzZRIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5QYXVzZVJlcXVlc3QaJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUGF1c2VSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ5CgZSZXN1bWUSJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVzdW1lUmVxdWVzdBolLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN1bWVSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ6CgxXYXRjaFJvbGxvdXQSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuV2F0Y2hSb2xsb3V0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiF8LzGBMKDXNlcnZpY2VzOnJlYWQYASABMAESgAEKDExpc3RTZXJ2aWNlcxIqLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0U2VydmljZXNSZXF1ZXN0GisuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIhfC8xgTCg1zZXJ2aWNlczpyZWFkGAEgARKDAQoKR2V0U2VydmljZRIoLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVxdWVzdBopLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOnJlYWQSB3NlcnZpY2UYASABEokBCgxMaXN0Um9sbG91dHMSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuTGlzdFJvbGxvdXRzUmVxdWVzdBorLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0Um9sbG91dHNSZXNwb25zZSIgwvMYHAoNc2VydmljZXM6cmVhZBIHc2VydmljZRgBIAESfwoIUmVhZExvZ3MSJi5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVhZExvZ3NSZXF1ZXN0GicuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlYWRMb2dzUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOmxvZ3MSB3NlcnZpY2UYASABMAEShAEKClJ1bkNvbW1hbmQSKC5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlcXVlc3QaKS5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlc3BvbnNlIh/C8xgbCgxzZXJ2aWNlczpydW4SB3NlcnZpY2UYAyADMAFiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options, file_hms_sys_agent_v1_agent]);
 
 /**
  * @generated from message hms.sys.deployment.v1.DeployRequest
@@ -55,6 +55,13 @@ export type DeployRequest = Message<"hms.sys.deployment.v1.DeployRequest"> & {
    * @generated from field: map<string, string> variables = 5;
    */
   variables: { [key: string]: string };
+
+  /**
+   * Instead of the manifest's rollout.strategy: "rolling", "canary" or "blue-green"; empty: as the manifest says.
+   *
+   * @generated from field: string strategy = 6;
+   */
+  strategy: string;
 };
 
 /**
@@ -177,6 +184,13 @@ export type PlanResponse = Message<"hms.sys.deployment.v1.PlanResponse"> & {
    * @generated from field: hms.sys.deployment.v1.ProgramChanges program = 7;
    */
   program?: ProgramChanges | undefined;
+
+  /**
+   * What should be known before a deploy, one sentence each.
+   *
+   * @generated from field: repeated string warnings = 8;
+   */
+  warnings: string[];
 };
 
 /**
@@ -356,6 +370,225 @@ export const RemoveRequestSchema: GenMessage<RemoveRequest> = /*@__PURE__*/
   messageDesc(file_hms_sys_deployment_v1_deployment, 9);
 
 /**
+ * @generated from message hms.sys.deployment.v1.PromoteRequest
+ */
+export type PromoteRequest = Message<"hms.sys.deployment.v1.PromoteRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Refuse if another one runs; empty: whichever runs.
+   *
+   * @generated from field: string rollout_id = 3;
+   */
+  rolloutId: string;
+
+  /**
+   * The steps that are left are skipped: the new version gets everything at once.
+   *
+   * @generated from field: bool full = 4;
+   */
+  full: boolean;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.PromoteRequest.
+ * Use `create(PromoteRequestSchema)` to create a new message.
+ */
+export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 10);
+
+/**
+ * @generated from message hms.sys.deployment.v1.PromoteResponse
+ */
+export type PromoteResponse = Message<"hms.sys.deployment.v1.PromoteResponse"> & {
+  /**
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.PromoteResponse.
+ * Use `create(PromoteResponseSchema)` to create a new message.
+ */
+export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 11);
+
+/**
+ * @generated from message hms.sys.deployment.v1.AbortRequest
+ */
+export type AbortRequest = Message<"hms.sys.deployment.v1.AbortRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Refuse if another one runs; empty: whichever runs.
+   *
+   * @generated from field: string rollout_id = 3;
+   */
+  rolloutId: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.AbortRequest.
+ * Use `create(AbortRequestSchema)` to create a new message.
+ */
+export const AbortRequestSchema: GenMessage<AbortRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 12);
+
+/**
+ * @generated from message hms.sys.deployment.v1.AbortResponse
+ */
+export type AbortResponse = Message<"hms.sys.deployment.v1.AbortResponse"> & {
+  /**
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.AbortResponse.
+ * Use `create(AbortResponseSchema)` to create a new message.
+ */
+export const AbortResponseSchema: GenMessage<AbortResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 13);
+
+/**
+ * @generated from message hms.sys.deployment.v1.PauseRequest
+ */
+export type PauseRequest = Message<"hms.sys.deployment.v1.PauseRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Refuse if another one runs; empty: whichever runs.
+   *
+   * @generated from field: string rollout_id = 3;
+   */
+  rolloutId: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.PauseRequest.
+ * Use `create(PauseRequestSchema)` to create a new message.
+ */
+export const PauseRequestSchema: GenMessage<PauseRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 14);
+
+/**
+ * @generated from message hms.sys.deployment.v1.PauseResponse
+ */
+export type PauseResponse = Message<"hms.sys.deployment.v1.PauseResponse"> & {
+  /**
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.PauseResponse.
+ * Use `create(PauseResponseSchema)` to create a new message.
+ */
+export const PauseResponseSchema: GenMessage<PauseResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 15);
+
+/**
+ * @generated from message hms.sys.deployment.v1.ResumeRequest
+ */
+export type ResumeRequest = Message<"hms.sys.deployment.v1.ResumeRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Refuse if another one runs; empty: whichever runs.
+   *
+   * @generated from field: string rollout_id = 3;
+   */
+  rolloutId: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.ResumeRequest.
+ * Use `create(ResumeRequestSchema)` to create a new message.
+ */
+export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 16);
+
+/**
+ * @generated from message hms.sys.deployment.v1.ResumeResponse
+ */
+export type ResumeResponse = Message<"hms.sys.deployment.v1.ResumeResponse"> & {
+  /**
+   * @generated from field: string rollout_id = 1;
+   */
+  rolloutId: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.ResumeResponse.
+ * Use `create(ResumeResponseSchema)` to create a new message.
+ */
+export const ResumeResponseSchema: GenMessage<ResumeResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 17);
+
+/**
  * @generated from message hms.sys.deployment.v1.WatchRolloutRequest
  */
 export type WatchRolloutRequest = Message<"hms.sys.deployment.v1.WatchRolloutRequest"> & {
@@ -370,7 +603,7 @@ export type WatchRolloutRequest = Message<"hms.sys.deployment.v1.WatchRolloutReq
  * Use `create(WatchRolloutRequestSchema)` to create a new message.
  */
 export const WatchRolloutRequestSchema: GenMessage<WatchRolloutRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 10);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 18);
 
 /**
  * One thing that happened in a rollout.
@@ -456,7 +689,7 @@ export type RolloutEvent = Message<"hms.sys.deployment.v1.RolloutEvent"> & {
  * Use `create(RolloutEventSchema)` to create a new message.
  */
 export const RolloutEventSchema: GenMessage<RolloutEvent> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 11);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 19);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutPlanned
@@ -493,7 +726,7 @@ export type RolloutPlanned = Message<"hms.sys.deployment.v1.RolloutPlanned"> & {
  * Use `create(RolloutPlannedSchema)` to create a new message.
  */
 export const RolloutPlannedSchema: GenMessage<RolloutPlanned> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 12);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 20);
 
 /**
  * @generated from message hms.sys.deployment.v1.LockWaiting
@@ -520,7 +753,7 @@ export type LockWaiting = Message<"hms.sys.deployment.v1.LockWaiting"> & {
  * Use `create(LockWaitingSchema)` to create a new message.
  */
 export const LockWaitingSchema: GenMessage<LockWaiting> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 13);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 21);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepStarted
@@ -549,7 +782,7 @@ export type StepStarted = Message<"hms.sys.deployment.v1.StepStarted"> & {
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 14);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 22);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepProgress
@@ -571,7 +804,7 @@ export type StepProgress = Message<"hms.sys.deployment.v1.StepProgress"> & {
  * Use `create(StepProgressSchema)` to create a new message.
  */
 export const StepProgressSchema: GenMessage<StepProgress> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 15);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 23);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepFinished
@@ -605,7 +838,7 @@ export type StepFinished = Message<"hms.sys.deployment.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 16);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 24);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepOutput
@@ -627,7 +860,7 @@ export type StepOutput = Message<"hms.sys.deployment.v1.StepOutput"> & {
  * Use `create(StepOutputSchema)` to create a new message.
  */
 export const StepOutputSchema: GenMessage<StepOutput> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 17);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 25);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutEnded
@@ -663,7 +896,7 @@ export type RolloutEnded = Message<"hms.sys.deployment.v1.RolloutEnded"> & {
  * Use `create(RolloutEndedSchema)` to create a new message.
  */
 export const RolloutEndedSchema: GenMessage<RolloutEnded> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 18);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 26);
 
 /**
  * Why a rollout did not succeed, with what a person needs to mend it.
@@ -718,7 +951,7 @@ export type RolloutFailure = Message<"hms.sys.deployment.v1.RolloutFailure"> & {
  * Use `create(RolloutFailureSchema)` to create a new message.
  */
 export const RolloutFailureSchema: GenMessage<RolloutFailure> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 19);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 27);
 
 /**
  * @generated from message hms.sys.deployment.v1.ServiceSummary
@@ -789,7 +1022,7 @@ export type ServiceSummary = Message<"hms.sys.deployment.v1.ServiceSummary"> & {
  * Use `create(ServiceSummarySchema)` to create a new message.
  */
 export const ServiceSummarySchema: GenMessage<ServiceSummary> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 20);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 28);
 
 /**
  * One replica with its health.
@@ -825,7 +1058,7 @@ export type ReplicaStatus = Message<"hms.sys.deployment.v1.ReplicaStatus"> & {
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema: GenMessage<ReplicaStatus> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 21);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 29);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListServicesRequest
@@ -854,7 +1087,7 @@ export type ListServicesRequest = Message<"hms.sys.deployment.v1.ListServicesReq
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 22);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 30);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListServicesResponse
@@ -876,7 +1109,7 @@ export type ListServicesResponse = Message<"hms.sys.deployment.v1.ListServicesRe
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 23);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 31);
 
 /**
  * @generated from message hms.sys.deployment.v1.GetServiceRequest
@@ -898,7 +1131,7 @@ export type GetServiceRequest = Message<"hms.sys.deployment.v1.GetServiceRequest
  * Use `create(GetServiceRequestSchema)` to create a new message.
  */
 export const GetServiceRequestSchema: GenMessage<GetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 24);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 32);
 
 /**
  * @generated from message hms.sys.deployment.v1.GetServiceResponse
@@ -932,7 +1165,7 @@ export type GetServiceResponse = Message<"hms.sys.deployment.v1.GetServiceRespon
  * Use `create(GetServiceResponseSchema)` to create a new message.
  */
 export const GetServiceResponseSchema: GenMessage<GetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 25);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 33);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListRolloutsRequest
@@ -966,7 +1199,7 @@ export type ListRolloutsRequest = Message<"hms.sys.deployment.v1.ListRolloutsReq
  * Use `create(ListRolloutsRequestSchema)` to create a new message.
  */
 export const ListRolloutsRequestSchema: GenMessage<ListRolloutsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 26);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 34);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutSummary
@@ -1033,7 +1266,7 @@ export type RolloutSummary = Message<"hms.sys.deployment.v1.RolloutSummary"> & {
  * Use `create(RolloutSummarySchema)` to create a new message.
  */
 export const RolloutSummarySchema: GenMessage<RolloutSummary> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 27);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 35);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListRolloutsResponse
@@ -1055,7 +1288,7 @@ export type ListRolloutsResponse = Message<"hms.sys.deployment.v1.ListRolloutsRe
  * Use `create(ListRolloutsResponseSchema)` to create a new message.
  */
 export const ListRolloutsResponseSchema: GenMessage<ListRolloutsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 28);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 36);
 
 /**
  * @generated from message hms.sys.deployment.v1.ReadLogsRequest
@@ -1104,7 +1337,7 @@ export type ReadLogsRequest = Message<"hms.sys.deployment.v1.ReadLogsRequest"> &
  * Use `create(ReadLogsRequestSchema)` to create a new message.
  */
 export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 29);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 37);
 
 /**
  * @generated from message hms.sys.deployment.v1.ReadLogsResponse
@@ -1121,7 +1354,7 @@ export type ReadLogsResponse = Message<"hms.sys.deployment.v1.ReadLogsResponse">
  * Use `create(ReadLogsResponseSchema)` to create a new message.
  */
 export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 30);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 38);
 
 /**
  * @generated from message hms.sys.deployment.v1.RunCommandRequest
@@ -1150,7 +1383,7 @@ export type RunCommandRequest = Message<"hms.sys.deployment.v1.RunCommandRequest
  * Use `create(RunCommandRequestSchema)` to create a new message.
  */
 export const RunCommandRequestSchema: GenMessage<RunCommandRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 31);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 39);
 
 /**
  * @generated from message hms.sys.deployment.v1.RunCommandResponse
@@ -1179,7 +1412,7 @@ export type RunCommandResponse = Message<"hms.sys.deployment.v1.RunCommandRespon
  * Use `create(RunCommandResponseSchema)` to create a new message.
  */
 export const RunCommandResponseSchema: GenMessage<RunCommandResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 32);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 40);
 
 /**
  * What a rollout does.
@@ -1455,6 +1688,46 @@ export const DeploymentService: GenService<{
     methodKind: "server_streaming";
     input: typeof RemoveRequestSchema;
     output: typeof RolloutEventSchema;
+  },
+  /**
+   * Ends the hold of a rollout that runs both versions side by side: it takes its next step, or lets the old version go.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Promote
+   */
+  promote: {
+    methodKind: "unary";
+    input: typeof PromoteRequestSchema;
+    output: typeof PromoteResponseSchema;
+  },
+  /**
+   * Ends a rollout that runs and undoes what it has done.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Abort
+   */
+  abort: {
+    methodKind: "unary";
+    input: typeof AbortRequestSchema;
+    output: typeof AbortResponseSchema;
+  },
+  /**
+   * Lets a rollout finish what it has begun and begin nothing new.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Pause
+   */
+  pause: {
+    methodKind: "unary";
+    input: typeof PauseRequestSchema;
+    output: typeof PauseResponseSchema;
+  },
+  /**
+   * Lets a paused rollout go on.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Resume
+   */
+  resume: {
+    methodKind: "unary";
+    input: typeof ResumeRequestSchema;
+    output: typeof ResumeResponseSchema;
   },
   /**
    * Follows a rollout from its beginning, also after it has ended.

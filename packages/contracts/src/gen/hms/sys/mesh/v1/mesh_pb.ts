@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/mesh/v1/mesh.proto.
  */
 export const file_hms_sys_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0IuwECgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDEhAKCHJlcXVpcmVzGAogAygJEhQKDHN0cmlwX3ByZWZpeBgLIAEoCRISCgphZGRfcHJlZml4GAwgASgJEjEKDWRlcHJlY2F0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXN1bnNldF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZGVwcmVjYXRpb25fbGluaxgPIAEoCRIyCgxyZXF1ZXN0X2JvZHkYECABKAsyHC5obXMuc3lzLm1lc2gudjEuQm9keUNoYW5nZXMSMwoNcmVzcG9uc2VfYm9keRgRIAEoCzIcLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcxIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYEiABKAMihwIKC0JvZHlDaGFuZ2VzEjgKBnJlbmFtZRgBIAMoCzIoLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcy5SZW5hbWVFbnRyeRIOCgZyZW1vdmUYAiADKAkSMgoDYWRkGAMgAygLMiUuaG1zLnN5cy5tZXNoLnYxLkJvZHlDaGFuZ2VzLkFkZEVudHJ5EgwKBHdyYXAYBCABKAkSEQoJbWF4X2J5dGVzGAUgASgDGi0KC1JlbmFtZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIQWRkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNCglSb3V0ZUF1dGgSEAoIb3B0aW9uYWwYASABKAgSDQoFcm9sZXMYAiADKAkSEgoKcGVybWlzc2lvbhgDIAEoCRILCgNtZmEYBCABKAgiewoKUm91dGVMaW1pdBInCgJieRgBIAEoDjIbLmhtcy5zeXMubWVzaC52MS5MaW1pdFNjb3BlEg0KBWNvdW50GAIgASgFEhEKCXBlcmlvZF9tcxgDIAEoAxINCgVidXJzdBgEIAEoBRITCgtjb25jdXJyZW5jeRgFIAEoBSLKAgoMRmllbGRDaGFuZ2VzEjMKA3NldBgBIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuU2V0RW50cnkSDgoGcmVtb3ZlGAIgAygJEjMKA2FkZBgDIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuQWRkRW50cnkSOQoGYWJzZW50GAQgAygLMikuaG1zLnN5cy5tZXNoLnYxLkZpZWxkQ2hhbmdlcy5BYnNlbnRFbnRyeRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEFkZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLQWJzZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKoAQoNVHJhZmZpY1BvbGljeRIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYASABKAMSGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgDEhQKB3JldHJpZXMYAyABKAVIAIgBARISCgpyZXRyeV9wb3N0GAQgASgIEikKB2JyZWFrZXIYBSABKAsyGC5obXMuc3lzLm1lc2gudjEuQnJlYWtlckIKCghfcmV0cmllcyIsCgdCcmVha2VyEhAKCGZhaWx1cmVzGAEgASgFEg8KB29wZW5fbXMYAiABKAMi8QEKEE1lc2hTZXJ2aWNlRW50cnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRILCgN2aXAYAyABKAkSDQoFcG9ydHMYBCADKAUSLAoJZW5kcG9pbnRzGAUgAygLMhkuaG1zLnN5cy5tZXNoLnYxLkVuZHBvaW50EiYKBnJvdXRlcxgGIAMoCzIWLmhtcy5zeXMubWVzaC52MS5Sb3V0ZRIuCgZwb2xpY3kYByABKAsyHi5obXMuc3lzLm1lc2gudjEuVHJhZmZpY1BvbGljeRIYChBleHBlY3RzX3JlcGxpY2FzGAggASgIIjQKD01lc2hFbnZpcm9ubWVudBIMCgRuYW1lGAEgASgJEhMKC2Ruc19hZGRyZXNzGAIgASgJIn4KD1NuYXBzaG90Q29udGVudBI2CgxlbnZpcm9ubWVudHMYASADKAsyIC5obXMuc3lzLm1lc2gudjEuTWVzaEVudmlyb25tZW50EjMKCHNlcnZpY2VzGAIgAygLMiEuaG1zLnN5cy5tZXNoLnYxLk1lc2hTZXJ2aWNlRW50cnkibAoIU25hcHNob3QSDwoHdmVyc2lvbhgBIAEoAxIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb250ZW50GAMgASgMEg4KBnNoYTI1NhgEIAEoDCJnChVXYXRjaFNuYXBzaG90c1JlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIVCg1rbm93bl92ZXJzaW9uGAIgASgDEhQKDGtub3duX3NoYTI1NhgDIAEoDBIQCghmZWF0dXJlcxgEIAMoCSJFChZXYXRjaFNuYXBzaG90c1Jlc3BvbnNlEisKCHNuYXBzaG90GAEgASgLMhkuaG1zLnN5cy5tZXNoLnYxLlNuYXBzaG90IswBChFSZXBvcnROb2RlUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxJUChJkcmFpbmluZ19pbl9mbGlnaHQYAyADKAsyOC5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlcXVlc3QuRHJhaW5pbmdJbkZsaWdodEVudHJ5GjcKFURyYWluaW5nSW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIhQKElJlcG9ydE5vZGVSZXNwb25zZSIUChJHZXRTbmFwc2hvdFJlcXVlc3QigwEKE0dldFNuYXBzaG90UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoAxIxCgdjb250ZW50GAIgASgLMiAuaG1zLnN5cy5tZXNoLnYxLlNuYXBzaG90Q29udGVudBIoCgVub2RlcxgDIAMoCzIZLmhtcy5zeXMubWVzaC52MS5NZXNoTm9kZSJoCghNZXNoTm9kZRIPCgdub2RlX2lkGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxIyCg5sYXN0X3JlcG9ydF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMQoaRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkiZwobRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlEjUKC2Vudmlyb25tZW50GAEgASgLMiAuaG1zLnN5cy5tZXNoLnYxLk1lc2hFbnZpcm9ubWVudBIRCglwcm94eV91cmwYAiABKAkiRwoRU2V0U2VydmljZVJlcXVlc3QSMgoHc2VydmljZRgBIAEoCzIhLmhtcy5zeXMubWVzaC52MS5NZXNoU2VydmljZUVudHJ5IjsKElNldFNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDEgsKA3ZpcBgCIAEoCSI5ChRSZW1vdmVTZXJ2aWNlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJIjEKFVJlbW92ZVNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDIi8KE0F3YWl0QXBwbGllZFJlcXVlc3QSGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAyIlChRBd2FpdEFwcGxpZWRSZXNwb25zZRINCgVub2RlcxgBIAEoBSI/ChNBd2FpdERyYWluZWRSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCRISCgp0aW1lb3V0X21zGAIgASgDIpwBChRBd2FpdERyYWluZWRSZXNwb25zZRJPCg5sZWZ0X2luX2ZsaWdodBgBIAMoCzI3Lmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZS5MZWZ0SW5GbGlnaHRFbnRyeRozChFMZWZ0SW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBKmcKDUVuZHBvaW50U3RhdGUSHgoaRU5EUE9JTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVFTkRQT0lOVF9TVEFURV9BQ1RJVkUQARIbChdFTkRQT0lOVF9TVEFURV9EUkFJTklORxACKpABCgpMaW1pdFNjb3BlEhsKF0xJTUlUX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTTElNSVRfU0NPUEVfQUREUkVTUxABEhkKFUxJTUlUX1NDT1BFX1BSSU5DSVBBTBACEhoKFkxJTUlUX1NDT1BFX0NSRURFTlRJQUwQAxIVChFMSU1JVF9TQ09QRV9ST1VURRAEMtQHCgtNZXNoU2VydmljZRJ4Cg5XYXRjaFNuYXBzaG90cxImLmhtcy5zeXMubWVzaC52MS5XYXRjaFNuYXBzaG90c1JlcXVlc3QaJy5obXMuc3lzLm1lc2gudjEuV2F0Y2hTbmFwc2hvdHNSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgATABEmwKClJlcG9ydE5vZGUSIi5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlc3BvbnNlIhXC8xgRCgttZXNoOnJlcG9ydBgBIAISbQoLR2V0U25hcHNob3QSIy5obXMuc3lzLm1lc2gudjEuR2V0U25hcHNob3RSZXF1ZXN0GiQuaG1zLnN5cy5tZXNoLnYxLkdldFNuYXBzaG90UmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAESkgEKE0Rlc2NyaWJlRW52aXJvbm1lbnQSKy5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QaLC5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlIiDC8xgcCgltZXNoOnJlYWQSC2Vudmlyb25tZW50GAEgAhJ5CgpTZXRTZXJ2aWNlEiIuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXF1ZXN0GiMuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXNwb25zZSIiwvMYHgoKbWVzaDp3cml0ZRIMc2VydmljZS5uYW1lGAIgAhJ6Cg1SZW1vdmVTZXJ2aWNlEiUuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXF1ZXN0GiYuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXNwb25zZSIawvMYFgoKbWVzaDp3cml0ZRIEbmFtZRgCIAIScAoMQXdhaXRBcHBsaWVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0QXBwbGllZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXRBcHBsaWVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEScAoMQXdhaXREcmFpbmVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0RHJhaW5lZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0IuwECgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDEhAKCHJlcXVpcmVzGAogAygJEhQKDHN0cmlwX3ByZWZpeBgLIAEoCRISCgphZGRfcHJlZml4GAwgASgJEjEKDWRlcHJlY2F0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXN1bnNldF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZGVwcmVjYXRpb25fbGluaxgPIAEoCRIyCgxyZXF1ZXN0X2JvZHkYECABKAsyHC5obXMuc3lzLm1lc2gudjEuQm9keUNoYW5nZXMSMwoNcmVzcG9uc2VfYm9keRgRIAEoCzIcLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcxIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYEiABKAMihwIKC0JvZHlDaGFuZ2VzEjgKBnJlbmFtZRgBIAMoCzIoLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcy5SZW5hbWVFbnRyeRIOCgZyZW1vdmUYAiADKAkSMgoDYWRkGAMgAygLMiUuaG1zLnN5cy5tZXNoLnYxLkJvZHlDaGFuZ2VzLkFkZEVudHJ5EgwKBHdyYXAYBCABKAkSEQoJbWF4X2J5dGVzGAUgASgDGi0KC1JlbmFtZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIQWRkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJlCglSb3V0ZUF1dGgSEAoIb3B0aW9uYWwYASABKAgSDQoFcm9sZXMYAiADKAkSEgoKcGVybWlzc2lvbhgDIAEoCRILCgNtZmEYBCABKAgSFgoObWZhX21heF9hZ2VfbXMYBSABKAMiewoKUm91dGVMaW1pdBInCgJieRgBIAEoDjIbLmhtcy5zeXMubWVzaC52MS5MaW1pdFNjb3BlEg0KBWNvdW50GAIgASgFEhEKCXBlcmlvZF9tcxgDIAEoAxINCgVidXJzdBgEIAEoBRITCgtjb25jdXJyZW5jeRgFIAEoBSLKAgoMRmllbGRDaGFuZ2VzEjMKA3NldBgBIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuU2V0RW50cnkSDgoGcmVtb3ZlGAIgAygJEjMKA2FkZBgDIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuQWRkRW50cnkSOQoGYWJzZW50GAQgAygLMikuaG1zLnN5cy5tZXNoLnYxLkZpZWxkQ2hhbmdlcy5BYnNlbnRFbnRyeRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEFkZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLQWJzZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKoAQoNVHJhZmZpY1BvbGljeRIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYASABKAMSGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgDEhQKB3JldHJpZXMYAyABKAVIAIgBARISCgpyZXRyeV9wb3N0GAQgASgIEikKB2JyZWFrZXIYBSABKAsyGC5obXMuc3lzLm1lc2gudjEuQnJlYWtlckIKCghfcmV0cmllcyIsCgdCcmVha2VyEhAKCGZhaWx1cmVzGAEgASgFEg8KB29wZW5fbXMYAiABKAMisQIKEE1lc2hTZXJ2aWNlRW50cnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRILCgN2aXAYAyABKAkSDQoFcG9ydHMYBCADKAUSLAoJZW5kcG9pbnRzGAUgAygLMhkuaG1zLnN5cy5tZXNoLnYxLkVuZHBvaW50EiYKBnJvdXRlcxgGIAMoCzIWLmhtcy5zeXMubWVzaC52MS5Sb3V0ZRIuCgZwb2xpY3kYByABKAsyHi5obXMuc3lzLm1lc2gudjEuVHJhZmZpY1BvbGljeRIYChBleHBlY3RzX3JlcGxpY2FzGAggASgIEiwKBXNwbGl0GAkgASgLMh0uaG1zLnN5cy5tZXNoLnYxLlRyYWZmaWNTcGxpdBIQCghvYnNlcnZlZBgKIAEoCCKLAQoMVHJhZmZpY1NwbGl0EhAKCHJldmlzaW9uGAEgASgDEg0KBXNoYXJlGAIgASgFEi4KB21hdGNoZXMYAyADKAsyHS5obXMuc3lzLm1lc2gudjEuVHJhZmZpY01hdGNoEioKBnN0aWNreRgEIAEoCzIaLmhtcy5zeXMubWVzaC52MS5TdGlja3lLZXkicgoMVHJhZmZpY01hdGNoEi0KBmhlYWRlchgBIAEoCzIbLmhtcy5zeXMubWVzaC52MS5GaWVsZFZhbHVlSAASLQoGY29va2llGAIgASgLMhsuaG1zLnN5cy5tZXNoLnYxLkZpZWxkVmFsdWVIAEIECgJvZiIpCgpGaWVsZFZhbHVlEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiSAoJU3RpY2t5S2V5EhEKB2FkZHJlc3MYASABKAhIABIQCgZoZWFkZXIYAiABKAlIABIQCgZjb29raWUYAyABKAlIAEIECgJieSLQAQoOU2VydmljZVRyYWZmaWMSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIqCgRsb2FkGAMgASgLMhwuaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VMb2FkEjMKCXJldmlzaW9ucxgEIAMoCzIgLmhtcy5zeXMubWVzaC52MS5SZXZpc2lvblRyYWZmaWMSGQoRdHJpZWRfdW5hdmFpbGFibGUYBSABKAMSHAoUYmFzZWxpbmVfdW5hdmFpbGFibGUYBiABKAMihwEKC1NlcnZpY2VMb2FkEjEKDWNvdW50ZWRfc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJlcXVlc3RzGAIgASgDEg8KB2J1c3lfbXMYAyABKAESEQoJaW5fZmxpZ2h0GAQgASgFEg8KB3dhaXRpbmcYBSABKAUixAEKD1JldmlzaW9uVHJhZmZpYxIQCghyZXZpc2lvbhgBIAEoAxIxCg1jb3VudGVkX3NpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgdhbnN3ZXJzGAMgASgLMh0uaG1zLnN5cy5tZXNoLnYxLkFuc3dlckNvdW50cxIRCglsYXRlbmNpZXMYBCADKAMSFgoObGF0ZW5jeV9zdW1fbXMYBSABKAESEQoJaW5fZmxpZ2h0GAYgASgFIp0BCgxBbnN3ZXJDb3VudHMSFQoNaW5mb3JtYXRpb25hbBgBIAEoAxISCgpzdWNjZXNzZnVsGAIgASgDEhMKC3JlZGlyZWN0aW9uGAMgASgDEhQKDGNsaWVudF9lcnJvchgEIAEoAxIUCgxzZXJ2ZXJfZXJyb3IYBSABKAMSDgoGYnJva2VuGAYgASgDEhEKCWNhbmNlbGxlZBgHIAEoAyI0Cg9NZXNoRW52aXJvbm1lbnQSDAoEbmFtZRgBIAEoCRITCgtkbnNfYWRkcmVzcxgCIAEoCSJ+Cg9TbmFwc2hvdENvbnRlbnQSNgoMZW52aXJvbm1lbnRzGAEgAygLMiAuaG1zLnN5cy5tZXNoLnYxLk1lc2hFbnZpcm9ubWVudBIzCghzZXJ2aWNlcxgCIAMoCzIhLmhtcy5zeXMubWVzaC52MS5NZXNoU2VydmljZUVudHJ5ImwKCFNuYXBzaG90Eg8KB3ZlcnNpb24YASABKAMSLgoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29udGVudBgDIAEoDBIOCgZzaGEyNTYYBCABKAwiZwoVV2F0Y2hTbmFwc2hvdHNSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSFQoNa25vd25fdmVyc2lvbhgCIAEoAxIUCgxrbm93bl9zaGEyNTYYAyABKAwSEAoIZmVhdHVyZXMYBCADKAkiRQoWV2F0Y2hTbmFwc2hvdHNSZXNwb25zZRIrCghzbmFwc2hvdBgBIAEoCzIZLmhtcy5zeXMubWVzaC52MS5TbmFwc2hvdCL+AQoRUmVwb3J0Tm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCRIXCg9hcHBsaWVkX3ZlcnNpb24YAiABKAMSVAoSZHJhaW5pbmdfaW5fZmxpZ2h0GAMgAygLMjguaG1zLnN5cy5tZXNoLnYxLlJlcG9ydE5vZGVSZXF1ZXN0LkRyYWluaW5nSW5GbGlnaHRFbnRyeRIwCgd0cmFmZmljGAQgAygLMh8uaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VUcmFmZmljGjcKFURyYWluaW5nSW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIhQKElJlcG9ydE5vZGVSZXNwb25zZSIUChJHZXRTbmFwc2hvdFJlcXVlc3QigwEKE0dldFNuYXBzaG90UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoAxIxCgdjb250ZW50GAIgASgLMiAuaG1zLnN5cy5tZXNoLnYxLlNuYXBzaG90Q29udGVudBIoCgVub2RlcxgDIAMoCzIZLmhtcy5zeXMubWVzaC52MS5NZXNoTm9kZSJoCghNZXNoTm9kZRIPCgdub2RlX2lkGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxIyCg5sYXN0X3JlcG9ydF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMQoaRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkiZwobRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlEjUKC2Vudmlyb25tZW50GAEgASgLMiAuaG1zLnN5cy5tZXNoLnYxLk1lc2hFbnZpcm9ubWVudBIRCglwcm94eV91cmwYAiABKAkiRwoRU2V0U2VydmljZVJlcXVlc3QSMgoHc2VydmljZRgBIAEoCzIhLmhtcy5zeXMubWVzaC52MS5NZXNoU2VydmljZUVudHJ5IjsKElNldFNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDEgsKA3ZpcBgCIAEoCSI5ChRSZW1vdmVTZXJ2aWNlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJIjEKFVJlbW92ZVNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDIi8KE0F3YWl0QXBwbGllZFJlcXVlc3QSGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAyIlChRBd2FpdEFwcGxpZWRSZXNwb25zZRINCgVub2RlcxgBIAEoBSI/ChNBd2FpdERyYWluZWRSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCRISCgp0aW1lb3V0X21zGAIgASgDIpwBChRBd2FpdERyYWluZWRSZXNwb25zZRJPCg5sZWZ0X2luX2ZsaWdodBgBIAMoCzI3Lmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZS5MZWZ0SW5GbGlnaHRFbnRyeRozChFMZWZ0SW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIjkKEUdldFRyYWZmaWNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkieAoSR2V0VHJhZmZpY1Jlc3BvbnNlEjEKCHNlcnZpY2VzGAEgAygLMh8uaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VUcmFmZmljEi8KC21lYXN1cmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpnCg1FbmRwb2ludFN0YXRlEh4KGkVORFBPSU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVRU5EUE9JTlRfU1RBVEVfQUNUSVZFEAESGwoXRU5EUE9JTlRfU1RBVEVfRFJBSU5JTkcQAiqQAQoKTGltaXRTY29wZRIbChdMSU1JVF9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0xJTUlUX1NDT1BFX0FERFJFU1MQARIZChVMSU1JVF9TQ09QRV9QUklOQ0lQQUwQAhIaChZMSU1JVF9TQ09QRV9DUkVERU5USUFMEAMSFQoRTElNSVRfU0NPUEVfUk9VVEUQBDLJCAoLTWVzaFNlcnZpY2USeAoOV2F0Y2hTbmFwc2hvdHMSJi5obXMuc3lzLm1lc2gudjEuV2F0Y2hTbmFwc2hvdHNSZXF1ZXN0GicuaG1zLnN5cy5tZXNoLnYxLldhdGNoU25hcHNob3RzUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEwARJsCgpSZXBvcnROb2RlEiIuaG1zLnN5cy5tZXNoLnYxLlJlcG9ydE5vZGVSZXF1ZXN0GiMuaG1zLnN5cy5tZXNoLnYxLlJlcG9ydE5vZGVSZXNwb25zZSIVwvMYEQoLbWVzaDpyZXBvcnQYASACEm0KC0dldFNuYXBzaG90EiMuaG1zLnN5cy5tZXNoLnYxLkdldFNuYXBzaG90UmVxdWVzdBokLmhtcy5zeXMubWVzaC52MS5HZXRTbmFwc2hvdFJlc3BvbnNlIhPC8xgPCgltZXNoOnJlYWQYASABEpIBChNEZXNjcmliZUVudmlyb25tZW50EisuaG1zLnN5cy5tZXNoLnYxLkRlc2NyaWJlRW52aXJvbm1lbnRSZXF1ZXN0GiwuaG1zLnN5cy5tZXNoLnYxLkRlc2NyaWJlRW52aXJvbm1lbnRSZXNwb25zZSIgwvMYHAoJbWVzaDpyZWFkEgtlbnZpcm9ubWVudBgBIAISeQoKU2V0U2VydmljZRIiLmhtcy5zeXMubWVzaC52MS5TZXRTZXJ2aWNlUmVxdWVzdBojLmhtcy5zeXMubWVzaC52MS5TZXRTZXJ2aWNlUmVzcG9uc2UiIsLzGB4KCm1lc2g6d3JpdGUSDHNlcnZpY2UubmFtZRgCIAISegoNUmVtb3ZlU2VydmljZRIlLmhtcy5zeXMubWVzaC52MS5SZW1vdmVTZXJ2aWNlUmVxdWVzdBomLmhtcy5zeXMubWVzaC52MS5SZW1vdmVTZXJ2aWNlUmVzcG9uc2UiGsLzGBYKCm1lc2g6d3JpdGUSBG5hbWUYAiACEnAKDEF3YWl0QXBwbGllZBIkLmhtcy5zeXMubWVzaC52MS5Bd2FpdEFwcGxpZWRSZXF1ZXN0GiUuaG1zLnN5cy5tZXNoLnYxLkF3YWl0QXBwbGllZFJlc3BvbnNlIhPC8xgPCgltZXNoOnJlYWQYASABEnAKDEF3YWl0RHJhaW5lZBIkLmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXF1ZXN0GiUuaG1zLnN5cy5tZXNoLnYxLkF3YWl0RHJhaW5lZFJlc3BvbnNlIhPC8xgPCgltZXNoOnJlYWQYASABEnMKCkdldFRyYWZmaWMSIi5obXMuc3lzLm1lc2gudjEuR2V0VHJhZmZpY1JlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuR2V0VHJhZmZpY1Jlc3BvbnNlIhzC8xgYCgltZXNoOnJlYWQSB3NlcnZpY2UYASABYgZwcm90bzM", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One replica as traffic sees it.
@@ -269,6 +269,13 @@ export type RouteAuth = Message<"hms.sys.mesh.v1.RouteAuth"> & {
    * @generated from field: bool mfa = 4;
    */
   mfa: boolean;
+
+  /**
+   * How long ago it may have been shown, in milliseconds; 0: however long ago.
+   *
+   * @generated from field: int64 mfa_max_age_ms = 5;
+   */
+  mfaMaxAgeMs: bigint;
 };
 
 /**
@@ -491,6 +498,21 @@ export type MeshServiceEntry = Message<"hms.sys.mesh.v1.MeshServiceEntry"> & {
    * @generated from field: bool expects_replicas = 8;
    */
   expectsReplicas: boolean;
+
+  /**
+   * Absent: all active endpoints share all requests. A data plane that does not know splits sends the tried revision
+   * everything if its share is 10000, else nothing.
+   *
+   * @generated from field: hms.sys.mesh.v1.TrafficSplit split = 9;
+   */
+  split?: TrafficSplit | undefined;
+
+  /**
+   * Data planes report what they count of each revision, as they do while there is a split.
+   *
+   * @generated from field: bool observed = 10;
+   */
+  observed: boolean;
 };
 
 /**
@@ -499,6 +521,361 @@ export type MeshServiceEntry = Message<"hms.sys.mesh.v1.MeshServiceEntry"> & {
  */
 export const MeshServiceEntrySchema: GenMessage<MeshServiceEntry> = /*@__PURE__*/
   messageDesc(file_hms_sys_mesh_v1_mesh, 8);
+
+/**
+ * How a service's requests are divided between two revisions. A request goes to the other side if its own has no
+ * endpoint that accepts connections; a repeated one stays on its side.
+ *
+ * @generated from message hms.sys.mesh.v1.TrafficSplit
+ */
+export type TrafficSplit = Message<"hms.sys.mesh.v1.TrafficSplit"> & {
+  /**
+   * The revision that is tried; all other active endpoints are the baseline.
+   *
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * So many of 10,000 go to it; 0: only those that match.
+   *
+   * @generated from field: int32 share = 2;
+   */
+  share: number;
+
+  /**
+   * Requests that match one of these go to it, whatever the share.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.TrafficMatch matches = 3;
+   */
+  matches: TrafficMatch[];
+
+  /**
+   * How a client is known again, so that it stays with one revision, and with the tried one as its share grows; absent:
+   * each request for itself.
+   *
+   * @generated from field: hms.sys.mesh.v1.StickyKey sticky = 4;
+   */
+  sticky?: StickyKey | undefined;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.TrafficSplit.
+ * Use `create(TrafficSplitSchema)` to create a new message.
+ */
+export const TrafficSplitSchema: GenMessage<TrafficSplit> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 9);
+
+/**
+ * What requests for the tried revision look like.
+ *
+ * @generated from message hms.sys.mesh.v1.TrafficMatch
+ */
+export type TrafficMatch = Message<"hms.sys.mesh.v1.TrafficMatch"> & {
+  /**
+   * @generated from oneof hms.sys.mesh.v1.TrafficMatch.of
+   */
+  of: {
+    /**
+     * The name in lower case.
+     *
+     * @generated from field: hms.sys.mesh.v1.FieldValue header = 1;
+     */
+    value: FieldValue;
+    case: "header";
+  } | {
+    /**
+     * @generated from field: hms.sys.mesh.v1.FieldValue cookie = 2;
+     */
+    value: FieldValue;
+    case: "cookie";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.TrafficMatch.
+ * Use `create(TrafficMatchSchema)` to create a new message.
+ */
+export const TrafficMatchSchema: GenMessage<TrafficMatch> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 10);
+
+/**
+ * A header field or a cookie, and its value.
+ *
+ * @generated from message hms.sys.mesh.v1.FieldValue
+ */
+export type FieldValue = Message<"hms.sys.mesh.v1.FieldValue"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Empty: present at all.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.FieldValue.
+ * Use `create(FieldValueSchema)` to create a new message.
+ */
+export const FieldValueSchema: GenMessage<FieldValue> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 11);
+
+/**
+ * What a client is known by.
+ *
+ * @generated from message hms.sys.mesh.v1.StickyKey
+ */
+export type StickyKey = Message<"hms.sys.mesh.v1.StickyKey"> & {
+  /**
+   * @generated from oneof hms.sys.mesh.v1.StickyKey.by
+   */
+  by: {
+    /**
+     * Its address; of IPv6 the first 64 bits. In the mesh, where all come from this machine, the first one that
+     * x-forwarded-for names; without it, each request for itself.
+     *
+     * @generated from field: bool address = 1;
+     */
+    value: boolean;
+    case: "address";
+  } | {
+    /**
+     * The value of this header field, in lower case; without it, its address.
+     *
+     * @generated from field: string header = 2;
+     */
+    value: string;
+    case: "header";
+  } | {
+    /**
+     * The value of this cookie; without it, its address.
+     *
+     * @generated from field: string cookie = 3;
+     */
+    value: string;
+    case: "cookie";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.StickyKey.
+ * Use `create(StickyKeySchema)` to create a new message.
+ */
+export const StickyKeySchema: GenMessage<StickyKey> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 12);
+
+/**
+ * What was counted of a service. In a report by one data plane, else the sum over all.
+ *
+ * @generated from message hms.sys.mesh.v1.ServiceTraffic
+ */
+export type ServiceTraffic = Message<"hms.sys.mesh.v1.ServiceTraffic"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.ServiceLoad load = 3;
+   */
+  load?: ServiceLoad | undefined;
+
+  /**
+   * Of services that have a split or are observed; in the order of their numbers.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.RevisionTraffic revisions = 4;
+   */
+  revisions: RevisionTraffic[];
+
+  /**
+   * Requests meant for the tried revision that the baseline took, because none of its endpoints accepted.
+   *
+   * @generated from field: int64 tried_unavailable = 5;
+   */
+  triedUnavailable: bigint;
+
+  /**
+   * Requests meant for the baseline that the tried revision took.
+   *
+   * @generated from field: int64 baseline_unavailable = 6;
+   */
+  baselineUnavailable: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.ServiceTraffic.
+ * Use `create(ServiceTrafficSchema)` to create a new message.
+ */
+export const ServiceTrafficSchema: GenMessage<ServiceTraffic> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 13);
+
+/**
+ * How busy a service is. Two readings give the average of requests at once: the difference of busy_ms by that of the time.
+ *
+ * @generated from message hms.sys.mesh.v1.ServiceLoad
+ */
+export type ServiceLoad = Message<"hms.sys.mesh.v1.ServiceLoad"> & {
+  /**
+   * Since then the counts grow; another time: they began anew.
+   *
+   * @generated from field: google.protobuf.Timestamp counted_since = 1;
+   */
+  countedSince?: Timestamp | undefined;
+
+  /**
+   * Requests that came.
+   *
+   * @generated from field: int64 requests = 2;
+   */
+  requests: bigint;
+
+  /**
+   * How long requests and tunnels have run, all of them together, in milliseconds; those that still run up to now. Waiting
+   * for a replica counts.
+   *
+   * @generated from field: double busy_ms = 3;
+   */
+  busyMs: number;
+
+  /**
+   * Requests and tunnels that run now, with those that wait.
+   *
+   * @generated from field: int32 in_flight = 4;
+   */
+  inFlight: number;
+
+  /**
+   * Requests that wait for a replica now.
+   *
+   * @generated from field: int32 waiting = 5;
+   */
+  waiting: number;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.ServiceLoad.
+ * Use `create(ServiceLoadSchema)` to create a new message.
+ */
+export const ServiceLoadSchema: GenMessage<ServiceLoad> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 14);
+
+/**
+ * How one revision answered. Each attempt counts, also one that was repeated elsewhere.
+ *
+ * @generated from message hms.sys.mesh.v1.RevisionTraffic
+ */
+export type RevisionTraffic = Message<"hms.sys.mesh.v1.RevisionTraffic"> & {
+  /**
+   * @generated from field: int64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * Since then the counts grow; another time: they began anew.
+   *
+   * @generated from field: google.protobuf.Timestamp counted_since = 2;
+   */
+  countedSince?: Timestamp | undefined;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.AnswerCounts answers = 3;
+   */
+  answers?: AnswerCounts | undefined;
+
+  /**
+   * Times from the request's last byte to the response head. Position i counts those from 0.25 * 1.1^(i-1) to
+   * 0.25 * 1.1^i milliseconds; the first one all faster ones, the 128th all slower ones. Zeros at the end are left out.
+   *
+   * @generated from field: repeated int64 latencies = 4;
+   */
+  latencies: bigint[];
+
+  /**
+   * The sum of these times, in milliseconds.
+   *
+   * @generated from field: double latency_sum_ms = 5;
+   */
+  latencySumMs: number;
+
+  /**
+   * Requests and tunnels on its endpoints now.
+   *
+   * @generated from field: int32 in_flight = 6;
+   */
+  inFlight: number;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.RevisionTraffic.
+ * Use `create(RevisionTrafficSchema)` to create a new message.
+ */
+export const RevisionTrafficSchema: GenMessage<RevisionTraffic> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 15);
+
+/**
+ * How many requests ended how, by the class of the status (RFC 9110).
+ *
+ * @generated from message hms.sys.mesh.v1.AnswerCounts
+ */
+export type AnswerCounts = Message<"hms.sys.mesh.v1.AnswerCounts"> & {
+  /**
+   * 101: the connection became a tunnel.
+   *
+   * @generated from field: int64 informational = 1;
+   */
+  informational: bigint;
+
+  /**
+   * @generated from field: int64 successful = 2;
+   */
+  successful: bigint;
+
+  /**
+   * @generated from field: int64 redirection = 3;
+   */
+  redirection: bigint;
+
+  /**
+   * @generated from field: int64 client_error = 4;
+   */
+  clientError: bigint;
+
+  /**
+   * @generated from field: int64 server_error = 5;
+   */
+  serverError: bigint;
+
+  /**
+   * No connection, no answer in time, or one that broke off.
+   *
+   * @generated from field: int64 broken = 6;
+   */
+  broken: bigint;
+
+  /**
+   * The client went away, or stopped sending, before there was an answer.
+   *
+   * @generated from field: int64 cancelled = 7;
+   */
+  cancelled: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.AnswerCounts.
+ * Use `create(AnswerCountsSchema)` to create a new message.
+ */
+export const AnswerCountsSchema: GenMessage<AnswerCounts> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 16);
 
 /**
  * One environment and how its programs reach the mesh.
@@ -524,7 +901,7 @@ export type MeshEnvironment = Message<"hms.sys.mesh.v1.MeshEnvironment"> & {
  * Use `create(MeshEnvironmentSchema)` to create a new message.
  */
 export const MeshEnvironmentSchema: GenMessage<MeshEnvironment> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 9);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 17);
 
 /**
  * The content of a snapshot.
@@ -548,7 +925,7 @@ export type SnapshotContent = Message<"hms.sys.mesh.v1.SnapshotContent"> & {
  * Use `create(SnapshotContentSchema)` to create a new message.
  */
 export const SnapshotContentSchema: GenMessage<SnapshotContent> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 10);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 18);
 
 /**
  * One generation of the whole traffic configuration.
@@ -586,7 +963,7 @@ export type Snapshot = Message<"hms.sys.mesh.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 11);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 19);
 
 /**
  * @generated from message hms.sys.mesh.v1.WatchSnapshotsRequest
@@ -614,7 +991,8 @@ export type WatchSnapshotsRequest = Message<"hms.sys.mesh.v1.WatchSnapshotsReque
   knownSha256: Uint8Array;
 
   /**
-   * What it knows of what routes may require. Routes that require more are sent to it as ones that nobody serves.
+   * What it knows of what routes may require. Routes that require more are sent to it as ones that nobody serves. "split":
+   * it divides requests between revisions; else it is sent the side of each split that gets most.
    *
    * @generated from field: repeated string features = 4;
    */
@@ -626,7 +1004,7 @@ export type WatchSnapshotsRequest = Message<"hms.sys.mesh.v1.WatchSnapshotsReque
  * Use `create(WatchSnapshotsRequestSchema)` to create a new message.
  */
 export const WatchSnapshotsRequestSchema: GenMessage<WatchSnapshotsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 12);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 20);
 
 /**
  * @generated from message hms.sys.mesh.v1.WatchSnapshotsResponse
@@ -643,7 +1021,7 @@ export type WatchSnapshotsResponse = Message<"hms.sys.mesh.v1.WatchSnapshotsResp
  * Use `create(WatchSnapshotsResponseSchema)` to create a new message.
  */
 export const WatchSnapshotsResponseSchema: GenMessage<WatchSnapshotsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 13);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 21);
 
 /**
  * @generated from message hms.sys.mesh.v1.ReportNodeRequest
@@ -665,6 +1043,14 @@ export type ReportNodeRequest = Message<"hms.sys.mesh.v1.ReportNodeRequest"> & {
    * @generated from field: map<string, int32> draining_in_flight = 3;
    */
   drainingInFlight: { [key: string]: number };
+
+  /**
+   * What it has counted of services since it started, of those only of which it counted something since its last report
+   * (all of them in the first one after it opened its watch); at most once a second.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.ServiceTraffic traffic = 4;
+   */
+  traffic: ServiceTraffic[];
 };
 
 /**
@@ -672,7 +1058,7 @@ export type ReportNodeRequest = Message<"hms.sys.mesh.v1.ReportNodeRequest"> & {
  * Use `create(ReportNodeRequestSchema)` to create a new message.
  */
 export const ReportNodeRequestSchema: GenMessage<ReportNodeRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 14);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 22);
 
 /**
  * @generated from message hms.sys.mesh.v1.ReportNodeResponse
@@ -685,7 +1071,7 @@ export type ReportNodeResponse = Message<"hms.sys.mesh.v1.ReportNodeResponse"> &
  * Use `create(ReportNodeResponseSchema)` to create a new message.
  */
 export const ReportNodeResponseSchema: GenMessage<ReportNodeResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 15);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotRequest
@@ -698,7 +1084,7 @@ export type GetSnapshotRequest = Message<"hms.sys.mesh.v1.GetSnapshotRequest"> &
  * Use `create(GetSnapshotRequestSchema)` to create a new message.
  */
 export const GetSnapshotRequestSchema: GenMessage<GetSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 16);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotResponse
@@ -725,7 +1111,7 @@ export type GetSnapshotResponse = Message<"hms.sys.mesh.v1.GetSnapshotResponse">
  * Use `create(GetSnapshotResponseSchema)` to create a new message.
  */
 export const GetSnapshotResponseSchema: GenMessage<GetSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 17);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
 
 /**
  * One connected data plane.
@@ -754,7 +1140,7 @@ export type MeshNode = Message<"hms.sys.mesh.v1.MeshNode"> & {
  * Use `create(MeshNodeSchema)` to create a new message.
  */
 export const MeshNodeSchema: GenMessage<MeshNode> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 18);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentRequest
@@ -771,7 +1157,7 @@ export type DescribeEnvironmentRequest = Message<"hms.sys.mesh.v1.DescribeEnviro
  * Use `create(DescribeEnvironmentRequestSchema)` to create a new message.
  */
 export const DescribeEnvironmentRequestSchema: GenMessage<DescribeEnvironmentRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 19);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 27);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentResponse
@@ -795,7 +1181,7 @@ export type DescribeEnvironmentResponse = Message<"hms.sys.mesh.v1.DescribeEnvir
  * Use `create(DescribeEnvironmentResponseSchema)` to create a new message.
  */
 export const DescribeEnvironmentResponseSchema: GenMessage<DescribeEnvironmentResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 20);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 28);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceRequest
@@ -814,7 +1200,7 @@ export type SetServiceRequest = Message<"hms.sys.mesh.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 21);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 29);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceResponse
@@ -836,7 +1222,7 @@ export type SetServiceResponse = Message<"hms.sys.mesh.v1.SetServiceResponse"> &
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 22);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 30);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceRequest
@@ -858,7 +1244,7 @@ export type RemoveServiceRequest = Message<"hms.sys.mesh.v1.RemoveServiceRequest
  * Use `create(RemoveServiceRequestSchema)` to create a new message.
  */
 export const RemoveServiceRequestSchema: GenMessage<RemoveServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 31);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceResponse
@@ -875,7 +1261,7 @@ export type RemoveServiceResponse = Message<"hms.sys.mesh.v1.RemoveServiceRespon
  * Use `create(RemoveServiceResponseSchema)` to create a new message.
  */
 export const RemoveServiceResponseSchema: GenMessage<RemoveServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 32);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedRequest
@@ -892,7 +1278,7 @@ export type AwaitAppliedRequest = Message<"hms.sys.mesh.v1.AwaitAppliedRequest">
  * Use `create(AwaitAppliedRequestSchema)` to create a new message.
  */
 export const AwaitAppliedRequestSchema: GenMessage<AwaitAppliedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 33);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedResponse
@@ -911,7 +1297,7 @@ export type AwaitAppliedResponse = Message<"hms.sys.mesh.v1.AwaitAppliedResponse
  * Use `create(AwaitAppliedResponseSchema)` to create a new message.
  */
 export const AwaitAppliedResponseSchema: GenMessage<AwaitAppliedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 34);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedRequest
@@ -935,7 +1321,7 @@ export type AwaitDrainedRequest = Message<"hms.sys.mesh.v1.AwaitDrainedRequest">
  * Use `create(AwaitDrainedRequestSchema)` to create a new message.
  */
 export const AwaitDrainedRequestSchema: GenMessage<AwaitDrainedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 27);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 35);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedResponse
@@ -954,7 +1340,57 @@ export type AwaitDrainedResponse = Message<"hms.sys.mesh.v1.AwaitDrainedResponse
  * Use `create(AwaitDrainedResponseSchema)` to create a new message.
  */
 export const AwaitDrainedResponseSchema: GenMessage<AwaitDrainedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 28);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 36);
+
+/**
+ * @generated from message hms.sys.mesh.v1.GetTrafficRequest
+ */
+export type GetTrafficRequest = Message<"hms.sys.mesh.v1.GetTrafficRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * Empty: every service of the environment of which something was counted.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.GetTrafficRequest.
+ * Use `create(GetTrafficRequestSchema)` to create a new message.
+ */
+export const GetTrafficRequestSchema: GenMessage<GetTrafficRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 37);
+
+/**
+ * @generated from message hms.sys.mesh.v1.GetTrafficResponse
+ */
+export type GetTrafficResponse = Message<"hms.sys.mesh.v1.GetTrafficResponse"> & {
+  /**
+   * In the order of their names; empty if nothing was counted.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.ServiceTraffic services = 1;
+   */
+  services: ServiceTraffic[];
+
+  /**
+   * The time of which busy_ms is said.
+   *
+   * @generated from field: google.protobuf.Timestamp measured_at = 2;
+   */
+  measuredAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.GetTrafficResponse.
+ * Use `create(GetTrafficResponseSchema)` to create a new message.
+ */
+export const GetTrafficResponseSchema: GenMessage<GetTrafficResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 38);
 
 /**
  * Whether an endpoint gets new requests.
@@ -1136,6 +1572,17 @@ export const MeshService: GenService<{
     methodKind: "unary";
     input: typeof AwaitDrainedRequestSchema;
     output: typeof AwaitDrainedResponseSchema;
+  },
+  /**
+   * What the data planes have counted of services. Read twice, the differences are what happened in between: all counts
+   * only grow while counted_since stays, also when a data plane starts anew. Counts are at most two seconds old.
+   *
+   * @generated from rpc hms.sys.mesh.v1.MeshService.GetTraffic
+   */
+  getTraffic: {
+    methodKind: "unary";
+    input: typeof GetTrafficRequestSchema;
+    output: typeof GetTrafficResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_hms_sys_mesh_v1_mesh, 0);

@@ -1,4 +1,5 @@
-import { type ListenAddress, portHolder } from "@hms/handover";
+import type { ListenAddress } from "./handover-message.ts";
+import { portHolder } from "./port-holder.ts";
 
 /** Says in one sentence why an address cannot be listened on, and who has it, as far as this user may see. */
 export function listenProblem(error: unknown, { address, port, protocol }: ListenAddress): string {
@@ -10,7 +11,7 @@ export function listenProblem(error: unknown, { address, port, protocol }: Liste
       return `${where} (${protocol}) is taken${who}.`;
     }
     case "EACCES":
-      return `This user may not listen on ports below 1024 (${where}); once "sudo hms-sys setup" allows it.`;
+      return `This user may not listen on ports below 1024 (${where}); once "sudo hms-sys setup" allows it, or run as root, or take a port from 1024 on.`;
     case "EADDRNOTAVAIL":
       return `This machine has no address ${address}.`;
     default:

@@ -1,0 +1,2 @@
+export { type CheckedList, checkBreachedPasswords } from "./check-list.ts";
+export { createPwnedPasswords } from "./pwned-passwords.ts";
