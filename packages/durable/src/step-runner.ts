@@ -57,6 +57,8 @@ export class StepRunner {
         return { outcome: "skipped" };
       return await this.#begin({ task, run, scope, signal });
     } catch (error) {
+      // What failed after its lease may be somebody else's by now, and says nothing.
+      if (!this.#options.holds(task)) return { outcome: "lost" };
       return stopped(signal, error) ?? failedOutcome(task, error);
     }
   }
@@ -105,6 +107,7 @@ export class StepRunner {
       fence: task.fence,
       signal: clock ? AbortSignal.any([signal, clock]) : signal,
       principal: run.principal,
+      holds: () => this.#options.holds(task),
       log: (line) => this.#options.log?.(task, line),
     };
     await this.#options.authorize?.(step);

@@ -19,6 +19,11 @@ export interface Step {
   readonly signal: AbortSignal;
   /** On whose behalf. */
   readonly principal: RunPrincipal;
+  /**
+   * Whether nobody else can have this step yet, by a clock that does not stop with the process. Ask right before what must not
+   * be done twice, and throw if not: a process that stood still may be told of its lost lease only after that.
+   */
+  holds(): boolean;
   /** Adds a line to the step's log. */
   log(line: string): void;
 }
