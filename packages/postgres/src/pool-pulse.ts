@@ -11,21 +11,27 @@ export interface WaitingConnection {
 /** A query is given this long before anybody wonders. */
 const SLOW_MS = 5000;
 const EVERY_MS = 1000;
+/** What is not answered so long after the server's own limit for statements has no connection any more. */
+const GRACE_MS = 2000;
 /** A server that lives lets in, or refuses, within this time. */
 const PATIENCE_MS = 5000;
 
 /**
  * Finds out that a server is there but says nothing, as one that was stopped or whose network has gone: it keeps no limit for
  * statements then. While a query has waited for 5 s a new connection is tried; if nothing comes of that for another 5 s, what
- * waits is cut. A server that is merely slow lets connections in.
+ * waits is cut. A server that is merely slow lets connections in. A single connection that is half open, dead without either
+ * side having been told, is found by the server's limit for statements (`statement_timeout`): what waits for 2 s longer is cut.
  */
 export class PoolPulse {
   readonly #waiting = new Set<WaitingConnection>();
   readonly #settings: ClientConfig;
+  readonly #longestMs: number;
   #timer: NodeJS.Timeout | undefined;
   #isAsking = false;
 
   constructor(settings: ClientConfig) {
+    const limitMs = Number(settings.statement_timeout || Number.POSITIVE_INFINITY);
+    this.#longestMs = limitMs + GRACE_MS;
     this.#settings = { ...settings, connectionTimeoutMillis: PATIENCE_MS };
   }
 
@@ -37,6 +43,8 @@ export class PoolPulse {
   }
 
   #look(): void {
+    const longestMs = this.#longestMs;
+    for (const connection of [...this.#waiting]) if (performance.now() - connection.since > longestMs) connection.cut();
     const slow = [...this.#waiting].some(({ since }) => performance.now() - since > SLOW_MS);
     if (!slow || this.#isAsking) return;
     this.#isAsking = true;

@@ -1,0 +1,358 @@
+create type task_key as (run_id uuid, node text, target text);
+create type task_end as (run_id uuid, node text, target text, state text, is_finally boolean, allow_failure boolean,
+  successors text[], conditions text[]);
+create type event_draft as (run_id uuid, type text, node text, target text, attempt integer, data jsonb);
+create type ended_run as (run_id uuid, state text, has_parent boolean, has_key boolean);
+
+-- Locks runs in the one order in which everybody does.
+create function lock_runs(ids uuid[]) returns void language plpgsql as $$
+begin
+  perform from run r where r.id = any (ids) order by r.id for update;
+end $$;
+
+-- Lets the next batch of a node's targets begin. Gives what became ready; null: there is no next batch.
+create function next_batch(of_run uuid, of_node text) returns task_key[] language plpgsql
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  ready task_key[];
+  released integer;
+  next_number integer;
+begin
+  update fan_out f set batch = f.batch + 1 where f.run_id = of_run and f.node = of_node and f.batch + 1 < f.batches
+  returning f.batch into next_number;
+  if next_number is null then return null; end if;
+  with moved as (
+    update task t set state = case when r.parked then 'parked' else 'ready' end, ready_at = clock_timestamp()
+    from run r
+    where r.id = of_run and t.run_id = of_run and t.node = of_node and t.target <> '' and t.state = 'held' and t.batch = next_number
+    returning t.run_id, t.node, t.target, t.state
+  )
+  select array_agg((m.run_id, m.node, m.target)::task_key) filter (where m.state = 'ready'), count(*)
+  into ready, released from moved m;
+  update fan_out f set batch_open = released where f.run_id = of_run and f.node = of_node;
+  -- All of the batch were done before (a run that carries on another): on to the next.
+  if released = 0 then return next_batch(of_run, of_node); end if;
+  return coalesce(ready, '{}');
+end $$;
+
+-- Ends a node with targets; those that never began are skipped.
+create function end_fan_out(of_run uuid, of_node text, with_state text) returns task_end language plpgsql
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  result task_end;
+begin
+  update task t set state = case with_state when 'cancelled' then 'cancelled' else 'skipped' end, ended_at = clock_timestamp()
+  where t.run_id = of_run and t.node = of_node and t.target <> '' and t.state = 'held';
+  update fan_out f set open = 0, batch_open = 0 where f.run_id = of_run and f.node = of_node;
+  update task t set state = with_state, wait_for = null, due_at = null, ended_at = clock_timestamp(),
+    output = jsonb_build_object('targets', f.targets, 'failed', f.failed),
+    error = case when with_state = 'failed' then jsonb_build_object('code', 'ABORTED', 'reason', 'TARGETS_FAILED',
+      'message', f.failed || ' of ' || f.targets || ' targets failed; at most ' || f.max_fail || ' may.') end
+  from fan_out f
+  where t.run_id = of_run and t.node = of_node and t.target = '' and f.run_id = of_run and f.node = of_node
+  returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions into result;
+  return result;
+end $$;
+
+-- What follows from the ends of targets: the next batch, or the end of their node.
+create function advance_targets(ended task_end[], out became_ready task_key[], out ended_nodes task_end[], out happened event_draft[])
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  tally record;
+  fan record;
+  node_end task_end;
+  ready task_key[];
+begin
+  became_ready := '{}';
+  ended_nodes := '{}';
+  happened := '{}';
+  for tally in
+    select e.run_id, e.node, count(*)::int as all_targets, (count(*) filter (where e.state = 'failed'))::int as failed
+    from unnest(ended) e group by 1, 2
+  loop
+    update fan_out f set open = f.open - tally.all_targets, batch_open = f.batch_open - tally.all_targets, failed = f.failed + tally.failed
+    from run r where r.id = tally.run_id and f.run_id = tally.run_id and f.node = tally.node
+    returning f.*, r.stop_reason into fan;
+    continue when fan.batch_open > 0;
+    node_end := null;
+    if fan.stop_reason is not null and not (select t.is_finally from task t where t.run_id = fan.run_id and t.node = fan.node and t.target = '') then
+      node_end := end_fan_out(fan.run_id, fan.node, 'cancelled');
+    elsif fan.failed > fan.max_fail and fan.on_threshold = 'pause' then
+      update task t set state = 'needs_decision', wait_for = null, due_at = null,
+        error = jsonb_build_object('code', 'ABORTED', 'reason', 'TARGETS_FAILED',
+          'message', fan.failed || ' of ' || fan.targets || ' targets failed; at most ' || fan.max_fail || ' may. Decide whether to go on.')
+      where t.run_id = fan.run_id and t.node = fan.node and t.target = '';
+      happened := happened || (fan.run_id, 'node.needs_decision', fan.node, '', null, jsonb_build_object('failed', fan.failed))::event_draft;
+    elsif fan.failed > fan.max_fail then
+      node_end := end_fan_out(fan.run_id, fan.node, 'failed');
+    elsif fan.batch + 1 < fan.batches and fan.pause_ms > 0 then
+      update task t set due_at = clock_timestamp() + make_interval(secs => fan.pause_ms / 1000)
+      where t.run_id = fan.run_id and t.node = fan.node and t.target = '';
+    else
+      ready := next_batch(fan.run_id, fan.node);
+      if ready is null then node_end := end_fan_out(fan.run_id, fan.node, 'succeeded');
+      else became_ready := became_ready || ready; end if;
+    end if;
+    if node_end.run_id is not null then
+      ended_nodes := ended_nodes || node_end;
+      happened := happened || (fan.run_id, 'node.' || node_end.state, fan.node, '', null, jsonb_build_object('failed', fan.failed))::event_draft;
+    end if;
+  end loop;
+end $$;
+
+-- Begins a node with targets that has just been claimed: `plan` is {targets: [{target, item, batch}], batches, max_fail,
+-- pause_ms, on_threshold}. Gives what became ready; null: all targets were done before, or there are none.
+create function expand(of_run uuid, of_node text, plan jsonb) returns task_key[] language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  amount integer := jsonb_array_length(plan->'targets');
+  done integer := 0;
+begin
+  insert into fan_out (run_id, node, targets, open, batch_open, batch, batches, max_fail, pause_ms, on_threshold)
+  values (of_run, of_node, amount, amount, 0, -1, (plan->>'batches')::int, (plan->>'max_fail')::int, (plan->>'pause_ms')::float8,
+    plan->>'on_threshold');
+  insert into task (run_id, node, target, kind, queue, priority, state, is_finally, effect, spec, item, batch)
+  select of_run, of_node, p.target, 'step', t.queue, t.priority, 'held', t.is_finally, t.effect, t.spec - 'targets', p.item, p.batch
+  from jsonb_to_recordset(plan->'targets') as p (target text, item jsonb, batch integer)
+    join task t on t.run_id = of_run and t.node = of_node and t.target = '';
+  update task t set state = 'succeeded', output = o.output, ended_at = clock_timestamp()
+  from run r join task o on o.run_id = r.retry_of and o.node = of_node and o.target <> '' and o.state = 'succeeded'
+  where r.id = of_run and r.only_failed_targets and t.run_id = of_run and t.node = of_node and t.target = o.target;
+  get diagnostics done = row_count;
+  update fan_out f set open = f.open - done where f.run_id = of_run and f.node = of_node;
+  return next_batch(of_run, of_node);
+end $$;
+
+-- Carries on what follows from the ends of tasks, with the locks of their runs held: successors become ready or are
+-- skipped, finally nodes begin, runs end, events are written. Gives what became ready and which runs have ended.
+create function advance(ended task_end[], drafts event_draft[], out became_ready task_key[], out ended_runs ended_run[])
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  frontier task_end[];
+  nodes task_end[];
+  skipped task_end[];
+  edge record;
+  moved record;
+  gates uuid[];
+begin
+  became_ready := '{}';
+  if exists (select from unnest(ended) e where e.target <> '') then
+    select a.became_ready, ended || a.ended_nodes, drafts || a.happened into became_ready, ended, drafts
+    from advance_targets(array(select e from unnest(ended) e where e.target <> '')) a;
+  end if;
+  nodes := array(select e from unnest(ended) e where e.target = '');
+  frontier := array(select e from unnest(nodes) e where cardinality(e.successors) > 0);
+  while cardinality(frontier) > 0 loop
+    skipped := '{}';
+    -- Row by row: a plan for the set that was made while the table was small reads the whole of it later.
+    for edge in
+      select f.run_id, s.node, count(*)::int as resolved,
+        (count(*) filter (where s.condition = 'always' or (s.condition = 'success' and f.state = 'succeeded')
+          or (s.condition = 'failure' and f.state = 'failed')))::int as satisfied
+      from unnest(frontier) f cross join lateral unnest(f.successors, f.conditions) s (node, condition)
+      group by 1, 2
+    loop
+      update task t set pending = t.pending - edge.resolved, satisfied = t.satisfied + edge.satisfied,
+        state = case
+          when t.satisfied + edge.satisfied >= t.need then case when r.parked then 'parked' else 'ready' end
+          when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then 'skipped' else t.state end,
+        ready_at = clock_timestamp(),
+        ended_at = case when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then clock_timestamp() end
+      from run r
+      where r.id = edge.run_id and t.run_id = edge.run_id and t.node = edge.node and t.target = '' and t.state = 'blocked'
+      returning t.state, t.is_finally, t.allow_failure, t.successors, t.conditions into moved;
+      continue when not found;
+      if moved.state = 'ready' then became_ready := became_ready || (edge.run_id, edge.node, '')::task_key;
+      elsif moved.state = 'skipped' then
+        skipped := skipped || (edge.run_id, edge.node, '', moved.state, moved.is_finally, moved.allow_failure, moved.successors,
+          moved.conditions)::task_end;
+      end if;
+    end loop;
+    nodes := nodes || skipped;
+    drafts := drafts || array(select (s.run_id, 'node.skipped', s.node, '', null, null)::event_draft from unnest(skipped) s);
+    frontier := skipped;
+  end loop;
+
+  -- No joins of what was worked out with itself: nested loops would be quadratic, and other joins read whole tables.
+  with change as (
+    select c.run_id, sum(c.events)::int as events, sum(c.all_nodes)::int as all_nodes, sum(c.finally_nodes)::int as finally_nodes,
+      bool_or(c.has_failed) as has_failed
+    from (
+      select d.run_id, 1 as events, 0 as all_nodes, 0 as finally_nodes, false as has_failed from unnest(drafts) d
+      union all
+      select e.run_id, 0, 1, e.is_finally::int, e.state = 'failed' and not e.allow_failure from unnest(nodes) e
+    ) c
+    group by 1
+  ),
+  moved as (
+    update run r set open_nodes = r.open_nodes - c.all_nodes, open_finally = r.open_finally - c.finally_nodes,
+      has_failed = r.has_failed or c.has_failed,
+      state = case when c.all_nodes = 0 or r.open_nodes > c.all_nodes then r.state
+        else coalesce(r.stop_reason, case when r.has_failed or c.has_failed then 'failed' else 'succeeded' end) end,
+      ended_at = case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then clock_timestamp() else r.ended_at end,
+      last_seq = r.last_seq + c.events + case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then 1 else 0 end
+    from change c where r.id = c.run_id
+    returning r.id, r.state, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key,
+      c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
+      c.all_nodes > c.finally_nodes and r.open_nodes > 0 and r.open_nodes = r.open_finally as opens_gate
+  )
+  select array_agg((m.id, m.state, m.has_parent, m.has_key)::ended_run) filter (where m.has_ended), array_agg(m.id) filter (where m.opens_gate)
+  into ended_runs, gates from moved m;
+  ended_runs := coalesce(ended_runs, '{}');
+  drafts := drafts || array(select (e.run_id, 'run.' || e.state, null, null, null, null)::event_draft from unnest(ended_runs) e);
+  insert into event (run_id, seq, type, node, target, attempt, data)
+  select d.run_id, r.last_seq - count(*) over (partition by d.run_id)
+      + row_number() over (partition by d.run_id order by d.place rows unbounded preceding),
+    d.type, d.node, nullif(d.target, ''), d.attempt, d.data
+  from unnest(drafts) with ordinality d (run_id, type, node, target, attempt, data, place) join run r on r.id = d.run_id;
+
+  if gates is not null then
+    with moved as (
+      update task t set state = case when t.need > 0 then 'blocked' when r.parked and r.stop_reason is null then 'parked' else 'ready' end,
+        ready_at = clock_timestamp()
+      from unnest(gates) g join run r on r.id = g
+      where t.run_id = r.id and t.state = 'held' and t.target = ''
+      returning t.run_id, t.node, t.state
+    )
+    select became_ready || coalesce(array_agg((m.run_id, m.node, '')::task_key) filter (where m.state = 'ready'), '{}')
+    into became_ready from moved m;
+  end if;
+end $$;
+
+-- One turn of a worker: stores what its steps came to, carries on what follows, and claims up to `slots` tasks, those first
+-- that have just become ready. `done` is an array of {run_id, node, target, fence, outcome, output, error, delay_ms, wait_for}.
+-- Results under an old fence are dropped. Gives claims, and rows without a node for runs that have ended.
+create function settle(as_worker text, done jsonb, queues text[], slots integer, lease_ms integer)
+returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, spec jsonb, item jsonb,
+  state text, environment text, inputs jsonb, principal jsonb)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  ended task_end[];
+  drafts event_draft[];
+  became_ready task_key[] := '{}';
+  ended_runs ended_run[] := '{}';
+  released task_key[] := '{}';
+  ready task_key[];
+  expansions jsonb;
+  expansion record;
+  queue_name text;
+  claimed integer := 0;
+  found_rows integer;
+begin
+  if jsonb_array_length(done) > 0 then
+    perform lock_runs(array(select distinct (d->>'run_id')::uuid from jsonb_array_elements(done) d));
+    -- Found first, by nothing but the key, and changed then by nothing but the key: any other condition lets a plan that was
+    -- made while the table was small read the whole of it later.
+    with result as materialized (
+      select d.*, r.stop_reason, r.parked, t.is_finally, t.attempt, t.started_at
+      from jsonb_to_recordset(done) as d (run_id uuid, node text, target text, fence bigint, outcome text,
+          output jsonb, error jsonb, delay_ms float8, wait_for text, plan jsonb)
+        cross join lateral (
+          select t.is_finally, t.attempt, t.started_at from task t
+          where t.run_id = d.run_id and t.node = d.node and t.target = d.target and t.fence = d.fence
+            and t.state is not distinct from 'running' and t.worker is not distinct from as_worker
+          offset 0 for update
+        ) t
+        cross join lateral (select r.stop_reason, r.parked from run r where r.id = d.run_id offset 0) r
+    ),
+    changed as (
+      update task t set
+        state = case
+          when d.outcome = 'waiting' and d.stop_reason is not null and not t.is_finally and d.wait_for <> 'run' then 'cancelled'
+          when d.outcome = 'waiting' then 'waiting'
+          when d.outcome in ('retry', 'released') and d.stop_reason is not null and not t.is_finally then 'cancelled'
+          when d.outcome = 'retry' then 'waiting'
+          when d.outcome = 'released' then case when d.parked then 'parked' else 'ready' end
+          else d.outcome end,
+        wait_for = case when d.outcome = 'retry' then 'retry' when d.outcome = 'waiting' then d.wait_for end,
+        due_at = clock_timestamp() + make_interval(secs => d.delay_ms / 1000),
+        failures = t.failures + (d.outcome in ('failed', 'retry'))::int,
+        output = d.output, error = d.error, worker = null, lease_until = null, ready_at = clock_timestamp(),
+        ended_at = case when d.outcome in ('succeeded', 'failed', 'skipped', 'cancelled')
+          or (d.stop_reason is not null and not t.is_finally and not (d.outcome = 'waiting' and d.wait_for = 'run')) then clock_timestamp() end
+      from result d
+      where t.run_id = d.run_id and t.node = d.node and t.target = d.target
+      returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions, t.attempt,
+        t.started_at, t.fence, t.error, d.outcome, d.plan
+    ),
+    noted as (
+      insert into attempt (run_id, node, target, attempt, worker, fence, outcome, error, started_at)
+      select c.run_id, c.node, c.target, c.attempt, as_worker, c.fence,
+        case c.outcome when 'retry' then 'failed' else c.outcome end, c.error, c.started_at
+      from changed c
+    )
+    select coalesce(array_agg((c.run_id, c.node, c.target, c.state, c.is_finally, c.allow_failure, c.successors, c.conditions)::task_end)
+        filter (where c.state in ('succeeded', 'failed', 'skipped', 'cancelled')), '{}'),
+      coalesce(array_agg((c.run_id, (case when c.target = '' then 'node.' else 'target.' end) ||
+        case when c.state in ('ready', 'parked') then 'released' when c.outcome = 'retry' and c.state = 'waiting' then 'retrying' else c.state end,
+        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node), '{}'),
+      jsonb_agg(jsonb_build_object('run_id', c.run_id, 'node', c.node, 'plan', c.plan)) filter (where c.plan is not null and c.state = 'waiting')
+    into ended, drafts, expansions from changed c;
+    for expansion in select * from jsonb_to_recordset(expansions) as e (run_id uuid, node text, plan jsonb) loop
+      ready := expand(expansion.run_id, expansion.node, expansion.plan);
+      if ready is null then
+        ended := ended || end_fan_out(expansion.run_id, expansion.node, 'succeeded');
+        drafts := drafts || (expansion.run_id, 'node.succeeded', expansion.node, '', null, null)::event_draft;
+      else released := released || ready; end if;
+    end loop;
+    if cardinality(drafts) > 0 then
+      select released || a.became_ready, a.ended_runs into became_ready, ended_runs from advance(ended, drafts) a;
+    end if;
+  end if;
+
+  if slots > 0 and cardinality(became_ready) > 0 then
+    return query
+      with picked as (
+        select t.* from unnest(became_ready) k cross join lateral (
+          select t.run_id, t.node, t.target from task t
+          where t.run_id = k.run_id and t.node = k.node and t.target = k.target and t.state is not distinct from 'ready'
+            and t.queue = any (queues)
+          offset 0 for update skip locked
+        ) t limit slots
+      )
+      update task t set state = 'running', worker = as_worker, fence = nextval('fence'), attempt = t.attempt + 1,
+        lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8), started_at = clock_timestamp(),
+        wait_for = null, due_at = null
+      from picked p where t.run_id = p.run_id and t.node = p.node and t.target = p.target
+      returning t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state, null::text, null::jsonb, null::jsonb;
+    get diagnostics claimed = row_count;
+  end if;
+
+  foreach queue_name in array queues loop
+    exit when claimed >= slots;
+    return query
+      with picked as (
+        select t.run_id, t.node, t.target from task t
+        where t.state = 'ready' and t.queue = queue_name order by t.priority desc, t.ready_at limit slots - claimed for update skip locked
+      ),
+      taken as (
+        update task t set state = 'running', worker = as_worker, fence = nextval('fence'), attempt = t.attempt + 1,
+          lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8), started_at = clock_timestamp(),
+          wait_for = null, due_at = null
+        from picked p where t.run_id = p.run_id and t.node = p.node and t.target = p.target
+        returning t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state
+      ),
+      numbered as (
+        select t.*, row_number() over (partition by t.run_id) = 1 as is_first from taken t
+      )
+      select n.run_id, n.node, n.target, n.attempt, n.failures, n.fence, n.spec, n.item, n.state,
+        case when n.is_first then r.environment end, case when n.is_first then r.inputs end, case when n.is_first then r.principal end
+      from numbered n join run r on r.id = n.run_id;
+    get diagnostics found_rows = row_count;
+    claimed := claimed + found_rows;
+  end loop;
+
+  return query
+    select e.run_id, null::text, null::text, null::int, null::int, null::bigint, null::jsonb,
+      jsonb_build_object('has_parent', e.has_parent, 'has_key', e.has_key), e.state, null::text, null::jsonb, null::jsonb
+    from unnest(ended_runs) e;
+end $$;

@@ -1,0 +1,41 @@
+-- Makes the partitions of today and tomorrow, and drops those older than so many days.
+create function keep_log_days(keep_days integer) returns void language plpgsql as $$
+declare
+  today date := (clock_timestamp() at time zone 'UTC')::date;
+  wanted date;
+  old record;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('durable.log_days', 0));
+  foreach wanted in array array[today, today + 1] loop
+    if to_regclass('log_chunk_' || to_char(wanted, 'YYYYMMDD')) is null then
+      execute format('create table %I partition of log_chunk for values in (%L)', 'log_chunk_' || to_char(wanted, 'YYYYMMDD'), wanted);
+    end if;
+  end loop;
+  for old in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'log_chunk'::regclass and c.relname < 'log_chunk_' || to_char(today - keep_days, 'YYYYMMDD')
+  loop
+    execute format('drop table %I', old.relname);
+  end loop;
+end $$;
+
+-- Deletes runs that ended more than so many days ago, with all that belongs to them; at most 500 at once. Gives how many.
+create function forget_runs(keep_days integer) returns integer language plpgsql
+set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  ids uuid[];
+begin
+  -- A run that another one waits for, or that has not told its parent, stays.
+  ids := array(select r.id from run r
+    where r.ended_at < clock_timestamp() - make_interval(days => keep_days) and (r.parent_run is null or r.parent_told)
+    order by r.ended_at limit 500 for update skip locked);
+  delete from event e where e.run_id = any (ids);
+  delete from attempt a where a.run_id = any (ids);
+  delete from fan_out f where f.run_id = any (ids);
+  delete from task t where t.run_id = any (ids);
+  delete from run r where r.id = any (ids);
+  return cardinality(ids);
+end $$;
+
+create index run_ended on run (ended_at) where ended_at is not null;

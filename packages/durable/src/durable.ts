@@ -1,0 +1,214 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { HmsError } from "@hms/kernel/errors";
+import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
+import { sql } from "kysely";
+import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
+import { type Decision, decide } from "./decide.ts";
+import { type Hint, Hints } from "./hints.ts";
+import { type RetryRequest, retryRun } from "./retry-run.ts";
+import { type RunDatabase, rowsOf } from "./run-database.ts";
+import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
+import { type RunState, type RunView, readRun } from "./run-view.ts";
+import { StartQueue } from "./start-queue.ts";
+import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
+import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
+import { Worker, type WorkerOptions } from "./worker.ts";
+
+/** How the run engine is opened. */
+export interface DurableOptions {
+  source: ConnectionSource;
+  /** Most connections to the database; default 6. */
+  poolSize?: number;
+  /** How long to wait for a database that is starting; default 10 000. */
+  deadlineMs?: number;
+  /** The longest that one statement may take; a connection that has said nothing 2 s later is given up. Default 5000. */
+  statementTimeoutMs?: number;
+}
+
+/** The run engine of an installation, as one process sees it. Disposing it closes its workers. */
+export interface Durable extends AsyncDisposable {
+  /** The schema `durable`. */
+  readonly database: RunDatabase;
+  /**
+   * Starts a run; once it resolves, it will run. What is asked for at the same time is stored in one commit.
+   * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if its key was used for another request.
+   */
+  start(request: StartRequest): Promise<StartedRun>;
+  /** Starts many in one commit: all or none. */
+  startAll(requests: readonly StartRequest[]): Promise<StartedRun[]>;
+  /** @throws HmsError NOT_FOUND */
+  get(environment: string, id: string): Promise<RunView>;
+  /** Resolves with the run's end. @throws HmsError NOT_FOUND, DEADLINE_EXCEEDED after `timeoutMs`. */
+  ended(id: string, timeoutMs: number): Promise<RunState>;
+  /**
+   * Decides of a task that waits for it: an approval, or a step of which nobody knows whether it was done.
+   * @throws HmsError NOT_FOUND, FAILED_PRECONDITION if it does not wait (any more).
+   */
+  decide(decision: Decision): Promise<void>;
+  /** Tells a run to stop; what runs finally still runs. False if it has ended or is stopping. @throws HmsError NOT_FOUND */
+  cancel(order: RunOrder): Promise<boolean>;
+  /** Lets nothing of a run begin until it is resumed; what runs goes on. @throws HmsError NOT_FOUND */
+  pause(order: RunOrder): Promise<boolean>;
+  resume(order: RunOrder): Promise<boolean>;
+  /** Carries an ended run on by a new one in which what has succeeded is done. @throws as retryRun() */
+  retry(request: RetryRequest): Promise<StartedRun>;
+  /** Runs of an environment, newest first. */
+  list(environment: string, options?: ListOptions): Promise<RunSummary[]>;
+  /** What has happened to a run after an event's number, oldest first. The caller has looked whether it may be seen. */
+  events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]>;
+  /** The log of a step behind a cursor. The caller has looked whether it may be seen. */
+  logs(request: LogRequest): Promise<LogPiece[]>;
+  /** A worker of this process; it works until it is disposed. */
+  worker(options: WorkerOptions): AsyncDisposable;
+}
+
+/** @throws what openServiceDatabase() throws. */
+export async function openDurable(options: DurableOptions): Promise<Durable> {
+  const database: RunDatabase = await openServiceDatabase({
+    source: options.source,
+    service: "durable",
+    migrations: new URL("../migrations/", import.meta.url),
+    poolSize: options.poolSize ?? 6,
+    deadlineMs: options.deadlineMs ?? 10_000,
+    // A turn takes milliseconds; one that is stuck must not outlast the leases.
+    statementTimeoutMs: options.statementTimeoutMs ?? 5000,
+  });
+  return new DurableOfProcess(database);
+}
+
+const LOOK_EVERY_MS = 200;
+
+class DurableOfProcess implements Durable {
+  readonly database: RunDatabase;
+  readonly #workers = new Set<Worker>();
+  readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
+  readonly #hints: Hints;
+  readonly #starts: StartQueue;
+
+  constructor(database: RunDatabase) {
+    this.database = database;
+    this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
+    this.#starts = new StartQueue(database, () => this.#hint("ready"));
+  }
+
+  #tellWorkers(hint: Hint): void {
+    for (const worker of this.#workers) {
+      if (hint === "ready") worker.wake();
+      else worker.beat();
+    }
+  }
+
+  /** Ours at once, those of other processes soon. */
+  #hint(hint: Hint): void {
+    this.#tellWorkers(hint);
+    this.#hints.send(hint);
+  }
+
+  async start(request: StartRequest): Promise<StartedRun> {
+    if (request.concurrency?.onLimit === "cancel_running") return (await this.startAll([request]))[0] as StartedRun;
+    return await this.#starts.start(request);
+  }
+
+  async startAll(requests: readonly StartRequest[]): Promise<StartedRun[]> {
+    for (const { environment, concurrency, principal: by } of requests) {
+      if (concurrency?.onLimit === "cancel_running")
+        await cancelRunning(this.database, { environment, key: concurrency.key, by });
+    }
+    const started = await startRuns(this.database, requests);
+    this.#hint("ready");
+    return started;
+  }
+
+  async cancel(order: RunOrder): Promise<boolean> {
+    const did = await cancelRun(this.database, order);
+    this.#hint("stop");
+    this.#hint("ready");
+    return did;
+  }
+
+  pause(order: RunOrder): Promise<boolean> {
+    return pauseRun(this.database, order);
+  }
+
+  async resume(order: RunOrder): Promise<boolean> {
+    const did = await resumeRun(this.database, order);
+    this.#hint("ready");
+    return did;
+  }
+
+  async retry(request: RetryRequest): Promise<StartedRun> {
+    const started = await retryRun(this.database, request);
+    this.#hint("ready");
+    return started;
+  }
+
+  list(environment: string, options?: ListOptions): Promise<RunSummary[]> {
+    return listRuns(this.database, environment, options);
+  }
+
+  events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]> {
+    return readEvents(this.database, runId, options);
+  }
+
+  logs(request: LogRequest): Promise<LogPiece[]> {
+    return readLogs(this.database, request);
+  }
+
+  get(environment: string, id: string): Promise<RunView> {
+    return readRun(this.database, environment, id);
+  }
+
+  async ended(id: string, timeoutMs: number): Promise<RunState> {
+    const told = Promise.withResolvers<RunState>();
+    const own = this.#waiting.get(id) ?? new Set();
+    this.#waiting.set(id, own.add(told.resolve));
+    const deadline = performance.now() + timeoutMs;
+    try {
+      for (;;) {
+        const query = sql<{ state: RunState; has_ended: boolean }>`
+          select state, ended_at is not null as has_ended from run where id = ${id}::uuid`;
+        const [run] = await rowsOf(this.database, query);
+        if (!run) throw new HmsError("NOT_FOUND", `There is no run ${id}.`, { reason: "NO_RUN" });
+        if (run.has_ended) return run.state;
+        const state = await Promise.race([told.promise, delay(LOOK_EVERY_MS)]);
+        if (state) return state;
+        if (performance.now() > deadline) {
+          throw new HmsError("DEADLINE_EXCEEDED", `The run ${id} has not ended within ${timeoutMs} ms; it goes on.`);
+        }
+      }
+    } finally {
+      own.delete(told.resolve);
+      if (own.size === 0) this.#waiting.delete(id);
+    }
+  }
+
+  async decide(decision: Decision): Promise<void> {
+    await decide(this.database, decision);
+    this.#hint("ready");
+  }
+
+  worker(options: WorkerOptions): AsyncDisposable {
+    const worker = new Worker({ database: this.database, ended: (rows) => this.#tell(rows) }, options);
+    this.#workers.add(worker);
+    this.#hints.listen();
+    worker.start();
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#workers.delete(worker);
+        await worker[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  #tell(rows: readonly { runId: string; state: string }[]): void {
+    for (const { runId, state } of rows) {
+      for (const resolve of this.#waiting.get(runId) ?? []) resolve(state as RunState);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#workers].map((worker) => worker[Symbol.asyncDispose]()));
+    await this.#hints[Symbol.asyncDispose]();
+    await this.database[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,321 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { HmsError } from "@hms/kernel/errors";
+import { retryWhileUnavailable } from "@hms/postgres";
+import { sql } from "kysely";
+import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
+import type { RunGraph } from "./graph.ts";
+import type { Json } from "./json.ts";
+import { type RunDatabase, rowsOf } from "./run-database.ts";
+import { type SettleEntry, settleTurn } from "./settle.ts";
+import { type StartRequest, startRuns } from "./start-run.ts";
+import type { Step, StepExecutor } from "./step.ts";
+import { StepLogs } from "./step-logs.ts";
+import { leaveTask, type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
+import { Upkeep } from "./upkeep.ts";
+
+/** How a worker works. */
+export interface WorkerOptions {
+  /** Whose tasks it takes; default ["default"]. */
+  readonly queues?: readonly string[];
+  /** Steps at once; default 10. */
+  readonly concurrency?: number;
+  /** What steps can use, by name. */
+  readonly executors: { readonly [name: string]: StepExecutor };
+  /** Called before each execution; throws if the principal may not do this (any more). */
+  readonly authorize?: (step: Step) => Promise<void> | void;
+  /** For how long a claim holds without a sign of life; default 10 000, prolonged every 3/10 of that. */
+  readonly leaseMs?: number;
+  /** How long a step that was told to stop may go on before it counts as cancelled; default 5000. */
+  readonly graceMs?: number;
+  /** For how many days the logs of steps are kept; default 30. */
+  readonly logDays?: number;
+  /** For how many days runs are kept after their end; default 90. */
+  readonly runDays?: number;
+  /** How often it looks for tasks that nobody told it of; default 500. */
+  readonly pollMs?: number;
+  /** Hears what fails with no caller to tell; default: nobody. */
+  readonly onFailure?: (failure: HmsError) => void;
+  /** For tests that break something at a named moment. */
+  readonly moment?: (
+    moment: WorkerMoment,
+    tasks: readonly Pick<ClaimedTask, "runId" | "node" | "target">[],
+  ) => Promise<void> | void;
+}
+
+/** Named moments of a worker. */
+export type WorkerMoment = StepMoment | "before-settle" | "after-settle" | "before-heartbeat" | "before-look";
+
+/** What a worker hears and tells within its process. */
+export interface WorkerHost {
+  readonly database: RunDatabase;
+  /** Runs have ended. */
+  readonly ended: (rows: readonly { runId: string; state: string }[]) => void;
+}
+
+interface RunningTask {
+  readonly task: ClaimedTask;
+  readonly abort: AbortController;
+}
+
+/** A database that is away for longer has let the leases run out. */
+const LONGEST_READ_MS = 60_000;
+const DEFAULT_LOG_DAYS = 30;
+const DEFAULT_RUN_DAYS = 90;
+const RETRY_PAUSE_MS = 100;
+/** How long a closing worker waits for its steps; what they do then is found by their leases. */
+const GRACE_MS = 5000;
+/** Turns on their way at once: while one is in the database, the steps of the next are done. */
+const MOST_TURNS = 2;
+
+/** Claims and does steps; disposing it tells them to stop, and gives back what has not ended. */
+export class Worker implements AsyncDisposable {
+  readonly id = `${process.pid}-${randomUUID()}`;
+  readonly #host: WorkerHost;
+  readonly #options: Required<Pick<WorkerOptions, "queues" | "concurrency" | "leaseMs" | "pollMs" | "onFailure">> &
+    WorkerOptions;
+  readonly #runner: StepRunner;
+  readonly #running = new Map<string, RunningTask>();
+  readonly #runs = new Map<string, { context: RunContext; tasks: number }>();
+  readonly #upkeep: Upkeep;
+  readonly #logs: StepLogs;
+  readonly #closed = Promise.withResolvers<void>();
+  #results: SettleEntry[] = [];
+  #turns = 0;
+  #reserved = 0;
+  #isScheduled = false;
+  #mayHaveMore = true;
+  #isClosing = false;
+  #isAbandoned = false;
+  readonly #adopted = new Set<string>();
+  #poll: NodeJS.Timeout | undefined;
+
+  constructor(host: WorkerHost, options: WorkerOptions) {
+    this.#host = host;
+    this.#logs = new StepLogs(host.database);
+    const { queues = ["default"], concurrency = 10, leaseMs = 10_000, pollMs = 500, onFailure = () => {} } = options;
+    this.#options = { ...options, queues, concurrency, leaseMs, pollMs, onFailure };
+    const { executors, authorize, moment } = options;
+    this.#runner = new StepRunner({
+      executors,
+      authorize,
+      moment: moment && ((name, task) => moment(name, [task])),
+      log: (task, line) => this.#logs.add(task, line),
+      startRun: (task, run, asked) => this.#startRun(task, run, asked),
+      graceMs: options.graceMs ?? GRACE_MS,
+      holds: ({ fence }) => this.#upkeep.holds(fence),
+      results: (runId, nodes) => this.#resultsOf(runId, nodes),
+    });
+    this.#upkeep = new Upkeep({
+      database: host.database,
+      worker: this.id,
+      leaseMs,
+      logDays: options.logDays ?? DEFAULT_LOG_DAYS,
+      runDays: options.runDays ?? DEFAULT_RUN_DAYS,
+      running: () => [...this.#running.keys()],
+      stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
+      adopt: (rows, since) => this.#adopt(rows, since),
+      changed: () => this.wake(),
+      ended: host.ended,
+      onFailure,
+      moment:
+        moment &&
+        ((name) =>
+          moment(
+            name,
+            [...this.#running.values()].map(({ task }) => task),
+          )),
+    });
+  }
+
+  start(): void {
+    this.#upkeep.start();
+    this.#poll = setInterval(() => this.wake(), this.#options.pollMs);
+    this.wake();
+  }
+
+  /** Runs may have been told to stop. */
+  beat(): void {
+    this.#upkeep.beat();
+  }
+
+  /** There may be something to claim. */
+  wake(): void {
+    this.#mayHaveMore = true;
+    this.#schedule();
+  }
+
+  /** What ends within one turn of the event loop is stored at once. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#turn();
+    });
+  }
+
+  #turn(): void {
+    if (this.#turns >= MOST_TURNS) return;
+    const free = this.#options.concurrency - this.#running.size - this.#reserved;
+    const results = this.#results;
+    const slots = this.#isClosing || (results.length === 0 && !this.#mayHaveMore) ? 0 : Math.max(0, free);
+    if (results.length === 0 && slots === 0) {
+      if (this.#isClosing && this.#running.size === 0 && this.#turns === 0) this.#closed.resolve();
+      return;
+    }
+    // A turn that only claims is one at a time.
+    if (results.length === 0 && this.#turns > 0) return;
+    this.#results = [];
+    this.#turns += 1;
+    this.#reserved += slots;
+    void this.#settle(results, slots).finally(() => {
+      this.#turns -= 1;
+      this.#reserved -= slots;
+      this.#schedule();
+    });
+  }
+
+  async #settle(results: SettleEntry[], slots: number): Promise<void> {
+    const { queues, leaseMs, moment, onFailure } = this.#options;
+    for (;;) {
+      try {
+        await moment?.("before-settle", results.map(asTask));
+        await this.#writeLogs(results);
+        const sentAt = performance.now();
+        const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, leaseMs });
+        await moment?.("after-settle", results.map(asTask));
+        for (const { fence } of results) this.#forget(fence);
+        this.#mayHaveMore = rows.length >= slots && slots > 0;
+        this.#begin(
+          rows.filter(({ fence }) => !this.#adopted.has(fence)),
+          sentAt,
+        );
+        this.#tell(rows, results);
+        return;
+      } catch (error) {
+        onFailure(HmsError.from(error));
+        // Whether it was committed or not: what was is dropped by its fence, and claims whose answer was lost are adopted.
+        await delay(RETRY_PAUSE_MS);
+        if (this.#isAbandoned || (this.#isClosing && results.length === 0)) return;
+        this.#upkeep.beat();
+      }
+    }
+  }
+
+  #tell(rows: readonly SettleRow[], results: readonly SettleEntry[]): void {
+    const ended = rows.filter(({ node }) => node === null);
+    if (ended.length > 0) this.#host.ended(ended.map(({ run_id, state }) => ({ runId: run_id, state })));
+    // Others wait for the end of these.
+    if (ended.some(({ item }) => isAwaited(item)) || results.some(({ outcome }) => outcome.outcome === "waiting"))
+      this.#upkeep.look();
+    for (const { outcome } of results)
+      if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
+  }
+
+  #adopt(rows: readonly SettleRow[], since: number): void {
+    // The answer that was believed lost may still come, even after they have been done.
+    for (const { fence } of rows) this.#adopted.add(fence);
+    this.#begin(rows, since);
+  }
+
+  #begin(rows: readonly SettleRow[], since: number): void {
+    for (const row of rows) {
+      if (row.node === null || this.#running.has(row.fence)) continue;
+      if (row.environment !== null && !this.#runs.has(row.run_id)) {
+        const { environment, inputs, principal } = row;
+        this.#runs.set(row.run_id, { context: { id: row.run_id, environment, inputs, principal }, tasks: 0 });
+      }
+      this.#upkeep.holdsSince(row.fence, since);
+      this.#do({ ...row, runId: row.run_id, node: row.node });
+    }
+    for (const [id, { tasks }] of this.#runs) if (tasks === 0) this.#runs.delete(id);
+  }
+
+  #do(task: ClaimedTask): void {
+    const run = this.#runs.get(task.runId);
+    // Its run is not known only if its last step here was settled while this was on its way: found by the next look.
+    if (!run) return;
+    run.tasks += 1;
+    const abort = new AbortController();
+    this.#running.set(task.fence, { task, abort });
+    if (this.#isClosing) abort.abort("closing" satisfies StopReason);
+    void this.#runner.run(task, run.context, abort.signal).then((outcome) => this.#finish(task, outcome));
+  }
+
+  #finish(task: ClaimedTask, outcome: TaskOutcome): void {
+    const isUnknown = outcome.outcome === "released" && task.spec.effect === "at_most_once";
+    if (outcome.outcome === "lost" || isUnknown) {
+      // Somebody else has it now, or somebody has to decide: whoever finds the lease run out.
+      this.#forget(task.fence);
+      this.wake();
+      return;
+    }
+    this.#results.push({ task, fence: task.fence, outcome });
+    this.#schedule();
+  }
+
+  #forget(fence: string): void {
+    const running = this.#running.get(fence);
+    if (!running) return;
+    this.#running.delete(fence);
+    this.#upkeep.forget(fence);
+    const run = this.#runs.get(running.task.runId);
+    if (run) run.tasks -= 1;
+  }
+
+  /** What a step has said can be read once it has ended. */
+  async #writeLogs(results: readonly SettleEntry[]): Promise<void> {
+    const hadLogs = results.filter(({ fence }) => this.#logs.end(fence)).length > 0;
+    if (hadLogs) await this.#logs.flush();
+  }
+
+  async #startRun(task: ClaimedTask, run: RunContext, asked: Json): Promise<void> {
+    const { graph, inputs } = asked as { graph?: RunGraph; inputs?: RunContext["inputs"] };
+    const request: StartRequest = {
+      environment: run.environment,
+      graph: graph as RunGraph,
+      inputs: inputs ?? {},
+      principal: run.principal,
+      // Begun again after a crash, it is the same run.
+      idempotencyKey: `run:${run.id}:${task.node}`,
+    };
+    await startRuns(this.#host.database, [request], { parent: { run: run.id, node: task.node } });
+    this.wake();
+  }
+
+  async #resultsOf(runId: string, nodes: readonly string[]): Promise<{ [node: string]: Json }> {
+    const query = sql<{ node: string; state: string; output: Json; error: Json }>`
+      select node, state, output, error from task where run_id = ${runId}::uuid and target = '' and node = any (${nodes}::text[])`;
+    // While the database is away nothing is known of the step, least of all that it has failed.
+    const rows = await retryWhileUnavailable(() => rowsOf(this.#host.database, query), {
+      deadlineMs: LONGEST_READ_MS,
+    }).catch((error: unknown) => {
+      throw leaveTask(error);
+    });
+    return Object.fromEntries(rows.map(({ node, ...result }) => [node, result]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isClosing) {
+      this.#isClosing = true;
+      clearInterval(this.#poll);
+      for (const { abort } of this.#running.values()) abort.abort("closing" satisfies StopReason);
+      this.#schedule();
+    }
+    const grace = setTimeout(() => {
+      this.#isAbandoned = true;
+      this.#closed.resolve();
+    }, GRACE_MS);
+    await this.#closed.promise;
+    clearTimeout(grace);
+    await this.#upkeep[Symbol.asyncDispose]();
+    await this.#logs[Symbol.asyncDispose]();
+  }
+}
+
+const isAwaited = (item: Json) => {
+  const { has_parent, has_key } = item as { has_parent: boolean; has_key: boolean };
+  return has_parent || has_key;
+};
+const asTask = ({ task }: SettleEntry) => task;
