@@ -165,7 +165,7 @@ describe("when its parent is killed", () => {
       expect((await healthOf(installation.network.metricsPort)).pid).toBe(orphan);
       const successor = await startParent().startDataPlane();
       process.kill(orphan, "SIGTERM");
-      await waitFor(() => !isRunning(orphan), { deadlineMs: 10_000, describe: "the orphan to end" });
+      await waitFor(() => !isRunning(orphan), { deadlineMs: 30_000, describe: "the orphan to end" });
       await more(running, 50);
       expect(lost(await running.stop())).toEqual([]);
       expect((await healthOf(installation.network.metricsPort)).pid).toBe(successor);
