@@ -18,6 +18,12 @@ const LONGEST = [
   "test/system/broken-rollouts",
   "packages/postgres/src/embedded-plan",
   "test/system/package",
+  "test/system/apart",
+  "test/system/identity",
+  "apps/cli/src/ffi",
+  "apps/dataplane/test/names",
+  "services/deployment/src/rollouts",
+  "sdks/python/package",
   "test/system/ffi-tools",
 ];
 

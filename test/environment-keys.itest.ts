@@ -16,11 +16,18 @@ const OUTSIDE: Readonly<Record<string, string>> = {
 };
 
 const POSITIONED = "one log over all environments: positions are gapless over all of it";
+const OF_RUN = "a part of its run";
 /** Tables whose primary key has no environment, and why not. */
 const EXCEPTIONS: Readonly<Record<string, string>> = {
   "communication.checkpoint_head": "one checkpoint for all chains",
   "communication.shard_head": "a chain has the events of all environments; each event says which",
   "communication.spool_position": "a spool has the events of all environments",
+  "durable.attempt": OF_RUN,
+  "durable.event": OF_RUN,
+  "durable.fan_out": OF_RUN,
+  "durable.log_chunk": OF_RUN,
+  "durable.run": "its id is unique in the installation; whoever looks names the environment, which is a column",
+  "durable.task": OF_RUN,
   "events.consumer_group": "its name is unique in its environment; a group of the platform has none",
   "events.dead_letter": POSITIONED,
   "events.head": POSITIONED,

@@ -22,7 +22,8 @@ it("explains the whole manifest by its top-level keys", () => {
 it("explains one key with type, default, limits and example", () => {
   expect(explainManifest("scaling.min")).toEqual({
     key: "scaling.min",
-    description: "The fewest replicas, and how many a deploy starts with.",
+    description:
+      "The fewest replicas. A deploy starts so many, unless `hms-sys scale` has set another number within the bounds.",
     type: "whole number",
     required: false,
     default: "1",
@@ -69,6 +70,6 @@ it("is readable in a terminal", () => {
   example   1
 `);
   const group = formatExplanation(explainManifest("scaling"));
-  expect(group).toContain("  scaling.min  The fewest replicas, and how many a deploy starts with\n");
+  expect(group).toContain("  scaling.min  The fewest replicas\n");
   expect(formatExplanation(explainManifest())).toMatch(/^manifest\n/);
 });

@@ -32,7 +32,8 @@ export const manifestSchema = {
     targets: "There is one target yet, programs on this machine. Leave the key out",
     alerts: "There are no alerts yet. Leave the key out",
     schedule: "There are no schedules yet. Call the service from cron",
-    policy: "There are no policies yet: every program of an environment may call the service. Leave the key out",
+    policy:
+      "Who may call a service is not said in its manifest: write a policy with hms-sys ffi policy, or auth at a route. Leave the key out",
   },
   elsewhere: {
     service: "name",

@@ -15,7 +15,8 @@ export const scalingKeys = {
       min: 1,
       max: REPLICAS,
       default: 1,
-      description: "The fewest replicas, and how many a deploy starts with.",
+      description:
+        "The fewest replicas. A deploy starts so many, unless `hms-sys scale` has set another number within the bounds.",
       example: "2",
     },
     max: {

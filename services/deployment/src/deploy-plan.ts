@@ -5,7 +5,7 @@ import { downtimeVerdict, isServing, type ServingNow } from "./downtime-verdict.
 import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
 import type { TrafficStep } from "./rollout-state.ts";
 import { WHOLE } from "./rollout-steps.ts";
-import { percent } from "./rollout-words.ts";
+import { counted, percent } from "./rollout-words.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 
@@ -37,7 +37,8 @@ function steps(manifest: Manifest, { record, program }: PlanScene): string[] {
     releaseStep(run, program),
     ...(run.release === undefined ? [] : [`run once, before traffic shifts: ${run.release}`]),
   ];
-  if (!isServing(record)) return [...before, `start ${wanted} replicas, wait until each ${check}, give them traffic`];
+  if (!isServing(record))
+    return [...before, `start ${counted(wanted, "replica")}, wait until each ${check}, give them traffic`];
   if (rollout.strategy !== "rolling") return [...before, ...sideBySideSteps(manifest, wanted, check)];
   const batch = Math.min(wanted, surgeReplicas(rollout.maxSurge, wanted));
   return [

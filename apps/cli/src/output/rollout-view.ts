@@ -19,8 +19,9 @@ function describe(event: Event, paint: Painter): string | undefined {
   switch (event.case) {
     case "planned": {
       const { kind, service, environment, revision, warnings } = event.value;
-      // A deploy gets its revision with its release; other kinds keep the one that serves.
-      const to = revision === 0n ? "" : ` to revision ${revision}`;
+      // A deploy gets its revision with its release; what ends, restarts or scales a service leads to none.
+      const leads = kind === deployment.RolloutKind.DEPLOY || kind === deployment.RolloutKind.ROLLBACK;
+      const to = revision === 0n || !leads ? "" : ` to revision ${revision}`;
       const what = `${enumWord(deployment.RolloutKind, kind)} ${service} (${environment})${to}`;
       return [paint.strong(what), ...warnings.map((warning) => `${paint.warn("!")} ${warning}`)].join("\n");
     }

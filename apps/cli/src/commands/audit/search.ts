@@ -38,12 +38,14 @@ export async function run({ options, session, output, signal }: Invocation): Pro
   };
   const client = createClient(AuditService, session().platform);
   const found: audit.AuditEvent[] = [];
+  let isMore = false;
   for (let pageToken = ""; ; ) {
     const pageSize = Math.min(1000, limit - found.length);
     const page = await client.searchEvents({ ...query, pageSize, pageToken }, { signal });
     found.push(...page.events);
     pageToken = page.nextPageToken;
-    if (pageToken === "" || found.length >= limit) break;
+    isMore = pageToken !== "";
+    if (!isMore || found.length >= limit) break;
   }
   presentList(output, {
     schema: AuditEventSchema,
@@ -52,6 +54,8 @@ export async function run({ options, session, output, signal }: Invocation): Pro
     row,
     none: "Nothing in the audit log is like that.",
   });
+  if (isMore)
+    output.note(`There are more than these ${found.length}: raise --limit, or narrow it with --since and --until.`);
   return ExitCode.OK;
 }
 
