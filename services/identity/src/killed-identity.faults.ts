@@ -2,10 +2,11 @@ import { casesOf } from "@hms/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type KillableIdentity, openKillScene } from "./testing/killable-identity.ts";
 import { accountOperations } from "./testing/killed-accounts.ts";
+import { administrationOperations } from "./testing/killed-administration.ts";
 import { loginOperations } from "./testing/killed-logins.ts";
 import type { Begun, Stage } from "./testing/killed-stage.ts";
 
-const operations = { ...loginOperations, ...accountOperations };
+const operations = { ...loginOperations, ...accountOperations, ...administrationOperations };
 
 /** No operation writes more often. Without `npm run test:thorough` the first and every fifth write stand for the others. */
 const WRITES = casesOf(
@@ -49,9 +50,11 @@ async function killedAtWrite(n: number, names: readonly string[]): Promise<strin
   return open.filter(({ isAnswered }) => !isAnswered).map(({ name }) => name);
 }
 
-test("killed at any write of what lets people in, nothing that was taken back works, and nothing that is good is lost", async () => {
-  let left: readonly string[] = Object.keys(operations);
+/** Kills each operation at each of its writes, and lets each come to its end once. */
+async function killedAnywhere(names: readonly string[]): Promise<void> {
+  let left = names;
   const held = new Set<string>();
+  wrong.length = 0;
   for (const n of WRITES) {
     if (left.length === 0) break;
     left = await killedAtWrite(n, left);
@@ -59,5 +62,14 @@ test("killed at any write of what lets people in, nothing that was taken back wo
   }
   expect(wrong).toEqual([]);
   // Each was caught in the middle, and each was let to its end.
-  expect([left, [...held].sort()]).toEqual([[], Object.keys(operations).sort()]);
+  expect([left, [...held].sort()]).toEqual([[], [...names].sort()]);
+}
+
+test("killed at any write of what lets people in, nothing that was taken back works, and nothing that is good is lost", async () => {
+  await killedAnywhere(Object.keys({ ...loginOperations, ...accountOperations }));
+}, 600_000);
+
+// Apart, because whoever takes roles away waits for whoever deactivates somebody.
+test("killed at any write of what admins take away and replace, all of it or nothing of it is gone", async () => {
+  await killedAnywhere(Object.keys(administrationOperations));
 }, 600_000);

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { identityClients, identityKeys } from "@hms/contracts";
+import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { codeOf, IdentityScene, operator } from "../testing/identity-scene.ts";
 import { type Application, OAuthVisitor } from "../testing/oauth-visitor.ts";
@@ -76,14 +77,13 @@ describe("an authorization request", () => {
     const sentTo = String(answer.headers.location ?? visitor.redirect);
     expect(sentTo.startsWith(visitor.redirect), `${sentTo} is the application's`).toBe(true);
     expect(sentTo).not.toMatch(/[?&#](?:code|access_token|id_token)=/);
-    if (answer.status === 303) {
-      const terms = new URL(sentTo.replace("#", "?")).searchParams;
-      expect([terms.get("error") ?? "", terms.get("iss"), terms.get("state")]).toEqual([
-        expect.stringMatching(/^[a-z_]+$/),
-        `${visitor.running.origin}/oidc`,
-        "s1",
-      ]);
-    } else expect(answer.status).toBe(400);
+    expect(answer.status).toBe(303);
+    const terms = new URL(sentTo.replace("#", "?")).searchParams;
+    expect([terms.get("error") ?? "", terms.get("iss"), terms.get("state")]).toEqual([
+      expect.stringMatching(/^[a-z_]+$/),
+      `${visitor.running.origin}/oidc`,
+      "s1",
+    ]);
   });
 
   test("by reference is not fetched", async () => {
@@ -104,7 +104,9 @@ describe("an authorization request", () => {
   });
 
   test("is answered with who answers it, and its state", async () => {
-    const { landed } = await visitor.authorize(await visitor.asked());
+    const { landed, browser } = await visitor.authorize(await visitor.asked());
+    // Any other would have the browser send what somebody typed here, the password too, to where it is sent on.
+    expect(new Set(browser.redirects)).toEqual(new Set([303]));
     expect(landed.href.startsWith(`${visitor.redirect}?`)).toBe(true);
     expect(Object.fromEntries(landed.searchParams)).toEqual({
       code: expect.any(String),
@@ -224,6 +226,64 @@ describe("tokens", () => {
       const answer = await visitor.browse().fetch("POST", path, new URLSearchParams({ x: "y" }));
       expect([path, answer.status]).toEqual([path, 404]);
     }
+  });
+});
+
+describe("a device", () => {
+  const grant_type = "urn:ietf:params:oauth:grant-type:device_code";
+  const start = async () => {
+    const started = await visitor.ask("/device/auth", { scope: "openid services:read" });
+    return { userCode: String(started.user_code), deviceCode: String(started.device_code) };
+  };
+
+  test("that asks sooner than it may is told to slow down, and gets its tokens once it may", async () => {
+    const { userCode, deviceCode } = await start();
+    const poll = () => visitor.ask("/token", { grant_type, device_code: deviceCode });
+    const first = await Promise.all(Array.from({ length: 10 }, poll));
+    const slowDown = { status: 400, error: "slow_down" };
+    expect(first.map(({ error }) => String(error)).sort()).toEqual([
+      "authorization_pending",
+      ...Array.from({ length: 9 }, () => "slow_down"),
+    ]);
+    expect(await poll()).toMatchObject(slowDown);
+    // Another one's haste is not this one's.
+    const other = await start();
+    const asked = await visitor.ask("/token", { grant_type, device_code: other.deviceCode });
+    expect(asked).toMatchObject({ status: 400, error: "authorization_pending" });
+    // As after five seconds.
+    await sql`update oidc_artifact set payload = payload || jsonb_build_object('polledAt', clock_timestamp() - interval '5 seconds')
+      where kind = 'DeviceCode'`.execute(scene.database.db);
+    expect(await poll()).toMatchObject({ status: 400, error: "authorization_pending" });
+    expect(await poll()).toMatchObject(slowDown);
+    const browser = visitor.browse();
+    await browser.submit(await browser.get("/sign-in"), { login: "anna", password: visitor.password });
+    const confirm = await browser.submit(await browser.get("/oidc/device"), { user_code: userCode });
+    await poll();
+    expect(await poll()).toMatchObject(slowDown);
+    await browser.submit(confirm, { confirm: "yes" });
+    expect(await visitor.who((await poll()).access_token)).toMatchObject({ login: "anna" });
+    expect(await poll()).toMatchObject({ status: 400, error: "invalid_grant" });
+  });
+
+  test("gets codes that nobody guesses: 258 random bits for itself, 34 for its person to type", async () => {
+    const codes: Awaited<ReturnType<typeof start>>[] = [];
+    while (codes.length < 1000) codes.push(...(await Promise.all(Array.from({ length: 20 }, start))));
+    const userCodes = codes.map(({ userCode }) => userCode.replace("-", ""));
+    const deviceCodes = codes.map(({ deviceCode }) => deviceCode);
+    // 20^8 are 34.6 bits; without vowels they spell nothing, and none looks like a digit.
+    for (const { userCode } of codes) expect(userCode).toMatch(/^[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}$/);
+    for (const code of deviceCodes) expect(code).toMatch(/^[\w-]{43}$/);
+    expect(new Set(deviceCodes).size).toBe(1000);
+    // Two alike among 1,000 of 20^8 there are once in 50,000 times.
+    expect(new Set(userCodes).size).toBeGreaterThanOrEqual(999);
+    const lettersAt = (texts: readonly string[], at: number) => new Set(texts.map((text) => text[at])).size;
+    for (let at = 0; at < 8; at += 1) expect(lettersAt(userCodes, at)).toBe(20);
+    // Each of 64 is missing once in 7,000,000 times.
+    for (let at = 0; at < 43; at += 1) expect(lettersAt(deviceCodes, at)).toBeGreaterThanOrEqual(62);
+    const counts = new Map<string, number>();
+    for (const letter of userCodes.join("")) counts.set(letter, (counts.get(letter) ?? 0) + 1);
+    // 400 of each are expected, with a deviation of 19.5: seven of those.
+    for (const [letter, count] of counts) expect([letter, Math.abs(count - 400) < 137]).toEqual([letter, true]);
   });
 });
 

@@ -49,11 +49,13 @@ export class OidcProvider {
 }
 
 async function openProvider(ground: OidcGround): Promise<Provider> {
-  const [{ default: ProviderClass }, { providerConfiguration }, { limitUserCodes }] = await Promise.all([
-    import("oidc-provider"),
-    import("./provider-configuration.ts"),
-    import("./limit-user-codes.ts"),
-  ]);
+  const [{ default: ProviderClass }, { providerConfiguration }, { limitUserCodes }, { slowDownPolls }] =
+    await Promise.all([
+      import("oidc-provider"),
+      import("./provider-configuration.ts"),
+      import("./limit-user-codes.ts"),
+      import("./slow-polls.ts"),
+    ]);
   const provider = new ProviderClass(ground.issuer, await providerConfiguration(ground));
   provider.proxy = true;
   provider.silent = true;
@@ -68,6 +70,7 @@ async function openProvider(ground: OidcGround): Promise<Provider> {
     ctx.res.once("finish", () => void noteDelivery(ground.database, token).catch(ground.onFailure));
   });
   provider.use(limitUserCodes(ground.database));
+  provider.use(slowDownPolls(ground.database));
   provider.on("server_error", (_, error) => ground.onFailure(error));
   Object.assign(provider.Client.prototype, { compareClientSecret });
   const { changes, database, liveSession } = ground;

@@ -3,7 +3,7 @@ import type { IdentityDatabase } from "../identity-tables.ts";
 import { devicePages } from "../pages/device-pages.ts";
 import { logOutPage } from "../pages/log-out-pages.ts";
 import { errorPage, plainPage } from "../pages/page.ts";
-import { WHOLE_SCOPE } from "../tokens/access-tokens.ts";
+import { ACCESS_TOKEN_LIFE_S, WHOLE_SCOPE } from "../tokens/access-tokens.ts";
 import { ArtifactAdapter } from "./artifact-adapter.ts";
 import { ClientAdapter, ownClients } from "./clients.ts";
 import { forLibrary } from "./library-error.ts";
@@ -53,9 +53,9 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
       short: { signed: true, httpOnly: true, sameSite: "lax" },
     },
     ttl: {
-      AccessToken: 5 * MINUTE,
+      AccessToken: ACCESS_TOKEN_LIFE_S,
       AuthorizationCode: MINUTE,
-      ClientCredentials: 5 * MINUTE,
+      ClientCredentials: ACCESS_TOKEN_LIFE_S,
       DeviceCode: 10 * MINUTE,
       Grant: 30 * DAY,
       IdToken: 5 * MINUTE,
@@ -93,7 +93,7 @@ function providerFeatures({ audience, permissions }: OidcGround, kid: string): C
         scope,
         audience,
         accessTokenFormat: "jwt",
-        accessTokenTTL: 5 * MINUTE,
+        accessTokenTTL: ACCESS_TOKEN_LIFE_S,
         jwt: { sign },
       }),
     },

@@ -57,7 +57,7 @@ export class SigningKeys {
 
   /**
    * Signs with the next key from now on and publishes one more; what the last one signed stays good. Keys retired a day
-   * ago are forgotten.
+   * ago are forgotten; from then on nothing that they signed is good, whether keys are rotated again or not.
    */
   async rotate(): Promise<SigningKeyRow[]> {
     await this.list();
@@ -91,11 +91,15 @@ export class SigningKeys {
   }
 
   #ordered(queries: Queries) {
-    return queries
-      .selectFrom("signing_key")
-      .select(["kid", "state", "public_jwk", "created_at", "retired_at"])
-      .orderBy(sql`array_position(array['current', 'next', 'retiring'], state)`)
-      .orderBy("created_at", "desc");
+    return (
+      queries
+        .selectFrom("signing_key")
+        .select(["kid", "state", "public_jwk", "created_at", "retired_at"])
+        // The last one that was retired lies there until keys are rotated again, which can be never.
+        .where(sql<boolean>`(retired_at is null or retired_at > clock_timestamp() - ${RETIRED_FOR}::interval)`)
+        .orderBy(sql`array_position(array['current', 'next', 'retiring'], state)`)
+        .orderBy("created_at", "desc")
+    );
   }
 
   async #insert(queries: Queries, state: "current" | "next"): Promise<void> {

@@ -19,6 +19,8 @@ export class Browser {
   readonly cookies = new Map<string, Cookie>();
   /** Redirects to other places than the platform end here. */
   landed: string | undefined;
+  /** The status of every redirect until now. */
+  readonly redirects: number[] = [];
   readonly #origin: string;
   readonly #port: number;
 
@@ -51,6 +53,7 @@ export class Browser {
     const answer = await this.fetch(method, path, form);
     const { location } = answer.headers;
     if (answer.status < 300 || answer.status > 399 || typeof location !== "string") return answer;
+    this.redirects.push(answer.status);
     const next = new URL(location, new URL(path, this.#origin));
     if (next.origin !== this.#origin || next.pathname === "/console/callback") {
       this.landed = next.href;

@@ -108,6 +108,16 @@ export class OAuthVisitor {
     });
   }
 
+  /** Sends a form to the protocol as the command line does, which has no secret. */
+  async ask(path: string, form: Record<string, string> = {}): Promise<Record<string, unknown>> {
+    const answer = await localFetch(`${this.running.origin}/oidc${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      body: String(new URLSearchParams({ client_id: "hms-cli", ...form })),
+    });
+    return { status: answer.status, ...((await answer.json()) as Record<string, unknown>) };
+  }
+
   /** What the token endpoint says. */
   async redeem(form: Record<string, string>, from: Application = this.wiki): Promise<Record<string, unknown>> {
     const answer = await this.send("/token", form, from);

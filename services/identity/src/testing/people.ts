@@ -35,9 +35,13 @@ export async function signedIn(
   return { browser, token, sessionId: session.sessionId };
 }
 
-/** An openid-client of one of the platform's programs, that asks one process. */
-export function programAt({ origin, port }: KillableIdentity, clientId: string): Promise<client.Configuration> {
-  return client.discovery(new URL(`${origin}/oidc`), clientId, undefined, client.None(), {
+/** An openid-client of a program, by default one without a secret as the platform's are, that asks one process. */
+export function programAt(
+  { origin, port }: KillableIdentity,
+  clientId: string,
+  auth: client.ClientAuth = client.None(),
+): Promise<client.Configuration> {
+  return client.discovery(new URL(`${origin}/oidc`), clientId, undefined, auth, {
     [client.customFetch]: fetchAt(port) as client.CustomFetch,
     execute: [client.allowInsecureRequests],
   });

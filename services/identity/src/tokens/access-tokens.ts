@@ -12,6 +12,12 @@ export const WHOLE_SCOPE = "hms";
 const JWT = /^[\w-]+\.[\w-]+\.([\w-]+)$/;
 const LONGEST = 4096;
 
+/** How long an access token lives, in seconds. */
+export const ACCESS_TOKEN_LIFE_S = 300;
+
+/** By how much clocks of two processes may differ. */
+const CLOCKS_DIFFER_S = 60;
+
 /** Whether a text has the form of a signed JWT, and nothing else around it. */
 export function isJwt(token: string): boolean {
   const signature = token.length <= LONGEST ? JWT.exec(token)?.[1] : undefined;
@@ -44,7 +50,10 @@ export interface AccessTokensOptions {
   readonly keySet: () => Promise<JSONWebKeySet>;
 }
 
-/** Verifies access tokens (RFC 9068): ES256 only, type, issuer, audience and times; keys never come from the token. */
+/**
+ * Verifies access tokens (RFC 9068): ES256 only, type, issuer, audience and times, and that none lives longer than they do;
+ * keys never come from the token.
+ */
 export function createAccessTokens({ database, audience, keySet }: AccessTokensOptions): AccessTokens {
   return {
     async bearerOf(token) {
@@ -59,7 +68,11 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
       };
       let payload: JWTPayload;
       try {
-        ({ payload } = await jwtVerify(token, keys, terms));
+        const verified = await jwtVerify(token, keys, terms);
+        const { cty, b64 } = verified.protectedHeader;
+        // None of ours says that another token is in it (RFC 7519, section 5.2), or how it is encoded (RFC 7797).
+        if (cty !== undefined || b64 !== undefined || !hasOurTimes(verified.payload)) return undefined;
+        ({ payload } = verified);
       } catch (error) {
         // Whatever is wrong with it, it is nobody's token; a database that is away is another matter.
         if (error instanceof HmsError) throw error;
@@ -69,6 +82,12 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
       return origin && { ...bearerFrom(payload), ...origin };
     },
   };
+}
+
+/** Whether it begins, and ends when tokens of ours do: an end in 10^292 years is a number to the library too. */
+function hasOurTimes({ iat = 0, exp = 0 }: JWTPayload): boolean {
+  if (!Number.isSafeInteger(iat) || !Number.isSafeInteger(exp)) return false;
+  return iat <= Date.now() / 1000 + CLOCKS_DIFFER_S && exp - iat <= ACCESS_TOKEN_LIFE_S + CLOCKS_DIFFER_S;
 }
 
 function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, keyof Shown> {

@@ -42,10 +42,14 @@ const claims = () => ({
 });
 const header = () => ({ alg: "ES256", typ: "at+jwt", kid: key.kid });
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+/** Whatever it says, signed as it stands: a library would refuse to make much of it. */
+async function signedText(head: object, payload: string, input = `${encode(head)}.${payload}`): Promise<string> {
+  const terms = { name: "ECDSA", hash: "SHA-256" };
+  const signature = await crypto.subtle.sign(terms, key.secret as never, Buffer.from(input));
+  return `${encode(head)}.${payload}.${Buffer.from(signature).toString("base64url")}`;
+}
 const signed = (own: object = {}, head: object = {}) =>
-  new SignJWT({ ...claims(), ...own } as never)
-    .setProtectedHeader({ ...header(), ...head } as never)
-    .sign(key.secret, { crit: { x: true } });
+  signedText({ ...header(), ...head }, encode({ ...claims(), ...own }));
 const forged = async (head: object, mac?: string) => {
   const text = `${encode({ typ: "at+jwt", ...head })}.${encode(claims())}`;
   const signature = mac === undefined ? "" : createHmac("sha256", mac).update(text).digest("base64url");
@@ -77,23 +81,75 @@ test.each([
   ["an unknown key", {}, { kid: "../../etc/passwd" }],
   ["an empty key id", {}, { kid: "" }],
   ["a huge key id", {}, { kid: "k".repeat(10_000) }],
+  ["no key id", {}, { kid: undefined }],
+  ["a number as key id", {}, { kid: 1 }],
+  ["SQL in its key id", {}, { kid: "' or '1'='1" }],
+  ["more SQL in its key id", {}, { kid: "x'; drop table signing_key; --" }],
+  ["a pattern as key id", {}, { kid: "%" }],
+  ["a path as key id", {}, { kid: "/dev/null" }],
+  ["an encoded path as key id", {}, { kid: "..%2f..%2fdev%2fnull" }],
+  ["a path of another system as key id", {}, { kid: "..\\..\\windows\\win.ini" }],
+  ["an address as key id", {}, { kid: "http://127.0.0.1:1/key" }],
+  ["a byte of nothing in its key id", {}, { kid: "\u0000" }],
+  ["a property of objects as key id", {}, { kid: "__proto__" }],
+  ["another token in it, as it says", {}, { cty: "JWT" }],
   ["an unknown critical extension", {}, { crit: ["x"], x: 1 }],
+  ["a payload that is not encoded, as it says", {}, { crit: ["b64"], b64: false }],
+  ["a payload that is not encoded, in passing", {}, { b64: false }],
   ["another issuer", { iss: "http://evil.example/oidc" }, {}],
   ["the address as its issuer", { iss: "http://hms.localhost/oidc" }, {}],
   ["another audience", { aud: "http://evil.example/" }, {}],
   ["a longer audience", { aud: "urn:hms:test2" }, {}],
+  ["only foreign audiences", { aud: ["http://evil.example/", "urn:hms:test2"] }, {}],
+  ["no audiences", { aud: [] }, {}],
+  ["an audience within audiences", { aud: [["urn:hms:test"]] }, {}],
   ["no end", { exp: undefined }, {}],
   ["a past end", { exp: 1 }, {}],
   ["a negative end", { exp: -1 }, {}],
   ["an end in the wrong type", { exp: "9999999999" }, {}],
+  ["an end that is a date", { exp: "2099-01-01T00:00:00Z" }, {}],
+  ["an end between two seconds", { exp: seconds() + 250.5 }, {}],
+  ["an end in 10^292 years", { exp: 1e300 }, {}],
+  ["an end later than any of ours", { exp: seconds() + 3600 }, {}],
+  ["no time of issue", { iat: undefined }, {}],
+  ["a time of issue in the future", { iat: seconds() + 3600, exp: seconds() + 3660 }, {}],
+  ["a time of issue in the wrong type", { iat: String(seconds()) }, {}],
+  ["a time of issue between two seconds", { iat: seconds() - 0.5 }, {}],
+  ["a start in the wrong type", { nbf: "0" }, {}],
+  ["a start in an hour", { nbf: seconds() + 3600 }, {}],
   ["a start in the future", { nbf: 9_999_999_999 }, {}],
   ["no subject", { sub: undefined }, {}],
   ["a subject that is nobody", { sub: "0192aaaa-0000-7000-8000-000000000000" }, {}],
   ["a grant that has ended", { gid: "gone" }, {}],
   ["somebody else's client", { client_id: "hms-cli" }, {}],
 ] as const)("a token with %s is refused", async (_, own, head) => {
-  const token = await signed(own, head).catch(() => undefined);
-  if (token !== undefined) expect(await who(token)).toBeUndefined();
+  expect(await who(await signed(own, head))).toBeUndefined();
+  // The key that signs is still there, and nothing else than that was wrong.
+  expect(await who(await signed())).toMatchObject({ id: sub });
+});
+
+test("a token for several audiences is good if it is for us too", async () => {
+  expect(await who(await signed({ aud: ["http://wiki.example/", "urn:hms:test"] }))).toMatchObject({ id: sub });
+});
+
+test("a payload that was signed as it stands, unencoded, is refused", async () => {
+  const head = { ...header(), crit: ["b64"], b64: false };
+  const text = JSON.stringify(claims());
+  const raw = await signedText(head, text);
+  const encoded = await signedText(head, encode(claims()), `${encode(head)}.${text}`);
+  const detached = await signedText(head, "", `${encode(head)}.${text}`);
+  const unsaid = await signedText(header(), encode(claims()), `${encode(header())}.${text}`);
+  for (const token of [raw, encoded, detached, unsaid]) expect(await who(token)).toBeUndefined();
+});
+
+test("a token in a token is refused, also if the inner one is good", async () => {
+  const inner = await signed();
+  expect(await who(inner)).toMatchObject({ id: sub });
+  for (const cty of ["JWT", "jwt", undefined]) {
+    const nested = (payload: string) => signedText({ ...header(), cty }, payload);
+    expect(await who(await nested(Buffer.from(inner).toString("base64url")))).toBeUndefined();
+    expect(await who(await nested(encode(inner)))).toBeUndefined();
+  }
 });
 
 test("a signature of nothing, in another form or of another length is refused", async () => {
@@ -118,15 +174,7 @@ test("a signature of nothing, in another form or of another length is refused", 
 });
 
 test("claims and header fields that are said twice count as they are said last, for whoever reads them", async () => {
-  const twice = async (text: string) => {
-    const parts = `${encode(header())}.${Buffer.from(text).toString("base64url")}`;
-    const signature = await crypto.subtle.sign(
-      { name: "ECDSA", hash: "SHA-256" },
-      key.secret as never,
-      Buffer.from(parts),
-    );
-    return `${parts}.${Buffer.from(signature).toString("base64url")}`;
-  };
+  const twice = (text: string) => signedText(header(), Buffer.from(text).toString("base64url"));
   const right = JSON.stringify(claims()).slice(1, -1);
   expect(
     await who(await twice(`{"exp":1,"gid":"gone",${right},"gid":null}`.replace(',"gid":null', ""))),
@@ -167,4 +215,24 @@ test("another text of the same token is another token, and refused", async () =>
     expect(await who(text), JSON.stringify(text)).toBeUndefined();
   }
   expect(await who(await signed({ scope: "services:read" }))).toMatchObject({ scopes: ["services:read"] });
+});
+
+test("a key that was retired more than a day ago is no key any more, whether it is forgotten by then or not", async () => {
+  const keys = running.kernel.client(identityKeys.SigningKeyService, operator);
+  const kids = async () => (await keys.listSigningKeys({})).keys.map(({ kid }) => kid);
+  await keys.rotateSigningKeys({});
+  expect(await kids()).toContain(key.kid);
+  expect(await who(await signed())).toMatchObject({ id: sub });
+  await scene.database.db
+    .updateTable("signing_key")
+    .set({ retired_at: new Date(Date.now() - 25 * 3_600_000) })
+    .where("kid", "=", key.kid)
+    .execute();
+  const later = await scene.start();
+  expect(await later.identity.tokens.principalOf(await signed())).toBeUndefined();
+  await keys.rotateSigningKeys({});
+  expect(await kids()).not.toContain(key.kid);
+  expect(await who(await signed())).toBeUndefined();
+  const left = await scene.database.db.selectFrom("signing_key").select("kid").where("kid", "=", key.kid).execute();
+  expect(left).toEqual([]);
 });
