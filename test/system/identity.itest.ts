@@ -183,7 +183,8 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   mkdirSync(gatewayTls, { recursive: true });
   const [authority, clients] = [testAuthority(), testAuthority()];
   const { cert, key } = authority.issue("DNS:localhost");
-  const files = { "combined.pem": cert + key, "clients.pem": clients.ca, "settings.json": '{"redirect": false}' };
+  // The certificate last: with it TLS begins, and a connection that is made before clients are asked for theirs stands.
+  const files = { "clients.pem": clients.ca, "settings.json": '{"redirect": false}', "combined.pem": cert + key };
   for (const [name, content] of Object.entries(files)) writeFileSync(`${gatewayTls}/${name}`, content);
   const agent = new Agent({
     ca: authority.ca,
