@@ -26,8 +26,8 @@ class Habits(NamedTuple):
 
 
 class Subscription:
-    """Events as they come, for `for` or `async for`; subscribes again by itself when the platform was away, or when what
-    this program may do has changed."""
+    """Events as they come, for `for` or `async for`; subscribes again by itself when the platform was away, or when
+    what this program may do has changed."""
 
     def __init__(self, client: Client, request: Dict[str, Any], habits: Habits) -> None:
         self._client = client
