@@ -116,11 +116,15 @@ export class ArtifactAdapter implements Adapter {
     if (numAffectedRows !== 1n) throw new errors.InvalidGrant(`${this.#kind} already consumed`);
   }
 
+  /** Locks in the order of {@link #endGrant}: two windows that rotate at once would wait for each other for ever. */
   async #rotate(id: string): Promise<void> {
     const { rows } =
-      await this.#run(sql`update oidc_artifact t set consumed_at = coalesce(t.consumed_at, clock_timestamp())
-      from oidc_artifact a where a.kind = 'RefreshToken' and a.id_sha256 = ${sha256(id)} and (${IS_REPLAY}) is not true
-        and t.kind = 'RefreshToken' and t.grant_sha256 = a.grant_sha256 and t.generation <= a.generation
+      await this.#run(sql`update oidc_artifact set consumed_at = coalesce(consumed_at, clock_timestamp())
+      where (kind, id_sha256) in (
+        select t.kind, t.id_sha256 from oidc_artifact a join oidc_artifact t
+          on t.kind = 'RefreshToken' and t.grant_sha256 = a.grant_sha256 and t.generation <= a.generation
+        where a.kind = 'RefreshToken' and a.id_sha256 = ${sha256(id)} and (${IS_REPLAY}) is not true
+        order by t.kind, t.id_sha256 for update of t)
       returning 1`);
     if (rows.length === 0) throw new errors.InvalidGrant("refresh token already used");
   }
