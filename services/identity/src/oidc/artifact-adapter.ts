@@ -118,8 +118,7 @@ export class ArtifactAdapter implements Adapter {
 
   /** Locks in the order of {@link #endGrant}: two windows that rotate at once would wait for each other for ever. */
   async #rotate(id: string): Promise<void> {
-    const { rows } =
-      await this.#run(sql`update oidc_artifact set consumed_at = coalesce(consumed_at, clock_timestamp())
+    const { rows } = await this.#run(sql`update oidc_artifact set consumed_at = coalesce(consumed_at, clock_timestamp())
       where (kind, id_sha256) in (
         select t.kind, t.id_sha256 from oidc_artifact a join oidc_artifact t
           on t.kind = 'RefreshToken' and t.grant_sha256 = a.grant_sha256 and t.generation <= a.generation
