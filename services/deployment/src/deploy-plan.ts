@@ -2,9 +2,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { deployment } from "@hms/contracts";
 import { type Manifest, manifestDiff, surgeReplicas } from "@hms/manifest";
 import { downtimeVerdict, isServing, type ServingNow } from "./downtime-verdict.ts";
+import { WHOLE } from "./rollout-begin.ts";
 import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
 import type { TrafficStep } from "./rollout-state.ts";
-import { WHOLE } from "./rollout-steps.ts";
 import { counted, percent } from "./rollout-words.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
