@@ -29,6 +29,7 @@ describe("what a manifest reads to", () => {
         sticky: "address",
         promote: "auto",
         warmMs: 30_000,
+        windows: [],
         maxSurge: { percent: 25 },
         drainTimeoutMs: 30_000,
         deadlineMs: 300_000,
