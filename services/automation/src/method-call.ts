@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import type { Effect, Step, StepExecutor } from "@hms/durable";
@@ -42,7 +43,7 @@ export function methodCalls(kernel: Kernel, current: CurrentPrincipal): StepExec
     const input = readInput(entry, step.input);
     const principal = await principalNow(current, step.principal);
     const metadata = {
-      "x-hms-idempotency-key": [step.run.id, step.node, ...(step.target ? [step.target.name] : [])].join("/"),
+      "x-hms-idempotency-key": keyOf(step),
       "x-request-id": step.run.id,
       "x-hms-environment": environment,
     };
@@ -55,6 +56,14 @@ export function methodCalls(kernel: Kernel, current: CurrentPrincipal): StepExec
       throw judged(entry, step, HmsError.from(error));
     }
   };
+}
+
+/** The same at each attempt of a step; names of targets can be longer than a key, and of any letters. */
+function keyOf({ run, node, target }: Step): string {
+  const key = [run.id, node, ...(target ? [target.name] : [])].join("/");
+  if (/^[\x21-\x7e]{1,128}$/.test(key)) return key;
+  const digest = createHash("sha256").update(`${node}\0${target?.name}`).digest("hex");
+  return `${run.id}/${digest}`;
 }
 
 async function findMethod(kernel: Kernel, { uses, run }: Step): Promise<MethodEntry> {

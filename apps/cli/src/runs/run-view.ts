@@ -1,10 +1,10 @@
-import { toJson } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { automationRuns } from "@hms/contracts";
 import { enumWord } from "../output/human.ts";
 import type { Output } from "../output/output.ts";
 import { oneLine } from "../output/printable.ts";
 import { asTree, treeLine } from "./node-rows.ts";
+import { watchJson } from "./run-json.ts";
 import type { RunPicture } from "./run-picture.ts";
 
 /** Shows a run while it goes on. */
@@ -17,10 +17,7 @@ export interface RunView {
 /** The view that fits where the output goes: JSON lines, a live tree on a terminal, or a line for each thing that happened. */
 export function createRunView(output: Output): RunView {
   if (output.json) {
-    return {
-      show: (answer) => output.jsonLine(toJson(automationRuns.WatchRunResponseSchema, answer)),
-      close() {},
-    };
+    return { show: (answer) => output.jsonLine(watchJson(answer)), close() {} };
   }
   return output.live ? liveView(output) : plainView(output);
 }

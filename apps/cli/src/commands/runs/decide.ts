@@ -1,10 +1,11 @@
-import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { automationRuns } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "../../command-spec.ts";
 import { ExitCode } from "../../exit-code.ts";
 import { runClient } from "../../runs/run-client.ts";
+import { runJson } from "../../runs/run-json.ts";
 
 const { RunDecision } = automationRuns;
 
@@ -32,7 +33,7 @@ export function deciding(what: keyof typeof SAID): { run(invocation: Invocation)
         ...(value === undefined ? {} : { output: fromJson(ValueSchema, value) }),
       };
       const { run } = await runClient(session()).decideRun(request, { signal });
-      if (output.json && run) output.document(toJson(automationRuns.RunSchema, run, { alwaysEmitImplicit: true }));
+      if (output.json && run) output.document(runJson(run));
       else output.result(`${node}${target === "" ? "" : ` (${target})`} ${did}`);
       return ExitCode.OK;
     },

@@ -1,10 +1,9 @@
-import { toJson } from "@bufbuild/protobuf";
-import { automationRuns } from "@hms/contracts";
 import type { Invocation } from "../../command-spec.ts";
 import { ExitCode } from "../../exit-code.ts";
 import { followRun } from "../../runs/follow-run.ts";
 import { readInputs, repeated } from "../../runs/named-values.ts";
 import { runClient } from "../../runs/run-client.ts";
+import { runJson } from "../../runs/run-json.ts";
 
 /** Carries an ended run on by a new one; inputs that are given replace those of the same name. */
 export async function run(invocation: Invocation): Promise<number> {
@@ -24,7 +23,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const { run: started } = await client.retryRun(request, { signal });
   const runId = started?.runId ?? "";
   if (options.wait === true) return await followRun(invocation, runId);
-  if (output.json && started) output.document(toJson(automationRuns.RunSchema, started, { alwaysEmitImplicit: true }));
+  if (output.json && started) output.document(runJson(started));
   else output.result(runId);
   output.note(`Follow it with: hms-sys runs watch ${runId}`);
   return ExitCode.OK;

@@ -1,4 +1,3 @@
-import { toJson } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { automationRuns } from "@hms/contracts";
 import { HmsError } from "@hms/kernel/errors";
@@ -7,6 +6,7 @@ import { ExitCode } from "../../exit-code.ts";
 import { followRun } from "../../runs/follow-run.ts";
 import { readInputs, readLabelOptions, repeated } from "../../runs/named-values.ts";
 import { runClient } from "../../runs/run-client.ts";
+import { runJson } from "../../runs/run-json.ts";
 import { type RunFile, readRunFile } from "../../runs/run-file.ts";
 
 const ON_LIMIT = {
@@ -26,7 +26,7 @@ export async function run(invocation: Invocation): Promise<number> {
   const runId = started?.runId ?? "";
   for (const warning of warnings) output.note(`${output.paint.warn("!")} ${warning}`);
   if (options.wait === true) return await followRun(invocation, runId);
-  if (output.json && started) output.document(toJson(automationRuns.RunSchema, started, { alwaysEmitImplicit: true }));
+  if (output.json && started) output.document(runJson(started));
   else output.result(runId);
   output.note(`Follow it with: hms-sys runs watch ${runId}`);
   return ExitCode.OK;
