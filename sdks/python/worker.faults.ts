@@ -65,7 +65,10 @@ function startWorker(): ChildProcess {
     HMS_FFI_SOCKET: join(folder, "kernel.sock"),
     HMS_FFI_TOKEN: "etl",
   };
-  const child = spawn(python, ["-W", "ignore", join(folder, "program.py")], { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(python, ["-W", "ignore", join(folder, "program.py")], {
+    env,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let said = "";
   child.stderr?.on("data", (data) => {
     said += data;
@@ -86,7 +89,12 @@ const stateOf = async (runId: string, name: string) => (await nodesOf(runId)).fi
 
 describe.skipIf(!installed)("a Python program that works on a queue", () => {
   test("is killed in the middle, another takes over, and the run succeeds as the effects say", async () => {
-    const step = (effect: string) => ({ uses: "test/work", queue: "python", effect, with: { salt: randomBytes(2).toString("hex") } });
+    const step = (effect: string) => ({
+      uses: "test/work",
+      queue: "python",
+      effect,
+      with: { salt: randomBytes(2).toString("hex") },
+    });
     const graph = {
       nodes: {
         again: step("idempotent"),

@@ -89,7 +89,9 @@ describe("a server that is killed in the middle of a run", () => {
     await waitFor(async () => (await stateOf(runId, "pay")) === "NODE_STATE_NEEDS_DECISION", {
       describe: "somebody to be asked about the payment",
     });
-    await waitFor(() => began.filter((step) => step === "count").length === 2, { describe: "the count to be repeated" });
+    await waitFor(() => began.filter((step) => step === "count").length === 2, {
+      describe: "the count to be repeated",
+    });
     expect(began.filter((step) => step === "pay")).toHaveLength(1);
     gate.resolve();
     expect(await platform.cli("runs", "approve", runId, "pay", "--with", '{"paid":true}')).toMatchObject({ code: 0 });
@@ -99,7 +101,10 @@ describe("a server that is killed in the middle of a run", () => {
     });
     expect(began.filter((step) => step === "pay")).toHaveLength(1);
     const { state, nodes } = await shown(runId);
-    expect([state, ...new Set(nodes.map((node) => node.state))]).toEqual(["RUN_STATE_SUCCEEDED", "NODE_STATE_SUCCEEDED"]);
+    expect([state, ...new Set(nodes.map((node) => node.state))]).toEqual([
+      "RUN_STATE_SUCCEEDED",
+      "NODE_STATE_SUCCEEDED",
+    ]);
   }, 90_000);
 
   test("and a run that fails ends its command with 4, and says which node and why", async () => {

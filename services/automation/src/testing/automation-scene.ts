@@ -50,7 +50,9 @@ export async function openAutomationScene(
   const rights: Rights = { denied: new Set(), gone: new Set() };
   const failures: HmsError[] = [];
   const kernel = new Kernel({
-    identity: { authenticate: ({ token }) => [anna, otto, etl].find(({ id }) => id.endsWith(token ?? "?")) ?? anonymous },
+    identity: {
+      authenticate: ({ token }) => [anna, otto, etl].find(({ id }) => id.endsWith(token ?? "?")) ?? anonymous,
+    },
     policy: {
       decide: ({ principal, permission, resource }) =>
         [permission, `${permission} ${resource}`].some((each) => rights.denied.has(`${principal.id} ${each}`))

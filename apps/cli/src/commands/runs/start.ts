@@ -6,8 +6,8 @@ import { ExitCode } from "../../exit-code.ts";
 import { followRun } from "../../runs/follow-run.ts";
 import { readInputs, readLabelOptions, repeated } from "../../runs/named-values.ts";
 import { runClient } from "../../runs/run-client.ts";
-import { runJson } from "../../runs/run-json.ts";
 import { type RunFile, readRunFile } from "../../runs/run-file.ts";
+import { runJson } from "../../runs/run-json.ts";
 
 const ON_LIMIT = {
   queue: automationRuns.OnLimit.QUEUE,
