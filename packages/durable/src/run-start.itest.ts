@@ -45,7 +45,11 @@ test("what a step says can be read from any place, in order, once it has ended",
 
 test("the log of a whole run is in the order in which it was written, and nothing that is committed late is passed over", async () => {
   const said = Promise.withResolvers<void>();
-  await using _worker = work({ x: async ({ node, log }) => (log(node), node === "b" ? undefined : said.promise) });
+  const say: StepExecutor = async ({ node, log }) => {
+    log(node);
+    if (node === "a") await said.promise;
+  };
+  await using _worker = work({ x: say });
   const id = await start({ nodes: { a: step(), b: step() } });
   const texts = async (after?: RunLogCursor) =>
     (await durable.runLogs({ runId: id, ...(after ? { after } : {}) })).map(({ text }) => text);
