@@ -34,6 +34,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
     permissions: [
       ...EVERY_ROLE,
       ...DEPLOYER,
+      "services:freeze",
       "policies:read",
       "runs:decide",
       "jobs:create",
@@ -53,6 +54,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
       ...EVERY_ROLE,
       ...DEPLOYER,
       "services:run",
+      "services:freeze",
       "services:delete",
       "registry:import",
       "metrics:read",
