@@ -111,7 +111,7 @@ function sendText(turn: RoutedTurn, body: string): void {
   const fields = ["content-type", "application/json", ...DATA_FIELDS];
   const { method = "", headers } = turn.request;
   if ((method === "GET" || method === "HEAD") && !turn.entry.mutates) {
-    const etag = `"${hash("sha1", body, "base64url")}"`;
+    const etag = `"${hash("sha256", body, "base64url")}"`;
     // Browsers keep what a program has been told, to ask whether it has changed; what a person has been told they do not.
     const kept = turn.isPlatformHost ? "no-store" : "private, no-cache";
     fields.push("etag", etag, "cache-control", kept, "vary", "authorization");
