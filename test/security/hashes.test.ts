@@ -9,7 +9,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const ASKED_FOR: Readonly<Record<string, string>> = {
   "apps/dataplane/src/limits/redis-link.ts": "Redis names its scripts by SHA-1 (EVALSHA)",
   "providers/pwned-passwords/src/pwned-passwords.ts": "lists of breached passwords are ordered by SHA-1",
-  "services/identity/src/factors/totp.ts": "apps make codes by HMAC-SHA-1 (RFC 6238), which ASVS's appendix C still lists",
+  "services/identity/src/factors/totp.ts":
+    "apps make codes by HMAC-SHA-1 (RFC 6238), which ASVS's appendix C still lists",
 };
 
 const OLD_HASH = /["'`](?:rsa-)?(?:md[45]|sha-?1|ripemd(?:160)?|rmd160)["'`]/i;
