@@ -31,7 +31,7 @@ test.each(rows)("$what: the page says what the source does", ({ said, file, name
     : [factors[0] ?? "", String(factors.map(Number).reduce((a, b) => a * b) / 1000)];
   const digits = said.replaceAll(",", "").match(/\d+/g) ?? [];
   expect(
-    numbers.some((number) => digits.includes(number)),
+    numbers.some((number) => (digits as string[]).includes(number)),
     `${value} in "${said}"`,
   ).toBe(true);
 });

@@ -4,7 +4,7 @@ import type { Kernel, MethodEntry } from "@hms/kernel";
 import { answerText } from "./answer-text.ts";
 import type { BodyReader } from "./body-reader.ts";
 import { EdgeCall } from "./edge-call.ts";
-import { fault } from "./edge-fault.ts";
+import { EdgeFault, fault } from "./edge-fault.ts";
 import type { EdgeTurn } from "./edge-turn.ts";
 import { type HttpBinding, isHttpBody } from "./http-binding.ts";
 import { parseJson } from "./json-text.ts";
@@ -37,10 +37,17 @@ export async function unaryExchange(share: ExchangeShare, turn: RoutedTurn): Pro
     throw notAcceptable();
   const call = new EdgeCall(turn);
   await admitLarge(share, turn, call);
-  const body = binding.body === "none" ? undefined : bodyOf(turn, await share.bodies.read(request));
-  const parts = { segments: turn.segments, query: turn.query, body };
-  const registry = registryOf(binding.method);
-  const output = await share.kernel.unary(entry, requestMessage(binding, parts, registry), call);
+  const bytes = binding.body === "none" ? undefined : await share.bodies.read(request);
+  let input: object;
+  try {
+    const body = bytes === undefined ? undefined : bodyOf(turn, bytes);
+    const parts = { segments: turn.segments, query: turn.query, body };
+    input = requestMessage(binding, parts, registryOf(binding.method));
+  } catch (error) {
+    if (error instanceof EdgeFault) await share.kernel.noteUnreadable(entry, call, error.error);
+    throw error;
+  }
+  const output = await share.kernel.unary(entry, input, call);
   sendOutput(turn, output);
 }
 

@@ -62,6 +62,9 @@ describe("a page of the protocol", () => {
       const asText = await send({ csrf }, browser, { "content-type": "text/plain" });
       expect([path, asText]).toEqual([path, 400]);
     }
+    // Whoever watches the audit log sees that somebody tries, and nobody fills it.
+    const forged = scene.events.filter(({ method }) => method === "hms.identity.v1.SignIn/ForgedForm");
+    expect(forged).toMatchObject([{ outcome: "denied", resource: "sign-in", source: { address: expect.any(String) } }]);
     expect((await browser.get("/sign-in")).body).toContain("You are signed in as");
   });
 
