@@ -43,12 +43,8 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
     routes: { authorization: "/auth", code_verification: "/device", end_session: "/logout" },
     cookies: {
       keys: [sealing.derive("oidc-cookies").toString("base64url")],
-      // The latter two belong to one path each, which the first prefix does not let a cookie have.
-      names: {
-        session: "__Host-hms_oidc",
-        interaction: "__Secure-hms_oidc_interaction",
-        resume: "__Secure-hms_oidc_resume",
-      },
+      // The latter two belong to one path each; browsers get them under names that say so (host-cookies.ts).
+      names: { session: "__Host-hms_oidc", interaction: "hms_oidc_interaction", resume: "hms_oidc_resume" },
       long: { signed: true, httpOnly: true, sameSite: "lax", path: "/" },
       short: { signed: true, httpOnly: true, sameSite: "lax" },
     },
