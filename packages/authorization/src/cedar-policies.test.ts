@@ -161,6 +161,26 @@ describe("policies written in Cedar", () => {
     expect(calls(policy, anna, users("hms.emr.other", "Get"))).toMatchObject(denied);
   });
 
+  test("can demand a second factor of every person for everything, and of nobody else", () => {
+    const text = "forbid (principal is User, action, resource) unless { context.mfa };";
+    const own = 'permit (principal, action == Action::"services:call", resource);';
+    const policy = createAccessPolicy(bookOf([written("two-factors", text), written("all", own)]));
+    const method = users("hms.emr.patient", "Get");
+    for (const roles of [["developer"], ["admin"], []]) {
+      const person = { ...anna, roles };
+      const byKey: Principal = { ...person, credential: "key:k", mfa: false };
+      for (const who of [person, byKey]) {
+        expect(deploys(policy, who, "any")).toMatchObject(denied);
+        expect(calls(policy, who, method)).toMatchObject({ ...denied, stepUp: {} });
+      }
+      const shown = { ...person, mfa: true };
+      expect(deploys(policy, shown, "any")).toMatchObject(roles.length === 0 ? denied : allowed);
+      expect(calls(policy, shown, method)).toMatchObject(allowed);
+    }
+    const service: Principal = { kind: "service", id: "default/payment-svc", environment: "default" };
+    expect(calls(policy, service, method)).toMatchObject(allowed);
+  });
+
   test("that cannot be evaluated deny what they may be about, and are reported", () => {
     const text = 'forbid (principal, action == Action::"services:deploy", resource) when { resource.owner == "x" };';
     const heard: string[] = [];

@@ -353,7 +353,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.identity.v1.UserService.ActivateUser": "Lets a deactivated person sign in again; what was ended stays ended.",
   "hms.identity.v1.UserService.CreateInvitation": "A link, good once and for three days, by which a person chooses the first password.",
   "hms.identity.v1.UserService.CreateResetLink": "A link, good once and for 10 minutes, by which a person chooses a new password; their sessions end then.",
-  "hms.identity.v1.UserService.ResetSecondFactors": "Takes every second factor of a person away, who has lost them; their sessions end, and the password alone lets them in\nuntil they set another up.",
+  "hms.identity.v1.UserService.ResetSecondFactors": "Takes every second factor of a person away, who has lost them, and their password with them; their sessions end. They\ncome in again as they did at first: by a link (CreateResetLink) that is mailed to them, or handed over by who knows them.",
   "hms.identity.v1.UserService.SendEmailVerification": "Mails the caller a link by which they prove that their address is theirs; FAILED_PRECONDITION without a mail server.",
   "hms.identity.v1.UserService.ChangePassword": "Changes the caller's own password by the one before. Every other session and program of theirs ends, and they are told by\nmail. By nobody's API key; who has a second factor must have signed in within the last five minutes (PERMISSION_DENIED).",
   "hms.identity.v1.UserService.UpdateProfile": "Changes the caller's own name, mail address and preferences; a new address has to be proven again, and takes a sign-in\nwithin the last five minutes (PERMISSION_DENIED).",

@@ -231,7 +231,7 @@ test("a half sign-in ends with its password, its account, and its time", async (
   expect((await slow.submit(half, { code: await codeNow(secret) })).body).toContain("This took too long");
 });
 
-test("a reset of the password does not get past the second factor; only who may change the account takes it away", async () => {
+test("a reset of the password does not get past the second factor; who has lost it comes in again by a link, as at first", async () => {
   const { login } = await withApp("hans");
   await choosePassword(login, PASSWORD.toUpperCase());
   const browser = browse();
@@ -240,7 +240,13 @@ test("a reset of the password does not get past the second factor; only who may 
   expect((await users().getUser({ user: login })).user?.secondFactors).toEqual(["totp"]);
   await users().resetSecondFactors({ user: login });
   expect((await users().getUser({ user: login })).user?.secondFactors).toEqual([]);
+  // The password that was there opens nothing any more: whoever has it may be the one who asked for this.
   await browser.submit(await browser.get("/sign-in"), { login, password: PASSWORD.toUpperCase() });
+  expect(await whoIs(browser)).toBeUndefined();
+  expect((await users().getUser({ user: login })).user?.hasPassword).toBe(false);
+  expect((await choosePassword(login, PASSWORD.toUpperCase())).status).toBe(422);
+  await choosePassword(login, "five other words nobody joined");
+  await browser.submit(await browser.get("/sign-in"), { login, password: "five other words nobody joined" });
   expect(await whoIs(browser)).toMatchObject({ mfa: false });
 });
 

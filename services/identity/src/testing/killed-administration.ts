@@ -173,11 +173,13 @@ export const administrationOperations: Readonly<Record<string, Operation>> = {
       async check(next, isAnswered) {
         const found = await left(next);
         expect([after, ...(isAnswered ? [] : [before])]).toContainEqual(found);
-        // The password alone lets in just those who have nothing beside it.
-        expect(await isSignedIn(await signIn(next, login))).toBe(found[0] === 0);
+        // The password goes with them.
+        const { user } = await users(next).getUser({ user: login });
+        expect(user?.hasPassword).toBe(found[0] !== 0);
+        expect(await isSignedIn(await signIn(next, login))).toBe(false);
         if (!isAnswered) await users(next).resetSecondFactors({ user: login });
         expect(await left(next)).toEqual(after);
-        expect(await isSignedIn(await signIn(next, login))).toBe(true);
+        expect(await isSignedIn(await signIn(next, login))).toBe(false);
       },
     };
   },
