@@ -214,6 +214,7 @@ describe("-o json", () => {
     "identity-providers list",
     "signing-keys list",
     "signing-keys rotate",
+    "sealing-key replace",
     "keys create ci --user anna",
     "keys list --user anna",
     "sessions list --user anna",

@@ -6,6 +6,7 @@ const account: ArgumentSpec = { name: "account", summary: "a login or id", requi
 
 const groups = async () => import("./commands/identity/groups.ts");
 const accounts = async () => import("./commands/identity/service-accounts.ts");
+const sealingKey = async () => import("./commands/identity/sealing-key.ts");
 const signingKeys = async () => import("./commands/identity/signing-keys.ts");
 const clients = async () => import("./commands/identity/clients.ts");
 const providers = async () => import("./commands/identity/identity-providers.ts");
@@ -96,6 +97,18 @@ export const programCommands: CommandSpec[] = [
     group: "Access",
     summary: "sign with the next key from now on; tokens signed before stay good",
     load: async () => ({ run: (await signingKeys()).rotate }),
+  },
+  {
+    name: "sealing-key replace",
+    group: "Access",
+    summary: "make a new key for secrets in the database, and seal all of them anew",
+    load: async () => ({ run: (await sealingKey()).replace }),
+  },
+  {
+    name: "sealing-key forget",
+    group: "Access",
+    summary: "forget the keys before the present one, an hour later or more",
+    load: async () => ({ run: (await sealingKey()).forget }),
   },
   {
     name: "clients list",
