@@ -126,6 +126,7 @@ export const programCommands: CommandSpec[] = [
         flags: "--redirect <addresses>",
         summary: "where answers may go, comma-separated: https, or http on this machine",
       },
+      { flags: "--scopes <permissions>", summary: "what it may ask people for beside who they are; default: nothing" },
       { flags: "--public", summary: "it runs where it cannot keep a secret: in a browser, on a phone" },
     ],
     examples: ["hms-sys clients create Wiki --redirect https://wiki.example.org/callback"],

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { auditEventBytes, placedEventBytes } from "./index.ts";
 
 const page = readFileSync(new URL("../../../docs/guide/audit.md", import.meta.url), "utf8");
-const [, table = ""] = /## What an event has\n\n([^]*?)\n\n/.exec(page) ?? [];
+const [, table = ""] = /## What an event has\n\n([\s\S]*?)\n\n/.exec(page) ?? [];
 const listed = table
   .split("\n")
   .flatMap((line) => [...(line.split("|")[1] ?? "").matchAll(/`([\w.]+)`/g)].map(([, name]) => name));

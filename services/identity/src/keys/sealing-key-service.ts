@@ -11,6 +11,8 @@ const PLACES = [
   { table: "identity_provider", key: "name", kind: "provider" },
 ] as const;
 
+type Place = (typeof PLACES)[number];
+
 const AT_ONCE = 500;
 
 /** What replacing a key needs. */
@@ -44,27 +46,38 @@ export function createSealingKeyService(ground: SealingKeyGround): ServiceRegist
   });
 }
 
+interface SealedRow {
+  readonly name: string;
+  readonly sealed: Buffer;
+}
+
 /** Seals anew what another key has sealed; what is changed meanwhile is sealed by the present one already. */
-async function resealAll({ database, sealing }: SealingKeyGround): Promise<number> {
+async function resealAll(ground: SealingKeyGround): Promise<number> {
   let resealed = 0;
-  for (const { table, key, kind } of PLACES) {
-    for (let after: string | undefined; ; ) {
-      const { rows } = await sql<{ name: string; sealed: Buffer }>`
-        select ${sql.ref(key)}::text as name, sealed from ${sql.table(table)}
-        where ${after ?? null}::text is null or ${sql.ref(key)}::text > ${after ?? null}
-        order by ${sql.ref(key)}::text limit ${AT_ONCE}`.execute(database.db);
-      for (const { name, sealed } of rows) {
-        const anew = sealing.reseal(sealed, ["identity", kind, name]);
-        if (anew === undefined) continue;
-        const { numAffectedRows } = await sql`update ${sql.table(table)} set sealed = ${anew}
-          where ${sql.ref(key)}::text = ${name} and sealed = ${sealed}`.execute(database.db);
-        resealed += Number(numAffectedRows ?? 0);
-      }
-      if (rows.length < AT_ONCE) break;
-      after = rows.at(-1)?.name;
-    }
+  for (const place of PLACES) {
+    for await (const row of rowsOf(ground, place)) resealed += await resealOne(ground, place, row);
   }
   return resealed;
+}
+
+async function* rowsOf({ database }: SealingKeyGround, { table, key }: Place): AsyncGenerator<SealedRow> {
+  for (let after = ""; ; ) {
+    const { rows } = await sql<SealedRow>`select ${sql.ref(key)}::text as name, sealed from ${sql.table(table)}
+      where ${sql.ref(key)}::text > ${after} order by ${sql.ref(key)}::text limit ${AT_ONCE}`.execute(database.db);
+    yield* rows;
+    if (rows.length < AT_ONCE) return;
+    after = rows.at(-1)?.name ?? "";
+  }
+}
+
+async function resealOne({ database, sealing }: SealingKeyGround, place: Place, row: SealedRow): Promise<number> {
+  const { table, key, kind } = place;
+  const { name, sealed } = row;
+  const anew = sealing.reseal(sealed, ["identity", kind, name]);
+  if (anew === undefined) return 0;
+  const { numAffectedRows } = await sql`update ${sql.table(table)} set sealed = ${anew}
+    where ${sql.ref(key)}::text = ${name} and sealed = ${sealed}`.execute(database.db);
+  return Number(numAffectedRows ?? 0);
 }
 
 function assertNotNeeded({ sealedElsewhere }: SealingKeyGround, keyIds: readonly string[]): void {

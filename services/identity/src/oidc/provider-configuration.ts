@@ -17,12 +17,13 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
   const { database, origin, audience, signingKeys, sealing, clients } = ground;
   const jwks = { keys: (await signingKeys.privateKeys()) as never[] };
   const [current] = await signingKeys.list();
-  const permissions = [...ground.permissions()];
+  const scopes = ["openid", "offline_access", WHOLE_SCOPE, ...ground.permissions()];
+  const known = new Set(scopes);
   return {
-    adapter: (kind) => (kind === "Client" ? new ClientAdapter(database) : new ArtifactAdapter(kind, ground)),
+    adapter: (kind) => (kind === "Client" ? new ClientAdapter(database, known) : new ArtifactAdapter(kind, ground)),
     clients: [...ownClients(origin), ...clients],
     jwks,
-    scopes: ["openid", "offline_access", WHOLE_SCOPE, ...permissions],
+    scopes,
     claims: { openid: ["sub"] },
     findAccount: (_, id) => forLibrary(accountClaims(database, id)),
     pkce: { required: () => true },

@@ -90,7 +90,8 @@ export const administrationOperations: Readonly<Record<string, Operation>> = {
     const accountId = await somebody(database, login);
     const clients = (there: KillableIdentity) => there.client(identityClients.ClientService);
     const application = async () => {
-      const made = await clients(at).createClient({ name: login, redirectUris: [REDIRECT], confidential: true });
+      const asked = { redirectUris: [REDIRECT], confidential: true, scopes: ["hms", "services:read"] };
+      const made = await clients(at).createClient({ name: login, ...asked });
       const clientId = made.client?.clientId ?? "";
       const config = (there: KillableIdentity) =>
         programAt(there, clientId, client.ClientSecretBasic(made.clientSecret));
