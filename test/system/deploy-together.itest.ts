@@ -54,7 +54,11 @@ describe("several services at once", () => {
 
     const back = await platform.cli("deploy", write("3", ["web"]), "--on-failure", "rollback-all", "-o", "json");
     expect(back.code).toBe(3);
-    expect(JSON.parse(back.stdout.trim().split("\n").at(-1) ?? "")).services).toMatchObject([service: "db", outcome: "gone back" ,service: "api", outcome: "gone back" ,service: "web", outcome: "failed" ,
+    const { services } = JSON.parse(back.stdout.trim().split("\n").at(-1) ?? "") as { services: unknown };
+    expect(services).toMatchObject([
+      { service: "db", outcome: "gone back" },
+      { service: "api", outcome: "gone back" },
+      { service: "web", outcome: "failed" },
     ]);
     expect(await versions()).toEqual(["2", "1", "1"]);
   }, 180_000);
