@@ -218,6 +218,7 @@ describe("-o json", () => {
     "freezes",
     "unfreeze nothing",
     "signing-keys rotate",
+    "sealing-key replace",
     "keys create ci --user anna",
     "keys list --user anna",
     "sessions list --user anna",

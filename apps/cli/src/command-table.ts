@@ -32,6 +32,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   groups: "people who have roles together",
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
+  "sealing-key": "the key that secrets in the database are sealed by",
   clients: "applications that people sign in to by this installation",
   "identity-providers": "outside providers by which people may sign in",
   roles: "what people and programs may do",
