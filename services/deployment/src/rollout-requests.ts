@@ -143,7 +143,7 @@ export class RolloutRequests {
   }
 
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
-    const record = await this.#deployed(request);
+    const record = await this.#deployed(request, context);
     const manifest = record.revisions.get(record.currentRevision)?.manifest;
     const { min = 1, max = 1 } = manifest?.scaling ?? {};
     const { replicas } = request;
@@ -162,26 +162,26 @@ export class RolloutRequests {
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#deployed(request), { kind: "restart" }, context);
+    return this.#add(await this.#deployed(request, context), { kind: "restart" }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
-    const record = await this.#reader.existing(request);
+    const record = await this.#reader.existing(request, context);
     const revisions = await this.#reader.revisions(record);
     const target = rollbackTarget(record, revisions, Number(request.revision));
     return this.#add(record, { kind: "rollback", target, manifest: target.manifest }, context);
   }
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#reader.existing(request), { kind: "stop" }, context);
+    return this.#add(await this.#reader.existing(request, context), { kind: "stop" }, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#reader.existing(request), { kind: "remove" }, context);
+    return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
-  async #deployed(request: { environment: string; service: string }): Promise<ServiceRecord> {
-    const record = await this.#reader.existing(request);
+  async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
+    const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
     return record;
   }

@@ -145,3 +145,19 @@ describe("a deploy by a role", () => {
     });
   });
 });
+
+test("hides rollouts and hints of services that a policy hides", async () => {
+  inForce();
+  const { rollouts } = await as(operator).listRollouts({ environment: "default", service: "echo" });
+  const viewer = as(user("x", "viewer"));
+  const watched = async () => {
+    for await (const { sequence } of viewer.watchRollout({ rolloutId: rollouts[0]?.rolloutId ?? "" })) return sequence;
+    throw new Error("the stream ended at once");
+  };
+  const misspelt = { environment: "default", service: "echp" };
+  expect(await watched()).toBe(1n);
+  await expect(viewer.getService(misspelt)).rejects.toThrow('Did you mean "echo"');
+  inForce('forbid (principal, action == Action::"services:read", resource == Resource::"services/default/echo");');
+  await expect(watched()).rejects.toMatchObject({ code: "NOT_FOUND", details: { reason: "ROLLOUT_NOT_FOUND" } });
+  await expect(viewer.getService(misspelt)).rejects.toThrow(/^(?!.*echo)/);
+});
