@@ -6,7 +6,7 @@ import { connectSocket } from "@hms/wire";
 export type Verdict = "allowed" | "denied";
 
 /** A call, and what is expected of it: whoever is let in by a stream may have to wait for its first message. */
-export interface Knock {
+interface Knock {
   readonly method: DescMethod;
   /** Undefined: without credentials. */
   readonly token: string | undefined;

@@ -14,7 +14,7 @@ export interface RowsAsThings<Row> {
 }
 
 /** A page of rows, from a place on. */
-export interface PageQuestion<Row> {
+interface PageQuestion<Row> {
   /** Most rows that are answered. */
   readonly limit: number;
   /** Reads rows behind a place; the first ones for undefined. All of `where` have to be met. */
