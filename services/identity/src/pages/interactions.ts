@@ -1,3 +1,4 @@
+import { interactionGone } from "../errors.ts";
 import { bindGrant } from "../oidc/bind-grant.ts";
 import { isOwnClient } from "../oidc/clients.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
@@ -64,7 +65,13 @@ export class Interactions {
 
   async #interactionOf({ request, response }: Visit): Promise<Interaction> {
     const provider = await this.#provider.current();
-    return provider.interactionDetails(request, response);
+    try {
+      return await provider.interactionDetails(request, response);
+    } catch (error) {
+      // Who goes back in the browser, or comes too late, has nothing that the address could belong to.
+      if (error instanceof Error && error.name === "SessionNotFound") throw interactionGone();
+      throw error;
+    }
   }
 
   #terms({ request, response }: Visit, { uid, params }: Interaction) {
