@@ -1,9 +1,11 @@
 export { surgeReplicas } from "./amount.ts";
 export { secondsOfDate } from "./calendar-date.ts";
+export { type DeployWindow, parseDeployWindow } from "./deploy-window.ts";
 export { formatDuration, parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";
 export { formatViolations } from "./format-violations.ts";
+export { type GateLimit, parseGateLimit, parseGateRate } from "./gate-texts.ts";
 export { manifestJsonSchema } from "./json-schema.ts";
 export type { KeyDescription } from "./key-description.ts";
 export { type Change, manifestDiff } from "./manifest-diff.ts";

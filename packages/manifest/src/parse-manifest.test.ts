@@ -29,6 +29,7 @@ describe("what a manifest reads to", () => {
         sticky: "address",
         promote: "auto",
         warmMs: 30_000,
+        windows: [],
         maxSurge: { percent: 25 },
         drainTimeoutMs: 30_000,
         deadlineMs: 300_000,
@@ -36,6 +37,7 @@ describe("what a manifest reads to", () => {
       stopGraceMs: 10_000,
       resources: { processes: 512 },
       env: {},
+      gates: [],
       mesh: {
         requestTimeoutMs: 30_000,
         connectTimeoutMs: 1000,

@@ -1,3 +1,4 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createAccessPolicy, PolicyBook } from "@hms/authorization";
 import { agent, deployment } from "@hms/contracts";
 import { Kernel, type Principal } from "@hms/kernel";
@@ -114,6 +115,20 @@ test("one service is open to its owner and to nobody else whom a policy does not
   const apple = { environment: "default", service: "apple" };
   await expect(as(user("anna")).getService(apple)).resolves.toMatchObject({ service: { name: "apple" } });
   await expect(as(user("bob")).getService(apple)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+});
+
+test("shows freezes of what a policy lets read", async () => {
+  inForce();
+  const until = timestampFromMs(Date.now() + 600_000);
+  for (const service of ["apple", "avocado", ""]) {
+    await as(operator).freeze({ environment: "prod", service, until, reason: "test" });
+  }
+  const shown = async () => (await as(user("x", "viewer")).listFreezes({})).freezes.map(({ service }) => service);
+  expect(await shown()).toEqual(["", "apple", "avocado"]);
+  inForce(
+    'forbid (principal, action == Action::"services:read", resource) when { resource has owner && resource.owner == "user:bob" };',
+  );
+  expect(await shown()).toEqual(["", "apple"]);
 });
 
 describe("a deploy by a role", () => {

@@ -1,6 +1,7 @@
 import type { CallContext } from "@hms/kernel";
 import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
 import { noSuchService } from "./errors.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
 import { checkedName, nearestName } from "./service-name.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readRevisions, readRollouts, readServiceNames, readServicePage, readServices } from "./service-store.ts";
@@ -52,6 +53,21 @@ export class ServiceReader {
   /** Every revision of a service, oldest first. */
   revisions(key: ServiceKey): Promise<RevisionRecord[]> {
     return this.#read((db) => readRevisions(db, key));
+  }
+
+  /** The newest deploy of a service; undefined if there was none, or it has been forgotten. */
+  lastDeploy({ environment, service }: ServiceKey): Promise<RolloutRow | undefined> {
+    return this.#read((db) =>
+      db
+        .selectFrom("rollout")
+        .selectAll()
+        .where("environment", "=", environment)
+        .where("service", "=", service)
+        .where("kind", "=", "deploy")
+        .orderBy("position", "desc")
+        .limit(1)
+        .executeTakeFirst(),
+    );
   }
 
   /** A page of a service's rollouts, newest first. */

@@ -8,6 +8,12 @@ export async function run(invocation: Invocation): Promise<number> {
   const { manifest, manifestPath, variables } = readManifest(args[0] ?? "");
   const refuseIfLocked = options.waitLock === false;
   const strategy = options.bg === true ? "blue-green" : String(options.strategy ?? "");
-  const request = { manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked, strategy };
+  const request = {
+    ...{ manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked, strategy },
+    reason: String(options.reason ?? ""),
+    tag: String(options.tag ?? ""),
+    planId: String(options.plan ?? ""),
+    overrideFreeze: options.overrideFreeze === true,
+  };
   return followRollout(invocation, (options) => invocation.session().deployments.deploy(request, options));
 }
