@@ -1,6 +1,16 @@
 import { ffiOptions } from "@hms/contracts";
-import type { MethodEntry, Policy, PolicyDecision, PolicyQuestion, Principal, StepUp } from "@hms/kernel";
-import { everyResource, filterOf } from "./access-filter.ts";
+import {
+  everyResource,
+  type FilterQuestion,
+  type MethodEntry,
+  type Policy,
+  type PolicyDecision,
+  type PolicyQuestion,
+  type Principal,
+  type ResourceFilter,
+  type StepUp,
+} from "@hms/kernel";
+import { filterOf } from "./access-filter.ts";
 import { subjectOf } from "./access-subject.ts";
 import type { AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import { type AccessRequest, CALL_PERMISSION, methodEntity, type ResourceFacts, resourceEntity } from "./entities.ts";
@@ -81,6 +91,8 @@ class Decisions {
   readonly #known = new WeakMap<MethodEntry, Known>();
   /** By principal, method and the environment that a request to the platform names. */
   readonly #made = new WeakMap<Principal, WeakMap<MethodEntry, Map<string | undefined, PolicyDecision>>>();
+  /** By principal, permission and transport. */
+  readonly #filters = new WeakMap<Principal, Map<string, ResourceFilter>>();
 
   constructor(set: PolicySet, options: AccessPolicyOptions) {
     this.set = set;
@@ -95,6 +107,18 @@ class Decisions {
     if (principal.kind === "operator") return this.#keep(question, operatorDecision(known.slice));
     if (known.isLive || !isName(environment)) return this.#judge(question, this.#sliceNow(question, known));
     return this.#keep(question, this.#shared(question, known));
+  }
+
+  /** Made once for a principal, unless it depends on the time. */
+  filter(question: FilterQuestion): ResourceFilter {
+    const { principal, permission, transport = "in-process" } = question;
+    const own = this.#filters.get(principal) ?? new Map<string, ResourceFilter>();
+    const name = `${transport} ${permission}`;
+    const known = own.get(name);
+    if (known !== undefined) return known;
+    const made = filterOf(question, this.set, this.#options.onError);
+    if (!this.set.platformSlice(permission).reads.age) this.#filters.set(principal, own.set(name, made));
+    return made;
   }
 
   #keep({ principal, method, environment }: PolicyQuestion, decision: PolicyDecision): PolicyDecision {
@@ -176,6 +200,11 @@ const OPERATOR: PolicyDecision = Object.freeze({ allowed: true });
 export function createAccessPolicy(book: PolicyBook, options: AccessPolicyOptions = {}): Policy {
   const components = new Decisions(book.components, options);
   let decisions: Decisions | undefined;
+  const current = () => {
+    const set = book.current;
+    if (decisions?.set !== set) decisions = new Decisions(set, options);
+    return decisions;
+  };
   return {
     decide(question) {
       const { principal, method } = question;
@@ -183,13 +212,12 @@ export function createAccessPolicy(book: PolicyBook, options: AccessPolicyOption
         if (principal.kind === "operator") return OPERATOR;
         if (principal.kind === "component") return components.decide(question);
       }
-      const set = book.current;
-      if (decisions?.set !== set) decisions = new Decisions(set, options);
-      return decisions.decide(question);
+      return current().decide(question);
     },
     filter(question) {
-      if (question.principal.kind === "operator") return everyResource;
-      return filterOf(question, question.principal.kind === "component" ? book.components : book.current);
+      const { kind } = question.principal;
+      if (kind === "operator") return everyResource;
+      return (kind === "component" ? components : current()).filter(question);
     },
   };
 }

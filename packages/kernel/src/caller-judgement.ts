@@ -47,6 +47,8 @@ export function callOf({ options, entry, call, started }: Arrival, principal: Pr
     ...(options.originOf?.(call.metadata) ?? { way: call.way, source: sourceOf(call) }),
     answerMetadata: call,
     takesEncoded: call.takesEncoded,
+    policy: options.policy,
+    transport: transportOf(call.caller),
   });
   const resource = input === undefined ? "" : resourceOf(entry.rule, input);
   return { options, context, input, resource, started, auditLevel: entry.rule.auditLevel, decision: undefined };
@@ -76,9 +78,12 @@ export function decide(
     resource,
     method,
     environment: input === undefined ? undefined : environmentOf(method, input),
-    transport: "credentials" in caller ? caller.credentials.transport : undefined,
+    transport: transportOf(caller),
   });
 }
+
+const transportOf = (caller: IncomingCall["caller"]) =>
+  "credentials" in caller ? caller.credentials.transport : undefined;
 
 /** Notes what was decided of a call; if it is refused, the error for its caller, which has been recorded. */
 export function judge(end: CallEnd, decision: PolicyDecision): HmsError | undefined {

@@ -80,7 +80,8 @@ export type FilterQuestion = Pick<PolicyQuestion, "principal" | "permission" | "
 /** One of them. */
 export interface ResourceRow {
   readonly name: string;
-  readonly environment: string;
+  /** Undefined or empty: it lives in none. */
+  readonly environment?: string | undefined;
   readonly facts?: {
     /** Empty: nobody's. */
     readonly owner?: string | undefined;
@@ -102,9 +103,10 @@ export type ResourcePredicate =
 
 /** Which of many things somebody may see. */
 export interface ResourceFilter {
-  readonly scope: "none" | "some" | "all";
-  /** What can be asked of a database; it may keep too many, never too few. */
+  /** What can be asked of a database about what lives in an environment; it may keep too many, never too few. */
   readonly where: ResourcePredicate;
+  /** The same about what lives in none. */
+  readonly whereUnplaced: ResourcePredicate;
   /** Decides about one of them; everything that is answered has to pass. */
   allows(row: ResourceRow): boolean;
 }

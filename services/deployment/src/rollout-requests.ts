@@ -177,7 +177,7 @@ export class RolloutRequests {
   /** Deploys once more what did not succeed. @throws HmsError FAILED_PRECONDITION if the last deploy did, or runs still */
   async retry(request: deployment.RetryRequest, context: CallContext): Promise<string> {
     refuseTexts({ reason: request.reason, tag: "" });
-    const record = await this.#reader.existing(request);
+    const record = await this.#reader.existing(request, context);
     const last = await this.#reader.lastDeploy(record);
     const revisions = await this.#reader.revisions(record);
     const target = revisions.find(({ revision }) => String(revision) === last?.revision);
@@ -198,7 +198,7 @@ export class RolloutRequests {
   }
 
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
-    const record = await this.#deployed(request);
+    const record = await this.#deployed(request, context);
     const manifest = record.revisions.get(record.currentRevision)?.manifest;
     const { min = 1, max = 1 } = manifest?.scaling ?? {};
     const { replicas } = request;
@@ -217,12 +217,13 @@ export class RolloutRequests {
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
-    refuseTexts({ reason: request.reason, tag: "" });
-    return this.#add(await this.#deployed(request), { kind: "restart", reason: request.reason }, context);
+    const { reason } = request;
+    refuseTexts({ reason, tag: "" });
+    return this.#add(await this.#deployed(request, context), { kind: "restart", reason }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
-    const record = await this.#reader.existing(request);
+    const record = await this.#reader.existing(request, context);
     const revisions = await this.#reader.revisions(record);
     const { reason, tag } = request;
     refuseTexts({ reason, tag });
@@ -232,16 +233,17 @@ export class RolloutRequests {
   }
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
-    refuseTexts({ reason: request.reason, tag: "" });
-    return this.#add(await this.#reader.existing(request), { kind: "stop", reason: request.reason }, context);
+    const { reason } = request;
+    refuseTexts({ reason, tag: "" });
+    return this.#add(await this.#reader.existing(request, context), { kind: "stop", reason }, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#reader.existing(request), { kind: "remove" }, context);
+    return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
-  async #deployed(request: { environment: string; service: string }): Promise<ServiceRecord> {
-    const record = await this.#reader.existing(request);
+  async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
+    const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
     return record;
   }

@@ -6,6 +6,7 @@ import { nearestName } from "@hms/manifest";
 import { type Selectable, sql } from "kysely";
 import { invalid } from "../errors.ts";
 import type { IdentityTables } from "../identity-tables.ts";
+import { visibleByName } from "../named-things.ts";
 import { newSecret, sha256 } from "../secret-digest.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { WHOLE_SCOPE } from "../tokens/access-tokens.ts";
@@ -31,9 +32,11 @@ export function createClientService({ database, changes, permissions }: ServiceG
         .executeTakeFirstOrThrow();
       return { client: clientMessage(row), clientSecret };
     },
-    async listClients() {
-      const rows = await database.db.selectFrom("client").selectAll().orderBy("name").orderBy("client_id").execute();
-      return { clients: rows.map(clientMessage) };
+    async listClients(_, context) {
+      const visible = visibleByName(context, "client_id");
+      const all = database.db.selectFrom("client").selectAll().where(visible.where);
+      const rows = await all.orderBy("name").orderBy("client_id").execute();
+      return { clients: rows.filter(visible.allows).map(clientMessage) };
     },
     async deleteClient({ clientId }) {
       const accounts = await database.transaction(async (queries) => {

@@ -1,3 +1,4 @@
+import { interactionGone } from "../errors.ts";
 import { bindGrant } from "../oidc/bind-grant.ts";
 import { isOwnClient } from "../oidc/clients.ts";
 import { forLibraryAt } from "../oidc/host-cookies.ts";
@@ -67,7 +68,13 @@ export class Interactions {
     const provider = await this.#provider.current();
     const [path = ""] = (request.url ?? "").split("?");
     request.headers.cookie = forLibraryAt(path, request.headers.cookie ?? "");
-    return provider.interactionDetails(request, response);
+    try {
+      return await provider.interactionDetails(request, response);
+    } catch (error) {
+      // Who goes back in the browser, or comes too late, has nothing that the address could belong to.
+      if (error instanceof Error && error.name === "SessionNotFound") throw interactionGone();
+      throw error;
+    }
   }
 
   #terms({ request, response }: Visit, { uid, params }: Interaction) {

@@ -68,6 +68,23 @@ describe("a page of the protocol", () => {
     expect((await browser.get("/sign-in")).body).toContain("You are signed in as");
   });
 
+  test("that is over, or another browser's, says so and what to do, also to who goes back to it", async () => {
+    const browser = visitor.browse();
+    const page = await browser.get(`/oidc/auth?${await visitor.asked()}`);
+    const path = new URL(page.url).pathname;
+    await browser.submit(page, { login: "anna", password: visitor.password });
+    const back = [
+      await browser.submit(page, { login: "anna", password: visitor.password }),
+      await browser.get(path),
+      await visitor.browse().get(path),
+      await browser.get(`/sign-in/${"x".repeat(43)}`),
+    ];
+    for (const { status, body } of back) {
+      expect(status).toBe(404);
+      expect(body).toContain("Go back to the program and begin again there.");
+    }
+  });
+
   test("lends its session to no call but those of its own pages", async () => {
     const { browser } = await visitor.authorize(await visitor.asked());
     const path = "/v1/hms.identity.v1.SessionService/WhoAmI";
