@@ -83,6 +83,8 @@ export class Worker implements AsyncDisposable {
   #results: SettleEntry[] = [];
   #turns = 0;
   #reserved = 0;
+  /** Tasks that have ended and are being stored. */
+  #settling = 0;
   #isScheduled = false;
   #mayHaveMore = true;
   #isClosing = false;
@@ -157,8 +159,9 @@ export class Worker implements AsyncDisposable {
 
   #turn(): void {
     if (this.#turns >= MOST_TURNS) return;
-    const free = this.#options.concurrency - this.#running.size - this.#reserved;
     const results = this.#results;
+    // What has ended makes room in the same turn.
+    const free = this.#options.concurrency - this.#running.size - this.#reserved + this.#settling + results.length;
     const slots = this.#isClosing || (results.length === 0 && !this.#mayHaveMore) ? 0 : Math.max(0, free);
     if (results.length === 0 && slots === 0) {
       if (this.#isClosing && this.#running.size === 0 && this.#turns === 0) this.#closed.resolve();
@@ -169,9 +172,13 @@ export class Worker implements AsyncDisposable {
     this.#results = [];
     this.#turns += 1;
     this.#reserved += slots;
+    this.#settling += results.length;
+    // What is told from now on may be about what this turn does not see.
+    if (slots > 0) this.#mayHaveMore = false;
     void this.#settle(results, slots).finally(() => {
       this.#turns -= 1;
       this.#reserved -= slots;
+      this.#settling -= results.length;
       this.#schedule();
     });
   }
@@ -186,9 +193,10 @@ export class Worker implements AsyncDisposable {
         const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, leaseMs });
         await moment?.("after-settle", results.map(asTask));
         for (const { fence } of results) this.#forget(fence);
-        this.#mayHaveMore = rows.length >= slots && slots > 0;
+        const claimed = rows.filter(({ node }) => node !== null);
+        if (slots > 0 && claimed.length >= slots) this.#mayHaveMore = true;
         this.#begin(
-          rows.filter(({ fence }) => !this.#adopted.has(fence)),
+          claimed.filter(({ fence }) => !this.#adopted.has(fence)),
           sentAt,
         );
         this.#tell(rows, results);
