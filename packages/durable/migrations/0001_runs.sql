@@ -144,7 +144,8 @@ create table event (
   primary key (run_id, seq)
 );
 
--- What steps say, in pieces; each attempt numbers its own from 1 without gaps.
+-- What steps say, in pieces; each attempt numbers its own from 1 without gaps. Of a run they are ordered by `position`: what
+-- is seen of it never comes before what was seen already.
 create table log_chunk (
   day date not null,
   run_id uuid not null,
@@ -152,7 +153,15 @@ create table log_chunk (
   target text collate "C" not null,
   attempt integer not null,
   seq integer not null,
+  position bigint not null,
   at timestamptz not null default clock_timestamp(),
   bytes bytea not null,
   primary key (run_id, node, target, attempt, seq, day)
 ) partition by list (day);
+create index log_chunk_of_run on log_chunk (run_id, position);
+
+-- The last position in a run's log.
+create table log_end (
+  run_id uuid primary key,
+  position bigint not null
+) with (fillfactor = 50);

@@ -11,7 +11,7 @@ import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents 
 import { type RunState, type RunView, readRun } from "./run-view.ts";
 import { StartQueue } from "./start-queue.ts";
 import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
-import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
+import { type LogPiece, type LogRequest, type RunLogPiece, type RunLogRequest, readLogs, readRunLogs } from "./step-logs.ts";
 import { Worker, type WorkerOptions } from "./worker.ts";
 
 /** How the run engine is opened. */
@@ -58,6 +58,8 @@ export interface Durable extends AsyncDisposable {
   events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]>;
   /** The log of a step behind a cursor. The caller has looked whether it may be seen. */
   logs(request: LogRequest): Promise<LogPiece[]>;
+  /** The log of all steps of a run behind a position. The caller has looked whether it may be seen. */
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]>;
   /** A worker of this process; it works until it is disposed. */
   worker(options: WorkerOptions): AsyncDisposable;
 }
@@ -152,6 +154,10 @@ class DurableOfProcess implements Durable {
 
   logs(request: LogRequest): Promise<LogPiece[]> {
     return readLogs(this.database, request);
+  }
+
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]> {
+    return readRunLogs(this.database, request);
   }
 
   get(environment: string, id: string): Promise<RunView> {

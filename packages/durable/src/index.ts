@@ -10,5 +10,5 @@ export type { ListOptions, RunEvent, RunSummary } from "./run-events.ts";
 export type { NodeView, RunState, RunView } from "./run-view.ts";
 export type { StartedRun, StartRequest } from "./start-run.ts";
 export type { Step, StepExecutor } from "./step.ts";
-export type { LogCursor, LogPiece, LogRequest } from "./step-logs.ts";
+export type { LogCursor, LogPiece, LogRequest, RunLogPiece, RunLogRequest } from "./step-logs.ts";
 export type { WorkerMoment, WorkerOptions } from "./worker.ts";

@@ -1,4 +1,5 @@
 import { HmsError } from "@hms/kernel/errors";
+import { waitFor } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Durable, GraphNode, RunGraph, StepExecutor, WorkerOptions } from "./index.ts";
@@ -40,6 +41,25 @@ test("what a step says can be read from any place, in order, once it has ended",
     [2, 1],
   ]);
   expect(await durable.logs({ runId: id, node: "a", after: { attempt: 1, seq: 1 } })).toEqual(pieces.slice(1));
+});
+
+test("what all steps of a run say has one order, and whoever reads on behind a position misses nothing of it", async () => {
+  await using _worker = work({ x: ({ log, node }) => log(`${node} says`) });
+  await using _other = work({ x: ({ log, node }) => log(`${node} says`) });
+  const names = Array.from({ length: 12 }, (_, n) => `n${n}`);
+  const id = await start({ nodes: Object.fromEntries(names.map((name) => [name, step()])) });
+  const read: string[] = [];
+  let after = 0;
+  const readOn = async () => {
+    for (const { node, text, position } of await durable.runLogs({ runId: id, after, limit: 5 })) {
+      expect(position).toBeGreaterThan(after);
+      after = position;
+      read.push(`${node}: ${text}`);
+    }
+    return read.length === names.length;
+  };
+  await waitFor(readOn, { intervalMs: 1, describe: () => `all to be said; so far ${read.join("")}` });
+  expect(read.sort()).toEqual(names.map((name) => `${name}: ${name} says\n`).sort());
 });
 
 describe("starting", () => {

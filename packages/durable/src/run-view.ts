@@ -16,6 +16,9 @@ export interface NodeView {
   readonly attempt: number;
   readonly output: Json;
   readonly error: StoredError | null;
+  /** When its last attempt began; null: it has not begun. */
+  readonly startedAt: Date | null;
+  readonly endedAt: Date | null;
 }
 
 /** A run as it stands. */
@@ -52,7 +55,7 @@ export async function readRun(database: RunDatabase, environment: string, id: st
   }
   const nodes = await rowsOf(
     database,
-    sql<NodeView>`select node, target, state, attempt, output, error from task where run_id = ${id}::uuid order by node, target`,
+    sql<NodeView>`select node, target, state, attempt, output, error, started_at as "startedAt", ended_at as "endedAt" from task where run_id = ${id}::uuid order by node, target`,
   );
   return { id, environment, state: run.state, isPaused: run.is_paused, stopReason: run.stop_reason, nodes };
 }
