@@ -10,9 +10,9 @@ import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
 import { type RunState, type RunView, readRun } from "./run-view.ts";
 import { StartQueue } from "./start-queue.ts";
-import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
+import { type ClaimRoom, type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
 import { type LogPiece, type LogRequest, type RunLogPiece, type RunLogRequest, readLogs, readRunLogs } from "./step-logs.ts";
-import { Worker, type WorkerOptions } from "./worker.ts";
+import { type EndedRun, Worker, type WorkerOptions } from "./worker.ts";
 
 /** How the run engine is opened. */
 export interface DurableOptions {
@@ -90,7 +90,7 @@ class DurableOfProcess implements Durable {
   constructor(database: RunDatabase) {
     this.database = database;
     this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
-    this.#starts = new StartQueue(database, () => this.#hint("ready"));
+    this.#starts = new StartQueue(database, { room: () => this.#room(), ready: () => this.#hint("ready") });
   }
 
   #tellWorkers(hint: Hint): void {
@@ -104,6 +104,14 @@ class DurableOfProcess implements Durable {
   #hint(hint: Hint): void {
     this.#tellWorkers(hint);
     this.#hints.send(hint);
+  }
+
+  #room(): ClaimRoom | undefined {
+    for (const worker of this.#workers) {
+      const room = worker.room();
+      if (room) return room;
+    }
+    return undefined;
   }
 
   async start(request: StartRequest): Promise<StartedRun> {
@@ -194,7 +202,12 @@ class DurableOfProcess implements Durable {
   }
 
   worker(options: WorkerOptions): AsyncDisposable {
-    const worker = new Worker({ database: this.database, ended: (rows) => this.#tell(rows) }, options);
+    const host = {
+      database: this.database,
+      ended: (rows: readonly EndedRun[]) => this.#tell(rows),
+      ready: () => this.#hint("ready"),
+    };
+    const worker = new Worker(host, options);
     this.#workers.add(worker);
     this.#hints.listen();
     worker.start();
@@ -206,7 +219,7 @@ class DurableOfProcess implements Durable {
     };
   }
 
-  #tell(rows: readonly { runId: string; state: string }[]): void {
+  #tell(rows: readonly EndedRun[]): void {
     for (const { runId, state } of rows) {
       for (const resolve of this.#waiting.get(runId) ?? []) resolve(state as RunState);
     }
