@@ -212,7 +212,7 @@ begin
 
   -- No joins of what was worked out with itself: nested loops would be quadratic, and other joins read whole tables.
   with change as (
-    select c.run_id, array_agg(c.draft order by c.place) filter (where c.draft is not null) as drafts, sum(c.all_nodes)::int as all_nodes,
+    select c.run_id, array_agg(c.draft order by c.place) filter (where c.place is not null) as drafts, sum(c.all_nodes)::int as all_nodes,
       sum(c.finally_nodes)::int as finally_nodes, bool_or(c.has_failed) as has_failed
     from (
       select d.run_id, d.place, (d.run_id, d.type, d.node, d.target, d.attempt, d.data)::event_draft as draft, 0 as all_nodes,

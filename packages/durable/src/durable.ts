@@ -1,17 +1,22 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { HmsError } from "@hms/kernel/errors";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
-import { sql } from "kysely";
 import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Hint, Hints } from "./hints.ts";
 import { type RetryRequest, retryRun } from "./retry-run.ts";
-import { type RunDatabase, rowsOf } from "./run-database.ts";
+import type { RunDatabase } from "./run-database.ts";
+import { RunEnds } from "./run-ends.ts";
 import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
 import { type RunState, type RunView, readRun } from "./run-view.ts";
 import { StartQueue } from "./start-queue.ts";
 import { type ClaimRoom, type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
-import { type LogPiece, type LogRequest, type RunLogPiece, type RunLogRequest, readLogs, readRunLogs } from "./step-logs.ts";
+import {
+  type LogPiece,
+  type LogRequest,
+  type RunLogPiece,
+  type RunLogRequest,
+  readLogs,
+  readRunLogs,
+} from "./step-logs.ts";
 import { type EndedRun, Worker, type WorkerOptions } from "./worker.ts";
 
 /** How the run engine is opened. */
@@ -78,17 +83,16 @@ export async function openDurable(options: DurableOptions): Promise<Durable> {
   return new DurableOfProcess(database);
 }
 
-const LOOK_EVERY_MS = 200;
-
 class DurableOfProcess implements Durable {
   readonly database: RunDatabase;
   readonly #workers = new Set<Worker>();
-  readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
+  readonly #ends: RunEnds;
   readonly #hints: Hints;
   readonly #starts: StartQueue;
 
   constructor(database: RunDatabase) {
     this.database = database;
+    this.#ends = new RunEnds(database);
     this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
     this.#starts = new StartQueue(database, { room: () => this.#room(), ready: () => this.#hint("ready") });
   }
@@ -172,28 +176,8 @@ class DurableOfProcess implements Durable {
     return readRun(this.database, environment, id);
   }
 
-  async ended(id: string, timeoutMs: number): Promise<RunState> {
-    const told = Promise.withResolvers<RunState>();
-    const own = this.#waiting.get(id) ?? new Set();
-    this.#waiting.set(id, own.add(told.resolve));
-    const deadline = performance.now() + timeoutMs;
-    try {
-      for (;;) {
-        const query = sql<{ state: RunState; has_ended: boolean }>`
-          select state, ended_at is not null as has_ended from run where id = ${id}::uuid`;
-        const [run] = await rowsOf(this.database, query);
-        if (!run) throw new HmsError("NOT_FOUND", `There is no run ${id}.`, { reason: "NO_RUN" });
-        if (run.has_ended) return run.state;
-        const state = await Promise.race([told.promise, delay(LOOK_EVERY_MS)]);
-        if (state) return state;
-        if (performance.now() > deadline) {
-          throw new HmsError("DEADLINE_EXCEEDED", `The run ${id} has not ended within ${timeoutMs} ms; it goes on.`);
-        }
-      }
-    } finally {
-      own.delete(told.resolve);
-      if (own.size === 0) this.#waiting.delete(id);
-    }
+  ended(id: string, timeoutMs: number): Promise<RunState> {
+    return this.#ends.of(id, timeoutMs);
   }
 
   async decide(decision: Decision): Promise<void> {
@@ -204,7 +188,7 @@ class DurableOfProcess implements Durable {
   worker(options: WorkerOptions): AsyncDisposable {
     const host = {
       database: this.database,
-      ended: (rows: readonly EndedRun[]) => this.#tell(rows),
+      ended: (rows: readonly EndedRun[]) => this.#ends.tell(rows),
       ready: () => this.#hint("ready"),
     };
     const worker = new Worker(host, options);
@@ -217,12 +201,6 @@ class DurableOfProcess implements Durable {
         await worker[Symbol.asyncDispose]();
       },
     };
-  }
-
-  #tell(rows: readonly EndedRun[]): void {
-    for (const { runId, state } of rows) {
-      for (const resolve of this.#waiting.get(runId) ?? []) resolve(state as RunState);
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

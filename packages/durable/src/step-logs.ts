@@ -168,7 +168,9 @@ export async function readRunLogs(
 ): Promise<RunLogPiece[]> {
   const rows = await rowsOf(
     database,
-    sql<Omit<RunLogPiece, "text"> & { bytes: Buffer }>`select position::float8 as position, node, target, attempt, seq, at, bytes
+    sql<
+      Omit<RunLogPiece, "text"> & { bytes: Buffer }
+    >`select position::float8 as position, node, target, attempt, seq, at, bytes
       from log_chunk where run_id = ${runId}::uuid and position > ${after}::bigint order by position limit ${limit}`,
   );
   return rows.map(({ bytes, ...piece }) => ({ ...piece, text: bytes.toString() }));

@@ -49,6 +49,12 @@ const CHECKS = [
       having count(e.seq) <> r.last_seq or max(e.seq) <> r.last_seq or min(e.seq) <> 1`,
   ],
   [
+    "what a step has come to is an event",
+    sql`select t.run_id, t.node, t.target, t.state from task t where t.state in ('succeeded', 'failed') and t.attempt > 0 and not exists (
+      select from event e where e.run_id = t.run_id and e.node = t.node and coalesce(e.target, '') = t.target
+      and e.type in ('node.' || t.state, 'target.' || t.state, 'node.decided', 'target.decided'))`,
+  ],
+  [
     "no more attempts fail than may",
     sql`select run_id, node, failures from task where failures > coalesce((spec->'retry'->>'max')::int, 1)`,
   ],

@@ -5,7 +5,7 @@ import { waitFor } from "@hms/testkit";
 import fc from "fast-check";
 import { sql } from "kysely";
 import { rowsOf } from "../run-database.ts";
-import { brokenPromises, effectsOf } from "./broken-promises.ts";
+import { brokenPromises, EffectsByRun } from "./broken-promises.ts";
 import type { CrashArena } from "./crash-arena.ts";
 import { principal } from "./open-engine.ts";
 import { randomCases } from "./random-graph.ts";
@@ -28,6 +28,8 @@ export interface RandomCrashOptions {
   readonly seed: number;
   /** Between two kills of a worker, at random up to twice that; default 1500: a worker has to come to work. */
   readonly killEveryMs?: number;
+  /** Runs that are open at once; default 60. Most of the time a run waits for the leases of the dead. */
+  readonly open?: number;
   /** The database is killed with every so-manyth kill; default 0: never. */
   readonly databaseEvery?: number;
 }
@@ -35,7 +37,7 @@ export interface RandomCrashOptions {
 const PROGRAM = fileURLToPath(new URL("./random-worker.ts", import.meta.url));
 const WORKERS = 3;
 const LEASE_MS = 1000;
-/** Runs that are open at once. */
+/** Runs that are open at once, if not said otherwise. */
 const OPEN = 60;
 
 /**
@@ -43,12 +45,13 @@ const OPEN = 60;
  * repeated and was lost is decided upon by looking for its effect. Every run is compared with the reference scheduler.
  */
 export async function playRandomCrashes(arena: CrashArena, options: RandomCrashOptions): Promise<RandomCrashes> {
-  const { runs, seed, killEveryMs = 1500, databaseEvery = 0 } = options;
+  const { runs, seed, killEveryMs = 1500, databaseEvery = 0, open = OPEN } = options;
   const { durable } = arena;
-  const effects = `${arena.folder}/random-${seed}.effects`;
+  const file = `${arena.folder}/random-${seed}.effects`;
+  const effects = new EffectsByRun(file);
   const queue = `random-${seed}`;
   const cases = fc.sample(randomCases(10), { numRuns: runs, seed });
-  const order: RandomWorkerOrder = { paths: arena.paths, queue, leaseMs: LEASE_MS, effects };
+  const order: RandomWorkerOrder = { paths: arena.paths, queue, leaseMs: LEASE_MS, effects: file };
   const start = () =>
     spawn(process.execPath, [PROGRAM, JSON.stringify(order)], { stdio: ["pipe", "ignore", "inherit"] });
   const workers: ChildProcess[] = Array.from({ length: WORKERS }, start);
@@ -94,7 +97,7 @@ export async function playRandomCrashes(arena: CrashArena, options: RandomCrashO
         graph: own,
         state,
         nodes: ends,
-        effects: effectsOf(effects, id),
+        effects: effects.of(id),
         losses,
         repeats: repeats.get(id) ?? [],
       };
@@ -103,7 +106,7 @@ export async function playRandomCrashes(arena: CrashArena, options: RandomCrashO
     }
   };
   try {
-    await Promise.all(Array.from({ length: OPEN }, player));
+    await Promise.all(Array.from({ length: open }, player));
   } finally {
     isOver = true;
     await background;
@@ -134,13 +137,17 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
   return (found as unknown as { value: T }).value;
 }
 
-async function decideOpen({ durable }: CrashArena, effects: string, repeats: Map<string, string[]>): Promise<void> {
+async function decideOpen(
+  { durable }: CrashArena,
+  effects: EffectsByRun,
+  repeats: Map<string, string[]>,
+): Promise<void> {
   const waiting = await rowsOf(
     durable.database,
     sql<{ run_id: string; node: string }>`select run_id, node from task where state = 'needs_decision'`,
   );
   for (const { run_id: runId, node } of waiting) {
-    const own = effectsOf(effects, runId).filter((effect) => effect.node === node);
+    const own = effects.of(runId).filter((effect) => effect.node === node);
     const isDone = own.some((effect) => !effect.isFailing);
     if (!isDone && own.length > 0) repeats.set(runId, [...(repeats.get(runId) ?? []), node]);
     const decision = isDone ? ({ decision: "succeed", output: { node } } as const) : ({ decision: "retry" } as const);
