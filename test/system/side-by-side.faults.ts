@@ -106,3 +106,36 @@ describe("both versions side by side, behind the real gateway", () => {
     expect(order.slice(first + 200).every(Boolean)).toBe(true);
   }, 120_000);
 });
+
+describe("judged by what the mesh counts of them, behind the real gateway", () => {
+  const steps = "strategy: canary, sticky: request, warm: 0s, steps: [{share: 50%, hold: 6s}]";
+  const gates =
+    "gates: [{metric: error_rate, max: 2%, beside: 50, every: 1s, window: 2s}, {metric: latency, quantile: 80, beside: 200, every: 1s, window: 2s}]";
+  /** Every third answer of the program fails, or comes late. */
+  const bad = (what: string) =>
+    `let n = 0; const make = http.createServer;
+http.createServer = (handle) => make((request, response) => {
+  if (request.url === "/healthz" || n++ % 3 !== 0) return handle(request, response);
+  ${what}
+});`;
+  const judged = (version: string, before = "") =>
+    platform.cli("deploy", echoService(platform, { version, replicas: 2, rollout: steps, manifest: gates, before }));
+
+  test("a good version passes; one that fails, and one that is slow, are undone by themselves, with the figures", async () => {
+    expect((await deploy("4.1", "")).code).toBe(0);
+    await using load = startLoad({ ...LOAD, url: platform.url("/echo-svc") });
+    const good = await judged("5");
+    expect({ code: good.code, stderr: good.stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/Gate "error_rate" passes: 0 % of \d+ requests failed/),
+    });
+    const failing = await judged("6", bad('response.statusCode = 500; response.end("broken");'));
+    expect(failing.code).toBe(3);
+    expect(failing.stderr).toMatch(/Gate "error_rate" failed: \d+(\.\d+)? % of \d+ requests failed/);
+    const slow = await judged("7", bad("setTimeout(handle, 400, request, response);"));
+    expect(slow.code).toBe(3);
+    expect(slow.stderr).toMatch(/Gate "latency" failed: p80 \d+ ms of \d+ requests; the old version's \d/);
+    expect(await versionFor()).toBe("5");
+    await load.stop();
+  }, 180_000);
+});

@@ -96,6 +96,10 @@ function fromNode(thrown: ConnectError): HmsError | undefined {
   if (codes.some((code) => LOST.has(code))) {
     return connectionLost(thrown);
   }
+  if (codes.includes("ERR_HTTP2_ERROR")) {
+    const message = `What answers there does not keep to HTTP/2 (${why}): check that it is a gRPC server, without TLS.`;
+    return new HmsError("UNAVAILABLE", message, { reason: "CONNECTION_LOST", cause: thrown });
+  }
   return undefined;
 }
 

@@ -1,6 +1,8 @@
 import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { probe } from "./server-probe.ts";
 import { RpcStage, texts } from "./testing/rpc-stage.ts";
 
 const stage = new RpcStage();
@@ -39,6 +41,10 @@ async function startLeavingServer(lastWords: Buffer): Promise<string> {
       if (hasCall(sent)) socket.end(lastWords);
     });
   });
+  return listening(server);
+}
+
+async function listening(server: Server): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   stage.defer(() => new Promise((resolve) => server.close(resolve)));
@@ -58,4 +64,17 @@ describe("a server that goes away without an answer", () => {
     await expect(stage.connect({ address }).client.unary({})).rejects.toMatchObject(lost);
     await expect(texts(stage.connect({ address }).client.serverStream({}))).rejects.toMatchObject(lost);
   });
+});
+
+test.each([
+  ["HTTP/1.1", () => createHttpServer((_, response) => response.end("fine"))],
+  ["nothing that is known", () => createServer((socket) => socket.on("error", () => {}).resume().end("220 ready\r\n"))],
+])("a server that speaks %s ends its calls, counts as gone, and does this side no harm", async (_, make) => {
+  const address = await listening(make() as Server);
+  for (let call = 0; call < 3; call += 1) {
+    const { client, transport } = stage.connect({ address });
+    await expect(client.unary({})).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(await probe(transport)).toMatchObject({ alive: false });
+    await transport.close();
+  }
 });

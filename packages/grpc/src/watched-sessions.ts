@@ -1,14 +1,22 @@
-import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
+import { type ClientHttp2Stream, constants, type Http2Session, type IncomingHttpHeaders } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
 /**
  * Sessions whose calls always end: a server that has said goodbye and then goes away before it has answered closes their
- * streams without an error, of which Connect's client takes no notice.
+ * streams without an error, of which Connect's client takes no notice. One that does not speak HTTP/2 ends its calls, and
+ * nothing else.
  */
 export class WatchedSessions extends Http2SessionManager {
+  readonly #heard = new WeakSet<Http2Session>();
+
   override async request(...args: Parameters<Http2SessionManager["request"]>): Promise<ClientHttp2Stream> {
     const stream = await super.request(...args);
+    // The client leaves a session that broke before it says so, and an error that nobody hears ends the process.
+    if (stream.session && !this.#heard.has(stream.session)) {
+      this.#heard.add(stream.session);
+      stream.session.on("error", () => {});
+    }
     let answered = false;
     const look = (headers: IncomingHttpHeaders) => {
       answered ||= headers["grpc-status"] !== undefined;

@@ -12,6 +12,7 @@ it("explains the whole manifest by its top-level keys", () => {
     "scaling",
     "health",
     "rollout",
+    "gates",
     "stop_grace",
     "resources",
     "env",

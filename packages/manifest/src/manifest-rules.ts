@@ -1,4 +1,5 @@
 import { formatDuration } from "./duration.ts";
+import { gateProblems } from "./gate-rules.ts";
 import type { Manifest } from "./manifest-schema.ts";
 import { routeShape } from "./route-path.ts";
 import { parseTrafficShare } from "./traffic-share.ts";
@@ -172,6 +173,8 @@ const meaningfulSteps: Rule = {
   },
 };
 
+const meaningfulGates: Rule = { keys: ["gates"], check: ({ gates }, given) => gateProblems(gates, given) };
+
 const said = (key: string, description: string): [string, string] => [key, description];
 
 /** Everything that must hold between keys. */
@@ -184,4 +187,5 @@ export const manifestRules: readonly Rule[] = [
   meaningfulLimits,
   meaningfulVersions,
   meaningfulSteps,
+  meaningfulGates,
 ];

@@ -1,3 +1,4 @@
+import { gatesKey } from "./schema-gates.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
 import { healthKeys, resourceKeys, rolloutKeys, scalingKeys, stopGraceKey } from "./schema-operation.ts";
 import { envKey, nameKey, portKey, runKeys, versionKey } from "./schema-program.ts";
@@ -17,6 +18,7 @@ export const manifestSchema = {
     scaling: scalingKeys,
     health: healthKeys,
     rollout: rolloutKeys,
+    gates: gatesKey,
     stop_grace: stopGraceKey,
     resources: resourceKeys,
     env: envKey,
@@ -25,7 +27,6 @@ export const manifestSchema = {
   later: {
     image: "It starts plain programs, not images. Write run: {command: …} with the program's own start command",
     build: "It does not build images. Write the build command under run.build",
-    gates: "There are no gates yet: a version gets traffic when its health checks pass. Leave the key out",
     secrets: "There are no secrets yet. Set variables where you run hms-sys and write ${env.NAME} under env",
     volumes: "There are no volumes yet. Keep data in a database, or in a directory outside the release that env names",
     slo: "There are no service level objectives yet. Leave the key out, and read /metrics of the data plane",

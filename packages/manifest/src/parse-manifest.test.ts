@@ -36,6 +36,7 @@ describe("what a manifest reads to", () => {
       stopGraceMs: 10_000,
       resources: { processes: 512 },
       env: {},
+      gates: [],
       mesh: {
         requestTimeoutMs: 30_000,
         connectTimeoutMs: 1000,

@@ -111,7 +111,7 @@ export const healthKeys = {
     grpc: "Checks are by HTTP or TCP yet. Use tcp: true",
     exec: "Checks are by HTTP or TCP yet. Let the program answer a path and name it under http",
     command: "Checks are by HTTP or TCP yet. Let the program answer a path and name it under http",
-    probe: "GVE probes do not exist yet. Use http or tcp",
+    probe: "GVE probes judge new versions, not replicas. Write gates: [{gve: /path}] beside health",
   },
 } as const satisfies ObjectNode;
 

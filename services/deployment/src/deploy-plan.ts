@@ -2,9 +2,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { deployment } from "@hms/contracts";
 import { type Manifest, manifestDiff, surgeReplicas } from "@hms/manifest";
 import { downtimeVerdict, isServing, type ServingNow } from "./downtime-verdict.ts";
+import { type Gate, gatesOf } from "./gates/gate.ts";
+import { WHOLE } from "./rollout-begin.ts";
 import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
 import type { TrafficStep } from "./rollout-state.ts";
-import { WHOLE } from "./rollout-steps.ts";
 import { counted, percent } from "./rollout-words.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
@@ -37,23 +38,35 @@ function steps(manifest: Manifest, { record, program }: PlanScene): string[] {
     releaseStep(run, program),
     ...(run.release === undefined ? [] : [`run once, before traffic shifts: ${run.release}`]),
   ];
-  if (!isServing(record))
-    return [...before, `start ${counted(wanted, "replica")}, wait until each ${check}, give them traffic`];
+  if (!isServing(record)) {
+    const start = `start ${counted(wanted, "replica")}, wait until each ${check}${gatesAt(manifest, "start")}, give them traffic`;
+    return [...before, start];
+  }
   if (rollout.strategy !== "rolling") return [...before, ...sideBySideSteps(manifest, wanted, check)];
   const batch = Math.min(wanted, surgeReplicas(rollout.maxSurge, wanted));
   return [
     ...before,
-    `start ${batch} of ${wanted} new replicas at a time, wait until each ${check}, give them traffic`,
+    `start ${batch} of ${wanted} new replicas at a time, wait until each ${check}${gatesAt(manifest, "start")}, give them traffic${gatesAt(manifest, "traffic")}`,
     `drain as many old replicas, for at most ${rollout.drainTimeoutMs / 1000} s, and stop them`,
   ];
 }
 
-function sideBySideSteps({ rollout }: Manifest, wanted: number, check: string): string[] {
+/** ", ask the gates smoke and values": those of a moment. */
+function gatesAt(manifest: Manifest, moment: Gate["at"]): string {
+  const names = gatesOf(manifest).flatMap(({ at, name }) => (at === moment ? [name] : []));
+  if (names.length === 0) return "";
+  return `, ask the gate${names.length > 1 ? "s" : ""} ${names.join(", ")}`;
+}
+
+function sideBySideSteps(manifest: Manifest, wanted: number, health: string): string[] {
+  const { rollout } = manifest;
+  const check = `${health}${gatesAt(manifest, "start")}`;
+  const watched = gatesAt(manifest, "traffic");
   const isManual = rollout.promote === "manual";
   const { steps = [], warmMs } = sideBySideOf({ rollout }).sideBySide ?? { warmMs: 0 };
   const hold = ({ holdMs }: TrafficStep) => {
     if (holdMs === undefined) return ", wait until somebody promotes it";
-    return holdMs === 0 ? "" : `, watch it for ${holdMs / 1000} s`;
+    return holdMs === 0 ? watched : `, watch it for ${holdMs / 1000} s${watched}`;
   };
   const lines = steps.map((step) => {
     if (step.share === 0)
@@ -63,7 +76,9 @@ function sideBySideSteps({ rollout }: Manifest, wanted: number, check: string): 
     return `have ${needed} of ${wanted} new replicas of which each ${check}, give them ${percent(step.share)} of the traffic${hold(step)}`;
   });
   const warm =
-    warmMs > 0 ? [`keep the old replicas ready for ${warmMs / 1000} s: going back is a change of traffic only`] : [];
+    warmMs > 0
+      ? [`keep the old replicas ready for ${warmMs / 1000} s: going back is a change of traffic only${watched}`]
+      : [];
   const drainS = rollout.drainTimeoutMs / 1000;
   const undo = isManual
     ? "hms-sys abort undoes it at any moment"

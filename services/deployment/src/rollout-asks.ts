@@ -21,11 +21,12 @@ const TAKE: Record<RolloutAsk["what"], (turn: Turn, ask: RolloutAsk) => void> = 
     const { draft } = turn;
     const { sideBySide } = draft.policy;
     const kind = draft.doing?.kind;
-    const waits = (kind === "hold" && draft.holds === "step") || kind === "warm";
+    const waits = (kind === "hold" && draft.holds !== "pause") || kind === "warm";
+    const endsStep = kind === "hold" && (draft.holds === "step" || draft.awaits === "step");
     turn.say(`Promoted by ${ask.by}${ask.full ? ", skipping the steps that are left" : ""}${why(ask)}`);
     // The last step is not skipped: it is what a promotion leads to. A hold that ends counts one on by itself.
     const last = (sideBySide?.steps.length ?? 1) - 1;
-    if (ask.full && sideBySide) draft.step = Math.max(draft.step ?? 0, kind === "hold" ? last - 1 : last);
+    if (ask.full && sideBySide) draft.step = Math.max(draft.step ?? 0, endsStep ? last - 1 : last);
     if (waits && kind) forward[kind](turn, {});
   },
   abort(turn, ask) {

@@ -6,6 +6,10 @@ import { replicaWords } from "./rollout-words.ts";
 export const TRAFFIC_LIMIT_MS = 30_000;
 /** Starting more at once only makes each of them slower. */
 export const LARGEST_BATCH = 20;
+/** A hold that nobody ends is undone after this long: every state ends. */
+export const LONGEST_HOLD_MS = 7 * 24 * 60 * 60_000;
+/** All requests, in ten-thousandths. */
+export const WHOLE = 10_000;
 
 const ids = (replicas: readonly RolloutReplica[]) => replicas.map(({ id }) => id);
 

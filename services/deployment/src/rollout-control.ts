@@ -83,7 +83,7 @@ function checked(
   if (kind === "stop" || kind === "remove") {
     throw refusal("NOT_POSSIBLE", `A ${kind} cannot be ${PAST[what]}. Wait for it: hms-sys watch ${row.rollout_id}.`);
   }
-  const waits = state.doing?.kind === "warm" || (state.doing?.kind === "hold" && state.holds === "step");
+  const waits = state.doing?.kind === "warm" || (state.doing?.kind === "hold" && state.holds !== "pause");
   if (what === "promote" && !waits && !(full && state.policy.sideBySide)) {
     const why = state.policy.sideBySide ? "is on its way to its next step" : "changes versions batch by batch";
     throw refusal("NOTHING_TO_PROMOTE", `Rollout ${row.rollout_id} waits for nobody: it ${why}.`);

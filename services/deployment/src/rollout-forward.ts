@@ -1,11 +1,13 @@
 import { drain, LARGEST_BATCH, startBatch, TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
-import type { EffectKind, EffectResult, RolloutReplica } from "./rollout-state.ts";
+import { awaitsVerdict, judgeBatch, judgeStart } from "./rollout-gates.ts";
+import type { EffectKind, EffectResult, GateMoment, RolloutReplica } from "./rollout-state.ts";
 import {
   cooled,
   heldBack,
   holdOver,
   holdStep,
   isSideBySide,
+  leaveOld,
   nextStep,
   stepOver,
   stepShifted,
@@ -128,19 +130,19 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
     turn.begin("verify", { phase: "verifying", ids: ids(concerned), until, title });
   },
   verify(turn) {
-    const { draft, view, concerned } = turn;
+    const { draft, concerned } = turn;
     turn.finish(`${capital(replicaWords(draft, concerned))} healthy`);
-    for (const replica of concerned) replica.traffic = "active";
-    draft.shifted = true;
-    if (isSideBySide(draft)) {
-      draft.split ??= { revision: draft.revision, share: 0 };
-      nextStep(turn);
-      return;
-    }
-    if (turn.replicas({ role: "retiring", traffic: "active" }).length === 0) draft.trafficRevision = draft.revision;
-    const until = view.now + TRAFFIC_LIMIT_MS;
-    const title = `Sending traffic to ${replicaWords(draft, concerned)}`;
-    turn.begin("shift", { phase: "shifting", ids: ids(concerned), until, title });
+    if (!judgeStart(turn, concerned)) activate(turn, concerned);
+  },
+  gate(turn, result) {
+    const { draft, concerned } = turn;
+    const words = capital(replicaWords(draft, concerned));
+    const { undecided } = result;
+    // What people and their programs take to judge does not count against the rollout's time.
+    draft.serveBy += turn.finish(
+      undecided === undefined ? `${words} passed the gates` : `The gates cannot tell yet: ${undecided}`,
+    );
+    if (!awaitsVerdict(turn, result, { moment: "start", concerned: ids(concerned) })) activate(turn, concerned);
   },
   shift(turn, { nodes = 0 }) {
     const { draft, view, concerned } = turn;
@@ -159,11 +161,14 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
     const { draft, concerned } = turn;
     turn.finish(`${capital(replicaWords(draft, concerned))} healthy under traffic`);
     if (draft.split) holdStep(turn);
-    else drainBatch(turn, concerned.length);
+    else if (!judgeBatch(turn, concerned)) drainBatch(turn, concerned.length);
   },
-  hold(turn) {
-    if (holdOver(turn) === "step") stepOver(turn);
-    else next(turn);
+  hold(turn, result) {
+    const { concerned } = turn;
+    const { holds, awaits } = holdOver(turn, result);
+    const moment = holds === "step" || holds === "window" ? holds : awaits;
+    if (moment === undefined) next(turn);
+    else if (!awaitsVerdict(turn, result, { moment, concerned: ids(concerned) })) AFTER[moment](turn, concerned);
   },
   warm: cooled,
   drain(turn, { left = 0 }) {
@@ -188,6 +193,32 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
     turn.end("succeeded");
   },
 };
+
+/** What follows when the gates of a moment have passed. */
+const AFTER: Record<GateMoment, (turn: Turn, concerned: RolloutReplica[]) => void> = {
+  start: activate,
+  step: stepOver,
+  window: (turn, concerned) => drainBatch(turn, concerned.length),
+  warm: leaveOld,
+};
+
+/** Gives replicas that have proved themselves traffic, or makes them ready for their share of it. */
+function activate(turn: Turn, proven: readonly RolloutReplica[]): void {
+  const { draft, view } = turn;
+  const chosen = new Set(ids(proven));
+  const fresh = draft.replicas.filter(({ id }) => chosen.has(id));
+  for (const replica of fresh) replica.traffic = "active";
+  draft.shifted = true;
+  if (isSideBySide(draft)) {
+    draft.split ??= { revision: draft.revision, share: 0 };
+    nextStep(turn);
+    return;
+  }
+  if (turn.replicas({ role: "retiring", traffic: "active" }).length === 0) draft.trafficRevision = draft.revision;
+  const until = view.now + TRAFFIC_LIMIT_MS;
+  const title = `Sending traffic to ${replicaWords(draft, fresh)}`;
+  turn.begin("shift", { phase: "shifting", ids: ids(fresh), until, title });
+}
 
 /** Ends draining and begins to stop what has drained. */
 export function drained(turn: Turn, left: number): void {

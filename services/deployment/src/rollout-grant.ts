@@ -1,6 +1,7 @@
 import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
+import { gatePlanOf } from "./gates/gate.ts";
+import { WHOLE } from "./rollout-begin.ts";
 import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
-import { WHOLE } from "./rollout-steps.ts";
 import type { ServiceRecord } from "./service-record.ts";
 import type { RolloutRequest } from "./tables.ts";
 
@@ -69,7 +70,7 @@ function policyOf(kind: RolloutKind, manifest: Manifest | undefined, scene: Gran
     deadlineMs: rollout.deadlineMs,
     release: kind === "deploy" ? "make" : kind === "rollback" ? "find" : "none",
     runsReleaseCommand: kind === "deploy" && run.release !== undefined,
-    ...(kind === "deploy" ? sideBySideOf(manifest) : {}),
+    ...(kind === "deploy" ? { ...sideBySideOf(manifest), ...gatePlanOf(manifest) } : {}),
   };
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { transition } from "./rollout-machine.ts";
 import type {
   Effect,
+  GatePlan,
   LockGrant,
   RolloutInput,
   RolloutKind,
@@ -57,6 +58,7 @@ class Room {
     const sideBySide = kind === "deploy" ? this.#strategy() : undefined;
     const plan = policy({
       ...(sideBySide ? { sideBySide } : {}),
+      ...(kind === "deploy" ? { gates: this.#gates() } : {}),
       wanted,
       surge: 1 + Math.floor(this.#random() * 3),
       release: kind === "deploy" ? "make" : "none",
@@ -73,6 +75,13 @@ class Room {
     const dice = this.#random();
     if (dice < 0.35) return undefined;
     return dice < 0.7 ? canary : blueGreen;
+  }
+
+  #gates(): GatePlan {
+    return {
+      ...(this.#chance(0.4) && { startLimitMs: 60_000 }),
+      ...(this.#chance(0.4) && { windowMs: 60_000 }),
+    };
   }
 
   /** Somebody may ask for something at any moment. */
@@ -92,10 +101,28 @@ class Room {
   step(input: RolloutInput): void {
     this.now += 50;
     const { state } = transition(this.committed, input, { now: this.now, ready: this.#ready });
+    this.#checkGates(input, state);
     // What is committed is JSON: nothing else survives the server.
     this.committed = JSON.parse(JSON.stringify(state)) as RolloutState;
     // The traffic keeper may act on it at once.
     if (this.#random() < 0.5) this.publish();
+  }
+
+  /** No new replica gets its first traffic, and no step is taken, but by gates that pass or a person who says so. */
+  #checkGates(input: RolloutInput, after: RolloutState): void {
+    const { policy: plan, replicas, doing, direct, step = 0, phase, originals } = this.committed;
+    const isAllowed =
+      (input.type === "done" && input.result.undecided === undefined) ||
+      (input.type === "asked" && input.ask.what === "promote");
+    if (direct || phase === "reverting" || after.phase === "reverting" || isAllowed) return;
+    const active = (list: RolloutReplica[]) =>
+      list.filter(({ role, traffic }) => role === "fresh" && traffic === "active");
+    if (plan.gates?.startLimitMs !== undefined && active(after.replicas).length > active(replicas).length) {
+      throw new Error(`a replica gets traffic that the gates have not let through, after ${doing?.kind}`);
+    }
+    if (plan.gates?.windowMs !== undefined && originals > 0 && (after.step ?? 0) > step) {
+      throw new Error(`a step was taken that the gates have not let through, after ${doing?.kind}`);
+    }
   }
 
   publish(): void {
@@ -129,10 +156,15 @@ class Room {
     const fails = this.#chance(0.12);
     if (this.#chance(0.15)) return undefined;
     // A hold without an end is ended from outside.
-    if (effect.kind === "hold" && effect.until - this.now > 1e6) return this.#chance(0.05) ? failed(effect) : undefined;
+    if (effect.kind === "hold" && effect.until - this.now > 1e6) {
+      if (this.committed.holds === "verdict" && this.#chance(0.3)) return success(effect);
+      return this.#chance(0.05) ? failed(effect) : undefined;
+    }
     const outcome = this.#outcome(effect, fails);
     if (outcome === "killed" || this.#chance(0.15)) return undefined;
-    return outcome === "failed" || fails ? failed(effect) : success(effect);
+    if (outcome === "failed" || fails) return failed(effect);
+    const judges = ["gate", "hold", "warm"].includes(effect.kind) && this.committed.policy.gates !== undefined;
+    return judges && this.#chance(0.3) ? { type: "done", result: { undecided: "smoke (YELLOW)" } } : success(effect);
   }
 
   #chance(share: number): boolean {

@@ -3,6 +3,7 @@ import { takeAsk } from "./rollout-asks.ts";
 import { afterLock, forward, next, stopped } from "./rollout-forward.ts";
 import { backward, enterRevert, revertFailed } from "./rollout-revert.ts";
 import type {
+  Effect,
   Failure,
   LockGrant,
   RolloutInput,
@@ -62,9 +63,16 @@ function apply(turn: Turn, input: RolloutInput): void {
 /** A state in which nobody could act does not count against its deadline. */
 function resume(turn: Turn, { awayMs, why }: { awayMs: number; why: string }): void {
   const { draft } = turn;
-  if (draft.doing) draft.doing.until += awayMs;
+  if (draft.doing) draft.doing = carriedOn(draft, draft.doing, { now: turn.view.now, awayMs });
   draft.serveBy += awayMs;
   turn.say(why);
+}
+
+/** What gates have seen of a hold is gone with the server that watched, so the hold is watched anew. */
+function carriedOn({ policy }: RolloutState, doing: Effect, { now, awayMs }: { now: number; awayMs: number }): Effect {
+  const watched = policy.gates?.windowMs !== undefined && (doing.kind === "hold" || doing.kind === "warm");
+  if (!watched) return { ...doing, until: doing.until + awayMs };
+  return { ...doing, startedAt: now, until: now + (doing.until - doing.startedAt) };
 }
 
 function fail(turn: Turn, failure: Failure): void {

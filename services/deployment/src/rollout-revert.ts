@@ -17,6 +17,7 @@ export function enterRevert(turn: Turn, failure: Failure): void {
   draft.phase = "reverting";
   delete draft.split;
   delete draft.holds;
+  delete draft.awaits;
   draft.paused = false;
   draft.replicas = draft.replicas.filter(({ phase }) => phase !== "planned");
   for (const replica of turn.replicas({ role: "retiring", phase: "running" })) replica.traffic = "active";

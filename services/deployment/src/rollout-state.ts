@@ -68,7 +68,20 @@ export interface RolloutPolicy {
   runsReleaseCommand: boolean;
   /** Where both versions serve side by side until the new one has everything; absent: they change batch by batch. */
   sideBySide?: SideBySide;
+  /** What the new version is asked beside its health; absent: nothing. */
+  gates?: GatePlan;
 }
+
+/** Which moments of a rollout the manifest's gates are asked at. */
+export interface GatePlan {
+  /** Before the first request of each new replica: how long that may take; absent: nothing is asked then. */
+  startLimitMs?: number;
+  /** While the new version has traffic: how long it is watched where nothing else says so; absent: nothing is asked then. */
+  windowMs?: number;
+}
+
+/** What a verdict of gates leads on from. */
+export type GateMoment = "start" | "step" | "window" | "warm";
 
 /** A rollout that undoes itself at once, because what served before stays whole until the end. */
 export interface SideBySide {
@@ -86,6 +99,7 @@ export type EffectKind =
   | "release"
   | "start"
   | "verify"
+  | "gate"
   | "shift"
   | "bake"
   | "hold"
@@ -154,8 +168,10 @@ export interface RolloutState {
   step?: number;
   /** True: nothing new begins until somebody resumes it. */
   paused?: boolean;
-  /** What a hold waits for. */
-  holds?: "step" | "pause";
+  /** What a hold waits for; window: the gates of a rolling update's batch; verdict: gates that could not tell yet. */
+  holds?: "step" | "pause" | "window" | "verdict";
+  /** What `holds: "verdict"` leads on from. */
+  awaits?: GateMoment;
   /** How many of the requests to it (promote, abort, pause, resume) it has taken; absent: 0. */
   asksTaken?: number;
   release?: ReleaseFacts;
@@ -182,6 +198,8 @@ export interface EffectResult {
   nodes?: number;
   /** Requests that were still running at the end of draining. */
   left?: number;
+  /** Gates that could not tell, and why; absent: all pass. */
+  undecided?: string;
 }
 
 /** What a person, or a program on behalf of one, asks of a running rollout. */

@@ -1,12 +1,8 @@
-import { drain, LARGEST_BATCH, startBatch, TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
-import type { RolloutState, SideBySide, TrafficStep } from "./rollout-state.ts";
+import { drain, LARGEST_BATCH, LONGEST_HOLD_MS, startBatch, TRAFFIC_LIMIT_MS, WHOLE } from "./rollout-begin.ts";
+import { awaitsVerdict, watchedMs, watchesTraffic } from "./rollout-gates.ts";
+import type { EffectResult, RolloutState, SideBySide, TrafficStep } from "./rollout-state.ts";
 import type { Turn } from "./rollout-turn.ts";
 import { capital, percent, replicaWords } from "./rollout-words.ts";
-
-/** A hold that nobody ends is undone after this long: every state ends. */
-const LONGEST_HOLD_MS = 7 * 24 * 60 * 60_000;
-/** All requests. */
-export const WHOLE = 10_000;
 
 type SplitState = RolloutState & { policy: { sideBySide: SideBySide } };
 
@@ -68,7 +64,8 @@ export function stepShifted(turn: Turn, nodes: number): void {
 /** A step has begun well: it is held for as long as it should be. */
 export function holdStep(turn: Turn): void {
   const { draft, view } = turn;
-  const { share, holdMs } = currentStep(draft);
+  const { share, holdMs: given } = currentStep(draft);
+  const holdMs = watchedMs(turn, share, given);
   if (draft.split?.share !== share) {
     // Somebody has skipped steps meanwhile.
     nextStep(turn);
@@ -107,20 +104,22 @@ export function heldBack(turn: Turn): boolean {
   return true;
 }
 
-/** Ends a hold and says what it waited for. */
-export function holdOver(turn: Turn): RolloutState["holds"] {
+/** Ends a hold and says what it waited for. What was waited for does not count against the rollout's time. */
+export function holdOver(turn: Turn, { undecided }: EffectResult): Pick<RolloutState, "holds" | "awaits"> {
   const { draft } = turn;
-  const { holds, doing } = draft;
+  const { holds, awaits } = draft;
+  const title = undecided === undefined ? heldTitle(turn) : `The gates cannot tell yet: ${undecided}`;
   delete draft.holds;
-  // What was waited for does not count against the rollout's time.
-  draft.serveBy += turn.finish(heldTitle(turn, doing?.title ?? ""));
-  return holds;
+  delete draft.awaits;
+  draft.serveBy += turn.finish(title);
+  return { ...(holds && { holds }), ...(awaits && { awaits }) };
 }
 
-function heldTitle({ draft, concerned }: Turn, title: string): string {
-  if (!title.startsWith("Paused"))
-    return `${capital(replicaWords(draft, concerned))} healthy at ${percent(draft.split?.share ?? 0)}`;
-  return "Resumed";
+function heldTitle({ draft, concerned }: Turn): string {
+  const words = capital(replicaWords(draft, concerned));
+  if (draft.holds === "pause") return "Resumed";
+  if (draft.holds === "verdict" || draft.split === undefined) return `${words} passed the gates`;
+  return `${words} healthy at ${percent(draft.split.share)}`;
 }
 
 /** The next step, or the end of them. */
@@ -137,7 +136,8 @@ export function stepOver(turn: Turn): void {
 /** What served before stays ready for a while: going back is then a change of the traffic only. */
 function keepWarm(turn: Turn): void {
   const { draft, view } = turn;
-  const warmMs = draft.policy.sideBySide?.warmMs ?? 0;
+  const given = draft.policy.sideBySide?.warmMs ?? 0;
+  const warmMs = given === 0 && watchesTraffic(turn) ? (draft.policy.gates?.windowMs ?? 0) : given;
   if (warmMs === 0) {
     leaveOld(turn);
     return;
@@ -152,13 +152,15 @@ function keepWarm(turn: Turn): void {
 }
 
 /** The window in which going back costs nothing is over. */
-export function cooled(turn: Turn): void {
+export function cooled(turn: Turn, result: EffectResult): void {
   const { draft } = turn;
+  const concerned = turn.concerned.map(({ id }) => id);
   draft.serveBy += turn.finish(`Revision ${draft.revision} healthy with all of the traffic`);
-  leaveOld(turn);
+  if (!awaitsVerdict(turn, result, { moment: "warm", concerned })) leaveOld(turn);
 }
 
-function leaveOld(turn: Turn): void {
+/** What served before may go. */
+export function leaveOld(turn: Turn): void {
   delete turn.draft.split;
   drain(turn, turn.replicas({ role: "retiring", phase: "running" }));
 }

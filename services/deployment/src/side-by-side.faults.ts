@@ -1,6 +1,7 @@
 import { deployment } from "@hms/contracts";
 import { waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { stepUnderWay as underWay } from "./testing/step-under-way.ts";
 import { deploymentHost, openSite, outcomeOf } from "./testing/test-site.ts";
 
 const { RolloutState } = deployment;
@@ -23,24 +24,7 @@ async function split() {
   return content?.services.find(({ name }) => name === "echo")?.split;
 }
 
-async function runningRollout() {
-  const { service } = await site.client.getService(echo);
-  return service?.rolloutId ?? "";
-}
-
-/** Waits until a step of this title is under way. */
-async function stepUnderWay(title: RegExp): Promise<void> {
-  const end = new AbortController();
-  try {
-    const rolloutId = await waitFor(async () => (await runningRollout()) || undefined, { describe: "a rollout" });
-    for await (const { event } of site.client.watchRollout({ rolloutId }, { signal: end.signal })) {
-      if (event.case === "stepStarted" && title.test(event.value.title)) return;
-      if (event.case === "ended") throw new Error(`it ended before ${title}`);
-    }
-  } finally {
-    end.abort();
-  }
-}
+const stepUnderWay = (title: RegExp) => underWay(site.client, title);
 
 const manual = (strategy: string, more = "") => `rollout: {strategy: ${strategy}, promote: manual, ${FAST}${more}}\n`;
 

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
 import { type Client, HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
+import { countsMatter } from "./gates/gate.ts";
 import type { HealthKeeper } from "./health/health-keeper.ts";
 import { meshRoute } from "./mesh-route.ts";
 import { meshSplit } from "./mesh-split.ts";
@@ -136,6 +137,7 @@ export class TrafficKeeper {
       })),
       expectsReplicas: record.wanted > 0 && record.replicas.some(({ traffic }) => traffic === "active"),
       ...splitOf(record),
+      observed: [...record.revisions.values()].some((revision) => countsMatter(revision.manifest)),
       routes: manifest.routes.map(meshRoute),
       policy: trafficPolicy(manifest),
     };

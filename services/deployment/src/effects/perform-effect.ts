@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel";
 import type { EffectKind, RolloutInput } from "../rollout-state.ts";
+import { askGates } from "./ask-gates.ts";
 import { forgetService, startReplicas, stopReplicas, unregisterService } from "./change-replicas.ts";
 import { EffectFailedError, type EffectHandler, type EffectScene } from "./effect-scene.ts";
 import { holdRollout } from "./hold-rollout.ts";
@@ -15,6 +16,7 @@ const HANDLERS: Record<EffectKind, EffectHandler> = {
   release: runReleaseCommand,
   start: startReplicas,
   verify: verifyReplicas,
+  gate: askGates,
   shift: shiftTraffic,
   bake: watchUnderTraffic,
   hold: holdRollout,

@@ -1,0 +1,114 @@
+import { grpcHealth } from "@hms/contracts";
+import { connectGrpc } from "@hms/grpc";
+import { createClient, HmsError } from "@hms/kernel";
+import { exitWords } from "../effects/replica-failure.ts";
+import { probe } from "../health/probe.ts";
+import type { DeploymentRuntime } from "../ports.ts";
+import { type MeshAccess, resourceLimits } from "../replica-spec.ts";
+import type { RevisionRecord } from "../service-record.ts";
+import type { ReplicaQuestion } from "./gate.ts";
+import { readGveAnswer } from "./gve-answer.ts";
+import { askHttp } from "./http-question.ts";
+import type { Look } from "./look.ts";
+
+/** The replica that is asked about, and with what. */
+export interface AskedReplica {
+  readonly id: string;
+  readonly port: number;
+  readonly environment: string;
+  readonly service: string;
+  readonly revision: RevisionRecord;
+  readonly runtime: Pick<DeploymentRuntime, "runTask">;
+  readonly mesh: MeshAccess;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+const HOST = "127.0.0.1";
+/** EX_TEMPFAIL of sysexits.h: "try again later". */
+const CANNOT_TELL = 75;
+
+/** Asks one replica once. Never throws, but when the signal aborts. */
+export async function askReplica(question: ReplicaQuestion, replica: AskedReplica): Promise<Look> {
+  try {
+    return await ASK[question.kind](question as never, replica);
+  } catch (error) {
+    replica.signal.throwIfAborted();
+    return { verdict: "fail", words: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+type Of<Kind> = Extract<ReplicaQuestion, { kind: Kind }>;
+
+const ASK: { [Kind in ReplicaQuestion["kind"]]: (question: Of<Kind>, replica: AskedReplica) => Promise<Look> } = {
+  http: async ({ path }, replica) => looked(await probe(target(replica, path))),
+  tcp: async (_, replica) => looked(await probe(target(replica, undefined))),
+  gve: askGve as never,
+  grpc: askGrpc,
+  exec: askProgram,
+};
+
+const target = ({ port, timeoutMs }: AskedReplica, http: string | undefined) => ({ host: HOST, port, http, timeoutMs });
+const looked = ({ ok, answer }: { ok: boolean; answer: string }): Look => ({
+  verdict: ok ? "pass" : "fail",
+  words: answer,
+});
+
+async function askGve({ path }: { path: string }, { port, timeoutMs, signal }: AskedReplica): Promise<Look> {
+  const { status, body } = await askHttp(`http://${HOST}:${port}${path}`, { timeoutMs }, signal);
+  const answer = readGveAnswer(body);
+  // A probe may say RED with 503, but none says GREEN with it.
+  if (answer && (answer.verdict !== "pass" || (status >= 200 && status < 300))) return answer;
+  return { verdict: "fail", words: `HTTP ${status}, and neither GREEN, YELLOW nor RED: ${body.slice(0, 200)}` };
+}
+
+async function askGrpc({ service }: Of<"grpc">, { port, timeoutMs, signal }: AskedReplica): Promise<Look> {
+  await using transport = connectGrpc({ address: `grpc://${HOST}:${port}`, keepAliveMs: 0 });
+  const { SERVING, UNKNOWN } = grpcHealth.HealthCheckResponse_ServingStatus;
+  try {
+    const { status } = await createClient(grpcHealth.Health, transport).check({ service }, { timeoutMs, signal });
+    const verdict = status === SERVING ? "pass" : status === UNKNOWN ? "inconclusive" : "fail";
+    return { verdict, words: statusName(status) };
+  } catch (error) {
+    const { code, message } = HmsError.from(error);
+    if (code !== "UNIMPLEMENTED") throw error;
+    return { verdict: "fail", words: `it has no grpc.health.v1 (${message})` };
+  }
+}
+
+function statusName(status: number): string {
+  const names = Object.entries(grpcHealth.HealthCheckResponse_ServingStatus);
+  return names.find(([, number]) => number === status)?.[0] ?? `status ${status}`;
+}
+
+async function askProgram({ command }: Of<"exec">, replica: AskedReplica): Promise<Look> {
+  const { id, port, environment, service, revision, timeoutMs } = replica;
+  const { manifest, releaseDigest } = revision;
+  const signal = AbortSignal.any([replica.signal, AbortSignal.timeout(timeoutMs + 2000)]);
+  const asked = {
+    taskId: `gate-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
+    environment,
+    service,
+    releaseDigest,
+    command,
+    env: {
+      ...manifest.env,
+      HMS_GATE_URL: `http://${HOST}:${port}`,
+      HMS_GATE_REPLICA: id,
+      HMS_REVISION: String(revision.revision),
+    },
+    limits: resourceLimits(manifest),
+    timeoutMs: BigInt(timeoutMs),
+    mesh: replica.mesh,
+  };
+  let output = "";
+  for await (const { event } of replica.runtime.runTask(asked, signal)) {
+    if (event.case === "output") output = (output + Buffer.from(event.value.data).toString("utf8")).slice(-400);
+    if (event.case !== "exit") continue;
+    const said = output.trim().split("\n").at(-1) ?? "";
+    const words = said === "" ? exitWords(event.value) : `${exitWords(event.value)}: ${said}`;
+    if (event.value.code === 0) return { verdict: "pass", words };
+    return { verdict: event.value.code === CANNOT_TELL ? "inconclusive" : "fail", words };
+  }
+  throw new Error("the runtime ended before the program did");
+}
