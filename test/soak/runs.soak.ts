@@ -9,8 +9,9 @@ const OPEN = 400;
 test("ten thousand random graphs, workers and the database killed at random: every run ends as the reference scheduler says", async () => {
   await using arena = await openCrashArena();
   const seed = Number(process.env.HMS_SOAK_SEED ?? Math.floor(Math.random() * 2 ** 31));
-  // Most runs wait for the leases of killed workers at any moment; many wait side by side.
-  const { broken, ...counts } = await playRandomCrashes(arena, { runs: RUNS, seed, databaseEvery: 10, open: OPEN });
+  // Most runs wait for the leases of killed workers at any moment, many side by side; and a new worker needs seconds to come.
+  const options = { runs: RUNS, seed, databaseEvery: 10, open: OPEN, killEveryMs: 4000 };
+  const { broken, ...counts } = await playRandomCrashes(arena, options);
   console.log(JSON.stringify({ seed, ...counts }));
   expect(broken, `seed ${seed}`).toEqual([]);
   expect(await brokenInvariants(arena.durable.database)).toEqual([]);

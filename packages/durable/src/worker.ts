@@ -97,6 +97,9 @@ export class Worker implements AsyncDisposable {
   #mayHaveMore = true;
   #isClosing = false;
   #isAbandoned = false;
+  /** Questions for lost claims that are on their way, and what has ended since the first of them. */
+  #adoptions = 0;
+  readonly #endedMeanwhile = new Set<string>();
   readonly #adopted = new Set<string>();
   #poll: NodeJS.Timeout | undefined;
 
@@ -124,7 +127,7 @@ export class Worker implements AsyncDisposable {
       runDays: options.runDays ?? DEFAULT_RUN_DAYS,
       running: () => [...this.#running.keys()],
       stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
-      adopt: (rows, since) => this.#adopt(rows, since),
+      adopt: (ask) => this.#adopt(ask),
       changed: () => this.wake(),
       ended: host.ended,
       onFailure,
@@ -201,7 +204,8 @@ export class Worker implements AsyncDisposable {
     const look = this.#mayHaveMore && !this.#isClosing;
     // A turn that only claims is one at a time.
     if (results.length === 0 && (!look || this.#turns > 0)) {
-      if (this.#isClosing && this.#running.size === 0 && this.#turns === 0) this.#closed.resolve();
+      if (this.#isClosing && this.#running.size === 0 && this.#reserved === 0 && this.#turns === 0)
+        this.#closed.resolve();
       return;
     }
     const free = this.#free();
@@ -263,10 +267,21 @@ export class Worker implements AsyncDisposable {
       if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
   }
 
-  #adopt(rows: readonly SettleRow[], since: number): void {
-    // The answer that was believed lost may still come, even after they have been done.
-    for (const { fence } of rows) this.#adopted.add(fence);
-    this.#begin(rows, since);
+  async #adopt(ask: (known: readonly string[]) => Promise<readonly SettleRow[]>): Promise<void> {
+    // Half of the lease is left at least.
+    const since = performance.now() - this.#options.leaseMs / 2;
+    this.#adoptions += 1;
+    try {
+      const found = await ask([...this.#running.keys()]);
+      // What was on its way when they were asked for may have come, and been done, before they are told of.
+      const rows = found.filter(({ fence }) => !this.#endedMeanwhile.has(fence) && !this.#running.has(fence));
+      // The answer that was believed lost may still come, even after they have been done.
+      for (const { fence } of rows) this.#adopted.add(fence);
+      this.#begin(rows, since);
+    } finally {
+      this.#adoptions -= 1;
+      if (this.#adoptions === 0) this.#endedMeanwhile.clear();
+    }
   }
 
   #begin(rows: readonly SettleRow[], since: number): void {
@@ -309,6 +324,7 @@ export class Worker implements AsyncDisposable {
     const running = this.#running.get(fence);
     if (!running) return;
     this.#running.delete(fence);
+    if (this.#adoptions > 0) this.#endedMeanwhile.add(fence);
     this.#upkeep.forget(fence);
     const run = this.#runs.get(running.task.runId);
     if (run) run.tasks -= 1;
