@@ -1,25 +1,12 @@
 import { partNames } from "@hms/config";
 import { auditCommands } from "./audit-commands.ts";
 import { authCommands } from "./auth-commands.ts";
-import type { ArgumentSpec, CommandSpec, OptionSpec } from "./command-spec.ts";
+import type { CommandSpec, OptionSpec } from "./command-spec.ts";
+import { deployCommands, service, timeout } from "./deploy-commands.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
 import { programCommands } from "./program-commands.ts";
 import { tlsCommands } from "./tls-commands.ts";
-
-const service: ArgumentSpec = { name: "service", summary: "name of a service", required: true, completes: "service" };
-const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
-const detach: OptionSpec = { flags: "--detach", summary: "return once the rollout has begun" };
-const timeout: OptionSpec = {
-  flags: "--timeout <time>",
-  summary: "wait this long (90s, 10m); the rollout goes on",
-  default: "15m",
-};
-
-const askOptions: OptionSpec[] = [
-  { flags: "--rollout <id>", summary: "refuse if another rollout of the service runs" },
-  { flags: "--reason <text>", summary: "why, for the history" },
-];
 
 const serveOptions: OptionSpec[] = [
   { flags: "--only <parts>", summary: `which parts, of ${partNames.join(",")}` },
@@ -53,113 +40,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
 export const commands: CommandSpec[] = [
-  {
-    name: "deploy",
-    group: "Deploy",
-    summary: "roll a manifest out and wait until it serves",
-    args: [file],
-    options: [
-      { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
-      { flags: "--strategy <name>", summary: "rolling, canary or blue-green, whatever the manifest says" },
-      { flags: "--bg", summary: "the same as --strategy blue-green" },
-      detach,
-      timeout,
-    ],
-    examples: ["hms-sys deploy examples/receipt/receipt.hms.yml", "hms-sys deploy payment.hms.yml -o json"],
-    load: () => import("./commands/deploy.ts"),
-  },
-  {
-    name: "plan",
-    group: "Deploy",
-    summary: "say what a deploy would change and whether it loses requests; exit code 10 if anything changes",
-    args: [file],
-    load: () => import("./commands/plan.ts"),
-  },
-  {
-    name: "scale",
-    group: "Deploy",
-    summary: "set the number of replicas",
-    args: [service, { name: "replicas", summary: "a whole number, at least 1", required: true }],
-    options: [detach, timeout],
-    load: () => import("./commands/scale.ts"),
-  },
-  {
-    name: "restart",
-    group: "Deploy",
-    summary: "replace every replica by a new one, without losing a request",
-    args: [service],
-    options: [detach, timeout],
-    load: () => import("./commands/restart.ts"),
-  },
-  {
-    name: "rollback",
-    group: "Deploy",
-    summary: "return to the last revision that served well, or to the one named",
-    args: [service],
-    options: [
-      { flags: "--to <revision>", summary: "a revision from `history`", completes: "revision" },
-      detach,
-      timeout,
-    ],
-    load: () => import("./commands/rollback.ts"),
-  },
-  {
-    name: "promote",
-    group: "Deploy",
-    summary: "let a canary take its next step, or blue-green switch",
-    args: [service],
-    options: [{ flags: "--full", summary: "skip the steps that are left" }, ...askOptions],
-    load: async () => (await import("./commands/ask-rollout.ts")).asking("promote"),
-  },
-  {
-    name: "abort",
-    group: "Deploy",
-    summary: "end a rollout that runs and undo what it has done",
-    args: [service],
-    options: askOptions,
-    load: async () => (await import("./commands/ask-rollout.ts")).asking("abort"),
-  },
-  {
-    name: "pause",
-    group: "Deploy",
-    summary: "let a rollout finish what it has begun, and begin nothing new",
-    args: [service],
-    options: askOptions,
-    load: async () => (await import("./commands/ask-rollout.ts")).asking("pause"),
-  },
-  {
-    name: "resume",
-    group: "Deploy",
-    summary: "let a paused rollout go on",
-    args: [service],
-    options: askOptions,
-    load: async () => (await import("./commands/ask-rollout.ts")).asking("resume"),
-  },
-  {
-    name: "stop",
-    group: "Deploy",
-    summary: "end every replica; the service and its history stay",
-    args: [service],
-    options: [detach, timeout],
-    load: () => import("./commands/stop.ts"),
-  },
-  {
-    name: "rm",
-    group: "Deploy",
-    summary: "end every replica and forget the service, its history and its logs",
-    args: [service],
-    options: [{ flags: "--yes", summary: "do not ask" }, detach, timeout],
-    load: () => import("./commands/rm.ts"),
-  },
-  {
-    name: "run",
-    group: "Deploy",
-    summary: "run one command in a service's surroundings: its program, environment and mesh",
-    args: [service, { name: "command", summary: "program and arguments, after --", required: true, variadic: true }],
-    passThrough: true,
-    examples: ["hms-sys run payment-svc -- python3 -c 'print(1)'"],
-    load: () => import("./commands/run.ts"),
-  },
+  ...deployCommands,
   {
     name: "services",
     group: "Watch",
@@ -194,7 +75,10 @@ export const commands: CommandSpec[] = [
     group: "Watch",
     summary: "list a service's rollouts, newest first",
     args: [service],
-    options: [{ flags: "--limit <n>", summary: "at most N", default: "20" }],
+    options: [
+      { flags: "--limit <n>", summary: "at most N", default: "20" },
+      { flags: "--diff", summary: "what each of them changed in the manifest" },
+    ],
     load: () => import("./commands/history.ts"),
   },
   {

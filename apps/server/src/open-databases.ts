@@ -1,7 +1,7 @@
 import type { PartName } from "@hms/config";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { auditLogMigrations, type CommunicationTables, communicationMigrations } from "@hms/service-communication";
-import { type DeploymentTables, deploymentMigrations } from "@hms/service-deployment";
+import { type DeploymentTables, deploymentComponents, deploymentMigrations } from "@hms/service-deployment";
 import { type IdentityTables, identityMigrations } from "@hms/service-identity";
 import { type IntegrationTables, integrationComponents, integrationMigrations } from "@hms/service-integration";
 import { type MeshTables, meshMigrations } from "@hms/service-mesh";
@@ -22,6 +22,7 @@ const openers = {
       source,
       service: "deployment",
       migrations: deploymentMigrations,
+      components: deploymentComponents,
       deadlineMs,
     }),
   integration: (source: ConnectionSource) =>

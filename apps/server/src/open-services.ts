@@ -6,7 +6,7 @@ import {
   readRoutesDefaultAuth,
 } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
-import type { EventLog } from "@hms/events";
+import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
 import { createKnownPrincipals, ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
@@ -26,7 +26,7 @@ export interface Ground extends ServerKernel {
   paths: InstancePaths;
   network: InstanceNetwork | undefined;
   databases: Databases;
-  /** There where integration runs. */
+  /** There where something is published or subscribed to. */
   events: EventLog | undefined;
   log: Logger;
 }
@@ -79,12 +79,14 @@ function openMesh({ databases, network }: Ground, stack: AsyncDisposableStack): 
   return [stack.use(createMeshService(options)).registration];
 }
 
-function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
-  const { kernel, access, paths, databases, log } = ground;
+async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+  const { kernel, access, paths, databases, events, log } = ground;
+  const database = needed("database", databases.deployment);
+  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
   const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
   stack.defer(() => agentTransport.close());
   const deployment = createDeploymentService({
-    database: needed("database", databases.deployment),
+    database,
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
     credentials: ({ environment, service: name }) => ({
@@ -92,6 +94,7 @@ function openDeployment(ground: Ground, stack: AsyncDisposableStack): ServiceReg
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
+    outbox,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     log,
   });

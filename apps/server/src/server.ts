@@ -119,7 +119,7 @@ function forwardAudit({ kernel }: ServerKernel, { paths, placement, log }: Serve
 }
 
 async function openEvents(source: ConnectionSource, { placement, log }: ServerOptions, stack: AsyncDisposableStack) {
-  if (!placement.here.includes("integration")) return undefined;
+  if (!placement.here.some((part) => part === "integration" || part === "deployment")) return undefined;
   const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
   return stack.use(await openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }));
 }

@@ -23,6 +23,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
     permissions: [
       ...EVERY_ROLE,
       ...DEPLOYER,
+      "services:freeze",
       "policies:read",
       "jobs:create",
       "jobs:update",
@@ -41,6 +42,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
       ...EVERY_ROLE,
       ...DEPLOYER,
       "services:run",
+      "services:freeze",
       "services:delete",
       "registry:import",
       "metrics:read",

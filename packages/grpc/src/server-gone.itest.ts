@@ -68,7 +68,16 @@ describe("a server that goes away without an answer", () => {
 
 test.each([
   ["HTTP/1.1", () => createHttpServer((_, response) => response.end("fine"))],
-  ["nothing that is known", () => createServer((socket) => socket.on("error", () => {}).resume().end("220 ready\r\n"))],
+  [
+    "nothing that is known",
+    () =>
+      createServer((socket) =>
+        socket
+          .on("error", () => {})
+          .resume()
+          .end("220 ready\r\n"),
+      ),
+  ],
 ])("a server that speaks %s ends its calls, counts as gone, and does this side no harm", async (_, make) => {
   const address = await listening(make() as Server);
   for (let call = 0; call < 3; call += 1) {

@@ -1,5 +1,6 @@
 export { surgeReplicas } from "./amount.ts";
 export { secondsOfDate } from "./calendar-date.ts";
+export { type DeployWindow, parseDeployWindow } from "./deploy-window.ts";
 export { formatDuration, parseDuration } from "./duration.ts";
 export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";

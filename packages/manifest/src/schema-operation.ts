@@ -1,3 +1,4 @@
+import { DEPLOY_WINDOW_PATTERN, readDeployWindow } from "./deploy-window.ts";
 import { PROBE_PATH_PATTERN, readProbePath } from "./probe-path.ts";
 import type { AmountNode, ObjectNode } from "./schema-node.ts";
 import { sideBySideKeys } from "./schema-side-by-side.ts";
@@ -144,6 +145,23 @@ export const rolloutKeys = {
       description:
         "How many replicas may run beyond the wanted number while versions change: a share of it, rounded up, or a number.",
       example: "1",
+    },
+    windows: {
+      kind: "list",
+      max: 20,
+      description:
+        "When new versions are deployed: outside of them a deploy is refused, unless it says --override-freeze. Rollbacks and restarts are not held up.",
+      item: {
+        kind: "text",
+        description: "Days, times of one day, and the time zone whose clocks count; UTC without one.",
+        maxLength: 120,
+        shape: "mon-fri 09:00-16:00 Europe/Berlin",
+        pattern: DEPLOY_WINDOW_PATTERN,
+        read: readDeployWindow,
+        example: "mon-thu 09:00-16:00 Europe/Berlin",
+      },
+      defaultNote: "always",
+      example: "['mon-thu 09:00-16:00 Europe/Berlin']",
     },
     drain_timeout: {
       kind: "duration",

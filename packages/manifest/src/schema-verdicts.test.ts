@@ -48,6 +48,7 @@ const PARSER_ONLY = new Map(
       "rollout: {strategy: canary, match: [{value: x}]}",
       "rollout: {warm: 5m}",
       "rollout: {promote: manual}",
+      "needs: [receipt-svc]",
       "gates: [{name: a}]",
       "gates: [{http: /a, tcp: true}]",
       "gates: [{http: /a, max: 1%}]",
@@ -60,6 +61,11 @@ const PARSER_ONLY = new Map(
       "gates: [{metric: latency, max: 1s, at: start}]",
       "gates: [{metric: throughput}]",
       "gates: [{metric: throughput, min: 5/s, max: 1%}]",
+    ],
+    "times and zones that there are": [
+      "rollout: {windows: ['mon 16:00-09:00']}",
+      "rollout: {windows: ['mon 09:00-25:00']}",
+      "rollout: {windows: ['mon 09:00-10:00 Europe/Atlantis']}",
     ],
     "credentials in addresses": ["gates: [{webhook: 'https://a:b@c/'}]"],
     "limits of amounts that are texts": [

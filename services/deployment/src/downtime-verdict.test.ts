@@ -21,7 +21,7 @@ function serving(more = "", change: Partial<ServiceRecord> = {}): ServingNow & {
     split: undefined,
     deployedAt: new Date(),
     replicas: [replica],
-    revisions: new Map([[1, { ...revision, outcome: "good" }]]),
+    revisions: new Map([[1, { ...revision, tag: "", outcome: "good" }]]),
     running: undefined,
     ...change,
   };

@@ -71,6 +71,31 @@ const listed = (revisions: readonly { revision: number }[]) =>
     ? "None of its other revisions has served well."
     : `Revisions that served well: ${revisions.map(({ revision }) => revision).join(", ")}.`;
 
+/** FAILED_PRECONDITION: the last deploy succeeded, runs still, or is not known. */
+export function nothingToRetry(
+  { service }: ServiceKey,
+  last: { rollout_id: string; phase: string; ended_at: Date | null } | undefined,
+): HmsError {
+  const why =
+    last === undefined
+      ? "it was never deployed"
+      : last.ended_at === null
+        ? `rollout ${last.rollout_id} still runs: follow it with hms-sys watch ${last.rollout_id}`
+        : `rollout ${last.rollout_id} succeeded: use hms-sys restart ${service} for new replicas of it`;
+  return new HmsError("FAILED_PRECONDITION", `There is nothing of "${service}" to try again; ${why}.`, {
+    reason: "NOTHING_TO_RETRY",
+  });
+}
+
+/** NOT_FOUND: no revision of the service has this tag. */
+export function noSuchTag({ service }: ServiceKey, tag: string, revisions: readonly { tag: string }[]): HmsError {
+  const tags = revisions.flatMap((revision) => (revision.tag === "" ? [] : [revision.tag]));
+  const known = tags.length === 0 ? "None has a tag: deploy with --tag." : `There are: ${tags.slice(-20).join(", ")}.`;
+  return new HmsError("NOT_FOUND", `No revision of "${service}" is tagged "${tag}". ${known}`, {
+    reason: "TAG_NOT_FOUND",
+  });
+}
+
 /** NOT_FOUND: the service has no such revision with a release. */
 export function noRevision(key: ServiceKey, revision: number, good: readonly { revision: number }[]): HmsError {
   return new HmsError("NOT_FOUND", `"${key.service}" has no revision ${revision} to go back to. ${listed(good)}`, {

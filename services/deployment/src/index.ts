@@ -1,11 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
+import { outboxTables } from "@hms/events";
 import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { stopping } from "./errors.ts";
 import { EventFeed } from "./event-feed.ts";
+import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
@@ -15,6 +17,7 @@ import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
 import { RolloutControl } from "./rollout-control.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
+import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import { serverCarrier } from "./server-carrier.ts";
@@ -33,6 +36,9 @@ export type { DeploymentTables } from "./tables.ts";
 /** The folder of the deployment's migrations. */
 export const deploymentMigrations = new URL("../migrations/", import.meta.url);
 
+/** What else its schema holds: the outbox of its events. */
+export const deploymentComponents = [outboxTables];
+
 /** What a deployment service is made of. */
 export interface DeploymentServiceOptions {
   /** The service's own schema, with the migrations of `deploymentMigrations` applied. */
@@ -46,6 +52,8 @@ export interface DeploymentServiceOptions {
   policy?: Policy;
   /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
   routesDefaultAuth?: () => "public" | "required";
+  /** Where the steps of rollouts are published; default: nowhere. */
+  outbox?: NewsOutbox;
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -72,7 +80,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reader, control, reconciler, access } = parts;
+  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -115,15 +123,10 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     ready,
     ownerOf: (key) => book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
-      journal,
-      feed,
-      reader,
-      control,
+      ...parts,
       requests: new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth }),
       views: new ServiceViews(observed, health),
       runtime,
-      access,
-      traffic,
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,
     }),
@@ -148,7 +151,7 @@ function compose(options: DeploymentServiceOptions) {
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
   const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials });
   const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
-  const journal = new RolloutJournal(database, serverCarrier());
+  const journal = new RolloutJournal(database, serverCarrier(), new RolloutNews(options.outbox));
   const effects: EffectParts = {
     book,
     observed,
@@ -165,7 +168,22 @@ function compose(options: DeploymentServiceOptions) {
   const asked = new ChangeSignal();
   const reader = new ServiceReader(database.db);
   const control = new RolloutControl({ journal, reader, asked });
-  return { book, observed, health, traffic, reconciler, journal, feed, asked, reader, control, effects, access };
+  const freezes = new Freezes(database.db);
+  return {
+    book,
+    freezes,
+    observed,
+    health,
+    traffic,
+    reconciler,
+    journal,
+    feed,
+    asked,
+    reader,
+    control,
+    effects,
+    access,
+  };
 }
 
 async function untilItWorks<T>(

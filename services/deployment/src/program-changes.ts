@@ -13,32 +13,37 @@ export interface GivenProgram {
   signal: AbortSignal;
 }
 
+/** A program beside the one of the current revision. */
+export interface ComparedProgram {
+  /** How they differ; undefined if there is no revision with a release. */
+  changes: MessageInitShape<typeof deployment.ProgramChangesSchema> | undefined;
+  /** Of the release that a deploy would make; empty if it is not known. */
+  digest: string;
+}
+
 /**
- * How a program differs from the one of the current revision; undefined if there is no revision with a release.
+ * How a program differs from the one of the current revision.
  * @throws HmsError INVALID_ARGUMENT or FAILED_PRECONDITION if its directory could not be deployed.
  */
 export async function programChanges(
   runtime: Pick<DeploymentRuntime, "compareRelease">,
   record: ServiceRecord | undefined,
   { manifest, key, sourceDirectory, signal }: GivenProgram,
-): Promise<MessageInitShape<typeof deployment.ProgramChangesSchema> | undefined> {
+): Promise<ComparedProgram> {
   const current = record?.revisions.get(record.currentRevision);
   const digest = current?.releaseDigest ?? "";
   const program = { ...key, sourceDirectory, buildCommand: manifest.run.build ?? "" };
   try {
     const built = current?.manifest.run.build !== undefined;
     const found = await runtime.compareRelease({ ...program, digest, built }, signal);
-    if (digest === "") return undefined;
-    return {
-      notCompared: "",
-      digestBefore: digest,
-      digestAfter: found.digest,
-      files: found.files,
-      fileCount: found.fileCount,
-    };
+    if (digest === "") return { changes: undefined, digest: found.digest };
+    const { files, fileCount } = found;
+    const changes = { notCompared: "", digestBefore: digest, digestAfter: found.digest, files, fileCount };
+    return { changes, digest: found.digest };
   } catch (error) {
     const { code, message } = HmsError.from(error);
     if (code !== "UNAVAILABLE" && code !== "UNIMPLEMENTED") throw error;
-    return digest === "" ? undefined : { notCompared: message, digestBefore: digest, digestAfter: "" };
+    const notCompared = { notCompared: message, digestBefore: digest, digestAfter: "" };
+    return { changes: digest === "" ? undefined : notCompared, digest: "" };
   }
 }

@@ -10,8 +10,8 @@ import type { DeploymentTables } from "./tables.ts";
 const KEPT_GOOD = 5;
 
 /**
- * Deletes releases nobody can need: what serves, what a rollout still leads to, the last five revisions that served well,
- * and the last five that were gone back from (somebody may want them after all) stay. What fails is done after the next rollout.
+ * Deletes releases nobody can need: what serves, what a rollout still leads to, the newest revision, the last five that
+ * served well, and the last five that were gone back from (somebody may want them after all) stay. What fails is done after the next rollout.
  */
 export async function pruneReleases(
   { db, runtime, log }: { db: ServiceDatabase<DeploymentTables>["db"]; runtime: DeploymentRuntime; log: Logger },
@@ -24,7 +24,8 @@ export async function pruneReleases(
     const good = revisions.filter(({ outcome }) => outcome === "good").slice(-KEPT_GOOD);
     const left = await goneBackFrom(db, { environment, service });
     const used = new Set([record.currentRevision, ...left, ...record.replicas.map(({ revision }) => revision)]);
-    const kept = [...good, ...revisions.filter(({ revision }) => used.has(revision))];
+    // The newest one may be tried again.
+    const kept = [...good, ...revisions.slice(-1), ...revisions.filter(({ revision }) => used.has(revision))];
     const keepDigests = [...new Set(kept.map(({ releaseDigest }) => releaseDigest))].filter((digest) => digest !== "");
     await runtime.pruneReleases({ environment, service, keepDigests });
   } catch (error) {

@@ -2,7 +2,7 @@ import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
 import { gatePlanOf } from "./gates/gate.ts";
 import { WHOLE } from "./rollout-begin.ts";
 import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
-import type { ServiceRecord } from "./service-record.ts";
+import type { RevisionRecord, ServiceRecord } from "./service-record.ts";
 import type { RolloutRequest } from "./tables.ts";
 
 const NO_MANIFEST = { startTimeoutMs: 30_000, minHealthyTimeMs: 0, drainTimeoutMs: 30_000, stopGraceMs: 10_000 };
@@ -47,17 +47,24 @@ export function grantRollout(state: RolloutState, scene: GrantScene) {
     revision,
     previousRevision: record.currentRevision,
     trafficRevision: record.trafficRevision,
-    policy: policyOf(kind, manifest, scene),
+    policy: policyOf(kind, record.revisions.get(revision), scene),
     existing: record.replicas
       .filter(({ phase }) => phase === "running")
       .map(({ id, revision: own, ordinal, traffic }) => ({ id, revision: own, ordinal, traffic })),
   };
 }
 
-function policyOf(kind: RolloutKind, manifest: Manifest | undefined, scene: GrantScene): RolloutPolicy {
-  if (manifest === undefined) {
+/** What is tried again is what was tried before, if it came so far that there was a release. */
+function releaseOf(kind: RolloutKind, { request }: GrantScene, releaseDigest: string) {
+  if (kind === "deploy") return request.again && releaseDigest !== "" ? "find" : "make";
+  return kind === "rollback" ? "find" : "none";
+}
+
+function policyOf(kind: RolloutKind, revision: RevisionRecord | undefined, scene: GrantScene): RolloutPolicy {
+  if (revision === undefined) {
     return { ...NO_MANIFEST, wanted: 0, surge: 1, deadlineMs: 300_000, release: "none", runsReleaseCommand: false };
   }
+  const { manifest } = revision;
   const { health, rollout, run, stopGraceMs } = manifest;
   const wanted = wantedAfter(kind, manifest, scene);
   return {
@@ -68,7 +75,7 @@ function policyOf(kind: RolloutKind, manifest: Manifest | undefined, scene: Gran
     drainTimeoutMs: rollout.drainTimeoutMs,
     stopGraceMs,
     deadlineMs: rollout.deadlineMs,
-    release: kind === "deploy" ? "make" : kind === "rollback" ? "find" : "none",
+    release: releaseOf(kind, scene, revision.releaseDigest),
     runsReleaseCommand: kind === "deploy" && run.release !== undefined,
     ...(kind === "deploy" ? { ...sideBySideOf(manifest), ...gatePlanOf(manifest) } : {}),
   };

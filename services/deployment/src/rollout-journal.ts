@@ -4,6 +4,7 @@ import type { Manifest } from "@hms/manifest";
 import { sql, type Transaction } from "kysely";
 import { lockedBy, takenOver } from "./errors.ts";
 import type { Transition } from "./rollout-machine.ts";
+import type { RolloutNews } from "./rollout-news.ts";
 import {
   addEvents,
   addRevision,
@@ -42,8 +43,10 @@ export interface NewRollout extends ServiceKey {
   owner: string;
   version: string;
   request: RolloutRequest;
+  /** Why, in the words of whoever asks. */
+  reason: string;
   /** For a deploy: the revision to make. */
-  revision?: { manifest: Manifest; sourceDirectory: string };
+  revision?: { manifest: Manifest; sourceDirectory: string; tag: string };
   /** True: throw instead of waiting behind another rollout. */
   refuseIfLocked: boolean;
   /** The state and the first event, once the revision's number is known. */
@@ -81,10 +84,13 @@ export const LEASE_MS = 10_000;
 export class RolloutJournal {
   readonly #database: JournalDatabase;
   readonly #carrier: Carrier;
+  readonly #news: RolloutNews;
 
-  constructor(database: JournalDatabase, carrier: Carrier) {
+  /** What `news` writes happens with the transition that it is about, or not at all. */
+  constructor(database: JournalDatabase, carrier: Carrier, news: RolloutNews) {
     this.#database = database;
     this.#carrier = carrier;
+    this.#news = news;
   }
 
   /**
@@ -112,13 +118,15 @@ export class RolloutJournal {
       const { state, event } = rollout.begin(revision, record);
       await this.#insert(trx, rollout, state);
       await addEvents(trx, { environment, rolloutId: rollout.rolloutId, from: 0 }, [event]);
+      const { principal, reason } = rollout;
+      await this.#news.tell(trx, { state, turn: 0, principal, reason });
       const [fresh = record] = await readServices(trx, { environment, service });
       return { state, record: fresh };
     });
   }
 
   async #insert(trx: Trx, rollout: NewRollout, state: RolloutState): Promise<void> {
-    const { environment, service, rolloutId, kind, principal, version, request } = rollout;
+    const { environment, service, rolloutId, kind, principal, version, request, reason } = rollout;
     await trx
       .insertInto("rollout")
       .values({
@@ -132,6 +140,7 @@ export class RolloutJournal {
         version,
         principal,
         request: JSON.stringify(request),
+        reason,
         state: JSON.stringify(state),
       })
       .execute();
@@ -224,6 +233,8 @@ export class RolloutJournal {
       const { state, events } = decide({ row, state: row.state, record });
       await writeTurn(trx, { row, record, state, turn: next });
       await addEvents(trx, { ...key, rolloutId: at.rolloutId, from: Number(row.events) }, events);
+      const { principal, reason } = row;
+      await this.#news.tell(trx, { state, turn: next, principal, reason });
       if (hasEnded(state)) await trx.deleteFrom("rollout_lock").where("rollout_id", "=", at.rolloutId).execute();
       const all = Number(row.events) + events.length;
       const [now] = await readServices(trx, key, state.revision);

@@ -5,8 +5,11 @@ import { type CallContext, HmsError, type Metadata, principalName } from "@hms/k
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
-import { diskFull, noRevision, nothingDeployed, nothingToReturnTo } from "./errors.ts";
+import { diskFull, noRevision, noSuchTag, nothingDeployed, nothingToRetry, nothingToReturnTo } from "./errors.ts";
+import type { Freezes } from "./freezes.ts";
+import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import { programChanges } from "./program-changes.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -31,17 +34,20 @@ export interface GivenManifest {
 }
 
 type Wish = Pick<NewRollout, "kind"> &
-  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked">> & {
+  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked" | "reason">> & {
     /** The revision to lead to; default: the current one. */
     target?: RevisionRecord;
     manifest?: Manifest | undefined;
     warnings?: string[];
+    /** Refuse if another revision serves by the time it is written down, or another rollout runs. */
+    plannedOn?: number;
   };
 
 interface RequestParts {
   journal: RolloutJournal;
   reader: ServiceReader;
-  runtime: Pick<DeploymentRuntime, "freeBytes">;
+  runtime: Pick<DeploymentRuntime, "freeBytes" | "compareRelease">;
+  freezes: Freezes;
   begin: (row: RolloutRow) => void;
   access: ServiceAccess;
   /** What `auth` is for routes that do not say it, asked for each manifest. */
@@ -62,7 +68,8 @@ interface ReadManifest {
 export class RolloutRequests {
   readonly #journal: RolloutJournal;
   readonly #reader: ServiceReader;
-  readonly #runtime: Pick<DeploymentRuntime, "freeBytes">;
+  readonly #runtime: RequestParts["runtime"];
+  readonly #freezes: Freezes;
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
   readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
@@ -72,6 +79,7 @@ export class RolloutRequests {
     this.#journal = parts.journal;
     this.#reader = parts.reader;
     this.#runtime = parts.runtime;
+    this.#freezes = parts.freezes;
     this.#begin = parts.begin;
     this.#access = parts.access;
     this.#routesDefaultAuth = parts.routesDefaultAuth;
@@ -129,10 +137,57 @@ export class RolloutRequests {
   async deploy(request: deployment.DeployRequest, context: CallContext): Promise<string> {
     const { manifest: given, key, sourceDirectory, warnings } = this.readManifest(request);
     const manifest = withStrategy(given, request.strategy);
+    const { reason, tag } = request;
+    refuseTexts({ reason, tag });
     await this.admit(context, key, sourceDirectory);
+    await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
+    const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
     const { refuseIfLocked } = request;
-    const revision = { manifest, sourceDirectory };
-    return this.#add(key, { kind: "deploy", revision, manifest, refuseIfLocked, warnings }, context);
+    const revision = { manifest, sourceDirectory, tag };
+    const missing = await this.#reader.notServing(key.environment, manifest.needs);
+    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
+    return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
+  }
+
+  /** Whether new versions may come now, or the caller may say that they may. @throws HmsError */
+  async #admitNow(
+    context: CallContext,
+    key: ServiceKey,
+    { manifest, override }: { manifest: Manifest; override: boolean },
+  ): Promise<void> {
+    if (override) await this.#access.admitOverride(context, key);
+    else await this.#freezes.admit(key, manifest);
+  }
+
+  /** The revision that a plan was made on, if it still holds. @throws HmsError FAILED_PRECONDITION if it does not */
+  async #plannedOn(
+    planId: string,
+    given: Pick<ReadManifest, "manifest" | "key" | "sourceDirectory">,
+    { signal }: CallContext,
+  ): Promise<number | undefined> {
+    if (planId === "") return undefined;
+    const record = await this.#reader.find(given.key);
+    const { digest } = await programChanges(this.#runtime, record, { ...given, signal });
+    const currentRevision = record?.currentRevision ?? 0;
+    checkPlanId(planId, { currentRevision, manifest: given.manifest, programDigest: digest });
+    return currentRevision;
+  }
+
+  /** Deploys once more what did not succeed. @throws HmsError FAILED_PRECONDITION if the last deploy did, or runs still */
+  async retry(request: deployment.RetryRequest, context: CallContext): Promise<string> {
+    refuseTexts({ reason: request.reason, tag: "" });
+    const record = await this.#reader.existing(request);
+    const last = await this.#reader.lastDeploy(record);
+    const revisions = await this.#reader.revisions(record);
+    const target = revisions.find(({ revision }) => String(revision) === last?.revision);
+    if (last === undefined || target === undefined || last.ended_at === null || last.phase === "succeeded") {
+      throw nothingToRetry(record, last);
+    }
+    const { manifest } = target;
+    await this.#admitNow(context, record, { manifest, override: request.overrideFreeze });
+    const reason = request.reason || `retry of ${last.rollout_id}`;
+    return this.#add(record, { kind: "deploy", request: { again: true }, target, manifest, reason }, context);
   }
 
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
@@ -156,24 +211,29 @@ export class RolloutRequests {
     const few = `${replicas} is less than scaling.min, ${min}; the next deploy goes back to that.`;
     return this.#add(
       record,
-      { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [] },
+      { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [], reason: request.reason },
       context,
     );
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#deployed(request), { kind: "restart" }, context);
+    refuseTexts({ reason: request.reason, tag: "" });
+    return this.#add(await this.#deployed(request), { kind: "restart", reason: request.reason }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
     const record = await this.#reader.existing(request);
     const revisions = await this.#reader.revisions(record);
-    const target = rollbackTarget(record, revisions, Number(request.revision));
-    return this.#add(record, { kind: "rollback", target, manifest: target.manifest }, context);
+    const { reason, tag } = request;
+    refuseTexts({ reason, tag });
+    const asked = tag === "" ? Number(request.revision) : taggedRevision(record, revisions, tag);
+    const target = rollbackTarget(record, revisions, asked);
+    return this.#add(record, { kind: "rollback", target, manifest: target.manifest, reason }, context);
   }
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#reader.existing(request), { kind: "stop" }, context);
+    refuseTexts({ reason: request.reason, tag: "" });
+    return this.#add(await this.#reader.existing(request), { kind: "stop", reason: request.reason }, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
@@ -187,7 +247,7 @@ export class RolloutRequests {
   }
 
   async #add({ environment, service }: ServiceKey, wish: Wish, { principal, metadata }: CallContext): Promise<string> {
-    const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false } = wish;
+    const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
@@ -198,9 +258,17 @@ export class RolloutRequests {
       owner: principalName(principal),
       version: manifest?.version ?? "",
       request,
-      refuseIfLocked,
+      reason,
+      refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
       ...(revision ? { revision } : {}),
       begin: (number, record) => {
+        if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
+          throw new HmsError(
+            "FAILED_PRECONDITION",
+            `Revision ${record.currentRevision} serves now, and the plan was made for ${wish.plannedOn}. Plan again.`,
+            { reason: "PLAN_OUTDATED" },
+          );
+        }
         const names = { rolloutId, environment, service, kind };
         const leadsTo = target?.revision ?? number;
         const state = plannedRollout({ ...names, revision: leadsTo, previousRevision: record.currentRevision });
@@ -226,6 +294,24 @@ function askedId(metadata: Metadata): string | undefined {
   );
 }
 
+const LONGEST_REASON = 500;
+
+/** @throws HmsError INVALID_ARGUMENT with what is wrong with the texts of a request */
+function refuseTexts({ reason, tag }: { reason: string; tag: string }): void {
+  const problems = [];
+  if (reason.length > LONGEST_REASON) {
+    const description = `A reason has at most ${LONGEST_REASON} characters, and this one has ${reason.length}. Shorten it.`;
+    problems.push({ field: "reason", description });
+  }
+  if (tag !== "" && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(tag)) {
+    const description = `"${tag.slice(0, 80)}" is no tag. Use 1 to 63 letters, digits, dots, hyphens and underscores.`;
+    problems.push({ field: "tag", description });
+  }
+  if (problems.length === 0) return;
+  const message = problems.map(({ field, description }) => `${field}: ${description}`).join(" ");
+  throw new HmsError("INVALID_ARGUMENT", message, { fieldViolations: problems });
+}
+
 const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
 
 /** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
@@ -242,6 +328,12 @@ function withStrategy(manifest: Manifest, asked: string): Manifest {
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
 function newRolloutId(): string {
   return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
+}
+
+function taggedRevision(record: ServiceRecord, revisions: readonly RevisionRecord[], tag: string): number {
+  const found = revisions.find((revision) => revision.tag === tag);
+  if (found === undefined) throw noSuchTag(record, tag, revisions);
+  return found.revision;
 }
 
 /** The revision to go back to: the one asked for, else the last that served well before the current one. */

@@ -48,7 +48,7 @@ export function oldestRunning(trx: Trx, { environment, service }: ServiceKey): P
 export async function addRevision(
   trx: Trx,
   { environment, service }: ServiceKey,
-  { manifest, sourceDirectory }: { manifest: object; sourceDirectory: string },
+  { manifest, sourceDirectory, tag }: { manifest: object; sourceDirectory: string; tag: string },
 ): Promise<number> {
   const { next_revision } = await trx
     .updateTable("service")
@@ -58,6 +58,16 @@ export async function addRevision(
     .returning("next_revision")
     .executeTakeFirstOrThrow();
   const revision = Number(next_revision) - 1;
+  if (tag !== "") {
+    // The newest one has it.
+    await trx
+      .updateTable("revision")
+      .set({ tag: "" })
+      .where("environment", "=", environment)
+      .where("service", "=", service)
+      .where("tag", "=", tag)
+      .execute();
+  }
   await trx
     .insertInto("revision")
     .values({
@@ -66,6 +76,7 @@ export async function addRevision(
       revision: String(revision),
       manifest: JSON.stringify(manifest),
       source_directory: sourceDirectory,
+      tag,
     })
     .execute();
   return revision;

@@ -53,6 +53,23 @@ export class ServiceAccess {
     );
   }
 
+  /**
+   * Lets somebody deploy although deploys are stopped.
+   * @throws HmsError PERMISSION_DENIED if they may not stop deploys themselves
+   */
+  async admitOverride(
+    { principal, method }: CallContext,
+    { environment, service: resource }: ServiceKey,
+  ): Promise<void> {
+    const question = { principal, permission: "services:freeze", resource, environment, method };
+    const decision = await this.#policy?.decide(question);
+    if (decision?.allowed !== false) return;
+    throw new HmsError(
+      "PERMISSION_DENIED",
+      `${spokenName(principal)} may not deploy ${resource} during a freeze or outside of its windows: ${decision.reason}. Ask somebody with services:freeze.`,
+    );
+  }
+
   /** The services that the caller may read. */
   visible({ principal, method }: CallContext): VisibleServices {
     const permission = "services:read";

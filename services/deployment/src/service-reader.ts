@@ -1,5 +1,6 @@
 import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
 import { noSuchService } from "./errors.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
 import { checkedName, nearestName } from "./service-name.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readRevisions, readRollouts, readServiceNames, readServicePage, readServices } from "./service-store.ts";
@@ -45,6 +46,37 @@ export class ServiceReader {
   /** Every revision of a service, oldest first. */
   revisions(key: ServiceKey): Promise<RevisionRecord[]> {
     return this.#read((db) => readRevisions(db, key));
+  }
+
+  /** Which of these services have no replica that is meant to serve. */
+  async notServing(environment: string, services: readonly string[]): Promise<string[]> {
+    if (services.length === 0) return [];
+    const rows = await this.#read((db) =>
+      db
+        .selectFrom("service")
+        .select("name")
+        .where("environment", "=", environment)
+        .where("name", "in", [...services])
+        .where("wanted", ">", 0)
+        .execute(),
+    );
+    const serving = new Set(rows.map(({ name }) => name));
+    return services.filter((service) => !serving.has(service));
+  }
+
+  /** The newest deploy of a service; undefined if there was none, or it has been forgotten. */
+  lastDeploy({ environment, service }: ServiceKey): Promise<RolloutRow | undefined> {
+    return this.#read((db) =>
+      db
+        .selectFrom("rollout")
+        .selectAll()
+        .where("environment", "=", environment)
+        .where("service", "=", service)
+        .where("kind", "=", "deploy")
+        .orderBy("position", "desc")
+        .limit(1)
+        .executeTakeFirst(),
+    );
   }
 
   /** A page of a service's rollouts, newest first. */

@@ -17,6 +17,8 @@ export interface RevisionRecord {
   releaseDigest: string;
   outcome: "" | "good" | "bad";
   createdAt: Date;
+  /** Empty: none. */
+  tag: string;
 }
 
 /** One replica that is meant to run, or to go. */

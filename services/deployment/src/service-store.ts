@@ -14,6 +14,7 @@ function revisionRecord(row: Row<"revision">): RevisionRecord {
     releaseDigest: row.release_digest,
     outcome: row.outcome,
     createdAt: row.created_at,
+    tag: row.tag,
   };
 }
 

@@ -1,7 +1,7 @@
 import { clone, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { agent, deployment } from "@hms/contracts";
-import { type Manifest, manifestDiff } from "@hms/manifest";
+import { type Change, type Manifest, manifestDiff } from "@hms/manifest";
 import type { HealthKeeper } from "./health/health-keeper.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import { serviceUrls } from "./replica-spec.ts";
@@ -89,6 +89,7 @@ export function shownManifest(manifest: Manifest): JsonObject {
 export function rolloutSummary(
   row: RolloutRow,
   revision: RevisionRecord | undefined,
+  changes: readonly Change[] = [],
 ): MessageInitShape<typeof deployment.RolloutSummarySchema> {
   return {
     rolloutId: row.rollout_id,
@@ -102,5 +103,8 @@ export function rolloutSummary(
     ...(row.ended_at ? { endedAt: timestampFromDate(row.ended_at) } : {}),
     failureReason: row.failure_reason,
     principal: row.principal,
+    reason: row.reason,
+    tag: revision?.tag ?? "",
+    changes: [...changes],
   };
 }

@@ -1,19 +1,23 @@
 import { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
+import { manifestDiff } from "@hms/manifest";
 import { planDeploy } from "./deploy-plan.ts";
 import { nothingDeployed } from "./errors.ts";
 import type { EventFeed } from "./event-feed.ts";
+import type { Freezes } from "./freezes.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
+import { planId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutControl } from "./rollout-control.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
+import type { RolloutRow } from "./rollout-rows.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
-import type { ServiceRecord } from "./service-record.ts";
+import type { RevisionRecord, ServiceRecord } from "./service-record.ts";
 import { rolloutSummary, type ServiceViews, shownManifest } from "./service-views.ts";
 import type { TrafficKeeper } from "./traffic-keeper.ts";
 
@@ -24,6 +28,7 @@ export interface DeploymentParts {
   reader: ServiceReader;
   requests: RolloutRequests;
   control: RolloutControl;
+  freezes: Freezes;
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
@@ -36,7 +41,7 @@ export interface DeploymentParts {
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, feed, requests, control, untilEnd } = parts;
+  const { journal, feed, requests, control, freezes, untilEnd } = parts;
   async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
@@ -49,6 +54,10 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
+    retry: (request, context) => follow(context, () => requests.retry(request, context)),
+    freeze: (request, context) => freezes.freeze(request, context),
+    unfreeze: (request) => freezes.unfreeze(request),
+    listFreezes: ({ environment }) => freezes.list(environment),
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     promote: (request, context) => control.ask("promote", request, context),
@@ -72,11 +81,12 @@ async function plan(parts: DeploymentParts, request: deployment.PlanRequest, con
   await known(parts, context);
   const record = await reader.find(key);
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
-  const program = await programChanges(runtime, record, given);
+  const { changes, digest } = await programChanges(runtime, record, given);
   const ready = record ? (views.summary(record).replicasReady ?? 0) : 0;
-  const plan = planDeploy(manifest, { record, program, ready });
+  const plan = planDeploy(manifest, { record, program: changes, ready });
   // What costs requests is told there already.
-  return { ...plan, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
+  const id = planId({ currentRevision: record?.currentRevision ?? 0, manifest, programDigest: digest });
+  return { ...plan, planId: id, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
 }
 
 /** Health is a guess before it is known what runs. */
@@ -148,9 +158,18 @@ async function listRollouts({ reader }: DeploymentParts, request: deployment.Lis
   const revisions = await reader.revisions({ environment, service });
   const byNumber = new Map(revisions.map((revision) => [String(revision.revision), revision]));
   return {
-    rollouts: page.map((row) => rolloutSummary(row, byNumber.get(row.revision))),
+    rollouts: page.map((row) => {
+      const changes = request.withChanges ? changesBetween(byNumber, row) : [];
+      return rolloutSummary(row, byNumber.get(row.revision), changes);
+    }),
     nextPageToken: last ? pageToken([last.position]) : "",
   };
+}
+
+/** What a rollout changed in the manifest; nothing is known of revisions that have been forgotten. */
+function changesBetween(revisions: ReadonlyMap<string, RevisionRecord>, row: RolloutRow) {
+  const after = revisions.get(row.revision)?.manifest;
+  return after === undefined ? [] : manifestDiff(revisions.get(row.previous_revision)?.manifest, after);
 }
 
 function position(token: string | undefined): string | undefined {

@@ -31,6 +31,7 @@ interface RevisionTable {
   source_directory: string;
   release_digest: Generated<string>;
   outcome: Generated<"" | "good" | "bad">;
+  tag: Generated<string>;
   created_at: Generated<Date>;
 }
 
@@ -53,6 +54,7 @@ interface RolloutTable {
   started_at: Generated<Date>;
   ended_at: Date | null;
   asked: Generated<RolloutAsk[]>;
+  reason: Generated<string>;
 }
 
 interface RolloutEventTable {
@@ -85,6 +87,16 @@ interface ReplicaTable {
   changed_at: Generated<Date>;
 }
 
+interface FreezeTable {
+  environment: string;
+  /** Empty: all of the environment. */
+  service: string;
+  until: Date;
+  reason: string;
+  set_by: string;
+  since: Generated<Date>;
+}
+
 /** The tables of the deployment schema. */
 export interface DeploymentTables {
   service: ServiceTable;
@@ -93,10 +105,13 @@ export interface DeploymentTables {
   rollout_event: RolloutEventTable;
   rollout_lock: RolloutLockTable;
   replica: ReplicaTable;
+  deploy_freeze: FreezeTable;
 }
 
 /** What a request asked for beside a revision. */
 export interface RolloutRequest {
   /** Replicas, for a scale. */
   replicas?: number;
+  /** A deploy of a revision that was tried before. */
+  again?: boolean;
 }

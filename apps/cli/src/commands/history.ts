@@ -3,6 +3,7 @@ import { deployment } from "@hms/contracts";
 import type { Invocation } from "../command-spec.ts";
 import { ExitCode } from "../exit-code.ts";
 import { enumWord, humanAge } from "../output/human.ts";
+import { renderChange } from "../output/render-failure.ts";
 import { renderTable } from "../output/table.ts";
 import { parseCount } from "../parse-option.ts";
 
@@ -17,6 +18,7 @@ export async function run({ args, options, globals, session, output, signal }: I
       environment: globals.environment,
       pageSize: Math.min(200, limit - rollouts.length),
       pageToken,
+      withChanges: options.diff === true,
     };
     const page = await session().deployments.listRollouts(request, { signal });
     rollouts.push(...page.rollouts);
@@ -28,8 +30,13 @@ export async function run({ args, options, globals, session, output, signal }: I
     );
     return ExitCode.OK;
   }
-  const head = ["ROLLOUT", "KIND", "STATE", "REVISION", "BEFORE", "VERSION", "STARTED", "WHY NOT"];
-  for (const line of renderTable(head, rollouts.map(row))) output.result(line);
+  const head = ["ROLLOUT", "KIND", "STATE", "REVISION", "BEFORE", "VERSION", "TAG", "STARTED", "BY", "WHY", "WHY NOT"];
+  const [first = "", ...lines] = renderTable(head, rollouts.map(row));
+  output.result(first);
+  for (const [index, line] of lines.entries()) {
+    output.result(line);
+    for (const change of rollouts[index]?.changes ?? []) output.result(`  ${renderChange(change, output.paint)}`);
+  }
   return ExitCode.OK;
 }
 
@@ -41,7 +48,10 @@ function row(rollout: deployment.RolloutSummary): string[] {
     String(rollout.revision),
     String(rollout.previousRevision),
     rollout.version,
+    rollout.tag,
     humanAge(rollout.startedAt),
+    rollout.principal,
+    rollout.reason,
     rollout.failureReason,
   ];
 }

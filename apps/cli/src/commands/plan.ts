@@ -30,6 +30,9 @@ function render(plan: deployment.PlanResponse, paint: Invocation["output"]["pain
     ...plan.zeroDowntimeReasons.map((reason) => `  ${reason}`),
     "Steps:",
     ...plan.steps.map((step, index) => `  ${index + 1}. ${step}`),
+    ...(plan.planId === ""
+      ? []
+      : [`Plan ${plan.planId}: hms-sys deploy FILE --plan ${plan.planId} does exactly this, or nothing`]),
   ];
 }
 

@@ -3,6 +3,7 @@ import { followRollout } from "../follow-rollout.ts";
 
 /** Replaces every replica by a new one. */
 export async function run(invocation: Invocation): Promise<number> {
-  const request = { service: invocation.args[0] ?? "", environment: invocation.globals.environment };
+  const { args, options, globals } = invocation;
+  const request = { service: args[0] ?? "", environment: globals.environment, reason: String(options.reason ?? "") };
   return followRollout(invocation, (options) => invocation.session().deployments.restart(request, options));
 }

@@ -47,6 +47,16 @@ process.on("SIGTERM", () => server.close(() => process.exit(0)));
     return { manifest: text, manifestPath: join(folder, "app.hms.yml"), environment: "" };
   }
 
+  /** Puts a file of this name beside the programs, for those that look. */
+  mark(name: string): void {
+    writeFileSync(join(this.directory, name), "");
+  }
+
+  /** Takes it away. */
+  unmark(name: string): void {
+    rmSync(join(this.directory, name), { force: true });
+  }
+
   [Symbol.dispose](): void {
     rmSync(this.directory, { recursive: true, force: true });
   }

@@ -15,7 +15,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/deployment/v1/deployment.proto.
  */
 export const file_hms_sys_deployment_v1_deployment: GenFile = /*@__PURE__*/
-  fileDesc("CiZobXMvc3lzL2RlcGxveW1lbnQvdjEvZGVwbG95bWVudC5wcm90bxIVaG1zLnN5cy5kZXBsb3ltZW50LnYxIvMBCg1EZXBsb3lSZXF1ZXN0EhAKCG1hbmlmZXN0GAEgASgJEhUKDW1hbmlmZXN0X3BhdGgYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSGAoQcmVmdXNlX2lmX2xvY2tlZBgEIAEoCBJGCgl2YXJpYWJsZXMYBSADKAsyMy5obXMuc3lzLmRlcGxveW1lbnQudjEuRGVwbG95UmVxdWVzdC5WYXJpYWJsZXNFbnRyeRIQCghzdHJhdGVneRgGIAEoCRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsMBCgtQbGFuUmVxdWVzdBIQCghtYW5pZmVzdBgBIAEoCRIVCg1tYW5pZmVzdF9wYXRoGAIgASgJEhMKC2Vudmlyb25tZW50GAMgASgJEkQKCXZhcmlhYmxlcxgEIAMoCzIxLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdC5WYXJpYWJsZXNFbnRyeRowCg5WYXJpYWJsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjQKBkNoYW5nZRILCgNrZXkYASABKAkSDgoGYmVmb3JlGAIgASgJEg0KBWFmdGVyGAMgASgJIvgBCgxQbGFuUmVzcG9uc2USDwoHc2VydmljZRgBIAEoCRIYChBjdXJyZW50X3JldmlzaW9uGAIgASgDEi4KB2NoYW5nZXMYAyADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlEhUKDXplcm9fZG93bnRpbWUYBCABKAgSHQoVemVyb19kb3dudGltZV9yZWFzb25zGAUgAygJEg0KBXN0ZXBzGAYgAygJEjYKB3Byb2dyYW0YByABKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUHJvZ3JhbUNoYW5nZXMSEAoId2FybmluZ3MYCCADKAkilAEKDlByb2dyYW1DaGFuZ2VzEhQKDG5vdF9jb21wYXJlZBgBIAEoCRIVCg1kaWdlc3RfYmVmb3JlGAIgASgJEhQKDGRpZ2VzdF9hZnRlchgDIAEoCRIrCgVmaWxlcxgEIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAUgASgDIkYKDFNjYWxlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhAKCHJlcGxpY2FzGAMgASgFIjYKDlJlc3RhcnRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiSQoPUm9sbGJhY2tSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEAoIcmV2aXNpb24YAyABKAMiMwoLU3RvcFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSI1Cg1SZW1vdmVSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiaAoOUHJvbW90ZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEgwKBGZ1bGwYBCABKAgSDgoGcmVhc29uGAUgASgJIiUKD1Byb21vdGVSZXNwb25zZRISCgpyb2xsb3V0X2lkGAEgASgJIlgKDEFib3J0UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJvbGxvdXRfaWQYAyABKAkSDgoGcmVhc29uGAQgASgJIiMKDUFib3J0UmVzcG9uc2USEgoKcm9sbG91dF9pZBgBIAEoCSJYCgxQYXVzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSIjCg1QYXVzZVJlc3BvbnNlEhIKCnJvbGxvdXRfaWQYASABKAkiWQoNUmVzdW1lUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJvbGxvdXRfaWQYAyABKAkSDgoGcmVhc29uGAQgASgJIiQKDlJlc3VtZVJlc3BvbnNlEhIKCnJvbGxvdXRfaWQYASABKAkiKQoTV2F0Y2hSb2xsb3V0UmVxdWVzdBISCgpyb2xsb3V0X2lkGAEgASgJIoAECgxSb2xsb3V0RXZlbnQSEgoKcm9sbG91dF9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4CgdwbGFubmVkGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRQbGFubmVkSAASNQoHd2FpdGluZxgFIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5Mb2NrV2FpdGluZ0gAEjoKDHN0ZXBfc3RhcnRlZBgGIAEoCzIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwU3RhcnRlZEgAEjwKDXN0ZXBfcHJvZ3Jlc3MYByABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcFByb2dyZXNzSAASPAoNc3RlcF9maW5pc2hlZBgIIAEoCzIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwRmluaXNoZWRIABI4CgtzdGVwX291dHB1dBgJIAEoCzIhLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdGVwT3V0cHV0SAASNAoFZW5kZWQYCiABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEVuZGVkSABCBwoFZXZlbnQijAEKDlJvbGxvdXRQbGFubmVkEjAKBGtpbmQYASABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSDwoHc2VydmljZRgCIAEoCRITCgtlbnZpcm9ubWVudBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIQCgh3YXJuaW5ncxgFIAMoCSKTAQoLTG9ja1dhaXRpbmcSGQoRaG9sZGVyX3JvbGxvdXRfaWQYASABKAkSNwoLaG9sZGVyX2tpbmQYAiABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSMAoMaG9sZGVyX3NpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJhCgtTdGVwU3RhcnRlZBIPCgdzdGVwX2lkGAEgASgJEjIKBXN0YXRlGAIgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRINCgV0aXRsZRgDIAEoCSIwCgxTdGVwUHJvZ3Jlc3MSDwoHc3RlcF9pZBgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIk8KDFN0ZXBGaW5pc2hlZBIPCgdzdGVwX2lkGAEgASgJEg0KBXRpdGxlGAIgASgJEhMKC2R1cmF0aW9uX21zGAMgASgDEgoKAm9rGAQgASgIIisKClN0ZXBPdXRwdXQSDwoHc3RlcF9pZBgBIAEoCRIMCgR0ZXh0GAIgASgJIqIBCgxSb2xsb3V0RW5kZWQSMgoFc3RhdGUYASABKA4yIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN0YXRlEhAKCHJldmlzaW9uGAIgASgDEhQKDHNlcnZpY2VfdXJscxgDIAMoCRI2CgdmYWlsdXJlGAQgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRGYWlsdXJlIucBCg5Sb2xsb3V0RmFpbHVyZRIOCgZyZWFzb24YASABKAkSDgoGcmVtZWR5GAIgASgJEhIKCnJlcGxpY2FfaWQYAyABKAkSEgoKbGFzdF9wcm9iZRgEIAEoCRIqCgRleGl0GAUgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzEjEKDmxhc3RfbG9nX2xpbmVzGAYgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lEi4KB2NoYW5nZXMYByADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlIswCCg5TZXJ2aWNlU3VtbWFyeRITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEg8KB3ZlcnNpb24YBCABKAkSNAoGaGVhbHRoGAUgASgOMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VIZWFsdGgSFgoOcmVwbGljYXNfcmVhZHkYBiABKAUSFwoPcmVwbGljYXNfd2FudGVkGAcgASgFEgwKBHVybHMYCCADKAkSLwoLZGVwbG95ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJvbGxvdXRfaWQYCiABKAkSOgoNcm9sbG91dF9zdGF0ZRgLIAEoDjIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0U3RhdGUikQEKDVJlcGxpY2FTdGF0dXMSKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYRINCgVyZWFkeRgCIAEoCBISCgpsYXN0X3Byb2JlGAMgASgJEjEKDWxhc3RfcHJvYmVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlEKE0xpc3RTZXJ2aWNlc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiaAoUTGlzdFNlcnZpY2VzUmVzcG9uc2USNwoIc2VydmljZXMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuU2VydmljZVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjkKEUdldFNlcnZpY2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkixwEKEkdldFNlcnZpY2VSZXNwb25zZRI2CgdzZXJ2aWNlGAEgASgLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VTdW1tYXJ5EjYKCHJlcGxpY2FzGAIgAygLMiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlcGxpY2FTdGF0dXMSKQoIbWFuaWZlc3QYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EhYKDnJlbGVhc2VfZGlnZXN0GAQgASgJImIKE0xpc3RSb2xsb3V0c1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSLpAgoOUm9sbG91dFN1bW1hcnkSEgoKcm9sbG91dF9pZBgBIAEoCRIwCgRraW5kGAIgASgOMiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRLaW5kEjIKBXN0YXRlGAMgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRIQCghyZXZpc2lvbhgEIAEoAxIZChFwcmV2aW91c19yZXZpc2lvbhgFIAEoAxIPCgd2ZXJzaW9uGAYgASgJEhYKDnJlbGVhc2VfZGlnZXN0GAcgASgJEi4KCnN0YXJ0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5mYWlsdXJlX3JlYXNvbhgKIAEoCRIRCglwcmluY2lwYWwYCyABKAkiaAoUTGlzdFJvbGxvdXRzUmVzcG9uc2USNwoIcm9sbG91dHMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqYBCg9SZWFkTG9nc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEgwKBHRhaWwYBCABKAUSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZvbGxvdxgGIAEoCBIQCghjb250YWlucxgHIAEoCSI8ChBSZWFkTG9nc1Jlc3BvbnNlEigKBWxpbmVzGAEgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lIkoKEVJ1bkNvbW1hbmRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHY29tbWFuZBgDIAMoCSJ8ChJSdW5Db21tYW5kUmVzcG9uc2USLwoGb3V0cHV0GAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5PdXRwdXRDaHVua0gAEiwKBGV4aXQYAiABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXNIAEIHCgVldmVudCrBAQoLUm9sbG91dEtpbmQSHAoYUk9MTE9VVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9LSU5EX0RFUExPWRABEhkKFVJPTExPVVRfS0lORF9ST0xMQkFDSxACEhgKFFJPTExPVVRfS0lORF9SRVNUQVJUEAMSFgoSUk9MTE9VVF9LSU5EX1NDQUxFEAQSFQoRUk9MTE9VVF9LSU5EX1NUT1AQBRIXChNST0xMT1VUX0tJTkRfUkVNT1ZFEAYq+wIKDFJvbGxvdXRTdGF0ZRIdChlST0xMT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUk9MTE9VVF9TVEFURV9QTEFOTkVEEAESGAoUUk9MTE9VVF9TVEFURV9MT0NLRUQQAhIaChZST0xMT1VUX1NUQVRFX1BSRVBBUkVEEAMSGQoVUk9MTE9VVF9TVEFURV9TQ0FMSU5HEAQSGwoXUk9MTE9VVF9TVEFURV9WRVJJRllJTkcQBRIaChZST0xMT1VUX1NUQVRFX1NISUZUSU5HEAYSGAoUUk9MTE9VVF9TVEFURV9CQUtJTkcQBxIaChZST0xMT1VUX1NUQVRFX0RSQUlOSU5HEAgSGwoXUk9MTE9VVF9TVEFURV9TVUNDRUVERUQQCRIbChdST0xMT1VUX1NUQVRFX1JFVkVSVElORxAKEh0KGVJPTExPVVRfU1RBVEVfUk9MTEVEX0JBQ0sQCxIYChRST0xMT1VUX1NUQVRFX0ZBSUxFRBAMKp0BCg1TZXJ2aWNlSGVhbHRoEh4KGlNFUlZJQ0VfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFwoTU0VSVklDRV9IRUFMVEhfRE9XThABEhsKF1NFUlZJQ0VfSEVBTFRIX0RFR1JBREVEEAISGgoWU0VSVklDRV9IRUFMVEhfSEVBTFRIWRADEhoKFlNFUlZJQ0VfSEVBTFRIX1NUT1BQRUQQBDLZEAoRRGVwbG95bWVudFNlcnZpY2UScAoGRGVwbG95EiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkRlcGxveVJlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IhnC8xgVCg9zZXJ2aWNlczpkZXBsb3kYAiADMAESagoEUGxhbhIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVzcG9uc2UiGcLzGBUKD3NlcnZpY2VzOmRlcGxveRgBIAESdgoFU2NhbGUSIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU2NhbGVSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIhwvMYHQoOc2VydmljZXM6c2NhbGUSB3NlcnZpY2UYAiACMAESewoHUmVzdGFydBIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN0YXJ0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAMwARJ9CghSb2xsYmFjaxImLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsYmFja1JlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiADMAESdQoEU3RvcBIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5TdG9wUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAIwARJ5CgZSZW1vdmUSJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVtb3ZlUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlbGV0ZRIHc2VydmljZRgCIAIwARJ8CgdQcm9tb3RlEiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlByb21vdGVSZXF1ZXN0GiYuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlByb21vdGVSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAxJ2CgVBYm9ydBIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5BYm9ydFJlcXVlc3QaJC5obXMuc3lzLmRlcGxveW1lbnQudjEuQWJvcnRSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ2CgVQYXVzZRIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5QYXVzZVJlcXVlc3QaJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUGF1c2VSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ5CgZSZXN1bWUSJC5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVzdW1lUmVxdWVzdBolLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN1bWVSZXNwb25zZSIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAhJ6CgxXYXRjaFJvbGxvdXQSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuV2F0Y2hSb2xsb3V0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiF8LzGBMKDXNlcnZpY2VzOnJlYWQYASABMAESgAEKDExpc3RTZXJ2aWNlcxIqLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0U2VydmljZXNSZXF1ZXN0GisuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RTZXJ2aWNlc1Jlc3BvbnNlIhfC8xgTCg1zZXJ2aWNlczpyZWFkGAEgARKDAQoKR2V0U2VydmljZRIoLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVxdWVzdBopLmhtcy5zeXMuZGVwbG95bWVudC52MS5HZXRTZXJ2aWNlUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOnJlYWQSB3NlcnZpY2UYASABEokBCgxMaXN0Um9sbG91dHMSKi5obXMuc3lzLmRlcGxveW1lbnQudjEuTGlzdFJvbGxvdXRzUmVxdWVzdBorLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0Um9sbG91dHNSZXNwb25zZSIgwvMYHAoNc2VydmljZXM6cmVhZBIHc2VydmljZRgBIAESfwoIUmVhZExvZ3MSJi5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVhZExvZ3NSZXF1ZXN0GicuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlYWRMb2dzUmVzcG9uc2UiIMLzGBwKDXNlcnZpY2VzOmxvZ3MSB3NlcnZpY2UYASABMAEShAEKClJ1bkNvbW1hbmQSKC5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlcXVlc3QaKS5obXMuc3lzLmRlcGxveW1lbnQudjEuUnVuQ29tbWFuZFJlc3BvbnNlIh/C8xgbCgxzZXJ2aWNlczpydW4SB3NlcnZpY2UYAyADMAFiBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options, file_hms_sys_agent_v1_agent]);
+  fileDesc("CiZobXMvc3lzL2RlcGxveW1lbnQvdjEvZGVwbG95bWVudC5wcm90bxIVaG1zLnN5cy5kZXBsb3ltZW50LnYxIroCCg1EZXBsb3lSZXF1ZXN0EhAKCG1hbmlmZXN0GAEgASgJEhUKDW1hbmlmZXN0X3BhdGgYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSGAoQcmVmdXNlX2lmX2xvY2tlZBgEIAEoCBJGCgl2YXJpYWJsZXMYBSADKAsyMy5obXMuc3lzLmRlcGxveW1lbnQudjEuRGVwbG95UmVxdWVzdC5WYXJpYWJsZXNFbnRyeRIQCghzdHJhdGVneRgGIAEoCRIOCgZyZWFzb24YByABKAkSCwoDdGFnGAggASgJEg8KB3BsYW5faWQYCSABKAkSFwoPb3ZlcnJpZGVfZnJlZXplGAogASgIGjAKDlZhcmlhYmxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiwwEKC1BsYW5SZXF1ZXN0EhAKCG1hbmlmZXN0GAEgASgJEhUKDW1hbmlmZXN0X3BhdGgYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSRAoJdmFyaWFibGVzGAQgAygLMjEuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlBsYW5SZXF1ZXN0LlZhcmlhYmxlc0VudHJ5GjAKDlZhcmlhYmxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNAoGQ2hhbmdlEgsKA2tleRgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkiiQIKDFBsYW5SZXNwb25zZRIPCgdzZXJ2aWNlGAEgASgJEhgKEGN1cnJlbnRfcmV2aXNpb24YAiABKAMSLgoHY2hhbmdlcxgDIAMoCzIdLmhtcy5zeXMuZGVwbG95bWVudC52MS5DaGFuZ2USFQoNemVyb19kb3dudGltZRgEIAEoCBIdChV6ZXJvX2Rvd250aW1lX3JlYXNvbnMYBSADKAkSDQoFc3RlcHMYBiADKAkSNgoHcHJvZ3JhbRgHIAEoCzIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5Qcm9ncmFtQ2hhbmdlcxIQCgh3YXJuaW5ncxgIIAMoCRIPCgdwbGFuX2lkGAkgASgJIpQBCg5Qcm9ncmFtQ2hhbmdlcxIUCgxub3RfY29tcGFyZWQYASABKAkSFQoNZGlnZXN0X2JlZm9yZRgCIAEoCRIUCgxkaWdlc3RfYWZ0ZXIYAyABKAkSKwoFZmlsZXMYBCADKAsyHC5obXMuc3lzLmFnZW50LnYxLkZpbGVDaGFuZ2USEgoKZmlsZV9jb3VudBgFIAEoAyJdCgxSZXRyeVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSFwoPb3ZlcnJpZGVfZnJlZXplGAQgASgIInAKDUZyZWV6ZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIpCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAQgASgJIkUKDkZyZWV6ZVJlc3BvbnNlEjMKBmZyZWV6ZRgBIAEoCzIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5EZXBsb3lGcmVlemUipgEKDERlcGxveUZyZWV6ZRITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEikKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YBCABKAkSCgoCYnkYBSABKAkSKQoFc2luY2UYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjcKD1VuZnJlZXplUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJIiEKEFVuZnJlZXplUmVzcG9uc2USDQoFZW5kZWQYASABKAgiKQoSTGlzdEZyZWV6ZXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJIksKE0xpc3RGcmVlemVzUmVzcG9uc2USNAoHZnJlZXplcxgBIAMoCzIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5EZXBsb3lGcmVlemUiVgoMU2NhbGVSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEAoIcmVwbGljYXMYAyABKAUSDgoGcmVhc29uGAQgASgJIkYKDlJlc3RhcnRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDgoGcmVhc29uGAMgASgJImYKD1JvbGxiYWNrUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEgsKA3RhZxgEIAEoCRIOCgZyZWFzb24YBSABKAkiQwoLU3RvcFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIOCgZyZWFzb24YAyABKAkiNQoNUmVtb3ZlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJImgKDlByb21vdGVSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEgoKcm9sbG91dF9pZBgDIAEoCRIMCgRmdWxsGAQgASgIEg4KBnJlYXNvbhgFIAEoCSIlCg9Qcm9tb3RlUmVzcG9uc2USEgoKcm9sbG91dF9pZBgBIAEoCSJYCgxBYm9ydFJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSIjCg1BYm9ydFJlc3BvbnNlEhIKCnJvbGxvdXRfaWQYASABKAkiWAoMUGF1c2VSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEgoKcm9sbG91dF9pZBgDIAEoCRIOCgZyZWFzb24YBCABKAkiIwoNUGF1c2VSZXNwb25zZRISCgpyb2xsb3V0X2lkGAEgASgJIlkKDVJlc3VtZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyb2xsb3V0X2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSIkCg5SZXN1bWVSZXNwb25zZRISCgpyb2xsb3V0X2lkGAEgASgJIikKE1dhdGNoUm9sbG91dFJlcXVlc3QSEgoKcm9sbG91dF9pZBgBIAEoCSKABAoMUm9sbG91dEV2ZW50EhIKCnJvbGxvdXRfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoHcGxhbm5lZBgEIAEoCzIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0UGxhbm5lZEgAEjUKB3dhaXRpbmcYBSABKAsyIi5obXMuc3lzLmRlcGxveW1lbnQudjEuTG9ja1dhaXRpbmdIABI6CgxzdGVwX3N0YXJ0ZWQYBiABKAsyIi5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcFN0YXJ0ZWRIABI8Cg1zdGVwX3Byb2dyZXNzGAcgASgLMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlN0ZXBQcm9ncmVzc0gAEjwKDXN0ZXBfZmluaXNoZWQYCCABKAsyIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcEZpbmlzaGVkSAASOAoLc3RlcF9vdXRwdXQYCSABKAsyIS5obXMuc3lzLmRlcGxveW1lbnQudjEuU3RlcE91dHB1dEgAEjQKBWVuZGVkGAogASgLMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFbmRlZEgAQgcKBWV2ZW50IowBCg5Sb2xsb3V0UGxhbm5lZBIwCgRraW5kGAEgASgOMiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRLaW5kEg8KB3NlcnZpY2UYAiABKAkSEwoLZW52aXJvbm1lbnQYAyABKAkSEAoIcmV2aXNpb24YBCABKAMSEAoId2FybmluZ3MYBSADKAkikwEKC0xvY2tXYWl0aW5nEhkKEWhvbGRlcl9yb2xsb3V0X2lkGAEgASgJEjcKC2hvbGRlcl9raW5kGAIgASgOMiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRLaW5kEjAKDGhvbGRlcl9zaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYQoLU3RlcFN0YXJ0ZWQSDwoHc3RlcF9pZBgBIAEoCRIyCgVzdGF0ZRgCIAEoDjIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0U3RhdGUSDQoFdGl0bGUYAyABKAkiMAoMU3RlcFByb2dyZXNzEg8KB3N0ZXBfaWQYASABKAkSDwoHbWVzc2FnZRgCIAEoCSJPCgxTdGVwRmluaXNoZWQSDwoHc3RlcF9pZBgBIAEoCRINCgV0aXRsZRgCIAEoCRITCgtkdXJhdGlvbl9tcxgDIAEoAxIKCgJvaxgEIAEoCCIrCgpTdGVwT3V0cHV0Eg8KB3N0ZXBfaWQYASABKAkSDAoEdGV4dBgCIAEoCSKiAQoMUm9sbG91dEVuZGVkEjIKBXN0YXRlGAEgASgOMiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRTdGF0ZRIQCghyZXZpc2lvbhgCIAEoAxIUCgxzZXJ2aWNlX3VybHMYAyADKAkSNgoHZmFpbHVyZRgEIAEoCzIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RmFpbHVyZSLnAQoOUm9sbG91dEZhaWx1cmUSDgoGcmVhc29uGAEgASgJEg4KBnJlbWVkeRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEhIKCmxhc3RfcHJvYmUYBCABKAkSKgoEZXhpdBgFIAEoCzIcLmhtcy5zeXMuYWdlbnQudjEuRXhpdFN0YXR1cxIxCg5sYXN0X2xvZ19saW5lcxgGIAMoCzIZLmhtcy5zeXMuYWdlbnQudjEuTG9nTGluZRIuCgdjaGFuZ2VzGAcgAygLMh0uaG1zLnN5cy5kZXBsb3ltZW50LnYxLkNoYW5nZSLMAgoOU2VydmljZVN1bW1hcnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRIQCghyZXZpc2lvbhgDIAEoAxIPCgd2ZXJzaW9uGAQgASgJEjQKBmhlYWx0aBgFIAEoDjIkLmhtcy5zeXMuZGVwbG95bWVudC52MS5TZXJ2aWNlSGVhbHRoEhYKDnJlcGxpY2FzX3JlYWR5GAYgASgFEhcKD3JlcGxpY2FzX3dhbnRlZBgHIAEoBRIMCgR1cmxzGAggAygJEi8KC2RlcGxveWVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyb2xsb3V0X2lkGAogASgJEjoKDXJvbGxvdXRfc3RhdGUYCyABKA4yIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN0YXRlIpEBCg1SZXBsaWNhU3RhdHVzEioKB3JlcGxpY2EYASABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2ESDQoFcmVhZHkYAiABKAgSEgoKbGFzdF9wcm9iZRgDIAEoCRIxCg1sYXN0X3Byb2JlX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJRChNMaXN0U2VydmljZXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImgKFExpc3RTZXJ2aWNlc1Jlc3BvbnNlEjcKCHNlcnZpY2VzGAEgAygLMiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlNlcnZpY2VTdW1tYXJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI5ChFHZXRTZXJ2aWNlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJIscBChJHZXRTZXJ2aWNlUmVzcG9uc2USNgoHc2VydmljZRgBIAEoCzIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5TZXJ2aWNlU3VtbWFyeRI2CghyZXBsaWNhcxgCIAMoCzIkLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXBsaWNhU3RhdHVzEikKCG1hbmlmZXN0GAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIWCg5yZWxlYXNlX2RpZ2VzdBgEIAEoCSJ4ChNMaXN0Um9sbG91dHNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSFAoMd2l0aF9jaGFuZ2VzGAUgASgIIrYDCg5Sb2xsb3V0U3VtbWFyeRISCgpyb2xsb3V0X2lkGAEgASgJEjAKBGtpbmQYAiABKA4yIi5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEtpbmQSMgoFc3RhdGUYAyABKA4yIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN0YXRlEhAKCHJldmlzaW9uGAQgASgDEhkKEXByZXZpb3VzX3JldmlzaW9uGAUgASgDEg8KB3ZlcnNpb24YBiABKAkSFgoOcmVsZWFzZV9kaWdlc3QYByABKAkSLgoKc3RhcnRlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmZhaWx1cmVfcmVhc29uGAogASgJEhEKCXByaW5jaXBhbBgLIAEoCRIOCgZyZWFzb24YDCABKAkSCwoDdGFnGA0gASgJEi4KB2NoYW5nZXMYDiADKAsyHS5obXMuc3lzLmRlcGxveW1lbnQudjEuQ2hhbmdlItUCCg5Sb2xsb3V0Q2hhbmdlZBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJvbGxvdXRfaWQYAyABKAkSMAoEa2luZBgEIAEoDjIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0S2luZBIyCgVzdGF0ZRgFIAEoDjIjLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0U3RhdGUSEAoIcmV2aXNpb24YBiABKAMSGQoRcHJldmlvdXNfcmV2aXNpb24YByABKAMSDAoEdHVybhgIIAEoAxINCgV0aXRsZRgJIAEoCRINCgVzaGFyZRgKIAEoBRIPCgd3YWl0aW5nGAsgASgIEhYKDmZhaWx1cmVfcmVhc29uGAwgASgJEhEKCXByaW5jaXBhbBgNIAEoCRIOCgZyZWFzb24YDiABKAkiaAoUTGlzdFJvbGxvdXRzUmVzcG9uc2USNwoIcm9sbG91dHMYASADKAsyJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dFN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqYBCg9SZWFkTG9nc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRISCgpyZXBsaWNhX2lkGAMgASgJEgwKBHRhaWwYBCABKAUSKQoFc2luY2UYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZvbGxvdxgGIAEoCBIQCghjb250YWlucxgHIAEoCSI8ChBSZWFkTG9nc1Jlc3BvbnNlEigKBWxpbmVzGAEgAygLMhkuaG1zLnN5cy5hZ2VudC52MS5Mb2dMaW5lIkoKEVJ1bkNvbW1hbmRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDwoHY29tbWFuZBgDIAMoCSJ8ChJSdW5Db21tYW5kUmVzcG9uc2USLwoGb3V0cHV0GAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5PdXRwdXRDaHVua0gAEiwKBGV4aXQYAiABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXNIAEIHCgVldmVudCrBAQoLUm9sbG91dEtpbmQSHAoYUk9MTE9VVF9LSU5EX1VOU1BFQ0lGSUVEEAASFwoTUk9MTE9VVF9LSU5EX0RFUExPWRABEhkKFVJPTExPVVRfS0lORF9ST0xMQkFDSxACEhgKFFJPTExPVVRfS0lORF9SRVNUQVJUEAMSFgoSUk9MTE9VVF9LSU5EX1NDQUxFEAQSFQoRUk9MTE9VVF9LSU5EX1NUT1AQBRIXChNST0xMT1VUX0tJTkRfUkVNT1ZFEAYq+wIKDFJvbGxvdXRTdGF0ZRIdChlST0xMT1VUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVUk9MTE9VVF9TVEFURV9QTEFOTkVEEAESGAoUUk9MTE9VVF9TVEFURV9MT0NLRUQQAhIaChZST0xMT1VUX1NUQVRFX1BSRVBBUkVEEAMSGQoVUk9MTE9VVF9TVEFURV9TQ0FMSU5HEAQSGwoXUk9MTE9VVF9TVEFURV9WRVJJRllJTkcQBRIaChZST0xMT1VUX1NUQVRFX1NISUZUSU5HEAYSGAoUUk9MTE9VVF9TVEFURV9CQUtJTkcQBxIaChZST0xMT1VUX1NUQVRFX0RSQUlOSU5HEAgSGwoXUk9MTE9VVF9TVEFURV9TVUNDRUVERUQQCRIbChdST0xMT1VUX1NUQVRFX1JFVkVSVElORxAKEh0KGVJPTExPVVRfU1RBVEVfUk9MTEVEX0JBQ0sQCxIYChRST0xMT1VUX1NUQVRFX0ZBSUxFRBAMKp0BCg1TZXJ2aWNlSGVhbHRoEh4KGlNFUlZJQ0VfSEVBTFRIX1VOU1BFQ0lGSUVEEAASFwoTU0VSVklDRV9IRUFMVEhfRE9XThABEhsKF1NFUlZJQ0VfSEVBTFRIX0RFR1JBREVEEAISGgoWU0VSVklDRV9IRUFMVEhfSEVBTFRIWRADEhoKFlNFUlZJQ0VfSEVBTFRIX1NUT1BQRUQQBDLNFAoRRGVwbG95bWVudFNlcnZpY2UScAoGRGVwbG95EiQuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkRlcGxveVJlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IhnC8xgVCg9zZXJ2aWNlczpkZXBsb3kYAiADMAESagoEUGxhbhIiLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5QbGFuUmVzcG9uc2UiGcLzGBUKD3NlcnZpY2VzOmRlcGxveRgBIAESdgoFU2NhbGUSIy5obXMuc3lzLmRlcGxveW1lbnQudjEuU2NhbGVSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIhwvMYHQoOc2VydmljZXM6c2NhbGUSB3NlcnZpY2UYAiACMAESewoHUmVzdGFydBIlLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN0YXJ0UmVxdWVzdBojLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsb3V0RXZlbnQiIsLzGB4KD3NlcnZpY2VzOmRlcGxveRIHc2VydmljZRgCIAMwARJ9CghSb2xsYmFjaxImLmhtcy5zeXMuZGVwbG95bWVudC52MS5Sb2xsYmFja1JlcXVlc3QaIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUm9sbG91dEV2ZW50IiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiADMAESdwoFUmV0cnkSIy5obXMuc3lzLmRlcGxveW1lbnQudjEuUmV0cnlSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAzABEnkKBkZyZWV6ZRIkLmhtcy5zeXMuZGVwbG95bWVudC52MS5GcmVlemVSZXF1ZXN0GiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkZyZWV6ZVJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpmcmVlemUSB3NlcnZpY2UYAiACEn8KCFVuZnJlZXplEiYuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlVuZnJlZXplUmVxdWVzdBonLmhtcy5zeXMuZGVwbG95bWVudC52MS5VbmZyZWV6ZVJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpmcmVlemUSB3NlcnZpY2UYAiACEn0KC0xpc3RGcmVlemVzEikuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RGcmVlemVzUmVxdWVzdBoqLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0RnJlZXplc1Jlc3BvbnNlIhfC8xgTCg1zZXJ2aWNlczpyZWFkGAEgARJ1CgRTdG9wEiIuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlN0b3BSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIiwvMYHgoPc2VydmljZXM6ZGVwbG95EgdzZXJ2aWNlGAIgAjABEnkKBlJlbW92ZRIkLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZW1vdmVSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIiwvMYHgoPc2VydmljZXM6ZGVsZXRlEgdzZXJ2aWNlGAIgAjABEnwKB1Byb21vdGUSJS5obXMuc3lzLmRlcGxveW1lbnQudjEuUHJvbW90ZVJlcXVlc3QaJi5obXMuc3lzLmRlcGxveW1lbnQudjEuUHJvbW90ZVJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiADEnYKBUFib3J0EiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkFib3J0UmVxdWVzdBokLmhtcy5zeXMuZGVwbG95bWVudC52MS5BYm9ydFJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiACEnYKBVBhdXNlEiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlBhdXNlUmVxdWVzdBokLmhtcy5zeXMuZGVwbG95bWVudC52MS5QYXVzZVJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiACEnkKBlJlc3VtZRIkLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZXN1bWVSZXF1ZXN0GiUuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJlc3VtZVJlc3BvbnNlIiLC8xgeCg9zZXJ2aWNlczpkZXBsb3kSB3NlcnZpY2UYAiACEnoKDFdhdGNoUm9sbG91dBIqLmhtcy5zeXMuZGVwbG95bWVudC52MS5XYXRjaFJvbGxvdXRSZXF1ZXN0GiMuaG1zLnN5cy5kZXBsb3ltZW50LnYxLlJvbGxvdXRFdmVudCIXwvMYEwoNc2VydmljZXM6cmVhZBgBIAEwARKAAQoMTGlzdFNlcnZpY2VzEiouaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RTZXJ2aWNlc1JlcXVlc3QaKy5obXMuc3lzLmRlcGxveW1lbnQudjEuTGlzdFNlcnZpY2VzUmVzcG9uc2UiF8LzGBMKDXNlcnZpY2VzOnJlYWQYASABEoMBCgpHZXRTZXJ2aWNlEiguaG1zLnN5cy5kZXBsb3ltZW50LnYxLkdldFNlcnZpY2VSZXF1ZXN0GikuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkdldFNlcnZpY2VSZXNwb25zZSIgwvMYHAoNc2VydmljZXM6cmVhZBIHc2VydmljZRgBIAESiQEKDExpc3RSb2xsb3V0cxIqLmhtcy5zeXMuZGVwbG95bWVudC52MS5MaXN0Um9sbG91dHNSZXF1ZXN0GisuaG1zLnN5cy5kZXBsb3ltZW50LnYxLkxpc3RSb2xsb3V0c1Jlc3BvbnNlIiDC8xgcCg1zZXJ2aWNlczpyZWFkEgdzZXJ2aWNlGAEgARJ/CghSZWFkTG9ncxImLmhtcy5zeXMuZGVwbG95bWVudC52MS5SZWFkTG9nc1JlcXVlc3QaJy5obXMuc3lzLmRlcGxveW1lbnQudjEuUmVhZExvZ3NSZXNwb25zZSIgwvMYHAoNc2VydmljZXM6bG9ncxIHc2VydmljZRgBIAEwARKEAQoKUnVuQ29tbWFuZBIoLmhtcy5zeXMuZGVwbG95bWVudC52MS5SdW5Db21tYW5kUmVxdWVzdBopLmhtcy5zeXMuZGVwbG95bWVudC52MS5SdW5Db21tYW5kUmVzcG9uc2UiH8LzGBsKDHNlcnZpY2VzOnJ1bhIHc2VydmljZRgDIAMwAWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp, file_hms_ffi_v1_options, file_hms_sys_agent_v1_agent]);
 
 /**
  * @generated from message hms.sys.deployment.v1.DeployRequest
@@ -62,6 +62,34 @@ export type DeployRequest = Message<"hms.sys.deployment.v1.DeployRequest"> & {
    * @generated from field: string strategy = 6;
    */
   strategy: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * A name for the revision, by which a rollback finds it; unique within the service, the newest one has it.
+   *
+   * @generated from field: string tag = 8;
+   */
+  tag: string;
+
+  /**
+   * Refuse with FAILED_PRECONDITION if a plan of now would have another plan_id; empty: whatever it is.
+   *
+   * @generated from field: string plan_id = 9;
+   */
+  planId: string;
+
+  /**
+   * Deploy although there is a freeze, or no window is open; needs the permission services:freeze.
+   *
+   * @generated from field: bool override_freeze = 10;
+   */
+  overrideFreeze: boolean;
 };
 
 /**
@@ -191,6 +219,14 @@ export type PlanResponse = Message<"hms.sys.deployment.v1.PlanResponse"> & {
    * @generated from field: repeated string warnings = 8;
    */
   warnings: string[];
+
+  /**
+   * What the plan is made from: what serves, the manifest with its variables, the program. A deploy that names it is refused if
+   * one of them is another by then.
+   *
+   * @generated from field: string plan_id = 9;
+   */
+  planId: string;
 };
 
 /**
@@ -248,6 +284,224 @@ export const ProgramChangesSchema: GenMessage<ProgramChanges> = /*@__PURE__*/
   messageDesc(file_hms_sys_deployment_v1_deployment, 4);
 
 /**
+ * @generated from message hms.sys.deployment.v1.RetryRequest
+ */
+export type RetryRequest = Message<"hms.sys.deployment.v1.RetryRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Deploy although there is a freeze, or no window is open; needs the permission services:freeze.
+   *
+   * @generated from field: bool override_freeze = 4;
+   */
+  overrideFreeze: boolean;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.RetryRequest.
+ * Use `create(RetryRequestSchema)` to create a new message.
+ */
+export const RetryRequestSchema: GenMessage<RetryRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 5);
+
+/**
+ * @generated from message hms.sys.deployment.v1.FreezeRequest
+ */
+export type FreezeRequest = Message<"hms.sys.deployment.v1.FreezeRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * Empty: all of the environment.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Not later than in a year.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 3;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * Why; told to whoever is refused.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.FreezeRequest.
+ * Use `create(FreezeRequestSchema)` to create a new message.
+ */
+export const FreezeRequestSchema: GenMessage<FreezeRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 6);
+
+/**
+ * @generated from message hms.sys.deployment.v1.FreezeResponse
+ */
+export type FreezeResponse = Message<"hms.sys.deployment.v1.FreezeResponse"> & {
+  /**
+   * @generated from field: hms.sys.deployment.v1.DeployFreeze freeze = 1;
+   */
+  freeze?: DeployFreeze | undefined;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.FreezeResponse.
+ * Use `create(FreezeResponseSchema)` to create a new message.
+ */
+export const FreezeResponseSchema: GenMessage<FreezeResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 7);
+
+/**
+ * Who stopped deploys, until when and why.
+ *
+ * @generated from message hms.sys.deployment.v1.DeployFreeze
+ */
+export type DeployFreeze = Message<"hms.sys.deployment.v1.DeployFreeze"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * Empty: all of the environment.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp until = 3;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * "user:anna".
+   *
+   * @generated from field: string by = 5;
+   */
+  by: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp since = 6;
+   */
+  since?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.DeployFreeze.
+ * Use `create(DeployFreezeSchema)` to create a new message.
+ */
+export const DeployFreezeSchema: GenMessage<DeployFreeze> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 8);
+
+/**
+ * @generated from message hms.sys.deployment.v1.UnfreezeRequest
+ */
+export type UnfreezeRequest = Message<"hms.sys.deployment.v1.UnfreezeRequest"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * Empty: that of all of the environment.
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.UnfreezeRequest.
+ * Use `create(UnfreezeRequestSchema)` to create a new message.
+ */
+export const UnfreezeRequestSchema: GenMessage<UnfreezeRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 9);
+
+/**
+ * @generated from message hms.sys.deployment.v1.UnfreezeResponse
+ */
+export type UnfreezeResponse = Message<"hms.sys.deployment.v1.UnfreezeResponse"> & {
+  /**
+   * False if there was none.
+   *
+   * @generated from field: bool ended = 1;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.UnfreezeResponse.
+ * Use `create(UnfreezeResponseSchema)` to create a new message.
+ */
+export const UnfreezeResponseSchema: GenMessage<UnfreezeResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 10);
+
+/**
+ * @generated from message hms.sys.deployment.v1.ListFreezesRequest
+ */
+export type ListFreezesRequest = Message<"hms.sys.deployment.v1.ListFreezesRequest"> & {
+  /**
+   * Empty: all environments.
+   *
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.ListFreezesRequest.
+ * Use `create(ListFreezesRequestSchema)` to create a new message.
+ */
+export const ListFreezesRequestSchema: GenMessage<ListFreezesRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 11);
+
+/**
+ * @generated from message hms.sys.deployment.v1.ListFreezesResponse
+ */
+export type ListFreezesResponse = Message<"hms.sys.deployment.v1.ListFreezesResponse"> & {
+  /**
+   * @generated from field: repeated hms.sys.deployment.v1.DeployFreeze freezes = 1;
+   */
+  freezes: DeployFreeze[];
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.ListFreezesResponse.
+ * Use `create(ListFreezesResponseSchema)` to create a new message.
+ */
+export const ListFreezesResponseSchema: GenMessage<ListFreezesResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 12);
+
+/**
  * @generated from message hms.sys.deployment.v1.ScaleRequest
  */
 export type ScaleRequest = Message<"hms.sys.deployment.v1.ScaleRequest"> & {
@@ -265,6 +519,13 @@ export type ScaleRequest = Message<"hms.sys.deployment.v1.ScaleRequest"> & {
    * @generated from field: int32 replicas = 3;
    */
   replicas: number;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
 };
 
 /**
@@ -272,7 +533,7 @@ export type ScaleRequest = Message<"hms.sys.deployment.v1.ScaleRequest"> & {
  * Use `create(ScaleRequestSchema)` to create a new message.
  */
 export const ScaleRequestSchema: GenMessage<ScaleRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 5);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 13);
 
 /**
  * @generated from message hms.sys.deployment.v1.RestartRequest
@@ -287,6 +548,13 @@ export type RestartRequest = Message<"hms.sys.deployment.v1.RestartRequest"> & {
    * @generated from field: string service = 2;
    */
   service: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
 };
 
 /**
@@ -294,7 +562,7 @@ export type RestartRequest = Message<"hms.sys.deployment.v1.RestartRequest"> & {
  * Use `create(RestartRequestSchema)` to create a new message.
  */
 export const RestartRequestSchema: GenMessage<RestartRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 6);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 14);
 
 /**
  * @generated from message hms.sys.deployment.v1.RollbackRequest
@@ -316,6 +584,20 @@ export type RollbackRequest = Message<"hms.sys.deployment.v1.RollbackRequest"> &
    * @generated from field: int64 revision = 3;
    */
   revision: bigint;
+
+  /**
+   * Instead of a number: the revision that was deployed with this tag.
+   *
+   * @generated from field: string tag = 4;
+   */
+  tag: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
 };
 
 /**
@@ -323,7 +605,7 @@ export type RollbackRequest = Message<"hms.sys.deployment.v1.RollbackRequest"> &
  * Use `create(RollbackRequestSchema)` to create a new message.
  */
 export const RollbackRequestSchema: GenMessage<RollbackRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 7);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 15);
 
 /**
  * @generated from message hms.sys.deployment.v1.StopRequest
@@ -338,6 +620,13 @@ export type StopRequest = Message<"hms.sys.deployment.v1.StopRequest"> & {
    * @generated from field: string service = 2;
    */
   service: string;
+
+  /**
+   * For the history.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
 };
 
 /**
@@ -345,7 +634,7 @@ export type StopRequest = Message<"hms.sys.deployment.v1.StopRequest"> & {
  * Use `create(StopRequestSchema)` to create a new message.
  */
 export const StopRequestSchema: GenMessage<StopRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 8);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 16);
 
 /**
  * @generated from message hms.sys.deployment.v1.RemoveRequest
@@ -367,7 +656,7 @@ export type RemoveRequest = Message<"hms.sys.deployment.v1.RemoveRequest"> & {
  * Use `create(RemoveRequestSchema)` to create a new message.
  */
 export const RemoveRequestSchema: GenMessage<RemoveRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 9);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 17);
 
 /**
  * @generated from message hms.sys.deployment.v1.PromoteRequest
@@ -410,7 +699,7 @@ export type PromoteRequest = Message<"hms.sys.deployment.v1.PromoteRequest"> & {
  * Use `create(PromoteRequestSchema)` to create a new message.
  */
 export const PromoteRequestSchema: GenMessage<PromoteRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 10);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 18);
 
 /**
  * @generated from message hms.sys.deployment.v1.PromoteResponse
@@ -427,7 +716,7 @@ export type PromoteResponse = Message<"hms.sys.deployment.v1.PromoteResponse"> &
  * Use `create(PromoteResponseSchema)` to create a new message.
  */
 export const PromoteResponseSchema: GenMessage<PromoteResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 11);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 19);
 
 /**
  * @generated from message hms.sys.deployment.v1.AbortRequest
@@ -463,7 +752,7 @@ export type AbortRequest = Message<"hms.sys.deployment.v1.AbortRequest"> & {
  * Use `create(AbortRequestSchema)` to create a new message.
  */
 export const AbortRequestSchema: GenMessage<AbortRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 12);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 20);
 
 /**
  * @generated from message hms.sys.deployment.v1.AbortResponse
@@ -480,7 +769,7 @@ export type AbortResponse = Message<"hms.sys.deployment.v1.AbortResponse"> & {
  * Use `create(AbortResponseSchema)` to create a new message.
  */
 export const AbortResponseSchema: GenMessage<AbortResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 13);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 21);
 
 /**
  * @generated from message hms.sys.deployment.v1.PauseRequest
@@ -516,7 +805,7 @@ export type PauseRequest = Message<"hms.sys.deployment.v1.PauseRequest"> & {
  * Use `create(PauseRequestSchema)` to create a new message.
  */
 export const PauseRequestSchema: GenMessage<PauseRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 14);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 22);
 
 /**
  * @generated from message hms.sys.deployment.v1.PauseResponse
@@ -533,7 +822,7 @@ export type PauseResponse = Message<"hms.sys.deployment.v1.PauseResponse"> & {
  * Use `create(PauseResponseSchema)` to create a new message.
  */
 export const PauseResponseSchema: GenMessage<PauseResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 15);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 23);
 
 /**
  * @generated from message hms.sys.deployment.v1.ResumeRequest
@@ -569,7 +858,7 @@ export type ResumeRequest = Message<"hms.sys.deployment.v1.ResumeRequest"> & {
  * Use `create(ResumeRequestSchema)` to create a new message.
  */
 export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 16);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 24);
 
 /**
  * @generated from message hms.sys.deployment.v1.ResumeResponse
@@ -586,7 +875,7 @@ export type ResumeResponse = Message<"hms.sys.deployment.v1.ResumeResponse"> & {
  * Use `create(ResumeResponseSchema)` to create a new message.
  */
 export const ResumeResponseSchema: GenMessage<ResumeResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 17);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 25);
 
 /**
  * @generated from message hms.sys.deployment.v1.WatchRolloutRequest
@@ -603,7 +892,7 @@ export type WatchRolloutRequest = Message<"hms.sys.deployment.v1.WatchRolloutReq
  * Use `create(WatchRolloutRequestSchema)` to create a new message.
  */
 export const WatchRolloutRequestSchema: GenMessage<WatchRolloutRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 18);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 26);
 
 /**
  * One thing that happened in a rollout.
@@ -689,7 +978,7 @@ export type RolloutEvent = Message<"hms.sys.deployment.v1.RolloutEvent"> & {
  * Use `create(RolloutEventSchema)` to create a new message.
  */
 export const RolloutEventSchema: GenMessage<RolloutEvent> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 19);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 27);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutPlanned
@@ -726,7 +1015,7 @@ export type RolloutPlanned = Message<"hms.sys.deployment.v1.RolloutPlanned"> & {
  * Use `create(RolloutPlannedSchema)` to create a new message.
  */
 export const RolloutPlannedSchema: GenMessage<RolloutPlanned> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 20);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 28);
 
 /**
  * @generated from message hms.sys.deployment.v1.LockWaiting
@@ -753,7 +1042,7 @@ export type LockWaiting = Message<"hms.sys.deployment.v1.LockWaiting"> & {
  * Use `create(LockWaitingSchema)` to create a new message.
  */
 export const LockWaitingSchema: GenMessage<LockWaiting> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 21);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 29);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepStarted
@@ -782,7 +1071,7 @@ export type StepStarted = Message<"hms.sys.deployment.v1.StepStarted"> & {
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 22);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 30);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepProgress
@@ -804,7 +1093,7 @@ export type StepProgress = Message<"hms.sys.deployment.v1.StepProgress"> & {
  * Use `create(StepProgressSchema)` to create a new message.
  */
 export const StepProgressSchema: GenMessage<StepProgress> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 23);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 31);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepFinished
@@ -838,7 +1127,7 @@ export type StepFinished = Message<"hms.sys.deployment.v1.StepFinished"> & {
  * Use `create(StepFinishedSchema)` to create a new message.
  */
 export const StepFinishedSchema: GenMessage<StepFinished> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 24);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 32);
 
 /**
  * @generated from message hms.sys.deployment.v1.StepOutput
@@ -860,7 +1149,7 @@ export type StepOutput = Message<"hms.sys.deployment.v1.StepOutput"> & {
  * Use `create(StepOutputSchema)` to create a new message.
  */
 export const StepOutputSchema: GenMessage<StepOutput> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 25);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 33);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutEnded
@@ -896,7 +1185,7 @@ export type RolloutEnded = Message<"hms.sys.deployment.v1.RolloutEnded"> & {
  * Use `create(RolloutEndedSchema)` to create a new message.
  */
 export const RolloutEndedSchema: GenMessage<RolloutEnded> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 26);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 34);
 
 /**
  * Why a rollout did not succeed, with what a person needs to mend it.
@@ -951,7 +1240,7 @@ export type RolloutFailure = Message<"hms.sys.deployment.v1.RolloutFailure"> & {
  * Use `create(RolloutFailureSchema)` to create a new message.
  */
 export const RolloutFailureSchema: GenMessage<RolloutFailure> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 27);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 35);
 
 /**
  * @generated from message hms.sys.deployment.v1.ServiceSummary
@@ -1022,7 +1311,7 @@ export type ServiceSummary = Message<"hms.sys.deployment.v1.ServiceSummary"> & {
  * Use `create(ServiceSummarySchema)` to create a new message.
  */
 export const ServiceSummarySchema: GenMessage<ServiceSummary> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 28);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 36);
 
 /**
  * One replica with its health.
@@ -1058,7 +1347,7 @@ export type ReplicaStatus = Message<"hms.sys.deployment.v1.ReplicaStatus"> & {
  * Use `create(ReplicaStatusSchema)` to create a new message.
  */
 export const ReplicaStatusSchema: GenMessage<ReplicaStatus> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 29);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 37);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListServicesRequest
@@ -1087,7 +1376,7 @@ export type ListServicesRequest = Message<"hms.sys.deployment.v1.ListServicesReq
  * Use `create(ListServicesRequestSchema)` to create a new message.
  */
 export const ListServicesRequestSchema: GenMessage<ListServicesRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 30);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 38);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListServicesResponse
@@ -1109,7 +1398,7 @@ export type ListServicesResponse = Message<"hms.sys.deployment.v1.ListServicesRe
  * Use `create(ListServicesResponseSchema)` to create a new message.
  */
 export const ListServicesResponseSchema: GenMessage<ListServicesResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 31);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 39);
 
 /**
  * @generated from message hms.sys.deployment.v1.GetServiceRequest
@@ -1131,7 +1420,7 @@ export type GetServiceRequest = Message<"hms.sys.deployment.v1.GetServiceRequest
  * Use `create(GetServiceRequestSchema)` to create a new message.
  */
 export const GetServiceRequestSchema: GenMessage<GetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 32);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 40);
 
 /**
  * @generated from message hms.sys.deployment.v1.GetServiceResponse
@@ -1165,7 +1454,7 @@ export type GetServiceResponse = Message<"hms.sys.deployment.v1.GetServiceRespon
  * Use `create(GetServiceResponseSchema)` to create a new message.
  */
 export const GetServiceResponseSchema: GenMessage<GetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 33);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 41);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListRolloutsRequest
@@ -1192,6 +1481,13 @@ export type ListRolloutsRequest = Message<"hms.sys.deployment.v1.ListRolloutsReq
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Say what each of them changed in the manifest.
+   *
+   * @generated from field: bool with_changes = 5;
+   */
+  withChanges: boolean;
 };
 
 /**
@@ -1199,7 +1495,7 @@ export type ListRolloutsRequest = Message<"hms.sys.deployment.v1.ListRolloutsReq
  * Use `create(ListRolloutsRequestSchema)` to create a new message.
  */
 export const ListRolloutsRequestSchema: GenMessage<ListRolloutsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 34);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 42);
 
 /**
  * @generated from message hms.sys.deployment.v1.RolloutSummary
@@ -1259,6 +1555,27 @@ export type RolloutSummary = Message<"hms.sys.deployment.v1.RolloutSummary"> & {
    * @generated from field: string principal = 11;
    */
   principal: string;
+
+  /**
+   * What whoever asked for it said.
+   *
+   * @generated from field: string reason = 12;
+   */
+  reason: string;
+
+  /**
+   * The revision's tag.
+   *
+   * @generated from field: string tag = 13;
+   */
+  tag: string;
+
+  /**
+   * If asked for: the manifest of its revision against the one that served before.
+   *
+   * @generated from field: repeated hms.sys.deployment.v1.Change changes = 14;
+   */
+  changes: Change[];
 };
 
 /**
@@ -1266,7 +1583,103 @@ export type RolloutSummary = Message<"hms.sys.deployment.v1.RolloutSummary"> & {
  * Use `create(RolloutSummarySchema)` to create a new message.
  */
 export const RolloutSummarySchema: GenMessage<RolloutSummary> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 35);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 43);
+
+/**
+ * A rollout has taken a step: what is published as hms.sys.deployment.rollout.STATE, in the transaction that it is true in.
+ *
+ * @generated from message hms.sys.deployment.v1.RolloutChanged
+ */
+export type RolloutChanged = Message<"hms.sys.deployment.v1.RolloutChanged"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: string rollout_id = 3;
+   */
+  rolloutId: string;
+
+  /**
+   * @generated from field: hms.sys.deployment.v1.RolloutKind kind = 4;
+   */
+  kind: RolloutKind;
+
+  /**
+   * @generated from field: hms.sys.deployment.v1.RolloutState state = 5;
+   */
+  state: RolloutState;
+
+  /**
+   * @generated from field: int64 revision = 6;
+   */
+  revision: bigint;
+
+  /**
+   * What served before; 0: nothing.
+   *
+   * @generated from field: int64 previous_revision = 7;
+   */
+  previousRevision: bigint;
+
+  /**
+   * Counts up by one with each step of the rollout.
+   *
+   * @generated from field: int64 turn = 8;
+   */
+  turn: bigint;
+
+  /**
+   * What is under way, as a person would say it; empty at the end.
+   *
+   * @generated from field: string title = 9;
+   */
+  title: string;
+
+  /**
+   * Ten-thousandths of the requests that the new revision gets while both serve side by side.
+   *
+   * @generated from field: int32 share = 10;
+   */
+  share: number;
+
+  /**
+   * True while it waits for a person, or until it is resumed.
+   *
+   * @generated from field: bool waiting = 11;
+   */
+  waiting: boolean;
+
+  /**
+   * @generated from field: string failure_reason = 12;
+   */
+  failureReason: string;
+
+  /**
+   * Who asked for it, and why.
+   *
+   * @generated from field: string principal = 13;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: string reason = 14;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message hms.sys.deployment.v1.RolloutChanged.
+ * Use `create(RolloutChangedSchema)` to create a new message.
+ */
+export const RolloutChangedSchema: GenMessage<RolloutChanged> = /*@__PURE__*/
+  messageDesc(file_hms_sys_deployment_v1_deployment, 44);
 
 /**
  * @generated from message hms.sys.deployment.v1.ListRolloutsResponse
@@ -1288,7 +1701,7 @@ export type ListRolloutsResponse = Message<"hms.sys.deployment.v1.ListRolloutsRe
  * Use `create(ListRolloutsResponseSchema)` to create a new message.
  */
 export const ListRolloutsResponseSchema: GenMessage<ListRolloutsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 36);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 45);
 
 /**
  * @generated from message hms.sys.deployment.v1.ReadLogsRequest
@@ -1337,7 +1750,7 @@ export type ReadLogsRequest = Message<"hms.sys.deployment.v1.ReadLogsRequest"> &
  * Use `create(ReadLogsRequestSchema)` to create a new message.
  */
 export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 37);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 46);
 
 /**
  * @generated from message hms.sys.deployment.v1.ReadLogsResponse
@@ -1354,7 +1767,7 @@ export type ReadLogsResponse = Message<"hms.sys.deployment.v1.ReadLogsResponse">
  * Use `create(ReadLogsResponseSchema)` to create a new message.
  */
 export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 38);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 47);
 
 /**
  * @generated from message hms.sys.deployment.v1.RunCommandRequest
@@ -1383,7 +1796,7 @@ export type RunCommandRequest = Message<"hms.sys.deployment.v1.RunCommandRequest
  * Use `create(RunCommandRequestSchema)` to create a new message.
  */
 export const RunCommandRequestSchema: GenMessage<RunCommandRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 39);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 48);
 
 /**
  * @generated from message hms.sys.deployment.v1.RunCommandResponse
@@ -1412,7 +1825,7 @@ export type RunCommandResponse = Message<"hms.sys.deployment.v1.RunCommandRespon
  * Use `create(RunCommandResponseSchema)` to create a new message.
  */
 export const RunCommandResponseSchema: GenMessage<RunCommandResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_deployment_v1_deployment, 40);
+  messageDesc(file_hms_sys_deployment_v1_deployment, 49);
 
 /**
  * What a rollout does.
@@ -1668,6 +2081,46 @@ export const DeploymentService: GenService<{
     methodKind: "server_streaming";
     input: typeof RollbackRequestSchema;
     output: typeof RolloutEventSchema;
+  },
+  /**
+   * Tries the last deploy that did not succeed once more: its manifest, its release, its strategy and its gates.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Retry
+   */
+  retry: {
+    methodKind: "server_streaming";
+    input: typeof RetryRequestSchema;
+    output: typeof RolloutEventSchema;
+  },
+  /**
+   * Refuses deploys, of one service or of all of an environment, until a time. What runs goes on, and going back stays possible.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Freeze
+   */
+  freeze: {
+    methodKind: "unary";
+    input: typeof FreezeRequestSchema;
+    output: typeof FreezeResponseSchema;
+  },
+  /**
+   * Ends a freeze before its time.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.Unfreeze
+   */
+  unfreeze: {
+    methodKind: "unary";
+    input: typeof UnfreezeRequestSchema;
+    output: typeof UnfreezeResponseSchema;
+  },
+  /**
+   * Lists the freezes that hold now.
+   *
+   * @generated from rpc hms.sys.deployment.v1.DeploymentService.ListFreezes
+   */
+  listFreezes: {
+    methodKind: "unary";
+    input: typeof ListFreezesRequestSchema;
+    output: typeof ListFreezesResponseSchema;
   },
   /**
    * Ends every replica; the service and its history stay.

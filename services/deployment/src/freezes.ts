@@ -1,0 +1,128 @@
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { deployment } from "@hms/contracts";
+import { type CallContext, HmsError, principalName } from "@hms/kernel";
+import type { Manifest } from "@hms/manifest";
+import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
+import { type Selectable, sql } from "kysely";
+import { nextOpening } from "./deploy-window.ts";
+import { checkedName } from "./service-name.ts";
+import type { ServiceKey } from "./service-record.ts";
+import type { DeploymentTables } from "./tables.ts";
+
+type FreezeRow = Selectable<DeploymentTables["deploy_freeze"]>;
+
+/** A person waits this long for the database. */
+const PATIENCE_MS = 10_000;
+const LONGEST_MS = 366 * 24 * 60 * 60_000;
+const LONGEST_REASON = 500;
+
+/** Times in which nothing new is deployed. */
+export class Freezes {
+  readonly #db: ServiceDatabase<DeploymentTables>["db"];
+
+  constructor(db: ServiceDatabase<DeploymentTables>["db"]) {
+    this.#db = db;
+  }
+
+  /** Begins a freeze, or changes the one that holds. @throws HmsError INVALID_ARGUMENT with every problem */
+  async freeze(request: deployment.FreezeRequest, { principal }: CallContext) {
+    const { environment, service } = placeOf(request);
+    const until = request.until ? timestampDate(request.until) : undefined;
+    const problems = [...untilProblems(until), ...reasonProblems(request.reason)];
+    if (problems.length > 0 || until === undefined) {
+      const message = problems.map(({ field, description }) => `${field}: ${description}`).join(" ");
+      throw new HmsError("INVALID_ARGUMENT", message, { fieldViolations: problems });
+    }
+    const values = { until, reason: request.reason, set_by: principalName(principal) };
+    const write = () =>
+      this.#db
+        .insertInto("deploy_freeze")
+        .values({ environment, service, ...values, since: sql<Date>`now()` })
+        .onConflict((conflict) => conflict.columns(["environment", "service"]).doUpdateSet(values))
+        .returningAll()
+        .executeTakeFirstOrThrow();
+    return { freeze: shown(await retryWhileUnavailable(write, { deadlineMs: PATIENCE_MS })) };
+  }
+
+  /** Ends a freeze. */
+  async unfreeze(request: deployment.UnfreezeRequest): Promise<{ ended: boolean }> {
+    const { environment, service } = placeOf(request);
+    const remove = () =>
+      this.#db
+        .deleteFrom("deploy_freeze")
+        .where("environment", "=", environment)
+        .where("service", "=", service)
+        .where("until", ">", sql<Date>`now()`)
+        .executeTakeFirst();
+    const { numDeletedRows } = await retryWhileUnavailable(remove, { deadlineMs: PATIENCE_MS });
+    return { ended: numDeletedRows > 0n };
+  }
+
+  /** Every freeze that holds now, in one environment or in all (""). */
+  async list(environment: string) {
+    if (environment !== "") checkedName("environment", environment);
+    return { freezes: (await this.#holding(environment)).map(shown) };
+  }
+
+  async #holding(environment: string): Promise<FreezeRow[]> {
+    const read = () =>
+      this.#db
+        .selectFrom("deploy_freeze")
+        .selectAll()
+        .where("until", ">", sql<Date>`now()`)
+        .$if(environment !== "", (query) => query.where("environment", "=", environment))
+        .orderBy("environment")
+        .orderBy("service")
+        .execute();
+    return retryWhileUnavailable(read, { deadlineMs: PATIENCE_MS });
+  }
+
+  /**
+   * Lets a new version of a service be deployed now.
+   * @throws HmsError FAILED_PRECONDITION during a freeze, and outside of the manifest's windows
+   */
+  async admit({ environment, service }: ServiceKey, { rollout }: Manifest, now = new Date()): Promise<void> {
+    const found = (await this.#holding(environment)).find((row) => row.service === "" || row.service === service);
+    if (found) {
+      const what = found.service === "" ? `the environment "${environment}"` : `"${service}"`;
+      throw new HmsError(
+        "FAILED_PRECONDITION",
+        `${found.set_by} has stopped deploys of ${what} until ${found.until.toISOString()}: ${found.reason}. ${OVERRIDE}`,
+        { reason: "FROZEN", metadata: { until: found.until.toISOString(), by: found.set_by } },
+      );
+    }
+    // Manifests that older versions have stored know of none.
+    const windows = (rollout as Partial<typeof rollout>).windows ?? [];
+    const opens = windows.length === 0 ? undefined : nextOpening(windows, now);
+    if (opens === undefined || opens <= now) return;
+    throw new HmsError(
+      "FAILED_PRECONDITION",
+      `"${service}" is deployed in its windows only (${windows.join("; ")}), and the next one opens at ${opens.toISOString()}. ${OVERRIDE}`,
+      { reason: "OUTSIDE_WINDOW", metadata: { opens: opens.toISOString() } },
+    );
+  }
+}
+
+const OVERRIDE =
+  "Wait, or deploy with --override-freeze, which needs services:freeze. Rollbacks and restarts are not held up.";
+
+function placeOf(request: { environment: string; service: string }): ServiceKey {
+  const environment = checkedName("environment", request.environment || "default");
+  return { environment, service: request.service === "" ? "" : checkedName("service", request.service) };
+}
+
+function untilProblems(until: Date | undefined) {
+  const at = until?.getTime() ?? 0;
+  if (at > Date.now() && at <= Date.now() + LONGEST_MS) return [];
+  return [{ field: "until", description: "It must be a time ahead, at most a year: say when deploys may go on." }];
+}
+
+function reasonProblems(reason: string) {
+  if (reason.trim() !== "" && reason.length <= LONGEST_REASON) return [];
+  const description = `Say why in 1 to ${LONGEST_REASON} characters: whoever is refused is told.`;
+  return [{ field: "reason", description }];
+}
+
+function shown({ environment, service, until, reason, set_by: by, since }: FreezeRow) {
+  return { environment, service, until: timestampFromDate(until), reason, by, since: timestampFromDate(since) };
+}
