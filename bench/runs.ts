@@ -35,7 +35,7 @@ async function measure(name: string, folder: string, quick: boolean): Promise<Me
   const opened = await OPENERS[name]?.({ folder });
   if (!opened) return { version: "not installed, not measured", figures: {} };
   await using contender = opened;
-  const jobs = quick ? 3000 : 20_000;
+  const jobs = quick ? 3000 : 10_000;
   await contender.drain(quick ? 1000 : 2000);
   const usedBefore = treeCpuSeconds(process.pid);
   const drained = await contender.drain(jobs);

@@ -17,6 +17,7 @@ export async function openGraphile(): Promise<RunContender> {
   const postgres = stack.use(await startTestPostgres(instance.paths, { settings: "" }));
   const pgPool = new Pool({ ...(await postgres.source.admin()), max: POOL_SIZE });
   pgPool.on("error", () => {});
+  pgPool.on("connect", (client) => client.on("error", () => {}));
   stack.defer(() => pgPool.end());
   const logger = new Logger(() => () => {});
   const count = new Count();
