@@ -61,3 +61,6 @@ end $$;
 
 -- Asked once an hour. It lets a run that ends be changed in place, from PostgreSQL 16 on.
 create index run_ended on run using brin (ended_at);
+
+-- Programs elsewhere may say something before the first worker has looked after the days.
+select keep_log_days(30);

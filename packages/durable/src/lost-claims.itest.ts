@@ -21,13 +21,13 @@ function slowAnswers(database: RunDatabase): RunDatabase {
       return node;
     },
     transformResult: async ({ result, queryId }) => {
-      if (unknown.delete(queryId)) await delay(80);
+      if (unknown.delete(queryId)) await delay(240);
       return result;
     },
   });
   const prepared: RunDatabase["prepared"] = async <Row>(...asked: Parameters<RunDatabase["prepared"]>) => {
     const rows = await database.prepared<Row>(...asked);
-    await delay(20);
+    await delay(60);
     return rows;
   };
   return Object.assign(Object.create(database) as RunDatabase, { db, prepared });
@@ -38,7 +38,7 @@ test("a step whose claim was on its way when lost claims were asked for is done 
   const done = new Map<string, number>();
   const host = { database, ended: () => {}, ready: () => {} };
   await using worker = new Worker(host, {
-    leaseMs: 300,
+    leaseMs: 900,
     executors: { x: ({ run }) => void done.set(run.id, (done.get(run.id) ?? 0) + 1) },
   });
   worker.start();
@@ -51,6 +51,6 @@ test("a step whose claim was on its way when lost claims were asked for is done 
     ids.push(id);
   }
   // The last question for lost claims has been answered, too.
-  await delay(200);
+  await delay(600);
   expect(ids.map((id) => done.get(id))).toEqual(ids.map(() => 1));
 });

@@ -47,6 +47,27 @@ test("what all steps of a run say has one order, and whoever reads on behind a p
   expect(read.sort()).toEqual(names.map((name) => `${name}: ${name} says\n`).sort());
 });
 
+test("what is written to a run's log behind a commit that is late waits for it, so nothing is passed over", async () => {
+  await using _worker = work({ x: ({ log }) => log("first") });
+  const id = await start({ nodes: { a: step() } });
+  expect(await suite.durable.ended(id, 10_000)).toBe("succeeded");
+  const { db } = suite.durable.database;
+  const write = (text: string) => sql`select write_logs(array[${id}::uuid], array[${text}], array[''], array[1], array[1],
+    array[convert_to(${text}, 'UTF8')])`;
+  const texts = async () => (await suite.durable.runLogs({ runId: id })).map(({ text }) => text);
+  let next: Promise<unknown> | undefined;
+  await db.transaction().execute(async (transaction) => {
+    await write("late").execute(transaction);
+    next = write("next").execute(db);
+    const waiting = sql<{ n: number }>`select count(*)::int as n from pg_stat_activity
+      where query like '%write_logs%' and wait_event_type = 'Lock'`;
+    await waitFor(async () => (await waiting.execute(transaction)).rows[0]?.n === 1, { describe: "the next one to wait" });
+    expect(await texts()).toEqual(["first\n"]);
+  });
+  await next;
+  expect(await texts()).toEqual(["first\n", "late", "next"]);
+});
+
 describe("starting", () => {
   test("twice with one idempotency key is one run, with another request an error", async () => {
     const request = { environment, graph: { nodes: { a: step() } }, principal, idempotencyKey: "once" };
