@@ -52,7 +52,9 @@ test("what is written to a run's log behind a commit that is late waits for it, 
   const id = await start({ nodes: { a: step() } });
   expect(await suite.durable.ended(id, 10_000)).toBe("succeeded");
   const { db } = suite.durable.database;
-  const write = (text: string) => sql`select write_logs(array[${id}::uuid], array[${text}], array[''], array[1], array[1],
+  const write = (
+    text: string,
+  ) => sql`select write_logs(array[${id}::uuid], array[${text}], array[''], array[1], array[1],
     array[convert_to(${text}, 'UTF8')])`;
   const texts = async () => (await suite.durable.runLogs({ runId: id })).map(({ text }) => text);
   let next: Promise<unknown> | undefined;
@@ -61,7 +63,7 @@ test("what is written to a run's log behind a commit that is late waits for it, 
     next = write("next").execute(db);
     const waiting = sql<{ n: number }>`select count(*)::int as n from pg_stat_activity
       where query like '%write_logs%' and wait_event_type = 'Lock'`;
-    await waitFor(async () => (await waiting.execute(transaction)).rows[0]?.n === 1, { describe: "the next one to wait" });
+    await waitFor(async () => (await waiting.execute(db)).rows[0]?.n === 1, { describe: "the next one to wait" });
     expect(await texts()).toEqual(["first\n"]);
   });
   await next;
