@@ -47,16 +47,19 @@ function stepUpOf({ because, mfaMaxAgeS }: AccessVerdict): { stepUp?: StepUp } {
   return { stepUp: mfaMaxAgeS === undefined ? {} : { maxAgeS: mfaMaxAgeS } };
 }
 
-function decisionOf(verdict: AccessVerdict, isUsers: boolean): PolicyDecision {
+function decisionOf(
+  verdict: AccessVerdict,
+  { isUsers, revision }: { isUsers: boolean; revision: string },
+): PolicyDecision {
   const { because, auditLevel } = verdict;
   // By default nobody is let in: what would let others in has decided nothing.
-  const policies = because === "default" ? undefined : verdict.policies.map(({ id }) => id);
+  const ground = { revision, ...(because === "default" ? {} : { policies: verdict.policies.map(({ id }) => id) }) };
   if (because !== "allowed") {
     const reason = reasonOf(verdict, isUsers);
-    return Object.freeze({ allowed: false, reason, ...stepUpOf(verdict), ...(policies ? { policies } : {}) });
+    return Object.freeze({ allowed: false, reason, ...stepUpOf(verdict), ...ground });
   }
   const level = auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? undefined : auditLevel;
-  return { allowed: true, ...(policies ? { policies } : {}), ...(level === undefined ? {} : { auditLevel: level }) };
+  return { allowed: true, ...ground, ...(level === undefined ? {} : { auditLevel: level }) };
 }
 
 /** What an access policy is made of. */
@@ -123,7 +126,7 @@ class Decisions {
     const byEnvironment = own.get(method) ?? new Map<string | undefined, PolicyDecision>();
     // Callers choose the names.
     if (byEnvironment.size >= MOST_ENVIRONMENTS) byEnvironment.clear();
-    this.#made.set(principal, own.set(method, byEnvironment.set(environment, decision)));
+    this.#made.set(principal, own.set(method, byEnvironment.set(environment, remembered(decision))));
     return decision;
   }
 
@@ -133,7 +136,7 @@ class Decisions {
     const key = JSON.stringify([kind, mfa, environment, question.environment, [...roles].sort(), [...groups].sort()]);
     const decision = shared.get(key) ?? this.#judge(question, slice);
     if (shared.size >= MOST_SHARED) shared.clear();
-    shared.set(key, decision);
+    shared.set(key, remembered(decision));
     return decision;
   }
 
@@ -159,7 +162,7 @@ class Decisions {
     const isUsers = question.method.environment !== undefined;
     const verdict = slice.judge(isUsers ? methodRequest(question) : this.#resourceRequest(question));
     if (verdict.errors.length > 0) this.#options.onError?.(verdict.errors);
-    return decisionOf(verdict, isUsers);
+    return decisionOf(verdict, { isUsers, revision: this.set.revision });
   }
 
   #resourceRequest({ principal, permission, resource: name, environment, transport }: PolicyQuestion): AccessRequest {
@@ -174,6 +177,14 @@ function methodRequest({ principal, method, transport = "in-process" }: PolicyQu
   const { environment, serviceId, method: name } = targetOf(method);
   const resource = methodEntity(serviceId, name);
   return { subject: subjectOf(principal), permission: CALL_PERMISSION, resource, environment, transport };
+}
+
+/** A decision as it is answered from now on. */
+function remembered(decision: PolicyDecision): PolicyDecision {
+  // The operator was let in by none.
+  return decision.cached === true || decision.revision === undefined
+    ? decision
+    : Object.freeze({ ...decision, cached: true });
 }
 
 function operatorDecision({ auditLevel }: PolicySlice): PolicyDecision {

@@ -46,7 +46,7 @@ export type TaskOutcome =
   | { outcome: "retry"; error: StoredError; delay_ms: number }
   | { outcome: "skipped" | "cancelled" | "released"; error?: StoredError }
   /** Nothing is stored: whoever finds the lease run out decides. */
-  | { outcome: "lost" }
+  | { outcome: "lost"; mayBeDone?: true }
   | { outcome: "waiting"; wait_for: "time" | "decision" | "run"; delay_ms?: number; output?: string }
   | { outcome: "waiting"; wait_for: "targets"; plan: TargetPlan };
 

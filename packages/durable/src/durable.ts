@@ -5,10 +5,12 @@ import { sql } from "kysely";
 import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Hint, Hints } from "./hints.ts";
+import { RemoteClaims } from "./remote-claims.ts";
 import { type RetryRequest, retryRun } from "./retry-run.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
-import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
-import { type RunState, type RunView, readRun } from "./run-view.ts";
+import { type ListOptions, listRuns, type RunEvent, type RunProgress, readEvents, readProgress } from "./run-events.ts";
+import { type RunLogPiece, type RunLogRequest, readRunLogs } from "./run-logs.ts";
+import { type RunState, type RunSummary, type RunView, readRun } from "./run-view.ts";
 import { StartQueue } from "./start-queue.ts";
 import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
 import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
@@ -58,6 +60,12 @@ export interface Durable extends AsyncDisposable {
   events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]>;
   /** The log of a step behind a cursor. The caller has looked whether it may be seen. */
   logs(request: LogRequest): Promise<LogPiece[]>;
+  /** The log of all steps of a run behind a cursor. The caller has looked whether it may be seen. */
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]>;
+  /** How far runs have come. The caller has looked whether they may be seen. */
+  progress(ids: readonly string[]): Promise<RunProgress[]>;
+  /** Steps that are done by programs elsewhere. */
+  readonly remote: RemoteClaims;
   /** A worker of this process; it works until it is disposed. */
   worker(options: WorkerOptions): AsyncDisposable;
 }
@@ -84,14 +92,20 @@ class DurableOfProcess implements Durable {
   readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
   readonly #hints: Hints;
   readonly #starts: StartQueue;
+  readonly remote: RemoteClaims;
 
   constructor(database: RunDatabase) {
     this.database = database;
     this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
     this.#starts = new StartQueue(database, () => this.#hint("ready"));
+    this.remote = new RemoteClaims(database, (ended) => {
+      this.#tell(ended);
+      this.#hint("ready");
+    });
   }
 
   #tellWorkers(hint: Hint): void {
+    if (hint === "ready") this.remote.ready.notify();
     for (const worker of this.#workers) {
       if (hint === "ready") worker.wake();
       else worker.beat();
@@ -152,6 +166,14 @@ class DurableOfProcess implements Durable {
 
   logs(request: LogRequest): Promise<LogPiece[]> {
     return readLogs(this.database, request);
+  }
+
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]> {
+    return readRunLogs(this.database, request);
+  }
+
+  progress(ids: readonly string[]): Promise<RunProgress[]> {
+    return readProgress(this.database, ids);
   }
 
   get(environment: string, id: string): Promise<RunView> {

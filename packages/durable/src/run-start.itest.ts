@@ -1,7 +1,8 @@
 import { HmsError } from "@hms/kernel/errors";
+import { waitFor } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Durable, GraphNode, RunGraph, StepExecutor, WorkerOptions } from "./index.ts";
+import type { Durable, GraphNode, RunGraph, RunLogCursor, StepExecutor, WorkerOptions } from "./index.ts";
 import { brokenInvariants } from "./testing/invariants.ts";
 import { openEngine, principal } from "./testing/open-engine.ts";
 
@@ -40,6 +41,85 @@ test("what a step says can be read from any place, in order, once it has ended",
     [2, 1],
   ]);
   expect(await durable.logs({ runId: id, node: "a", after: { attempt: 1, seq: 1 } })).toEqual(pieces.slice(1));
+});
+
+test("the log of a whole run is in the order in which it was written, and nothing that is committed late is passed over", async () => {
+  const said = Promise.withResolvers<void>();
+  const say: StepExecutor = async ({ node, log }) => {
+    log(node);
+    if (node === "a") await said.promise;
+  };
+  await using _worker = work({ x: say });
+  const id = await start({ nodes: { a: step(), b: step() } });
+  const texts = async (after?: RunLogCursor) =>
+    (await durable.runLogs({ runId: id, ...(after ? { after } : {}) })).map(({ text }) => text);
+  await waitFor(async () => (await texts()).length === 2, { describe: "both to have said something" });
+  const [first] = await durable.runLogs({ runId: id, limit: 1 });
+  const late = Promise.withResolvers<void>();
+  const writes = Promise.withResolvers<void>();
+  const writing = durable.database.db.transaction().execute(async (transaction) => {
+    const place = sql`(clock_timestamp() at time zone 'UTC')::date, ${id}::uuid`;
+    const columns = sql`(day, run_id, node, target, attempt, seq, bytes)`;
+    await sql`insert into log_chunk ${columns} select ${place}, 'late', '', 1, 1, 'late'::bytea`.execute(transaction);
+    await sql`insert into log_chunk ${columns} select ${place}, 'next', '', 1, 1, 'next'::bytea`.execute(
+      durable.database.db,
+    );
+    writes.resolve();
+    await late.promise;
+  });
+  await writes.promise;
+  // What was written after it waits for it.
+  expect(await texts()).toHaveLength(2);
+  expect(await durable.runLogs({ runId: id, isOver: true })).toHaveLength(3);
+  late.resolve();
+  await writing;
+  await waitFor(async () => (await texts()).length === 4, { describe: "the late one to be read" });
+  expect((await texts()).slice(2)).toEqual(["late", "next"]);
+  expect(await texts(first)).toEqual((await texts()).slice(1));
+  said.resolve();
+  expect(await durable.ended(id, 10_000)).toBe("succeeded");
+});
+
+test("labels are a run's from its first moment on, and those of the run that carries it on", async () => {
+  await using _worker = work({ x: () => ({}) });
+  const labels = { team: "sre", tier: "1" };
+  const id = await start({ nodes: { a: step() } }, { labels, idempotencyKey: "labelled" });
+  await start({ nodes: { a: step() } }, { labels: { other: "1" }, idempotencyKey: "labelled" });
+  expect(await durable.get(environment, id)).toMatchObject({ labels, principal, lastSeq: expect.any(Number) });
+  await durable.ended(id, 10_000);
+  const again = await durable.retry({ environment, runId: id, principal, from: "a" });
+  const found = await durable.list(environment, { labels: { team: "sre", tier: null } });
+  expect(found.map((run) => [run.id, run.retryOf])).toEqual([
+    [again.id, id],
+    [id, null],
+  ]);
+  expect(await durable.list(environment, { labels: { team: "sre", none: null } })).toEqual([]);
+  await durable.ended(again.id, 10_000);
+});
+
+test("a step of which nobody knows whether it was done is not begun again by the worker that did it", async () => {
+  let begun = 0;
+  const unknown = () => {
+    begun += 1;
+    throw new HmsError("ABORTED", "Who knows.", { reason: "STEP_UNKNOWN" });
+  };
+  const untilStopped = ({ signal }: { signal: AbortSignal }) => {
+    begun += 1;
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("closing"))));
+  };
+  const closing = work({ x: unknown, y: untilStopped });
+  const known = await start({ nodes: { a: step({ effect: "at_most_once", retry: { max: 9 } }) } });
+  const closed = await start({ nodes: { a: step({ uses: "y", effect: "at_most_once" }) } });
+  await waitFor(async () => (await durable.get(environment, known)).nodes[0]?.state === "needs_decision", {
+    describe: "the lease to run out",
+  });
+  await closing[Symbol.asyncDispose]();
+  await using _other = work({});
+  await waitFor(async () => (await durable.get(environment, closed)).nodes[0]?.state === "needs_decision", {
+    describe: "the lease of the closed worker to run out",
+  });
+  expect(begun).toBe(2);
+  for (const id of [known, closed]) await durable.cancel({ environment, runId: id, by: principal });
 });
 
 describe("starting", () => {

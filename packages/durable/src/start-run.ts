@@ -18,6 +18,8 @@ export interface StartRequest {
   readonly inputs?: { readonly [name: string]: Json };
   /** On whose behalf, as plain JSON; every step is given it and may be authorized by it. */
   readonly principal: { readonly kind: string; readonly id: string; readonly [fact: string]: unknown };
+  /** By which it is found again; default none. */
+  readonly labels?: { readonly [name: string]: string };
   /** The same key in the same environment gives the run that has it, if it asks for the same. */
   readonly idempotencyKey?: string;
   /** The run is stopped after this long, ending as timed_out. Default: never. */
@@ -83,10 +85,7 @@ export async function storeStarts(
   asked: readonly PreparedStart[],
 ): Promise<(StartedRun | HmsError)[]> {
   const rows = asked.map(({ row }) => row);
-  const ask = () =>
-    retryWhileUnavailable(() => rowsOf(database, sql<StartRow>`select * from start_runs(${asJsonb(rows)})`), {
-      deadlineMs: PATIENCE_MS,
-    });
+  const ask = () => retryWhileUnavailable(() => rowsOf(database, startQuery(rows)), { deadlineMs: PATIENCE_MS });
   const first = await ask().catch((error: unknown) => {
     throw isLimit(error) ? limitReached(error) : error;
   });
@@ -96,6 +95,19 @@ export async function storeStarts(
     if (row.id !== null && row.same_request) return { id: row.id, isNew: row.is_new, state: row.state };
     return keyReused(asked[index]?.idempotencyKey, row.id);
   });
+}
+
+/** The same commit gives the new ones their labels. */
+function startQuery(rows: readonly object[]) {
+  if (!rows.some((row) => "labels" in row && row.labels)) {
+    return sql<StartRow>`select * from start_runs(${asJsonb(rows)})`;
+  }
+  return sql<StartRow>`
+    with asked as materialized (select ${asJsonb(rows)} as rows)
+    select s.id, s.is_new, s.same_request, s.state,
+      case when s.is_new then label_run(s.id, asked.rows -> (s.place - 1)::int -> 'labels') end
+    from asked cross join lateral start_runs(asked.rows) with ordinality s (id, is_new, same_request, state, place)
+    order by s.place`;
 }
 
 const keyReused = (key: string | undefined, run: string | null) =>
@@ -172,6 +184,7 @@ function toRow(request: StartRequest, extras: StartExtras): object {
     graph,
     inputs: JSON.parse(inputs),
     principal: JSON.parse(principal),
+    labels: request.labels,
     idempotency_key: idempotencyKey,
     request_sha256: idempotencyKey && digest(text, inputs, principal),
     priority,

@@ -20,7 +20,7 @@ export interface WorkerOptions {
   readonly queues?: readonly string[];
   /** Steps at once; default 10. */
   readonly concurrency?: number;
-  /** What steps can use, by name. */
+  /** What steps can use, by name; "call/*" is what begins with "call/" and has no entry of its own. */
   readonly executors: { readonly [name: string]: StepExecutor };
   /** Called before each execution; throws if the principal may not do this (any more). */
   readonly authorize?: (step: Step) => Promise<void> | void;
@@ -88,6 +88,8 @@ export class Worker implements AsyncDisposable {
   #isClosing = false;
   #isAbandoned = false;
   readonly #adopted = new Set<string>();
+  /** What may have been done is not begun again here: it is left until its lease has run out. */
+  readonly #left = new Set<string>();
   #poll: NodeJS.Timeout | undefined;
 
   constructor(host: WorkerHost, options: WorkerOptions) {
@@ -215,8 +217,9 @@ export class Worker implements AsyncDisposable {
 
   #adopt(rows: readonly SettleRow[], since: number): void {
     // The answer that was believed lost may still come, even after they have been done.
-    for (const { fence } of rows) this.#adopted.add(fence);
-    this.#begin(rows, since);
+    const lost = rows.filter(({ fence }) => !this.#left.has(fence));
+    for (const { fence } of lost) this.#adopted.add(fence);
+    this.#begin(lost, since);
   }
 
   #begin(rows: readonly SettleRow[], since: number): void {
@@ -247,12 +250,18 @@ export class Worker implements AsyncDisposable {
     const isUnknown = outcome.outcome === "released" && task.spec.effect === "at_most_once";
     if (outcome.outcome === "lost" || isUnknown) {
       // Somebody else has it now, or somebody has to decide: whoever finds the lease run out.
+      if (isUnknown || ("mayBeDone" in outcome && outcome.mayBeDone)) this.#leave(task.fence);
       this.#forget(task.fence);
       this.wake();
       return;
     }
     this.#results.push({ task, fence: task.fence, outcome });
     this.#schedule();
+  }
+
+  #leave(fence: string): void {
+    this.#left.add(fence);
+    setTimeout(() => this.#left.delete(fence), 2 * this.#options.leaseMs).unref();
   }
 
   #forget(fence: string): void {

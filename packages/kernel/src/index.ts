@@ -22,6 +22,7 @@ export type {
   CallTracer,
   CallWay,
   Credentials,
+  DecisionGround,
   EndedCall,
   FilterQuestion,
   IdentitySource,

@@ -1,7 +1,7 @@
 import { gatesKey } from "./schema-gates.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
 import { healthKeys, resourceKeys, rolloutKeys, scalingKeys, stopGraceKey } from "./schema-operation.ts";
-import { envKey, nameKey, portKey, runKeys, versionKey } from "./schema-program.ts";
+import { envKey, nameKey, needsKey, portKey, runKeys, versionKey } from "./schema-program.ts";
 import { meshKeys, routesKey } from "./schema-traffic.ts";
 
 /** The schema of *.hms.yml, in the order people write it: the one definition that everything else follows from. */
@@ -12,6 +12,7 @@ export const manifestSchema = {
   properties: {
     name: nameKey,
     version: versionKey,
+    needs: needsKey,
     run: runKeys,
     port: portKey,
     routes: routesKey,
@@ -61,6 +62,7 @@ export const manifestSchema = {
     limits: "resources",
     retry: "mesh.retry",
     timeout: "mesh.request_timeout",
+    depends_on: "needs",
   },
 } as const satisfies ObjectNode;
 

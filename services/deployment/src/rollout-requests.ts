@@ -144,7 +144,9 @@ export class RolloutRequests {
     const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory, tag };
-    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings, reason } as const;
+    const missing = await this.#reader.notServing(key.environment, manifest.needs);
+    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 

@@ -55,6 +55,22 @@ export class ServiceReader {
     return this.#read((db) => readRevisions(db, key));
   }
 
+  /** Which of these services have no replica that is meant to serve. */
+  async notServing(environment: string, services: readonly string[]): Promise<string[]> {
+    if (services.length === 0) return [];
+    const rows = await this.#read((db) =>
+      db
+        .selectFrom("service")
+        .select("name")
+        .where("environment", "=", environment)
+        .where("name", "in", [...services])
+        .where("wanted", ">", 0)
+        .execute(),
+    );
+    const serving = new Set(rows.map(({ name }) => name));
+    return services.filter((service) => !serving.has(service));
+  }
+
   /** The newest deploy of a service; undefined if there was none, or it has been forgotten. */
   lastDeploy({ environment, service }: ServiceKey): Promise<RolloutRow | undefined> {
     return this.#read((db) =>

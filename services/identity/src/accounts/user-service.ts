@@ -2,6 +2,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityUsers } from "@hms/contracts";
 import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import { forgetFactors } from "../factors/factor-facts.ts";
+import { forgetPassword } from "../passwords/password-store.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { userMessage } from "./account-message.ts";
 import { accountFacts, accountOf } from "./account-store.ts";
@@ -75,9 +76,14 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
       if (account.account_id === principal.id) assertFresh(principal);
       await database.transaction(async (queries) => {
         await forgetFactors(queries, account.account_id);
+        // Who they are is shown as it was when the account began: by a link that is handed or mailed to them.
+        await forgetPassword(queries, account.account_id);
         await endSessions(queries, account.account_id);
       });
-      ground.mail.tell(account.account_id, "What is asked for beside the password was taken away");
+      ground.mail.tell(
+        account.account_id,
+        "Your password and what is asked for beside it were taken away; you choose a new one by a link",
+      );
       await ground.changes.tell({ account: account.account_id });
       return { user: userMessage(await accountOf(database.db, account.account_id)) };
     },
