@@ -15,9 +15,8 @@ export type {
 } from "./remote-claims.ts";
 export type { RetryRequest } from "./retry-run.ts";
 export type { ListOptions, RunEvent, RunProgress } from "./run-events.ts";
-export type { RunLogCursor, RunLogPiece } from "./run-logs.ts";
 export type { NodeView, RunState, RunSummary, RunView } from "./run-view.ts";
 export type { StartedRun, StartRequest } from "./start-run.ts";
 export type { Step, StepExecutor } from "./step.ts";
-export type { LogCursor, LogPiece, LogRequest } from "./step-logs.ts";
+export type { LogCursor, LogPiece, LogRequest, RunLogPiece, RunLogRequest } from "./step-logs.ts";
 export type { WorkerMoment, WorkerOptions } from "./worker.ts";

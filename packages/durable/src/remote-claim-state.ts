@@ -16,7 +16,7 @@ export async function heldTask(
 ): Promise<HeldTask | undefined> {
   const [task] = await rowsOf(
     database,
-    sql<HeldTask>`select t.run_id as "runId", t.node, t.target, t.item, t.attempt, t.failures, t.fence, t.spec, r.stop_reason
+    sql<HeldTask>`select t.run_id as "runId", t.node, t.target, t.item, t.attempt, t.failures, t.fence, 0 as followers, t.spec, r.stop_reason
       from task t join run r on r.id = t.run_id
       where t.run_id = ${runId}::uuid and t.node = ${node} and t.target = ${target} and t.fence = ${fence}::bigint
         and t.state = 'running' and t.worker = ${worker}`,
@@ -24,7 +24,7 @@ export async function heldTask(
   return task;
 }
 
-/** How a claim has ended: as an attempt does, or "running" if somebody else holds it. */
+/** How a claim has ended: as its attempt did, as the task that it was the last one of stands, or "running". */
 export interface EndedClaim {
   readonly outcome: string;
   readonly worker: string | null;
@@ -44,7 +44,7 @@ export async function endedClaim(
       union all
       select t.state, t.worker from task t join run r on r.id = t.run_id
       where t.run_id = ${runId}::uuid and r.environment = ${environment} and t.node = ${node} and t.target = ${target}
-        and t.fence = ${fence}::bigint and t.state = 'running'`,
+        and t.fence = ${fence}::bigint and t.worker is not null`,
   );
   return ended;
 }

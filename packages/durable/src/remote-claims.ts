@@ -1,5 +1,6 @@
 import { ChangeSignal } from "@hms/kernel";
 import { HmsError } from "@hms/kernel/errors";
+import { binaryArray } from "@hms/postgres";
 import { sql } from "kysely";
 import type { ClaimedTask, RunContext, RunPrincipal, SettleRow, TaskOutcome } from "./claimed-task.ts";
 import type { Effect } from "./graph.ts";
@@ -86,7 +87,7 @@ export class RemoteClaims {
     const steps: RemoteStep[] = [];
     const results: SettleEntry[] = [];
     for (const row of rows) {
-      const task: ClaimedTask = { ...row, runId: row.run_id, node: row.node as string };
+      const task: ClaimedTask = { ...row, runId: row.run_id as string, node: row.node as string };
       const { run, step, outcome } = await this.#begin(task, contextOf(row), authorize);
       if (step) steps.push(remoteStep(task, run, step));
       else results.push({ task, fence: task.fence, outcome });
@@ -147,14 +148,15 @@ export class RemoteClaims {
   async log(worker: RemoteWorker, claim: RemoteClaim, { seq, text }: { seq: number; text: string }): Promise<void> {
     const task = await heldTask(this.#database, workerText(worker), claim);
     if (!task) return await this.#requireEnd(worker, claim, () => false);
-    const [row] = await rowsOf(this.#database, appendQuery(task, seq, text));
-    if (row && row.last + 1 < seq) {
+    const [{ last } = { last: 0 }] = await rowsOf(this.#database, lastPieceQuery(task));
+    if (seq > last + 1) {
       throw new HmsError(
         "OUT_OF_RANGE",
-        `The log of this attempt has ${row.last} pieces, so the next one is ${row.last + 1} and not ${seq}: number them without gaps.`,
+        `The log of this attempt has ${last} pieces, so the next one is ${last + 1} and not ${seq}: number them without gaps.`,
         { reason: "LOG_GAP" },
       );
     }
+    if (seq > last) await rowsOf(this.#database, appendQuery(task, seq, text));
   }
 
   /** Which of these queues have steps that are ready. */
@@ -190,9 +192,11 @@ export class RemoteClaims {
   }
 
   async #settle(worker: RemoteWorker, results: readonly SettleEntry[]): Promise<void> {
-    const turn = { worker: workerText(worker), results, queues: [], slots: 0, leaseMs: 1000 };
+    const turn = { worker: workerText(worker), results, queues: [], slots: 0, look: false, leaseMs: 1000 };
     const rows = await settleTurn(this.#database, turn);
-    this.#changed(rows.filter(({ node }) => node === null).map(({ run_id, state }) => ({ runId: run_id, state })));
+    this.#changed(
+      rows.flatMap(({ run_id, node, state }) => (run_id === null || node !== null ? [] : [{ runId: run_id, state }])),
+    );
   }
 
   async #requireEnd(worker: RemoteWorker, claim: RemoteClaim, isGood: (ended: EndedClaim) => boolean): Promise<void> {
@@ -227,7 +231,7 @@ const notHere = ({ node, spec }: ClaimedTask) =>
   );
 
 const contextOf = (row: SettleRow): RunContext => ({
-  id: row.run_id,
+  id: row.run_id as string,
   environment: row.environment as string,
   inputs: row.inputs,
   principal: row.principal,
@@ -291,7 +295,7 @@ const claimQuery = ({ environment, queue, ...worker }: RemoteWorker, slots: numb
       from picked p where t.run_id = p.run_id and t.node = p.node and t.target = p.target
       returning t.*
     )
-    select t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state, r.environment, r.inputs, r.principal
+    select t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, cardinality(t.successors) as followers, t.spec, t.item, t.state, r.environment, r.inputs, r.principal
     from taken t join run r on r.id = t.run_id`;
 
 interface OverdueRow extends HeldTask {
@@ -300,7 +304,7 @@ interface OverdueRow extends HeldTask {
 
 const overdueQuery = (worker: string, fences: readonly string[]) =>
   sql<OverdueRow>`
-    select t.run_id as "runId", t.node, t.target, t.item, t.attempt, t.failures, t.fence, t.spec, r.stop_reason, late.is_late
+    select t.run_id as "runId", t.node, t.target, t.item, t.attempt, t.failures, t.fence, 0 as followers, t.spec, r.stop_reason, late.is_late
     from task t join run r on r.id = t.run_id
       cross join lateral (select coalesce(t.started_at + make_interval(secs => (t.spec->>'timeout_ms')::float8 / 1000)
         < clock_timestamp(), false) as is_late) late
@@ -321,17 +325,10 @@ function overdueOutcome(row: OverdueRow): TaskOutcome {
     : failed;
 }
 
+const lastPieceQuery = ({ runId, node, target, attempt }: ClaimedTask) =>
+  sql<{ last: number }>`select coalesce(max(seq), 0) as last from log_chunk
+    where run_id = ${runId}::uuid and node = ${node} and target = ${target} and attempt = ${attempt}::int`;
+
 const appendQuery = ({ runId, node, target, attempt }: ClaimedTask, seq: number, text: string) =>
-  sql<{ last: number }>`
-    with before as (
-      select coalesce(max(seq), 0) as last from log_chunk
-      where run_id = ${runId}::uuid and node = ${node} and target = ${target} and attempt = ${attempt}::int
-    ),
-    added as (
-      insert into log_chunk (day, run_id, node, target, attempt, seq, bytes)
-      select (clock_timestamp() at time zone 'UTC')::date, ${runId}::uuid, ${node}, ${target}, ${attempt}::int, ${seq}::int,
-        ${Buffer.from(text)}::bytea
-      from before where before.last + 1 = ${seq}::int
-      on conflict do nothing
-    )
-    select last from before`;
+  sql`select write_logs(${[runId]}::uuid[], ${[node]}::text[], ${[target]}::text[], ${[attempt]}::int[], ${[seq]}::int[],
+    ${binaryArray.bytea([Buffer.from(text)])}::bytea[])`;

@@ -26,6 +26,7 @@ export interface NodeView {
   readonly waitFor: string | null;
   /** When it is tried again, or its wait ends. */
   readonly dueAt: Date | null;
+  /** When its last attempt began; null: it has not begun. */
   readonly startedAt: Date | null;
   readonly endedAt: Date | null;
 }

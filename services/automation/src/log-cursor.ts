@@ -1,4 +1,4 @@
-import type { LogCursor, RunLogCursor } from "@hms/durable";
+import type { LogCursor } from "@hms/durable";
 import { invalidField } from "./errors.ts";
 
 const refused = () =>
@@ -24,8 +24,7 @@ const write = (values: unknown[]) => Buffer.from(JSON.stringify(values)).toStrin
 export const writeStepCursor = ({ attempt, seq }: LogCursor): string => write([attempt, seq]);
 
 /** A place in the log of a run as text. */
-export const writeRunCursor = ({ atUs, node, target, attempt, seq }: RunLogCursor): string =>
-  write([atUs, node, target, attempt, seq]);
+export const writeRunCursor = (position: number): string => write([position]);
 
 /** @throws HmsError INVALID_ARGUMENT */
 export function readStepCursor(text: string): LogCursor | undefined {
@@ -36,12 +35,9 @@ export function readStepCursor(text: string): LogCursor | undefined {
 }
 
 /** @throws HmsError INVALID_ARGUMENT */
-export function readRunCursor(text: string): RunLogCursor | undefined {
-  if (text === "") return undefined;
-  const [atUs, node, target, attempt, seq] = parts(text);
-  const isTime = typeof atUs === "string" && /^\d{1,18}$/.test(atUs);
-  if (!isTime || typeof node !== "string" || typeof target !== "string" || !isCount(attempt) || !isCount(seq)) {
-    throw refused();
-  }
-  return { atUs, node, target, attempt, seq };
+export function readRunCursor(text: string): number {
+  if (text === "") return 0;
+  const [position, more] = parts(text);
+  if (!isCount(position) || more !== undefined) throw refused();
+  return position;
 }

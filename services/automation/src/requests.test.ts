@@ -27,14 +27,13 @@ describe("a cursor of a log", () => {
   test("is read as it was written", () => {
     const step = { attempt: 2, seq: 7 };
     expect(readStepCursor(writeStepCursor(step))).toEqual(step);
-    const run = { atUs: "1795839505045123", node: "patch", target: "web-1 ✓", attempt: 2, seq: 7 };
-    expect(readRunCursor(writeRunCursor(run))).toEqual(run);
-    expect([readStepCursor(""), readRunCursor("")]).toEqual([undefined, undefined]);
+    expect(readRunCursor(writeRunCursor(12))).toBe(12);
+    expect([readStepCursor(""), readRunCursor("")]).toEqual([undefined, 0]);
   });
 
   test("of another log, or of nobody, is refused", () => {
     const step = writeStepCursor({ attempt: 1, seq: 1 });
-    const run = writeRunCursor({ atUs: "1", node: "a", target: "", attempt: 1, seq: 1 });
+    const run = writeRunCursor(1);
     for (const text of ["x", "e30", step]) expect(codeOf(() => readRunCursor(text))).toBe("INVALID_ARGUMENT");
     for (const text of ["x", "e30", run]) expect(codeOf(() => readStepCursor(text))).toBe("INVALID_ARGUMENT");
   });

@@ -35,7 +35,7 @@ export async function* readLogs(
   let known: RunProgress | undefined;
   let isOver = !request.follow;
   for (;;) {
-    const pieces = await pages(isOver);
+    const pieces = await pages();
     for (const { at, attempt, seq, text, node, target, cursor } of pieces) {
       yield { node, target, attempt, seq, text, cursor, time: timestampFromDate(at) };
     }
@@ -52,11 +52,11 @@ export async function* readLogs(
   }
 }
 
-/** Reads page after page; `isOver`: nothing is written any more. */
+/** Reads page after page. */
 function pageReader(
   durable: LogSource["durable"],
   { runId, node, target, after }: automationRuns.ReadRunLogsRequest,
-): (isOver: boolean) => Promise<Piece[]> {
+): () => Promise<Piece[]> {
   if (node !== "") {
     let place = readStepCursor(after);
     return async () => {
@@ -72,9 +72,9 @@ function pageReader(
     };
   }
   let place = readRunCursor(after);
-  return async (isOver) => {
-    const pieces = await durable.runLogs({ runId, isOver, limit: PIECES_AT_ONCE, ...(place ? { after: place } : {}) });
-    place = pieces.at(-1) ?? place;
-    return pieces.map((piece) => ({ ...piece, cursor: writeRunCursor(piece) }));
+  return async () => {
+    const pieces = await durable.runLogs({ runId, after: place, limit: PIECES_AT_ONCE });
+    place = pieces.at(-1)?.position ?? place;
+    return pieces.map((piece) => ({ ...piece, cursor: writeRunCursor(piece.position) }));
   };
 }
