@@ -99,6 +99,14 @@ export async function goPeer(): Promise<string> {
   return program;
 }
 
+/** A program that signs in with golang.org/x/oauth2, in ./go-oauth. */
+export async function goOAuth(): Promise<string> {
+  const program = join(KEPT, "go-oauth");
+  mkdirSync(KEPT, { recursive: true });
+  await output("go", ["build", "-o", program, "."], join(import.meta.dirname, "go-oauth"));
+  return program;
+}
+
 /** The Python of an environment of its own that has what others wrote for it. */
 export async function python(): Promise<string> {
   const named = createHash("sha256").update(PYTHON.join()).digest("hex").slice(0, 8);

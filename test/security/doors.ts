@@ -72,13 +72,24 @@ async function fetchVerdict(origin: string, knock: Knock, signal: AbortSignal): 
     body: toJsonString(method.input, create(method.input, request as never)),
     signal,
   });
-  if (answer.status === 200) {
-    if (isStream(method)) await answer.body?.cancel();
-    else await answer.arrayBuffer();
-    return "allowed";
-  }
-  const { error } = (await answer.json()) as { error?: { status: string; message: string } };
+  // A stream that has to wait begins before anybody has decided, and says in its first line that it is refused.
+  const { error } = answer.status === 200 && isStream(method) ? await firstLineOf(answer) : await bodyOf(answer);
+  if (answer.status === 200 && error === undefined) return "allowed";
   return verdictOf(error?.status ?? "", error?.message ?? "", knock);
+}
+
+type Body = { readonly error?: { readonly status: string; readonly message: string } };
+
+const bodyOf = async (answer: Response) => (await answer.json()) as Body;
+
+async function firstLineOf({ body }: Response): Promise<Body> {
+  let text = "";
+  for await (const chunk of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    text += chunk;
+    if (text.includes("\n")) break;
+  }
+  const [line = ""] = text.split("\n");
+  return line === "" ? {} : (JSON.parse(line) as Body);
 }
 
 /** By HTTP with JSON. */

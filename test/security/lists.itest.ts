@@ -2,6 +2,7 @@ import { type DescService, fromBinary } from "@bufbuild/protobuf";
 import { type AccessRule, createAccessPolicy, PolicyBook } from "@hms/authorization";
 import {
   audit,
+  automationRuns,
   calls,
   identityClients,
   identityKeys,
@@ -20,6 +21,7 @@ import { createMeshService, type MeshTables, meshMigrations } from "@hms/service
 import { createCallService } from "@hms/telemetry";
 import { openTestDatabase } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openAutomationScene } from "../../services/automation/src/testing/automation-scene.ts";
 import { AuditScene, eventOf } from "../../services/communication/src/testing/audit-scene.ts";
 import { openSession } from "../../services/identity/src/sessions/session-store.ts";
 import { IdentityScene, operator } from "../../services/identity/src/testing/identity-scene.ts";
@@ -78,6 +80,7 @@ beforeAll(async () => {
   stack.use(auditScene);
   stack.use(meshDatabase);
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
+  const automation = stack.use(await openAutomationScene());
   const meshService = stack.use(createMeshService({ database: meshDatabase.database, network }));
   const running = await identity.start();
   const log = await auditScene.start();
@@ -85,6 +88,7 @@ beforeAll(async () => {
   const all = [
     ...running.identity.registrations,
     ...integration.service.registrations,
+    ...automation.registrations,
     registryHere.service.registration,
     registryHere.service.policies,
     meshService.registration,
@@ -159,6 +163,20 @@ const attempts: Readonly<Record<string, () => Promise<ListAttempt>>> = {
       return events.flatMap(({ service }) => service?.serviceId ?? []);
     },
   }),
+  async "hms.automation.v1.RunService/ListRuns"() {
+    const graph = { nodes: { a: { uses: "call/hms.ffi.v1.RegistryService/List" } } };
+    const start = async () =>
+      (await as(automationRuns.RunService).startRun({ graph: graph as never })).run?.runId ?? "";
+    const names = [await start(), await start()] as const;
+    const list = async () => {
+      const found = await paged(async (page) => {
+        const { runs: rows, nextPageToken: next } = await as(automationRuns.RunService, anna).listRuns(page);
+        return { rows, next };
+      });
+      return found.map(({ runId }) => runId);
+    };
+    return { place: `runs/${DEFAULT}`, verb: "read", names, list };
+  },
   async "hms.sys.integration.v1.OperationService/ListOperations"() {
     const client = as(integrationOperations.OperationService, anna);
     const start = async () => operations.idOf(await client.startOperation(operations.lookup("a")));

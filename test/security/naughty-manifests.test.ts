@@ -94,7 +94,7 @@ function problemOf(path: Path, text: string): string | undefined {
 const taken = new Set<string>();
 
 test("naughty strings in every place of a manifest are taken as they are, or refused with words that any terminal can show", () => {
-  const PER_PLACE = 60;
+  const PER_PLACE = 12;
   const seen = new Set<string>();
   const problems: string[] = [];
   for (const [index, path] of everywhere.entries()) {
@@ -111,6 +111,6 @@ test("naughty strings in every place of a manifest are taken as they are, or ref
   expect(problems).toEqual([]);
   expect(everywhere.length).toBeGreaterThan(40);
   expect(seen.size).toBe(naughtyStrings.length);
-  expect(taken.size).toBeGreaterThan(150);
+  expect(taken.size).toBeGreaterThan(40);
   expect({}).not.toHaveProperty("polluted");
 });

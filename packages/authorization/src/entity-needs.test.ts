@@ -63,7 +63,7 @@ function requestsAbout(permission: string): AccessRequest[] {
   );
 }
 
-const requests = requestsAbout(READ).filter((_, index) => index % 4 === 0);
+const requests = requestsAbout(READ).filter((_, index) => index % 8 === 0);
 
 describe("a question without what no policy looks at", () => {
   test.each(LOOKS)("gets the same answer from %s", (text) => {
@@ -77,7 +77,7 @@ describe("a question without what no policy looks at", () => {
   test("gets the same answer from random policies beside those of roles", () => {
     const random = new RandomPolicies(23);
     const grants = compileGrants({ roles: builtInRoles, kinds: { user: ["services:read"] }, components: {} });
-    for (let round = 0; round < 30; round++) {
+    for (let round = 0; round < 15; round++) {
       const rules = random.book().current.rules.map(({ cedar = "" }) => policy(cedar));
       const answers = answersOf([...grants, ...rules]);
       for (const request of requests.filter((_, index) => index % 5 === round % 5)) {

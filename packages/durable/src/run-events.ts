@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { Json } from "./json.ts";
 import { asJsonb, type RunDatabase, rowsOf } from "./run-database.ts";
 import { type RunState, type RunSummary, summaryColumns } from "./run-view.ts";
@@ -37,13 +37,15 @@ export interface ListOptions {
   readonly before?: string;
   /** Default 50. */
   readonly limit?: number;
+  /** What else a run has to be, by its columns. */
+  readonly where?: RawBuilder<boolean>;
 }
 
 /** Runs of an environment, newest first. */
 export function listRuns(
   database: RunDatabase,
   environment: string,
-  { state, labels = {}, before, limit = 50 }: ListOptions = {},
+  { state, labels = {}, before, limit = 50, where = sql<boolean>`true` }: ListOptions = {},
 ): Promise<RunSummary[]> {
   const equal = Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== null));
   const present = Object.keys(labels).filter((name) => labels[name] === null);
@@ -52,7 +54,7 @@ export function listRuns(
     sql<RunSummary>`select ${summaryColumns} from run
       where environment = ${environment} and (${state ?? null}::text is null or state = ${state ?? null})
         and (${before ?? null}::uuid is null or id < ${before ?? null}::uuid)
-        and labels @> ${asJsonb(equal)} and labels ?& ${present}::text[]
+        and labels @> ${asJsonb(equal)} and labels ?& ${present}::text[] and ${where}
       order by id desc limit ${limit}`,
   );
 }

@@ -1,8 +1,10 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type RowsAsThings, visibleRows } from "@hms/authorization";
 import { automationRuns } from "@hms/contracts";
-import type { Durable, ListOptions, RetryRequest, RunView, StartRequest } from "@hms/durable";
+import type { Durable, ListOptions, RetryRequest, RunSummary, RunView, StartRequest } from "@hms/durable";
 import { type CallContext, implement, type Kernel, type ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { sql } from "kysely";
 import { readLabels } from "./label-filter.ts";
 import { readPageToken } from "./page-token.ts";
 import type { QueueWorkers } from "./queue-workers.ts";
@@ -39,6 +41,12 @@ const DECISIONS: ReadonlyMap<automationRuns.RunDecision, "succeed" | "retry"> = 
   [RunDecision.SUCCEED, "succeed"],
   [RunDecision.RETRY, "retry"],
 ]);
+
+/** A run is named by its id. */
+const thingsOf = (environment: string): RowsAsThings<RunSummary> => ({
+  columns: { name: sql`id::text`, environment: sql.ref("environment") },
+  thingOf: ({ id: name }) => ({ name, environment }),
+});
 
 type Named = { readonly environment: string; readonly runId: string };
 const environmentOf = ({ environment }: { readonly environment: string }) => environment || DEFAULT_ENVIRONMENT;
@@ -83,7 +91,14 @@ export function runRegistration(runParts: RunParts): ServiceRegistration {
       const environment = request.environment || context.principal.environment || DEFAULT_ENVIRONMENT;
       const limit = request.pageSize || DEFAULT_PAGE_SIZE;
       const query = listOptions(request);
-      const found = await patiently(context, () => durable.list(environment, { ...query, limit: limit + 1 }));
+      const found = await visibleRows(context.filter(), thingsOf(environment)).page({
+        limit: limit + 1,
+        read: ({ after, ...page }) =>
+          patiently(context, () =>
+            durable.list(environment, { ...query, ...page, ...(after === undefined ? {} : { before: after.id }) }),
+          ),
+        throwIfEnded: () => context.throwIfEnded(),
+      });
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
       return { runs: page.map(summaryMessage), nextPageToken: last?.id ?? "" };
