@@ -87,6 +87,13 @@ describe("scale to zero", () => {
     expect(zeros.find((atMs) => atMs > 40_000)).toBe(70_000);
   });
 
+  test("does not wait for longer averages, which still know of the last request", () => {
+    const scaler = new ReplicaScaler(new ConcurrencyPolicy({ concurrency: 10 }), { ...idle, stabilizationMs: 120_000 });
+    const decisions = follow(scaler, { from: 1, seconds: 60, concurrency: (second) => (second < 10 ? 3 : 0) });
+    expect(decisions.find(({ to }) => to === 0)?.atMs).toBe(38_000);
+    expect(decisions.at(-1)?.reason).toContain("no request came for 30 s");
+  });
+
   test("with a minimum above it there is no zero", () => {
     expect(
       follow(

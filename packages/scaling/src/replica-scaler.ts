@@ -39,6 +39,7 @@ export class ReplicaScaler {
   readonly #window: RecommendationWindow;
   readonly #budget: ReplicaBudget | undefined;
   #busyAt: number | undefined;
+  #hasLooked = false;
 
   /** `used`: what the day has cost already. */
   constructor(policy: ScalingPolicy, bounds: ScalingBounds, used?: DailyUse) {
@@ -71,6 +72,9 @@ export class ReplicaScaler {
   }
 
   #stabilized({ atMs, from }: { atMs: number; from: number }, recommended: number, limits: string[]): number {
+    // What was there before is what was needed before, as far as is known.
+    if (!this.#hasLooked) this.#window.highest(atMs, from);
+    this.#hasLooked = true;
     const highest = this.#window.highest(atMs, recommended);
     const to = recommended >= from ? recommended : Math.min(from, highest);
     if (to > recommended) {
@@ -81,12 +85,16 @@ export class ReplicaScaler {
     return to;
   }
 
-  /** The last replica goes only after a whole quiet time, and a request that waits has one. */
+  /** The last replica goes after a quiet time, whatever longer averages say, and not before; a request has one. */
   #keepsAwake({ atMs, concurrency }: { atMs: number; concurrency: number }, to: number, limits: string[]): number {
     const { min, idleMs } = this.#bounds;
-    if (min > 0 || to > 0) return to;
+    if (min > 0 || to > 1) return to;
     const quietMs = atMs - (this.#busyAt ?? atMs);
-    if (concurrency === 0 && quietMs >= idleMs) return 0;
+    if (concurrency === 0 && quietMs >= idleMs) {
+      if (to > 0) limits.push(`no request came for ${idleMs / 1000} s (scaling.idle)`);
+      return 0;
+    }
+    if (to === 1) return to;
     const said = `the last request was ${Math.round(quietMs / 1000)} s ago, and the last replica goes after ${idleMs / 1000} s (scaling.idle)`;
     limits.push(said);
     return 1;

@@ -14,6 +14,9 @@ import type { RolloutControl } from "./rollout-control.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
+import type { AutoScaler } from "./scaling/auto-scaler.ts";
+import { explainScaling } from "./scaling/explain-scaling.ts";
+import type { ScalingMemory } from "./scaling/scaling-memory.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -32,6 +35,8 @@ export interface DeploymentParts {
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
+  scaler: AutoScaler;
+  scalingMemory: ScalingMemory;
   traffic: TrafficKeeper;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
@@ -52,6 +57,7 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
   return implement(deployment.DeploymentService, {
     deploy: (request, context) => follow(context, () => requests.deploy(request, context)),
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
+    explainScaling: (request) => explain(parts, request),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
     retry: (request, context) => follow(context, () => requests.retry(request, context)),
@@ -135,6 +141,14 @@ async function visiblePage(
     if (found.length < limit) break;
   }
   return visible.slice(0, limit);
+}
+
+async function explain(parts: DeploymentParts, request: deployment.ExplainScalingRequest) {
+  const { reader, scaler, scalingMemory, views } = parts;
+  const record = await reader.existing(request);
+  const { decisions } = await scalingMemory.read(record);
+  const ready = views.summary(record).replicasReady ?? 0;
+  return explainScaling({ record, ready, scaled: scaler.known(record), decisions });
 }
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {

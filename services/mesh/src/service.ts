@@ -5,7 +5,13 @@ import { type CallContext, implement, type ServiceRegistration } from "@hms/kern
 import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
 import { stillActive, unknownVersion } from "./errors.ts";
 import type { NodeWaits } from "./node-waits.ts";
-import { checkDrainRequest, checkEnvironment, checkNodeId, checkServiceKey } from "./request-checks.ts";
+import {
+  checkDrainRequest,
+  checkEnvironment,
+  checkNodeId,
+  checkServiceKey,
+  checkWaitRequest,
+} from "./request-checks.ts";
 import { contentOf } from "./snapshot-content.ts";
 import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
 import { snapshotFor } from "./snapshot-variant.ts";
@@ -109,6 +115,11 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       if (active.length > 0) throw stillActive(active);
       const wait = { version: newest.version, timeoutMs, signal };
       return { leftInFlight: await waits.drained(endpointIds, wait) };
+    },
+
+    async awaitWaiting(request, context) {
+      const timeoutMs = checkWaitRequest(request);
+      return { waiting: await sums.waiting(request.services, untilEnd(context), timeoutMs) };
     },
 
     getTraffic({ environment, service: name }) {
