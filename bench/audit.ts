@@ -23,7 +23,7 @@ function eventOf(n: number): AuditEvent {
     way: "http",
     source: { address: "10.0.0.9", userAgent: "bench" },
     traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    policies: ["role:developer"],
+    decision: { policies: ["role:developer"], revision: "0a1b2c3d4e5f", cached: true },
     durationMs: 1.5,
     request: { manifest: "receipt.hms.yml" },
   };

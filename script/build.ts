@@ -14,6 +14,7 @@ const programs = ["agent", "server", "dataplane", "cli"];
 const data = [
   "services/*/{migrations,log-migrations}",
   "packages/events/{migrations,outbox}",
+  "packages/durable/migrations",
   "packages/manifest/*.schema.json",
 ];
 /** Programs and files of their own, not modules to be joined: found in node_modules while running. */

@@ -2,10 +2,10 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
-import { freePort, startContender, versionOf } from "../support/contender.ts";
+import { versionOf } from "../support/contender.ts";
 import type { ContenderFolder, RunContender } from "./contender.ts";
+import { startRedis } from "./redis.ts";
 
-const REDIS = "/usr/bin/redis-server";
 const CELERY = "/usr/bin/celery";
 /** Debian's own, which has its Celery. */
 const PYTHON = "/usr/bin/python3";
@@ -14,11 +14,9 @@ const execute = promisify(execFile);
 /** Celery of Debian on Redis: 4 processes, acknowledged late, append-only file synced every second. Null: not installed. */
 export async function openCelery({ folder }: ContenderFolder): Promise<RunContender | null> {
   const version = existsSync(CELERY) ? await versionOf(PYTHON, ["-m", "celery", "--version"]) : null;
-  if (version === null || !existsSync(REDIS)) return null;
-  const port = await freePort();
-  const settings = { port, bind: "127.0.0.1", dir: folder, appendonly: "yes", appendfsync: "everysec", save: "" };
-  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const redis = await startContender({ name: "redis-server", port, command: REDIS, args });
+  const redis = version === null ? null : await startRedis(folder);
+  if (!redis) return null;
+  const { port } = redis;
   const env = { ...process.env, BENCH_REDIS_PORT: String(port), PYTHONDONTWRITEBYTECODE: "1" };
   const options = [
     "-A",

@@ -10,6 +10,8 @@ export interface RunContender extends AsyncDisposable {
   chain?(steps: number): Promise<number>;
   /** One run of so many steps side by side, and one after all of them: milliseconds. */
   fanOut?(steps: number): Promise<number>;
+  /** From the death of a worker (SIGKILL) until all its steps have begun elsewhere: milliseconds. Undefined: not measured. */
+  recovery?(): Promise<number>;
 }
 
 /** What a contender needs of the bench. */

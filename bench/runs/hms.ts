@@ -1,13 +1,21 @@
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { openDurable, type RunGraph } from "@hms/durable";
 import { startTestPostgres, tempInstance } from "@hms/testkit";
 import { sql } from "kysely";
+import { askFor, Count, timed } from "./callers.ts";
 import type { RunContender } from "./contender.ts";
 
 const principal = { kind: "component", id: "bench" } as const;
 const step = { uses: "noop", effect: "idempotent" } as const;
 const JOB: RunGraph = { nodes: { job: step } };
-/** Callers that each wait for their run to be stored, as many as a busy server has. */
-const CALLERS = 500;
+const LOST_WORKER = fileURLToPath(new URL("./hms-lost-worker.ts", import.meta.url));
+/** Steps that run when their worker is killed. */
+const LOST_STEPS = 20;
 
 /** Ours, on the embedded PostgreSQL with its settings of production; caller and worker are one process. */
 export async function openHms(): Promise<RunContender> {
@@ -15,9 +23,7 @@ export async function openHms(): Promise<RunContender> {
   const instance = stack.use(tempInstance());
   const postgres = stack.use(await startTestPostgres(instance.paths, { settings: "" }));
   const durable = stack.use(await openDurable({ source: postgres.source }));
-  let done = 0;
-  let wanted = Number.POSITIVE_INFINITY;
-  let all = Promise.withResolvers<void>();
+  const count = new Count();
   let began = 0;
   stack.use(
     durable.worker({
@@ -25,20 +31,18 @@ export async function openHms(): Promise<RunContender> {
       executors: {
         noop: () => {
           began = performance.now();
-          done += 1;
-          if (done === wanted) all.resolve();
+          count.add();
         },
       },
       onFailure: (failure) => process.stderr.write(`${failure.message}\n`),
     }),
   );
   const start = (graph: RunGraph) => durable.start({ environment: "bench", graph, principal });
-  const play = async (graph: RunGraph) => {
-    const from = performance.now();
-    const { id } = await start(graph);
-    await durable.ended(id, 60_000);
-    return performance.now() - from;
-  };
+  const play = (graph: RunGraph) =>
+    timed(async () => {
+      const { id } = await start(graph);
+      await durable.ended(id, 60_000);
+    });
   const open = async () => {
     const { rows } = await sql<{ open: number }>`select count(*)::int as open from run where ended_at is null`.execute(
       durable.database.db,
@@ -51,24 +55,14 @@ export async function openHms(): Promise<RunContender> {
   const owned = stack.move();
   return {
     version: `PostgreSQL ${rows[0]?.version}, fsync on; one process, 400 steps at once`,
-    drain: async (jobs) => {
-      done = 0;
-      wanted = jobs;
-      all = Promise.withResolvers();
-      const from = performance.now();
-      let asked = 0;
-      const caller = async () => {
-        while (asked < jobs) {
-          asked += 1;
-          await start(JOB);
-        }
-      };
-      await Promise.all(Array.from({ length: CALLERS }, caller));
-      await all.promise;
-      // Done is what is stored as done.
-      while ((await open()) > 0);
-      return performance.now() - from;
-    },
+    drain: (jobs) =>
+      timed(async () => {
+        const all = count.next(jobs);
+        await askFor(jobs, () => start(JOB));
+        await all;
+        // Done is what is stored as done.
+        while ((await open()) > 0);
+      }),
     startLatencies: async (jobs) => {
       const found: number[] = [];
       for (let n = 0; n < jobs; n += 1) {
@@ -92,6 +86,34 @@ export async function openHms(): Promise<RunContender> {
           join: { ...step, needs: ["wide"] },
         },
       }),
+    recovery: async () => {
+      const queue = `lost-${randomUUID()}`;
+      const lost = spawn(process.execPath, [LOST_WORKER, JSON.stringify(instance.paths), queue], {
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      const begun = new Count();
+      createInterface(lost.stdout).on("line", () => begun.add());
+      const allBegun = begun.next(LOST_STEPS);
+      const held = { nodes: { held: { ...step, uses: "held", queue } } };
+      await durable.startAll(
+        Array.from({ length: LOST_STEPS }, () => ({ environment: "bench", graph: held, principal })),
+      );
+      await allBegun;
+      const again = new Count();
+      const allAgain = again.next(LOST_STEPS);
+      await using _other = durable.worker({
+        queues: [queue],
+        concurrency: 100,
+        executors: { held: () => again.add() },
+      });
+      // A heartbeat later: the leases are as long as they get.
+      await delay(3500);
+      const closed = once(lost, "close");
+      lost.kill("SIGKILL");
+      const ms = await timed(() => allAgain);
+      await closed;
+      return ms;
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -17,7 +17,7 @@ describe.skipIf(!installed)("the Python SDK", () => {
     const { status, stderr } = run(
       "-S",
       "-c",
-      "import hms_ffi.client, hms_ffi.service, hms_ffi.events, hms_ffi.operations",
+      "import hms_ffi.client, hms_ffi.service, hms_ffi.events, hms_ffi.operations, hms_ffi.worker",
     );
     expect(status, stderr).toBe(0);
   });

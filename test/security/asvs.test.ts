@@ -32,7 +32,9 @@ const expected = Object.entries(REQUIREMENTS).flatMap(([level, lines]) =>
   ),
 );
 
-const rows = read("docs/security/asvs.md")
+const [table = "", words = ""] = read("docs/security/asvs.md").split("\n## In more words\n");
+
+const rows = table
   .split("\n")
   .filter((line) => /^\| \d/.test(line))
   .map((line) => {
@@ -56,4 +58,10 @@ test("the numbers at the top are those of the lines", () => {
   const [shown, written, absent, open] = ["shown by", "written in", "does not apply", "open"].map(count);
   const line = `${shown} are shown, ${written} written, ${absent} do not apply, ${open} are open.`;
   expect(read("docs/security/asvs.md")).toContain(line);
+});
+
+test("what is said in more words is said of a line that is there, in its order", () => {
+  const numbers = words.split("\n").flatMap((line) => /^\| (\d[\d.]*) \| .{20,} \|$/.exec(line)?.[1] ?? []);
+  expect(numbers.length).toBe(words.split("\n").filter((line) => /^\| \d/.test(line)).length);
+  expect(numbers).toEqual(rows.map(({ number }) => number).filter((number) => numbers.includes(number)));
 });

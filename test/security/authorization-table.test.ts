@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { create, type DescField, type DescMessage, type DescMethod, ScalarType } from "@bufbuild/protobuf";
+import { create, type DescMethod } from "@bufbuild/protobuf";
 import { permissionOf, platformServices } from "@hms/authorization";
 import { agent, mesh } from "@hms/contracts";
 import { componentPrincipal, HmsError, type IncomingCall, implement, Kernel, type KernelOptions } from "@hms/kernel";
@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAgentPolicy } from "../../apps/agent/src/agent-policy.ts";
 import { openAccess } from "../../apps/server/src/open-access.ts";
 import { authorizationRows } from "./authorization-rows.ts";
+import { namesEnvironment, requestAbout } from "./request-about.ts";
 
 const root = new URL("../../", import.meta.url);
 const ROLES = ["viewer", "developer", "operator", "manager", "admin"] as const;
@@ -130,31 +131,6 @@ test("most methods that name an environment are tried where an admin of it may c
   };
   expect(methods.filter(isTried).length).toBeGreaterThan(15);
 });
-
-/** Whether the policy is asked about an environment of the request. */
-function namesEnvironment({ input }: DescMethod): boolean {
-  return input.fields.some((field) => isEnvironment(field));
-}
-
-function isEnvironment({ name, scalar }: DescField): boolean {
-  return name === "environment" && scalar === ScalarType.STRING;
-}
-
-/** A request that says wherever it can, also deep inside, that it is about an environment. */
-function requestAbout(desc: DescMessage, environment: string, within: readonly DescMessage[] = []): object {
-  const request: Record<string, unknown> = {};
-  for (const field of desc.fields) {
-    if (isEnvironment(field)) request[field.localName] = environment;
-    if (field.fieldKind !== "message" && field.fieldKind !== "list") continue;
-    const { message } = field;
-    if (message === undefined || within.includes(message) || message === desc) continue;
-    const inner = create(message, requestAbout(message, environment, [...within, desc]) as never);
-    if (field.fieldKind === "list") request[field.localName] = [inner];
-    else if (field.oneof) request[field.oneof.localName] = { case: field.localName, value: inner };
-    else request[field.localName] = inner;
-  }
-  return request;
-}
 
 test("a request about an environment says so also deep inside", () => {
   const { input } = mesh.MeshService.method.setService;

@@ -1,6 +1,7 @@
-import { identityKeys, identitySessions, identityUsers } from "@hms/contracts";
+import { type automationSteps, identityKeys, identitySessions, identityUsers } from "@hms/contracts";
 import { HmsError, type Principal } from "@hms/kernel";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as automation from "../../services/automation/src/testing/automation-scene.ts";
 import { openSession } from "../../services/identity/src/sessions/session-store.ts";
 import { type IdentityProcess, IdentityScene, operator } from "../../services/identity/src/testing/identity-scene.ts";
 import * as operations from "../../services/integration/src/testing/operation-scene.ts";
@@ -20,18 +21,21 @@ let identity: IdentityScene;
 let running: IdentityProcess;
 let registry: Awaited<ReturnType<typeof access.openRegistryHere>>;
 let integration: Awaited<ReturnType<typeof operations.serve>>;
+let runs: automation.AutomationScene;
 let made = 0;
 
 beforeAll(async () => {
-  [identity, registry, integration] = await Promise.all([
+  [identity, registry, integration, runs] = await Promise.all([
     IdentityScene.open(),
     access.openRegistryHere(),
     operations.openDatabase().then((own) => operations.serve(own, { lookup: () => ({}) })),
+    automation.openAutomationScene(),
   ]);
   running = await identity.start();
 });
 afterAll(async () => {
-  await Promise.all([operations.clearScene(), access.clearScene(), identity[Symbol.asyncDispose]()]);
+  const scenes = [identity, runs].map((scene) => scene[Symbol.asyncDispose]());
+  await Promise.all([operations.clearScene(), access.clearScene(), ...scenes]);
   expect(identity.failures).toEqual([]);
 });
 
@@ -81,6 +85,23 @@ async function ofRegistration(
   return { anna, ben, call: (as) => call(instance, registry.as(as)) };
 }
 
+type Steps = ReturnType<automation.AutomationScene["steps"]>;
+
+/** A step that one program has claimed and another speaks for. */
+async function ofClaim(
+  call: (about: { queue: string; worker: string; claim: automationSteps.StepClaim }, as: Steps) => Promise<unknown>,
+): Promise<Attempt> {
+  made += 1;
+  const place = { queue: `queue${made}`, worker: "w" };
+  const anna = automation.etl;
+  const ben: Principal = { kind: "service", id: "default/other" };
+  const graph = { nodes: { a: { uses: "x", effect: "idempotent", queue: place.queue } } };
+  await runs.runs().startRun({ graph });
+  const { steps } = await runs.steps(anna).claimSteps(place);
+  const about = { ...place, claim: steps[0]?.claim as automationSteps.StepClaim };
+  return { anna, ben, call: (as) => call(about, runs.steps(as)) };
+}
+
 const attempts: Readonly<Record<string, () => Promise<Attempt>>> = {
   "hms.sys.integration.v1.OperationService/GetOperation": () =>
     ofOperation((operationId, as) => as.getOperation({ operationId })),
@@ -92,6 +113,15 @@ const attempts: Readonly<Record<string, () => Promise<Attempt>>> = {
     ...(await ofOperation((_, as) => as.listOperations({}))),
     shows: (answer) => (answer as { operations: unknown[] }).operations.length > 0,
   }),
+  "hms.automation.v1.StepService/RenewSteps": async () => ({
+    ...(await ofClaim(({ claim, ...about }, as) => as.renewSteps({ ...about, claims: [claim] }))),
+    shows: (answer) => (answer as automationSteps.RenewStepsResponse).claims[0]?.holds === true,
+  }),
+  "hms.automation.v1.StepService/CompleteStep": () => ofClaim((about, as) => as.completeStep(about)),
+  "hms.automation.v1.StepService/FailStep": () =>
+    ofClaim((about, as) => as.failStep({ ...about, error: { code: 3, message: "no" } })),
+  "hms.automation.v1.StepService/AppendStepLog": () =>
+    ofClaim((about, as) => as.appendStepLog({ ...about, seq: 1, text: "line" })),
   "hms.ffi.v1.RegistryService/Register": () => ofRegistration((instance, as) => as.register(instance)),
   "hms.ffi.v1.RegistryService/Unregister": () => ofRegistration((instance, as) => as.unregister(instance)),
   "hms.ffi.v1.RegistryService/ReportCalls": () =>

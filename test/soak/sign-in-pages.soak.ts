@@ -84,7 +84,11 @@ const ways: Record<string, (page: Page) => Promise<unknown>> = {
   consent: async (page) => {
     const clients = running.kernel.client(identityClients.ClientService, operator);
     const redirect_uri = "http://127.0.0.1:9/";
-    const { client } = await clients.createClient({ name: "Wiki", redirectUris: [redirect_uri] });
+    const { client } = await clients.createClient({
+      name: "Wiki",
+      redirectUris: [redirect_uri],
+      scopes: ["services:read"],
+    });
     const query = new URLSearchParams({
       client_id: client?.clientId ?? "",
       redirect_uri,

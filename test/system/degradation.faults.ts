@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { resolveInstance } from "@hms/config";
-import { audit, deployment, identityKeys, identityUsers, policy } from "@hms/contracts";
+import { audit, automationRuns, deployment, identityKeys, identityUsers, policy } from "@hms/contracts";
 import { Client, type ServedService, serve } from "@hms/ffi";
 import { createClient, type HmsError, type Transport } from "@hms/kernel";
 import { connectionSource, openAdmin } from "@hms/postgres";
@@ -106,6 +106,13 @@ const probes: Record<string, () => Promise<string>> = {
     called(() => createClient(policy.PolicyService, operator).putPolicy({ policy: rule() })),
   "commands that change accounts": () =>
     called(() => createClient(identityUsers.UserService, operator).createUser({ login: `u${counter++}` })),
+  "commands that start and list runs": () =>
+    called(async () => {
+      const runs = createClient(automationRuns.RunService, operator);
+      const uses = "call/hms.sys.deployment.v1.DeploymentService/ListServices";
+      await runs.startRun({ graph: { nodes: { look: { uses } } }, idempotencyKey: `k${counter++}` });
+      await runs.listRuns({});
+    }),
   "commands that read the audit log": () => called(() => createClient(audit.AuditService, operator).searchEvents({})),
 };
 

@@ -196,6 +196,43 @@ describe("naughty strings", () => {
   }, 120_000);
 });
 
+test("naughty preferences come back as they were, whichever of keys and values they are, or are refused", async () => {
+  const at = async (token: string, method: string, body: object) => {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${token}` };
+    const path = `/v1/hms.identity.v1.${method}`;
+    const answer = await fetch(platform.url(path), { method: "POST", headers, body: JSON.stringify(body) });
+    return {
+      status: answer.status,
+      json: (await answer.json()) as { user?: { preferences?: object }; secret?: string },
+    };
+  };
+  const config = join(String(platform.env.XDG_CONFIG_HOME), "hms-sys", platform.instance);
+  const operatorToken = readFileSync(join(config, "operator.token"), "utf8").trim();
+  await at(operatorToken, "UserService/CreateUser", { login: "particular" });
+  const { secret = "" } = (await at(operatorToken, "KeyService/CreateKey", { user: "particular", name: "k" })).json;
+  const [fitting = [], unfit = []] = [false, true].map((has) =>
+    naughtyStrings.filter((text) => text.includes("\u0000") === has),
+  );
+  // PostgreSQL has no place for these.
+  for (const text of unfit) {
+    for (const preferences of [{ [text]: "x" }, { key: [text] }]) {
+      const { status } = await at(secret, "UserService/UpdateProfile", { preferences, updateMask: "preferences" });
+      expect([text, status]).toEqual([text, 400]);
+    }
+  }
+  const MANY = 20;
+  for (let from = 0; from < fitting.length; from += MANY) {
+    // A text comes four times, and all of it may have 16 KiB.
+    const some = fitting.slice(from, from + MANY).filter((text) => text.length < 1000);
+    const named = some.map((text) => [text, [text, { deep: { [`x${text}`]: text } }]]);
+    const preferences = JSON.parse(JSON.stringify(Object.fromEntries(named)));
+    const sent = await at(secret, "UserService/UpdateProfile", { preferences, updateMask: "preferences" });
+    expect([some, sent.status]).toEqual([some, 200]);
+    const { json } = await at(operatorToken, "UserService/GetUser", { user: "particular" });
+    expect(json.user?.preferences).toEqual(preferences);
+  }
+}, 120_000);
+
 test("after all of this the platform serves as before", async () => {
   expect(await survivor()).toMatchObject({ service: { health: "SERVICE_HEALTH_HEALTHY", revision: "1" } });
   expect((await platform.json<unknown[]>("services")).length).toBe(1);

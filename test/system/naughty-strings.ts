@@ -38,7 +38,7 @@ export interface TextField {
   requestWith(text: string): object;
 }
 
-const DEEPEST = 3;
+const DEEPEST = 6;
 /** What a field of this name usually holds, so that more of a handler is reached than its first check. */
 const PLAUSIBLE: Readonly<Record<string, string>> = {
   environment: "default",
@@ -82,18 +82,39 @@ function* placesIn(message: DescMessage, depth = 0): Generator<Place> {
 /** The places in a field; what they answer with is the field's value. */
 function* placesOf(field: DescField, depth: number): Generator<Place & { requestWith(text: string): unknown }> {
   if (isText(field)) yield { path: [], requestWith: (text) => text as never };
+  else if (field.message?.typeName === "google.protobuf.Struct" && field.fieldKind === "message") yield* structPlaces();
   else if (field.fieldKind === "list" && field.listKind === "scalar" && field.scalar === ScalarType.STRING) {
     yield { path: [], requestWith: (text) => [text] };
-  } else if (field.fieldKind === "map") {
-    if (field.mapKey !== ScalarType.STRING || field.scalar !== ScalarType.STRING) return;
-    yield { path: ["(key)"], requestWith: (text) => ({ [text]: "x" }) };
-    yield { path: ["(value)"], requestWith: (text) => ({ key: text }) };
-  } else if (field.message !== undefined && depth < DEEPEST) {
+  } else if (field.fieldKind === "map") yield* mapPlaces(field, depth);
+  else if (field.message !== undefined && depth < DEEPEST) {
     const isList = field.fieldKind === "list";
     for (const { path, requestWith } of placesIn(field.message, depth + 1)) {
       yield { path, requestWith: (text) => (isList ? [requestWith(text)] : requestWith(text)) };
     }
   }
+}
+
+/** The places in a map by text: its keys, and what is in its values. */
+function* mapPlaces(field: DescField & { fieldKind: "map" }, depth: number): Generator<Place> {
+  if (field.mapKey !== ScalarType.STRING) return;
+  const { message } = field;
+  if (field.scalar === ScalarType.STRING) {
+    yield { path: ["(key)"], requestWith: (text) => ({ [text]: "x" }) };
+    yield { path: ["(value)"], requestWith: (text) => ({ key: text }) };
+  } else if (message !== undefined && depth < DEEPEST) {
+    yield { path: ["(key)"], requestWith: (text) => ({ [text]: create(message) }) };
+    for (const { path, requestWith } of placesIn(message, depth + 1)) {
+      yield { path: ["(value)", ...path], requestWith: (text) => ({ key: requestWith(text) }) };
+    }
+  }
+}
+
+/** Where a text can be in an object of JSON. */
+function* structPlaces(): Generator<Place> {
+  yield { path: ["(key)"], requestWith: (text) => ({ [text]: "x" }) };
+  yield { path: ["(value)"], requestWith: (text) => ({ key: text }) };
+  yield { path: ["(inner key)"], requestWith: (text) => ({ key: { [text]: [{ [text]: null }] } }) };
+  yield { path: ["(inner value)"], requestWith: (text) => ({ key: [text, { key: [text] }] }) };
 }
 
 function plausible({ fields }: DescMessage): object {

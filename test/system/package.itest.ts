@@ -109,7 +109,7 @@ describe("the package", () => {
     expect(await (await fetch(platform.url("/own"))).text()).toBe("own");
   });
 
-  test("brings the manifest's schema, the examples, the guides and the unit file with it", () => {
+  test("brings the manifest's schema, the examples, the guides, the unit file and the bill of materials with it", () => {
     const installed = join(folder, "node_modules/hms-sys");
     for (const file of [
       "README.md",
@@ -118,6 +118,7 @@ describe("the package", () => {
       "deploy/systemd/hms-sys.service",
       "examples/receipt/receipt.hms.yml",
       "packages/manifest/hms-manifest.schema.json",
+      "dist/bill-of-materials.cdx.json",
     ]) {
       expect(existsSync(join(installed, file)), file).toBe(true);
     }

@@ -30,6 +30,8 @@ export interface OptionSpec {
   summary: string;
   completes?: Completes;
   default?: string | boolean;
+  /** May be given more than once: the values are one text, a line each. */
+  repeats?: boolean;
 }
 
 /** What a command is run with. */
@@ -58,7 +60,7 @@ export interface GlobalOptions {
 export interface CommandSpec {
   /** One word, or two: the group of commands and the command in it. */
   name: string;
-  group: "Deploy" | "Watch" | "Access" | "Call" | "Platform" | "Learn";
+  group: "Deploy" | "Watch" | "Automate" | "Access" | "Call" | "Platform" | "Learn";
   summary: string;
   args?: ArgumentSpec[];
   options?: OptionSpec[];

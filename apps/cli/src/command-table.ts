@@ -6,6 +6,7 @@ import { deployCommands, service, timeout } from "./deploy-commands.ts";
 import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
 import { programCommands } from "./program-commands.ts";
+import { runCommands } from "./run-commands.ts";
 import { tlsCommands } from "./tls-commands.ts";
 
 const serveOptions: OptionSpec[] = [
@@ -25,11 +26,13 @@ const serveOptions: OptionSpec[] = [
 export const commandGroups: Readonly<Record<string, string>> = {
   audit: "see what has happened, and prove that nothing of it was changed",
   auth: "see who may do what, and why",
+  runs: "graphs of steps that outlive whoever started them",
   ffi: "list and call services of any language, and see what they offer",
   users: "people who may come in",
   groups: "people who have roles together",
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
+  "sealing-key": "the key that secrets in the database are sealed by",
   clients: "applications that people sign in to by this installation",
   "identity-providers": "outside providers by which people may sign in",
   roles: "what people and programs may do",
@@ -92,6 +95,7 @@ export const commands: CommandSpec[] = [
     options: [timeout],
     load: () => import("./commands/watch.ts"),
   },
+  ...runCommands,
   ...ffiCommands,
   ...identityCommands,
   ...programCommands,

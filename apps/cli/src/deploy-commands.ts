@@ -15,6 +15,11 @@ export const timeout: OptionSpec = {
 };
 
 const file: ArgumentSpec = { name: "file", summary: "a manifest, *.hms.yml", required: true, completes: "manifest" };
+const files: ArgumentSpec = {
+  ...file,
+  summary: "manifests, *.hms.yml, or folders in which they lie; several are deployed in the order of their needs",
+  variadic: true,
+};
 const detach: OptionSpec = { flags: "--detach", summary: "return once the rollout has begun" };
 const reason: OptionSpec = { flags: "--reason <text>", summary: "why, for the history" };
 const overrideFreeze: OptionSpec = {
@@ -33,8 +38,13 @@ export const deployCommands: CommandSpec[] = [
     name: "deploy",
     group: "Deploy",
     summary: "roll a manifest out and wait until it serves",
-    args: [file],
+    args: [files],
     options: [
+      {
+        flags: "--on-failure <policy>",
+        summary: "of several: halt, continue with those that do not need it, or rollback-all",
+        default: "halt",
+      },
       { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
       { flags: "--strategy <name>", summary: "rolling, canary or blue-green, whatever the manifest says" },
       { flags: "--bg", summary: "the same as --strategy blue-green" },
@@ -45,7 +55,7 @@ export const deployCommands: CommandSpec[] = [
       detach,
       timeout,
     ],
-    examples: ["hms-sys deploy examples/receipt/receipt.hms.yml", "hms-sys deploy payment.hms.yml -o json"],
+    examples: ["hms-sys deploy examples/receipt/receipt.hms.yml", "hms-sys deploy services/ --on-failure rollback-all"],
     load: () => import("./commands/deploy.ts"),
   },
   {

@@ -114,7 +114,7 @@ export const identityCommands: CommandSpec[] = [
   {
     name: "users reset-factors",
     group: "Access",
-    summary: "take the second factors of a person away, who has lost them",
+    summary: "take second factors and password of a person away, who has lost them; then: hms-sys users reset",
     args: [login],
     load: async () => ({ run: (await users()).resetFactors }),
   },

@@ -63,7 +63,11 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
     const inner = variadic ? `${name}...` : name;
     command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
   }
-  for (const option of spec.options ?? []) command.option(option.flags, option.summary, option.default);
+  for (const { flags, summary, default: without, repeats } of spec.options ?? []) {
+    const option = new Option(flags, summary).default(without);
+    if (repeats) option.argParser((value, before) => (before === undefined ? value : `${before}\n${value}`));
+    command.addOption(option);
+  }
   if (spec.passThrough) command.passThroughOptions();
   if (spec.examples)
     command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`);

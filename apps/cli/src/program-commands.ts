@@ -6,6 +6,7 @@ const account: ArgumentSpec = { name: "account", summary: "a login or id", requi
 
 const groups = async () => import("./commands/identity/groups.ts");
 const accounts = async () => import("./commands/identity/service-accounts.ts");
+const sealingKey = async () => import("./commands/identity/sealing-key.ts");
 const signingKeys = async () => import("./commands/identity/signing-keys.ts");
 const clients = async () => import("./commands/identity/clients.ts");
 const providers = async () => import("./commands/identity/identity-providers.ts");
@@ -98,6 +99,18 @@ export const programCommands: CommandSpec[] = [
     load: async () => ({ run: (await signingKeys()).rotate }),
   },
   {
+    name: "sealing-key replace",
+    group: "Access",
+    summary: "make a new key for secrets in the database, and seal all of them anew",
+    load: async () => ({ run: (await sealingKey()).replace }),
+  },
+  {
+    name: "sealing-key forget",
+    group: "Access",
+    summary: "forget the keys before the present one, an hour later or more",
+    load: async () => ({ run: (await sealingKey()).forget }),
+  },
+  {
     name: "clients list",
     group: "Access",
     summary: "list applications that sign people in by this installation",
@@ -113,6 +126,7 @@ export const programCommands: CommandSpec[] = [
         flags: "--redirect <addresses>",
         summary: "where answers may go, comma-separated: https, or http on this machine",
       },
+      { flags: "--scopes <permissions>", summary: "what it may ask people for beside who they are; default: nothing" },
       { flags: "--public", summary: "it runs where it cannot keep a secret: in a browser, on a phone" },
     ],
     examples: ["hms-sys clients create Wiki --redirect https://wiki.example.org/callback"],

@@ -1,4 +1,11 @@
-import { hostEnvironment, type InstanceNetwork, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import {
+  assertEncryptedWays,
+  hostEnvironment,
+  type InstanceNetwork,
+  type InstancePaths,
+  readNetwork,
+  resolveInstance,
+} from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 
 /** Which installation a data plane serves, and where. */
@@ -17,12 +24,14 @@ const PREFIX = /^127\.(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])$/;
  */
 export function readSettings(): Settings {
   const paths = resolveInstance();
+  const host = hostEnvironment();
+  assertEncryptedWays(host);
   const network = readFile(paths);
   if (network === undefined) {
     throw unusable(`${paths.data} has no network.json: the data plane is started by the agent (hms-sys up).`);
   }
   const problems = problemsOf(network);
-  if (problems.length === 0) return { paths, network, redisUrl: hostEnvironment().redisUrl };
+  if (problems.length === 0) return { paths, network, redisUrl: host.redisUrl };
   throw unusable(`${paths.data}/network.json cannot be used: ${problems.join("; ")}. Correct it, or delete it.`);
 }
 

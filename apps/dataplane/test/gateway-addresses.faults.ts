@@ -37,7 +37,8 @@ const listenAt = (http: number[], https: number[] = []) =>
 
 async function ask(at: number, secure = false) {
   const start = secure ? requestHttps : requestHttp;
-  const headers = { host: "shop.test" };
+  // As browsers ask for a page.
+  const headers = { host: "shop.test", accept: "text/html" };
   const asking = start({ host: OTHER, port: at, agent: false, headers, servername: "shop.test", ca: authority.ca });
   const [response] = await once(asking.end(), "response");
   let body = "";

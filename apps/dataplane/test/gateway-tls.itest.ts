@@ -52,19 +52,31 @@ const answers = (host: string) =>
   );
 const overHttp = (path: string, init: RequestInit = {}) =>
   fetch(`http://localhost:${installation.network.gatewayPort}${path}`, { redirect: "manual", ...init });
+/** As browsers ask for a page that somebody goes to. */
+const browsed = (path: string, init: RequestInit = {}) =>
+  overHttp(path, { ...init, headers: { accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8", ...init.headers } });
 
 test("certificates that are put there are shown at once, changed and taken away again, and broken ones change nothing", async () => {
   const plane = stack.use(await startDataPlane(installation));
   expect((await overHttp("/x")).status).toBe(200);
-  put(authority.issue("DNS:first.test"));
+  put(authority.issue("DNS:first.test,DNS:localhost"));
   await waitFor(() => answers("first.test"), { describe: () => "TLS to be spoken" });
 
-  const sent = await overHttp("/x?y=1", { method: "POST", body: "b" });
+  const sent = await browsed("/x?y=1");
   expect([sent.status, sent.headers.get("location")]).toEqual([
     308,
     `https://localhost:${installation.network.tlsPort}/x?y=1`,
   ]);
-  writeFileSync(`${installation.paths.gatewayTls}/settings.json`, '{"redirect": false, "hsts_max_age": 600}');
+  // A year, and names below, by themselves; not for localhost, where they would hold for every program of the machine.
+  const year = "max-age=31536000; includeSubDomains";
+  expect((await get("first.test")).headers["strict-transport-security"]).toBe(year);
+  const nowhere = await get("first.test", "/a/../b");
+  expect([nowhere.status, nowhere.headers["strict-transport-security"]]).toEqual([400, year]);
+  expect((await get("localhost")).headers["strict-transport-security"]).toBeUndefined();
+  writeFileSync(
+    `${installation.paths.gatewayTls}/settings.json`,
+    '{"redirect": false, "hsts_max_age": 600, "hsts_subdomains": false}',
+  );
   await waitFor(async () => (await overHttp("/x")).status === 200, { describe: () => "redirects to end" });
   expect((await get("first.test")).headers["strict-transport-security"]).toBe("max-age=600");
 
@@ -72,8 +84,8 @@ test("certificates that are put there are shown at once, changed and taken away 
   const { acmeChallenges, gatewayTls } = installation.paths;
   const proof = `/.well-known/acme-challenge/${"t0_-".repeat(10)}`;
   writeFileSync(`${gatewayTls}/settings.json`, "{}");
-  await waitFor(async () => (await overHttp("/x")).status === 308, { describe: () => "redirects to begin again" });
-  expect((await overHttp(proof)).status).toBe(308);
+  await waitFor(async () => (await browsed("/x")).status === 308, { describe: () => "redirects to begin again" });
+  expect((await overHttp(proof)).status).toBe(403);
   mkdirSync(acmeChallenges, { recursive: true });
   writeFileSync(`${acmeChallenges}/${"t0_-".repeat(10)}`, "the.proof");
   const proven = await overHttp(proof);
@@ -83,7 +95,7 @@ test("certificates that are put there are shown at once, changed and taken away 
     "the.proof",
   ]);
   for (const other of ["", "x", "%2e%2e%2facme", `${"t0_-".repeat(10)}/`]) {
-    expect((await overHttp(`/.well-known/acme-challenge/${other}`)).status).toBe(308);
+    expect((await overHttp(`/.well-known/acme-challenge/${other}`)).status).toBe(403);
   }
 
   const before = connect({
@@ -108,7 +120,9 @@ test("certificates that are put there are shown at once, changed and taken away 
   writeFileSync(`${installation.paths.gatewayTls}/settings.json`, '{"redirect": "yes", "hsts": 1}');
   await waitFor(async () => (await plane.health()).problems.length === 1, { describe: () => "the problem to be told" });
   const [problem] = (await plane.health()).problems;
-  expect(problem).toContain('"hsts" is no setting; there are redirect and hsts_max_age; redirect is true or false');
+  expect(problem).toContain(
+    '"hsts" is no setting; there are redirect, hsts_max_age and hsts_subdomains; redirect is true or false',
+  );
   expect(await answers("second.test")).toBe(true);
   const metrics = await (await fetch(`http://127.0.0.1:${installation.network.metricsPort}/metrics`)).text();
   expect(expositionProblems(metrics)).toEqual([]);
@@ -120,6 +134,25 @@ test("certificates that are put there are shown at once, changed and taken away 
   expect((await plane.health()).problems).toEqual([]);
   before.destroy();
 }, 60_000);
+
+test("without TLS pages are sent on to it, and every other request is refused, so that no program goes on sending in the clear", async () => {
+  put(authority.issue("DNS:first.test"));
+  stack.use(await startDataPlane(installation));
+  await waitFor(() => answers("first.test"), { describe: () => "TLS to be spoken" });
+  for (const method of ["GET", "HEAD"])
+    expect([method, (await browsed("/x", { method })).status]).toEqual([method, 308]);
+  const refused = [
+    overHttp("/x"),
+    overHttp("/x", { headers: { accept: "application/json" } }),
+    browsed("/x", { headers: { authorization: "Bearer hms_k_x" } }),
+    browsed("/x", { method: "POST", body: "b" }),
+    browsed("/x", { method: "DELETE" }),
+  ];
+  for (const answer of await Promise.all(refused)) {
+    expect([answer.status, answer.headers.get("location")]).toEqual([403, null]);
+    expect(await answer.text()).toContain("over TLS only");
+  }
+});
 
 test("a new data plane takes over the port for TLS without a refused connection", async () => {
   put(authority.issue("DNS:first.test"));

@@ -5,7 +5,7 @@ import type { AccountBook, IdentityService } from "@hms/service-identity";
 
 type Known = Pick<AccountBook, "roles" | "current" | "named"> & Partial<Pick<IdentityService, "tokens">>;
 
-const NOTHING: ResourceFilter = { scope: "none", where: { any: [] }, allows: () => false };
+const NOTHING: ResourceFilter = { where: { any: [] }, whereUnplaced: { any: [] }, allows: () => false };
 
 /**
  * Who has an account and what roles permit; until the identity service is open, or in a process with a few parts its book

@@ -1,5 +1,12 @@
 import { parseArgs } from "node:util";
-import { hostEnvironment, type InstanceSelector, readNetwork, readNetworkAddress, resolveInstance } from "@hms/config";
+import {
+  assertEncryptedWays,
+  hostEnvironment,
+  type InstanceSelector,
+  readNetwork,
+  readNetworkAddress,
+  resolveInstance,
+} from "@hms/config";
 import { HmsError } from "@hms/kernel";
 import { type PlacementOptions, placeParts } from "@hms/parts";
 import { createLogger, startTracing } from "@hms/telemetry";
@@ -58,7 +65,9 @@ try {
       `${paths.data} has no network.json: the server is started by the agent (hms-sys up).`,
     );
   }
-  const { databaseUrl, otlpEndpoint, otlpHeaders } = hostEnvironment();
+  const host = hostEnvironment();
+  assertEncryptedWays(host);
+  const { databaseUrl, otlpEndpoint, otlpHeaders } = host;
   const tracing =
     otlpEndpoint === undefined
       ? undefined

@@ -1,5 +1,6 @@
 import type { PartName } from "@hms/config";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
+import { type AutomationTables, automationMigrations } from "@hms/service-automation";
 import { auditLogMigrations, type CommunicationTables, communicationMigrations } from "@hms/service-communication";
 import { type DeploymentTables, deploymentComponents, deploymentMigrations } from "@hms/service-deployment";
 import { type IdentityTables, identityMigrations } from "@hms/service-identity";
@@ -34,6 +35,14 @@ const openers = {
       deadlineMs,
     }),
   communication: openCommunicationDatabase,
+  automation: (source: ConnectionSource) =>
+    openServiceDatabase<AutomationTables>({
+      source,
+      service: "automation",
+      migrations: automationMigrations,
+      poolSize: 2,
+      deadlineMs,
+    }),
 } satisfies Record<PartName, unknown>;
 
 /** Each part's own part of the database, of those that run here. */

@@ -1,4 +1,5 @@
 import { rmSync, writeFileSync } from "node:fs";
+import { auditKeysSealedBy } from "@hms/audit-log";
 import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import type { Edge } from "@hms/http-edge";
@@ -47,6 +48,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   const identity = await openIdentityService({
     database,
     sealing: openSealingKey(paths.sealingKey),
+    sealedElsewhere: () => auditKeysSealedBy(paths.auditKeys),
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
     permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),

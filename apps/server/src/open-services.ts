@@ -6,11 +6,13 @@ import {
   readRoutesDefaultAuth,
 } from "@hms/config";
 import { agent, mesh } from "@hms/contracts";
+import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
-import { componentPrincipal, createClient, HmsError, type ServiceRegistration } from "@hms/kernel";
+import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
 import { createKnownPrincipals, ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
+import { createAutomationService } from "@hms/service-automation";
 import { createDeploymentService } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
@@ -28,6 +30,8 @@ export interface Ground extends ServerKernel {
   databases: Databases;
   /** There where something is published or subscribed to. */
   events: EventLog | undefined;
+  /** There where automation runs. */
+  durable: Durable | undefined;
   log: Logger;
 }
 
@@ -40,6 +44,7 @@ const openers: Readonly<Record<PartName, OpenPart>> = {
   deployment: openDeployment,
   integration: openIntegration,
   communication: openAudit,
+  automation: openAutomation,
 };
 
 /** Opens these parts of the platform, one after the other, and answers with what they offer. */
@@ -114,9 +119,23 @@ async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Pro
     database: needed("database", databases.integration),
     events: needed("event log", events),
     kernel,
-    // Who has no key may have an account.
-    current: (principal) => access.keys.current(principal) ?? access.accounts.current(principal),
+    current: currentOf(access),
     onFailure: (error) => log.warn("an operation or callback has to wait", { error }),
   });
   return stack.use(integration).registrations;
 }
+
+function openAutomation({ kernel, access, databases, durable, log }: Ground, stack: AsyncDisposableStack): Opened {
+  const automation = createAutomationService({
+    database: needed("database", databases.automation),
+    durable: needed("run engine", durable),
+    kernel,
+    current: currentOf(access),
+    onFailure: (error) => log.warn("a run has to wait", { error }),
+  });
+  return stack.use(automation).registrations;
+}
+
+/** Who has no key may have an account. */
+const currentOf = (access: Ground["access"]) => (principal: Principal) =>
+  access.keys.current(principal) ?? access.accounts.current(principal);

@@ -2,6 +2,7 @@ import { followPolicies, loadEngine } from "@hms/authorization";
 import { ensureFfiFolders, type InstanceNetwork, type InstancePaths } from "@hms/config";
 import { audit, policy, registry } from "@hms/contracts";
 import { announceServices } from "@hms/directory";
+import { openDurable } from "@hms/durable";
 import { openEventLog } from "@hms/events";
 import { httpProtocols } from "@hms/grpc";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
@@ -57,16 +58,21 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const opening = Promise.all([
     openDatabases(source, placement.here, stack),
     openEvents(source, options, stack),
+    openRuns(source, options, stack),
     placement.isServer
       ? openIdentity({ ...options, ...kernels, source }, stack)
       : followAccounts({ ...kernels, source }, stack),
   ]);
   // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
   loadEngine();
-  const [databases, events, people] = await opening;
+  const [databases, events, durable, people] = await opening;
   const identity = people?.service;
-  if (identity) noteDatabaseRoles(databases, options);
-  const registrations = await openServices({ ...options, ...kernels, databases, events }, placement.here, stack);
+  if (identity) noteDatabaseRoles({ ...databases, durable: durable?.database }, options);
+  const registrations = await openServices(
+    { ...options, ...kernels, databases, events, durable },
+    placement.here,
+    stack,
+  );
   const metrics = platformMetrics(kernels.metrics, parts);
   const callService = createCallService({
     observer: kernels.observer,
@@ -122,6 +128,11 @@ async function openEvents(source: ConnectionSource, { placement, log }: ServerOp
   if (!placement.here.some((part) => part === "integration" || part === "deployment")) return undefined;
   const onFailure = (error: unknown) => log.warn("the event log could not do what nobody waits for", { error });
   return stack.use(await openEventLog({ source, deadlineMs: DATABASE_PATIENCE_MS, onFailure }));
+}
+
+async function openRuns(source: ConnectionSource, { placement }: ServerOptions, stack: AsyncDisposableStack) {
+  if (!placement.here.includes("automation")) return undefined;
+  return stack.use(await openDurable({ source, deadlineMs: DATABASE_PATIENCE_MS }));
 }
 
 /** With what everybody is served. */

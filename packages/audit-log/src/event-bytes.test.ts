@@ -27,7 +27,7 @@ const event: AuditEvent = {
   way: "grpc",
   source: { peer: "spiffe://a/b", address: "10.0.0.1", userAgent: "x" },
   traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`,
-  policies: ["p-1"],
+  decision: { policies: ["p-1"], revision: "0a1b2c3d4e5f", cached: true },
   durationMs: 4_000_000,
   details: { a: 1 },
 };
@@ -49,7 +49,7 @@ test("an event's bytes are the contract's message in canonical form, with its pl
     service: "hms.sys.mesh.v1.MeshService",
     method: "SetService",
     source: { way: "grpc", peer: "spiffe://a/b", address: "10.0.0.1", userAgent: "x" },
-    decision: { policyIds: ["p-1"] },
+    decision: { policyIds: ["p-1"], policyRevision: "0a1b2c3d4e5f", cached: true },
     resultCode: 5,
     durationUs: 4_000_000_000n,
     traceId: "a".repeat(32),
@@ -83,7 +83,7 @@ test("texts that cannot be written as they are, or are too long, lose no event",
 });
 
 test("a fact cannot be made up of another's text, and events of releases without codes have none", () => {
-  const odd = { ...event, policies: ["x\ncode:a.b"], code: "a.b\naddress:1.1.1.1" };
+  const odd = { ...event, decision: { policies: ["x\ncode:a.b"] }, code: "a.b\naddress:1.1.1.1" };
   expect(eventColumns(auditEventBytes(odd)).facts.split("\n")).toEqual([
     "",
     "credential:key:k1",

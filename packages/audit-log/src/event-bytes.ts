@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { audit } from "@hms/contracts";
-import { type AuditEvent, StatusCode } from "@hms/kernel";
+import { type AuditEvent, type DecisionGround, StatusCode } from "@hms/kernel";
 import { eventCode } from "./event-code.ts";
 
 const { OK, DENIED, FAILED } = audit.AuditOutcome;
@@ -47,7 +47,7 @@ function time(field: number, microseconds: number): void {
 
 /** An event of a kernel as hms.communication.v1.AuditEvent without its place in a chain. */
 export function auditEventBytes(event: AuditEvent): Uint8Array {
-  const { method, policies = [], durationMs = 0, details } = event;
+  const { method, decision, durationMs = 0, details } = event;
   const slash = method.lastIndexOf("/");
   time(4, event.time.getTime() * 1000);
   number(5, outcomeOf(event));
@@ -57,7 +57,7 @@ export function auditEventBytes(event: AuditEvent): Uint8Array {
   text(9, event.permission);
   text(10, event.resource);
   text(11, event.environment);
-  if (policies.length > 0) message(12, () => texts(1, policies));
+  if (hasGround(decision)) message(12, () => writeDecision(decision));
   text(13, event.reason);
   if (event.way !== undefined || event.source !== undefined) message(14, () => writeSource(event));
   text(15, TRACE_ID.exec(event.traceparent ?? "")?.[1]);
@@ -85,6 +85,18 @@ function writeActor({ kind, id, environment, credential, roles, mfa, methods }: 
   texts(5, roles);
   number(6, mfa === true ? 1 : 0);
   texts(7, methods);
+}
+
+/** Whether there is anything to say of what decided. */
+function hasGround(decision: DecisionGround | undefined): decision is DecisionGround {
+  if (decision === undefined) return false;
+  return decision.revision !== undefined || decision.cached === true || (decision.policies?.length ?? 0) > 0;
+}
+
+function writeDecision({ policies, revision, cached }: DecisionGround): void {
+  texts(1, policies);
+  text(2, revision);
+  number(3, cached === true ? 1 : 0);
 }
 
 function writeSource({ way, source }: AuditEvent): void {

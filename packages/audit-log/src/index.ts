@@ -14,6 +14,7 @@ export { eventCode } from "./event-code.ts";
 export { type EventColumns, eventColumns } from "./event-columns.ts";
 export {
   type AuditKeys,
+  auditKeysSealedBy,
   openAuditKeys,
   PUBLIC_KEY_FILE,
   readVerificationRoot,

@@ -1,9 +1,16 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openSealingKey } from "@hms/secrets";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { EpochKeys, nextEpochKey, openAuditKeys, readVerificationRoot, verificationRootPath } from "./index.ts";
+import {
+  auditKeysSealedBy,
+  EpochKeys,
+  nextEpochKey,
+  openAuditKeys,
+  readVerificationRoot,
+  verificationRootPath,
+} from "./index.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -56,4 +63,22 @@ test("keys that are gone while there is a log are not replaced by others", () =>
   rmSync(join(folder, "audit"), { recursive: true });
   expect(() => open(true)).toThrow(/Restore the folder/);
   expect(open(false).epoch).toBe(0);
+});
+
+test("the keys are sealed anew at the next start once the sealing key was replaced, and stay the same", () => {
+  const keys = open();
+  const [first, publicKey] = [Buffer.from(keys.epochKey), keys.signer.publicKey];
+  const audit = join(folder, "audit");
+  const key = sealing();
+  const { id } = key;
+  key.replace();
+  expect([...auditKeysSealedBy(audit).keys()]).toEqual([id]);
+  const again = open(true);
+  expect([again.epochKey, again.signer.publicKey]).toEqual([first, publicKey]);
+  expect([...auditKeysSealedBy(audit).keys()]).toEqual([key.id]);
+  const past = Date.now() / 1000 - 7200;
+  utimesSync(join(folder, "secrets.key"), past, past);
+  key.forgetOld();
+  expect(open(true).epochKey).toEqual(first);
+  expect(readVerificationRoot(verificationRootPath(audit), sealing())).toEqual(first);
 });

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { HmsError } from "@hms/kernel";
-import type { SealingKey } from "@hms/secrets";
+import { type SealingKey, sealedBy } from "@hms/secrets";
 import { keyId, nextEpochKey } from "./chain.ts";
 import { CheckpointSigner } from "./checkpoint.ts";
 
@@ -57,6 +57,7 @@ export function openAuditKeys(folder: string, sealing: SealingKey, hasLog: boole
   let held = read(chainFile) ?? begin(folder, sealing, hasLog);
   let epochKey = open(held, sealing);
   const signer = openSigner(folder, sealing);
+  resealAll(folder, sealing);
   return {
     signer,
     get epoch() {
@@ -93,6 +94,27 @@ export function readVerificationRoot(path: string, sealing: SealingKey): Buffer 
 /** Where the first chain key is unless it was taken away. */
 export function verificationRootPath(folder: string): string {
   return join(folder, ROOT_FILE);
+}
+
+/** Seals anew what a key has sealed that was replaced since; the first chain key only if it is here. */
+function resealAll(folder: string, sealing: SealingKey): void {
+  for (const file of [ROOT_FILE, CHAIN_FILE, SIGNING_FILE].map((name) => join(folder, name))) {
+    const held = read(file);
+    if (held === undefined) continue;
+    const anew = sealing.reseal(Buffer.from(held.sealed, "base64"), contextOf(held.id, held.epoch));
+    if (anew !== undefined) replace(file, { ...held, sealed: anew.toString("base64") });
+  }
+}
+
+/** The ids of the sealing keys that the keys in a folder need, with the file that does. */
+export function auditKeysSealedBy(folder: string): Map<string, string> {
+  const files = [ROOT_FILE, CHAIN_FILE, SIGNING_FILE].map((name) => join(folder, name));
+  return new Map(
+    files.flatMap((file) => {
+      const held = read(file);
+      return held === undefined ? [] : [[sealedBy(Buffer.from(held.sealed, "base64")), file] as const];
+    }),
+  );
 }
 
 function begin(folder: string, sealing: SealingKey, hasLog: boolean): SealedKey {

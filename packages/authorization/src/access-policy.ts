@@ -1,6 +1,16 @@
 import { ffiOptions } from "@hms/contracts";
-import type { MethodEntry, Policy, PolicyDecision, PolicyQuestion, Principal, StepUp } from "@hms/kernel";
-import { everyResource, filterOf } from "./access-filter.ts";
+import {
+  everyResource,
+  type FilterQuestion,
+  type MethodEntry,
+  type Policy,
+  type PolicyDecision,
+  type PolicyQuestion,
+  type Principal,
+  type ResourceFilter,
+  type StepUp,
+} from "@hms/kernel";
+import { filterOf } from "./access-filter.ts";
 import { subjectOf } from "./access-subject.ts";
 import type { AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import { type AccessRequest, CALL_PERMISSION, methodEntity, type ResourceFacts, resourceEntity } from "./entities.ts";
@@ -37,16 +47,19 @@ function stepUpOf({ because, mfaMaxAgeS }: AccessVerdict): { stepUp?: StepUp } {
   return { stepUp: mfaMaxAgeS === undefined ? {} : { maxAgeS: mfaMaxAgeS } };
 }
 
-function decisionOf(verdict: AccessVerdict, isUsers: boolean): PolicyDecision {
+function decisionOf(
+  verdict: AccessVerdict,
+  { isUsers, revision }: { isUsers: boolean; revision: string },
+): PolicyDecision {
   const { because, auditLevel } = verdict;
   // By default nobody is let in: what would let others in has decided nothing.
-  const policies = because === "default" ? undefined : verdict.policies.map(({ id }) => id);
+  const ground = { revision, ...(because === "default" ? {} : { policies: verdict.policies.map(({ id }) => id) }) };
   if (because !== "allowed") {
     const reason = reasonOf(verdict, isUsers);
-    return Object.freeze({ allowed: false, reason, ...stepUpOf(verdict), ...(policies ? { policies } : {}) });
+    return Object.freeze({ allowed: false, reason, ...stepUpOf(verdict), ...ground });
   }
   const level = auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? undefined : auditLevel;
-  return { allowed: true, ...(policies ? { policies } : {}), ...(level === undefined ? {} : { auditLevel: level }) };
+  return { allowed: true, ...ground, ...(level === undefined ? {} : { auditLevel: level }) };
 }
 
 /** What an access policy is made of. */
@@ -78,6 +91,8 @@ class Decisions {
   readonly #known = new WeakMap<MethodEntry, Known>();
   /** By principal, method and the environment that a request to the platform names. */
   readonly #made = new WeakMap<Principal, WeakMap<MethodEntry, Map<string | undefined, PolicyDecision>>>();
+  /** By principal, permission and transport. */
+  readonly #filters = new WeakMap<Principal, Map<string, ResourceFilter>>();
 
   constructor(set: PolicySet, options: AccessPolicyOptions) {
     this.set = set;
@@ -94,12 +109,24 @@ class Decisions {
     return this.#keep(question, this.#shared(question, known));
   }
 
+  /** Made once for a principal, unless it depends on the time. */
+  filter(question: FilterQuestion): ResourceFilter {
+    const { principal, permission, transport = "in-process" } = question;
+    const own = this.#filters.get(principal) ?? new Map<string, ResourceFilter>();
+    const name = `${transport} ${permission}`;
+    const known = own.get(name);
+    if (known !== undefined) return known;
+    const made = filterOf(question, this.set, this.#options.onError);
+    if (!this.set.platformSlice(permission).reads.age) this.#filters.set(principal, own.set(name, made));
+    return made;
+  }
+
   #keep({ principal, method, environment }: PolicyQuestion, decision: PolicyDecision): PolicyDecision {
     const own = this.#made.get(principal) ?? new WeakMap<MethodEntry, Map<string | undefined, PolicyDecision>>();
     const byEnvironment = own.get(method) ?? new Map<string | undefined, PolicyDecision>();
     // Callers choose the names.
     if (byEnvironment.size >= MOST_ENVIRONMENTS) byEnvironment.clear();
-    this.#made.set(principal, own.set(method, byEnvironment.set(environment, decision)));
+    this.#made.set(principal, own.set(method, byEnvironment.set(environment, remembered(decision))));
     return decision;
   }
 
@@ -109,7 +136,7 @@ class Decisions {
     const key = JSON.stringify([kind, mfa, environment, question.environment, [...roles].sort(), [...groups].sort()]);
     const decision = shared.get(key) ?? this.#judge(question, slice);
     if (shared.size >= MOST_SHARED) shared.clear();
-    shared.set(key, decision);
+    shared.set(key, remembered(decision));
     return decision;
   }
 
@@ -135,7 +162,7 @@ class Decisions {
     const isUsers = question.method.environment !== undefined;
     const verdict = slice.judge(isUsers ? methodRequest(question) : this.#resourceRequest(question));
     if (verdict.errors.length > 0) this.#options.onError?.(verdict.errors);
-    return decisionOf(verdict, isUsers);
+    return decisionOf(verdict, { isUsers, revision: this.set.revision });
   }
 
   #resourceRequest({ principal, permission, resource: name, environment, transport }: PolicyQuestion): AccessRequest {
@@ -152,6 +179,14 @@ function methodRequest({ principal, method, transport = "in-process" }: PolicyQu
   return { subject: subjectOf(principal), permission: CALL_PERMISSION, resource, environment, transport };
 }
 
+/** A decision as it is answered from now on. */
+function remembered(decision: PolicyDecision): PolicyDecision {
+  // The operator was let in by none.
+  return decision.cached === true || decision.revision === undefined
+    ? decision
+    : Object.freeze({ ...decision, cached: true });
+}
+
 function operatorDecision({ auditLevel }: PolicySlice): PolicyDecision {
   return auditLevel === ffiOptions.AuditLevel.UNSPECIFIED ? { allowed: true } : { allowed: true, auditLevel };
 }
@@ -165,6 +200,11 @@ const OPERATOR: PolicyDecision = Object.freeze({ allowed: true });
 export function createAccessPolicy(book: PolicyBook, options: AccessPolicyOptions = {}): Policy {
   const components = new Decisions(book.components, options);
   let decisions: Decisions | undefined;
+  const current = () => {
+    const set = book.current;
+    if (decisions?.set !== set) decisions = new Decisions(set, options);
+    return decisions;
+  };
   return {
     decide(question) {
       const { principal, method } = question;
@@ -172,13 +212,12 @@ export function createAccessPolicy(book: PolicyBook, options: AccessPolicyOption
         if (principal.kind === "operator") return OPERATOR;
         if (principal.kind === "component") return components.decide(question);
       }
-      const set = book.current;
-      if (decisions?.set !== set) decisions = new Decisions(set, options);
-      return decisions.decide(question);
+      return current().decide(question);
     },
     filter(question) {
-      if (question.principal.kind === "operator") return everyResource;
-      return filterOf(question, question.principal.kind === "component" ? book.components : book.current);
+      const { kind } = question.principal;
+      if (kind === "operator") return everyResource;
+      return (kind === "component" ? components : current()).filter(question);
     },
   };
 }

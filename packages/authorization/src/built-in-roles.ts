@@ -7,9 +7,20 @@ const EVERY_ROLE = [
   "jobs:read",
   "targets:read",
   "executions:read",
+  "runs:read",
 ];
 
-const DEPLOYER = ["services:deploy", "services:scale", "services:logs", "mesh:read", "operations:*", "events:*"];
+const DEPLOYER = [
+  "services:deploy",
+  "services:scale",
+  "services:logs",
+  "mesh:read",
+  "operations:*",
+  "events:*",
+  "runs:start",
+  "runs:control",
+  "runs:logs",
+];
 
 /**
  * The five roles of OpsConductor with their permissions, and what these mean for the platform as it is: who may change and
@@ -25,6 +36,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
       ...DEPLOYER,
       "services:freeze",
       "policies:read",
+      "runs:decide",
       "jobs:create",
       "jobs:update",
       "jobs:execute",
@@ -47,6 +59,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
       "registry:import",
       "metrics:read",
       "policies:read",
+      "runs:decide",
       "jobs:*",
       "targets:*",
       "step-libraries:read",

@@ -156,9 +156,29 @@ describe("policies written in Cedar", () => {
       'permit (principal == User::"anna", action == Action::"services:call", resource in Api::"hms.emr.patient");';
     const policy = createAccessPolicy(bookOf([written("anna", text, { auditLevel: REQUEST })]));
     const method = users("hms.emr.patient", "Get");
-    expect(calls(policy, anna, method)).toEqual({ allowed: true, auditLevel: REQUEST, policies: ["anna"] });
+    expect(calls(policy, anna, method)).toMatchObject({ allowed: true, auditLevel: REQUEST, policies: ["anna"] });
     expect(calls(policy, { ...anna, id: "bob" }, method)).toMatchObject(denied);
     expect(calls(policy, anna, users("hms.emr.other", "Get"))).toMatchObject(denied);
+  });
+
+  test("can demand a second factor of every person for everything, and of nobody else", () => {
+    const text = "forbid (principal is User, action, resource) unless { context.mfa };";
+    const own = 'permit (principal, action == Action::"services:call", resource);';
+    const policy = createAccessPolicy(bookOf([written("two-factors", text), written("all", own)]));
+    const method = users("hms.emr.patient", "Get");
+    for (const roles of [["developer"], ["admin"], []]) {
+      const person = { ...anna, roles };
+      const byKey: Principal = { ...person, credential: "key:k", mfa: false };
+      for (const who of [person, byKey]) {
+        expect(deploys(policy, who, "any")).toMatchObject(denied);
+        expect(calls(policy, who, method)).toMatchObject({ ...denied, stepUp: {} });
+      }
+      const shown = { ...person, mfa: true };
+      expect(deploys(policy, shown, "any")).toMatchObject(roles.length === 0 ? denied : allowed);
+      expect(calls(policy, shown, method)).toMatchObject(allowed);
+    }
+    const service: Principal = { kind: "service", id: "default/payment-svc", environment: "default" };
+    expect(calls(policy, service, method)).toMatchObject(allowed);
   });
 
   test("that cannot be evaluated deny what they may be about, and are reported", () => {
@@ -349,12 +369,12 @@ describe("roles", () => {
 test("what a policy in Cedar decides leaves in the audit log what it says, beside its text or in it", () => {
   const text = 'permit (principal, action == Action::"services:call", resource);';
   const levelOf = (rule: AccessRule) => calls(createAccessPolicy(bookOf([rule])), anna, users("hms.a", "Get"));
-  expect(levelOf(written("w", text, { auditLevel: NONE }))).toEqual({
+  expect(levelOf(written("w", text, { auditLevel: NONE }))).toMatchObject({
     allowed: true,
     auditLevel: NONE,
     policies: ["w"],
   });
-  expect(levelOf(written("w", `@audit_level("full") ${text}`))).toEqual({
+  expect(levelOf(written("w", `@audit_level("full") ${text}`))).toMatchObject({
     allowed: true,
     auditLevel: REQUEST,
     policies: ["w"],

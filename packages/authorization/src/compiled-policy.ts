@@ -16,9 +16,6 @@ export interface PolicyReads {
 /** Whether a policy's text may speak of a second factor: whoever does not is not asked once more what one would change. */
 export const mentionsFactor = ({ text }: CompiledPolicy): boolean => text.includes("mfa") || text.includes("\\");
 
-/** Whether a policy's text may speak of all permissions of a noun. */
-export const mentionsGroups = ({ text }: CompiledPolicy): boolean => text.includes(':*"') || text.includes("\\");
-
 /** Which calls a policy may be about, as its head says; it is part of no other decision. */
 export interface PolicyScope {
   /** Permissions, "jobs:*" for all of a noun; undefined: all. */

@@ -2,6 +2,7 @@ import type { EntityJson, TypeAndId } from "@cedar-policy/cedar-wasm/nodejs";
 import type { Principal } from "@hms/kernel";
 import type { AccessSubject } from "./access-verdict.ts";
 import type { EngineQuestion } from "./cedar-engine.ts";
+import type { EntityNeeds } from "./entity-needs.ts";
 
 /** The permission of every method of users' services. */
 export const CALL_PERMISSION = "services:call";
@@ -91,18 +92,27 @@ export interface AccessRequest {
   readonly transport: AccessTransport;
 }
 
+/** Of an entity what can be looked at; nothing if that is nothing: Cedar knows those that it is not told of by their names. */
+function neededOf(entity: EntityJson, needs: ReadonlySet<string> | undefined): EntityJson[] {
+  if (needs === undefined) return [entity];
+  const attrs = Object.fromEntries(Object.entries(entity.attrs).filter(([name]) => needs.has(name)));
+  const parents = entity.parents.filter((parent) => needs.has(("__entity" in parent ? parent.__entity : parent).type));
+  const isEmpty = parents.length === 0 && Object.keys(attrs).length === 0;
+  return isEmpty ? [] : [{ uid: entity.uid, attrs, parents }];
+}
+
 /**
- * A question about a call in Cedar's form: all entities that policies can speak of come with it, the groups of permissions
- * only where a policy does.
+ * A question about a call in Cedar's form. With it comes what policies can look at of the entities, by default all of them
+ * and all of it: each costs as much as several policies.
  */
-export function engineQuestion(request: AccessRequest, withGroups = true): EngineQuestion {
+export function engineQuestion(request: AccessRequest, needs?: EntityNeeds): EngineQuestion {
   const { subject, permission, resource, environment, transport } = request;
   const principal = principalEntity(subject);
   const action = uid("Action", permission);
-  const entities = [principal, resource];
-  if (withGroups) {
-    const all = uid("Action", `${permission.split(":")[0]}:*`);
-    entities.push({ uid: action, attrs: {}, parents: [all] });
+  const entities = [...neededOf(principal, needs?.principal), ...neededOf(resource, needs?.resource)];
+  const group = `${permission.split(":")[0]}:*`;
+  if (needs === undefined || needs.groups.has(group)) {
+    entities.push({ uid: action, attrs: {}, parents: [uid("Action", group)] });
   }
   return {
     principal: principal.uid,

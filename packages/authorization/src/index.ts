@@ -19,4 +19,5 @@ export { openPolicyFile } from "./policy-file.ts";
 export { PolicySet, type ResourceTarget } from "./policy-set.ts";
 export type { RoleBook, RoleDefinition } from "./role-book.ts";
 export { takenAway } from "./taken-away.ts";
+export { type RowsAsThings, type VisibleRows, visibleRows } from "./visible-rows.ts";
 export { type ResourceColumns, whereAllowed } from "./where-allowed.ts";

@@ -11,9 +11,12 @@ export interface PartialQuestion {
   subject: AccessSubject;
   permission: string;
   transport: AccessTransport;
+  /** Whether the things live in environments; which, is not known. */
+  isPlaced: boolean;
 }
 
 const UNTOLD: ResourcePredicate = { untold: true };
+const UNKNOWN_ENVIRONMENT = { __extn: { fn: "unknown", arg: "environment" } };
 
 function conditionOf({ conditions }: PolicyJson): ResourcePredicate {
   return {
@@ -34,7 +37,7 @@ export function partialAnswer(policies: readonly CompiledPolicy[], question: Par
     principal,
     action,
     resource: null,
-    context: { ...context, environment: { __extn: { fn: "unknown", arg: "environment" } } },
+    context: question.isPlaced ? { ...context, environment: UNKNOWN_ENVIRONMENT } : { ...context },
     entities: entities.filter((entity) => entity !== resource),
     policies: { staticPolicies: Object.fromEntries(policies.map(({ text }, index) => [String(index), text])) },
   });

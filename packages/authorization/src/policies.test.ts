@@ -287,12 +287,31 @@ describe("an access policy", () => {
     const { book, decide } = open([rule({ allowedRoles: ["doctor"], auditLevel: METADATA })]);
     const doctor: Principal = { kind: "user", id: "anna", roles: ["doctor"] };
     const method = entry();
-    expect(decide(doctor, method)).toEqual({ allowed: true, auditLevel: METADATA, policies: ["r:allow"] });
+    const revision = book.current.revision;
+    const decision = { allowed: true, auditLevel: METADATA, policies: ["r:allow"], revision };
+    expect(decide(doctor, method)).toEqual(decision);
+    expect(decide(doctor, method)).toEqual({ ...decision, cached: true });
+    // Of one like her, too.
+    expect(decide({ ...doctor, id: "ben" }, method)).toEqual({ ...decision, cached: true });
     expect(decide(doctor, method)).toBe(decide(doctor, method));
     expect(decide(doctor, entry({ method: "DeletePatient" }))).toMatchObject({ allowed: false });
     expect(decide(doctor, entry({ environment: "prod" }))).toMatchObject({ allowed: true });
     book.replace("stored", []);
     expect(decide(doctor, method)).toMatchObject({ allowed: false, reason: expect.stringContaining("no policy") });
+  });
+
+  test("have a revision that is the same for the same ones in every process, and another after any change", () => {
+    const rules = [rule({ allowedRoles: ["doctor"] }), rule({ id: "s", deniedRoles: ["x"] })];
+    const { book } = open(rules);
+    const { revision } = book.current;
+    expect(revision).toMatch(/^[0-9a-f]{12}$/);
+    expect(open([...rules].reverse()).book.current.revision).toBe(revision);
+    for (const others of [[], [rules[0]!], [rules[0]!, rule({ id: "s", deniedRoles: ["y"] })]]) {
+      book.replace("stored", others);
+      expect(book.current.revision).not.toBe(revision);
+    }
+    book.replace("stored", rules);
+    expect(book.current.revision).toBe(revision);
   });
 
   test("allows nobody who lives in another environment, whatever his roles are called", () => {

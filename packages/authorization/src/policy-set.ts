@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { type AccessRule, ANYBODY } from "./access-rule.ts";
 import type { AccessSubject, AccessTarget, AccessVerdict } from "./access-verdict.ts";
 import { compileRule } from "./compile-rule.ts";
@@ -51,6 +52,19 @@ export class PolicySet {
   readonly #byPermission = new Map<string, readonly CompiledPolicy[]>();
   readonly #things = new Map<string, Things>();
   readonly #numbers = new Map<AccessRule | CompiledPolicy, number>();
+  #revision: string | undefined;
+
+  /**
+   * Names what is in force for the audit log: the first 12 hexadecimal digits of the SHA-256 of all policies in Cedar with
+   * their ids, roles and grants included. The same policies have the same one in every process.
+   */
+  get revision(): string {
+    if (this.#revision !== undefined) return this.#revision;
+    const all = [...this.#byService.values(), this.#byPattern].flat().flatMap(({ policies }) => policies);
+    const texts = [...all, ...this.#others].map(({ id, text, auditLevel }) => JSON.stringify([id, text, auditLevel]));
+    this.#revision = hash("sha256", texts.sort().join("\n")).slice(0, 12);
+    return this.#revision;
+  }
 
   /** @throws HmsError INVALID_ARGUMENT if Cedar cannot read a rule that is written in it */
   constructor(rules: Iterable<AccessRule>, grants: readonly CompiledPolicy[] = []) {

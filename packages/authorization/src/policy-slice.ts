@@ -2,14 +2,9 @@ import { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "./access-rule.ts";
 import type { AccessVerdict } from "./access-verdict.ts";
 import { type EngineAnswer, ParsedPolicies } from "./cedar-engine.ts";
-import {
-  type CompiledPolicy,
-  mentionedRoles,
-  mentionsFactor,
-  mentionsGroups,
-  type PolicyReads,
-} from "./compiled-policy.ts";
+import { type CompiledPolicy, mentionedRoles, mentionsFactor, type PolicyReads } from "./compiled-policy.ts";
 import { type AccessRequest, engineQuestion } from "./entities.ts";
+import { type EntityNeeds, entityNeeds } from "./entity-needs.ts";
 
 const NOBODY: EngineAnswer = Object.freeze({ allowed: false, reasons: [], errors: [] });
 const { UNSPECIFIED } = ffiOptions.AuditLevel;
@@ -44,7 +39,7 @@ export class PolicySlice {
   readonly #rules: readonly AccessRule[];
   readonly #roles: ReadonlySet<string> | undefined;
   readonly #usesFactor: boolean;
-  readonly #usesGroups: boolean;
+  readonly #needs: EntityNeeds | undefined;
   readonly #byKey: ReadonlyMap<string, CompiledPolicy>;
   #parsed: ParsedPolicies | undefined;
 
@@ -56,7 +51,7 @@ export class PolicySlice {
     this.#byKey = new Map(policies.map((policy, index) => [String(index), policy]));
     this.#roles = mentionedRoles(policies);
     this.#usesFactor = policies.some(mentionsFactor);
-    this.#usesGroups = policies.some(mentionsGroups);
+    this.#needs = entityNeeds(policies);
     const some = (what: keyof PolicyReads) => policies.some(({ reads }) => reads[what]);
     this.reads = {
       identity: some("identity"),
@@ -84,7 +79,7 @@ export class PolicySlice {
   #ask(request: AccessRequest): EngineAnswer {
     if (this.policies.length === 0) return NOBODY;
     this.#parsed ??= new ParsedPolicies(Object.fromEntries([...this.#byKey].map(([key, { text }]) => [key, text])));
-    return this.#parsed.ask(engineQuestion(this.#shorter(request), this.#usesGroups));
+    return this.#parsed.ask(engineQuestion(this.#shorter(request), this.#needs));
   }
 
   /** Without roles that no policy can ask for: each costs as much as a policy. */

@@ -1,7 +1,10 @@
 import type { ResourcePredicate } from "@hms/kernel";
 import { type RawBuilder, sql } from "kysely";
 
-/** The columns of a table that hold what predicates speak of; what a table has no column for cannot be told to it. */
+/**
+ * The columns of a table that hold what predicates speak of; what a table has no column for cannot be told to it, and what
+ * is null there is nothing.
+ */
 export interface ResourceColumns {
   name?: RawBuilder<unknown>;
   environment?: RawBuilder<unknown>;
@@ -40,13 +43,16 @@ type Leaf = Exclude<ResourcePredicate, { all: unknown } | { any: unknown } | { n
 function told(leaf: Leaf, columns: ResourceColumns): RawBuilder<boolean> | undefined {
   if ("field" in leaf) {
     const column = columns[leaf.field];
-    return column && sql<boolean>`${column} = ${leaf.equals}`;
+    return column && known(sql<boolean>`${column} = ${leaf.equals}`);
   }
   if ("has" in leaf) {
     const column = columns[leaf.has];
-    return column && sql<boolean>`${column} <> ''`;
+    return column && known(sql<boolean>`${column} <> ''`);
   }
-  if ("tag" in leaf) return columns.tags && sql<boolean>`${leaf.tag} = any(${columns.tags})`;
-  if ("group" in leaf) return columns.groups && sql<boolean>`${leaf.group} = any(${columns.groups})`;
+  if ("tag" in leaf) return columns.tags && known(sql<boolean>`${leaf.tag} = any(${columns.tags})`);
+  if ("group" in leaf) return columns.groups && known(sql<boolean>`${leaf.group} = any(${columns.groups})`);
   return undefined;
 }
+
+/** False where a column is null: "not" of it would keep nothing. */
+const known = (compared: RawBuilder<boolean>) => sql<boolean>`coalesce(${compared}, false)`;

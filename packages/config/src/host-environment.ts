@@ -43,6 +43,8 @@ export interface HostEnvironment {
   auditKeepDays: number | undefined;
   /** HMS_AUDIT_SPOOL_MIB: MiB at which audit spools take nothing more; undefined: as much as the spool thinks right. */
   auditSpoolMiB: number | undefined;
+  /** HMS_ALLOW_PLAINTEXT: variables that may lead to another machine without encryption. */
+  allowPlaintext: readonly string[];
   /** True in continuous integration. */
   ci: boolean;
 }
@@ -72,6 +74,7 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     auditSink: given("HMS_AUDIT_SINK"),
     auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),
     auditSpoolMiB: wholeNumberOf(env.HMS_AUDIT_SPOOL_MIB),
+    allowPlaintext: (env.HMS_ALLOW_PLAINTEXT ?? "").split(/[\s,]+/).filter((name) => name !== ""),
     ci: Boolean(env.CI),
   };
 }

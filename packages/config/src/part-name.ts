@@ -2,7 +2,7 @@ import { HmsError } from "@hms/kernel/errors";
 import type { InstancePaths } from "./instance-paths.ts";
 
 /** The parts of the platform's control: each can run in a process of its own. */
-export const partNames = ["registry", "mesh", "deployment", "integration", "communication"] as const;
+export const partNames = ["registry", "mesh", "deployment", "integration", "communication", "automation"] as const;
 
 /** The name of one of them. */
 export type PartName = (typeof partNames)[number];

@@ -7,6 +7,8 @@ export * as status from "./gen/google/rpc/status_pb.ts";
 export * as grpcHealth from "./gen/grpc/health/v1/health_pb.ts";
 export * as grpcReflection from "./gen/grpc/reflection/v1/reflection_pb.ts";
 export * as grpcReflectionAlpha from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
+export * as automationRuns from "./gen/hms/automation/v1/runs_pb.ts";
+export * as automationSteps from "./gen/hms/automation/v1/steps_pb.ts";
 export * as audit from "./gen/hms/communication/v1/audit_pb.ts";
 export * as calls from "./gen/hms/ffi/v1/calls_pb.ts";
 export * as ffiErrors from "./gen/hms/ffi/v1/errors_pb.ts";

@@ -3,6 +3,9 @@ create type task_end as (run_id uuid, node text, target text, state text, is_fin
   successors text[], conditions text[]);
 create type event_draft as (run_id uuid, type text, node text, target text, attempt integer, data jsonb);
 create type ended_run as (run_id uuid, state text, has_parent boolean, has_key boolean);
+-- Who claims what becomes ready, how much at most, and for how long.
+create type claimer as (worker text, queues text[], slots integer, lease_ms integer);
+create type claim as (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, followers integer, spec jsonb);
 
 -- Locks runs in the one order in which everybody does.
 create function lock_runs(ids uuid[]) returns void language plpgsql as $$
@@ -128,27 +131,39 @@ begin
   return next_batch(of_run, of_node);
 end $$;
 
--- Carries on what follows from the ends of tasks, with the locks of their runs held: successors become ready or are
--- skipped, finally nodes begin, runs end, events are written. Gives what became ready and which runs have ended.
-create function advance(ended task_end[], drafts event_draft[], out became_ready task_key[], out ended_runs ended_run[])
+-- Carries on what follows from the ends of tasks, with the locks of their runs held: successors become ready (and are claimed,
+-- if there is a claimer) or are skipped, finally nodes begin, runs end, events are written. Gives what was claimed, what else
+-- became ready, and which runs have ended.
+create function advance(ended task_end[], drafts event_draft[], as_claimer claimer, out claims claim[], out became_ready task_key[],
+  out ended_runs ended_run[])
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
-  frontier task_end[];
-  nodes task_end[];
+  each task_end;
+  targets task_end[] := '{}';
+  nodes task_end[] := '{}';
+  frontier task_end[] := '{}';
   skipped task_end[];
   edge record;
-  moved record;
+  next record;
+  next_state text;
+  next_fence bigint;
   gates uuid[];
 begin
+  claims := '{}';
   became_ready := '{}';
-  if exists (select from unnest(ended) e where e.target <> '') then
-    select a.became_ready, ended || a.ended_nodes, drafts || a.happened into became_ready, ended, drafts
-    from advance_targets(array(select e from unnest(ended) e where e.target <> '')) a;
+  foreach each in array ended loop
+    if each.target <> '' then targets := targets || each; end if;
+  end loop;
+  if cardinality(targets) > 0 then
+    select a.became_ready, ended || a.ended_nodes, drafts || a.happened into became_ready, ended, drafts from advance_targets(targets) a;
   end if;
-  nodes := array(select e from unnest(ended) e where e.target = '');
-  frontier := array(select e from unnest(nodes) e where cardinality(e.successors) > 0);
+  foreach each in array ended loop
+    continue when each.target <> '';
+    nodes := nodes || each;
+    if cardinality(each.successors) > 0 then frontier := frontier || each; end if;
+  end loop;
   while cardinality(frontier) > 0 loop
     skipped := '{}';
     -- Row by row: a plan for the set that was made while the table was small reads the whole of it later.
@@ -159,35 +174,52 @@ begin
       from unnest(frontier) f cross join lateral unnest(f.successors, f.conditions) s (node, condition)
       group by 1, 2
     loop
-      update task t set pending = t.pending - edge.resolved, satisfied = t.satisfied + edge.satisfied,
-        state = case
-          when t.satisfied + edge.satisfied >= t.need then case when r.parked then 'parked' else 'ready' end
-          when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then 'skipped' else t.state end,
-        ready_at = clock_timestamp(),
-        ended_at = case when t.satisfied + edge.satisfied + t.pending - edge.resolved < t.need then clock_timestamp() end
-      from run r
-      where r.id = edge.run_id and t.run_id = edge.run_id and t.node = edge.node and t.target = '' and t.state = 'blocked'
-      returning t.state, t.is_finally, t.allow_failure, t.successors, t.conditions into moved;
+      -- What is blocked nobody changes who does not hold the run's lock.
+      select t.satisfied + edge.satisfied as satisfied, t.pending - edge.resolved as pending, t.need, t.queue, t.attempt, t.failures,
+        t.spec, t.is_finally, t.allow_failure, t.successors, t.conditions, r.parked
+      into next
+      from task t cross join run r
+      where t.run_id = edge.run_id and t.node = edge.node and t.target = '' and t.state is not distinct from 'blocked' and r.id = edge.run_id;
       continue when not found;
-      if moved.state = 'ready' then became_ready := became_ready || (edge.run_id, edge.node, '')::task_key;
-      elsif moved.state = 'skipped' then
-        skipped := skipped || (edge.run_id, edge.node, '', moved.state, moved.is_finally, moved.allow_failure, moved.successors,
-          moved.conditions)::task_end;
+      next_fence := null;
+      next_state := case when next.satisfied >= next.need then case when next.parked then 'parked' else 'ready' end
+        when next.satisfied + next.pending < next.need then 'skipped' else 'blocked' end;
+      if next_state = 'ready' and cardinality(claims) < as_claimer.slots and next.queue = any (as_claimer.queues) then
+        next_state := 'running';
+        next_fence := nextval('fence');
+        claims := claims || (edge.run_id, edge.node, '', next.attempt + 1, next.failures, next_fence, cardinality(next.successors), next.spec)::claim;
+      elsif next_state = 'ready' then
+        became_ready := became_ready || (edge.run_id, edge.node, '')::task_key;
+      elsif next_state = 'skipped' then
+        each := (edge.run_id, edge.node, '', next_state, next.is_finally, next.allow_failure, next.successors, next.conditions)::task_end;
+        nodes := nodes || each;
+        skipped := skipped || each;
+        drafts := drafts || (edge.run_id, 'node.skipped', edge.node, '', null, null)::event_draft;
+      end if;
+      if next_fence is not null then
+        update task t set satisfied = next.satisfied, pending = next.pending, state = next_state, ready_at = clock_timestamp(),
+          worker = as_claimer.worker, fence = next_fence, attempt = next.attempt + 1, started_at = clock_timestamp(),
+          lease_until = clock_timestamp() + make_interval(secs => as_claimer.lease_ms / 1000.0::float8)
+        where t.run_id = edge.run_id and t.node = edge.node and t.target = '';
+      else
+        update task t set satisfied = next.satisfied, pending = next.pending, state = next_state, ready_at = clock_timestamp(),
+          ended_at = case when next_state = 'skipped' then clock_timestamp() end
+        where t.run_id = edge.run_id and t.node = edge.node and t.target = '';
       end if;
     end loop;
-    nodes := nodes || skipped;
-    drafts := drafts || array(select (s.run_id, 'node.skipped', s.node, '', null, null)::event_draft from unnest(skipped) s);
     frontier := skipped;
   end loop;
 
   -- No joins of what was worked out with itself: nested loops would be quadratic, and other joins read whole tables.
   with change as (
-    select c.run_id, sum(c.events)::int as events, sum(c.all_nodes)::int as all_nodes, sum(c.finally_nodes)::int as finally_nodes,
-      bool_or(c.has_failed) as has_failed
+    select c.run_id, array_agg(c.draft order by c.place) filter (where c.place is not null) as drafts, sum(c.all_nodes)::int as all_nodes,
+      sum(c.finally_nodes)::int as finally_nodes, bool_or(c.has_failed) as has_failed
     from (
-      select d.run_id, 1 as events, 0 as all_nodes, 0 as finally_nodes, false as has_failed from unnest(drafts) d
+      select d.run_id, d.place, (d.run_id, d.type, d.node, d.target, d.attempt, d.data)::event_draft as draft, 0 as all_nodes,
+        0 as finally_nodes, false as has_failed
+      from unnest(drafts) with ordinality d (run_id, type, node, target, attempt, data, place)
       union all
-      select e.run_id, 0, 1, e.is_finally::int, e.state = 'failed' and not e.allow_failure from unnest(nodes) e
+      select e.run_id, null, null, 1, e.is_finally::int, e.state = 'failed' and not e.allow_failure from unnest(nodes) e
     ) c
     group by 1
   ),
@@ -197,21 +229,25 @@ begin
       state = case when c.all_nodes = 0 or r.open_nodes > c.all_nodes then r.state
         else coalesce(r.stop_reason, case when r.has_failed or c.has_failed then 'failed' else 'succeeded' end) end,
       ended_at = case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then clock_timestamp() else r.ended_at end,
-      last_seq = r.last_seq + c.events + case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then 1 else 0 end
+      deadline_at = case when c.all_nodes = 0 or r.open_nodes > c.all_nodes then r.deadline_at end,
+      held_key = case when c.all_nodes = 0 or r.open_nodes > c.all_nodes then r.held_key end,
+      is_stopping = r.is_stopping and (c.all_nodes = 0 or r.open_nodes > c.all_nodes),
+      last_seq = r.last_seq + coalesce(cardinality(c.drafts), 0) + case when c.all_nodes > 0 and r.open_nodes = c.all_nodes then 1 else 0 end
     from change c where r.id = c.run_id
-    returning r.id, r.state, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key,
+    returning r.id, r.state, r.last_seq, r.parent_run is not null as has_parent, r.concurrency_key is not null as has_key,
       c.all_nodes > 0 and r.open_nodes = 0 as has_ended,
-      c.all_nodes > c.finally_nodes and r.open_nodes > 0 and r.open_nodes = r.open_finally as opens_gate
+      c.all_nodes > c.finally_nodes and r.open_nodes > 0 and r.open_nodes = r.open_finally as opens_gate, c.drafts
+  ),
+  noted as (
+    insert into event (run_id, seq, type, node, target, attempt, data)
+    select m.id, m.last_seq - m.has_ended::int - cardinality(m.drafts) + d.place, d.type, d.node, nullif(d.target, ''), d.attempt, d.data
+    from moved m cross join lateral unnest(m.drafts) with ordinality d (run_id, type, node, target, attempt, data, place)
+    union all
+    select m.id, m.last_seq, 'run.' || m.state, null, null, null, null from moved m where m.has_ended
   )
   select array_agg((m.id, m.state, m.has_parent, m.has_key)::ended_run) filter (where m.has_ended), array_agg(m.id) filter (where m.opens_gate)
   into ended_runs, gates from moved m;
   ended_runs := coalesce(ended_runs, '{}');
-  drafts := drafts || array(select (e.run_id, 'run.' || e.state, null, null, null, null)::event_draft from unnest(ended_runs) e);
-  insert into event (run_id, seq, type, node, target, attempt, data)
-  select d.run_id, r.last_seq - count(*) over (partition by d.run_id)
-      + row_number() over (partition by d.run_id order by d.place rows unbounded preceding),
-    d.type, d.node, nullif(d.target, ''), d.attempt, d.data
-  from unnest(drafts) with ordinality d (run_id, type, node, target, attempt, data, place) join run r on r.id = d.run_id;
 
   if gates is not null then
     with moved as (
@@ -224,135 +260,4 @@ begin
     select became_ready || coalesce(array_agg((m.run_id, m.node, '')::task_key) filter (where m.state = 'ready'), '{}')
     into became_ready from moved m;
   end if;
-end $$;
-
--- One turn of a worker: stores what its steps came to, carries on what follows, and claims up to `slots` tasks, those first
--- that have just become ready. `done` is an array of {run_id, node, target, fence, outcome, output, error, delay_ms, wait_for}.
--- Results under an old fence are dropped. Gives claims, and rows without a node for runs that have ended.
-create function settle(as_worker text, done jsonb, queues text[], slots integer, lease_ms integer)
-returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, spec jsonb, item jsonb,
-  state text, environment text, inputs jsonb, principal jsonb)
-language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
-#variable_conflict use_column
-declare
-  ended task_end[];
-  drafts event_draft[];
-  became_ready task_key[] := '{}';
-  ended_runs ended_run[] := '{}';
-  released task_key[] := '{}';
-  ready task_key[];
-  expansions jsonb;
-  expansion record;
-  queue_name text;
-  claimed integer := 0;
-  found_rows integer;
-begin
-  if jsonb_array_length(done) > 0 then
-    perform lock_runs(array(select distinct (d->>'run_id')::uuid from jsonb_array_elements(done) d));
-    -- Found first, by nothing but the key, and changed then by nothing but the key: any other condition lets a plan that was
-    -- made while the table was small read the whole of it later.
-    with result as materialized (
-      select d.*, r.stop_reason, r.parked, t.is_finally, t.attempt, t.started_at
-      from jsonb_to_recordset(done) as d (run_id uuid, node text, target text, fence bigint, outcome text,
-          output jsonb, error jsonb, delay_ms float8, wait_for text, plan jsonb)
-        cross join lateral (
-          select t.is_finally, t.attempt, t.started_at from task t
-          where t.run_id = d.run_id and t.node = d.node and t.target = d.target and t.fence = d.fence
-            and t.state is not distinct from 'running' and t.worker is not distinct from as_worker
-          offset 0 for update
-        ) t
-        cross join lateral (select r.stop_reason, r.parked from run r where r.id = d.run_id offset 0) r
-    ),
-    changed as (
-      update task t set
-        state = case
-          when d.outcome = 'waiting' and d.stop_reason is not null and not t.is_finally and d.wait_for <> 'run' then 'cancelled'
-          when d.outcome = 'waiting' then 'waiting'
-          when d.outcome in ('retry', 'released') and d.stop_reason is not null and not t.is_finally then 'cancelled'
-          when d.outcome = 'retry' then 'waiting'
-          when d.outcome = 'released' then case when d.parked then 'parked' else 'ready' end
-          else d.outcome end,
-        wait_for = case when d.outcome = 'retry' then 'retry' when d.outcome = 'waiting' then d.wait_for end,
-        due_at = clock_timestamp() + make_interval(secs => d.delay_ms / 1000),
-        failures = t.failures + (d.outcome in ('failed', 'retry'))::int,
-        output = d.output, error = d.error, worker = null, lease_until = null, ready_at = clock_timestamp(),
-        ended_at = case when d.outcome in ('succeeded', 'failed', 'skipped', 'cancelled')
-          or (d.stop_reason is not null and not t.is_finally and not (d.outcome = 'waiting' and d.wait_for = 'run')) then clock_timestamp() end
-      from result d
-      where t.run_id = d.run_id and t.node = d.node and t.target = d.target
-      returning t.run_id, t.node, t.target, t.state, t.is_finally, t.allow_failure, t.successors, t.conditions, t.attempt,
-        t.started_at, t.fence, t.error, d.outcome, d.plan
-    ),
-    noted as (
-      insert into attempt (run_id, node, target, attempt, worker, fence, outcome, error, started_at)
-      select c.run_id, c.node, c.target, c.attempt, as_worker, c.fence,
-        case c.outcome when 'retry' then 'failed' else c.outcome end, c.error, c.started_at
-      from changed c
-    )
-    select coalesce(array_agg((c.run_id, c.node, c.target, c.state, c.is_finally, c.allow_failure, c.successors, c.conditions)::task_end)
-        filter (where c.state in ('succeeded', 'failed', 'skipped', 'cancelled')), '{}'),
-      coalesce(array_agg((c.run_id, (case when c.target = '' then 'node.' else 'target.' end) ||
-        case when c.state in ('ready', 'parked') then 'released' when c.outcome = 'retry' and c.state = 'waiting' then 'retrying' else c.state end,
-        c.node, c.target, c.attempt, c.error)::event_draft order by c.run_id, c.node), '{}'),
-      jsonb_agg(jsonb_build_object('run_id', c.run_id, 'node', c.node, 'plan', c.plan)) filter (where c.plan is not null and c.state = 'waiting')
-    into ended, drafts, expansions from changed c;
-    for expansion in select * from jsonb_to_recordset(expansions) as e (run_id uuid, node text, plan jsonb) loop
-      ready := expand(expansion.run_id, expansion.node, expansion.plan);
-      if ready is null then
-        ended := ended || end_fan_out(expansion.run_id, expansion.node, 'succeeded');
-        drafts := drafts || (expansion.run_id, 'node.succeeded', expansion.node, '', null, null)::event_draft;
-      else released := released || ready; end if;
-    end loop;
-    if cardinality(drafts) > 0 then
-      select released || a.became_ready, a.ended_runs into became_ready, ended_runs from advance(ended, drafts) a;
-    end if;
-  end if;
-
-  if slots > 0 and cardinality(became_ready) > 0 then
-    return query
-      with picked as (
-        select t.* from unnest(became_ready) k cross join lateral (
-          select t.run_id, t.node, t.target from task t
-          where t.run_id = k.run_id and t.node = k.node and t.target = k.target and t.state is not distinct from 'ready'
-            and t.queue = any (queues)
-          offset 0 for update skip locked
-        ) t limit slots
-      )
-      update task t set state = 'running', worker = as_worker, fence = nextval('fence'), attempt = t.attempt + 1,
-        lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8), started_at = clock_timestamp(),
-        wait_for = null, due_at = null
-      from picked p where t.run_id = p.run_id and t.node = p.node and t.target = p.target
-      returning t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state, null::text, null::jsonb, null::jsonb;
-    get diagnostics claimed = row_count;
-  end if;
-
-  foreach queue_name in array queues loop
-    exit when claimed >= slots;
-    return query
-      with picked as (
-        select t.run_id, t.node, t.target from task t
-        where t.state = 'ready' and t.queue = queue_name order by t.priority desc, t.ready_at limit slots - claimed for update skip locked
-      ),
-      taken as (
-        update task t set state = 'running', worker = as_worker, fence = nextval('fence'), attempt = t.attempt + 1,
-          lease_until = clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8), started_at = clock_timestamp(),
-          wait_for = null, due_at = null
-        from picked p where t.run_id = p.run_id and t.node = p.node and t.target = p.target
-        returning t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state
-      ),
-      numbered as (
-        select t.*, row_number() over (partition by t.run_id) = 1 as is_first from taken t
-      )
-      select n.run_id, n.node, n.target, n.attempt, n.failures, n.fence, n.spec, n.item, n.state,
-        case when n.is_first then r.environment end, case when n.is_first then r.inputs end, case when n.is_first then r.principal end
-      from numbered n join run r on r.id = n.run_id;
-    get diagnostics found_rows = row_count;
-    claimed := claimed + found_rows;
-  end loop;
-
-  return query
-    select e.run_id, null::text, null::text, null::int, null::int, null::bigint, null::jsonb,
-      jsonb_build_object('has_parent', e.has_parent, 'has_key', e.has_key), e.state, null::text, null::jsonb, null::jsonb
-    from unnest(ended_runs) e;
 end $$;

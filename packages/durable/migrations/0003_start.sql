@@ -10,10 +10,10 @@ begin
   -- One at a time; whoever holds this waits for no run's lock.
   perform pg_advisory_xact_lock(hashtextextended('durable.key ' || of_environment || ' ' || of_key, 0));
   select count(*) into active from run r
-  where r.environment = of_environment and r.concurrency_key = of_key and r.ended_at is null and r.state = 'running';
+  where r.environment = of_environment and r.held_key = of_key and r.state = 'running';
   for next in
     select r.id, r.concurrency_limit, r.paused_at from run r
-    where r.environment = of_environment and r.concurrency_key = of_key and r.ended_at is null and r.state = 'queued'
+    where r.environment = of_environment and r.held_key = of_key and r.state = 'queued'
       and r.stop_reason is null
     order by r.priority desc, r.id for update skip locked
   loop
@@ -30,71 +30,92 @@ begin
   return admitted;
 end $$;
 
--- Stores new runs with their tasks. `asked` is an array of runs, each with its array `tasks`. One whose idempotency key is
--- known gives the run that has it. Gives one row per asked run, in order.
-create function start_runs(asked jsonb) returns table (id uuid, is_new boolean, same_request boolean, state text)
+-- Stores new runs with their tasks. `asked` is an array of {graph, tasks, runs, slots}: runs with one graph and the same tasks,
+-- of which up to `slots` that are ready are claimed for `as_worker` at once; those with a concurrency key apart. One whose idempotency key is known gives the run that has it.
+-- Gives at least one row for each asked run, the first of which counts; with the nodes that were claimed, and their fences.
+create function start_runs(asked jsonb, as_worker text, claim_queues text[], lease_ms integer)
+returns table (asked_id uuid, id uuid, is_new boolean, same_request boolean, state text, nodes text[], fences bigint[])
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
+  batch record;
   key record;
-  made_ids uuid[];
+  made integer;
+  are_all_new boolean := true;
 begin
-  with request as (
-    select d.*, d.concurrency_key is not null as is_queued from jsonb_array_elements(asked) a
-    cross join lateral jsonb_to_record(a.value) as d (id uuid, environment text, graph jsonb, inputs jsonb, principal jsonb,
-      idempotency_key text, request_sha256 text, priority smallint, timeout_ms float8, parent_run uuid,
-      parent_node text, retry_of uuid, only_failed_targets boolean, open_nodes integer, open_finally integer,
-      concurrency_key text, concurrency_limit integer, on_limit text)
-  ),
-  made as (
-    insert into run (id, environment, graph, inputs, principal, state, parked, open_nodes, open_finally, last_seq, priority,
-      idempotency_key, request_sha256, deadline_at, parent_run, parent_node, retry_of, only_failed_targets, started_at,
-      concurrency_key, concurrency_limit, on_limit)
-    select r.id, r.environment, r.graph, r.inputs, r.principal, case when r.is_queued then 'queued' else 'running' end, r.is_queued,
-      r.open_nodes, r.open_finally, 1, coalesce(r.priority, 0), r.idempotency_key, decode(r.request_sha256, 'hex'),
-      clock_timestamp() + make_interval(secs => r.timeout_ms / 1000), r.parent_run, r.parent_node, r.retry_of,
-      coalesce(r.only_failed_targets, false), case when not r.is_queued then clock_timestamp() end,
-      r.concurrency_key, r.concurrency_limit, r.on_limit
-    from request r
-    on conflict do nothing
-    returning id
-  )
-  select array_agg(m.id) into made_ids from made m;
-
-  insert into task (run_id, node, kind, queue, priority, state, need, satisfied, pending, successors, conditions, is_finally,
-    allow_failure, effect, spec, output, ended_at)
-  select r.id, t.node, t.kind, t.queue, coalesce(t.priority, r.priority, 0),
-    case when r.concurrency_key is not null and t.state = 'ready' then 'parked' else t.state end, t.need, t.satisfied, t.pending,
-    t.successors, t.conditions, t.is_finally, t.allow_failure, t.effect, t.spec, t.output,
-    case when t.state in ('succeeded', 'skipped') then clock_timestamp() end
-  from jsonb_to_recordset(asked) as r (id uuid, priority smallint, concurrency_key text, tasks jsonb)
-    cross join lateral jsonb_to_recordset(r.tasks) as t (node text, kind text, queue text, priority smallint, state text,
-      need integer, satisfied integer, pending integer, successors text[], conditions text[], is_finally boolean,
-      allow_failure boolean, effect text, spec jsonb, output jsonb)
-  where r.id = any (made_ids);
-
-  insert into event (run_id, seq, type, data)
-  select r.id, 1, case when r.concurrency_key is not null then 'run.queued' else 'run.started' end,
-    case when r.retry_of is not null then jsonb_build_object('retry_of', r.retry_of) end
-  from jsonb_to_recordset(asked) as r (id uuid, concurrency_key text, retry_of uuid) where r.id = any (made_ids);
+  for batch in select * from jsonb_to_recordset(asked) as b (graph jsonb, tasks jsonb, runs jsonb, slots integer) loop
+    return query
+      with made as (
+        insert into run (id, environment, graph, inputs, principal, labels, state, parked, open_nodes, open_finally, last_seq, priority,
+          idempotency_key, request_sha256, deadline_at, parent_run, parent_node, retry_of, only_failed_targets, started_at,
+          concurrency_key, concurrency_limit, on_limit, held_key)
+        select r.id, r.environment, batch.graph, r.inputs, r.principal, coalesce(r.labels, '{}'), case when r.concurrency_key is null then 'running' else 'queued' end,
+          r.concurrency_key is not null, r.open_nodes, r.open_finally, 1, coalesce(r.priority, 0), r.idempotency_key,
+          decode(r.request_sha256, 'hex'), clock_timestamp() + make_interval(secs => r.timeout_ms / 1000), r.parent_run, r.parent_node,
+          r.retry_of, coalesce(r.only_failed_targets, false), case when r.concurrency_key is null then clock_timestamp() end,
+          r.concurrency_key, r.concurrency_limit, r.on_limit, r.concurrency_key
+        from jsonb_to_recordset(batch.runs) as r (id uuid, environment text, inputs jsonb, principal jsonb, labels jsonb, idempotency_key text,
+          request_sha256 text, priority smallint, timeout_ms float8, parent_run uuid, parent_node text, retry_of uuid,
+          only_failed_targets boolean, open_nodes integer, open_finally integer, concurrency_key text, concurrency_limit integer,
+          on_limit text)
+        on conflict do nothing
+        returning id, priority, held_key, retry_of
+      ),
+      noted as (
+        insert into event (run_id, seq, type, data)
+        select m.id, 1, case when m.held_key is null then 'run.started' else 'run.queued' end,
+          case when m.retry_of is not null then jsonb_build_object('retry_of', m.retry_of) end
+        from made m
+      ),
+      planned as (
+        select m.id, m.priority as run_priority, m.held_key, t.*,
+          t.state = 'ready' and m.held_key is null and t.queue = any (claim_queues) as is_claimable
+        from made m cross join jsonb_to_recordset(batch.tasks) as t (node text, kind text, queue text, priority smallint, state text,
+          need integer, satisfied integer, pending integer, successors text[], conditions text[], is_finally boolean,
+          allow_failure boolean, effect text, spec jsonb, output jsonb)
+      ),
+      numbered as (
+        select p.*, p.is_claimable and row_number() over (partition by p.is_claimable) <= batch.slots as is_claimed from planned p
+      ),
+      stored as (
+        insert into task (run_id, node, kind, queue, priority, state, need, satisfied, pending, successors, conditions, is_finally,
+          allow_failure, effect, spec, output, ended_at, worker, fence, attempt, lease_until, started_at)
+        select n.id, n.node, n.kind, n.queue, coalesce(n.priority, n.run_priority),
+          case when n.is_claimed then 'running' when n.held_key is not null and n.state = 'ready' then 'parked' else n.state end, n.need,
+          n.satisfied, n.pending, n.successors, n.conditions, n.is_finally, n.allow_failure, n.effect, n.spec, n.output,
+          case when n.state in ('succeeded', 'skipped') then clock_timestamp() end,
+          case when n.is_claimed then as_worker end, case when n.is_claimed then nextval('fence') else 0 end, n.is_claimed::int,
+          case when n.is_claimed then clock_timestamp() + make_interval(secs => lease_ms / 1000.0::float8) end,
+          case when n.is_claimed then clock_timestamp() end
+        from numbered n
+        returning run_id, node, state, fence
+      )
+      select s.run_id, s.run_id, true, true, 'running', array_agg(s.node) filter (where s.state = 'running'),
+        array_agg(s.fence) filter (where s.state = 'running')
+      from stored s where not batch.runs->0 ? 'concurrency_key' group by s.run_id;
+    get diagnostics made = row_count;
+    are_all_new := are_all_new and made = jsonb_array_length(batch.runs);
+  end loop;
+  if are_all_new then return; end if;
 
   for key in
-    select distinct d.environment, d.concurrency_key from jsonb_to_recordset(asked) as d (environment text, concurrency_key text)
-    where d.concurrency_key is not null order by 1, 2
+    select distinct r.environment, r.concurrency_key
+    from jsonb_to_recordset(asked) as b (runs jsonb) cross join jsonb_to_recordset(b.runs) as r (environment text, concurrency_key text)
+    where r.concurrency_key is not null order by 1, 2
   loop
     perform admit_queued(key.environment, key.concurrency_key);
   end loop;
   return query
-    select coalesce(m.id, k.id), m.id is not null, m.id is not null or k.request_sha256 = decode(d.request_sha256, 'hex'),
-      coalesce(m.state, k.state)
-    from rows from (jsonb_to_recordset(asked) as (id uuid, environment text, idempotency_key text, request_sha256 text))
-        with ordinality as d (id, environment, idempotency_key, request_sha256, place)
+    select d.id, coalesce(m.id, k.id), m.id is not null, m.id is not null or k.request_sha256 = decode(d.request_sha256, 'hex'),
+      coalesce(m.state, k.state), null::text[], null::bigint[]
+    from jsonb_to_recordset(asked) as b (runs jsonb)
+      cross join jsonb_to_recordset(b.runs) as d (id uuid, environment text, idempotency_key text, request_sha256 text)
       left join run m on m.id = d.id
-      left join run k on m.id is null and k.environment = d.environment and k.idempotency_key = d.idempotency_key
-    order by d.place;
+      left join run k on m.id is null and k.environment = d.environment and k.idempotency_key = d.idempotency_key;
   if exists (
-    select from jsonb_to_recordset(asked) as d (id uuid, on_limit text) join run r on r.id = d.id
+    select from jsonb_to_recordset(asked) as b (runs jsonb) cross join jsonb_to_recordset(b.runs) as d (id uuid, on_limit text)
+      join run r on r.id = d.id
     where d.on_limit = 'reject' and r.state = 'queued'
   ) then
     raise exception 'limit reached' using errcode = 'HMS02';

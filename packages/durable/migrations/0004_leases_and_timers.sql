@@ -20,10 +20,10 @@ end $$;
 -- Tasks that a worker has claimed and does not know of: the answer to its claim was lost. Those of which half of the lease
 -- is left.
 create function unknown_claims(as_worker text, fences bigint[], lease_ms integer)
-returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, spec jsonb, item jsonb,
-  state text, environment text, inputs jsonb, principal jsonb)
+returns table (run_id uuid, node text, target text, attempt integer, failures integer, fence bigint, followers integer, spec jsonb,
+  item jsonb, state text, environment text, inputs jsonb, principal jsonb)
 language sql stable as $$
-  select t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, t.spec, t.item, t.state, r.environment, r.inputs, r.principal
+  select t.run_id, t.node, t.target, t.attempt, t.failures, t.fence, cardinality(t.successors), t.spec, t.item, t.state, r.environment, r.inputs, r.principal
   from task t join run r on r.id = t.run_id
   where t.worker = as_worker and t.state = 'running' and t.lease_until > clock_timestamp() + make_interval(secs => lease_ms / 2000.0::float8) and not t.fence = any (fences)
 $$;
@@ -70,7 +70,7 @@ begin
       jsonb_build_object('worker', c.worker, 'state', c.state))::event_draft order by c.run_id, c.node)
   into ended, drafts from changed c;
   if drafts is null then return; end if;
-  perform advance(coalesce(ended, '{}'), drafts);
+  perform advance(coalesce(ended, '{}'), drafts, null);
   return query select d.run_id, d.node, d.target, d.data->>'state' from unnest(drafts) d;
 end $$;
 
@@ -109,7 +109,7 @@ begin
         filter (where c.state in ('succeeded', 'failed')),
       count(*)
     into ended, drafts, fired from changed c;
-    if drafts is not null then perform advance(ended, drafts); end if;
+    if drafts is not null then perform advance(ended, drafts, null); end if;
     -- The pause before the next batch of targets is over.
     for paused in
       update task t set due_at = null

@@ -19,7 +19,7 @@ begin
       ended := array[end_fan_out(of_run, of_node, case decision when 'fail' then 'failed' else 'succeeded' end)];
       drafts := drafts || (of_run, 'node.' || ended[1].state, of_node, '', null, null)::event_draft;
     end if;
-    perform advance(ended, drafts);
+    perform advance(ended, drafts, null);
     return true;
   end if;
   with changed as (
@@ -39,6 +39,6 @@ begin
       jsonb_build_object('decision', decision, 'by', decided_by, 'state', c.state))::event_draft)
   into ended, drafts from changed c;
   if drafts is null then return false; end if;
-  perform advance(coalesce(ended, '{}'), drafts);
+  perform advance(coalesce(ended, '{}'), drafts, null);
   return true;
 end $$;

@@ -13,7 +13,7 @@ begin
   select r.state into run_state from run r
   where r.id = of_run and r.ended_at is null and r.stop_reason is null and r.open_nodes > r.open_finally;
   if not found then return false; end if;
-  update run r set stop_reason = reason, stop_at = clock_timestamp(), paused_at = null, parked = false where r.id = of_run;
+  update run r set stop_reason = reason, stop_at = clock_timestamp(), is_stopping = true, deadline_at = null, paused_at = null, parked = false where r.id = of_run;
   with held as (
     select t.node, count(*)::int as amount from task t
     where t.run_id = of_run and t.target <> '' and t.state = 'held' and not t.is_finally group by 1
@@ -32,7 +32,7 @@ begin
     array_agg((c.run_id, case when c.target = '' then 'node.cancelled' else 'target.cancelled' end, c.node, c.target, null, null)::event_draft)
   into ended, drafts from changed c;
   perform advance(coalesce(ended, '{}'),
-    array[(of_run, 'run.stopping', null, null, null, jsonb_build_object('reason', reason, 'by', told_by))::event_draft] || coalesce(drafts, '{}'));
+    array[(of_run, 'run.stopping', null, null, null, jsonb_build_object('reason', reason, 'by', told_by))::event_draft] || coalesce(drafts, '{}'), null);
   return true;
 end $$;
 
@@ -45,7 +45,7 @@ begin
   where r.id = of_run and r.ended_at is null and r.stop_reason is null and r.paused_at is null;
   if not found then return false; end if;
   update task t set state = 'parked' where t.run_id = of_run and t.state = 'ready';
-  perform advance('{}', array[(of_run, 'run.paused', null, null, null, jsonb_build_object('by', told_by))::event_draft]);
+  perform advance('{}', array[(of_run, 'run.paused', null, null, null, jsonb_build_object('by', told_by))::event_draft], null);
   return true;
 end $$;
 
@@ -58,7 +58,7 @@ begin
   if not found then return false; end if;
   update task t set state = 'ready', ready_at = clock_timestamp()
   from run r where r.id = of_run and not r.parked and t.run_id = of_run and t.state = 'parked';
-  perform advance('{}', array[(of_run, 'run.resumed', null, null, null, jsonb_build_object('by', told_by))::event_draft]);
+  perform advance('{}', array[(of_run, 'run.resumed', null, null, null, jsonb_build_object('by', told_by))::event_draft], null);
   return true;
 end $$;
 
@@ -82,13 +82,13 @@ begin
   end loop;
   for next in
     select c.id, p.stop_reason from run p join run c on c.parent_run = p.id
-    where p.stop_reason is not null and p.ended_at is null and c.ended_at is null and c.stop_reason is null
+    where p.is_stopping and c.ended_at is null and c.stop_reason is null
     limit 50 for update of c skip locked
   loop
     did := did + stop_run(next.id, next.stop_reason, null)::int;
   end loop;
-  for next in select distinct r.environment, r.concurrency_key from run r where r.state = 'queued' and r.concurrency_key is not null limit 100 loop
-    did := did + admit_queued(next.environment, next.concurrency_key);
+  for next in select distinct r.environment, r.held_key from run r where r.state = 'queued' and r.held_key is not null limit 100 loop
+    did := did + admit_queued(next.environment, next.held_key);
   end loop;
   return did;
 end $$;
@@ -104,9 +104,11 @@ declare
   told integer;
 begin
   children := array(
-    select c.id from run c join task t on t.run_id = c.parent_run and t.node = c.parent_node and t.target = ''
-    where c.parent_run is not null and c.ended_at is not null and not c.parent_told
-      and t.state not in ('running', 'ready', 'parked') limit 100);
+    select c.id from run c cross join lateral (
+      select from task t where t.run_id = c.parent_run and t.node = c.parent_node and t.target = ''
+        and t.state not in ('running', 'ready', 'parked') offset 0
+    ) t
+    where c.parent_run is not null and not c.parent_told and c.ended_at is not null limit 100);
   if cardinality(children) = 0 then return 0; end if;
   perform lock_runs(array(select c.parent_run from run c where c.id = any (children) union select unnest(children)));
   with changed as (
@@ -124,6 +126,6 @@ begin
   into ended, drafts from changed c;
   update run c set parent_told = true where c.id = any (children);
   get diagnostics told = row_count;
-  if drafts is not null then perform advance(ended, drafts); end if;
+  if drafts is not null then perform advance(ended, drafts, null); end if;
   return told;
 end $$;

@@ -30,6 +30,8 @@ export interface ClaimedTask {
   /** Grows with every claim of this task. */
   readonly fence: string;
   readonly spec: GraphNode;
+  /** How many nodes come right after it. */
+  readonly followers: number;
 }
 
 /** A failure as it is stored. */
@@ -46,7 +48,7 @@ export type TaskOutcome =
   | { outcome: "retry"; error: StoredError; delay_ms: number }
   | { outcome: "skipped" | "cancelled" | "released"; error?: StoredError }
   /** Nothing is stored: whoever finds the lease run out decides. */
-  | { outcome: "lost" }
+  | { outcome: "lost"; mayBeDone?: true }
   | { outcome: "waiting"; wait_for: "time" | "decision" | "run"; delay_ms?: number; output?: string }
   | { outcome: "waiting"; wait_for: "targets"; plan: TargetPlan };
 
@@ -59,14 +61,15 @@ export interface TargetPlan {
   readonly on_threshold: "stop" | "pause";
 }
 
-/** One row that settle() gives: a claim, or (without a node) a run that has ended. */
+/** One row that settle() gives: a claim; without a node a run that has ended; without a run that more is ready. */
 export interface SettleRow {
-  run_id: string;
+  run_id: string | null;
   node: string | null;
   target: string;
   attempt: number;
   failures: number;
   fence: string;
+  followers: number;
   spec: GraphNode;
   item: Json;
   state: string;

@@ -50,7 +50,7 @@ export async function cancelRunning(
     database,
     sql<{
       id: string;
-    }>`select id from run where environment = ${asked.environment} and concurrency_key = ${asked.key} and ended_at is null and stop_reason is null`,
+    }>`select id from run where environment = ${asked.environment} and held_key = ${asked.key} and stop_reason is null`,
   );
   for (const { id } of running) await cancelRun(database, { environment: asked.environment, runId: id, by: asked.by });
 }

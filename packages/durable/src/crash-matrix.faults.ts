@@ -28,6 +28,12 @@ const play = async (_fault: string, _moment: string, _effect: string, cell: Cras
 
 describe("a run ends as the reference scheduler says, and nothing is done twice that must not be", () => {
   test.concurrent.each(rows((cell) => !isRestart(cell)))("after %s, %s of a step that is %s", play);
+  test.concurrent("within 15 s of the death of a worker by SIGKILL, with leases as long as in production", async () => {
+    const cell = { moment: "before-effect", fault: "SIGKILL", effect: "idempotent" } as const;
+    const { broken, state, ms } = await playCell(arena, cell, 10_000);
+    expect({ broken, state }).toEqual({ broken: [], state: "succeeded" });
+    expect(ms).toBeLessThan(15_000);
+  });
   test.each(rows(isRestart))("after %s, %s of a step that is %s", play);
   test("and of all their rows every invariant holds", async () => {
     expect(await brokenInvariants(arena.durable.database)).toEqual([]);

@@ -1,18 +1,24 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { HmsError } from "@hms/kernel/errors";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
-import { sql } from "kysely";
 import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Hint, Hints } from "./hints.ts";
+import { RemoteClaims } from "./remote-claims.ts";
 import { type RetryRequest, retryRun } from "./retry-run.ts";
-import { type RunDatabase, rowsOf } from "./run-database.ts";
-import { type ListOptions, listRuns, type RunEvent, type RunSummary, readEvents } from "./run-events.ts";
-import { type RunState, type RunView, readRun } from "./run-view.ts";
+import type { RunDatabase } from "./run-database.ts";
+import { RunEnds } from "./run-ends.ts";
+import { type ListOptions, listRuns, type RunEvent, type RunProgress, readEvents, readProgress } from "./run-events.ts";
+import { type RunState, type RunSummary, type RunView, readRun } from "./run-view.ts";
 import { StartQueue } from "./start-queue.ts";
-import { type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
-import { type LogPiece, type LogRequest, readLogs } from "./step-logs.ts";
-import { Worker, type WorkerOptions } from "./worker.ts";
+import { type ClaimRoom, type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
+import {
+  type LogPiece,
+  type LogRequest,
+  type RunLogPiece,
+  type RunLogRequest,
+  readLogs,
+  readRunLogs,
+} from "./step-logs.ts";
+import { type EndedRun, Worker, type WorkerOptions } from "./worker.ts";
 
 /** How the run engine is opened. */
 export interface DurableOptions {
@@ -58,6 +64,12 @@ export interface Durable extends AsyncDisposable {
   events(runId: string, options?: { since?: number; limit?: number }): Promise<RunEvent[]>;
   /** The log of a step behind a cursor. The caller has looked whether it may be seen. */
   logs(request: LogRequest): Promise<LogPiece[]>;
+  /** The log of all steps of a run behind a position. The caller has looked whether it may be seen. */
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]>;
+  /** How far runs have come. The caller has looked whether they may be seen. */
+  progress(ids: readonly string[]): Promise<RunProgress[]>;
+  /** Steps that are done by programs elsewhere. */
+  readonly remote: RemoteClaims;
   /** A worker of this process; it works until it is disposed. */
   worker(options: WorkerOptions): AsyncDisposable;
 }
@@ -76,22 +88,27 @@ export async function openDurable(options: DurableOptions): Promise<Durable> {
   return new DurableOfProcess(database);
 }
 
-const LOOK_EVERY_MS = 200;
-
 class DurableOfProcess implements Durable {
   readonly database: RunDatabase;
   readonly #workers = new Set<Worker>();
-  readonly #waiting = new Map<string, Set<(state: RunState) => void>>();
+  readonly #ends: RunEnds;
   readonly #hints: Hints;
   readonly #starts: StartQueue;
+  readonly remote: RemoteClaims;
 
   constructor(database: RunDatabase) {
     this.database = database;
+    this.#ends = new RunEnds(database);
     this.#hints = new Hints(database, (hint) => this.#tellWorkers(hint));
-    this.#starts = new StartQueue(database, () => this.#hint("ready"));
+    this.#starts = new StartQueue(database, { room: () => this.#room(), ready: () => this.#hint("ready") });
+    this.remote = new RemoteClaims(database, (ended) => {
+      this.#ends.tell(ended);
+      this.#hint("ready");
+    });
   }
 
   #tellWorkers(hint: Hint): void {
+    if (hint === "ready") this.remote.ready.notify();
     for (const worker of this.#workers) {
       if (hint === "ready") worker.wake();
       else worker.beat();
@@ -102,6 +119,14 @@ class DurableOfProcess implements Durable {
   #hint(hint: Hint): void {
     this.#tellWorkers(hint);
     this.#hints.send(hint);
+  }
+
+  #room(): ClaimRoom | undefined {
+    for (const worker of this.#workers) {
+      const room = worker.room();
+      if (room) return room;
+    }
+    return undefined;
   }
 
   async start(request: StartRequest): Promise<StartedRun> {
@@ -154,32 +179,20 @@ class DurableOfProcess implements Durable {
     return readLogs(this.database, request);
   }
 
+  runLogs(request: RunLogRequest): Promise<RunLogPiece[]> {
+    return readRunLogs(this.database, request);
+  }
+
+  progress(ids: readonly string[]): Promise<RunProgress[]> {
+    return readProgress(this.database, ids);
+  }
+
   get(environment: string, id: string): Promise<RunView> {
     return readRun(this.database, environment, id);
   }
 
-  async ended(id: string, timeoutMs: number): Promise<RunState> {
-    const told = Promise.withResolvers<RunState>();
-    const own = this.#waiting.get(id) ?? new Set();
-    this.#waiting.set(id, own.add(told.resolve));
-    const deadline = performance.now() + timeoutMs;
-    try {
-      for (;;) {
-        const query = sql<{ state: RunState; has_ended: boolean }>`
-          select state, ended_at is not null as has_ended from run where id = ${id}::uuid`;
-        const [run] = await rowsOf(this.database, query);
-        if (!run) throw new HmsError("NOT_FOUND", `There is no run ${id}.`, { reason: "NO_RUN" });
-        if (run.has_ended) return run.state;
-        const state = await Promise.race([told.promise, delay(LOOK_EVERY_MS)]);
-        if (state) return state;
-        if (performance.now() > deadline) {
-          throw new HmsError("DEADLINE_EXCEEDED", `The run ${id} has not ended within ${timeoutMs} ms; it goes on.`);
-        }
-      }
-    } finally {
-      own.delete(told.resolve);
-      if (own.size === 0) this.#waiting.delete(id);
-    }
+  ended(id: string, timeoutMs: number): Promise<RunState> {
+    return this.#ends.of(id, timeoutMs);
   }
 
   async decide(decision: Decision): Promise<void> {
@@ -188,7 +201,12 @@ class DurableOfProcess implements Durable {
   }
 
   worker(options: WorkerOptions): AsyncDisposable {
-    const worker = new Worker({ database: this.database, ended: (rows) => this.#tell(rows) }, options);
+    const host = {
+      database: this.database,
+      ended: (rows: readonly EndedRun[]) => this.#ends.tell(rows),
+      ready: () => this.#hint("ready"),
+    };
+    const worker = new Worker(host, options);
     this.#workers.add(worker);
     this.#hints.listen();
     worker.start();
@@ -198,12 +216,6 @@ class DurableOfProcess implements Durable {
         await worker[Symbol.asyncDispose]();
       },
     };
-  }
-
-  #tell(rows: readonly { runId: string; state: string }[]): void {
-    for (const { runId, state } of rows) {
-      for (const resolve of this.#waiting.get(runId) ?? []) resolve(state as RunState);
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { RunDatabase } from "./run-database.ts";
 
 /** What other processes are told: there may be something to claim, or runs may have been told to stop. */
@@ -11,6 +12,7 @@ const INTERVAL_MS = 20;
  */
 export class Hints implements AsyncDisposable {
   readonly #database: RunDatabase;
+  readonly #id = randomUUID();
   readonly #waiting = new Set<Hint>();
   readonly #heard: (hint: Hint) => void;
   #timer: NodeJS.Timeout | undefined;
@@ -24,7 +26,10 @@ export class Hints implements AsyncDisposable {
 
   /** Hears hints of other processes from now on, if the database lets us. */
   listen(): void {
-    this.#listening ??= this.#database.listen("hint", (payload) => {
+    this.#listening ??= this.#database.listen("hint", (told) => {
+      const [payload, sender] = (told ?? "").split(" ");
+      // This process has told itself already.
+      if (sender === this.#id) return;
       if (payload !== "stop") this.#heard("ready");
       if (payload !== "ready") this.#heard("stop");
     });
@@ -44,7 +49,7 @@ export class Hints implements AsyncDisposable {
   async #send(): Promise<void> {
     const hints = [...this.#waiting];
     this.#waiting.clear();
-    for (const hint of hints) await this.#database.notify("hint", hint).catch(() => {});
+    for (const hint of hints) await this.#database.notify("hint", `${hint} ${this.#id}`).catch(() => {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -25,6 +25,7 @@ export interface RetryRequest {
 interface OldRun {
   graph: RunGraph;
   inputs: { readonly [name: string]: Json };
+  labels: { readonly [name: string]: string };
   has_ended: boolean;
 }
 
@@ -42,7 +43,7 @@ export async function retryRun(database: RunDatabase, request: RetryRequest): Pr
   const { environment, runId, from, inputs, principal, idempotencyKey, onlyFailedTargets = false } = request;
   const [old] = await rowsOf(
     database,
-    sql<OldRun>`select graph, inputs, ended_at is not null as has_ended from run where id = ${runId}::uuid and environment = ${environment}`,
+    sql<OldRun>`select graph, inputs, labels, ended_at is not null as has_ended from run where id = ${runId}::uuid and environment = ${environment}`,
   );
   if (!old) throw new HmsError("NOT_FOUND", `There is no run ${runId} in ${environment}.`, { reason: "NO_RUN" });
   if (!old.has_ended) {
@@ -75,6 +76,7 @@ export async function retryRun(database: RunDatabase, request: RetryRequest): Pr
         environment,
         graph: old.graph,
         inputs: inputs ?? old.inputs,
+        labels: old.labels,
         principal: principal,
         ...(idempotencyKey ? { idempotencyKey } : {}),
       },

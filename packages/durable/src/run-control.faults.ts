@@ -1,34 +1,11 @@
 import { HmsError } from "@hms/kernel/errors";
-import { waitFor } from "@hms/testkit";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Durable, GraphNode, RunGraph, Step, StepExecutor, WorkerOptions } from "./index.ts";
-import { brokenInvariants } from "./testing/invariants.ts";
-import { openEngine, principal } from "./testing/open-engine.ts";
+import { describe, expect, test } from "vitest";
+import type { GraphNode, RunGraph, Step, StepExecutor } from "./index.ts";
+import { engineSuite, environment, step } from "./testing/engine-suite.ts";
+import { principal } from "./testing/open-engine.ts";
 
-let durable: Durable;
-beforeAll(async () => {
-  durable = await openEngine();
-});
-afterAll(async () => {
-  expect(await brokenInvariants(durable.database)).toEqual([]);
-  await durable[Symbol.asyncDispose]();
-});
-
-const environment = "test";
-const failures: HmsError[] = [];
-const work = (executors: Record<string, StepExecutor>, more: Partial<WorkerOptions> = {}) =>
-  durable.worker({ executors, leaseMs: 2000, onFailure: (failure) => failures.push(failure), ...more });
-const start = async (graph: RunGraph, more = {}) =>
-  (await durable.start({ environment, graph, principal, ...more })).id;
-const step = (more: Partial<GraphNode> = {}): GraphNode => ({ uses: "x", effect: "idempotent", ...more });
-const states = async (runId: string) => {
-  const { nodes } = await durable.get(environment, runId);
-  return Object.fromEntries(
-    nodes.map(({ node, target, state }) => [target === "" ? node : `${node}/${target}`, state]),
-  );
-};
-const reaches = (runId: string, node: string, state: string) =>
-  waitFor(async () => (await states(runId))[node] === state, { describe: () => `${node} to be ${state}` });
+const suite = engineSuite();
+const { reaches, start, states, work } = suite;
 const order = (runId: string) => ({ environment, runId, by: principal });
 /** Waits until it is told to stop. */
 const patient: StepExecutor = ({ signal }) =>
@@ -49,12 +26,12 @@ describe("a run that is cancelled", () => {
     await reaches(id, "a", "running");
     await reaches(id, "other", "waiting");
     const began = performance.now();
-    expect(await durable.cancel(order(id))).toBe(true);
-    expect(await durable.ended(id, 10_000)).toBe("cancelled");
+    expect(await suite.durable.cancel(order(id))).toBe(true);
+    expect(await suite.durable.ended(id, 10_000)).toBe("cancelled");
     expect(performance.now() - began).toBeLessThan(2000);
     expect(await states(id)).toEqual({ a: "cancelled", b: "cancelled", other: "cancelled", last: "succeeded" });
-    expect(await durable.cancel(order(id))).toBe(false);
-    await expect(durable.cancel({ ...order(id), environment: "elsewhere" })).rejects.toMatchObject({
+    expect(await suite.durable.cancel(order(id))).toBe(false);
+    await expect(suite.durable.cancel({ ...order(id), environment: "elsewhere" })).rejects.toMatchObject({
       code: "NOT_FOUND",
     });
   });
@@ -64,9 +41,9 @@ describe("a run that is cancelled", () => {
     await using _worker = work({ x: () => over.promise }, { graceMs: 100 });
     const id = await start({ nodes: { a: step() } });
     await reaches(id, "a", "running");
-    await durable.cancel(order(id));
-    expect(await durable.ended(id, 10_000)).toBe("cancelled");
-    const { nodes } = await durable.get(environment, id);
+    await suite.durable.cancel(order(id));
+    expect(await suite.durable.ended(id, 10_000)).toBe("cancelled");
+    const { nodes } = await suite.durable.get(environment, id);
     expect(nodes[0]?.error).toMatchObject({ reason: "STEP_DEAF" });
     over.resolve();
   });
@@ -88,10 +65,10 @@ test("a run whose time is over ends as timed_out; a step whose time is over fail
       b: step({ uses: "patient", timeout_ms: 100 }),
     },
   });
-  expect(await durable.ended(late, 10_000)).toBe("timed_out");
-  expect(await durable.ended(slow, 10_000)).toBe("failed");
+  expect(await suite.durable.ended(late, 10_000)).toBe("timed_out");
+  expect(await suite.durable.ended(slow, 10_000)).toBe("failed");
   expect(await states(slow)).toEqual({ a: "succeeded", b: "failed" });
-  expect((await durable.get(environment, slow)).nodes[1]?.error).toMatchObject({
+  expect((await suite.durable.get(environment, slow)).nodes[1]?.error).toMatchObject({
     code: "DEADLINE_EXCEEDED",
     reason: "STEP_TIMEOUT",
   });
@@ -102,13 +79,13 @@ test("a paused run begins nothing until it is resumed; what runs goes on", async
   await using _worker = work({ x: ({ node }) => (node === "a" ? going.promise : undefined) });
   const id = await start({ nodes: { a: step(), b: step({ needs: ["a"] }) } });
   await reaches(id, "a", "running");
-  expect(await durable.pause(order(id))).toBe(true);
+  expect(await suite.durable.pause(order(id))).toBe(true);
   going.resolve();
   await reaches(id, "b", "parked");
-  expect(await durable.get(environment, id)).toMatchObject({ isPaused: true, state: "running" });
-  expect(await durable.resume(order(id))).toBe(true);
-  expect(await durable.ended(id, 10_000)).toBe("succeeded");
-  expect((await durable.events(id)).map(({ type }) => type)).toEqual([
+  expect(await suite.durable.get(environment, id)).toMatchObject({ isPaused: true, state: "running" });
+  expect(await suite.durable.resume(order(id))).toBe(true);
+  expect(await suite.durable.ended(id, 10_000)).toBe("succeeded");
+  expect((await suite.durable.events(id)).map(({ type }) => type)).toEqual([
     "run.started",
     "run.paused",
     "node.succeeded",
@@ -131,14 +108,14 @@ test("approvals and waits hold no worker; who approves says what the next steps 
   };
   const id = await start(graph, { inputs: { where: "production" } });
   await reaches(id, "ask", "waiting");
-  expect((await durable.get(environment, id)).nodes.find(({ node }) => node === "ask")?.output).toEqual({
+  expect((await suite.durable.get(environment, id)).nodes.find(({ node }) => node === "ask")?.output).toEqual({
     question: "go to production?",
   });
-  await durable.decide({ ...order(id), node: "ask", decision: "succeed", output: { answer: 42 } });
-  await expect(durable.decide({ ...order(id), node: "ask", decision: "fail" })).rejects.toMatchObject({
+  await suite.durable.decide({ ...order(id), node: "ask", decision: "succeed", output: { answer: 42 } });
+  await expect(suite.durable.decide({ ...order(id), node: "ask", decision: "fail" })).rejects.toMatchObject({
     details: { reason: "NOT_WAITING" },
   });
-  expect(await durable.ended(id, 10_000)).toBe("failed");
+  expect(await suite.durable.ended(id, 10_000)).toBe("failed");
   expect(await states(id)).toEqual({
     ask: "succeeded",
     late: "failed",
@@ -146,31 +123,41 @@ test("approvals and waits hold no worker; who approves says what the next steps 
     go: "succeeded",
     undo: "succeeded",
   });
-  expect((await durable.get(environment, id)).nodes.find(({ node }) => node === "go")?.output).toBe(42);
+  expect((await suite.durable.get(environment, id)).nodes.find(({ node }) => node === "go")?.output).toBe(42);
 });
 
 describe("runs with one concurrency key", () => {
   test("wait for one another, the more important first, or are refused, or cancel those that run", async () => {
     await using _worker = work({ x: patient, y: () => ({}) });
     const key = { key: "web", limit: 1 };
-    const first = await durable.start({ environment, graph: { nodes: { a: step() } }, principal, concurrency: key });
+    const first = await suite.durable.start({
+      environment,
+      graph: { nodes: { a: step() } },
+      principal,
+      concurrency: key,
+    });
     const plain = { environment, graph: { nodes: { a: step({ uses: "y" }) } }, principal } as const;
-    const low = await durable.start({ ...plain, concurrency: key });
-    const high = await durable.start({ ...plain, concurrency: key, priority: 5 });
+    const low = await suite.durable.start({ ...plain, concurrency: key });
+    const high = await suite.durable.start({ ...plain, concurrency: key, priority: 5 });
     expect([first.state, low.state, high.state]).toEqual(["running", "queued", "queued"]);
-    await expect(durable.start({ ...plain, concurrency: { ...key, onLimit: "reject" } })).rejects.toMatchObject({
+    await expect(suite.durable.start({ ...plain, concurrency: { ...key, onLimit: "reject" } })).rejects.toMatchObject({
       details: { reason: "CONCURRENCY_LIMIT" },
     });
-    const elsewhere = await durable.start({ ...plain, environment: "other", concurrency: key });
+    const elsewhere = await suite.durable.start({ ...plain, environment: "other", concurrency: key });
     expect(elsewhere.state).toBe("running");
-    await durable.cancel(order(first.id));
-    for (const { id } of [low, high]) expect(await durable.ended(id, 10_000)).toBe("succeeded");
+    await suite.durable.cancel(order(first.id));
+    for (const { id } of [low, high]) expect(await suite.durable.ended(id, 10_000)).toBe("succeeded");
     const began = async (id: string) =>
-      (await durable.events(id)).find(({ type }) => type === "run.started")?.at.getTime() ?? 0;
+      (await suite.durable.events(id)).find(({ type }) => type === "run.started")?.at.getTime() ?? 0;
     expect(await began(high.id)).toBeLessThanOrEqual(await began(low.id));
-    const old = await durable.start({ environment, graph: { nodes: { a: step() } }, principal, concurrency: key });
-    const next = await durable.start({ ...plain, concurrency: { ...key, onLimit: "cancel_running" } });
-    expect([await durable.ended(old.id, 10_000), await durable.ended(next.id, 10_000)]).toEqual([
+    const old = await suite.durable.start({
+      environment,
+      graph: { nodes: { a: step() } },
+      principal,
+      concurrency: key,
+    });
+    const next = await suite.durable.start({ ...plain, concurrency: { ...key, onLimit: "cancel_running" } });
+    expect([await suite.durable.ended(old.id, 10_000), await suite.durable.ended(next.id, 10_000)]).toEqual([
       "cancelled",
       "succeeded",
     ]);
@@ -187,7 +174,7 @@ describe("a node with targets", () => {
     await using _worker = work({ x: ({ target }) => void done.push(target?.name ?? "") });
     const graph = { nodes: { a: fan({ batch: 2, canary: 1, pause_ms: 30 }), b: step({ needs: ["a"], uses: "x" }) } };
     const id = await start(graph, { inputs: { hosts } });
-    expect(await durable.ended(id, 10_000)).toBe("succeeded");
+    expect(await suite.durable.ended(id, 10_000)).toBe("succeeded");
     expect([done[0], done.slice(1, 3).sort(), done.slice(3, 5).sort(), done[5]]).toEqual([
       "h1",
       ["h2", "h3"],
@@ -195,7 +182,8 @@ describe("a node with targets", () => {
       "",
     ]);
     expect(
-      (await durable.get(environment, id)).nodes.find(({ node, target }) => node === "a" && target === "")?.output,
+      (await suite.durable.get(environment, id)).nodes.find(({ node, target }) => node === "a" && target === "")
+        ?.output,
     ).toEqual({ targets: 5, failed: 0 });
   });
 
@@ -209,7 +197,7 @@ describe("a node with targets", () => {
     await using _worker = work({ x });
     const graph = { nodes: { a: fan({ batch: 2 }), b: step({ needs: ["a"] }) } };
     const id = await start(graph, { inputs: { hosts } });
-    expect(await durable.ended(id, 10_000)).toBe("failed");
+    expect(await suite.durable.ended(id, 10_000)).toBe("failed");
     const ends = await states(id);
     expect(ends).toMatchObject({
       a: "failed",
@@ -221,8 +209,8 @@ describe("a node with targets", () => {
     });
     isBroken = false;
     done.length = 0;
-    const again = await durable.retry({ environment, runId: id, onlyFailedTargets: true, principal });
-    expect(await durable.ended(again.id, 10_000)).toBe("succeeded");
+    const again = await suite.durable.retry({ environment, runId: id, onlyFailedTargets: true, principal });
+    expect(await suite.durable.ended(again.id, 10_000)).toBe("succeeded");
     expect(done.sort()).toEqual(["", "h2", "h3", "h4", "h5"]);
     expect((await states(again.id))["a/h1"]).toBe("succeeded");
   });
@@ -237,12 +225,15 @@ describe("a node with targets", () => {
     const goOn = await start(graph, { inputs: { hosts: ["h1", "h2"] } });
     const giveUp = await start(graph, { inputs: { hosts: ["h1", "h2"] } });
     for (const id of [goOn, giveUp]) await reaches(id, "a", "needs_decision");
-    await durable.decide({ ...order(goOn), node: "a", decision: "retry" });
+    await suite.durable.decide({ ...order(goOn), node: "a", decision: "retry" });
     await reaches(goOn, "a/h2", "succeeded");
     await reaches(goOn, "a", "needs_decision");
-    await durable.decide({ ...order(goOn), node: "a", decision: "succeed" });
-    await durable.decide({ ...order(giveUp), node: "a", decision: "fail" });
-    expect([await durable.ended(goOn, 10_000), await durable.ended(giveUp, 10_000)]).toEqual(["succeeded", "failed"]);
+    await suite.durable.decide({ ...order(goOn), node: "a", decision: "succeed" });
+    await suite.durable.decide({ ...order(giveUp), node: "a", decision: "fail" });
+    expect([await suite.durable.ended(goOn, 10_000), await suite.durable.ended(giveUp, 10_000)]).toEqual([
+      "succeeded",
+      "failed",
+    ]);
     expect(await states(giveUp)).toMatchObject({ "a/h2": "skipped" });
   });
 
@@ -263,18 +254,18 @@ describe("a node with targets", () => {
     const none = await start({ nodes: { a: fan({}), b: step({ needs: ["a"] }) } }, { inputs: { hosts: [] } });
     const many = Array.from({ length: 1000 }, (_, n) => ({ name: `host-${n}` }));
     const wide = await start({ nodes: { a: fan({}), b: step({ needs: ["a"] }) } }, { inputs: { hosts: many } });
-    for (const id of [some, none, wide]) expect(await durable.ended(id, 30_000)).toBe("succeeded");
+    for (const id of [some, none, wide]) expect(await suite.durable.ended(id, 30_000)).toBe("succeeded");
     expect(await states(some)).toMatchObject({ a: "succeeded", "a/h1": "failed", "a/h2": "succeeded" });
     const bad = await start({ nodes: { a: fan({}) } }, { inputs: { hosts: 5 } });
-    expect(await durable.ended(bad, 10_000)).toBe("failed");
+    expect(await suite.durable.ended(bad, 10_000)).toBe("failed");
   });
 
   test("is cancelled with its run, after what runs of it", async () => {
     await using _worker = work({ x: patient });
     const run = await start({ nodes: { a: fan({ batch: 2 }) } }, { inputs: { hosts } });
     await reaches(run, "a/h2", "running");
-    await durable.cancel(order(run));
-    expect(await durable.ended(run, 10_000)).toBe("cancelled");
+    await suite.durable.cancel(order(run));
+    expect(await suite.durable.ended(run, 10_000)).toBe("cancelled");
     expect(new Set(Object.values(await states(run)))).toEqual(new Set(["cancelled"]));
   });
 });
@@ -293,15 +284,15 @@ test("a run within a run: its end is the node's, and stopping the outer one stop
     },
   };
   const id = await start(graph, { inputs: { n: 7 } });
-  expect(await durable.ended(id, 10_000)).toBe("failed");
+  expect(await suite.durable.ended(id, 10_000)).toBe("failed");
   expect(await states(id)).toEqual({ good: "succeeded", bad: "failed", next: "succeeded" });
   const outer = await start({ nodes: { a: inner(step({ uses: "patient" })) } }, { inputs: { n: 7 } });
   await reaches(outer, "a", "waiting");
-  const [child] = await durable.list(environment, { limit: 1 });
+  const [child] = await suite.durable.list(environment, { limit: 1 });
   await reaches(child?.id ?? "", "a", "running");
-  await durable.cancel(order(outer));
-  expect(await durable.ended(outer, 10_000)).toBe("cancelled");
-  expect(await durable.ended(child?.id ?? "", 10_000)).toBe("cancelled");
+  await suite.durable.cancel(order(outer));
+  expect(await suite.durable.ended(outer, 10_000)).toBe("cancelled");
+  expect(await suite.durable.ended(child?.id ?? "", 10_000)).toBe("cancelled");
 });
 
 test("an ended run is carried on from what has not succeeded, or from a node on, with other inputs if asked for", async () => {
@@ -322,20 +313,20 @@ test("an ended run is carried on from what has not succeeded, or from a node on,
     },
   } as const;
   const id = await start(graph, { inputs: { word: "bad" } });
-  expect(await durable.ended(id, 10_000)).toBe("failed");
+  expect(await suite.durable.ended(id, 10_000)).toBe("failed");
   expect(done).toEqual(["a", "b", "undo", "last"]);
   done.length = 0;
-  const second = await durable.retry({ environment, runId: id, inputs: { word: "good" }, principal });
-  expect(await durable.ended(second.id, 10_000)).toBe("succeeded");
+  const second = await suite.durable.retry({ environment, runId: id, inputs: { word: "good" }, principal });
+  expect(await suite.durable.ended(second.id, 10_000)).toBe("succeeded");
   expect([done, await states(second.id)]).toEqual([
     ["b", "c", "last"],
     { a: "succeeded", b: "succeeded", undo: "skipped", c: "succeeded", last: "succeeded" },
   ]);
   done.length = 0;
-  const third = await durable.retry({ environment, runId: second.id, from: "c", principal });
-  expect(await durable.ended(third.id, 10_000)).toBe("succeeded");
+  const third = await suite.durable.retry({ environment, runId: second.id, from: "c", principal });
+  expect(await suite.durable.ended(third.id, 10_000)).toBe("succeeded");
   expect(done).toEqual(["c", "last"]);
-  await expect(durable.retry({ environment, runId: id, from: "z", principal })).rejects.toMatchObject({
+  await expect(suite.durable.retry({ environment, runId: id, from: "z", principal })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",
   });
 });

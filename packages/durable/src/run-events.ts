@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Json } from "./json.ts";
-import { type RunDatabase, rowsOf } from "./run-database.ts";
-import type { RunState } from "./run-view.ts";
+import { asJsonb, type RunDatabase, rowsOf } from "./run-database.ts";
+import { type RunState, type RunSummary, summaryColumns } from "./run-view.ts";
 
 /** Something that has happened to a run. */
 export interface RunEvent {
@@ -28,17 +28,11 @@ export const readEvents = (
       where run_id = ${runId}::uuid and seq > ${since} order by seq limit ${limit}`,
   );
 
-/** A run in a list. */
-export interface RunSummary {
-  readonly id: string;
-  readonly state: RunState;
-  readonly createdAt: Date;
-  readonly endedAt: Date | null;
-}
-
 /** Which runs, newest first. */
 export interface ListOptions {
   readonly state?: RunState;
+  /** Only those with each of these labels; null: whatever its value. */
+  readonly labels?: { readonly [name: string]: string | null };
   /** Only runs before this one: the last id of the page before. */
   readonly before?: string;
   /** Default 50. */
@@ -46,15 +40,41 @@ export interface ListOptions {
 }
 
 /** Runs of an environment, newest first. */
-export const listRuns = (
+export function listRuns(
   database: RunDatabase,
   environment: string,
-  { state, before, limit = 50 }: ListOptions = {},
-): Promise<RunSummary[]> =>
-  rowsOf(
+  { state, labels = {}, before, limit = 50 }: ListOptions = {},
+): Promise<RunSummary[]> {
+  const equal = Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== null));
+  const present = Object.keys(labels).filter((name) => labels[name] === null);
+  return rowsOf(
     database,
-    sql<RunSummary>`select id, state, created_at as "createdAt", ended_at as "endedAt" from run
+    sql<RunSummary>`select ${summaryColumns} from run
       where environment = ${environment} and (${state ?? null}::text is null or state = ${state ?? null})
         and (${before ?? null}::uuid is null or id < ${before ?? null}::uuid)
+        and labels @> ${asJsonb(equal)} and labels ?& ${present}::text[]
       order by id desc limit ${limit}`,
+  );
+}
+
+/** How far a run has come. */
+export interface RunProgress {
+  readonly id: string;
+  readonly lastSeq: number;
+  readonly hasEnded: boolean;
+  /** Nodes and targets that are running now, at most 200, as [node, target, attempt]. */
+  readonly running: readonly (readonly [string, string, number])[];
+}
+
+/** How far these runs have come; those that do not exist are left out. */
+export const readProgress = (database: RunDatabase, ids: readonly string[]): Promise<RunProgress[]> =>
+  rowsOf(
+    database,
+    sql<RunProgress>`select r.id, r.last_seq::float8 as "lastSeq", r.ended_at is not null as "hasEnded",
+        case when r.ended_at is null then coalesce((
+          select jsonb_agg(jsonb_build_array(t.node, t.target, t.attempt) order by t.node, t.target)
+          from (select t.node, t.target, t.attempt from task t where t.run_id = r.id and t.state = 'running'
+            order by t.node, t.target limit 200) t
+        ), '[]') else '[]' end as running
+      from run r where r.id = any (${ids}::uuid[])`,
   );

@@ -1,10 +1,25 @@
 import { HmsError } from "@hms/kernel/errors";
 import type { RunDatabase } from "./run-database.ts";
-import { type PreparedStart, prepareStart, type StartedRun, type StartRequest, storeStarts } from "./start-run.ts";
+import {
+  type ClaimRoom,
+  type PreparedStart,
+  prepareStart,
+  type StartedRun,
+  type StartRequest,
+  storeStarts,
+} from "./start-run.ts";
 
 interface Waiting {
   prepared: PreparedStart;
   done: PromiseWithResolvers<StartedRun>;
+}
+
+/** What starts have to do with workers. */
+export interface StartQueueOptions {
+  /** Room for what is ready at once, if a worker has any. */
+  readonly room: () => ClaimRoom | undefined;
+  /** Something may be ready that nobody has claimed. */
+  readonly ready: () => void;
 }
 
 const MOST_AT_ONCE = 500;
@@ -14,14 +29,13 @@ const LANES = 2;
 /** Starts what many callers ask for at once in one commit, in the order in which they asked. */
 export class StartQueue {
   readonly #database: RunDatabase;
-  readonly #started: () => void;
+  readonly #options: StartQueueOptions;
   #waiting: Waiting[] = [];
   #lanes = 0;
 
-  /** `started` is called after each commit. */
-  constructor(database: RunDatabase, started: () => void) {
+  constructor(database: RunDatabase, options: StartQueueOptions) {
     this.#database = database;
-    this.#started = started;
+    this.#options = options;
   }
 
   /** @throws HmsError as startRuns(). */
@@ -42,12 +56,13 @@ export class StartQueue {
 
   async #store(batch: Waiting[]): Promise<void> {
     try {
-      const results = await storeStarts(
+      const { results, hasMore } = await storeStarts(
         this.#database,
         batch.map(({ prepared }) => prepared),
+        this.#options.room(),
       );
       for (const [index, { done }] of batch.entries()) settle(done, results[index]);
-      this.#started();
+      if (hasMore) this.#options.ready();
     } catch (error) {
       const [only] = batch;
       // One that cannot be started must not take others with it; each has its id, so that none is started twice.

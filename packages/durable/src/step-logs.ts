@@ -98,11 +98,9 @@ async function insert(database: RunDatabase, chunks: readonly Chunk[]): Promise<
   const of = <T>(pick: (chunk: Chunk) => T) => chunks.map(pick);
   await rowsOf(
     database,
-    sql`insert into log_chunk (day, run_id, node, target, attempt, seq, bytes)
-      select (clock_timestamp() at time zone 'UTC')::date, c.* from unnest(${of(({ task }) => task.runId)}::uuid[], ${of(({ task }) => task.node)}::text[],
-        ${of(({ task }) => task.target)}::text[], ${of(({ task }) => task.attempt)}::int[], ${of(({ seq }) => seq)}::int[],
-        ${binaryArray.bytea(of(({ bytes }) => bytes))}::bytea[]) c
-      on conflict do nothing`,
+    sql`select write_logs(${of(({ task }) => task.runId)}::uuid[], ${of(({ task }) => task.node)}::text[],
+      ${of(({ task }) => task.target)}::text[], ${of(({ task }) => task.attempt)}::int[], ${of(({ seq }) => seq)}::int[],
+      ${binaryArray.bytea(of(({ bytes }) => bytes))}::bytea[])`,
   );
 }
 
@@ -141,6 +139,39 @@ export async function readLogs(
     sql<{ attempt: number; seq: number; at: Date; bytes: Buffer }>`select attempt, seq, at, bytes from log_chunk
       where run_id = ${runId}::uuid and node = ${node} and target = ${target} and (attempt, seq) > (${attempt}::int, ${seq}::int)
       order by attempt, seq limit ${limit}`,
+  );
+  return rows.map(({ bytes, ...piece }) => ({ ...piece, text: bytes.toString() }));
+}
+
+/** A piece of a run's log, of whichever step. */
+export interface RunLogPiece extends LogPiece {
+  /** Grows within the run: what comes later is behind it. */
+  readonly position: number;
+  readonly node: string;
+  /** Empty: the node itself. */
+  readonly target: string;
+}
+
+/** Whose log, and from where on. */
+export interface RunLogRequest {
+  readonly runId: string;
+  /** Only what is behind this position; default 0: from the beginning. */
+  readonly after?: number;
+  /** Pieces at most; default 200. */
+  readonly limit?: number;
+}
+
+/** The log of all steps of a run behind a position, in the order in which it was stored. */
+export async function readRunLogs(
+  database: RunDatabase,
+  { runId, after = 0, limit = 200 }: RunLogRequest,
+): Promise<RunLogPiece[]> {
+  const rows = await rowsOf(
+    database,
+    sql<
+      Omit<RunLogPiece, "text"> & { bytes: Buffer }
+    >`select position::float8 as position, node, target, attempt, seq, at, bytes
+      from log_chunk where run_id = ${runId}::uuid and position > ${after}::bigint order by position limit ${limit}`,
   );
   return rows.map(({ bytes, ...piece }) => ({ ...piece, text: bytes.toString() }));
 }

@@ -92,12 +92,14 @@ export class StepRunner {
   }
 
   async #execute({ task, run, scope, signal }: Beginning): Promise<TaskOutcome> {
-    const { uses = "", timeout_ms } = task.spec;
-    const executor = Object.hasOwn(this.#options.executors, uses) ? this.#options.executors[uses] : undefined;
+    const { uses = "", effect = "at_most_once", timeout_ms } = task.spec;
+    const executor = executorFor(this.#options.executors, uses);
     if (!executor) throw unknownExecutor(uses, Object.keys(this.#options.executors));
     const input = expressionsOf("with", () => renderTemplate(task.spec.with ?? null, scope));
     const clock = timeout_ms === undefined ? undefined : AbortSignal.timeout(timeout_ms);
     const step: Step = {
+      uses,
+      effect,
       input,
       run,
       node: task.node,
@@ -117,6 +119,13 @@ export class StepRunner {
     await this.#options.moment?.("after-effect", task);
     return { outcome: "succeeded", output: toStoredJson(output, `The output of ${task.node}`) } as const;
   }
+}
+
+/** By its name, or by the name of its family: "call/*" for all that begin with "call/". */
+function executorFor(executors: StepRunnerOptions["executors"], uses: string): StepExecutor | undefined {
+  const family = `${uses.slice(0, uses.indexOf("/") + 1)}*`;
+  const name = [uses, family].find((each) => Object.hasOwn(executors, each));
+  return name === undefined ? undefined : executors[name];
 }
 
 /** Thrown before the effect: nothing is stored, and the task is left to whoever finds its lease run out. */
@@ -178,7 +187,9 @@ const unknownExecutor = (uses: string, known: string[]) =>
 
 /** What a step that was told to stop comes to. */
 function stopped(signal: AbortSignal, error: unknown): TaskOutcome | undefined {
-  if (error instanceof HmsError && error.details.reason === "TASK_LEFT") return { outcome: "lost" };
+  const reason = error instanceof HmsError ? error.details.reason : undefined;
+  if (reason === "TASK_LEFT") return { outcome: "lost" };
+  if (reason === "STEP_UNKNOWN") return { outcome: "lost", mayBeDone: true };
   if (!signal.aborted) return undefined;
   if (signal.reason === "lost") return { outcome: "lost" };
   if (signal.reason === "closing") return { outcome: "released" };

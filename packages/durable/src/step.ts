@@ -1,8 +1,13 @@
 import type { RunContext, RunPrincipal } from "./claimed-task.ts";
+import type { Effect } from "./graph.ts";
 import type { Json } from "./json.ts";
 
 /** One attempt of a step, as its executor sees it. */
 export interface Step {
+  /** What it does, as the graph names it. */
+  readonly uses: string;
+  /** What a lost worker leads to. */
+  readonly effect: Effect;
   /** `with` of the node, its expressions replaced. */
   readonly input: Json;
   readonly run: RunContext;
@@ -30,6 +35,7 @@ export interface Step {
 
 /**
  * Does one attempt of a step. What it resolves to is the node's output (at most 64 KiB as JSON). It fails by throwing; an
- * HmsError that cannot pass by itself (INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, …) is not retried.
+ * HmsError that cannot pass by itself (INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, …) is not retried. One with the reason
+ * STEP_UNKNOWN says that nobody can know whether it was done: the step is left as if its worker had been lost.
  */
 export type StepExecutor = (step: Step) => Promise<unknown> | unknown;

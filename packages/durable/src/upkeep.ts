@@ -16,8 +16,8 @@ export interface UpkeepOptions {
   /** The fences of the tasks that it does. */
   readonly running: () => string[];
   readonly stop: (fence: string, reason: StopReason) => void;
-  /** Claims whose answer was lost. */
-  readonly adopt: (rows: readonly SettleRow[], since: number) => void;
+  /** Takes over claims whose answer was lost: those that `ask` finds beside the fences that the worker knows. */
+  readonly adopt: (ask: (known: readonly string[]) => Promise<readonly SettleRow[]>) => Promise<void>;
   /** Something may have become ready. */
   readonly changed: () => void;
   readonly ended: (rows: readonly { runId: string; state: string }[]) => void;
@@ -134,9 +134,9 @@ export class Upkeep implements AsyncDisposable {
       else stop(fence, "lost");
       if (holds && stop_reason) stop(fence, stop_reason);
     }
-    const since = performance.now() - leaseMs / 2;
-    const unknown = sql<SettleRow>`select * from unknown_claims(${worker}, ${running()}::bigint[], ${leaseMs})`;
-    adopt(await rowsOf(database, unknown), since);
+    await adopt((known) =>
+      rowsOf(database, sql<SettleRow>`select * from unknown_claims(${worker}, ${known}::bigint[], ${leaseMs})`),
+    );
   }
 
   async #forgetOld(): Promise<void> {

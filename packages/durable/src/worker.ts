@@ -8,7 +8,7 @@ import type { RunGraph } from "./graph.ts";
 import type { Json } from "./json.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
 import { type SettleEntry, settleTurn } from "./settle.ts";
-import { type StartRequest, startRuns } from "./start-run.ts";
+import { type ClaimRoom, type StartClaim, type StartRequest, startRuns } from "./start-run.ts";
 import type { Step, StepExecutor } from "./step.ts";
 import { StepLogs } from "./step-logs.ts";
 import { leaveTask, type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
@@ -20,7 +20,7 @@ export interface WorkerOptions {
   readonly queues?: readonly string[];
   /** Steps at once; default 10. */
   readonly concurrency?: number;
-  /** What steps can use, by name. */
+  /** What steps can use, by name; "call/*" is what begins with "call/" and has no entry of its own. */
   readonly executors: { readonly [name: string]: StepExecutor };
   /** Called before each execution; throws if the principal may not do this (any more). */
   readonly authorize?: (step: Step) => Promise<void> | void;
@@ -46,11 +46,19 @@ export interface WorkerOptions {
 /** Named moments of a worker. */
 export type WorkerMoment = StepMoment | "before-settle" | "after-settle" | "before-heartbeat" | "before-look";
 
+/** A run that has ended. */
+export interface EndedRun {
+  readonly runId: string;
+  readonly state: string;
+}
+
 /** What a worker hears and tells within its process. */
 export interface WorkerHost {
   readonly database: RunDatabase;
   /** Runs have ended. */
-  readonly ended: (rows: readonly { runId: string; state: string }[]) => void;
+  readonly ended: (rows: readonly EndedRun[]) => void;
+  /** Something has become ready that this worker did not claim. */
+  readonly ready: () => void;
 }
 
 interface RunningTask {
@@ -83,11 +91,18 @@ export class Worker implements AsyncDisposable {
   #results: SettleEntry[] = [];
   #turns = 0;
   #reserved = 0;
+  /** Tasks that have ended and are being stored. */
+  #settling = 0;
   #isScheduled = false;
   #mayHaveMore = true;
   #isClosing = false;
   #isAbandoned = false;
+  /** Questions for lost claims that are on their way, and what has ended since the first of them. */
+  #adoptions = 0;
+  readonly #endedMeanwhile = new Set<string>();
   readonly #adopted = new Set<string>();
+  /** What may have been done is not begun again here: it is left until its lease has run out. */
+  readonly #left = new Set<string>();
   #poll: NodeJS.Timeout | undefined;
 
   constructor(host: WorkerHost, options: WorkerOptions) {
@@ -114,7 +129,7 @@ export class Worker implements AsyncDisposable {
       runDays: options.runDays ?? DEFAULT_RUN_DAYS,
       running: () => [...this.#running.keys()],
       stop: (fence, reason) => this.#running.get(fence)?.abort.abort(reason),
-      adopt: (rows, since) => this.#adopt(rows, since),
+      adopt: (ask) => this.#adopt(ask),
       changed: () => this.wake(),
       ended: host.ended,
       onFailure,
@@ -155,40 +170,79 @@ export class Worker implements AsyncDisposable {
     });
   }
 
+  /** Steps that may begin: what has ended makes room before it is stored. */
+  #free(): number {
+    const busy = this.#running.size - this.#settling - this.#results.length + this.#reserved;
+    return this.#isClosing ? 0 : Math.max(0, this.#options.concurrency - busy);
+  }
+
+  /** Room for tasks of runs that are about to be stored; none while others may be waiting. */
+  room(): ClaimRoom | undefined {
+    const slots = this.#free();
+    if (slots === 0 || this.#mayHaveMore) return undefined;
+    this.#reserved += slots;
+    const since = performance.now();
+    const { queues, leaseMs } = this.#options;
+    const done = (claims: readonly StartClaim[]) => {
+      this.#reserved -= slots;
+      const isOurs = ({ fence }: StartClaim) => !this.#running.has(fence) && !this.#adopted.has(fence);
+      for (const claim of claims.filter(isOurs)) this.#beginFirst(claim, since);
+      this.#schedule();
+    };
+    return { worker: this.id, queues, slots, leaseMs, done };
+  }
+
+  #beginFirst({ run, task, fence }: StartClaim, since: number): void {
+    if (!this.#runs.has(run.id)) this.#runs.set(run.id, { context: run, tasks: 0 });
+    this.#upkeep.holdsSince(fence, since);
+    const { node, spec, successors } = task;
+    const first = { target: "", item: null, attempt: 1, failures: 0 };
+    this.#do({ ...first, runId: run.id, node, fence, spec, followers: successors.length });
+  }
+
   #turn(): void {
     if (this.#turns >= MOST_TURNS) return;
-    const free = this.#options.concurrency - this.#running.size - this.#reserved;
     const results = this.#results;
-    const slots = this.#isClosing || (results.length === 0 && !this.#mayHaveMore) ? 0 : Math.max(0, free);
-    if (results.length === 0 && slots === 0) {
-      if (this.#isClosing && this.#running.size === 0 && this.#turns === 0) this.#closed.resolve();
+    const look = this.#mayHaveMore && !this.#isClosing;
+    // A turn that only claims is one at a time.
+    if (results.length === 0 && (!look || this.#turns > 0)) {
+      if (this.#isClosing && this.#running.size === 0 && this.#reserved === 0 && this.#turns === 0)
+        this.#closed.resolve();
       return;
     }
-    // A turn that only claims is one at a time.
-    if (results.length === 0 && this.#turns > 0) return;
+    const free = this.#free();
+    if (results.length === 0 && free === 0) return;
+    // Room that nobody needs is left to runs that start meanwhile.
+    const wanted = results.reduce((sum, { task }) => sum + task.followers, 0);
+    const slots = look ? free : Math.min(free, wanted);
     this.#results = [];
     this.#turns += 1;
     this.#reserved += slots;
-    void this.#settle(results, slots).finally(() => {
+    this.#settling += results.length;
+    // What is told from now on may be about what this turn does not see.
+    if (look && slots > 0) this.#mayHaveMore = false;
+    void this.#settle(results, slots, look).finally(() => {
       this.#turns -= 1;
       this.#reserved -= slots;
+      this.#settling -= results.length;
       this.#schedule();
     });
   }
 
-  async #settle(results: SettleEntry[], slots: number): Promise<void> {
+  async #settle(results: SettleEntry[], slots: number, look: boolean): Promise<void> {
     const { queues, leaseMs, moment, onFailure } = this.#options;
     for (;;) {
       try {
         await moment?.("before-settle", results.map(asTask));
         await this.#writeLogs(results);
         const sentAt = performance.now();
-        const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, leaseMs });
+        const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, look, leaseMs });
         await moment?.("after-settle", results.map(asTask));
         for (const { fence } of results) this.#forget(fence);
-        this.#mayHaveMore = rows.length >= slots && slots > 0;
+        const claimed = rows.filter(({ node }) => node !== null);
+        if (look && claimed.length >= slots) this.#mayHaveMore = true;
         this.#begin(
-          rows.filter(({ fence }) => !this.#adopted.has(fence)),
+          claimed.filter(({ fence }) => !this.#adopted.has(fence)),
           sentAt,
         );
         this.#tell(rows, results);
@@ -204,8 +258,10 @@ export class Worker implements AsyncDisposable {
   }
 
   #tell(rows: readonly SettleRow[], results: readonly SettleEntry[]): void {
-    const ended = rows.filter(({ node }) => node === null);
-    if (ended.length > 0) this.#host.ended(ended.map(({ run_id, state }) => ({ runId: run_id, state })));
+    const told = rows.filter(({ node }) => node === null);
+    const ended = told.flatMap(({ run_id, state, item }) => (run_id === null ? [] : [{ runId: run_id, state, item }]));
+    if (told.length > ended.length) this.#host.ready();
+    if (ended.length > 0) this.#host.ended(ended);
     // Others wait for the end of these.
     if (ended.some(({ item }) => isAwaited(item)) || results.some(({ outcome }) => outcome.outcome === "waiting"))
       this.#upkeep.look();
@@ -213,21 +269,34 @@ export class Worker implements AsyncDisposable {
       if ("delay_ms" in outcome && outcome.delay_ms !== undefined) this.#upkeep.lookIn(outcome.delay_ms);
   }
 
-  #adopt(rows: readonly SettleRow[], since: number): void {
-    // The answer that was believed lost may still come, even after they have been done.
-    for (const { fence } of rows) this.#adopted.add(fence);
-    this.#begin(rows, since);
+  async #adopt(ask: (known: readonly string[]) => Promise<readonly SettleRow[]>): Promise<void> {
+    // Half of the lease is left at least.
+    const since = performance.now() - this.#options.leaseMs / 2;
+    this.#adoptions += 1;
+    try {
+      const found = await ask([...this.#running.keys()]);
+      // What was on its way when they were asked for may have come, and been done, before they are told of.
+      const rows = found.filter(
+        ({ fence }) => !this.#endedMeanwhile.has(fence) && !this.#running.has(fence) && !this.#left.has(fence),
+      );
+      // The answer that was believed lost may still come, even after they have been done.
+      for (const { fence } of rows) this.#adopted.add(fence);
+      this.#begin(rows, since);
+    } finally {
+      this.#adoptions -= 1;
+      if (this.#adoptions === 0) this.#endedMeanwhile.clear();
+    }
   }
 
   #begin(rows: readonly SettleRow[], since: number): void {
     for (const row of rows) {
-      if (row.node === null || this.#running.has(row.fence)) continue;
-      if (row.environment !== null && !this.#runs.has(row.run_id)) {
-        const { environment, inputs, principal } = row;
-        this.#runs.set(row.run_id, { context: { id: row.run_id, environment, inputs, principal }, tasks: 0 });
+      const { run_id: runId, node, fence, environment, inputs, principal } = row;
+      if (runId === null || node === null || this.#running.has(fence)) continue;
+      if (environment !== null && !this.#runs.has(runId)) {
+        this.#runs.set(runId, { context: { id: runId, environment, inputs, principal }, tasks: 0 });
       }
-      this.#upkeep.holdsSince(row.fence, since);
-      this.#do({ ...row, runId: row.run_id, node: row.node });
+      this.#upkeep.holdsSince(fence, since);
+      this.#do({ ...row, runId, node });
     }
     for (const [id, { tasks }] of this.#runs) if (tasks === 0) this.#runs.delete(id);
   }
@@ -247,6 +316,7 @@ export class Worker implements AsyncDisposable {
     const isUnknown = outcome.outcome === "released" && task.spec.effect === "at_most_once";
     if (outcome.outcome === "lost" || isUnknown) {
       // Somebody else has it now, or somebody has to decide: whoever finds the lease run out.
+      if (isUnknown || ("mayBeDone" in outcome && outcome.mayBeDone)) this.#leave(task.fence);
       this.#forget(task.fence);
       this.wake();
       return;
@@ -255,10 +325,16 @@ export class Worker implements AsyncDisposable {
     this.#schedule();
   }
 
+  #leave(fence: string): void {
+    this.#left.add(fence);
+    setTimeout(() => this.#left.delete(fence), 2 * this.#options.leaseMs).unref();
+  }
+
   #forget(fence: string): void {
     const running = this.#running.get(fence);
     if (!running) return;
     this.#running.delete(fence);
+    if (this.#adoptions > 0) this.#endedMeanwhile.add(fence);
     this.#upkeep.forget(fence);
     const run = this.#runs.get(running.task.runId);
     if (run) run.tasks -= 1;

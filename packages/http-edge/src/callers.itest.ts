@@ -51,6 +51,13 @@ describe("a caller", () => {
     },
   );
 
+  test("is not known by what an address says: keys and tokens go in fields alone", async () => {
+    for (const name of ["access_token", "token", "api_key", "authorization", "key"]) {
+      const query = new URLSearchParams({ [name]: TOKEN });
+      expect([name, (await get({ authorization: null }, `/v1/books/x?${query}`)).status]).not.toEqual([name, 200]);
+    }
+  });
+
   test("is denied in the audit log", async () => {
     await get({ authorization: null });
     expect(edge.events.at(-1)).toMatchObject({ outcome: "denied", method: "hms.library.v1.LibraryService/GetBook" });

@@ -137,7 +137,7 @@ function checkMethod({ method }: IncomingMessage): void {
 
 function send(request: IncomingMessage, response: ServerResponse, page: Page & { requestId: string }): void {
   const { body, type, fields = [], requestId } = page;
-  const etag = `"${hash("sha1", body, "base64url")}"`;
+  const etag = `"${hash("sha256", body, "base64url")}"`;
   const all = ["x-request-id", requestId, "etag", etag, "cache-control", "private, no-cache", ...fields];
   if (type === "application/json") all.push(...DATA_FIELDS);
   if (request.headers["if-none-match"] === etag) {

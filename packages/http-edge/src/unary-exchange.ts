@@ -4,7 +4,7 @@ import type { Kernel, MethodEntry } from "@hms/kernel";
 import { answerText } from "./answer-text.ts";
 import type { BodyReader } from "./body-reader.ts";
 import { EdgeCall } from "./edge-call.ts";
-import { fault } from "./edge-fault.ts";
+import { EdgeFault, fault } from "./edge-fault.ts";
 import type { EdgeTurn } from "./edge-turn.ts";
 import { type HttpBinding, isHttpBody } from "./http-binding.ts";
 import { parseJson } from "./json-text.ts";
@@ -37,10 +37,17 @@ export async function unaryExchange(share: ExchangeShare, turn: RoutedTurn): Pro
     throw notAcceptable();
   const call = new EdgeCall(turn);
   await admitLarge(share, turn, call);
-  const body = binding.body === "none" ? undefined : bodyOf(turn, await share.bodies.read(request));
-  const parts = { segments: turn.segments, query: turn.query, body };
-  const registry = registryOf(binding.method);
-  const output = await share.kernel.unary(entry, requestMessage(binding, parts, registry), call);
+  const bytes = binding.body === "none" ? undefined : await share.bodies.read(request);
+  let input: object;
+  try {
+    const body = bytes === undefined ? undefined : bodyOf(turn, bytes);
+    const parts = { segments: turn.segments, query: turn.query, body };
+    input = requestMessage(binding, parts, registryOf(binding.method));
+  } catch (error) {
+    if (error instanceof EdgeFault) await share.kernel.noteUnreadable(entry, call, error.error);
+    throw error;
+  }
+  const output = await share.kernel.unary(entry, input, call);
   sendOutput(turn, output);
 }
 
@@ -111,7 +118,7 @@ function sendText(turn: RoutedTurn, body: string): void {
   const fields = ["content-type", "application/json", ...DATA_FIELDS];
   const { method = "", headers } = turn.request;
   if ((method === "GET" || method === "HEAD") && !turn.entry.mutates) {
-    const etag = `"${hash("sha1", body, "base64url")}"`;
+    const etag = `"${hash("sha256", body, "base64url")}"`;
     // Browsers keep what a program has been told, to ask whether it has changed; what a person has been told they do not.
     const kept = turn.isPlatformHost ? "no-store" : "private, no-cache";
     fields.push("etag", etag, "cache-control", kept, "vary", "authorization");

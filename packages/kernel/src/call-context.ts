@@ -1,6 +1,6 @@
 import { HmsError } from "./hms-error.ts";
 import type { MethodEntry } from "./method-entry.ts";
-import type { CallSource, CallTrace, CallWay } from "./ports.ts";
+import type { CallSource, CallTrace, CallWay, Credentials, Policy, ResourceFilter } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import { randomId } from "./random-id.ts";
 
@@ -8,6 +8,13 @@ import { randomId } from "./random-id.ts";
 export type Metadata = Readonly<Record<string, string>>;
 
 const NO_METADATA: Metadata = Object.freeze({});
+
+/** Lets everything through. */
+export const everyResource: ResourceFilter = Object.freeze({
+  where: { all: [] },
+  whereUnplaced: { all: [] },
+  allows: () => true,
+});
 
 /** Who hears what a handler says beside its answers. */
 export interface AnswerMetadataSink {
@@ -38,6 +45,10 @@ export interface CallContextInit {
   answerMetadata?: AnswerMetadataSink;
   /** Default false. */
   takesEncoded?: boolean | undefined;
+  /** What decides about the call's things; default: everything is allowed. */
+  policy?: Policy;
+  /** How its credentials came; undefined: from within the process. */
+  transport?: Credentials["transport"] | undefined;
 }
 
 /**
@@ -67,6 +78,8 @@ export class CallContext {
   #requestId: string | undefined;
   #changesNothing = false;
   readonly #attached: boolean;
+  readonly #policy: Policy | undefined;
+  readonly #transport: Credentials["transport"] | undefined;
   readonly #answerMetadata: AnswerMetadataSink | undefined;
   #answerMetadataBytes = 0;
 
@@ -80,6 +93,8 @@ export class CallContext {
     this.takesEncoded = init.takesEncoded === true;
     this.#outer = init.signal;
     this.#attached = init.attached === true;
+    this.#policy = init.policy;
+    this.#transport = init.transport;
     this.#answerMetadata = init.answerMetadata;
   }
 
@@ -114,6 +129,15 @@ export class CallContext {
    */
   get guarded(): boolean {
     return this.deadlineAt !== undefined || this.#outer !== undefined;
+  }
+
+  /**
+   * Which of many things the caller may use by a permission, by default the method's: what a list answers with, and what a
+   * call about a thing is asked once more when the thing is known. The operator's is everything.
+   */
+  filter(permission = this.method.rule.permission): ResourceFilter {
+    const { method, principal } = this;
+    return this.#policy?.filter?.({ principal, permission, method, transport: this.#transport }) ?? everyResource;
   }
 
   /** Milliseconds left, never negative; undefined without a deadline. */

@@ -3,8 +3,9 @@ import type { CallContext } from "./call-context.ts";
 import { type ErrorDetails, HmsError } from "./hms-error.ts";
 import type { KernelOptions } from "./kernel-options.ts";
 import { environmentOf } from "./method-entry.ts";
-import type { AuditEvent, PolicyDecision, StepUp } from "./ports.ts";
+import type { AuditEvent, DecisionGround, PolicyDecision, StepUp } from "./ports.ts";
 import { redactedRequest } from "./redacted-request.ts";
+import { refusedInputReason } from "./refused-input.ts";
 import type { StatusCodeName } from "./status-code.ts";
 
 type PolicyDenial = Extract<PolicyDecision, { allowed: false }>;
@@ -19,8 +20,8 @@ export interface CallEnd {
   started: number;
   /** What it leaves in the audit log. */
   auditLevel: ffiOptions.AuditLevel;
-  /** Which policies let it in, or did not. */
-  policies?: readonly string[] | undefined;
+  /** By what it was let in, or was not; undefined: nobody has decided yet. */
+  decision?: DecisionGround | undefined;
 }
 
 function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): void {
@@ -40,7 +41,7 @@ function record(end: CallEnd, outcome: AuditEvent["outcome"], reason: string): v
     way,
     source,
     traceparent,
-    policies: end.policies,
+    decision: end.decision,
     durationMs: performance.now() - end.started,
     ...(withRequest ? { request: redactedRequest(method.desc.input, end.input) } : {}),
   });
@@ -89,12 +90,21 @@ export function refuseUnknown(end: CallEnd, error: HmsError): HmsError {
   return error;
 }
 
+/** Records that a request was refused for what is in it; of one caller not too often. */
+export function recordRefusedInput(end: CallEnd, message: string): void {
+  const { options, context } = end;
+  const reason = refusedInputReason(options.audit, context.principal, message);
+  if (reason !== undefined) record(end, "INVALID_ARGUMENT", reason);
+}
+
 /** Tells audit and observer how a call ended, and hands its error on. */
 export function finishCall<E extends HmsError | undefined>(end: CallEnd, error: E): E {
   const { observer, tracer } = end.options;
   const code = error === undefined ? "OK" : error.code;
   const isRenewal = error === undefined && end.context.hasChangedNothing;
-  if (end.auditLevel !== ffiOptions.AuditLevel.NONE && !isRenewal) record(end, code, error?.message ?? "");
+  if (end.auditLevel !== ffiOptions.AuditLevel.NONE) {
+    if (!isRenewal) record(end, code, error?.message ?? "");
+  } else if (code === "INVALID_ARGUMENT") recordRefusedInput(end, error?.message ?? "");
   observe(end, code, error);
   if (error !== undefined) {
     observer?.failed?.(end.context, error);

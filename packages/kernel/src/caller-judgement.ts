@@ -1,5 +1,5 @@
 import { CallContext } from "./call-context.ts";
-import { type CallEnd, refuse, refuseUnknown, rejectWhenKept } from "./call-outcome.ts";
+import { type CallEnd, recordRefusedInput, refuse, refuseUnknown, rejectWhenKept } from "./call-outcome.ts";
 import { HmsError } from "./hms-error.ts";
 import type { IncomingCall, KernelOptions } from "./kernel-options.ts";
 import { environmentOf, type MethodEntry, resourceOf } from "./method-entry.ts";
@@ -47,15 +47,23 @@ export function callOf({ options, entry, call, started }: Arrival, principal: Pr
     ...(options.originOf?.(call.metadata) ?? { way: call.way, source: sourceOf(call) }),
     answerMetadata: call,
     takesEncoded: call.takesEncoded,
+    policy: options.policy,
+    transport: transportOf(call.caller),
   });
   const resource = input === undefined ? "" : resourceOf(entry.rule, input);
-  return { options, context, input, resource, started, auditLevel: entry.rule.auditLevel, policies: undefined };
+  return { options, context, input, resource, started, auditLevel: entry.rule.auditLevel, decision: undefined };
 }
 
 /** What a transport says of where a call came from, and the certificate that was shown. */
 function sourceOf({ caller, source }: IncomingCall): CallSource | undefined {
   const peer = "credentials" in caller ? caller.credentials.peer : undefined;
   return peer === undefined ? source : { ...source, peer };
+}
+
+/** Records a request that its transport could not read, if somebody known has sent it; of one caller not too often. */
+export async function noteUnreadable(arrival: Arrival, error: HmsError): Promise<void> {
+  const principal = await principalOf(arrival);
+  recordRefusedInput(callOf(arrival, principal, undefined), error.message);
 }
 
 /** Asks the policy; `caller` says how the call came in. */
@@ -70,13 +78,16 @@ export function decide(
     resource,
     method,
     environment: input === undefined ? undefined : environmentOf(method, input),
-    transport: "credentials" in caller ? caller.credentials.transport : undefined,
+    transport: transportOf(caller),
   });
 }
 
+const transportOf = (caller: IncomingCall["caller"]) =>
+  "credentials" in caller ? caller.credentials.transport : undefined;
+
 /** Notes what was decided of a call; if it is refused, the error for its caller, which has been recorded. */
 export function judge(end: CallEnd, decision: PolicyDecision): HmsError | undefined {
-  end.policies = decision.policies;
+  end.decision = decision;
   if (!decision.allowed) return refuse(end, decision);
   end.auditLevel = decision.auditLevel ?? end.auditLevel;
   return undefined;

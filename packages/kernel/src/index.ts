@@ -1,6 +1,6 @@
 export { type AddressNetwork, networkOfAddress } from "./address-network.ts";
 export { anyTypesOf } from "./any-types.ts";
-export { CallContext, type Metadata } from "./call-context.ts";
+export { CallContext, everyResource, type Metadata } from "./call-context.ts";
 export { carefulLookup, SPECIAL_NETWORK } from "./careful-lookup.ts";
 export { ChangeSignal } from "./change-signal.ts";
 export { type CallOptions, type Client, createClient, type Transport } from "./client.ts";
@@ -22,6 +22,7 @@ export type {
   CallTracer,
   CallWay,
   Credentials,
+  DecisionGround,
   EndedCall,
   FilterQuestion,
   IdentitySource,

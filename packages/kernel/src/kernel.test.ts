@@ -135,7 +135,8 @@ describe("a call through the kernel", () => {
   });
 
   test("leaves in its audit event from where it came, which policies decided and how long it took", async () => {
-    const policy = { decide: () => ({ allowed: true as const, policies: ["p-1"] }) };
+    const decision = { policies: ["p-1"], revision: "0a1b2c3d4e5f", cached: true };
+    const policy = { decide: () => ({ allowed: true as const, ...decision }) };
     const { kernel, events } = meshKernel({ setService: () => ({}) }, { policy });
     const entry = kernel.find("hms.sys.mesh.v1.MeshService", "SetService")!;
     const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
@@ -154,10 +155,49 @@ describe("a call through the kernel", () => {
         way: "http",
         source: { address: "10.0.0.9", userAgent: "curl", peer: "spiffe://x/y" },
         traceparent,
-        policies: ["p-1"],
+        decision,
         durationMs: expect.any(Number),
       },
     ]);
+  });
+
+  test("that is refused for what is in it leaves an event though its method leaves none, and no caller fills the log with them", async () => {
+    const { kernel, events } = meshKernel({
+      getSnapshot: () => {
+        throw new HmsError("INVALID_ARGUMENT", "That is no snapshot.");
+      },
+      getTraffic: () => ({}),
+    });
+    const get = async (principal: Principal, method = "GetSnapshot") => {
+      const entry = kernel.find("hms.sys.mesh.v1.MeshService", method)!;
+      await kernel.unary(entry, {}, { caller: { principal } }).catch(() => {});
+    };
+    const [anna, ben]: Principal[] = [
+      { kind: "user", id: "anna" },
+      { kind: "user", id: "ben" },
+    ];
+    await get(anna!);
+    expect(events).toMatchObject([
+      {
+        principal: { id: "anna" },
+        outcome: "INVALID_ARGUMENT",
+        reason: "That is no snapshot.",
+        method: expect.stringContaining("GetSnapshot"),
+      },
+    ]);
+    for (let n = 0; n < 100; n += 1) await get(anna!);
+    expect(events.length).toBe(20);
+    // Who floods hides nobody else, good calls leave nothing, and parts of the platform attack nobody.
+    await get(ben!);
+    await get(ben!, "GetTraffic");
+    await get(componentPrincipal("test"));
+    expect(events.slice(20)).toMatchObject([{ principal: { id: "ben" } }]);
+    await kernel.noteUnreadable(
+      kernel.find("hms.sys.mesh.v1.MeshService", "GetTraffic")!,
+      { caller: { principal: ben! } },
+      new HmsError("INVALID_ARGUMENT", "The body is not JSON."),
+    );
+    expect(events.at(-1)).toMatchObject({ principal: { id: "ben" }, reason: "The body is not JSON." });
   });
 
   test("is denied if the policy fails while deciding", async () => {

@@ -1,6 +1,6 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Handler } from "./admission.ts";
-import { refuseStrangers } from "./caller-judgement.ts";
+import { noteUnreadable, refuseStrangers } from "./caller-judgement.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Client, createClient } from "./client.ts";
 import { HmsError } from "./hms-error.ts";
@@ -123,6 +123,15 @@ export class Kernel {
    */
   admit(entry: MethodEntry, call: IncomingCall): Promise<void> {
     return refuseStrangers({ options: this.options, entry, call, started: performance.now() });
+  }
+
+  /**
+   * Records that a request could not be read: for transports that refuse it before there is a message to call with. What
+   * nobody known has sent leaves no record, and one caller cannot fill the audit log.
+   * @throws HmsError UNAUTHENTICATED, recorded like any other denial, for credentials that nobody has
+   */
+  noteUnreadable(entry: MethodEntry, call: IncomingCall, error: HmsError): Promise<void> {
+    return noteUnreadable({ options: this.options, entry, call, started: performance.now() }, error);
   }
 
   /**

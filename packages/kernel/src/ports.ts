@@ -44,22 +44,29 @@ export interface PolicyQuestion {
   readonly transport?: Credentials["transport"] | undefined;
 }
 
+/** By what something was decided, for the audit log. */
+export interface DecisionGround {
+  /** The ids of the policies that decided. */
+  readonly policies?: readonly string[] | undefined;
+  /** Names the policies in force, those that did not decide included: the same text for the same ones. Default: there are none. */
+  readonly revision?: string | undefined;
+  /** It had been decided before, for this caller or one like it; default: it was decided for this call. */
+  readonly cached?: boolean | undefined;
+}
+
 /** What a policy answers; a denial says why. */
 export type PolicyDecision =
-  | {
+  | (DecisionGround & {
       readonly allowed: true;
       /** What the call leaves in the audit log; default: what its rule says. */
       readonly auditLevel?: ffiOptions.AuditLevel;
-      /** The ids of the policies that decided, for the audit log. */
-      readonly policies?: readonly string[];
-    }
-  | {
+    })
+  | (DecisionGround & {
       readonly allowed: false;
       readonly reason: string;
-      readonly policies?: readonly string[];
       /** The caller would be let in if it showed once more who it is; default: that would not help. */
       readonly stepUp?: StepUp;
-    };
+    });
 
 /** What a caller has to show to be let in: a second factor. */
 export interface StepUp {
@@ -73,7 +80,8 @@ export type FilterQuestion = Pick<PolicyQuestion, "principal" | "permission" | "
 /** One of them. */
 export interface ResourceRow {
   readonly name: string;
-  readonly environment: string;
+  /** Undefined or empty: it lives in none. */
+  readonly environment?: string | undefined;
   readonly facts?: {
     /** Empty: nobody's. */
     readonly owner?: string | undefined;
@@ -95,9 +103,10 @@ export type ResourcePredicate =
 
 /** Which of many things somebody may see. */
 export interface ResourceFilter {
-  readonly scope: "none" | "some" | "all";
-  /** What can be asked of a database; it may keep too many, never too few. */
+  /** What can be asked of a database about what lives in an environment; it may keep too many, never too few. */
   readonly where: ResourcePredicate;
+  /** The same about what lives in none. */
+  readonly whereUnplaced: ResourcePredicate;
   /** Decides about one of them; everything that is answered has to pass. */
   allows(row: ResourceRow): boolean;
 }
@@ -130,8 +139,8 @@ export interface AuditEvent {
   readonly source?: CallSource | undefined;
   /** The W3C trace context that it belongs to. */
   readonly traceparent?: string | undefined;
-  /** The ids of the policies that decided. */
-  readonly policies?: readonly string[] | undefined;
+  /** By what it was let in, or was not; default: nobody decided. */
+  readonly decision?: DecisionGround | undefined;
   readonly durationMs?: number;
   /** What happened, in one word; default: what the method's name says. */
   readonly code?: string | undefined;

@@ -19,7 +19,7 @@ export interface Principal {
   readonly environment?: string;
   /** Permissions that it is limited to, whatever its roles say; "*" is all. Default: it is not limited. */
   readonly scopes?: readonly string[];
-  /** By what it came in, for the audit log: "session", "key:…", "grant:…". Default: what came in is not told apart. */
+  /** By what it came in, for the audit log: "session:…", "key:…", "grant:…". Default: what came in is not told apart. */
   readonly credential?: string;
   /** How it has shown who it is (RFC 8176 where that has a word), for the audit log; default: not known. */
   readonly methods?: readonly string[];

@@ -6,6 +6,7 @@ it("explains the whole manifest by its top-level keys", () => {
   expect(children.map(({ key }) => key)).toEqual([
     "name",
     "version",
+    "needs",
     "run",
     "port",
     "routes",

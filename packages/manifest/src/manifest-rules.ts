@@ -206,6 +206,14 @@ const meaningfulSteps: Rule = {
   },
 };
 
+const othersNeeded: Rule = {
+  keys: ["name", "needs"],
+  check: ({ name, needs }) =>
+    needs.flatMap((need, index) =>
+      need === name ? [said(`needs[${index}]`, "A service that needs itself never comes. Remove it")] : [],
+    ),
+};
+
 const meaningfulGates: Rule = { keys: ["gates"], check: ({ gates }, given) => gateProblems(gates, given) };
 
 const said = (key: string, description: string): [string, string] => [key, description];
@@ -222,4 +230,5 @@ export const manifestRules: readonly Rule[] = [
   meaningfulVersions,
   meaningfulSteps,
   meaningfulGates,
+  othersNeeded,
 ];

@@ -1,7 +1,7 @@
 import { gatesKey } from "./schema-gates.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
 import { healthKeys, resourceKeys, rolloutKeys, stopGraceKey } from "./schema-operation.ts";
-import { envKey, nameKey, portKey, runKeys, versionKey } from "./schema-program.ts";
+import { envKey, nameKey, needsKey, portKey, runKeys, versionKey } from "./schema-program.ts";
 import { scalingKeys } from "./schema-scaling.ts";
 import { meshKeys, routesKey } from "./schema-traffic.ts";
 
@@ -13,6 +13,7 @@ export const manifestSchema = {
   properties: {
     name: nameKey,
     version: versionKey,
+    needs: needsKey,
     run: runKeys,
     port: portKey,
     routes: routesKey,
@@ -62,6 +63,7 @@ export const manifestSchema = {
     limits: "resources",
     retry: "mesh.retry",
     timeout: "mesh.request_timeout",
+    depends_on: "needs",
   },
 } as const satisfies ObjectNode;
 

@@ -36,6 +36,7 @@ describe("what a manifest reads to", () => {
       },
       stopGraceMs: 10_000,
       resources: { processes: 512 },
+      needs: [],
       env: {},
       gates: [],
       mesh: {

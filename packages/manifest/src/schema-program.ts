@@ -1,5 +1,5 @@
 import { readProgramDirectory } from "./program-directory.ts";
-import type { MapNode, ObjectNode, TextNode, WholeNode } from "./schema-node.ts";
+import type { ListNode, MapNode, ObjectNode, TextNode, WholeNode } from "./schema-node.ts";
 import { readServiceName, SERVICE_NAME_PATTERN } from "./service-name.ts";
 
 const COMMAND_LENGTH = 8192;
@@ -31,6 +31,24 @@ export const versionKey = {
       : { problem: "contains a space or a character outside ASCII. Write it without, such as 1.0.0" },
   example: "1.0.0",
 } as const satisfies TextNode;
+
+/** What has to be there before. */
+export const needsKey = {
+  kind: "list",
+  max: 50,
+  description:
+    "Services that have to serve before this one is deployed. A deploy of several manifests goes by it; a deploy of this one says which of them do not.",
+  item: {
+    kind: "text",
+    description: "A service's name.",
+    maxLength: 63,
+    pattern: SERVICE_NAME_PATTERN,
+    read: readServiceName,
+    example: "payment-svc",
+  },
+  defaultNote: "none",
+  example: "[payment-svc]",
+} as const satisfies ListNode;
 
 /** What to run. */
 export const runKeys = {

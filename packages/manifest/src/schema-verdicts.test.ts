@@ -54,6 +54,7 @@ const PARSER_ONLY = new Map(
       "rollout: {strategy: canary, match: [{value: x}]}",
       "rollout: {warm: 5m}",
       "rollout: {promote: manual}",
+      "needs: [receipt-svc]",
       "gates: [{name: a}]",
       "gates: [{http: /a, tcp: true}]",
       "gates: [{http: /a, max: 1%}]",

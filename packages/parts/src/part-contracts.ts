@@ -1,6 +1,16 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { PartName } from "@hms/config";
-import { audit, deployment, integrationEvents, integrationOperations, mesh, policy, registry } from "@hms/contracts";
+import {
+  audit,
+  automationRuns,
+  automationSteps,
+  deployment,
+  integrationEvents,
+  integrationOperations,
+  mesh,
+  policy,
+  registry,
+} from "@hms/contracts";
 
 /** What each part of the platform answers. */
 export const partContracts: Readonly<Record<PartName, readonly DescService[]>> = {
@@ -8,5 +18,6 @@ export const partContracts: Readonly<Record<PartName, readonly DescService[]>> =
   mesh: [mesh.MeshService],
   deployment: [deployment.DeploymentService],
   communication: [audit.AuditService],
+  automation: [automationRuns.RunService, automationSteps.StepService],
   integration: [integrationOperations.OperationService, integrationEvents.EventService],
 };

@@ -7,13 +7,16 @@ const place = (options: Parameters<typeof placeParts>[0]) => placeParts(options,
 describe("what runs where", () => {
   test("without options everything is in the server, and nobody else calls it", () => {
     expect(place({})).toMatchObject({ process: "server", isServer: true, listeners: [], tls: undefined });
-    expect(place({}).here).toHaveLength(5);
+    expect(place({}).here).toHaveLength(6);
     expect(place({}).elsewhere.size).toBe(0);
   });
 
   test("the server without some parts calls them at their sockets, and answers for its own at theirs", () => {
     const { isServer, here, elsewhere, listeners } = place({ apart: "deployment,registry" });
-    expect({ isServer, here }).toEqual({ isServer: true, here: ["mesh", "integration", "communication"] });
+    expect({ isServer, here }).toEqual({
+      isServer: true,
+      here: ["mesh", "integration", "communication", "automation"],
+    });
     expect([...elsewhere]).toEqual([
       ["registry", "unix:/run/parts/registry.sock"],
       ["deployment", "unix:/run/parts/deployment.sock"],
@@ -22,6 +25,7 @@ describe("what runs where", () => {
       ["unix:/run/parts/mesh.sock", "mesh"],
       ["unix:/run/parts/integration.sock", "integration"],
       ["unix:/run/parts/communication.sock", "communication"],
+      ["unix:/run/parts/automation.sock", "automation"],
     ]);
   });
 

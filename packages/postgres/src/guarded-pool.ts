@@ -9,6 +9,8 @@ import { PoolPulse } from "./pool-pulse.ts";
 export interface GuardedPool extends PostgresPool {
   /** Connections that exist now, and how many of them are in use. */
   readonly size: { total: number; inUse: number };
+  /** The rows of a statement that each connection prepares once. */
+  prepared<Row>(statement: NamedStatement, parameters: readonly unknown[]): Promise<Row[]>;
 }
 
 const COMMIT = /^\s*commit\b/i;
@@ -24,16 +26,23 @@ function translate(error: unknown, sql: string): HmsError {
   );
 }
 
+/** A statement that each connection parses and plans once; the name stands for the text. */
+export interface NamedStatement {
+  readonly name: string;
+  readonly text: string;
+}
+
 function guard(client: PoolClient, pulse: PoolPulse): PostgresPoolClient {
   let broken: HmsError | undefined;
-  const query = async (sql: string, parameters: readonly unknown[]) => {
+  const query = async (sql: string | NamedStatement, parameters: readonly unknown[]) => {
     // A rollback would wait behind the query that was not answered.
     if (broken !== undefined) throw broken;
     const done = pulse.watch({ since: performance.now(), cut: () => streamOf(client).destroy() });
     try {
+      if (typeof sql !== "string") return await client.query({ ...sql, values: [...parameters] });
       return await client.query(sql, [...parameters]);
     } catch (error) {
-      const translated = translate(error, sql);
+      const translated = translate(error, typeof sql === "string" ? sql : sql.text);
       if (translated.code === "UNAVAILABLE") broken = translated;
       throw translated;
     } finally {
@@ -73,6 +82,12 @@ export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>)
       });
     }
   };
+  const guarded = async () => {
+    const client = await connect();
+    const known = guards.get(client) ?? guard(client, pulse);
+    guards.set(client, known);
+    return known;
+  };
   return {
     Client: Client as unknown as NonNullable<PostgresPool["Client"]>,
     options: pool.options,
@@ -80,11 +95,14 @@ export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>)
       pulse.close();
       return pool.end();
     },
-    connect: async () => {
-      const client = await connect();
-      const known = guards.get(client) ?? guard(client, pulse);
-      guards.set(client, known);
-      return known;
+    connect: guarded,
+    prepared: async <Row>(statement: NamedStatement, parameters: readonly unknown[]) => {
+      const client = await guarded();
+      try {
+        return (await client.query<Row>(statement as unknown as string, parameters)).rows;
+      } finally {
+        client.release();
+      }
     },
     get size() {
       return { total: pool.totalCount, inUse: pool.totalCount - pool.idleCount };

@@ -6,7 +6,7 @@ import { type LockedWork, type LockOptions, underAdvisoryLock } from "./advisory
 import { runCommitHooks, watchCommit } from "./after-commit.ts";
 import { type ChannelHandler, ChannelListener } from "./channel-listener.ts";
 import type { ConnectionSource } from "./connection-source.ts";
-import { type GuardedPool, openGuardedPool } from "./guarded-pool.ts";
+import { type GuardedPool, type NamedStatement, openGuardedPool } from "./guarded-pool.ts";
 import { migrate, readComponent, readMigrations, type SchemaComponent } from "./migrations.ts";
 import { translatePgError } from "./pg-error.ts";
 import { retryWhileUnavailable } from "./retry-while-unavailable.ts";
@@ -39,6 +39,11 @@ export interface ServiceDatabase<Schema> extends AsyncDisposable {
   readonly applied: readonly string[];
   /** Queries outside of a transaction; table names need no schema. bigint columns arrive as text. */
   readonly db: Kysely<Schema>;
+  /**
+   * The rows of a statement outside of a transaction that each connection parses and plans once: half a millisecond less for
+   * what is asked all the time. The same name always has the same text; types as with `db`.
+   */
+  prepared<Row>(statement: NamedStatement, parameters: readonly unknown[]): Promise<Row[]>;
   /** Runs `work` in one transaction and commits it. @throws HmsError ABORTED on a conflict (safe to repeat). */
   transaction<T>(work: (transaction: Transaction<Schema>) => Promise<T>, isolation?: IsolationLevel): Promise<T>;
   /** Runs `work` while no other process of this service runs under the same name. */
@@ -125,6 +130,7 @@ function assemble<Schema>(facts: Facts, pool: GuardedPool, settings: RoleSetting
   return {
     ...facts,
     db,
+    prepared: (statement, parameters) => pool.prepared(statement, parameters),
     transaction: (work, isolation) => inTransaction(db, work, isolation),
     withAdvisoryLock: (name, work, options) => underAdvisoryLock(single, `${service}:${name}`, { ...options, work }),
     listen: (channel, handler) => listener.listen(`${service}.${channel}`, handler),

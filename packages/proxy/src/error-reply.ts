@@ -41,6 +41,8 @@ export interface ReplyContext {
   isHead: boolean;
   /** A client of HTTP/1.0 has to be told that its connection stays open. */
   isHttp10?: boolean;
+  /** The Strict-Transport-Security field with its line end; "" or left out: none. */
+  hsts?: string;
 }
 
 /** The bytes of a reply, body `{error: {code, message, request_id}}`; Latin-1 text, so that it is written as it is. */
@@ -56,7 +58,7 @@ export function renderErrorReply(reply: ErrorReply, context: ReplyContext): stri
   const head =
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\ndate: ${new Date().toUTCString()}\r\n` +
     `content-type: ${text === undefined ? "application/json" : "application/octet-stream"}\r\ncontent-length: ${body.length}\r\nx-request-id: ${context.requestId}\r\n` +
-    `${reply.fields ?? ""}${connection}\r\n`;
+    `${reply.fields ?? ""}${context.hsts ?? ""}${connection}\r\n`;
   return context.isHead ? head : head + body;
 }
 

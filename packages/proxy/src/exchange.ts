@@ -333,7 +333,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (!isCut) {
       this.#status = reply.status;
       const { method, httpVersionMinor } = this.#input.request;
-      const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0 };
+      const hsts = this.#input.passage?.hsts ?? "";
+      const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0, hsts };
       socket.write(renderErrorReply(reply, { requestId: this.#input.request.head.requestId, ...how }), "latin1");
     }
     this.#end(turnNow());

@@ -13,6 +13,7 @@ import { type ErrorReply, renderErrorReply } from "./error-reply.ts";
 import { Http2Frontend } from "./http2-frontend.ts";
 import { type ParseError, speaksHttp2, takeFromHttp1 } from "./http2-takeover.ts";
 import type { Resolution, Router } from "./request-routing.ts";
+import { hstsField } from "./tls-redirect.ts";
 import { randomHex } from "./trace-ids.ts";
 
 /** What servers need of the engine beyond what exchanges need. */
@@ -208,8 +209,12 @@ export class HttpFrontend {
     const keepAlive = response.shouldKeepAlive && (isReadable || !head.hasBody) && !this.#context.isClosing;
     const isHead = request.method === "HEAD";
     const isHttp10 = request.httpVersionMinor === 0;
-    socket.write(renderErrorReply(reply, { requestId: head.chooseRequestId(), keepAlive, isHead, isHttp10 }), "latin1");
-    ClientConnection.of(socket).idleSince = performance.now();
+    const client = ClientConnection.of(socket);
+    const { tls } = this.#context;
+    const hsts = tls !== undefined && client.scheme === "https" ? hstsField(tls, head.host ?? "") : "";
+    const how = { requestId: head.chooseRequestId(), keepAlive, isHead, isHttp10, hsts };
+    socket.write(renderErrorReply(reply, how), "latin1");
+    client.idleSince = performance.now();
     response.noteFinished(keepAlive);
   }
 

@@ -35,6 +35,11 @@ export class Passage {
     this.#input = input;
   }
 
+  /** The Strict-Transport-Security field, which answers of our own have too; "": none. */
+  get hsts(): string {
+    return this.#input.hsts;
+  }
+
   /** Largest request body; undefined: the engine's. */
   get maxBodyBytes(): number | undefined {
     return this.#input.gate?.rules.maxBodyBytes;

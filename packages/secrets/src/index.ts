@@ -1,1 +1,1 @@
-export { openSealingKey, type SealingKey } from "./sealing-key.ts";
+export { openSealingKey, type SealingKey, sealedBy } from "./sealing-key.ts";

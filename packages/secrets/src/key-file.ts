@@ -1,9 +1,23 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { HmsError } from "@hms/kernel/errors";
 
-const FORM = /^hms-kek-v1 ([A-Za-z0-9+/]{43}=)\n?$/;
+const FORM = /^(?:hms-kek-v1 [A-Za-z0-9+/]{43}=(?:\n|$))+$/;
+const KEY_LINE = /^hms-kek-v1 (\S+)$/gm;
 
 function unusable(file: string, why: string): HmsError {
   return new HmsError("FAILED_PRECONDITION", `${file} ${why}`, { reason: "KEY_FILE_UNUSABLE" });
@@ -15,7 +29,7 @@ export function ensureKeyFile(file: string): void {
   chmodSync(dirname(file), 0o700);
   if (existsSync(file)) return;
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, `hms-kek-v1 ${randomBytes(32).toString("base64")}\n`, { mode: 0o600 });
+  writeFileSync(draft, textOf([randomBytes(32)]), { mode: 0o600 });
   try {
     linkSync(draft, file);
   } catch (error) {
@@ -25,17 +39,33 @@ export function ensureKeyFile(file: string): void {
   }
 }
 
+const textOf = (keys: readonly Buffer[]) => keys.map((key) => `hms-kek-v1 ${key.toString("base64")}\n`).join("");
+
+/** Puts keys in the place of those that a key file holds: all of them or none, on disk before this returns. */
+export function replaceKeyFile(file: string, keys: readonly Buffer[]): void {
+  const draft = `${file}.${process.pid}`;
+  rmSync(draft, { force: true });
+  const descriptor = openSync(draft, "wx", 0o600);
+  try {
+    writeFileSync(descriptor, textOf(keys));
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  renameSync(draft, file);
+}
+
 /**
- * Reads a key file: "hms-kek-v1 " and 32 bytes in base64; never anything else instead.
+ * Reads a key file: lines of "hms-kek-v1 " and 32 bytes in base64, the key that seals first; never anything else instead.
  * @throws HmsError FAILED_PRECONDITION if it holds no key, or others than its owner may read it.
  */
-export function readKeyFile(file: string): Buffer {
+export function readKeyFile(file: string): Buffer[] {
   const { mode, uid } = lstatSync(file);
   if ((mode & 0o077) !== 0) throw unusable(file, `can be read by others; take that away with: chmod 600 ${file}`);
   if (uid !== process.getuid?.()) throw unusable(file, "belongs to somebody else; only its owner's key is used.");
-  const [, text] = FORM.exec(readFileSync(file, "utf8")) ?? [];
-  if (text === undefined) {
+  const text = readFileSync(file, "utf8");
+  if (!FORM.test(text)) {
     throw unusable(file, 'holds no key ("hms-kek-v1 " and 32 bytes in base64). Restore it from a backup.');
   }
-  return Buffer.from(text, "base64");
+  return [...text.matchAll(KEY_LINE)].map(([, key = ""]) => Buffer.from(key, "base64"));
 }

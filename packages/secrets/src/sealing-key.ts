@@ -1,13 +1,19 @@
 import { createHash, hkdfSync, randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
 import { HmsError } from "@hms/kernel/errors";
 import { decrypt, encrypt, OVERHEAD_BYTES } from "./aes-gcm.ts";
-import { ensureKeyFile, readKeyFile } from "./key-file.ts";
+import { ensureKeyFile, readKeyFile, replaceKeyFile } from "./key-file.ts";
 import { lengthPrefixed } from "./length-prefixed.ts";
 
-/** The key-encryption key of an installation. */
+/**
+ * The key-encryption key of an installation. While it is being replaced there are two: the new one seals, both open. What
+ * another process changes in the key file holds here from the next secret on.
+ */
 export interface SealingKey {
   /** Names the key without telling it: the first 8 bytes of its SHA-256, in hexadecimal. */
   readonly id: string;
+  /** The same of keys that only open what they have sealed; usually none. */
+  readonly oldIds: readonly string[];
   /**
    * Encrypts with a data key of its own (AES-256-GCM), wrapped by this key. `context` says whose secret it is
    * ("identity", "signing-key", its id): it opens under the same context only.
@@ -18,14 +24,33 @@ export interface SealingKey {
    * @throws HmsError FAILED_PRECONDITION if another key has sealed it, DATA_LOSS if it or its context was changed.
    */
   open(sealed: Uint8Array, context: readonly string[]): Buffer;
-  /** 32 bytes for one purpose, always the same ones (HKDF-SHA256, RFC 5869). */
+  /**
+   * Seals anew what an old key has sealed, under a data key of its own; undefined if it is sealed by the present one.
+   * @throws HmsError as `open`
+   */
+  reseal(sealed: Uint8Array, context: readonly string[]): Buffer | undefined;
+  /** 32 bytes for one purpose, the same ones as long as the key is (HKDF-SHA256, RFC 5869). */
   derive(purpose: string): Buffer;
+  /** Makes a new key that seals from now on; the one before opens until it is forgotten. Does nothing if there is one. */
+  replace(): void;
+  /**
+   * Forgets all keys but the one that seals; what they have sealed is lost then.
+   * @throws HmsError FAILED_PRECONDITION if it was made less than an hour ago: what lives for minutes only may still need them
+   */
+  forgetOld(): void;
 }
 
 const VERSION = 1;
 const ID_BYTES = 8;
 const WRAPPED_BYTES = 32 + OVERHEAD_BYTES;
 const HEAD_BYTES = 1 + ID_BYTES + WRAPPED_BYTES;
+const KEPT_AT_LEAST_MS = 3_600_000;
+
+/** The id of the key by which something is sealed, in hexadecimal; "" if it is nothing sealed. */
+export function sealedBy(sealed: Uint8Array): string {
+  if (sealed[0] !== VERSION || sealed.length < HEAD_BYTES + OVERHEAD_BYTES) return "";
+  return Buffer.from(sealed.subarray(1, 1 + ID_BYTES)).toString("hex");
+}
 
 /**
  * Opens the key file of an installation, and makes one at its first start; it belongs outside of the data directory.
@@ -33,37 +58,117 @@ const HEAD_BYTES = 1 + ID_BYTES + WRAPPED_BYTES;
  */
 export function openSealingKey(file: string): SealingKey {
   ensureKeyFile(file);
-  return sealingKey(readKeyFile(file));
+  return new KeyRing(file);
 }
 
-function sealingKey(key: Buffer): SealingKey {
-  const idBytes = createHash("sha256").update("hms-kek-v1").update(key).digest().subarray(0, ID_BYTES);
-  const id = idBytes.toString("hex");
-  const wrapAad = (context: readonly string[]) => lengthPrefixed(["hms.dek", "v1", ...context, id]);
-  const dataAad = (context: readonly string[]) => lengthPrefixed(["hms.secret", "v1", ...context]);
-  return {
-    id,
-    seal(plain, context) {
-      const dataKey = randomBytes(32);
-      const wrapped = encrypt(key, dataKey, wrapAad(context));
-      const sealed = encrypt(dataKey, Buffer.from(plain), dataAad(context));
-      dataKey.fill(0);
-      return Buffer.concat([Buffer.of(VERSION), idBytes, wrapped, sealed]);
-    },
-    open(sealed, context) {
-      const bytes = Buffer.from(sealed);
-      if (bytes[0] !== VERSION || bytes.length < HEAD_BYTES + OVERHEAD_BYTES) throw damaged(context);
-      const by = bytes.subarray(1, 1 + ID_BYTES).toString("hex");
-      if (by !== id) throw otherKey(by, id);
-      try {
-        const dataKey = decrypt(key, bytes.subarray(1 + ID_BYTES, HEAD_BYTES), wrapAad(context));
-        return decrypt(dataKey, bytes.subarray(HEAD_BYTES), dataAad(context));
-      } catch (cause) {
-        throw damaged(context, cause);
-      }
-    },
-    derive: (purpose) => Buffer.from(hkdfSync("sha256", key, "hms-kek-v1", purpose, 32)),
-  };
+interface OneKey {
+  readonly id: string;
+  readonly idBytes: Buffer;
+  readonly key: Buffer;
+}
+
+class KeyRing implements SealingKey {
+  readonly #file: string;
+  #keys: readonly OneKey[] = [];
+  /** What the file looked like when it was read. */
+  #seen = "";
+
+  constructor(file: string) {
+    this.#file = file;
+    this.#read();
+  }
+
+  get id(): string {
+    return this.#first.id;
+  }
+
+  get oldIds(): readonly string[] {
+    this.#follow();
+    return this.#keys.slice(1).map(({ id }) => id);
+  }
+
+  seal(plain: Uint8Array, context: readonly string[]): Buffer {
+    this.#follow();
+    const { key, id, idBytes } = this.#first;
+    const dataKey = randomBytes(32);
+    const wrapped = encrypt(key, dataKey, wrapAad(context, id));
+    const sealed = encrypt(dataKey, Buffer.from(plain), dataAad(context));
+    dataKey.fill(0);
+    return Buffer.concat([Buffer.of(VERSION), idBytes, wrapped, sealed]);
+  }
+
+  open(sealed: Uint8Array, context: readonly string[]): Buffer {
+    const bytes = Buffer.from(sealed);
+    const by = sealedBy(bytes);
+    if (by === "") throw damaged(context);
+    const isKnown = () => this.#keys.find(({ id }) => id === by);
+    if (isKnown() === undefined) this.#follow();
+    const found = isKnown();
+    if (found === undefined) throw otherKey(by, this.id);
+    try {
+      const dataKey = decrypt(found.key, bytes.subarray(1 + ID_BYTES, HEAD_BYTES), wrapAad(context, by));
+      return decrypt(dataKey, bytes.subarray(HEAD_BYTES), dataAad(context));
+    } catch (cause) {
+      throw damaged(context, cause);
+    }
+  }
+
+  reseal(sealed: Uint8Array, context: readonly string[]): Buffer | undefined {
+    this.#follow();
+    if (sealedBy(sealed) === this.id) return undefined;
+    return this.seal(this.open(sealed, context), context);
+  }
+
+  derive(purpose: string): Buffer {
+    return Buffer.from(hkdfSync("sha256", this.#first.key, "hms-kek-v1", purpose, 32));
+  }
+
+  replace(): void {
+    this.#follow();
+    if (this.#keys.length > 1) return;
+    replaceKeyFile(this.#file, [randomBytes(32), this.#first.key]);
+    this.#read();
+  }
+
+  forgetOld(): void {
+    this.#follow();
+    if (this.#keys.length === 1) return;
+    const waitMs = statSync(this.#file).mtimeMs + KEPT_AT_LEAST_MS - Date.now();
+    if (waitMs > 0) throw tooEarly(waitMs);
+    replaceKeyFile(this.#file, [this.#first.key]);
+    this.#read();
+  }
+
+  get #first(): OneKey {
+    return this.#keys[0] as OneKey;
+  }
+
+  /** Reads the file again if it is another one than before. */
+  #follow(): void {
+    if (this.#look() !== this.#seen) this.#read();
+  }
+
+  #look(): string {
+    const { ino, mtimeMs, size } = statSync(this.#file);
+    return `${ino} ${mtimeMs} ${size}`;
+  }
+
+  #read(): void {
+    const seen = this.#look();
+    this.#keys = readKeyFile(this.#file).map((key) => {
+      const idBytes = createHash("sha256").update("hms-kek-v1").update(key).digest().subarray(0, ID_BYTES);
+      return { id: idBytes.toString("hex"), idBytes, key };
+    });
+    this.#seen = seen;
+  }
+}
+
+const wrapAad = (context: readonly string[], id: string) => lengthPrefixed(["hms.dek", "v1", ...context, id]);
+const dataAad = (context: readonly string[]) => lengthPrefixed(["hms.secret", "v1", ...context]);
+
+function tooEarly(waitMs: number): HmsError {
+  const message = `The key was replaced less than an hour ago, and sign-ins that have begun before may need the old one. Forget it in ${Math.ceil(waitMs / 60_000)} minutes.`;
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "OLD_KEY_IN_USE", retryAfterMs: waitMs });
 }
 
 function otherKey(needed: string, present: string): HmsError {

@@ -25,7 +25,7 @@ export function tapCalls(observer: Observed) {
     observer.ended = taps.size === 0 ? undefined : offer;
   };
   return async function* (request: calls.TapCallsRequest, context: CallContext) {
-    const tap = new Tap(request);
+    const tap = new Tap(request, context);
     taps.add(tap);
     changed();
     try {
@@ -45,9 +45,14 @@ class Tap {
   #waiting: calls.TappedCall[] = [];
   #dropped = 0;
 
-  constructor(request: calls.TapCallsRequest) {
+  constructor(request: calls.TapCallsRequest, context: CallContext) {
     this.#request = request;
-    this.#matches = callFilter(request);
+    const fits = callFilter(request);
+    const filter = context.filter();
+    this.#matches = (call) => {
+      const { desc, environment } = call.context.method;
+      return fits(call) && filter.allows({ name: desc.parent.typeName, environment });
+    };
   }
 
   offer(call: TappableCall): void {

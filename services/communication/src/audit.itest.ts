@@ -26,7 +26,7 @@ describe("an event", () => {
       eventOf({
         traceparent,
         source: { address: "10.0.0.9", userAgent: "curl/8", peer: "spiffe://default/env/default/svc/a" },
-        policies: ["p-1"],
+        decision: { policies: ["p-1"], revision: "0a1b2c3d4e5f", cached: true },
         request: { name: "x" },
         environment: "staging",
       }),
@@ -48,7 +48,7 @@ describe("an event", () => {
         permission: "services:deploy",
         resource: "receipt-svc",
         environment: "staging",
-        decision: { policyIds: ["p-1"] },
+        decision: { policyIds: ["p-1"], policyRevision: "0a1b2c3d4e5f", cached: true },
         source: { way: "http", address: "10.0.0.9", userAgent: "curl/8", peer: "spiffe://default/env/default/svc/a" },
         traceId: "a".repeat(32),
         requestId: "r-1",

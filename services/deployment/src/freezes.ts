@@ -58,17 +58,24 @@ export class Freezes {
     return { ended: numDeletedRows > 0n };
   }
 
-  /** Every freeze that holds now, in one environment or in all (""). */
-  async list(environment: string) {
+  /** Every freeze that holds now, in one environment or in all (""), of what the caller may read. */
+  async list(environment: string, context: CallContext) {
     if (environment !== "") checkedName("environment", environment);
-    return { freezes: (await this.#holding(environment)).map(shown) };
+    const filter = context.filter("services:read");
+    const visible = (await this.#holding(environment)).filter(({ service: name, environment, owner }) =>
+      filter.allows({ name, environment, facts: { owner: owner ?? "" } }),
+    );
+    return { freezes: visible.map(shown) };
   }
 
-  async #holding(environment: string): Promise<FreezeRow[]> {
+  async #holding(environment: string): Promise<(FreezeRow & { owner: string | null })[]> {
+    const owner = sql<string | null>`(select s.owner from service s
+      where (s.environment, s.name) = (deploy_freeze.environment, deploy_freeze.service))`;
     const read = () =>
       this.#db
         .selectFrom("deploy_freeze")
         .selectAll()
+        .select(owner.as("owner"))
         .where("until", ">", sql<Date>`now()`)
         .$if(environment !== "", (query) => query.where("environment", "=", environment))
         .orderBy("environment")

@@ -124,7 +124,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
 
   return {
     ready,
-    ownerOf: (key) => book.get(key)?.owner || undefined,
+    ownerOf: (key) => parts.book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
       ...parts,
       requests,

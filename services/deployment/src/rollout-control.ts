@@ -36,7 +36,8 @@ export class RolloutControl {
    * Writes down what is asked of the service's rollout; its driver takes it up within a moment. Answers with the rollout.
    * @throws HmsError NOT_FOUND, FAILED_PRECONDITION if nothing runs, another rollout does, or it makes no sense there
    */
-  async ask(what: RolloutAsk["what"], request: GivenAsk, { principal }: CallContext): Promise<{ rolloutId: string }> {
+  async ask(what: RolloutAsk["what"], request: GivenAsk, context: CallContext): Promise<{ rolloutId: string }> {
+    const { principal } = context;
     const { reason } = request;
     if (reason.length > LONGEST_REASON) {
       const description = `A reason has at most ${LONGEST_REASON} characters, and this one has ${reason.length}. Shorten it.`;
@@ -44,7 +45,7 @@ export class RolloutControl {
         fieldViolations: [{ field: "reason", description }],
       });
     }
-    const { environment, service } = await this.#reader.existing(request);
+    const { environment, service } = await this.#reader.existing(request, context);
     const ask: RolloutAsk = { what, by: principalName(principal), reason, ...(request.full ? { full: true } : {}) };
     const check = (row: RolloutRow | undefined) =>
       checked(row, { environment, service }, { ask, wanted: request.rolloutId });

@@ -156,7 +156,9 @@ export class RolloutRequests {
     const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory, tag };
-    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings, reason } as const;
+    const missing = await this.#reader.notServing(key.environment, manifest.needs);
+    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
@@ -187,7 +189,7 @@ export class RolloutRequests {
   /** Deploys once more what did not succeed. @throws HmsError FAILED_PRECONDITION if the last deploy did, or runs still */
   async retry(request: deployment.RetryRequest, context: CallContext): Promise<string> {
     refuseTexts({ reason: request.reason, tag: "" });
-    const record = await this.#reader.existing(request);
+    const record = await this.#reader.existing(request, context);
     const last = await this.#reader.lastDeploy(record);
     const revisions = await this.#reader.revisions(record);
     const target = revisions.find(({ revision }) => String(revision) === last?.revision);
@@ -208,7 +210,7 @@ export class RolloutRequests {
   }
 
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
-    const record = await this.#deployed(request);
+    const record = await this.#deployed(request, context);
     const manifest = record.revisions.get(record.currentRevision)?.manifest;
     if (request.automatic) return this.#giveBack(record, request, context);
     const { min = 1, max = 1 } = manifest?.scaling ?? {};
@@ -249,7 +251,8 @@ export class RolloutRequests {
    * @throws HmsError ABORTED if a rollout runs, FAILED_PRECONDITION if the number is another one, or a person's, by now
    */
   async scaleByLoad(key: ServiceKey, { from, to, reason }: LoadChange): Promise<string> {
-    const record = await this.#reader.existing(key);
+    const record = await this.#reader.find(key);
+    if (record === undefined) throw nothingDeployed(key);
     const manifest = record.revisions.get(record.currentRevision)?.manifest;
     const check = ({ wanted, scaledTo, currentRevision }: ServiceRecord) => {
       if (wanted === from && scaledTo === undefined && currentRevision === record.currentRevision) return;
@@ -260,12 +263,13 @@ export class RolloutRequests {
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
-    refuseTexts({ reason: request.reason, tag: "" });
-    return this.#add(await this.#deployed(request), { kind: "restart", reason: request.reason }, context);
+    const { reason } = request;
+    refuseTexts({ reason, tag: "" });
+    return this.#add(await this.#deployed(request, context), { kind: "restart", reason }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
-    const record = await this.#reader.existing(request);
+    const record = await this.#reader.existing(request, context);
     const revisions = await this.#reader.revisions(record);
     const { reason, tag } = request;
     refuseTexts({ reason, tag });
@@ -275,16 +279,17 @@ export class RolloutRequests {
   }
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
-    refuseTexts({ reason: request.reason, tag: "" });
-    return this.#add(await this.#reader.existing(request), { kind: "stop", reason: request.reason }, context);
+    const { reason } = request;
+    refuseTexts({ reason, tag: "" });
+    return this.#add(await this.#reader.existing(request, context), { kind: "stop", reason }, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
-    return this.#add(await this.#reader.existing(request), { kind: "remove" }, context);
+    return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
-  async #deployed(request: { environment: string; service: string }): Promise<ServiceRecord> {
-    const record = await this.#reader.existing(request);
+  async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
+    const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
     return record;
   }

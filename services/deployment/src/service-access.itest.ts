@@ -1,3 +1,4 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createAccessPolicy, PolicyBook } from "@hms/authorization";
 import { agent, deployment } from "@hms/contracts";
 import { Kernel, type Principal } from "@hms/kernel";
@@ -116,6 +117,20 @@ test("one service is open to its owner and to nobody else whom a policy does not
   await expect(as(user("bob")).getService(apple)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
 });
 
+test("shows freezes of what a policy lets read", async () => {
+  inForce();
+  const until = timestampFromMs(Date.now() + 600_000);
+  for (const service of ["apple", "avocado", ""]) {
+    await as(operator).freeze({ environment: "prod", service, until, reason: "test" });
+  }
+  const shown = async () => (await as(user("x", "viewer")).listFreezes({})).freezes.map(({ service }) => service);
+  expect(await shown()).toEqual(["", "apple", "avocado"]);
+  inForce(
+    'forbid (principal, action == Action::"services:read", resource) when { resource has owner && resource.owner == "user:bob" };',
+  );
+  expect(await shown()).toEqual(["", "apple"]);
+});
+
 describe("a deploy by a role", () => {
   async function deploying(principal: Principal, version = "1") {
     const stream = as(principal).deploy(ground.program.write({ version }));
@@ -144,4 +159,20 @@ describe("a deploy by a role", () => {
       message: expect.stringContaining("may not deploy echo"),
     });
   });
+});
+
+test("hides rollouts and hints of services that a policy hides", async () => {
+  inForce();
+  const { rollouts } = await as(operator).listRollouts({ environment: "default", service: "echo" });
+  const viewer = as(user("x", "viewer"));
+  const watched = async () => {
+    for await (const { sequence } of viewer.watchRollout({ rolloutId: rollouts[0]?.rolloutId ?? "" })) return sequence;
+    throw new Error("the stream ended at once");
+  };
+  const misspelt = { environment: "default", service: "echp" };
+  expect(await watched()).toBe(1n);
+  await expect(viewer.getService(misspelt)).rejects.toThrow('Did you mean "echo"');
+  inForce('forbid (principal, action == Action::"services:read", resource == Resource::"services/default/echo");');
+  await expect(watched()).rejects.toMatchObject({ code: "NOT_FOUND", details: { reason: "ROLLOUT_NOT_FOUND" } });
+  await expect(viewer.getService(misspelt)).rejects.toThrow(/^(?!.*echo)/);
 });

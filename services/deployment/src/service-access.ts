@@ -1,9 +1,7 @@
-import { whereAllowed } from "@hms/authorization";
-import { type CallContext, HmsError, type Policy, type ResourceFilter, spokenName } from "@hms/kernel";
-import { type RawBuilder, sql } from "kysely";
+import { type RowsAsThings, visibleRows } from "@hms/authorization";
+import { type CallContext, HmsError, type Policy, spokenName } from "@hms/kernel";
+import { sql } from "kysely";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
-
-const EVERYTHING: ResourceFilter = { scope: "all", allows: () => true, where: { all: [] } };
 
 /** What a request is asked before a service of its manifest is deployed. */
 export interface DeployWish {
@@ -13,12 +11,12 @@ export interface DeployWish {
   knownDirectories: readonly string[];
 }
 
-/** Which services somebody may see, as a database's condition and for each row. */
-export interface VisibleServices {
-  readonly none: boolean;
-  readonly where: RawBuilder<boolean>;
-  allows(record: Pick<ServiceRecord, "environment" | "service" | "owner">): boolean;
-}
+type Row = Pick<ServiceRecord, "environment" | "service"> & Partial<Pick<ServiceRecord, "owner">>;
+
+const THINGS: RowsAsThings<Row> = {
+  columns: { name: sql.ref("name"), environment: sql.ref("environment"), owner: sql.ref("owner") },
+  thingOf: ({ environment, service: name, owner }) => ({ name, environment, facts: { owner } }),
+};
 
 const isTrusted = ({ principal: { kind } }: CallContext) => kind === "operator" || kind === "component";
 
@@ -71,14 +69,7 @@ export class ServiceAccess {
   }
 
   /** The services that the caller may read. */
-  visible({ principal, method }: CallContext): VisibleServices {
-    const permission = "services:read";
-    const filter = this.#policy?.filter?.({ principal, permission, method }) ?? EVERYTHING;
-    const columns = { name: sql.ref("name"), environment: sql.ref("environment"), owner: sql.ref("owner") };
-    return {
-      none: filter.scope === "none",
-      where: whereAllowed(filter.where, columns),
-      allows: ({ environment, service: name, owner }) => filter.allows({ name, environment, facts: { owner } }),
-    };
+  visible<Record extends Row>(context: CallContext) {
+    return visibleRows<Record>(context.filter("services:read"), THINGS);
   }
 }

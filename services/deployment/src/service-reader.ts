@@ -1,3 +1,4 @@
+import type { CallContext } from "@hms/kernel";
 import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
 import { noSuchService } from "./errors.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
@@ -28,13 +29,19 @@ export class ServiceReader {
     return (await this.#read((db) => readServices(db, key)))[0];
   }
 
-  /** A service of a request. @throws HmsError INVALID_ARGUMENT, or NOT_FOUND with the nearest name. */
-  async existing(request: { environment: string; service: string }): Promise<ServiceRecord> {
+  /**
+   * A service of a request.
+   * @throws HmsError INVALID_ARGUMENT, or NOT_FOUND with the nearest name of those that the caller may read
+   */
+  async existing(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
     const environment = checkedName("environment", request.environment || "default");
     const service = checkedName("service", request.service);
     const record = await this.find({ environment, service });
     if (record) return record;
-    const names = await this.#read((db) => readServiceNames(db, environment));
+    const all = await this.#read((db) => readServiceNames(db, environment));
+    const filter = context.filter("services:read");
+    const visible = all.filter(({ name, owner }) => filter.allows({ name, environment, facts: { owner } }));
+    const names = visible.map(({ name }) => name);
     throw noSuchService({ environment, service }, nearestName(service, names));
   }
 
@@ -46,6 +53,22 @@ export class ServiceReader {
   /** Every revision of a service, oldest first. */
   revisions(key: ServiceKey): Promise<RevisionRecord[]> {
     return this.#read((db) => readRevisions(db, key));
+  }
+
+  /** Which of these services have no replica that is meant to serve. */
+  async notServing(environment: string, services: readonly string[]): Promise<string[]> {
+    if (services.length === 0) return [];
+    const rows = await this.#read((db) =>
+      db
+        .selectFrom("service")
+        .select("name")
+        .where("environment", "=", environment)
+        .where("name", "in", [...services])
+        .where("wanted", ">", 0)
+        .execute(),
+    );
+    const serving = new Set(rows.map(({ name }) => name));
+    return services.filter((service) => !serving.has(service));
   }
 
   /** The newest deploy of a service; undefined if there was none, or it has been forgotten. */

@@ -61,10 +61,10 @@ export async function readServicePage(
   return withParts(db, services);
 }
 
-/** The names of an environment's services, for hints; at most 1000. */
-export async function readServiceNames(db: Database, environment: string): Promise<string[]> {
-  const names = db.selectFrom("service").select("name").where("environment", "=", environment).limit(1000);
-  return (await names.execute()).map(({ name }) => name);
+/** The names of an environment's services and whose they are, for hints; at most 1000. */
+export function readServiceNames(db: Database, environment: string): Promise<{ name: string; owner: string }[]> {
+  const names = db.selectFrom("service").select(["name", "owner"]).where("environment", "=", environment);
+  return names.limit(1000).execute();
 }
 
 /** Reads one service, or all. `also` names a revision wanted beside those in use. */

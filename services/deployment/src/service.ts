@@ -2,7 +2,7 @@ import { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { manifestDiff } from "@hms/manifest";
 import { planDeploy } from "./deploy-plan.ts";
-import { nothingDeployed } from "./errors.ts";
+import { noSuchRollout, nothingDeployed } from "./errors.ts";
 import type { EventFeed } from "./event-feed.ts";
 import type { Freezes } from "./freezes.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
@@ -46,24 +46,27 @@ export interface DeploymentParts {
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, feed, requests, control, freezes, untilEnd } = parts;
+  const { journal, feed, reader, access, requests, control, freezes, untilEnd } = parts;
   async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
   async function* watch(rolloutId: string, context: CallContext) {
-    await journal.read(rolloutId);
+    const { environment, service } = await journal.read(rolloutId);
+    const record = (await reader.find({ environment, service })) ?? { environment, service };
+    // The request names no service: whoever may not read it does not learn of its rollouts either.
+    if (!access.visible(context).allows(record)) throw noSuchRollout(rolloutId);
     yield* feed.watch(rolloutId, untilEnd(context));
   }
   return implement(deployment.DeploymentService, {
     deploy: (request, context) => follow(context, () => requests.deploy(request, context)),
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
-    explainScaling: (request) => explain(parts, request),
+    explainScaling: (request, context) => explain(parts, request, context),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
     retry: (request, context) => follow(context, () => requests.retry(request, context)),
     freeze: (request, context) => freezes.freeze(request, context),
     unfreeze: (request) => freezes.unfreeze(request),
-    listFreezes: ({ environment }) => freezes.list(environment),
+    listFreezes: ({ environment }, context) => freezes.list(environment, context),
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     promote: (request, context) => control.ask("promote", request, context),
@@ -74,8 +77,8 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     plan: (request, context) => plan(parts, request, context),
     listServices: (request, context) => listServices(parts, request, context),
     getService: (request, context) => getService(parts, request, context),
-    listRollouts: (request) => listRollouts(parts, request),
-    readLogs: (request, context) => readLogs(parts, request, untilEnd(context)),
+    listRollouts: (request, context) => listRollouts(parts, request, context),
+    readLogs: (request, context) => readLogs(parts, request, context),
     runCommand: (request, context) => runCommand(parts, request, context),
   }) as ServiceRegistration;
 }
@@ -125,27 +128,22 @@ async function listServices(parts: DeploymentParts, request: deployment.ListServ
   };
 }
 
-/** The next services that the caller may read: what the database cannot tell is asked row by row, and read on for. */
-async function visiblePage(
+/** The next services that the caller may read. */
+function visiblePage(
   { reader, access }: DeploymentParts,
   context: CallContext,
   { environment, after, limit }: Omit<Parameters<ServiceReader["page"]>[0], "where">,
 ): Promise<ServiceRecord[]> {
-  const { none, where, allows } = access.visible(context);
-  const visible: ServiceRecord[] = [];
-  let place = after;
-  while (!none && visible.length < limit) {
-    const found = await reader.page({ environment, after: place, limit, where });
-    visible.push(...found.filter(allows));
-    place = found.at(-1);
-    if (found.length < limit) break;
-  }
-  return visible.slice(0, limit);
+  return access.visible<ServiceRecord>(context).page({
+    limit,
+    read: (page) => reader.page({ environment, ...page, after: page.after ?? after }),
+    throwIfEnded: () => context.throwIfEnded(),
+  });
 }
 
-async function explain(parts: DeploymentParts, request: deployment.ExplainScalingRequest) {
+async function explain(parts: DeploymentParts, request: deployment.ExplainScalingRequest, context: CallContext) {
   const { reader, scaler, scalingMemory, views } = parts;
-  const record = await reader.existing(request);
+  const record = await reader.existing(request, context);
   const { decisions } = await scalingMemory.read(record);
   const ready = views.summary(record).replicasReady ?? 0;
   return explainScaling({ record, ready, scaled: scaler.known(record), decisions });
@@ -153,7 +151,7 @@ async function explain(parts: DeploymentParts, request: deployment.ExplainScalin
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {
   await known(parts, context);
-  const record = await parts.reader.existing(request);
+  const record = await parts.reader.existing(request, context);
   const current = record.revisions.get(record.currentRevision);
   return {
     service: parts.views.summary(record),
@@ -162,8 +160,12 @@ async function getService(parts: DeploymentParts, request: deployment.GetService
   };
 }
 
-async function listRollouts({ reader }: DeploymentParts, request: deployment.ListRolloutsRequest) {
-  const { environment, service } = await reader.existing(request);
+async function listRollouts(
+  { reader }: DeploymentParts,
+  request: deployment.ListRolloutsRequest,
+  context: CallContext,
+) {
+  const { environment, service } = await reader.existing(request, context);
   const limit = pageSize(request.pageSize, 20, 200);
   const [before] = readPageToken(request.pageToken) ?? [];
   const found = await reader.rollouts({ environment, service, before: position(before), limit: limit + 1 });
@@ -192,19 +194,19 @@ function position(token: string | undefined): string | undefined {
 }
 
 async function* readLogs(
-  { reader, runtime }: DeploymentParts,
+  { reader, runtime, untilEnd }: DeploymentParts,
   request: deployment.ReadLogsRequest,
-  signal: AbortSignal,
+  context: CallContext,
 ) {
-  const { environment, service } = await reader.existing(request);
+  const { environment, service } = await reader.existing(request, context);
   const { replicaId, tail, since, follow, contains } = request;
   const query = { environment, service, replicaId, tail, follow, contains, ...(since ? { since } : {}) };
-  for await (const { lines } of runtime.readLogs(query, signal)) if (lines.length > 0) yield { lines };
+  for await (const { lines } of runtime.readLogs(query, untilEnd(context))) if (lines.length > 0) yield { lines };
 }
 
 async function* runCommand(parts: DeploymentParts, request: deployment.RunCommandRequest, context: CallContext) {
   const { reader, runtime, traffic } = parts;
-  const record = await reader.existing(request);
+  const record = await reader.existing(request, context);
   const { environment, service } = record;
   const revision = record.revisions.get(record.currentRevision);
   if (revision === undefined) throw nothingDeployed(record);

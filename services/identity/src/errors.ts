@@ -70,6 +70,13 @@ export function linkGone(): HmsError {
   return new HmsError("NOT_FOUND", message, { reason: "LINK_GONE" });
 }
 
+/** NOT_FOUND: nobody is asked for anything any more under this address, or not in this browser. */
+export function interactionGone(): HmsError {
+  const message =
+    "This sign-in is over, or was begun in another browser. Go back to the program and begin again there.";
+  return new HmsError("NOT_FOUND", message, { reason: "SIGN_IN_GONE" });
+}
+
 /** NOT_FOUND: the password was changed in the same moment. */
 export function passwordGone(): HmsError {
   return new HmsError("NOT_FOUND", "The password was changed in this very moment. Sign in with the new one.", {

@@ -70,6 +70,7 @@ export interface IdentityTables {
     client_id: string;
     name: string;
     redirect_uris: string[];
+    scopes: string[] | null;
     secret_sha256: Uint8Array | null;
     created_at: Generated<Date>;
     created_by: string;

@@ -11,6 +11,7 @@ import { createGroupService } from "./groups/group-service.ts";
 import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { createKeyService } from "./keys/key-service.ts";
+import { createSealingKeyService } from "./keys/sealing-key-service.ts";
 import { createPostman } from "./mail/postman.ts";
 import { createClientService } from "./oidc/client-service.ts";
 import type { OidcGround } from "./oidc/oidc-ground.ts";
@@ -36,6 +37,8 @@ import { currentPrincipal, principalNamed } from "./tokens/current-principal.ts"
 export interface IdentityOptions {
   readonly database: IdentityDatabase;
   readonly sealing: SealingKey;
+  /** Ids of keys by which something else of the installation is sealed, with what that is; default: nothing. */
+  readonly sealedElsewhere?: () => ReadonlyMap<string, string>;
   /** Where people reach the platform, without a slash at its end; its host is known to no service. */
   readonly origin: string;
   /** The installation's name; stands in keys. */
@@ -120,6 +123,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
       createKeyService(ground),
       createServiceAccountService(ground),
       createSigningKeyService(signingKeys),
+      createSealingKeyService(options),
       createClientService(ground),
       createProviderService(ground, sealing),
     ],

@@ -5,6 +5,7 @@ type Deed =
   | "SignIn"
   | "SecondFactor"
   | "LockOut"
+  | "ForgedForm"
   | "SignOut"
   | "SetUp"
   | "SignUp"
@@ -18,6 +19,7 @@ type Deed =
 /** What a deed is done to, where it is not the account. */
 const RESOURCE_TYPES: Partial<Record<Deed, string>> = {
   SignOut: "sessions",
+  ForgedForm: "pages",
   AllowProgram: "clients",
   ReplayedToken: "clients",
 };
@@ -49,24 +51,25 @@ interface DeedDone {
 export interface SignInTrail {
   /** @throws HmsError UNAVAILABLE if nothing can be recorded: then nobody comes in. */
   assertAccepts(): void;
-  /** A lock-out is recorded once a minute for the same login and address: that is what it is for. */
+  /** A lock-out is recorded once a minute for the same login and address, a forged form once for each address. */
   record(done: DeedDone): void;
 }
 
-const LOCK_OUT_MS = 60_000;
-const MOST_LOCK_OUTS = 10_000;
+/** What anybody can bring about as often as they like is recorded once in this time. */
+const TOLD_AGAIN_MS = 60_000;
+const MOST_TOLD = 10_000;
 const LONGEST_USER_AGENT = 300;
 
 /** Makes one that records to the audit log. */
 export function createSignInTrail(audit: AuditSink): SignInTrail {
-  const lockOuts = new Map<string, number>();
+  const told = new Map<string, number>();
   const isToldAlready = ({ deed, resource, source }: DeedDone) => {
-    if (deed !== "LockOut") return false;
-    const key = `${resource} ${source?.address}`;
+    if (deed !== "LockOut" && deed !== "ForgedForm") return false;
+    const key = `${deed === "LockOut" ? resource : deed} ${source?.address}`;
     const now = Date.now();
-    if (now - (lockOuts.get(key) ?? 0) < LOCK_OUT_MS) return true;
-    if (lockOuts.size >= MOST_LOCK_OUTS) lockOuts.clear();
-    lockOuts.set(key, now);
+    if (now - (told.get(key) ?? 0) < TOLD_AGAIN_MS) return true;
+    if (told.size >= MOST_TOLD) told.clear();
+    told.set(key, now);
     return false;
   };
   return {

@@ -80,3 +80,11 @@ export function stopping(): HmsError {
     retryAfterMs: 200,
   });
 }
+
+/** PERMISSION_DENIED: a policy keeps a part of the snapshot from the caller. */
+export function notForYou(): HmsError {
+  const message =
+    "A policy hides services of the mesh from you, and a snapshot is whole or nothing. Ask for GetSnapshot, which leaves " +
+    "them out.";
+  return new HmsError("PERMISSION_DENIED", message, { reason: "SNAPSHOT_HIDDEN" });
+}

@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
 import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
 import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
-import { stillActive, unknownVersion } from "./errors.ts";
+import { notForYou, stillActive, unknownVersion } from "./errors.ts";
 import type { NodeWaits } from "./node-waits.ts";
 import {
   checkDrainRequest,
@@ -44,6 +44,38 @@ function activeAmong(snapshot: mesh.Snapshot, endpointIds: ReadonlySet<string>):
   return active.map(({ endpointId }) => endpointId).filter((id) => endpointIds.has(id));
 }
 
+type Named = { readonly environment: string; readonly name: string };
+
+/** Whether a caller may see the traffic of a service. */
+function visibleTo(context: CallContext): (service: Named) => boolean {
+  const filter = context.filter();
+  return ({ environment, name }) => filter.allows({ environment, name });
+}
+
+/** A snapshot is sealed: who may not see a part of it gets none. */
+function assertWhole(snapshot: mesh.Snapshot, isVisible: (service: Named) => boolean): void {
+  if (!contentOf(snapshot).services.every(isVisible)) throw notForYou();
+}
+
+async function getSnapshot({ feed, nodes, untilEnd }: MeshParts, context: CallContext) {
+  const snapshot = await feed.current(untilEnd(context));
+  const content = fromBinary(mesh.SnapshotContentSchema, snapshot.content);
+  content.services = content.services.filter(visibleTo(context));
+  return { version: snapshot.version, content, nodes: nodes.list().map(nodeMessage) };
+}
+
+function getTraffic({ sums }: MeshParts, { environment, service: name }: mesh.GetTrafficRequest, context: CallContext) {
+  if (name === "") checkEnvironment(environment);
+  else checkServiceKey({ environment, name });
+  const now = Date.now();
+  const isVisible = visibleTo(context);
+  const services = sums.list({ environment, name }, now);
+  return {
+    services: services.filter((one) => isVisible({ environment: one.environment, name: one.service })),
+    measuredAt: timestampFromMs(now),
+  };
+}
+
 /** The methods of hms.sys.mesh.v1 over their parts. */
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
   const { writer, feed, nodes, waits, sums, untilEnd } = parts;
@@ -54,9 +86,14 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
+      const isVisible = visibleTo(context);
+      assertWhole(newest, isVisible);
       const leave = nodes.connect(nodeId, isKnown(shape(newest), known) ? knownVersion : 0n, signal);
       try {
-        for await (const snapshot of feed.follow(known, signal, shape)) yield { snapshot };
+        for await (const snapshot of feed.follow(known, signal, shape)) {
+          assertWhole(snapshot, isVisible);
+          yield { snapshot };
+        }
       } finally {
         leave();
       }
@@ -72,14 +109,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       return {};
     },
 
-    async getSnapshot(_, context) {
-      const snapshot = await feed.current(untilEnd(context));
-      return {
-        version: snapshot.version,
-        content: fromBinary(mesh.SnapshotContentSchema, snapshot.content),
-        nodes: nodes.list().map(nodeMessage),
-      };
-    },
+    getSnapshot: (_, context) => getSnapshot(parts, context),
 
     async describeEnvironment({ environment: name }, context) {
       checkEnvironment(name);
@@ -119,15 +149,12 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
 
     async awaitWaiting(request, context) {
       const timeoutMs = checkWaitRequest(request);
-      return { waiting: await sums.waiting(request.services, untilEnd(context), timeoutMs) };
+      const isVisible = visibleTo(context);
+      const seen = request.services.filter((one) => isVisible({ environment: one.environment, name: one.service }));
+      return { waiting: await sums.waiting(seen, untilEnd(context), timeoutMs) };
     },
 
-    getTraffic({ environment, service: name }) {
-      if (name === "") checkEnvironment(environment);
-      else checkServiceKey({ environment, name });
-      const now = Date.now();
-      return { services: sums.list({ environment, name }, now), measuredAt: timestampFromMs(now) };
-    },
+    getTraffic: (request, context) => getTraffic(parts, request, context),
   });
 }
 

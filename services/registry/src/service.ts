@@ -2,6 +2,7 @@ import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { registry } from "@hms/contracts";
 import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import type { Access } from "./access/open-access.ts";
+import { isVisible, visibleServices } from "./access/visible-services.ts";
 import { checkContract, getContract } from "./contract-answers.ts";
 import { invalid, noForeignServers } from "./errors.ts";
 import type { ForeignKeeper } from "./foreign-keeper.ts";
@@ -56,6 +57,21 @@ async function registerForeign(
   return { services: services.map(({ entry }) => entry) };
 }
 
+async function list({ store, patiently }: RegistryParts, request: registry.ListRequest, context: CallContext) {
+  const query = readListing(request);
+  const { limit } = query;
+  const found = await visibleServices(context).page({
+    limit: limit + 1,
+    read: ({ after, ...page }) =>
+      patiently(context, () => store.list({ ...query, ...page, after: after?.key ?? query.after })),
+    throwIfEnded: () => context.throwIfEnded(),
+  });
+  const page = found.slice(0, limit);
+  const last = page.at(-1);
+  const nextPageToken = last && found.length > limit ? writePageToken(query, last.key) : "";
+  return { services: page.map(({ entry }) => entry), nextPageToken };
+}
+
 /** The methods that answer for contracts. */
 function contractMethods(store: RegistryStore, patiently: Patience) {
   const keyOf = (request: Parameters<typeof readKey>[0]) =>
@@ -102,21 +118,17 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
     async lookup(request, context) {
       const key = readKey({ ...request, version: request.version || DEFAULT_VERSION });
       const asked = access.tickets.ask(key, context.principal);
-      const service = await lookup(store, key, (work) => patiently(context, work));
+      const asking = {
+        patiently: <T>(work: () => Promise<T>) => patiently(context, work),
+        isVisible: isVisible(context),
+      };
+      const service = await lookup(store, key, asking);
       const instanceIds = service.instances.map(({ instanceId }) => instanceId);
       const tickets = asked ? await patiently(context, () => access.tickets.issue(asked, instanceIds)) : [];
       return { service, tickets };
     },
 
-    async list(request, context) {
-      const query = readListing(request);
-      const { limit } = query;
-      const found = await patiently(context, () => store.list({ ...query, limit: limit + 1 }));
-      const page = found.slice(0, limit);
-      const last = page.at(-1);
-      const nextPageToken = last && found.length > limit ? writePageToken(query, last.key) : "";
-      return { services: page.map(({ entry }) => entry), nextPageToken };
-    },
+    list: (request, context) => list(parts, request, context),
 
     ...contractMethods(store, patiently),
 
@@ -138,6 +150,7 @@ export function registryRegistration(parts: RegistryParts): ServiceRegistration 
         revocations: () => access.revocations.current,
         signal: untilEnd(context),
         patiently: (work) => patiently(context, work),
+        isVisible: isVisible(context),
       });
     },
   });

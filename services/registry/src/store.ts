@@ -42,6 +42,8 @@ export interface ListingQuery extends Question {
   /** The entry that the page follows; undefined for the first. */
   after: PageEnd | undefined;
   limit: number;
+  /** What services have to be beside; default: anything. */
+  where?: RawBuilder<boolean>;
 }
 
 /** What happened to leases that were due. */
@@ -157,8 +159,9 @@ export class RegistryStore {
   }
 
   /** A page of services in the order of id and version. */
-  async list({ environment, pattern, metadata, after, limit }: ListingQuery): Promise<Listed[]> {
-    const conditions = [sql`environment = ${environment}`];
+  async list({ environment, pattern, metadata, after, limit, where }: ListingQuery): Promise<Listed[]> {
+    const conditions: RawBuilder<unknown>[] = [sql`environment = ${environment}`];
+    if (where) conditions.push(where);
     if (pattern !== "*") conditions.push(sql`service_id like ${likeOperand(pattern)}`);
     if (Object.keys(metadata).length > 0) conditions.push(sql`metadata @> ${JSON.stringify(metadata)}::jsonb`);
     if (after) conditions.push(sql`(service_id, version) > (${after.serviceId}, ${after.version})`);

@@ -24,6 +24,8 @@ export interface WatchParts {
   revocations: () => readonly TicketRevocation[];
   signal: AbortSignal;
   patiently: Patiently;
+  /** Whether who watches may see a service. */
+  isVisible: (key: Pick<ServiceKey, "serviceId" | "environment">) => boolean;
 }
 
 async function* allServices(selection: Selection, { readPage, patiently }: WatchParts): AsyncGenerator<Listed> {
@@ -46,12 +48,13 @@ export async function* watchServices(selection: Selection, parts: WatchParts): A
   const { environment, pattern } = selection;
   const fits = patternTest(pattern);
   // Before the first row is read: what changes meanwhile is told again rather than missed.
-  const matches = (key: ServiceKey) => key.environment === environment && fits(key.serviceId);
+  const matches = (key: ServiceKey) => key.environment === environment && fits(key.serviceId) && parts.isVisible(key);
   const concerns = ({ serviceId }: TicketRevocation) => serviceId === "" || fits(serviceId);
   const { subscription, leave } = parts.hub.subscribe(matches, parts.signal);
   const shown = new Set<string>();
   try {
     for await (const { key, entry } of allServices(selection, parts)) {
+      if (!parts.isVisible(key)) continue;
       shown.add(keyText(key));
       yield { kind: CURRENT, service: entry };
     }

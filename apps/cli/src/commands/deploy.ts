@@ -1,19 +1,21 @@
+import { HmsError } from "@hms/kernel/errors";
 import type { Invocation } from "../command-spec.ts";
-import { followRollout } from "../follow-rollout.ts";
+import { deployMany } from "../deploy/deploy-many.ts";
+import { deployOne } from "../deploy/deploy-one.ts";
+import { findManifests } from "../deploy/find-manifests.ts";
 import { readManifest } from "../read-manifest.ts";
 
-/** Rolls a manifest out and shows what happens. */
+/** Rolls manifests out and shows what happens. */
 export async function run(invocation: Invocation): Promise<number> {
-  const { args, options, globals } = invocation;
-  const { manifest, manifestPath, variables } = readManifest(args[0] ?? "");
-  const refuseIfLocked = options.waitLock === false;
-  const strategy = options.bg === true ? "blue-green" : String(options.strategy ?? "");
-  const request = {
-    ...{ manifest, manifestPath, variables, environment: globals.environment, refuseIfLocked, strategy },
-    reason: String(options.reason ?? ""),
-    tag: String(options.tag ?? ""),
-    planId: String(options.plan ?? ""),
-    overrideFreeze: options.overrideFreeze === true,
-  };
-  return followRollout(invocation, (options) => invocation.session().deployments.deploy(request, options));
+  const manifests = findManifests(invocation.args).map((file) => ({ ...readManifest(file), file }));
+  const [first, second] = manifests;
+  if (first && second === undefined) return deployOne(invocation, first);
+  for (const option of ["plan", "detach"]) {
+    if (invocation.options[option] === undefined) continue;
+    throw new HmsError(
+      "INVALID_ARGUMENT",
+      `--${option} is about one manifest; here are ${manifests.length}. Leave it out.`,
+    );
+  }
+  return deployMany(invocation, manifests);
 }

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import { assertEncryptedWays, hostEnvironment, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { readPlatformHost } from "@hms/local-access";
 import { endAgent, shutDown } from "../agent-end.ts";
@@ -21,6 +21,7 @@ const SERVICES_PATIENCE_MS = 10_000;
 export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
+  assertEncryptedWays(hostEnvironment());
   // Before anything is ended for it.
   const agent = await agentOptions(paths, invocation);
   await requireFree(invocation, paths);

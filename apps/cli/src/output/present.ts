@@ -1,4 +1,5 @@
 import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
+import { anyTypesOf } from "@hms/kernel";
 import type { Output } from "./output.ts";
 import { renderTable } from "./table.ts";
 
@@ -15,7 +16,10 @@ export interface Listing<D extends DescMessage> {
 /** Prints messages: all of them as one JSON document under `-o json`, otherwise as a table. */
 export function presentList<D extends DescMessage>(output: Output, listing: Listing<D>): void {
   const { schema, messages, head, row, none } = listing;
-  if (output.json) output.document(messages.map((one) => toJson(schema, one, { alwaysEmitImplicit: true })));
+  if (output.json)
+    output.document(
+      messages.map((one) => toJson(schema, one, { alwaysEmitImplicit: true, registry: anyTypesOf(schema.file) })),
+    );
   else if (messages.length === 0) output.note(none);
   else for (const line of renderTable(head, messages.map(row))) output.result(line);
 }
@@ -26,6 +30,7 @@ export function presentOne<D extends DescMessage>(
   schema: D,
   { message, lines }: { message: MessageShape<D>; lines: readonly string[] },
 ): void {
-  if (output.json) output.document(toJson(schema, message, { alwaysEmitImplicit: true }));
+  if (output.json)
+    output.document(toJson(schema, message, { alwaysEmitImplicit: true, registry: anyTypesOf(schema.file) }));
   else for (const line of lines) output.result(line);
 }

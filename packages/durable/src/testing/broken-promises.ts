@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { type GraphNode, needsOf, type RunGraph } from "../graph.ts";
 import { type ReferenceEnd, referenceEnd, type ScriptedStep } from "./reference-scheduler.ts";
 
@@ -8,16 +8,52 @@ interface EffectLine {
   readonly isFailing: boolean;
 }
 
-/** The effects in a file of scriptedStep(), in their order; of one run only if it is named. */
-export function effectsOf(file: string, runId = ""): EffectLine[] {
+/** The effects in a file of scriptedStep(), in their order. */
+export function effectsOf(file: string): EffectLine[] {
   if (!existsSync(file)) return [];
-  const lines = readFileSync(file, "utf8")
+  return readFileSync(file, "utf8")
     .split("\n")
-    .filter((line) => line !== "" && line.startsWith(runId));
-  return lines.map((line) => {
-    const [, node = "", , , , , isFailing] = line.split(" ");
-    return { node, isFailing: isFailing === "true" };
-  });
+    .filter((line) => line !== "")
+    .map((line) => effectOf(line).effect);
+}
+
+function effectOf(line: string): { run: string; effect: EffectLine } {
+  const [run = "", node = "", , , , , isFailing] = line.split(" ");
+  return { run, effect: { node, isFailing: isFailing === "true" } };
+}
+
+/** The effects of many runs in one file that grows: each line is read once. */
+export class EffectsByRun {
+  readonly #file: string;
+  readonly #runs = new Map<string, EffectLine[]>();
+  #at = 0;
+  #rest = "";
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** The effects of a run so far, in their order. */
+  of(run: string): readonly EffectLine[] {
+    this.#readOn();
+    return this.#runs.get(run) ?? [];
+  }
+
+  #readOn(): void {
+    if (!existsSync(this.#file)) return;
+    const descriptor = openSync(this.#file, "r");
+    const bytes = Buffer.alloc(fstatSync(descriptor).size - this.#at);
+    const read = readSync(descriptor, bytes, 0, bytes.length, this.#at);
+    closeSync(descriptor);
+    this.#at += read;
+    const lines = `${this.#rest}${bytes.subarray(0, read)}`.split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const { run, effect } of lines.map(effectOf)) {
+      const own = this.#runs.get(run) ?? [];
+      own.push(effect);
+      this.#runs.set(run, own);
+    }
+  }
 }
 
 /** What a run came to, and what its steps left. */

@@ -92,8 +92,11 @@ export interface CellResult {
 const isByItself = ({ fault, moment }: CrashCell) =>
   (fault === "SIGKILL" || fault === "SIGSTOP") && moment !== "in-settle";
 
-/** Plays one cell: starts a run and a worker that breaks, lets the others take over, and looks at what came of it. */
-export async function playCell(arena: CrashArena, cell: CrashCell): Promise<CellResult> {
+/**
+ * Plays one cell: starts a run and a worker that breaks, lets the others take over, and looks at what came of it.
+ * `leaseMs`: default 1500.
+ */
+export async function playCell(arena: CrashArena, cell: CrashCell, leaseMs = LEASE_MS): Promise<CellResult> {
   const queue = `cell-${Math.random().toString(36).slice(2)}`;
   const effects = `${arena.folder}/${queue}.effects`;
   const graph = graphOf(queue, cell.effect);
@@ -104,7 +107,7 @@ export async function playCell(arena: CrashArena, cell: CrashCell): Promise<Cell
     paths: arena.paths,
     ...(proxy ? { host: proxy.host } : {}),
     queue,
-    leaseMs: LEASE_MS,
+    leaseMs,
     effects,
     moment: momentOf(cell.moment),
     node: cell.moment === "before-claim" || cell.moment === "before-look" ? "" : "victim",
@@ -125,7 +128,7 @@ export async function playCell(arena: CrashArena, cell: CrashCell): Promise<Cell
     stack.use(
       arena.durable.worker({
         queues: [queue],
-        leaseMs: LEASE_MS,
+        leaseMs,
         pollMs: 50,
         executors: { scripted: scriptedStep(effects) },
       }),

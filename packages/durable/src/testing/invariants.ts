@@ -11,8 +11,22 @@ const CHECKS = [
     sql`select run_id, node, target from task where state = 'running' and lease_until < clock_timestamp() - interval '5 s'`,
   ],
   [
-    "only tasks that run have a worker",
-    sql`select run_id, node from task where state <> 'running' and worker is not null`,
+    "what has not begun has no worker",
+    sql`select run_id, node from task where state in ('blocked', 'held', 'parked', 'ready') and worker is not null`,
+  ],
+  [
+    "states are known ones",
+    sql`select id::text, state from run where state not in ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'timed_out')
+      or stop_reason not in ('cancelled', 'timed_out') union all
+      select run_id || node, state from task where state not in ('blocked', 'held', 'parked', 'ready', 'running', 'waiting', 'needs_decision',
+        'succeeded', 'failed', 'skipped', 'cancelled') or kind not in ('step', 'approval', 'wait', 'run')
+        or effect not in ('idempotent', 'resumable', 'at_most_once') or wait_for not in ('retry', 'time', 'decision', 'run', 'targets')
+      union all select run_id || node, outcome from attempt where outcome not in ('failed', 'lost', 'released')`,
+  ],
+  [
+    "a run holds its concurrency key, and is stopping, until its end",
+    sql`select id from run where held_key is distinct from case when ended_at is null then concurrency_key end
+      or is_stopping <> (ended_at is null and stop_reason is not null) or (ended_at is not null and deadline_at is not null)`,
   ],
   [
     "open_nodes counts the nodes that have not ended",
@@ -35,13 +49,21 @@ const CHECKS = [
       having count(e.seq) <> r.last_seq or max(e.seq) <> r.last_seq or min(e.seq) <> 1`,
   ],
   [
+    "what a step has come to is an event",
+    sql`select t.run_id, t.node, t.target, t.state from task t where t.state in ('succeeded', 'failed') and t.attempt > 0 and not exists (
+      select from event e where e.run_id = t.run_id and e.node = t.node and coalesce(e.target, '') = t.target
+      and e.type in ('node.' || t.state, 'target.' || t.state, 'node.decided', 'target.decided'))`,
+  ],
+  [
     "no more attempts fail than may",
     sql`select run_id, node, failures from task where failures > coalesce((spec->'retry'->>'max')::int, 1)`,
   ],
   [
-    "every attempt but the one that runs is kept",
-    sql`select t.run_id, t.node, t.target, t.attempt from task t where t.attempt - (t.state = 'running')::int
-    <> (select count(*) from attempt a where a.run_id = t.run_id and a.node = t.node and a.target = t.target)`,
+    "every attempt but the last is kept",
+    sql`select t.run_id, t.node, t.target, t.attempt from task t cross join lateral (select count(*) as kept from attempt a
+      where a.run_id = t.run_id and a.node = t.node and a.target = t.target) a
+    where a.kept > t.attempt or a.kept < t.attempt - 1 or (t.state = 'running' and a.kept <> t.attempt - 1)
+      or (t.state in ('ready', 'parked') and a.kept <> t.attempt)`,
   ],
   [
     "what has ended, or cannot begin, waits for nothing",

@@ -24,8 +24,9 @@ durable.worker({
   queues: [order.queue],
   leaseMs: order.leaseMs,
   pollMs: 50,
-  concurrency: 20,
+  concurrency: 50,
   executors: { scripted: scriptedStep(order.effects) },
 });
+process.stdout.write("ready\n");
 // Who is killed cannot leave it behind at its end.
 flushCompileCache();

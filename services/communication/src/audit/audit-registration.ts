@@ -1,13 +1,15 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { LOG_SHARD } from "@hms/audit-log";
+import { type RowsAsThings, visibleRows } from "@hms/authorization";
 import { audit } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { sql } from "kysely";
 import { livesInOneEnvironment, shardReserved } from "../errors.ts";
 import { readPageToken, writePageToken } from "./event-page.ts";
 import type { LogAppender } from "./log-appender.ts";
-import type { LogReader } from "./log-reader.ts";
+import type { FoundEvent, LogReader } from "./log-reader.ts";
 
 const { AuditService, AuditEventSchema } = audit;
 
@@ -15,6 +17,13 @@ const { AuditService, AuditEventSchema } = audit;
 const PATIENCE_MS = 10_000;
 const DEFAULT_PAGE_SIZE = 100;
 const EXPORT_ROWS = 1000;
+
+/** An event is named by what it is about, and lives where that does. */
+const THINGS: RowsAsThings<FoundEvent> = {
+  columns: { name: sql.ref("resource"), environment: sql.ref("environment") },
+  placed: "some",
+  thingOf: ({ resource: name, environment }) => ({ name, environment }),
+};
 
 /** What the handlers stand on. */
 export interface AuditParts {
@@ -41,7 +50,11 @@ export function auditRegistration({ reader, append, status, waiting, spoolLimit 
       const environment = context.principal.environment ?? request.environment;
       if (environment !== request.environment && request.environment !== "") return { events: [] };
       const query = { ...request, environment };
-      const found = await patiently(context, () => reader.search(query, { after, limit: limit + 1 }));
+      const found = await visibleRows(context.filter(), THINGS).page({
+        limit: limit + 1,
+        read: (page) => patiently(context, () => reader.search(query, { ...page, after: page.after ?? after })),
+        throwIfEnded: () => context.throwIfEnded(),
+      });
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
       const events = page.map(({ event }) => fromBinary(AuditEventSchema, event));

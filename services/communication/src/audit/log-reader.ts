@@ -30,6 +30,17 @@ export type SearchQuery = Pick<
 /** An event that was found. */
 export interface FoundEvent extends PagePlace {
   readonly event: Buffer;
+  /** What it is about. */
+  readonly resource: string;
+  /** Empty: the platform as a whole. */
+  readonly environment: string;
+}
+
+/** Where a page begins, how many events it has at most, and what they have to be beside the query. */
+export interface SearchPage {
+  readonly after: PagePlace | undefined;
+  readonly limit: number;
+  readonly where: RawBuilder<boolean>;
 }
 
 type Database = Pick<ServiceDatabase<CommunicationTables>, "db">;
@@ -46,12 +57,12 @@ export class LogReader {
   }
 
   /** Events that meet a query, newest first, behind a place. */
-  async search(query: SearchQuery, page: { after: PagePlace | undefined; limit: number }): Promise<FoundEvent[]> {
-    const conditions = conditionsOf(query);
+  async search(query: SearchQuery, page: SearchPage): Promise<FoundEvent[]> {
+    const conditions = [...conditionsOf(query), page.where];
     if (page.after) conditions.push(behind(page.after));
-    const where = conditions.length === 0 ? sql`` : sql`where ${sql.join(conditions, sql` and `)}`;
+    const where = sql`where ${sql.join(conditions, sql` and `)}`;
     const { rows } = await sql<FoundEvent>`
-      select shard, seq, (extract(epoch from recorded_at) * 1000000)::bigint as "recordedAt", event
+      select shard, seq, (extract(epoch from recorded_at) * 1000000)::bigint as "recordedAt", event, resource, environment
       from audit_log.audit_event ${where}
       order by recorded_at desc, shard desc, seq desc limit ${page.limit}`.execute(this.#database.db);
     return rows;

@@ -18,7 +18,8 @@ const ROLES = sql<string[]>`array(
   select role from role_binding b where b.account_id = account.account_id
   union select r.role from group_role r join group_member m using (group_name) where m.account_id = account.account_id
   order by 1)`;
-const GROUPS = sql<string[]>`array(
+/** The names of an account's groups. */
+export const GROUPS = sql<string[]>`array(
   select group_name from group_member m where m.account_id = account.account_id order by 1)`;
 const HAS_PASSWORD = sql<boolean>`exists(select from password p where p.account_id = account.account_id)`;
 const SECOND_FACTORS = sql<string[]>`array(

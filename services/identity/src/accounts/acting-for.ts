@@ -1,10 +1,11 @@
-import type { Principal } from "@hms/kernel";
+import type { CallContext, Principal } from "@hms/kernel";
 import { beyondOwn, notYourRoles, notYours, whose } from "../errors.ts";
 import type { Queries } from "../identity-tables.ts";
 import type { Judge } from "../ports.ts";
 import type { RoleBook } from "../roles/role-book.ts";
 import { isUuid } from "../uuid.ts";
 import { type AccountFacts, accountOf, findAccount } from "./account-store.ts";
+import { visibleAccounts } from "./visible-accounts.ts";
 
 /** Decides whose things a caller may touch, and what it may pass on. */
 export interface ActingFor {
@@ -12,9 +13,9 @@ export interface ActingFor {
   self(queries: Queries, principal: Principal): Promise<AccountFacts>;
   /**
    * The account that a request names, the caller's own if it names none.
-   * @throws HmsError PERMISSION_DENIED if it is another's and the caller lacks `permission`.
+   * @throws HmsError PERMISSION_DENIED if it is another's and the caller lacks `permission`, or a policy denies it.
    */
-  target(queries: Queries, principal: Principal, asked: { name: string; permission: string }): Promise<AccountFacts>;
+  target(queries: Queries, context: CallContext, asked: { name: string; permission: string }): Promise<AccountFacts>;
   /** @throws HmsError PERMISSION_DENIED if the roles permit something that the caller may not. */
   assertCovers(principal: Principal, roles: readonly string[]): void;
   /** @throws HmsError PERMISSION_DENIED if one of the permissions is not the caller's. */
@@ -35,12 +36,15 @@ export function createActingFor(judge: Judge, roles: RoleBook): ActingFor {
   return {
     self,
     assertHolds,
-    async target(queries, principal, { name, permission }) {
+    async target(queries, context, { name, permission }) {
+      const { principal } = context;
       if (name === "") return self(queries, principal);
       const mayAll = judge.may(principal, permission);
       // Who may not look at others does not learn either which of them exist.
       const account = mayAll ? await accountOf(queries, name) : await findAccount(queries, name);
       if (account === undefined || (account.account_id !== principal.id && !mayAll)) throw notYours(permission);
+      // Policies name the login, whether the request named that or the id.
+      if (!visibleAccounts(context).allows(account)) throw notYours(permission);
       return account;
     },
     assertCovers(principal, names) {

@@ -6,16 +6,15 @@ import { serviceAccountMessage } from "./account-message.ts";
 import { accountFacts, accountOf } from "./account-store.ts";
 import { setActive } from "./activity.ts";
 import { createAccount } from "./create-account.ts";
+import { accountFor, visibleAccounts } from "./visible-accounts.ts";
 
 /** Accounts of programs, by hms.identity.v1.ServiceAccountService. */
 export function createServiceAccountService(ground: ServiceGround): ServiceRegistration {
   const { database, actingFor, changes } = ground;
-  const activity =
-    (active: boolean) =>
-    async (request: { account: string }, { principal }: CallContext) => {
-      await setActive(ground, { name: request.account, kind: "service", active, principal });
-      return {};
-    };
+  const activity = (active: boolean) => async (request: { account: string }, context: CallContext) => {
+    await setActive(ground, context, { name: request.account, kind: "service", active });
+    return {};
+  };
   return implement(identityKeys.ServiceAccountService, {
     async createServiceAccount({ login, displayName, roles }, { principal }) {
       actingFor.assertCovers(principal, roles);
@@ -32,13 +31,15 @@ export function createServiceAccountService(ground: ServiceGround): ServiceRegis
       const accountId = await database.transaction((queries) => createAccount(queries, terms));
       return { account: serviceAccountMessage(await accountOf(database.db, accountId)), clientSecret };
     },
-    async listServiceAccounts() {
-      const found = await accountFacts(database.db).where("kind", "=", "service").orderBy("login").execute();
-      return { accounts: found.map(serviceAccountMessage) };
+    async listServiceAccounts(_, context) {
+      const visible = visibleAccounts(context);
+      const all = accountFacts(database.db).where("kind", "=", "service").where(visible.where);
+      const found = await all.orderBy("login").execute();
+      return { accounts: found.filter(visible.allows).map(serviceAccountMessage) };
     },
-    async rotateClientSecret({ account }, { principal }) {
-      const found = await accountOf(database.db, account, "service");
-      actingFor.assertCovers(principal, found.roles);
+    async rotateClientSecret({ account }, context) {
+      const found = await accountFor(database.db, context, { name: account, kind: "service" });
+      actingFor.assertCovers(context.principal, found.roles);
       const clientSecret = newSecret();
       await database.db
         .updateTable("account")

@@ -2,6 +2,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { identityUsers } from "@hms/contracts";
 import { type CallContext, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import { forgetFactors } from "../factors/factor-facts.ts";
+import { forgetPassword } from "../passwords/password-store.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { userMessage } from "./account-message.ts";
 import { accountFacts, accountOf } from "./account-store.ts";
@@ -14,26 +15,27 @@ import { makePersonalLink } from "./personal-link.ts";
 import { profileMethods } from "./profile-methods.ts";
 import { assertFresh } from "./step-up.ts";
 import { endSessions } from "./take-away.ts";
+import { accountFor } from "./visible-accounts.ts";
 
 type AskedLink = { readonly user: string; readonly print: boolean };
 
 /** People, by hms.identity.v1.UserService. */
 export function createUserService(ground: ServiceGround): ServiceRegistration {
   const { database, actingFor } = ground;
-  const link = async (purpose: "invitation" | "reset", { user, print }: AskedLink, { principal }: CallContext) => {
-    const account = await accountOf(database.db, user, "user");
+  const personOf = (name: string, context: CallContext) => accountFor(database.db, context, { name, kind: "user" });
+  const link = async (purpose: "invitation" | "reset", { user, print }: AskedLink, context: CallContext) => {
+    const { principal } = context;
+    const account = await personOf(user, context);
     // Who holds the link becomes that person.
     actingFor.assertCovers(principal, account.roles);
     if (account.account_id === principal.id) assertFresh(principal);
     const { expiresAt, ...made } = await makePersonalLink(ground, account, { purpose, print });
     return { ...made, expiresAt: timestampFromDate(expiresAt) };
   };
-  const activity =
-    (active: boolean) =>
-    async (request: { user: string }, { principal }: CallContext) => {
-      const account = await setActive(ground, { name: request.user, kind: "user", active, principal });
-      return { user: userMessage(account) };
-    };
+  const activity = (active: boolean) => async (request: { user: string }, context: CallContext) => {
+    const account = await setActive(ground, context, { name: request.user, kind: "user", active });
+    return { user: userMessage(account) };
+  };
   return implement(identityUsers.UserService, {
     async createUser({ login, displayName, email, roles }, { principal }) {
       const given = roles.length === 0 ? ["viewer"] : roles;
@@ -50,13 +52,14 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
       ground.onSetUp();
       return { user: userMessage(await accountOf(database.db, accountId)) };
     },
-    getUser: async ({ user }) => ({ user: userMessage(await accountOf(database.db, user, "user")) }),
-    async listUsers({ query, pageSize, pageToken }) {
-      const { accounts, nextPageToken } = await listPeople(accountFacts(database.db), { query, pageSize, pageToken });
+    getUser: async ({ user }, context) => ({ user: userMessage(await personOf(user, context)) }),
+    async listUsers(request, context) {
+      const { accounts, nextPageToken } = await listPeople(accountFacts(database.db), request, context);
       return { users: accounts.map(userMessage), nextPageToken };
     },
-    async updateUser({ user, displayName, email, updateMask }, { principal }) {
-      const account = await accountOf(database.db, user, "user");
+    async updateUser({ user, displayName, email, updateMask }, context) {
+      const { principal } = context;
+      const account = await personOf(user, context);
       actingFor.assertCovers(principal, account.roles);
       const change = { given: { display_name: displayName, email }, mask: updateMask, principal };
       return { user: userMessage(await changeAccount(ground, account, change)) };
@@ -65,16 +68,22 @@ export function createUserService(ground: ServiceGround): ServiceRegistration {
     activateUser: activity(true),
     createInvitation: (request, context) => link("invitation", request, context),
     createResetLink: (request, context) => link("reset", request, context),
-    async resetSecondFactors({ user }, { principal }) {
-      const account = await accountOf(database.db, user, "user");
+    async resetSecondFactors({ user }, context) {
+      const { principal } = context;
+      const account = await personOf(user, context);
       // Who may do this, and change the password, becomes that person.
       actingFor.assertCovers(principal, account.roles);
       if (account.account_id === principal.id) assertFresh(principal);
       await database.transaction(async (queries) => {
         await forgetFactors(queries, account.account_id);
+        // Who they are is shown as it was when the account began: by a link that is handed or mailed to them.
+        await forgetPassword(queries, account.account_id);
         await endSessions(queries, account.account_id);
       });
-      ground.mail.tell(account.account_id, "What is asked for beside the password was taken away");
+      ground.mail.tell(
+        account.account_id,
+        "Your password and what is asked for beside it were taken away; you choose a new one by a link",
+      );
       await ground.changes.tell({ account: account.account_id });
       return { user: userMessage(await accountOf(database.db, account.account_id)) };
     },

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { identityUsers } from "@hms/contracts";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -51,9 +52,14 @@ const keyOn = ({ body }: Answer) => {
   const binary = numbers.map((number) => number.toString(2).padStart(5, "0")).join("");
   return Buffer.from((binary.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)));
 };
-const codeNow = (secret: Buffer, away = 0) => totpCode(secret, stepAt(Date.now()) + away);
+/** The code that an app shows, as people type it: not when it is about to end. */
+async function codeNow(secret: Buffer) {
+  const leftMs = 30_000 - (Date.now() % 30_000);
+  if (leftMs < 2_000) await delay(leftMs);
+  return totpCode(secret, stepAt(Date.now()));
+}
 const wrongCode = (secret: Buffer) => {
-  const good = new Set([-2, -1, 0, 1, 2].map((away) => codeNow(secret, away)));
+  const good = new Set([-2, -1, 0, 1, 2].map((away) => totpCode(secret, stepAt(Date.now()) + away)));
   return ["000000", "111111", "222222", "333333", "444444", "555555"].find((code) => !good.has(code)) ?? "";
 };
 const codesOn = ({ body }: Answer) => [...body.matchAll(/<li><code>([^<]*)/g)].map(([, code]) => code ?? "");
@@ -71,7 +77,7 @@ async function setUpApp(browser: Browser): Promise<{ secret: Buffer; used: strin
   expect((await browser.submit(asked, { code: wrongCode(secret) })).status).toBe(422);
   const again = await browser.submit(await browser.get("/sign-in/factors"), {}, 0);
   const own = keyOn(again);
-  const used = codeNow(own);
+  const used = await codeNow(own);
   return { secret: own, used, codes: codesOn(await browser.submit(again, { code: used })) };
 }
 
@@ -101,7 +107,7 @@ test("who has set an app up shows its code at each sign-in, and comes in with tw
   const used = await elsewhere.submit(asked, { code: setUpBy });
   expect([used.status, used.body]).toEqual([422, expect.stringContaining("it has been used")]);
   await later(accountId);
-  expect((await elsewhere.submit(used, { code: ` ${codeNow(secret)} ` })).body).toContain("You are signed in as");
+  expect((await elsewhere.submit(used, { code: ` ${await codeNow(secret)} ` })).body).toContain("You are signed in as");
   expect(await whoIs(elsewhere)).toMatchObject({ id: accountId, mfa: true });
 });
 
@@ -114,7 +120,7 @@ test("of many who show one code at the same time one comes in, and no page works
       return { browser, page: await signIn(browser, login) };
     }),
   );
-  const code = codeNow(secret);
+  const code = await codeNow(secret);
   const answers = await Promise.all(begun.map(({ browser, page }) => browser.submit(page, { code })));
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 422, 422, 422]);
   await later(accountId);
@@ -167,7 +173,7 @@ test("nothing of a factor can be read in the database, and a secret opens for it
     .where("account_id", "=", other.accountId)
     .execute();
   const thief = browse();
-  const tried = await thief.submit(await signIn(thief, other.login), { code: codeNow(secret) });
+  const tried = await thief.submit(await signIn(thief, other.login), { code: await codeNow(secret) });
   expect([tried.status, tokenOf(thief)]).toEqual([400, expect.not.stringMatching(/^hmss_/)]);
 });
 
@@ -185,16 +191,16 @@ test("guessing ends: after a few wrong codes right ones wait too, whatever the p
     db(),
   );
   const other = browse();
-  const right = await other.submit(await signIn(other, login), { code: codeNow(secret) });
+  const right = await other.submit(await signIn(other, login), { code: await codeNow(secret) });
   expect([right.status, right.body]).toEqual([422, expect.stringContaining("too many attempts of late")]);
   // It was not used up by being refused.
   await sql`update attempt set blocked_until = '-infinity'`.execute(db());
-  expect((await other.submit(right, { code: codeNow(secret) })).body).toContain("You are signed in as");
+  expect((await other.submit(right, { code: await codeNow(secret) })).body).toContain("You are signed in as");
   // Nobody else waits for it.
   const fred = await withApp("fred");
   await later(fred.accountId);
   const free = browse();
-  expect((await free.submit(await signIn(free, "fred"), { code: codeNow(fred.secret) })).status).toBe(200);
+  expect((await free.submit(await signIn(free, "fred"), { code: await codeNow(fred.secret) })).status).toBe(200);
   const denials = scene.events.filter(({ reason }) => reason === "too many attempts at the second factor");
   expect(denials.length).toBeGreaterThan(0);
 });
@@ -214,7 +220,7 @@ test("a half sign-in ends with its password, its account, and its time", async (
     });
     expect(half.body, what).toContain("Code of your app");
     await change();
-    await browser.submit(half, { code: codeNow(secret) });
+    await browser.submit(half, { code: await codeNow(secret) });
     expect(await whoIs(browser), what).toBeUndefined();
   }
   await users().activateUser({ user: login });
@@ -222,10 +228,10 @@ test("a half sign-in ends with its password, its account, and its time", async (
   const slow = browse();
   const half = await slow.submit(await slow.get("/sign-in"), { login, password: "another four joined words" });
   await sql`update ceremony set expires_at = clock_timestamp()`.execute(db());
-  expect((await slow.submit(half, { code: codeNow(secret) })).body).toContain("This took too long");
+  expect((await slow.submit(half, { code: await codeNow(secret) })).body).toContain("This took too long");
 });
 
-test("a reset of the password does not get past the second factor; only who may change the account takes it away", async () => {
+test("a reset of the password does not get past the second factor; who has lost it comes in again by a link, as at first", async () => {
   const { login } = await withApp("hans");
   await choosePassword(login, PASSWORD.toUpperCase());
   const browser = browse();
@@ -234,7 +240,13 @@ test("a reset of the password does not get past the second factor; only who may 
   expect((await users().getUser({ user: login })).user?.secondFactors).toEqual(["totp"]);
   await users().resetSecondFactors({ user: login });
   expect((await users().getUser({ user: login })).user?.secondFactors).toEqual([]);
+  // The password that was there opens nothing any more: whoever has it may be the one who asked for this.
   await browser.submit(await browser.get("/sign-in"), { login, password: PASSWORD.toUpperCase() });
+  expect(await whoIs(browser)).toBeUndefined();
+  expect((await users().getUser({ user: login })).user?.hasPassword).toBe(false);
+  expect((await choosePassword(login, PASSWORD.toUpperCase())).status).toBe(422);
+  await choosePassword(login, "five other words nobody joined");
+  await browser.submit(await browser.get("/sign-in"), { login, password: "five other words nobody joined" });
   expect(await whoIs(browser)).toMatchObject({ mfa: false });
 });
 
@@ -258,7 +270,7 @@ test("who was signed in a while ago shows again who it is before a factor change
   );
   await later(accountId);
   const shown = await browser.submit(await browser.submit(page, { login: "ida", password: PASSWORD }), {
-    code: codeNow(secret),
+    code: await codeNow(secret),
   });
   expect(shown.body).toContain("How you come in");
   expect(await running.identity.tokens.principalOf(before)).toBeUndefined();
@@ -311,6 +323,18 @@ test("a passkey lets its owner in, for this page's challenge, once", async () =>
   );
   expect(copy.status).toBe(422);
   expect(await whoIs(thief)).toBeUndefined();
+});
+
+test("a passkey by RSA is neither asked for nor taken: what authenticators make has 112 bits of strength", async () => {
+  await somebody("rosa");
+  const browser = browse();
+  await signIn(browser, "rosa");
+  const page = await browser.get("/sign-in/factors");
+  const asked = JSON.parse(optionsOn(page)) as { pubKeyCredParams: { alg: number }[] };
+  expect(asked.pubKeyCredParams.map(({ alg }) => alg)).toEqual([-8, -7]);
+  const shown = new SoftwareAuthenticator("RS256").create(optionsOn(page), running.origin);
+  expect((await browser.submit(page, { name: "x", passkey: shown }, formOf(page))).status).toBe(422);
+  expect(await db().selectFrom("passkey").selectAll().where("name", "=", "x").execute()).toEqual([]);
 });
 
 test("a passkey's answer from another port or host, or another's passkey, lets nobody in", async () => {

@@ -14,10 +14,14 @@ test.each([
   expect(totpCode(SECRET, stepAt(seconds * 1000))).toBe(eight.slice(2));
 });
 
-test("the code of the step before and of the one after are good, and no others", () => {
-  const now = 1_800_000_015_000;
-  const good = [-2, -1, 0, 1, 2].map((away) => stepOfCode(SECRET, totpCode(SECRET, stepAt(now) + away), now));
-  expect(good.map((step) => step && step - stepAt(now))).toEqual([undefined, -1, 0, 1, undefined]);
+test("a code is good for the thirty seconds of its step, and no others are", () => {
+  const now = 1_800_000_000_000;
+  for (const ms of [now, now + 15_000, now + 29_999]) {
+    const good = [-2, -1, 0, 1, 2].map((away) => stepOfCode(SECRET, totpCode(SECRET, stepAt(ms) + away), ms));
+    expect(good.map((step) => step && step - stepAt(now))).toEqual([undefined, undefined, 0, undefined, undefined]);
+  }
+  const ended = totpCode(SECRET, stepAt(now));
+  expect([stepOfCode(SECRET, ended, now - 1), stepOfCode(SECRET, ended, now + 30_000)]).toEqual([undefined, undefined]);
   const code = totpCode(SECRET, stepAt(now));
   for (const other of ["", code.slice(1), `${code}0`, ` ${code}`, `${code} `, "１２３４５６", "000000000000"]) {
     expect(stepOfCode(SECRET, other, now), other).toBeUndefined();

@@ -3,8 +3,6 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 /** Seconds for which a code is shown. */
 const STEP_SECONDS = 30;
 const DIGITS = 6;
-/** Clocks differ, and people type slowly: the code before and the one after are good too. */
-const DRIFT_STEPS = 1;
 
 const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -28,15 +26,14 @@ export function totpCode(secret: Buffer, step: number): string {
   return String(number % 10 ** DIGITS).padStart(DIGITS, "0");
 }
 
-/** The step whose code was shown, of those that are good at a moment; undefined if it is none of theirs. */
+/**
+ * The step of a moment, if its code was shown; undefined if it was another one. A code is good for the 30 s in which apps
+ * show it and no longer (ASVS 6.5.5): who was too slow types the next one.
+ */
 export function stepOfCode(secret: Buffer, code: string, nowMs: number): number | undefined {
   if (!/^[0-9]{6}$/.test(code)) return undefined;
-  const shown = Buffer.from(code);
-  let found: number | undefined;
-  for (let step = stepAt(nowMs) - DRIFT_STEPS; step <= stepAt(nowMs) + DRIFT_STEPS; step += 1) {
-    if (timingSafeEqual(shown, Buffer.from(totpCode(secret, step)))) found = step;
-  }
-  return found;
+  const step = stepAt(nowMs);
+  return timingSafeEqual(Buffer.from(code), Buffer.from(totpCode(secret, step))) ? step : undefined;
 }
 
 /** A secret as people type it into an app: base32 in groups of four. */

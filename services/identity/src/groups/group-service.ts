@@ -2,6 +2,7 @@ import { identityRoles } from "@hms/contracts";
 import { implement, type ServiceRegistration } from "@hms/kernel";
 import { accountOf } from "../accounts/account-store.ts";
 import type { Queries } from "../identity-tables.ts";
+import { visibleByName } from "../named-things.ts";
 import { keepingAnAdmin } from "../roles/last-admin.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { groupFacts, groupOf, membersOf } from "./group-store.ts";
@@ -13,7 +14,11 @@ const idsOf = (queries: Queries, names: readonly string[]) =>
 export function createGroupService({ database, changes, actingFor }: ServiceGround): ServiceRegistration {
   const tell = (accounts: readonly string[]) => changes.tell(...accounts.map((account) => ({ account })));
   return implement(identityRoles.GroupService, {
-    listGroups: async () => ({ groups: await groupFacts(database.db).orderBy("name").execute() }),
+    async listGroups(_, context) {
+      const visible = visibleByName(context, "name");
+      const found = await groupFacts(database.db).where(visible.where).orderBy("name").execute();
+      return { groups: found.filter(visible.allows) };
+    },
     async putGroup({ name, description }) {
       await database.db
         .insertInto("account_group")

@@ -4,6 +4,7 @@ import { identityKeys } from "@hms/contracts";
 import { implement, type Principal, type ServiceRegistration } from "@hms/kernel";
 import { assertFresh } from "../accounts/step-up.ts";
 import { gone, invalid } from "../errors.ts";
+import { visibleByName } from "../named-things.ts";
 import { unknownPermissions } from "../roles/known-permissions.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { insertKey, type KeyRow } from "./key-store.ts";
@@ -14,10 +15,11 @@ const DEFAULT_LIFETIME_SECONDS = 90 * 86_400;
 export function createKeyService(ground: ServiceGround): ServiceRegistration {
   const { database, changes, actingFor, judge, instance } = ground;
   return implement(identityKeys.KeyService, {
-    async createKey({ user, name, scopes, lifetime }, { principal }) {
+    async createKey({ user, name, scopes, lifetime }, context) {
+      const { principal } = context;
       const wrong = unknownPermissions("scopes", scopes, ground.permissions());
       if (wrong.length > 0) throw invalid(wrong);
-      const account = await actingFor.target(database.db, principal, { name: user, permission: "keys:create" });
+      const account = await actingFor.target(database.db, context, { name: user, permission: "keys:create" });
       // Who holds the key becomes that account, within the scopes.
       if (account.account_id !== principal.id) actingFor.assertCovers(principal, account.roles);
       if (principal.scopes !== undefined) actingFor.assertHolds(principal, scopes.length === 0 ? ["*"] : scopes);
@@ -27,15 +29,17 @@ export function createKeyService(ground: ServiceGround): ServiceRegistration {
       const { row, text } = await insertKey(database.db, terms);
       return { key: keyMessage(row), secret: text };
     },
-    async listKeys({ user }, { principal }) {
-      const account = await actingFor.target(database.db, principal, { name: user, permission: "keys:read" });
+    async listKeys({ user }, context) {
+      const visible = visibleByName(context, "key_id");
+      const account = await actingFor.target(database.db, context, { name: user, permission: "keys:read" });
       const rows = await database.db
         .selectFrom("api_key")
         .selectAll()
         .where("account_id", "=", account.account_id)
+        .where(visible.where)
         .orderBy("created_at", "desc")
         .execute();
-      return { keys: rows.map(keyMessage) };
+      return { keys: rows.filter(visible.allows).map(keyMessage) };
     },
     async revokeKey({ keyId }, { principal }) {
       const row = await database.db.selectFrom("api_key").selectAll().where("key_id", "=", keyId).executeTakeFirst();

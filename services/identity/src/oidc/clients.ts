@@ -46,9 +46,12 @@ const CLIENT_PREFIX = "app-";
  */
 export class ClientAdapter implements Adapter {
   readonly #database: IdentityDatabase;
+  /** What the provider knows as scopes. */
+  readonly #scopes: ReadonlySet<string>;
 
-  constructor(database: IdentityDatabase) {
+  constructor(database: IdentityDatabase, scopes: ReadonlySet<string>) {
     this.#database = database;
+    this.#scopes = scopes;
   }
 
   find(id: string): Promise<AdapterPayload | undefined> {
@@ -67,6 +70,7 @@ export class ClientAdapter implements Adapter {
       // A native one could be answered at any port of this machine, which is where services listen.
       application_type: "web",
       redirect_uris: client.redirect_uris,
+      ...(client.scopes === null ? {} : { scope: this.#scopesOf(client.scopes) }),
       grant_types: ["authorization_code", "refresh_token"],
       response_types: ["code"],
       ...(digest === null
@@ -76,6 +80,11 @@ export class ClientAdapter implements Adapter {
             client_secret: Buffer.from(digest).toString("hex"),
           }),
     };
+  }
+
+  /** Who somebody is, and what the application was registered for; what is no permission any more is left out. */
+  #scopesOf(scopes: readonly string[]): string {
+    return ["openid", "offline_access", ...scopes.filter((scope) => this.#scopes.has(scope))].join(" ");
   }
 
   async #serviceAccount(id: string): Promise<AdapterPayload | undefined> {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { asHostCookie } from "./host-cookies.ts";
 
 /**
  * Takes care of what the library says in an answer: its cookies are for TLS or loopback only, and its realm is its address,
@@ -6,7 +7,12 @@ import type { ServerResponse } from "node:http";
  */
 export function finishAnswer(response: ServerResponse, issuer: string): void {
   const cookies = response.getHeader("set-cookie");
-  if (Array.isArray(cookies)) response.setHeader("set-cookie", cookies.map(secured));
+  if (Array.isArray(cookies)) {
+    response.setHeader(
+      "set-cookie",
+      cookies.map((cookie) => secured(asHostCookie(cookie))),
+    );
+  }
   const asked = response.getHeader("www-authenticate");
   if (typeof asked === "string") response.setHeader("www-authenticate", asked.replaceAll(issuer, "hms-sys"));
 }

@@ -175,7 +175,11 @@ test("a program's tokens count as shown with a second factor for twelve hours, i
 test("a registered application is let in once its person says yes, and loses everything when it, or the person, is done", async () => {
   const clients = running.kernel.client(identityClients.ClientService, operator);
   const redirect = "http://127.0.0.1:9/done";
-  const made = await clients.createClient({ name: "Wiki <b>", redirectUris: [redirect], confidential: true });
+  const wanted = { redirectUris: [redirect], confidential: true, scopes: ["services:read"] };
+  const made = await clients.createClient({ name: "Wiki <b>", ...wanted });
+  expect(made.client).toMatchObject({ scopes: ["services:read"] });
+  const unknown = clients.createClient({ name: "x", ...wanted, scopes: ["services:raed", "*"] });
+  await expect(unknown).rejects.toThrow(/scopes/);
   const clientId = made.client?.clientId ?? "";
   const config = await discover(clientId, client.ClientSecretBasic(made.clientSecret));
   const signIn = async (answer: "yes" | "no") => {

@@ -71,6 +71,8 @@ describe("an authorization request", () => {
     ["as an object by value", { request: "eyJhbGciOiJub25lIn0.e30." }],
     ["of nobody who has signed in, without a page", { prompt: "none" }],
     ["in a mode of answering that there is not", { response_mode: "web_message" }],
+    ["for more than the application was registered for", { scope: "openid services:read services:deploy" }],
+    ["for everything, which the application was not registered for", { scope: "openid hms" }],
   ])("%s gets an error and never a code", async (_, changes) => {
     const browser = visitor.browse();
     const answer = await browser.fetch("GET", `/oidc/auth?${await visitor.asked(changes)}`);

@@ -4,6 +4,7 @@ import { protectAnswer } from "../pages/protect-answer.ts";
 import { sha256 } from "../secret-digest.ts";
 import { endSession } from "../sessions/session-store.ts";
 import { finishAnswer } from "./finish-answer.ts";
+import { forgetOldest, forLibraryAt } from "./host-cookies.ts";
 import type { OidcGround } from "./oidc-ground.ts";
 import { noteDelivery } from "./token-delivery.ts";
 
@@ -40,6 +41,11 @@ export class OidcProvider {
     request.headers.host = host;
     request.headers["x-forwarded-host"] = host;
     request.headers["x-forwarded-proto"] = protocol.slice(0, -1);
+    const own = request.headers.cookie;
+    if (own !== undefined) {
+      request.headers.cookie = forLibraryAt(path, own);
+      for (const old of forgetOldest(own)) response.appendHeader("set-cookie", old);
+    }
     Object.assign(request, { originalUrl: request.url });
     request.url = `${path || "/"}${query === "" ? "" : `?${query}`}`;
     const done = new Promise<void>((resolve) => response.once("close", resolve));

@@ -17,12 +17,13 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
   const { database, origin, audience, signingKeys, sealing, clients } = ground;
   const jwks = { keys: (await signingKeys.privateKeys()) as never[] };
   const [current] = await signingKeys.list();
-  const permissions = [...ground.permissions()];
+  const scopes = ["openid", "offline_access", WHOLE_SCOPE, ...ground.permissions()];
+  const known = new Set(scopes);
   return {
-    adapter: (kind) => (kind === "Client" ? new ClientAdapter(database) : new ArtifactAdapter(kind, ground)),
+    adapter: (kind) => (kind === "Client" ? new ClientAdapter(database, known) : new ArtifactAdapter(kind, ground)),
     clients: [...ownClients(origin), ...clients],
     jwks,
-    scopes: ["openid", "offline_access", WHOLE_SCOPE, ...permissions],
+    scopes,
     claims: { openid: ["sub"] },
     findAccount: (_, id) => forLibrary(accountClaims(database, id)),
     pkce: { required: () => true },
@@ -43,12 +44,8 @@ export async function providerConfiguration(ground: OidcGround): Promise<Configu
     routes: { authorization: "/auth", code_verification: "/device", end_session: "/logout" },
     cookies: {
       keys: [sealing.derive("oidc-cookies").toString("base64url")],
-      // The latter two belong to one path each, which the first prefix does not let a cookie have.
-      names: {
-        session: "__Host-hms_oidc",
-        interaction: "__Secure-hms_oidc_interaction",
-        resume: "__Secure-hms_oidc_resume",
-      },
+      // The latter two belong to one path each; browsers get them under names that say so (host-cookies.ts).
+      names: { session: "__Host-hms_oidc", interaction: "hms_oidc_interaction", resume: "hms_oidc_resume" },
       long: { signed: true, httpOnly: true, sameSite: "lax", path: "/" },
       short: { signed: true, httpOnly: true, sameSite: "lax" },
     },

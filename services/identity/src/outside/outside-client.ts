@@ -7,6 +7,10 @@ import { type ProviderRow, secretOf } from "./provider-store.ts";
 
 const PATIENCE_SECONDS = 10;
 
+/** A sign-in at a provider that is older than any session lives here counts for none. */
+const OLDEST_SIGN_IN_S = 12 * 3600;
+const CLOCKS_DIFFER_S = 60;
+
 // Loaded when somebody first comes in by an outside provider: most installations have none.
 const library = () => import("openid-client");
 
@@ -88,6 +92,8 @@ export async function beginJourney(
     nonce: journey.nonce,
     code_challenge: await calculatePKCECodeChallenge(journey.verifier),
     code_challenge_method: "S256",
+    // Whoever was let in there earlier shows once more who they are, where the provider knows of that.
+    max_age: String(OLDEST_SIGN_IN_S),
   });
   return { ...journey, address: address.href };
 }
@@ -128,6 +134,9 @@ export async function endJourney(
   const tokens = await authorizationCodeGrant(config, back, checks).catch(() => undefined);
   const claims = tokens?.claims();
   if (tokens === undefined || claims === undefined) return undefined;
+  // Not all providers say when it was.
+  const at = claims.auth_time;
+  if (at !== undefined && !(at >= Date.now() / 1000 - OLDEST_SIGN_IN_S - CLOCKS_DIFFER_S)) return undefined;
   const { iss: issuer, sub: subject } = claims;
   const profile = async () => {
     const isTold = claims.email_verified !== undefined || config.serverMetadata().userinfo_endpoint === undefined;

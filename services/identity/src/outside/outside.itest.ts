@@ -165,10 +165,12 @@ test("an ID token that is not signed by the provider, for this client, for this 
     await browser.get("/sign-in/with/forger");
     const asked = new URL(browser.landed ?? "").searchParams;
     nonce = asked.get("nonce") ?? "";
+    expect(asked.get("max_age")).toBe("43200");
     await browser.get(`/sign-in/with/forger/back?state=${asked.get("state")}&code=x`);
     return whoIs(browser);
   };
   expect(await comeBack((said) => signed(said))).toMatchObject({ id: accountId });
+  expect(await comeBack((said) => signed(said, { auth_time: now() - 3600 }))).toMatchObject({ id: accountId });
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const forged: Record<string, typeof answer> = {
     "no token": async () => "",
@@ -190,6 +192,8 @@ test("an ID token that is not signed by the provider, for this client, for this 
     "a past end": (said) => signed(said, { exp: now() - 600 }),
     "no end": (said) => signed(said, { exp: undefined }),
     "a start to come": (said) => signed(said, { nbf: now() + 600 }),
+    "a sign-in there that is older than sessions live here": (said) => signed(said, { auth_time: now() - 43_300 }),
+    "a sign-in there at no time": (said) => signed(said, { auth_time: "today" }),
     "no subject": (said) => signed(said, { sub: undefined }),
   };
   for (const [what, make] of Object.entries(forged)) expect([what, await comeBack(make)]).toEqual([what, undefined]);

@@ -4,6 +4,7 @@ import { identityProviders } from "@hms/contracts";
 import { HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import type { SealingKey } from "@hms/secrets";
 import { invalid } from "../errors.ts";
+import { visibleByName } from "../named-things.ts";
 import { isSafeAddress } from "../oidc/safe-address.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { callbackOf, discover } from "./outside-client.ts";
@@ -45,9 +46,11 @@ export function createProviderService(ground: ServiceGround, sealing: SealingKey
       });
       return { provider: await message(row) };
     },
-    listIdentityProviders: async () => ({
-      providers: await Promise.all((await listProviders(database.db)).map(message)),
-    }),
+    async listIdentityProviders(_, context) {
+      const { allows } = visibleByName(context, "name");
+      const visible = (await listProviders(database.db)).filter(allows);
+      return { providers: await Promise.all(visible.map(message)) };
+    },
     async deleteIdentityProvider({ name }) {
       const query = database.db.deleteFrom("identity_provider").where("name", "=", name).returning("name");
       if ((await query.executeTakeFirst()) === undefined) {

@@ -1,5 +1,7 @@
+import { interactionGone } from "../errors.ts";
 import { bindGrant } from "../oidc/bind-grant.ts";
 import { isOwnClient } from "../oidc/clients.ts";
+import { forLibraryAt } from "../oidc/host-cookies.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import type { OidcProvider } from "../oidc/oidc-provider.ts";
 import { offeredProviders } from "../outside/offered-providers.ts";
@@ -64,7 +66,15 @@ export class Interactions {
 
   async #interactionOf({ request, response }: Visit): Promise<Interaction> {
     const provider = await this.#provider.current();
-    return provider.interactionDetails(request, response);
+    const [path = ""] = (request.url ?? "").split("?");
+    request.headers.cookie = forLibraryAt(path, request.headers.cookie ?? "");
+    try {
+      return await provider.interactionDetails(request, response);
+    } catch (error) {
+      // Who goes back in the browser, or comes too late, has nothing that the address could belong to.
+      if (error instanceof Error && error.name === "SessionNotFound") throw interactionGone();
+      throw error;
+    }
   }
 
   #terms({ request, response }: Visit, { uid, params }: Interaction) {

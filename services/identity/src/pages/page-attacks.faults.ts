@@ -62,7 +62,27 @@ describe("a page of the protocol", () => {
       const asText = await send({ csrf }, browser, { "content-type": "text/plain" });
       expect([path, asText]).toEqual([path, 400]);
     }
+    // Whoever watches the audit log sees that somebody tries, and nobody fills it.
+    const forged = scene.events.filter(({ method }) => method === "hms.identity.v1.SignIn/ForgedForm");
+    expect(forged).toMatchObject([{ outcome: "denied", resource: "sign-in", source: { address: expect.any(String) } }]);
     expect((await browser.get("/sign-in")).body).toContain("You are signed in as");
+  });
+
+  test("that is over, or another browser's, says so and what to do, also to who goes back to it", async () => {
+    const browser = visitor.browse();
+    const page = await browser.get(`/oidc/auth?${await visitor.asked()}`);
+    const path = new URL(page.url).pathname;
+    await browser.submit(page, { login: "anna", password: visitor.password });
+    const back = [
+      await browser.submit(page, { login: "anna", password: visitor.password }),
+      await browser.get(path),
+      await visitor.browse().get(path),
+      await browser.get(`/sign-in/${"x".repeat(43)}`),
+    ];
+    for (const { status, body } of back) {
+      expect(status).toBe(404);
+      expect(body).toContain("Go back to the program and begin again there.");
+    }
   });
 
   test("lends its session to no call but those of its own pages", async () => {
@@ -135,7 +155,7 @@ describe("a page of the protocol", () => {
         expect([path, body.includes("    at ")]).toEqual([path, false]);
         expect(status).toBeLessThan(500);
         for (const line of [headers["set-cookie"] ?? []].flat()) {
-          expect(line).toMatch(/^__(?:Host|Secure)-[^;]*;.*(?:; *secure)/i);
+          expect(line).toMatch(/^__Host-[^;]*(?!.*domain=).*; *path=\/(?=;).*; *secure/i);
           expect(line).toMatch(/; *httponly/i);
           expect(line).toMatch(/; *samesite=(?:lax|strict)/i);
         }

@@ -72,7 +72,7 @@ export class SignInPages {
     if (turn === undefined) return sendPage(response, messagePage("Not here", "There is no such page.", 404));
     try {
       const visit = await visitOf(request, response, context);
-      if (request.method === "POST") this.#tokens.check(request, visit.form.get("csrf") ?? "");
+      if (request.method === "POST") this.#checkForm(visit);
       await turn(visit);
     } catch (error) {
       if (!(error instanceof HmsError) || response.headersSent) throw error;
@@ -83,6 +83,17 @@ export class SignInPages {
       sendPage(response, { title: "This did not work", content: html`<p role="alert">${error.message}</p>`, status });
     }
   };
+
+  /** @throws HmsError PERMISSION_DENIED, recorded, for a form that is none of ours. */
+  #checkForm(visit: Visit): void {
+    try {
+      this.#tokens.check(visit.request, visit.form.get("csrf") ?? "");
+    } catch (error) {
+      const refused = "the form came from another page or another browser, or has ended";
+      this.#ground.trail.record({ deed: "ForgedForm", resource: "sign-in", refused, source: visit });
+      throw error;
+    }
+  }
 
   #turnOf(asked: string): Turn | undefined {
     const turns: Readonly<Record<string, Turn>> = {

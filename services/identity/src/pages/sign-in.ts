@@ -17,7 +17,7 @@ const NOT_RECOGNISED =
   "Login and password do not belong together, or there were too many attempts of late. Look at both, and wait a minute before the next one.";
 const NOT_IN_TIME = "This took too long, or was done already. Begin again.";
 const NOT_THE_FACTOR =
-  "That is no code or passkey of yours, it has been used, or there were too many attempts of late. Wait for the next code; after some attempts, a few minutes.";
+  "That is no code or passkey of yours, it has been used, or there were too many attempts of late. A code is good while the app shows it: wait for the next one; after some attempts, a few minutes.";
 
 /** Somebody has shown who they are, by these methods. */
 export interface Recognised {

@@ -57,6 +57,12 @@ export async function putPassword(queries: Queries, accountId: string, hash: str
     .execute();
 }
 
+/** Takes an account's password away: its person chooses another by a link, which is none of the last ones. */
+export async function forgetPassword(queries: Queries, accountId: string): Promise<void> {
+  await sql`with gone as (delete from password where account_id = ${accountId} returning account_id, hash)
+    insert into password_history (account_id, hash) select account_id, hash from gone`.execute(queries);
+}
+
 /** Somebody whose password was right. */
 export interface Recognised {
   readonly accountId: string;

@@ -1,11 +1,13 @@
 import { identityRoles } from "@hms/contracts";
-import { HmsError, implement, type Principal, principalName, type ServiceRegistration } from "@hms/kernel";
+import { type CallContext, HmsError, implement, principalName, type ServiceRegistration } from "@hms/kernel";
 import type { Selectable } from "kysely";
 import { accountOf } from "../accounts/account-store.ts";
 import { assertRoles, bindRoles } from "../accounts/create-account.ts";
+import { accountFor } from "../accounts/visible-accounts.ts";
 import { invalid, rolesUnknown } from "../errors.ts";
 import { assertGroup, groupRoles, membersOf } from "../groups/group-store.ts";
 import type { IdentityTables, Queries } from "../identity-tables.ts";
+import { visibleByName } from "../named-things.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { unknownPermissions } from "./known-permissions.ts";
 import { keepingAnAdmin } from "./last-admin.ts";
@@ -28,9 +30,10 @@ export function createRoleService(ground: ServiceGround): ServiceRegistration {
     await changes.tell("roles");
   };
   return implement(identityRoles.RoleService, {
-    async listRoles() {
-      const found = await database.db.selectFrom("role").selectAll().orderBy("name").execute();
-      return { roles: found.map(roleMessage) };
+    async listRoles(_, context) {
+      const visible = visibleByName(context, "name");
+      const found = await database.db.selectFrom("role").selectAll().where(visible.where).orderBy("name").execute();
+      return { roles: found.filter(visible.allows).map(roleMessage) };
     },
     async putRole({ name, description, permissions }, { principal }) {
       if (RESERVED.has(name)) throw reserved(name);
@@ -57,21 +60,22 @@ export function createRoleService(ground: ServiceGround): ServiceRegistration {
       await told();
       return {};
     },
-    assignRoles: ({ holder, roles }, { principal }) => assign(ground, { holder, roles, principal }),
-    unassignRoles: ({ holder, roles }, { principal }) => unassign(ground, { holder, roles, principal }),
+    assignRoles: ({ holder, roles }, context) => assign(ground, { holder, roles, context }),
+    unassignRoles: ({ holder, roles }, context) => unassign(ground, { holder, roles, context }),
   });
 }
 
 interface Assignment {
   holder: string;
   roles: readonly string[];
-  principal: Principal;
+  context: CallContext;
 }
 
 const groupOf = (holder: string) => (holder.startsWith("group:") ? holder.slice("group:".length) : undefined);
 
-async function assign(ground: ServiceGround, { holder, roles, principal }: Assignment): Promise<{ roles: string[] }> {
+async function assign(ground: ServiceGround, { holder, roles, context }: Assignment): Promise<{ roles: string[] }> {
   const { database, changes, actingFor } = ground;
+  const { principal } = context;
   actingFor.assertCovers(principal, roles);
   const group = groupOf(holder);
   const { now, accounts } = await database.transaction(async (queries) => {
@@ -86,7 +90,7 @@ async function assign(ground: ServiceGround, { holder, roles, principal }: Assig
         .execute();
       return { now: await groupRoles(queries, group), accounts: await membersOf(queries, group) };
     }
-    const { account_id: accountId } = await accountOf(queries, holder);
+    const { account_id: accountId } = await accountFor(queries, context, { name: holder });
     await bindRoles(queries, { accountId, roles, boundBy: principalName(principal) });
     return { now: (await accountOf(queries, accountId)).roles, accounts: [accountId] };
   });
@@ -94,12 +98,12 @@ async function assign(ground: ServiceGround, { holder, roles, principal }: Assig
   return { roles: now };
 }
 
-async function unassign(ground: ServiceGround, { holder, roles, principal }: Assignment): Promise<{ roles: string[] }> {
+async function unassign(ground: ServiceGround, { holder, roles, context }: Assignment): Promise<{ roles: string[] }> {
   const { database, changes, actingFor } = ground;
-  actingFor.assertCovers(principal, roles);
+  actingFor.assertCovers(context.principal, roles);
   const group = groupOf(holder);
   const { now, accounts } = await database.transaction(async (queries) => {
-    return keepingAnAdmin(queries, () => takeRoles(queries, { holder, group, roles: [...roles] }));
+    return keepingAnAdmin(queries, () => takeRoles(queries, context, { holder, group, roles: [...roles] }));
   });
   await changes.tell(...accounts.map((account) => ({ account })));
   return { roles: now };
@@ -107,6 +111,7 @@ async function unassign(ground: ServiceGround, { holder, roles, principal }: Ass
 
 async function takeRoles(
   queries: Queries,
+  context: CallContext,
   { holder, group, roles }: { holder: string; group: string | undefined; roles: string[] },
 ) {
   if (group !== undefined) {
@@ -114,7 +119,7 @@ async function takeRoles(
     await queries.deleteFrom("group_role").where("group_name", "=", group).where("role", "in", roles).execute();
     return { now: await groupRoles(queries, group), accounts: await membersOf(queries, group) };
   }
-  const { account_id: accountId } = await accountOf(queries, holder);
+  const { account_id: accountId } = await accountFor(queries, context, { name: holder });
   await queries.deleteFrom("role_binding").where("account_id", "=", accountId).where("role", "in", roles).execute();
   return { now: (await accountOf(queries, accountId)).roles, accounts: [accountId] };
 }

@@ -5,6 +5,7 @@ import { implement, principalName, type ServiceRegistration } from "@hms/kernel"
 import { findAccount } from "../accounts/account-store.ts";
 import { endSessions } from "../accounts/take-away.ts";
 import { gone } from "../errors.ts";
+import { visibleByName } from "../named-things.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { isUuid } from "../uuid.ts";
 import { listSessions } from "./list-sessions.ts";
@@ -30,11 +31,12 @@ export function createSessionService(ground: ServiceGround): ServiceRegistration
         ...(endsAtMs === undefined ? {} : { expiresAt: timestampFromMs(endsAtMs) }),
       });
     },
-    async listSessions({ user }, { principal }) {
-      const account = await actingFor.target(database.db, principal, { name: user, permission: "sessions:read" });
+    async listSessions({ user }, context) {
+      const { allows } = visibleByName(context, "sessionId");
+      const account = await actingFor.target(database.db, context, { name: user, permission: "sessions:read" });
       const found = await listSessions(database.db, account.account_id);
       return {
-        sessions: found.map(({ createdAt, lastSeenAt, expiresAt, scopes, ...session }) => ({
+        sessions: found.filter(allows).map(({ createdAt, lastSeenAt, expiresAt, scopes, ...session }) => ({
           ...session,
           scopes: [...scopes],
           createdAt: timestampFromDate(createdAt),
@@ -53,8 +55,8 @@ export function createSessionService(ground: ServiceGround): ServiceRegistration
       await changes.tell({ account: owner });
       return {};
     },
-    async revokeAllSessions({ user }, { principal }) {
-      const account = await actingFor.target(database.db, principal, { name: user, permission: "sessions:revoke" });
+    async revokeAllSessions({ user }, context) {
+      const account = await actingFor.target(database.db, context, { name: user, permission: "sessions:revoke" });
       const revoked = await database.transaction((queries) => endSessions(queries, account.account_id));
       await changes.tell({ account: account.account_id });
       return { revoked };

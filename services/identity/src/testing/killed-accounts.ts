@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { identityKeys, identityUsers } from "@hms/contracts";
 import { expect } from "vitest";
 import { makeRecoveryCodes } from "../factors/recovery-codes.ts";
@@ -10,12 +11,14 @@ import { PASSWORD, signedIn, somebody } from "./people.ts";
 const pathOf = (link: string) => new URL(link).pathname + new URL(link).search;
 
 /** The code of the app that a page sets up. */
-function codeOn({ body }: Answer): string {
+async function codeOn({ body }: Answer): Promise<string> {
   const typed = (/Key: <code>([^<]*)/.exec(body)?.[1] ?? "").replace(/ /g, "");
   const bits = [...typed].map((letter) =>
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"),
   );
   const bytes = bits.join("").match(/.{8}/g) ?? [];
+  const leftMs = 30_000 - (Date.now() % 30_000);
+  if (leftMs < 2_000) await delay(leftMs);
   return totpCode(Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2))), stepAt(Date.now()));
 }
 
@@ -85,7 +88,7 @@ export const accountOperations: Readonly<Record<string, Operation>> = {
     const { browser } = await signedIn(database, at.browse(), accountId);
     const asked = await browser.submit(await browser.get("/sign-in/factors"), {}, 0);
     return {
-      run: () => browser.submit(asked, { code: codeOn(asked) }),
+      run: async () => browser.submit(asked, { code: await codeOn(asked) }),
       async check(next, isAnswered) {
         const { user } = await next.client(identityUsers.UserService).getUser({ user: login });
         const isSetUp = user?.secondFactors.includes("totp") ?? false;

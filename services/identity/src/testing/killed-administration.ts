@@ -90,7 +90,8 @@ export const administrationOperations: Readonly<Record<string, Operation>> = {
     const accountId = await somebody(database, login);
     const clients = (there: KillableIdentity) => there.client(identityClients.ClientService);
     const application = async () => {
-      const made = await clients(at).createClient({ name: login, redirectUris: [REDIRECT], confidential: true });
+      const asked = { redirectUris: [REDIRECT], confidential: true, scopes: ["hms", "services:read"] };
+      const made = await clients(at).createClient({ name: login, ...asked });
       const clientId = made.client?.clientId ?? "";
       const config = (there: KillableIdentity) =>
         programAt(there, clientId, client.ClientSecretBasic(made.clientSecret));
@@ -173,11 +174,13 @@ export const administrationOperations: Readonly<Record<string, Operation>> = {
       async check(next, isAnswered) {
         const found = await left(next);
         expect([after, ...(isAnswered ? [] : [before])]).toContainEqual(found);
-        // The password alone lets in just those who have nothing beside it.
-        expect(await isSignedIn(await signIn(next, login))).toBe(found[0] === 0);
+        // The password goes with them.
+        const { user } = await users(next).getUser({ user: login });
+        expect(user?.hasPassword).toBe(found[0] !== 0);
+        expect(await isSignedIn(await signIn(next, login))).toBe(false);
         if (!isAnswered) await users(next).resetSecondFactors({ user: login });
         expect(await left(next)).toEqual(after);
-        expect(await isSignedIn(await signIn(next, login))).toBe(true);
+        expect(await isSignedIn(await signIn(next, login))).toBe(false);
       },
     };
   },

@@ -35,7 +35,12 @@ export class OAuthVisitor {
     await browser.submit(await browser.get(setUp.pathname + setUp.search), { login: "anna", password: PASSWORD });
     const clients = running.kernel.client(identityClients.ClientService, operator);
     const application = async (name: string, redirect: string) => {
-      const made = await clients.createClient({ name, redirectUris: [redirect], confidential: true });
+      const made = await clients.createClient({
+        name,
+        redirectUris: [redirect],
+        confidential: true,
+        scopes: ["services:read"],
+      });
       return { clientId: made.client?.clientId ?? "", secret: made.clientSecret };
     };
     return new OAuthVisitor(running, [

@@ -35,8 +35,11 @@ export class SoftwareAuthenticator {
   /** How often it has signed; some authenticators never count. */
   counter = 0;
 
-  constructor() {
-    this.#key = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  constructor(kind: "ES256" | "RS256" = "ES256") {
+    this.#key =
+      kind === "ES256"
+        ? generateKeyPairSync("ec", { namedCurve: "P-256" })
+        : generateKeyPairSync("rsa", { modulusLength: 2048 });
   }
 
   /** Answers to `navigator.credentials.create`, as a page at `origin` gets it. */
@@ -86,14 +89,24 @@ export class SoftwareAuthenticator {
   }
 
   #credential(): Buffer {
-    const { x = "", y = "" } = this.#key.publicKey.export({ format: "jwk" });
-    const key = new Map<number, Cbor>([
-      [1, 2],
-      [3, -7],
-      [-1, 1],
-      [-2, Buffer.from(x, "base64url")],
-      [-3, Buffer.from(y, "base64url")],
-    ]);
+    const { n = "", e = "", x = "", y = "" } = this.#key.publicKey.export({ format: "jwk" });
+    // COSE keys (RFC 9052, RFC 8230): kind of key, algorithm, and what makes the key.
+    const key = new Map<number, Cbor>(
+      n === ""
+        ? [
+            [1, 2],
+            [3, -7],
+            [-1, 1],
+            [-2, Buffer.from(x, "base64url")],
+            [-3, Buffer.from(y, "base64url")],
+          ]
+        : [
+            [1, 3],
+            [3, -257],
+            [-1, Buffer.from(n, "base64url")],
+            [-2, Buffer.from(e, "base64url")],
+          ],
+    );
     return Buffer.concat([Buffer.alloc(16), Buffer.of(0, this.#id.length), this.#id, encode(key)]);
   }
 }

@@ -78,6 +78,12 @@ interface Subscribing {
   signal: AbortSignal;
 }
 
+/** Which topics of an environment a subscriber may read, whatever its pattern: each as if it had asked for it alone. */
+function topicsOf(context: CallContext, environment: string | undefined): (topic: string) => boolean {
+  const filter = context.filter();
+  return (name) => filter.allows({ name, environment });
+}
+
 /** Delivers to one subscriber of many: what is published live, and what comes into the log from now on. */
 async function* everybody(
   { log, live }: EventParts,
@@ -85,12 +91,14 @@ async function* everybody(
   { context, signal }: Subscribing,
 ): AsyncGenerator<Response> {
   const environment = environmentOf(asked, context.principal);
+  const mayRead = topicsOf(context, environment);
   const queue = new DeliveryQueue<Response>(MOST_UNREAD);
-  const leave = live.listen({ environment, pattern }, ({ topic, event }) =>
-    queue.offer({ delivery: { topic, event, attempt: 1 } }),
-  );
+  const leave = live.listen({ environment, pattern }, ({ topic, event }) => {
+    if (mayRead(topic)) queue.offer({ delivery: { topic, event, attempt: 1 } });
+  });
   try {
     await using _ = await log.subscribe({ topics: [pattern], environment }, (event, { position, bytes }) => {
+      if (!mayRead(event.type)) return undefined;
       const delivery = { topic: event.type, event: eventMessage(event, bytes), position: BigInt(position), attempt: 1 };
       return queue.put({ delivery }, signal);
     });
@@ -110,9 +118,11 @@ async function* member(
   const { principal } = context;
   const { id, acknowledgements, close } = subscriptions.open(principalName(principal), context.signal);
   const options = groupOptions(request, principal);
+  const mayRead = topicsOf(context, options.environment);
   const queue = new DeliveryQueue<Response>();
   try {
     await using _ = await log.subscribe(options, (event, delivery) => {
+      if (!mayRead(event.type)) return undefined;
       const { name, settled } = named(acknowledgements, delivery);
       const { position, attempt, bytes } = delivery;
       const message = eventMessage(event, bytes);

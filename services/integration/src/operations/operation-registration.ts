@@ -1,4 +1,5 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
+import { type RowsAsThings, visibleRows } from "@hms/authorization";
 import { integrationOperations } from "@hms/contracts";
 import {
   type CallContext,
@@ -9,6 +10,7 @@ import {
   principalName,
 } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { sql } from "kysely";
 import { cancelledOnRequest, keyTaken, operationUnknown } from "../errors.ts";
 import { isUuid } from "../uuid.ts";
 import { errorBytes } from "./operation-attempt.ts";
@@ -36,9 +38,18 @@ export interface OperationParts {
   untilEnd: (context: CallContext) => AbortSignal;
 }
 
+const placeOf = ({ created_at: createdAt, operation_id: operationId }: OperationRecord) => ({ createdAt, operationId });
+
 /** The operator and the platform see every operation, everybody else his own. */
 const ownerOf = (principal: Principal) =>
   principal.kind === "operator" || principal.kind === "component" ? undefined : principalName(principal);
+
+/** An operation is where the service of its method is, and belongs to who started it. */
+const THINGS: RowsAsThings<OperationRecord> = {
+  columns: { name: sql`operation_id::text`, environment: sql.ref("environment"), owner: sql.ref("principal") },
+  placed: "some",
+  thingOf: ({ operation_id: name, environment, principal: owner }) => ({ name, environment, facts: { owner } }),
+};
 
 /** The methods of hms.sys.integration.v1's operations over their parts. */
 export function operationRegistration({ kernel, store, worker, changes, untilEnd }: OperationParts) {
@@ -48,7 +59,8 @@ export function operationRegistration({ kernel, store, worker, changes, untilEnd
   const find = async (operationId: string, context: CallContext): Promise<OperationRecord> => {
     const owner = ownerOf(context.principal);
     const found = isUuid(operationId) ? await patiently(context, () => store.find(operationId, owner)) : undefined;
-    if (found === undefined) throw operationUnknown(operationId);
+    const isVisible = found && visibleRows(context.filter(), THINGS).allows(found);
+    if (found === undefined || !isVisible) throw operationUnknown(operationId);
     return found;
   };
 
@@ -93,11 +105,17 @@ export function operationRegistration({ kernel, store, worker, changes, untilEnd
 
     async listOperations({ state, pageSize, pageToken }, context) {
       const limit = pageSize || DEFAULT_PAGE_SIZE;
-      const query = { principal: ownerOf(context.principal), state: stateName(state), after: readPageToken(pageToken) };
-      const found = await patiently(context, () => store.list({ ...query, limit: limit + 1 }));
+      const place = readPageToken(pageToken);
+      const query = { principal: ownerOf(context.principal), state: stateName(state) };
+      const found = await visibleRows(context.filter(), THINGS).page({
+        limit: limit + 1,
+        read: ({ after, ...page }) =>
+          patiently(context, () => store.list({ ...query, ...page, after: after ? placeOf(after) : place })),
+        throwIfEnded: () => context.throwIfEnded(),
+      });
       const page = found.slice(0, limit);
       const last = found.length > limit ? page.at(-1) : undefined;
-      const nextPageToken = last ? writePageToken({ createdAt: last.created_at, operationId: last.operation_id }) : "";
+      const nextPageToken = last ? writePageToken(placeOf(last)) : "";
       return { operations: page.map(operationMessage), nextPageToken };
     },
   });

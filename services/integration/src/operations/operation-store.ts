@@ -130,8 +130,9 @@ export class OperationStore {
     state: StateName | undefined;
     after: { createdAt: Date; operationId: string } | undefined;
     limit: number;
+    where: RawBuilder<boolean>;
   }): Promise<OperationRecord[]> {
-    const conditions = [sql`true`];
+    const conditions: RawBuilder<unknown>[] = [query.where];
     if (query.principal !== undefined) conditions.push(sql`principal = ${query.principal}`);
     if (query.state !== undefined) conditions.push(sql`state = ${query.state}`);
     if (query.after !== undefined) {

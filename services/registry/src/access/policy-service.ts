@@ -78,7 +78,9 @@ export function policyRegistration(parts: PolicyParts): ServiceRegistration {
   return implement(policy.PolicyService, {
     async listPolicies(_request, context) {
       const rules = await patiently(context, async () => book.current.rules);
-      return { policies: rules.map((rule) => messageOf(rule, keeper.changedAt(rule.id))) };
+      const filter = context.filter();
+      const visible = rules.filter(({ id: name, environment }) => filter.allows({ name, environment }));
+      return { policies: visible.map((rule) => messageOf(rule, keeper.changedAt(rule.id))) };
     },
 
     async putPolicy(request, context) {

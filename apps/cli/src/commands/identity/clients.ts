@@ -16,11 +16,12 @@ export async function list(invocation: Invocation): Promise<number> {
   presentList(invocation.output, {
     schema: ClientSchema,
     messages: clients,
-    head: ["NAME", "CLIENT ID", "KEEPS A SECRET", "REDIRECTS TO", "MADE"],
-    row: ({ name, clientId, confidential, redirectUris, createdAt }) => [
+    head: ["NAME", "CLIENT ID", "KEEPS A SECRET", "MAY ASK FOR", "REDIRECTS TO", "MADE"],
+    row: ({ name, clientId, confidential, scopes, redirectUris, createdAt }) => [
       name,
       clientId,
       confidential ? "yes" : "no",
+      scopes.join(" ") || "who they are",
       redirectUris.join(" "),
       humanAge(createdAt),
     ],
@@ -33,7 +34,8 @@ export async function list(invocation: Invocation): Promise<number> {
 export async function create(invocation: Invocation): Promise<number> {
   const { args, options, output, signal } = invocation;
   const confidential = options.public !== true;
-  const request = { name: args[0] ?? "", redirectUris: commaSeparated(options.redirect), confidential };
+  const scopes = commaSeparated(options.scopes);
+  const request = { name: args[0] ?? "", redirectUris: commaSeparated(options.redirect), confidential, scopes };
   const { client, clientSecret } = await clientOf(invocation).createClient(request, { signal });
   if (output.json) output.document({ clientSecret, client: client && toJson(ClientSchema, client) });
   else output.result(`client id: ${client?.clientId}${confidential ? `\nclient secret: ${clientSecret}` : ""}`);

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file hms/identity/v1/clients.proto.
  */
 export const file_hms_identity_v1_clients: GenFile = /*@__PURE__*/
-  fileDesc("Ch1obXMvaWRlbnRpdHkvdjEvY2xpZW50cy5wcm90bxIPaG1zLmlkZW50aXR5LnYxIoYBCgZDbGllbnQSEQoJY2xpZW50X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFQoNcmVkaXJlY3RfdXJpcxgDIAMoCRIUCgxjb25maWRlbnRpYWwYBCABKAgSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZwoTQ3JlYXRlQ2xpZW50UmVxdWVzdBIXCgRuYW1lGAEgASgJQgm6SAZyBBABGDwSIQoNcmVkaXJlY3RfdXJpcxgCIAMoCUIKukgHkgEECAEQFBIUCgxjb25maWRlbnRpYWwYAyABKAgiVgoUQ3JlYXRlQ2xpZW50UmVzcG9uc2USJwoGY2xpZW50GAEgASgLMhcuaG1zLmlkZW50aXR5LnYxLkNsaWVudBIVCg1jbGllbnRfc2VjcmV0GAIgASgJIhQKEkxpc3RDbGllbnRzUmVxdWVzdCI/ChNMaXN0Q2xpZW50c1Jlc3BvbnNlEigKB2NsaWVudHMYASADKAsyFy5obXMuaWRlbnRpdHkudjEuQ2xpZW50IjEKE0RlbGV0ZUNsaWVudFJlcXVlc3QSGgoJY2xpZW50X2lkGAEgASgJQge6SARyAhABIhYKFERlbGV0ZUNsaWVudFJlc3BvbnNlMsUDCg1DbGllbnRTZXJ2aWNlEosBCgxDcmVhdGVDbGllbnQSJC5obXMuaWRlbnRpdHkudjEuQ3JlYXRlQ2xpZW50UmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5DcmVhdGVDbGllbnRSZXNwb25zZSIuwvMYFAoOY2xpZW50czpjcmVhdGUYAyADgtPkkwIQOgEqIgsvdjEvY2xpZW50cxKDAQoLTGlzdENsaWVudHMSIy5obXMuaWRlbnRpdHkudjEuTGlzdENsaWVudHNSZXF1ZXN0GiQuaG1zLmlkZW50aXR5LnYxLkxpc3RDbGllbnRzUmVzcG9uc2UiKcLzGBIKDGNsaWVudHM6cmVhZBgBIAGC0+STAg0SCy92MS9jbGllbnRzEp8BCgxEZWxldGVDbGllbnQSJC5obXMuaWRlbnRpdHkudjEuRGVsZXRlQ2xpZW50UmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5EZWxldGVDbGllbnRSZXNwb25zZSJCwvMYHwoOY2xpZW50czpkZWxldGUSCWNsaWVudF9pZBgCIAKC0+STAhkqFy92MS9jbGllbnRzL3tjbGllbnRfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("Ch1obXMvaWRlbnRpdHkvdjEvY2xpZW50cy5wcm90bxIPaG1zLmlkZW50aXR5LnYxIpYBCgZDbGllbnQSEQoJY2xpZW50X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFQoNcmVkaXJlY3RfdXJpcxgDIAMoCRIUCgxjb25maWRlbnRpYWwYBCABKAgSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc2NvcGVzGAYgAygJIokBChNDcmVhdGVDbGllbnRSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYPBIhCg1yZWRpcmVjdF91cmlzGAIgAygJQgq6SAeSAQQIARAUEhQKDGNvbmZpZGVudGlhbBgDIAEoCBIgCgZzY29wZXMYBCADKAlCELpIDZIBChBkIgZyBBABGGQiVgoUQ3JlYXRlQ2xpZW50UmVzcG9uc2USJwoGY2xpZW50GAEgASgLMhcuaG1zLmlkZW50aXR5LnYxLkNsaWVudBIVCg1jbGllbnRfc2VjcmV0GAIgASgJIhQKEkxpc3RDbGllbnRzUmVxdWVzdCI/ChNMaXN0Q2xpZW50c1Jlc3BvbnNlEigKB2NsaWVudHMYASADKAsyFy5obXMuaWRlbnRpdHkudjEuQ2xpZW50IjEKE0RlbGV0ZUNsaWVudFJlcXVlc3QSGgoJY2xpZW50X2lkGAEgASgJQge6SARyAhABIhYKFERlbGV0ZUNsaWVudFJlc3BvbnNlMsUDCg1DbGllbnRTZXJ2aWNlEosBCgxDcmVhdGVDbGllbnQSJC5obXMuaWRlbnRpdHkudjEuQ3JlYXRlQ2xpZW50UmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5DcmVhdGVDbGllbnRSZXNwb25zZSIuwvMYFAoOY2xpZW50czpjcmVhdGUYAyADgtPkkwIQOgEqIgsvdjEvY2xpZW50cxKDAQoLTGlzdENsaWVudHMSIy5obXMuaWRlbnRpdHkudjEuTGlzdENsaWVudHNSZXF1ZXN0GiQuaG1zLmlkZW50aXR5LnYxLkxpc3RDbGllbnRzUmVzcG9uc2UiKcLzGBIKDGNsaWVudHM6cmVhZBgBIAGC0+STAg0SCy92MS9jbGllbnRzEp8BCgxEZWxldGVDbGllbnQSJC5obXMuaWRlbnRpdHkudjEuRGVsZXRlQ2xpZW50UmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5EZWxldGVDbGllbnRSZXNwb25zZSJCwvMYHwoOY2xpZW50czpkZWxldGUSCWNsaWVudF9pZBgCIAKC0+STAhkqFy92MS9jbGllbnRzL3tjbGllbnRfaWR9YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.identity.v1.Client
@@ -49,6 +49,14 @@ export type Client = Message<"hms.identity.v1.Client"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 5;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Permissions that it may ask people for beside who they are; "*": everything, as those have that were registered before
+   * applications had any.
+   *
+   * @generated from field: repeated string scopes = 6;
+   */
+  scopes: string[];
 };
 
 /**
@@ -78,6 +86,13 @@ export type CreateClientRequest = Message<"hms.identity.v1.CreateClientRequest">
    * @generated from field: bool confidential = 3;
    */
   confidential: boolean;
+
+  /**
+   * Permissions that it may ask people for; "hms" for all that they may. Default: none, it learns who they are.
+   *
+   * @generated from field: repeated string scopes = 4;
+   */
+  scopes: string[];
 };
 
 /**

@@ -741,8 +741,8 @@ export const UserService: GenService<{
     output: typeof CreateResetLinkResponseSchema;
   },
   /**
-   * Takes every second factor of a person away, who has lost them; their sessions end, and the password alone lets them in
-   * until they set another up.
+   * Takes every second factor of a person away, who has lost them, and their password with them; their sessions end. They
+   * come in again as they did at first: by a link (CreateResetLink) that is mailed to them, or handed over by who knows them.
    *
    * @generated from rpc hms.identity.v1.UserService.ResetSecondFactors
    */
