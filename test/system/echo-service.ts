@@ -5,6 +5,8 @@ export interface EchoVersion {
   name?: string;
   version: string;
   replicas?: number;
+  /** Further keys of `scaling`, as between braces; default `by: none`. */
+  scaling?: string;
   /** How long a replica may take to become healthy; default 30s. */
   startTimeout?: string;
   /** JavaScript that runs before the server listens. */
@@ -24,7 +26,7 @@ export interface EchoVersion {
 /** A small HTTP service of plain Node that says its version and pid; `GET /echo` at the gateway. */
 export function echoService(platform: Platform, options: EchoVersion): string {
   const { name = "echo-svc", version, replicas = 2, startTimeout = "30s", before = "", manifest = "" } = options;
-  const { check = "http", run = "", route = "", rollout = "" } = options;
+  const { check = "http", run = "", route = "", rollout = "", scaling = "by: none" } = options;
   return platform.service(
     name,
     `name: ${name}
@@ -36,9 +38,7 @@ routes:
   - path: /${name}
     methods: [GET, POST]
 ${route}
-scaling:
-  min: ${replicas}
-  max: 20
+scaling: {min: ${replicas}, max: 20, ${scaling}}
 health:
   ${check === "tcp" ? "tcp: true" : "http: /healthz"}
   interval: 200ms

@@ -39,6 +39,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
+  scale: "set the number of replicas, and see how it follows the load",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */

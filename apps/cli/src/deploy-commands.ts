@@ -68,10 +68,17 @@ export const deployCommands: CommandSpec[] = [
   {
     name: "scale",
     group: "Deploy",
-    summary: "set the number of replicas",
-    args: [service, { name: "replicas", summary: "a whole number, at least 1", required: true }],
+    summary: "set the number of replicas; auto leaves it to the load",
+    args: [service, { name: "replicas", summary: "a whole number, at least 1, or auto", required: true }],
     options: [reason, detach, timeout],
     load: () => import("./commands/scale.ts"),
+  },
+  {
+    name: "scale explain",
+    group: "Deploy",
+    summary: "say how a service follows its load, and why it has as many replicas as it has",
+    args: [service],
+    load: () => import("./commands/scale-explain.ts"),
   },
   {
     name: "restart",

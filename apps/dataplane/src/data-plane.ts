@@ -76,6 +76,7 @@ export class DataPlane {
     const engine = createProxyEngine({
       edgeSocket: paths.edgeSocket,
       callers,
+      onWaiting: () => this.#reporter?.reportTraffic(),
       challengeAnswer: (token) => challengeAnswer(paths.acmeChallenges, token),
       ...this.#shared,
     });

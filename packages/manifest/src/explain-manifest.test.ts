@@ -25,11 +25,11 @@ it("explains one key with type, default, limits and example", () => {
   expect(explainManifest("scaling.min")).toEqual({
     key: "scaling.min",
     description:
-      "The fewest replicas. A deploy starts so many, unless `hms-sys scale` has set another number within the bounds.",
+      "The fewest replicas. A first deploy starts so many. 0: without a request for a while there are none, and the next request starts one and waits for it.",
     type: "whole number",
     required: false,
     default: "1",
-    limits: "1 to 500",
+    limits: "0 to 500",
     example: "2",
     children: [],
   });
@@ -72,6 +72,6 @@ it("is readable in a terminal", () => {
   example   1
 `);
   const group = formatExplanation(explainManifest("scaling"));
-  expect(group).toContain("  scaling.min  The fewest replicas\n");
+  expect(group).toContain("  scaling.min                The fewest replicas\n");
   expect(formatExplanation(explainManifest())).toMatch(/^manifest\n/);
 });

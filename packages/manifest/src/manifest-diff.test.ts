@@ -64,6 +64,7 @@ it("shows of a new service what differs from the defaults", () => {
     { key: "run.command", before: "", after: "node index.js" },
     { key: "routes[/a]", before: "", after: "all methods" },
     { key: "scaling.min", before: "", after: "2" },
+    { key: "scaling.by", before: "", after: "concurrency" },
   ]);
 });
 

@@ -20,6 +20,39 @@ const scalingOrder: Rule = {
     min <= max ? [] : [["scaling.min", `min (${min}) is more than max (${max}). Raise max, or lower min`]],
 };
 
+const meaningfulScaling: Rule = {
+  keys: ["scaling.min", "scaling.max", "scaling.by", "scaling.max_replica_hours"],
+  check: ({ scaling: { min, max, by, maxReplicaHours } }, given) => {
+    const problems: [string, string][] = [];
+    const isGiven = (key: string) => given.has(`scaling.${key}`);
+    if (by !== "none" && isGiven("by") && max <= min) {
+      problems.push(
+        said("scaling.by", `There is nothing between min (${min}) and max (${max}). Raise max, or write by: none`),
+      );
+    }
+    if (min === 0 && by === "none") {
+      problems.push(said("scaling.min", "Nothing would start the first replica. Write max beside it, or min: 1"));
+    }
+    for (const key of ["stabilization", "idle", "max_replica_hours", "concurrency"]) {
+      if (!isGiven(key) || by !== "none") continue;
+      problems.push(
+        said(`scaling.${key}`, "The load decides nothing here. Write max, more than min, or remove the key"),
+      );
+    }
+    if (by === "cpu" && isGiven("concurrency")) {
+      problems.push(
+        said("scaling.concurrency", "The processor time decides. Write by: concurrency, or remove the key"),
+      );
+    }
+    const least = 24 * Math.max(1, min);
+    if (maxReplicaHours !== undefined && maxReplicaHours < least) {
+      const why = `The minimum alone takes ${least} replica hours a day. Write ${least} or more`;
+      problems.push(said("scaling.max_replica_hours", why));
+    }
+    return problems;
+  },
+};
+
 const riseFits: Rule = {
   keys: ["health.rise", "health.interval", "health.start_timeout"],
   check: ({ health: { rise, intervalMs, startTimeoutMs } }) => {
@@ -188,6 +221,7 @@ const said = (key: string, description: string): [string, string] => [key, descr
 /** Everything that must hold between keys. */
 export const manifestRules: readonly Rule[] = [
   scalingOrder,
+  meaningfulScaling,
   riseFits,
   deadlineFits,
   distinctRoutes,

@@ -1,7 +1,8 @@
 import { gatesKey } from "./schema-gates.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
-import { healthKeys, resourceKeys, rolloutKeys, scalingKeys, stopGraceKey } from "./schema-operation.ts";
+import { healthKeys, resourceKeys, rolloutKeys, stopGraceKey } from "./schema-operation.ts";
 import { envKey, nameKey, needsKey, portKey, runKeys, versionKey } from "./schema-program.ts";
+import { scalingKeys } from "./schema-scaling.ts";
 import { meshKeys, routesKey } from "./schema-traffic.ts";
 
 /** The schema of *.hms.yml, in the order people write it: the one definition that everything else follows from. */

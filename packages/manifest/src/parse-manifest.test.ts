@@ -12,7 +12,7 @@ describe("what a manifest reads to", () => {
       version: "0.0.0",
       run: { command: "node index.js", directory: "." },
       routes: [],
-      scaling: { min: 1, max: 10 },
+      scaling: { min: 1, max: 10, by: "none", concurrency: 50, idleMs: 300_000 },
       health: {
         tcp: true,
         intervalMs: 1000,
@@ -71,7 +71,7 @@ mesh: {request_timeout: 5s, connect_timeout: 250ms, retry: {attempts: 0, post: t
         { path: "/users/{id}", methods: ["GET", "PUT"] },
         { path: "/files/*", methods: [] },
       ],
-      scaling: { min: 2, max: 4 },
+      scaling: { min: 2, max: 4, by: "concurrency", concurrency: 50, idleMs: 300_000 },
       health: { http: "/healthz?deep=1", tcp: false, intervalMs: 500, timeoutMs: 1500, startTimeoutMs: 90_000 },
       rollout: { maxSurge: { replicas: 2 }, drainTimeoutMs: 60_000, deadlineMs: 3_600_000 },
       stopGraceMs: 20_000,
@@ -89,8 +89,18 @@ mesh: {request_timeout: 5s, connect_timeout: 250ms, retry: {attempts: 0, post: t
     }
   });
 
+  it("lets the load decide where max is written and is more than min, unless the manifest says otherwise", () => {
+    const by = (scaling: string) => parseManifest(`${SMALLEST}scaling: ${scaling}`).scaling.by;
+    expect(by("{min: 2, max: 10}")).toBe("concurrency");
+    expect(by("{min: 0, max: 1}")).toBe("concurrency");
+    expect(by("{min: 2}")).toBe("none");
+    expect(by("{min: 3, max: 3}")).toBe("none");
+    expect(by("{min: 2, max: 10, by: none}")).toBe("none");
+    expect(by("{min: 2, max: 10, by: cpu}")).toBe("cpu");
+  });
+
   it("raises the default of scaling.max to scaling.min", () => {
-    expect(parseManifest(`${SMALLEST}scaling: {min: 20}`).scaling).toEqual({ min: 20, max: 20 });
+    expect(parseManifest(`${SMALLEST}scaling: {min: 20}`).scaling).toMatchObject({ min: 20, max: 20 });
   });
 
   it.each([
@@ -130,7 +140,7 @@ routes:
       "3:3 run.command: The key command is missing, and it has no default. Add command: node index.js.",
       "4:7 port: A whole number is needed here, and quotes make it a text. Write 80 without quotes.",
       "5:16 scaling.min: min (12) is more than max (10). Raise max, or lower min.",
-      '5:29 scaling.foo: There is no key "foo" here. Possible are min, max.',
+      '5:29 scaling.foo: There is no key "foo" here. Possible are min, max, by, concurrency, stabilization, idle, max_replica_hours.',
       "8:11 routes[1].path: The route in line 7 takes the same requests already. Remove one, or give them different paths or methods.",
     ]);
   });

@@ -98,6 +98,9 @@ function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {
   if (!problems.touches("scaling.min") && !problems.touches("scaling.max") && !given.has("scaling.max")) {
     manifest.scaling = { ...scaling, max: Math.max(scaling.min, scaling.max) };
   }
+  if (given.has("scaling.max") && !given.has("scaling.by") && scaling.max > scaling.min) {
+    manifest.scaling = { ...manifest.scaling, by: "concurrency" };
+  }
   if (!problems.touches("health.http")) manifest.health = { ...health, tcp: health.http === undefined };
   for (const { keys, check } of manifestRules) {
     if (keys.some((key) => problems.touches(key))) continue;

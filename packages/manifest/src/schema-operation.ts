@@ -1,43 +1,8 @@
 import { DEPLOY_WINDOW_PATTERN, readDeployWindow } from "./deploy-window.ts";
 import { PROBE_PATH_PATTERN, readProbePath } from "./probe-path.ts";
 import type { AmountNode, ObjectNode } from "./schema-node.ts";
+import { REPLICAS } from "./schema-scaling.ts";
 import { sideBySideKeys } from "./schema-side-by-side.ts";
-
-const REPLICAS = 500;
-
-/** How many replicas there are. */
-export const scalingKeys = {
-  kind: "object",
-  description:
-    "How many replicas run. Nothing scales by load in this version: a service starts with min, and hms-sys scale moves it between min and max.",
-  properties: {
-    min: {
-      kind: "whole",
-      min: 1,
-      max: REPLICAS,
-      default: 1,
-      description:
-        "The fewest replicas. A deploy starts so many, unless `hms-sys scale` has set another number within the bounds.",
-      example: "2",
-    },
-    max: {
-      kind: "whole",
-      min: 1,
-      max: REPLICAS,
-      default: 10,
-      defaultNote: "10, or min if that is more",
-      description: "The most replicas.",
-      example: "10",
-    },
-  },
-  elsewhere: { replicas: "scaling.min", minimum: "scaling.min", maximum: "scaling.max" },
-  later: {
-    target: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
-    metric: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
-    cpu: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
-    concurrency: "Nothing scales by load yet. Leave the key out and use hms-sys scale",
-  },
-} as const satisfies ObjectNode;
 
 /** How the platform tells a healthy replica. */
 export const healthKeys = {

@@ -28,6 +28,12 @@ const good: [name: string, source: string][] = [
 const PARSER_ONLY = new Map(
   Object.entries({
     "relations between values": [
+      "scaling: {min: 0}",
+      "scaling: {min: 0, max: 5, by: none}",
+      "scaling: {min: 2, max: 2, by: cpu}",
+      "scaling: {concurrency: 5}",
+      "scaling: {max: 5, by: cpu, concurrency: 5}",
+      "scaling: {min: 2, max: 5, max_replica_hours: 40}",
       "health: {rise: 20, interval: 5m}",
       "health: {start_timeout: 10m}",
       "routes: [{path: '/{a}'}, {path: '/{b}'}]",

@@ -70,9 +70,10 @@ function asciiJson(value: unknown): string {
 }
 
 /** What a client is told while there is nobody to answer. */
-export function absenceReply({ name, absence }: Service): ErrorReply {
-  const message = absence ?? `No replica of "${name}" is ready for this request; try again in a second.`;
-  return { status: 503, message, fields: "retry-after: 1\r\n" };
+export function absenceReply({ name, absence, waitingRoom: { retryAfter } }: Service): ErrorReply {
+  const when = retryAfter === 1 ? "in a second" : `in ${retryAfter} seconds`;
+  const message = absence ?? `No replica of "${name}" is ready for this request; try again ${when}.`;
+  return { status: 503, message, fields: `retry-after: ${retryAfter}\r\n` };
 }
 
 /** What a client is told whose request failed on its way. */

@@ -29,6 +29,8 @@ export interface ProxyEngineOptions {
   tunnelGraceMs?: number;
   /** While a service that is meant to run has no replica that accepts connections, requests wait; default 10 s. */
   replicaPatienceMs?: number;
+  /** Called when the first request begins to wait for a replica that it starts (`wakeMs` of a service). */
+  onWaiting?: () => void;
   /**
    * The unix socket of the platform's own HTTP edge. The gateway sends it what no route of a service takes, if it shows
    * credentials or is for the reference pages (/docs, /openapi.json); default: none, everything else is 404.

@@ -67,6 +67,8 @@ export interface ServiceEntry {
   endpoints: readonly EndpointEntry[];
   /** Replicas are meant to run: while none accepts connections requests wait for one, up to 10 s. Default: no. */
   expectsReplicas?: boolean;
+  /** A request starts a replica if there is none, and waits for it so long, in milliseconds. Default 0: it starts none. */
+  wakeMs?: number;
   routes: readonly RouteEntry[];
   policy: TrafficPolicy;
   /** Default: all active endpoints share all requests. */

@@ -11,6 +11,14 @@ import { RequestDealer } from "./split-choice.ts";
 import type { SplitTerms } from "./split-terms.ts";
 import { WaitingRoom } from "./waiting-room.ts";
 
+/** What a service's requests wait by. */
+interface ServiceSurroundings {
+  /** So long for a replica where one is expected. */
+  patienceMs?: number;
+  /** Called when the first one begins to wait for a replica that it starts. */
+  onWaiting?: (() => void) | undefined;
+}
+
 /** The lasting state of one service; a new table changes its fields, never the object. */
 export class Service {
   readonly environment: string;
@@ -38,22 +46,25 @@ export class Service {
   #isMeantToRun = false;
   #hasBeenThere = false;
 
-  /** Requests wait this long for a replica where one is expected. */
-  constructor(environment: string, name: string, patienceMs = 0) {
+  constructor(environment: string, name: string, { patienceMs = 0, onWaiting = () => {} }: ServiceSurroundings = {}) {
     this.environment = environment;
     this.name = name;
-    this.waitingRoom = new WaitingRoom(patienceMs);
+    this.waitingRoom = new WaitingRoom(patienceMs, onWaiting);
     this.meshRoute = this.routeMetrics("");
   }
 
   /** True if there will be replicas again, as far as is known: requests may wait for them. */
   get expectsReplicas(): boolean {
-    return this.#isMeantToRun && this.#hasBeenThere;
+    return this.#isMeantToRun && (this.#hasBeenThere || this.waitingRoom.wakes);
   }
 
-  /** Says whether replicas are meant to run; of a service that has never had one none is expected. */
-  expectReplicas(isMeantToRun: boolean): void {
+  /**
+   * Says whether replicas are meant to run; of a service that has never had one none is expected, unless a request starts
+   * one within `wakeMs`.
+   */
+  expectReplicas(isMeantToRun: boolean, wakeMs = 0): void {
     this.#isMeantToRun = isMeantToRun;
+    this.waitingRoom.wakeWithin(wakeMs);
   }
 
   /** A request has come. */

@@ -15,6 +15,7 @@ interface TableSurroundings {
   callers?: CallerSource | undefined;
   sharedLimits?: SharedLimits | undefined;
   replicaPatienceMs?: number | undefined;
+  onWaiting?: (() => void) | undefined;
 }
 
 /** The routing table in force, and what outlives tables: services, and endpoints as long as something runs on them. */
@@ -24,17 +25,17 @@ export class TableState {
   readonly #maxHeadBytes: number;
   readonly #callers: CallerSource | undefined;
   readonly #limits: LimitBook;
-  readonly #replicaPatienceMs: number;
+  readonly #waits: { patienceMs: number; onWaiting: (() => void) | undefined };
   #inTable = new Set<Endpoint>();
   #matchers = new Map<string, RouteMatcher<RouteTarget>>();
 
   constructor(
     maxHeadBytes: number,
-    { callers, sharedLimits, replicaPatienceMs = DEFAULT_PATIENCE_MS }: TableSurroundings = {},
+    { callers, sharedLimits, replicaPatienceMs = DEFAULT_PATIENCE_MS, onWaiting }: TableSurroundings = {},
   ) {
     this.#maxHeadBytes = maxHeadBytes;
     this.#callers = callers;
-    this.#replicaPatienceMs = replicaPatienceMs;
+    this.#waits = { patienceMs: replicaPatienceMs, onWaiting };
     this.#limits = new LimitBook(sharedLimits);
   }
 
@@ -43,7 +44,7 @@ export class TableState {
     const key = serviceKey(environment, name);
     let service = this.services.get(key);
     if (!service) {
-      service = new Service(environment, name, this.#replicaPatienceMs);
+      service = new Service(environment, name, this.#waits);
       this.services.set(key, service);
     }
     return service;
@@ -70,7 +71,7 @@ export class TableState {
       const service = this.service(entry.environment, entry.name);
       known.add(service);
       service.policy = entry.policy;
-      service.expectReplicas(entry.expectsReplicas ?? false);
+      service.expectReplicas(entry.expectsReplicas ?? false, entry.wakeMs);
       service.isObserved = entry.isObserved === true || entry.split !== undefined;
       const endpoints = entry.endpoints.map((endpoint) => this.#useEndpoint(endpoint, now));
       service.useEndpoints(endpoints, entry.split);

@@ -17,6 +17,7 @@ function serving(more = "", change: Partial<ServiceRecord> = {}): ServingNow & {
     currentRevision: 1,
     trafficRevision: 1,
     wanted: 1,
+    asleep: false,
     scaledTo: undefined,
     split: undefined,
     deployedAt: new Date(),

@@ -112,3 +112,12 @@ export function nothingToReturnTo(key: ServiceKey, good: readonly { revision: nu
     { reason: "NO_GOOD_REVISION" },
   );
 }
+
+/** A service that cannot be given back to its load. */
+export function notScaledByLoad({ service }: ServiceKey): HmsError {
+  const why = "its manifest does not let the load decide";
+  const what = "Write scaling.max, more than scaling.min, and deploy it";
+  return new HmsError("FAILED_PRECONDITION", `"${service}" cannot be scaled by its load: ${why}. ${what}.`, {
+    reason: "NOT_SCALED_BY_LOAD",
+  });
+}

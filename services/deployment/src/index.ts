@@ -20,6 +20,9 @@ import { RolloutJournal } from "./rollout-journal.ts";
 import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
+import { AutoScaler } from "./scaling/auto-scaler.ts";
+import { ScalingMemory } from "./scaling/scaling-memory.ts";
+import { SleepWatch } from "./scaling/sleep-watch.ts";
 import { serverCarrier } from "./server-carrier.ts";
 import { deploymentRegistration } from "./service.ts";
 import { ServiceAccess } from "./service-access.ts";
@@ -80,7 +83,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { book, observed, health, traffic, journal, feed, reconciler } = parts;
+  const { observed, health, traffic, journal, feed, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
   const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
@@ -97,17 +100,17 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     });
     drivers.set(id, { driver, running });
   };
-  const load = async () => {
-    for (const record of await readServices(database.db)) book.put(record, record);
-    return journal.running();
-  };
   const begin = async () => {
-    const rollouts = await untilItWorks(load, { signal: end.signal, log });
+    const rollouts = await untilItWorks(() => loadBook(database, parts), { signal: end.signal, log });
     await synced.promise;
     reconciler.open();
     traffic.open();
+    scaler.open();
+    void watch.run(end.signal);
     return rollouts;
   };
+  const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
+  const { scaler, watch } = composeScaling(options, parts, requests);
   const begun = begin();
   const ready = begun.then(() => {});
   ready.catch(() => {});
@@ -121,10 +124,11 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
 
   return {
     ready,
-    ownerOf: (key) => book.get(key)?.owner || undefined,
+    ownerOf: (key) => parts.book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
       ...parts,
-      requests: new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth }),
+      requests,
+      scaler,
       views: new ServiceViews(observed, health),
       runtime,
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
@@ -133,6 +137,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       clearInterval(takingUp);
+      scaler.close();
       reconciler.close();
       traffic.close();
       health.close();
@@ -171,6 +176,7 @@ function compose(options: DeploymentServiceOptions) {
   const freezes = new Freezes(database.db);
   return {
     book,
+    scalingMemory: new ScalingMemory(database.db),
     freezes,
     observed,
     health,
@@ -184,6 +190,32 @@ function compose(options: DeploymentServiceOptions) {
     effects,
     access,
   };
+}
+
+/** Takes everything on record into memory; answers with the rollouts that have not ended. */
+async function loadBook(
+  { db }: ServiceDatabase<DeploymentTables>,
+  { book, journal }: ReturnType<typeof compose>,
+): Promise<RolloutRow[]> {
+  for (const record of await readServices(db)) book.put(record, record);
+  return journal.running();
+}
+
+/** What lets services follow their load. */
+function composeScaling(
+  { mesh, log }: DeploymentServiceOptions,
+  { book, observed, health, journal, scalingMemory: memory }: ReturnType<typeof compose>,
+  requests: RolloutRequests,
+) {
+  const scaler = new AutoScaler({
+    ...{ book, observed, health, mesh, memory, log },
+    begin: (key, change) => requests.scaleByLoad(key, change),
+    outcome: async (id) => {
+      const { phase, ended_at } = await journal.read(id);
+      return ended_at === null ? undefined : phase === "succeeded" ? "succeeded" : "failed";
+    },
+  });
+  return { scaler, watch: new SleepWatch({ book, mesh, scaler, log }) };
 }
 
 async function untilItWorks<T>(

@@ -2,15 +2,21 @@ import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
 import { gatePlanOf } from "./gates/gate.ts";
 import { WHOLE } from "./rollout-begin.ts";
 import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
+import { scalingRule } from "./scaling/scaling-rule.ts";
 import type { RevisionRecord, ServiceRecord } from "./service-record.ts";
 import type { RolloutRequest } from "./tables.ts";
 
 const NO_MANIFEST = { startTimeoutMs: 30_000, minHealthyTimeMs: 0, drainTimeoutMs: 30_000, stopGraceMs: 10_000 };
 
-/** Replicas after a deploy of this manifest: what the operator scaled to, within its bounds, else its minimum. */
+/**
+ * Replicas after a deploy of this manifest: what the operator scaled to, or where the load decides what it has led to, within
+ * its bounds, else its minimum. A version shows that it works by running, so there is one at least.
+ */
 export function wantedAfterDeploy({ scaling }: Manifest, record: ServiceRecord | undefined): number {
-  const { min, max } = scaling;
-  return record?.scaledTo === undefined ? min : Math.min(max, Math.max(min, record.scaledTo));
+  const { max } = scaling;
+  const min = Math.max(1, scaling.min);
+  const now = record?.scaledTo ?? (scalingRule(scaling) ? record?.wanted : undefined);
+  return now === undefined ? min : Math.min(max, Math.max(min, now));
 }
 
 function wantedAfter(kind: RolloutKind, manifest: Manifest, { record, request }: GrantScene): number {
@@ -78,6 +84,7 @@ function policyOf(kind: RolloutKind, revision: RevisionRecord | undefined, scene
     release: releaseOf(kind, scene, revision.releaseDigest),
     runsReleaseCommand: kind === "deploy" && run.release !== undefined,
     ...(kind === "deploy" ? { ...sideBySideOf(manifest), ...gatePlanOf(manifest) } : {}),
+    ...(scene.request.automatic ? { automatic: true } : {}),
   };
 }
 

@@ -1,11 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, HmsError, type Metadata, principalName } from "@hms/kernel";
+import { type CallContext, componentPrincipal, HmsError, type Metadata, principalName } from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
-import { diskFull, noRevision, noSuchTag, nothingDeployed, nothingToRetry, nothingToReturnTo } from "./errors.ts";
+import {
+  diskFull,
+  noRevision,
+  noSuchTag,
+  nothingDeployed,
+  nothingToRetry,
+  nothingToReturnTo,
+  notScaledByLoad,
+} from "./errors.ts";
 import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
@@ -15,6 +23,8 @@ import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import { routeWarnings } from "./route-warnings.ts";
+import type { LoadChange } from "./scaling/auto-scaler.ts";
+import { scalingRule } from "./scaling/scaling-rule.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -39,6 +49,8 @@ type Wish = Pick<NewRollout, "kind"> &
     target?: RevisionRecord;
     manifest?: Manifest | undefined;
     warnings?: string[];
+    /** Refuses what is not right any more when it is written down, by throwing. */
+    check?: (record: ServiceRecord) => void;
     /** Refuse if another revision serves by the time it is written down, or another rollout runs. */
     plannedOn?: number;
   };
@@ -200,6 +212,7 @@ export class RolloutRequests {
   async scale(request: deployment.ScaleRequest, context: CallContext): Promise<string> {
     const record = await this.#deployed(request, context);
     const manifest = record.revisions.get(record.currentRevision)?.manifest;
+    if (request.automatic) return this.#giveBack(record, request, context);
     const { min = 1, max = 1 } = manifest?.scaling ?? {};
     const { replicas } = request;
     if (replicas < 1 || replicas > max) {
@@ -214,6 +227,39 @@ export class RolloutRequests {
       { kind: "scale", request: { replicas }, manifest, warnings: replicas < min ? [few] : [], reason: request.reason },
       context,
     );
+  }
+
+  /** From now on the load decides; it begins with what runs. */
+  async #giveBack(record: ServiceRecord, request: deployment.ScaleRequest, context: CallContext): Promise<string> {
+    const manifest = record.revisions.get(record.currentRevision)?.manifest;
+    const rule = manifest && scalingRule(manifest.scaling);
+    if (rule === undefined) throw notScaledByLoad(record);
+    if (request.replicas !== 0) {
+      const description = "It says a number and that the load decides. Say one of them.";
+      throw new HmsError("INVALID_ARGUMENT", `replicas: ${description}`, {
+        fieldViolations: [{ field: "replicas", description }],
+      });
+    }
+    const { wanted } = record;
+    const replicas = record.asleep ? 0 : Math.min(rule.max, Math.max(1, rule.min, wanted));
+    const wish = { kind: "scale", request: { replicas, automatic: true }, manifest, reason: request.reason } as const;
+    return this.#add(record, wish, context);
+  }
+
+  /**
+   * A change that a service's load asks for.
+   * @throws HmsError ABORTED if a rollout runs, FAILED_PRECONDITION if the number is another one, or a person's, by now
+   */
+  async scaleByLoad(key: ServiceKey, { from, to, reason }: LoadChange): Promise<string> {
+    const record = await this.#reader.find(key);
+    if (record === undefined) throw nothingDeployed(key);
+    const manifest = record.revisions.get(record.currentRevision)?.manifest;
+    const check = ({ wanted, scaledTo, currentRevision }: ServiceRecord) => {
+      if (wanted === from && scaledTo === undefined && currentRevision === record.currentRevision) return;
+      throw new HmsError("FAILED_PRECONDITION", "The service is another one by now.", { reason: "SERVICE_CHANGED" });
+    };
+    const wish = { kind: "scale", request: { replicas: to, automatic: true }, manifest, reason, check } as const;
+    return this.#add(record, { ...wish, refuseIfLocked: true }, AUTO_SCALER);
   }
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
@@ -248,7 +294,11 @@ export class RolloutRequests {
     return record;
   }
 
-  async #add({ environment, service }: ServiceKey, wish: Wish, { principal, metadata }: CallContext): Promise<string> {
+  async #add(
+    { environment, service }: ServiceKey,
+    wish: Wish,
+    { principal, metadata }: Pick<CallContext, "principal" | "metadata">,
+  ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
@@ -264,6 +314,7 @@ export class RolloutRequests {
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
       ...(revision ? { revision } : {}),
       begin: (number, record) => {
+        wish.check?.(record);
         if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
           throw new HmsError(
             "FAILED_PRECONDITION",
@@ -282,6 +333,9 @@ export class RolloutRequests {
     return rolloutId;
   }
 }
+
+/** Whom changes that follow the load are by. */
+const AUTO_SCALER = { principal: componentPrincipal("autoscaler"), metadata: {} };
 
 /** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
 const KEY = "x-hms-idempotency-key";

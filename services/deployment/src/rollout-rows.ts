@@ -188,7 +188,8 @@ async function writeService(trx: Trx, state: RolloutState): Promise<void> {
       traffic_revision: String(state.trafficRevision),
       split: state.split && !hasEnded(state) ? JSON.stringify(state.split) : null,
       ...(phase === "succeeded" ? { wanted: policy.wanted } : {}),
-      ...(phase === "succeeded" && kind === "scale" ? { scaled_to: policy.wanted } : {}),
+      ...(phase === "succeeded" && kind === "scale" ? { scaled_to: policy.automatic ? null : policy.wanted } : {}),
+      ...(phase === "succeeded" ? { asleep: policy.automatic === true && policy.wanted === 0 } : {}),
       ...(serves ? { current_revision: String(revision) } : {}),
       ...(serves && kind !== "restart" ? { deployed_at: sql<Date>`clock_timestamp()` } : {}),
     })
@@ -230,7 +231,7 @@ async function forgetService(trx: Trx, state: RolloutState): Promise<void> {
     .execute();
   await trx
     .updateTable("service")
-    .set({ current_revision: "0", traffic_revision: "0", wanted: 0, scaled_to: null, deployed_at: null })
+    .set({ current_revision: "0", traffic_revision: "0", wanted: 0, scaled_to: null, deployed_at: null, asleep: false })
     .where("environment", "=", environment)
     .where("name", "=", service)
     .execute();

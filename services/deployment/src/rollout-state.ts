@@ -66,6 +66,8 @@ export interface RolloutPolicy {
   release: "make" | "find" | "none";
   /** True if the manifest has a release command and this rollout has to run it. */
   runsReleaseCommand: boolean;
+  /** A scale after which the load decides; absent: a person has set the number. */
+  automatic?: boolean;
   /** Where both versions serve side by side until the new one has everything; absent: they change batch by batch. */
   sideBySide?: SideBySide;
   /** What the new version is asked beside its health; absent: nothing. */

@@ -50,7 +50,10 @@ export interface ServiceRecord extends ServiceKey {
   /** While two versions serve side by side. */
   split: TrafficShare | undefined;
   wanted: number;
+  /** What a person has set; undefined: the manifest, or the load. */
   scaledTo: number | undefined;
+  /** Scaled to nothing for want of requests: the next one starts a replica. */
+  asleep: boolean;
   deployedAt: Date | undefined;
   replicas: ReplicaRecord[];
   /** The current one, the one whose routes apply, and those of the replicas. */

@@ -122,6 +122,7 @@ function serviceRecord(
     trafficRevision: Number(row.traffic_revision),
     wanted: row.wanted,
     scaledTo: row.scaled_to ?? undefined,
+    asleep: row.asleep,
     split: row.split ?? undefined,
     deployedAt: row.deployed_at ?? undefined,
     replicas: replicas.map(replicaRecord),

@@ -66,7 +66,9 @@ function withoutEnvironment(replica: agent.Replica | undefined, replicaId: strin
   return shown;
 }
 
-function healthOf(ready: number, { wanted, currentRevision, running }: ServiceRecord): deployment.ServiceHealth {
+function healthOf(ready: number, record: ServiceRecord): deployment.ServiceHealth {
+  const { wanted, currentRevision, running, asleep } = record;
+  if (asleep) return ServiceHealth.ASLEEP;
   if (wanted === 0) return currentRevision === 0 || running ? ServiceHealth.DOWN : ServiceHealth.STOPPED;
   if (ready === 0) return ServiceHealth.DOWN;
   return ready < wanted ? ServiceHealth.DEGRADED : ServiceHealth.HEALTHY;

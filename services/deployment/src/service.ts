@@ -14,6 +14,9 @@ import type { RolloutControl } from "./rollout-control.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
+import type { AutoScaler } from "./scaling/auto-scaler.ts";
+import { explainScaling } from "./scaling/explain-scaling.ts";
+import type { ScalingMemory } from "./scaling/scaling-memory.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -32,6 +35,8 @@ export interface DeploymentParts {
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
+  scaler: AutoScaler;
+  scalingMemory: ScalingMemory;
   traffic: TrafficKeeper;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
@@ -55,6 +60,7 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
   return implement(deployment.DeploymentService, {
     deploy: (request, context) => follow(context, () => requests.deploy(request, context)),
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
+    explainScaling: (request, context) => explain(parts, request, context),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
     rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
     retry: (request, context) => follow(context, () => requests.retry(request, context)),
@@ -133,6 +139,14 @@ function visiblePage(
     read: (page) => reader.page({ environment, ...page, after: page.after ?? after }),
     throwIfEnded: () => context.throwIfEnded(),
   });
+}
+
+async function explain(parts: DeploymentParts, request: deployment.ExplainScalingRequest, context: CallContext) {
+  const { reader, scaler, scalingMemory, views } = parts;
+  const record = await reader.existing(request, context);
+  const { decisions } = await scalingMemory.read(record);
+  const ready = views.summary(record).replicasReady ?? 0;
+  return explainScaling({ record, ready, scaled: scaler.known(record), decisions });
 }
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {

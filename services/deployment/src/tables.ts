@@ -1,6 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Manifest } from "@hms/manifest";
-import type { Generated, JSONColumnType } from "kysely";
+import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type {
   ReplicaTraffic,
   RolloutAsk,
@@ -21,6 +21,7 @@ interface ServiceTable {
   next_revision: Generated<string>;
   owner: Generated<string>;
   split: JSONColumnType<TrafficShare> | null;
+  asleep: Generated<boolean>;
 }
 
 interface RevisionTable {
@@ -97,6 +98,25 @@ interface FreezeTable {
   since: Generated<Date>;
 }
 
+interface ScalingTable {
+  environment: string;
+  service: string;
+  day: Generated<number>;
+  replica_ms: Generated<number>;
+  decisions: ColumnType<ScalingNote[], string | undefined, string>;
+}
+
+/** One change that a service's load led to. */
+export interface ScalingNote {
+  /** Epoch milliseconds. */
+  at: number;
+  from: number;
+  to: number;
+  reason: string;
+  /** Empty: none could be begun. */
+  rolloutId: string;
+}
+
 /** The tables of the deployment schema. */
 export interface DeploymentTables {
   service: ServiceTable;
@@ -106,12 +126,15 @@ export interface DeploymentTables {
   rollout_lock: RolloutLockTable;
   replica: ReplicaTable;
   deploy_freeze: FreezeTable;
+  scaling: ScalingTable;
 }
 
 /** What a request asked for beside a revision. */
 export interface RolloutRequest {
   /** Replicas, for a scale. */
   replicas?: number;
+  /** A scale that leaves the number to the load from then on. */
+  automatic?: boolean;
   /** A deploy of a revision that was tried before. */
   again?: boolean;
 }

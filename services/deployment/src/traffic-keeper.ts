@@ -8,6 +8,7 @@ import { meshRoute } from "./mesh-route.ts";
 import { meshSplit } from "./mesh-split.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import { type MeshAccess, trafficPolicy } from "./replica-spec.ts";
+import { ruleOf } from "./scaling/auto-scaler.ts";
 import { keyOfReplica, keyText, type ServiceBook } from "./service-book.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { plannedEndpoints } from "./traffic-endpoints.ts";
@@ -135,7 +136,8 @@ export class TrafficKeeper {
         weight: 1000,
         revision: BigInt(revision),
       })),
-      expectsReplicas: record.wanted > 0 && record.replicas.some(({ traffic }) => traffic === "active"),
+      expectsReplicas: expectsReplicas(record),
+      wakeTimeoutMs: BigInt(wakeTimeoutMs(record)),
       ...splitOf(record),
       observed: [...record.revisions.values()].some((revision) => countsMatter(revision.manifest)),
       routes: manifest.routes.map(meshRoute),
@@ -159,6 +161,24 @@ export class TrafficKeeper {
       });
     }, inMs).unref();
   }
+}
+
+/** Whether requests wait for a replica: one is meant to take them, or their coming starts one. */
+function expectsReplicas(record: ServiceRecord): boolean {
+  const { wanted, asleep, replicas, running } = record;
+  if (asleep) return true;
+  if (wanted === 0) return false;
+  // What falls asleep has given up its replicas before it is asleep.
+  const fallsAsleep = running?.kind === "scale" && wakeTimeoutMs(record) > 0;
+  return fallsAsleep || replicas.some(({ traffic }) => traffic === "active");
+}
+
+/** How long a request may wait for the replica that it starts; 0: it starts none. */
+function wakeTimeoutMs(record: ServiceRecord): number {
+  const { wanted, asleep, scaledTo } = record;
+  const rule = ruleOf(record);
+  if (rule === undefined || rule.min > 0 || scaledTo !== undefined || (wanted === 0 && !asleep)) return 0;
+  return record.revisions.get(record.currentRevision)?.manifest.health.startTimeoutMs ?? 0;
 }
 
 /** While two versions serve side by side. */

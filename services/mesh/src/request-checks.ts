@@ -52,3 +52,25 @@ export function checkDrainRequest({ endpointIds, timeoutMs }: mesh.AwaitDrainedR
   if (violations.length > 0) throw invalid("The wait", violations);
   return timeoutMs === 0n ? DEFAULT_DRAIN_MS : Number(timeoutMs);
 }
+
+const DEFAULT_WAIT_MS = 10_000;
+const LONGEST_WAIT_MS = 600_000n;
+const MOST_WAITED_FOR = 1_000;
+
+/**
+ * The longest wait in milliseconds, 10 s unless the request says another.
+ * @throws HmsError INVALID_ARGUMENT with everything that is wrong.
+ */
+export function checkWaitRequest({ services, timeoutMs }: mesh.AwaitWaitingRequest): number {
+  const violations = services.flatMap(({ environment, service }, index) =>
+    labelViolations({ [`services[${index}].environment`]: environment, [`services[${index}].service`]: service }),
+  );
+  if (services.length > MOST_WAITED_FOR) {
+    violations.push({ field: "services", description: `${services.length} are more than ${MOST_WAITED_FOR}.` });
+  }
+  if (timeoutMs < 0n || timeoutMs > LONGEST_WAIT_MS) {
+    violations.push({ field: "timeout_ms", description: `${timeoutMs} is outside of 0 to ${LONGEST_WAIT_MS}.` });
+  }
+  if (violations.length > 0) throw invalid("The wait", violations);
+  return Number(timeoutMs) || DEFAULT_WAIT_MS;
+}

@@ -5,7 +5,13 @@ import { type CallContext, implement, type ServiceRegistration } from "@hms/kern
 import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
 import { notForYou, stillActive, unknownVersion } from "./errors.ts";
 import type { NodeWaits } from "./node-waits.ts";
-import { checkDrainRequest, checkEnvironment, checkNodeId, checkServiceKey } from "./request-checks.ts";
+import {
+  checkDrainRequest,
+  checkEnvironment,
+  checkNodeId,
+  checkServiceKey,
+  checkWaitRequest,
+} from "./request-checks.ts";
 import { contentOf } from "./snapshot-content.ts";
 import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
 import { snapshotFor } from "./snapshot-variant.ts";
@@ -139,6 +145,13 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       if (active.length > 0) throw stillActive(active);
       const wait = { version: newest.version, timeoutMs, signal };
       return { leftInFlight: await waits.drained(endpointIds, wait) };
+    },
+
+    async awaitWaiting(request, context) {
+      const timeoutMs = checkWaitRequest(request);
+      const isVisible = visibleTo(context);
+      const seen = request.services.filter((one) => isVisible({ environment: one.environment, name: one.service }));
+      return { waiting: await sums.waiting(seen, untilEnd(context), timeoutMs) };
     },
 
     getTraffic: (request, context) => getTraffic(parts, request, context),

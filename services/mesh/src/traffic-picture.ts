@@ -40,6 +40,7 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
     expectsReplicas = false,
     split,
     observed = false,
+    wakeTimeoutMs = 0n,
   } = given ?? {};
   checkName(environment, "service.environment", report);
   checkName(name, "service.name", report);
@@ -53,7 +54,17 @@ export function normalPicture(given: mesh.MeshServiceEntry | undefined): mesh.Me
     expectsReplicas,
     ...(split ? { split: normalSplit(split, endpoints, report) } : {}),
     observed,
+    wakeTimeoutMs: normalWakeTimeout(wakeTimeoutMs, report),
   });
   if (violations.length > 0) throw invalid(`The traffic picture of "${name}"`, violations);
   return picture;
+}
+
+const LONGEST_WAKE_MS = 3_600_000n;
+
+function normalWakeTimeout(given: bigint, report: FieldReport): bigint {
+  if (given < 0n || given > LONGEST_WAKE_MS) {
+    report("service.wake_timeout_ms", `${given} is outside of 0 to ${LONGEST_WAKE_MS}.`);
+  }
+  return given;
 }

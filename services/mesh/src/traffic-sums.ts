@@ -1,5 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { mesh } from "@hms/contracts";
+import { ChangeSignal } from "@hms/kernel";
 import { VIP_COUNT } from "./address-plan.ts";
 import { CountedSum } from "./counted-sum.ts";
 import type { ServiceKey } from "./store.ts";
@@ -35,6 +36,8 @@ interface ServiceSums extends ServiceKey {
 export class TrafficSums {
   /** The one reported last comes last. */
   readonly #services = new Map<string, ServiceSums>();
+  /** Notified when requests wait. */
+  readonly #changes = new ChangeSignal();
 
   /** Takes what a data plane has counted since it started. */
   report(nodeId: string, traffic: readonly mesh.ServiceTraffic[], now: number): void {
@@ -42,6 +45,24 @@ export class TrafficSums {
       const sums = this.#service(service);
       takeLoad(sums, service, { nodeId, now });
       for (const revision of service.revisions) takeRevision(sums, revision, { nodeId, now });
+    }
+    if (traffic.some(({ load }) => (load?.waiting ?? 0) > 0)) this.#changes.notify();
+  }
+
+  /** Which of these services requests wait for: as soon as there is one, none when the wait is over. */
+  async waiting(
+    services: readonly mesh.ServiceName[],
+    signal: AbortSignal,
+    timeoutMs: number,
+  ): Promise<mesh.ServiceName[]> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const found = services.filter(({ environment, service: name }) => {
+        const sums = this.#services.get(keyOf({ environment, name }));
+        return sums !== undefined && sums.load.gauges(Date.now()).waiting > 0;
+      });
+      if (found.length > 0) return found;
+      if (!(await this.#changes.next(signal, Math.max(0, until - performance.now())))) return [];
     }
   }
 

@@ -42,8 +42,11 @@ async function platform({ session, output, signal }: Invocation): Promise<number
   return ExitCode.OK;
 }
 
-const settled = ({ health, rolloutId }: deployment.ServiceSummary) =>
-  rolloutId === "" && (health === deployment.ServiceHealth.HEALTHY || health === deployment.ServiceHealth.STOPPED);
+const { HEALTHY, STOPPED, ASLEEP } = deployment.ServiceHealth;
+/** What may stay so for good. */
+const SETTLED: ReadonlySet<deployment.ServiceHealth> = new Set([HEALTHY, STOPPED, ASLEEP]);
+
+const settled = ({ health, rolloutId }: deployment.ServiceSummary) => rolloutId === "" && SETTLED.has(health);
 
 async function oneService(invocation: Invocation, service: string): Promise<number> {
   const { options, globals, session, output, signal } = invocation;

@@ -34,6 +34,7 @@ export class NodeReporter {
   #isSending = false;
   #isDue = false;
   #isClosed = false;
+  #isTrafficDue = false;
   #told = "";
   #toldTrafficAt = Number.NEGATIVE_INFINITY;
   #toldAt = Number.NEGATIVE_INFINITY;
@@ -56,6 +57,13 @@ export class NodeReporter {
     this.report();
   }
 
+  /** Reports what was counted now, because a request waits for somebody to hear of it. */
+  reportTraffic(): void {
+    this.#isTrafficDue = true;
+    // What is waited for has to be counted first.
+    if (!this.#isSending) this.#turnIn(0);
+  }
+
   /** A count may have changed: looks at them within 50 ms. */
   look(): void {
     if (!this.#isSending) this.#turnIn(COALESCE_MS);
@@ -72,7 +80,8 @@ export class NodeReporter {
     const counts = JSON.stringify(inFlight);
     const now = performance.now();
     const isQuiet = counts === this.#told && now - this.#toldAt < HEARTBEAT_MS - COALESCE_MS;
-    const isCounted = now - this.#toldTrafficAt >= TRAFFIC_MS - COALESCE_MS;
+    const isCounted = this.#isTrafficDue || now - this.#toldTrafficAt >= TRAFFIC_MS - COALESCE_MS;
+    this.#isTrafficDue = false;
     const news = isCounted ? this.#options.traffic.news() : NO_NEWS;
     if (this.#isDue || !isQuiet || news.messages.length > 0) {
       this.#isDue = false;
@@ -86,7 +95,7 @@ export class NodeReporter {
       if (!reached) return this.#tryLater();
       if (this.#isDue) return this.report();
     }
-    this.#turnIn(counts === "{}" ? TRAFFIC_MS : COALESCE_MS);
+    this.#turnIn(this.#isTrafficDue ? 0 : counts === "{}" ? TRAFFIC_MS : COALESCE_MS);
   }
 
   #noteTold(counts: string, news: TrafficNews): void {

@@ -68,6 +68,7 @@ export function routingTable(content: mesh.SnapshotContent): RoutingTable {
       name: service.name,
       endpoints: service.endpoints.map(endpointOf),
       expectsReplicas: service.expectsReplicas,
+      wakeMs: Number(service.wakeTimeoutMs),
       routes: service.routes.map(routeOf),
       policy: policyOf(service.policy),
       ...(service.split ? { split: splitOf(service.split) } : {}),

@@ -59,6 +59,7 @@ export async function startSnapshotServer(paths: InstancePaths, first?: mesh.Sna
       removeService: unused,
       awaitApplied: unused,
       awaitDrained: unused,
+      awaitWaiting: () => unused(),
       getTraffic: unused,
     }),
   );

@@ -1,0 +1,2 @@
+export { rushPlot, withFigures } from "./comparison-page.ts";
+export { comparePolicies } from "./policy-comparison.ts";
