@@ -7,7 +7,7 @@ const HEAD = [
 ];
 
 /** The figures of every load and policy, as a table in Markdown. */
-export function comparisonTable(comparisons: readonly Comparison[]): string {
+function comparisonTable(comparisons: readonly Comparison[]): string {
   const rows = comparisons.flatMap(({ trace, outcomes }) =>
     outcomes.map(({ name, outcome }) => {
       const { recoverySeconds, overloadedSeconds, lostShare, surplusReplicaSeconds, replicaSeconds, changes } = outcome;
