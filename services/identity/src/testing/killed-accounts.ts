@@ -1,8 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { identityKeys, identityUsers } from "@hms/contracts";
 import { expect } from "vitest";
 import { makeRecoveryCodes } from "../factors/recovery-codes.ts";
-import { stepAt, totpCode } from "../factors/totp.ts";
+import { appCode } from "./app-code.ts";
 import type { Answer } from "./browser.ts";
 import type { KillableIdentity } from "./killable-identity.ts";
 import { isSignedIn, moved, type Operation, signIn, withConsole } from "./killed-stage.ts";
@@ -11,15 +10,8 @@ import { PASSWORD, signedIn, somebody } from "./people.ts";
 const pathOf = (link: string) => new URL(link).pathname + new URL(link).search;
 
 /** The code of the app that a page sets up. */
-async function codeOn({ body }: Answer): Promise<string> {
-  const typed = (/Key: <code>([^<]*)/.exec(body)?.[1] ?? "").replace(/ /g, "");
-  const bits = [...typed].map((letter) =>
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"),
-  );
-  const bytes = bits.join("").match(/.{8}/g) ?? [];
-  const leftMs = 30_000 - (Date.now() % 30_000);
-  if (leftMs < 2_000) await delay(leftMs);
-  return totpCode(Buffer.from(bytes.map((byte) => Number.parseInt(byte, 2))), stepAt(Date.now()));
+function codeOn({ body }: Answer): Promise<string> {
+  return appCode(/Key: <code>([^<]*)/.exec(body)?.[1] ?? "");
 }
 
 /** What changes an account and what it comes in by, by name. */
