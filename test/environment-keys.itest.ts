@@ -26,6 +26,7 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
   "durable.event": OF_RUN,
   "durable.fan_out": OF_RUN,
   "durable.log_chunk": OF_RUN,
+  "durable.log_end": OF_RUN,
   "durable.run": "its id is unique in the installation; whoever looks names the environment, which is a column",
   "durable.task": OF_RUN,
   "events.consumer_group": "its name is unique in its environment; a group of the platform has none",

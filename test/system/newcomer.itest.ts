@@ -207,6 +207,7 @@ describe("a newcomer", () => {
     expect(await completed(hmsSys, "explain", "manifest.scaling.m")).toEqual([
       "manifest.scaling.min",
       "manifest.scaling.max",
+      "manifest.scaling.max_replica_hours",
     ]);
   });
 

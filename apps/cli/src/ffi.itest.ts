@@ -192,7 +192,7 @@ describe("hms-sys ffi", () => {
   test("completes services, methods and fields", async () => {
     const complete = async (...words: string[]) => (await cli(["__complete", ...words])).stdout;
     expect(await complete("ffi", "")).toMatch(/^call\t/m);
-    expect(await complete("f")).toMatch(/^ffi\t/);
+    expect(await complete("f")).toMatch(/^ffi\t/m);
     expect(await complete("ffi", "call", "hms")).toBe("hms.cdf.debate\tv1\n");
     expect(await complete("ffi", "call", "hms.cdf.debate", "Ev")).toBe("EvaluatePolicy\tone request, one answer\n");
     expect(await complete("ffi", "call", "hms.cdf.debate", "EvaluatePolicy", "pol")).toBe("policy_id=\tstring\n");
