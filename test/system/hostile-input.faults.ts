@@ -76,9 +76,11 @@ describe("a manifest that is", () => {
     }
   });
 
-  test("a folder, or not there at all, is refused with exit code 2", async () => {
+  test("a folder without any, or not there at all, is refused with exit code 2", async () => {
+    const empty = join(folder, "empty");
+    mkdirSync(empty, { recursive: true });
     for (const [file, words] of [
-      [folder, "is a directory"],
+      [empty, "There is no manifest"],
       [join(folder, "nobody.yml"), "does not exist"],
     ] as const) {
       expect(await platform.cli("deploy", file)).toMatchObject({ code: 2, stderr: expect.stringContaining(words) });

@@ -91,16 +91,18 @@ function withDefaultAuth(read: Manifest, given: Given, auth: ParseOptions["route
   return { ...read, routes };
 }
 
+/** Whoever writes how many there may be at most wants the load to decide, unless they say otherwise. */
+function settleScaling(scaling: Manifest["scaling"], given: Given): Manifest["scaling"] {
+  if (!given.has("scaling.max")) return { ...scaling, max: Math.max(scaling.min, scaling.max) };
+  return given.has("scaling.by") || scaling.max <= scaling.min ? scaling : { ...scaling, by: "concurrency" };
+}
+
 /** Fills in the defaults that depend on other keys, and asks the rules between keys. */
 function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {
   const { scaling, health } = read;
   const manifest = { ...read };
-  if (!problems.touches("scaling.min") && !problems.touches("scaling.max") && !given.has("scaling.max")) {
-    manifest.scaling = { ...scaling, max: Math.max(scaling.min, scaling.max) };
-  }
-  if (given.has("scaling.max") && !given.has("scaling.by") && scaling.max > scaling.min) {
-    manifest.scaling = { ...manifest.scaling, by: "concurrency" };
-  }
+  if (!problems.touches("scaling.min") && !problems.touches("scaling.max"))
+    manifest.scaling = settleScaling(scaling, given);
   if (!problems.touches("health.http")) manifest.health = { ...health, tcp: health.http === undefined };
   for (const { keys, check } of manifestRules) {
     if (keys.some((key) => problems.touches(key))) continue;

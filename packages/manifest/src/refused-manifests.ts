@@ -106,6 +106,7 @@ export const REFUSED: readonly [line: string, field: string, description: RegExp
   ["routes: [{path: /a, methods: [post]}]", "routes[0].methods[0]", /Did you mean POST\?/],
   ["routes: [{path: /a, methods: [GET, GET]}]", "routes[0].methods[1]", /in the list already/],
   ["routes: [{path: '/{a}'}, {path: '/{b}'}]", "routes[1].path", /same requests/],
+  ["scaling: {min: 1, max: lots}", "scaling.max", /whole number/],
   ["scaling: {min: 0}", "scaling.min", /Write max beside it/],
   ["scaling: {min: 0, max: 5, by: none}", "scaling.min", /Nothing would start/],
   ["scaling: {min: -1}", "scaling.min", /less than the least/],
