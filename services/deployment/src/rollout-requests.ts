@@ -18,6 +18,7 @@ import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { programChanges } from "./program-changes.ts";
+import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -384,24 +385,4 @@ function withStrategy(manifest: Manifest, asked: string): Manifest {
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
 function newRolloutId(): string {
   return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
-}
-
-function taggedRevision(record: ServiceRecord, revisions: readonly RevisionRecord[], tag: string): number {
-  const found = revisions.find((revision) => revision.tag === tag);
-  if (found === undefined) throw noSuchTag(record, tag, revisions);
-  return found.revision;
-}
-
-/** The revision to go back to: the one asked for, else the last that served well before the current one. */
-function rollbackTarget(record: ServiceRecord, revisions: readonly RevisionRecord[], asked: number): RevisionRecord {
-  const good = revisions.filter(({ revision, outcome }) => outcome === "good" && revision !== record.currentRevision);
-  if (asked === 0) {
-    const before = good.filter(({ revision }) => revision < record.currentRevision || record.currentRevision === 0);
-    const last = before.at(-1);
-    if (last === undefined) throw nothingToReturnTo(record, good);
-    return last;
-  }
-  const found = revisions.find(({ revision }) => revision === asked);
-  if (found === undefined || found.releaseDigest === "") throw noRevision(record, asked, good);
-  return found;
 }
