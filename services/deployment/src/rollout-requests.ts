@@ -5,7 +5,7 @@ import { type CallContext, componentPrincipal, HmsError, type Metadata, principa
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
-import { diskFull, nothingDeployed, nothingToRetry } from "./errors.ts";
+import { diskFull, nothingDeployed, nothingToRetry, notScaledByLoad } from "./errors.ts";
 import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
