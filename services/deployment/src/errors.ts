@@ -91,7 +91,7 @@ export function nothingToRetry(
 export function noSuchTag({ service }: ServiceKey, tag: string, revisions: readonly { tag: string }[]): HmsError {
   const tags = revisions.flatMap((revision) => (revision.tag === "" ? [] : [revision.tag]));
   const known = tags.length === 0 ? "None has a tag: deploy with --tag." : `There are: ${tags.slice(-20).join(", ")}.`;
-  return new HmsError("NOT_FOUND", `No revision of "${service}" is tagged "${tag}". ${known}`, {
+  return new HmsError("NOT_FOUND", `No revision of "${service}" is tagged "${tag.slice(0, 80)}". ${known}`, {
     reason: "TAG_NOT_FOUND",
   });
 }

@@ -76,6 +76,14 @@ describe("the history", () => {
       code: "NOT_FOUND",
       message: expect.stringContaining("There are: stable, beta."),
     });
+    const wordy = { ...echo, reason: "x".repeat(501) };
+    for (const asked of [
+      site.client.scale({ ...wordy, replicas: 2 }),
+      site.client.stop(wordy),
+      site.client.restart(wordy),
+    ]) {
+      await expect(outcomeOf(asked)).rejects.toMatchObject({ details: { fieldViolations: [{ field: "reason" }] } });
+    }
     await expect(deploy("4", { tag: "a b", reason: "x".repeat(501) })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       details: { fieldViolations: [{ field: "reason" }, { field: "tag" }] },

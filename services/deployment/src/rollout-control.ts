@@ -1,5 +1,6 @@
 import { type CallContext, type ChangeSignal, HmsError, principalName } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
+import { refuseTexts } from "./request-texts.ts";
 import type { RolloutJournal } from "./rollout-journal.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import type { RolloutAsk } from "./rollout-state.ts";
@@ -8,7 +9,6 @@ import type { ServiceKey } from "./service-record.ts";
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
-const LONGEST_REASON = 500;
 
 /** What a request to a running rollout says. */
 interface GivenAsk {
@@ -39,12 +39,7 @@ export class RolloutControl {
   async ask(what: RolloutAsk["what"], request: GivenAsk, context: CallContext): Promise<{ rolloutId: string }> {
     const { principal } = context;
     const { reason } = request;
-    if (reason.length > LONGEST_REASON) {
-      const description = `A reason has at most ${LONGEST_REASON} characters, and this one has ${reason.length}. Shorten it.`;
-      throw new HmsError("INVALID_ARGUMENT", `reason: ${description}`, {
-        fieldViolations: [{ field: "reason", description }],
-      });
-    }
+    refuseTexts({ reason });
     const { environment, service } = await this.#reader.existing(request, context);
     const ask: RolloutAsk = { what, by: principalName(principal), reason, ...(request.full ? { full: true } : {}) };
     const check = (row: RolloutRow | undefined) =>

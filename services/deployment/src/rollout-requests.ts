@@ -10,6 +10,7 @@ import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { programChanges } from "./program-changes.ts";
+import { refuseTexts } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
@@ -143,7 +144,6 @@ export class RolloutRequests {
     const { manifest: given, key, sourceDirectory, warnings } = this.readManifest(request);
     const manifest = withStrategy(given, request.strategy);
     const { reason, tag } = request;
-    refuseTexts({ reason, tag });
     await this.admit(context, key, sourceDirectory);
     await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
     const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
@@ -181,7 +181,6 @@ export class RolloutRequests {
 
   /** Deploys once more what did not succeed. @throws HmsError FAILED_PRECONDITION if the last deploy did, or runs still */
   async retry(request: deployment.RetryRequest, context: CallContext): Promise<string> {
-    refuseTexts({ reason: request.reason, tag: "" });
     const record = await this.#reader.existing(request, context);
     const last = await this.#reader.lastDeploy(record);
     const revisions = await this.#reader.revisions(record);
@@ -257,7 +256,6 @@ export class RolloutRequests {
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
     const { reason } = request;
-    refuseTexts({ reason, tag: "" });
     return this.#add(await this.#deployed(request, context), { kind: "restart", reason }, context);
   }
 
@@ -265,7 +263,6 @@ export class RolloutRequests {
     const record = await this.#reader.existing(request, context);
     const revisions = await this.#reader.revisions(record);
     const { reason, tag } = request;
-    refuseTexts({ reason, tag });
     const asked = tag === "" ? Number(request.revision) : taggedRevision(record, revisions, tag);
     const target = rollbackTarget(record, revisions, asked);
     return this.#add(record, { kind: "rollback", target, manifest: target.manifest, reason }, context);
@@ -273,7 +270,6 @@ export class RolloutRequests {
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
     const { reason } = request;
-    refuseTexts({ reason, tag: "" });
     return this.#add(await this.#reader.existing(request, context), { kind: "stop", reason }, context);
   }
 
@@ -293,6 +289,7 @@ export class RolloutRequests {
     { principal, metadata }: Pick<CallContext, "principal" | "metadata">,
   ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
+    refuseTexts({ reason, tag: revision?.tag ?? "" });
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
@@ -341,24 +338,6 @@ function askedId(metadata: Metadata): string | undefined {
     "INVALID_ARGUMENT",
     `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
   );
-}
-
-const LONGEST_REASON = 500;
-
-/** @throws HmsError INVALID_ARGUMENT with what is wrong with the texts of a request */
-function refuseTexts({ reason, tag }: { reason: string; tag: string }): void {
-  const problems = [];
-  if (reason.length > LONGEST_REASON) {
-    const description = `A reason has at most ${LONGEST_REASON} characters, and this one has ${reason.length}. Shorten it.`;
-    problems.push({ field: "reason", description });
-  }
-  if (tag !== "" && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(tag)) {
-    const description = `"${tag.slice(0, 80)}" is no tag. Use 1 to 63 letters, digits, dots, hyphens and underscores.`;
-    problems.push({ field: "tag", description });
-  }
-  if (problems.length === 0) return;
-  const message = problems.map(({ field, description }) => `${field}: ${description}`).join(" ");
-  throw new HmsError("INVALID_ARGUMENT", message, { fieldViolations: problems });
 }
 
 const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
