@@ -45,6 +45,7 @@ export const deployCommands: CommandSpec[] = [
         summary: "of several: halt, continue with those that do not need it, or rollback-all",
         default: "halt",
       },
+      { flags: "--parallel", summary: "of several: those at once that do not need one another" },
       { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
       { flags: "--strategy <name>", summary: "rolling, canary or blue-green, whatever the manifest says" },
       { flags: "--bg", summary: "the same as --strategy blue-green" },

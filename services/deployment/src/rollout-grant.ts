@@ -53,6 +53,7 @@ export function grantRollout(state: RolloutState, scene: GrantScene) {
     revision,
     previousRevision: record.currentRevision,
     trafficRevision: record.trafficRevision,
+    stopped: record.wanted === 0 && !record.asleep,
     policy: policyOf(kind, record.revisions.get(revision), scene),
     existing: record.replicas
       .filter(({ phase }) => phase === "running")

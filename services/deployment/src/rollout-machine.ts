@@ -108,6 +108,7 @@ function takeGrant(turn: Turn, grant: LockGrant): void {
   const { draft, view } = turn;
   const { revision, previousRevision, trafficRevision } = grant;
   Object.assign(draft, { phase: "locked", revision, previousRevision, trafficRevision, policy: { ...grant.policy } });
+  if (grant.stopped) draft.beganStopped = true;
   const existing = grant.existing.map((replica) => ({ ...replica, phase: "running" as const }));
   draft.originals = existing.filter(({ traffic }) => traffic === "active").length;
   // Beside nothing there is nothing to be careful with.

@@ -299,7 +299,7 @@ export class RolloutRequests {
       principal: principal.id,
       owner: principalName(principal),
       version: manifest?.version ?? "",
-      request,
+      request: { ...request, ...runOf(metadata) },
       reason,
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
       ...(revision ? { revision } : {}),
@@ -338,6 +338,12 @@ function askedId(metadata: Metadata): string | undefined {
     "INVALID_ARGUMENT",
     `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
   );
+}
+
+/** The run that says it does this, for the history. */
+function runOf(metadata: Metadata): { run?: string } {
+  const run = metadata["x-hms-run"] ?? "";
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(run) ? { run } : {};
 }
 
 const STRATEGIES = ["rolling", "canary", "blue-green"] as const;

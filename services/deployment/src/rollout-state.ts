@@ -156,6 +156,8 @@ export interface RolloutState {
   replicas: RolloutReplica[];
   /** Replicas that had traffic when the lock was taken. */
   originals: number;
+  /** True: nothing was meant to serve then. */
+  beganStopped?: boolean;
   /** True if what serves has no ready replica, so there is nothing to be careful with. */
   direct: boolean;
   /** True once a new replica was meant to get traffic. */
@@ -189,6 +191,8 @@ export interface LockGrant {
   revision: number;
   previousRevision: number;
   trafficRevision: number;
+  /** Nothing is meant to serve. */
+  stopped?: boolean;
   policy: RolloutPolicy;
   existing: Pick<RolloutReplica, "id" | "revision" | "ordinal" | "traffic">[];
 }

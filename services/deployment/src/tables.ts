@@ -137,4 +137,6 @@ export interface RolloutRequest {
   automatic?: boolean;
   /** A deploy of a revision that was tried before. */
   again?: boolean;
+  /** The run that it is a step of. */
+  run?: string;
 }

@@ -10,12 +10,8 @@ export async function run(invocation: Invocation): Promise<number> {
   const manifests = findManifests(invocation.args).map((file) => ({ ...readManifest(file), file }));
   const [first, second] = manifests;
   if (first && second === undefined) return deployOne(invocation, first);
-  for (const option of ["plan", "detach"]) {
-    if (invocation.options[option] === undefined) continue;
-    throw new HmsError(
-      "INVALID_ARGUMENT",
-      `--${option} is about one manifest; here are ${manifests.length}. Leave it out.`,
-    );
+  if (invocation.options.plan !== undefined) {
+    throw new HmsError("INVALID_ARGUMENT", `--plan is about one manifest; here are ${manifests.length}. Leave it out.`);
   }
   return deployMany(invocation, manifests);
 }
