@@ -27,6 +27,8 @@ interface Edge extends JsonObject {
 
 /** The node that ends the rollouts of a run that was cancelled. */
 const SETTLE = "settle";
+/** What begins an expression. */
+const MARK = "$\u007b{";
 const TAKEN_BACK_BECAUSE = "a service deployed with it failed, or the deploy was cancelled";
 
 /** The steps of services in their order. Their names are the services' where those can be names of nodes. */
@@ -120,7 +122,7 @@ function undoing<T extends OrderedService>(
 
 /** A value whose texts mean what they say: what would be an expression is written as one that gives it. */
 function literal(value: JsonValue): JsonValue {
-  if (typeof value === "string") return value.replaceAll("${{", () => "${{ '$' + '{{' }}");
+  if (typeof value === "string") return value.replaceAll(MARK, () => `${MARK} '$' + '{{' }}`);
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(literal);
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, literal(each)]));

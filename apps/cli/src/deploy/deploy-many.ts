@@ -161,11 +161,7 @@ async function showRollout(invocation: Invocation, deploy: Deploy, node: string)
 }
 
 /** What is refused before a rollout begins is a failure of that service. */
-async function showRefusal(
-  { session, globals, output }: Invocation,
-  { runId }: Deploy,
-  node: string,
-): Promise<number> {
+async function showRefusal({ session, globals, output }: Invocation, { runId }: Deploy, node: string): Promise<number> {
   const { run } = await runClient(session()).getRun({ runId, environment: globals.environment });
   const { error } = run?.nodes.find((each) => each.node === node) ?? {};
   if (error === undefined) return ExitCode.INTERRUPTED;
