@@ -39,6 +39,7 @@ describe("what a manifest reads to", () => {
       needs: [],
       env: {},
       gates: [],
+      hooks: { beforeDeploy: [], beforeTraffic: [], afterDeploy: [], onFailure: [] },
       mesh: {
         requestTimeoutMs: 30_000,
         connectTimeoutMs: 1000,

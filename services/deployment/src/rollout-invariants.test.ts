@@ -6,6 +6,7 @@ import type {
   LockGrant,
   RolloutInput,
   RolloutKind,
+  RolloutPolicy,
   RolloutReplica,
   RolloutState,
   SideBySide,
@@ -58,7 +59,7 @@ class Room {
     const sideBySide = kind === "deploy" ? this.#strategy() : undefined;
     const plan = policy({
       ...(sideBySide ? { sideBySide } : {}),
-      ...(kind === "deploy" ? { gates: this.#gates() } : {}),
+      ...(kind === "deploy" ? { gates: this.#gates(), hooks: this.#hooks() } : {}),
       wanted,
       surge: 1 + Math.floor(this.#random() * 3),
       release: kind === "deploy" ? "make" : "none",
@@ -82,6 +83,17 @@ class Room {
       ...(this.#chance(0.4) && { startLimitMs: 60_000 }),
       ...(this.#chance(0.4) && { windowMs: 60_000 }),
     };
+  }
+
+  #hooks(): NonNullable<RolloutPolicy["hooks"]> {
+    const moments = ["before_deploy", "before_traffic", "after_deploy", "on_failure"] as const;
+    const chosen = moments.filter(() => this.#chance(0.3));
+    return Object.fromEntries(
+      chosen.map((at) => {
+        const ignored = at === "on_failure" || this.#chance(0.5);
+        return [at, [{ name: at, timeoutMs: 60_000, ignored }]];
+      }),
+    );
   }
 
   /** Somebody may ask for something at any moment. */
@@ -113,7 +125,9 @@ class Room {
     const { policy: plan, replicas, doing, direct, step = 0, phase, originals } = this.committed;
     const isAllowed =
       (input.type === "done" && input.result.undecided === undefined) ||
-      (input.type === "asked" && input.ask.what === "promote");
+      (input.type === "asked" && input.ask.what === "promote") ||
+      // It comes after the gates, and its failure may be ignored.
+      (input.type === "failed" && doing?.kind === "hook");
     if (direct || phase === "reverting" || after.phase === "reverting" || isAllowed) return;
     const active = (list: RolloutReplica[]) =>
       list.filter(({ role, traffic }) => role === "fresh" && traffic === "active");
