@@ -99,6 +99,7 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
+    audit: kernel.options.audit,
     outbox,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     log,

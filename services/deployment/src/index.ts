@@ -1,7 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
-import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
+import {
+  type AuditSink,
+  type CallContext,
+  ChangeSignal,
+  type Client,
+  type Policy,
+  principalName,
+  type ServiceRegistration,
+} from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
@@ -11,10 +19,13 @@ import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import { PREVIEW_KEEPER, PreviewKeeper } from "./previews/preview-keeper.ts";
+import { PreviewStore } from "./previews/preview-store.ts";
+import { Previews } from "./previews/previews.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
-import { RolloutControl } from "./rollout-control.ts";
+import { abortBeforeRemoval, RolloutControl } from "./rollout-control.ts";
 import { RolloutDriver } from "./rollout-driver.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
@@ -58,6 +69,10 @@ export interface DeploymentServiceOptions {
   /** Where the steps of rollouts are published; default: nowhere. */
   outbox?: NewsOutbox;
   log: Logger;
+  /** Hears of what the platform removes by itself; default: nobody. */
+  audit?: Pick<AuditSink, "record">;
+  /** The clock of previews, in epoch milliseconds; default the process's. */
+  now?: () => number;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
 }
@@ -107,10 +122,12 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     traffic.open();
     scaler.open();
     void watch.run(end.signal);
+    void previewKeeper.run(end.signal);
     return rollouts;
   };
   const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
   const { scaler, watch } = composeScaling(options, parts, requests);
+  const previewKeeper = composePreviewKeeper(options, parts, requests);
   const begun = begin();
   const ready = begun.then(() => {});
   ready.catch(() => {});
@@ -174,10 +191,18 @@ function compose(options: DeploymentServiceOptions) {
   const reader = new ServiceReader(database.db);
   const control = new RolloutControl({ journal, reader, asked });
   const freezes = new Freezes(database.db);
+  const previewStore = new PreviewStore(database.db);
+  const moved = new ChangeSignal();
+  const { now = Date.now } = options;
+  const previews = new Previews({ store: previewStore, access, moved, now });
   return {
     book,
     scalingMemory: new ScalingMemory(database.db),
     freezes,
+    previews,
+    previewStore,
+    moved,
+    now,
     observed,
     health,
     traffic,
@@ -199,6 +224,19 @@ async function loadBook(
 ): Promise<RolloutRow[]> {
   for (const record of await readServices(db)) book.put(record, record);
   return journal.running();
+}
+
+/** What removes previews that have ended. */
+function composePreviewKeeper(
+  { audit, log }: DeploymentServiceOptions,
+  { journal, asked, previewStore: store, moved, now }: ReturnType<typeof compose>,
+  requests: RolloutRequests,
+): PreviewKeeper {
+  const remove = async (key: ServiceKey, reason: string) => {
+    await abortBeforeRemoval({ journal, asked }, key, { by: principalName(PREVIEW_KEEPER), reason });
+    await requests.removeFor(PREVIEW_KEEPER, key, reason);
+  };
+  return new PreviewKeeper({ store, moved, now, remove, audit, log });
 }
 
 /** What lets services follow their load. */

@@ -1,7 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, componentPrincipal, HmsError, type Metadata, principalName } from "@hms/kernel";
+import {
+  type CallContext,
+  componentPrincipal,
+  HmsError,
+  type Metadata,
+  type Principal,
+  principalName,
+} from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -9,8 +16,9 @@ import { diskFull, nothingDeployed, nothingToRetry, notScaledByLoad } from "./er
 import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
-import { refuseTexts } from "./request-texts.ts";
+import { refuseTexts, runOf } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
@@ -23,6 +31,7 @@ import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
+import { withStrategy } from "./with-strategy.ts";
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
@@ -54,6 +63,7 @@ interface RequestParts {
   reader: ServiceReader;
   runtime: Pick<DeploymentRuntime, "freeBytes" | "compareRelease">;
   freezes: Freezes;
+  previews: Previews;
   begin: (row: RolloutRow) => void;
   access: ServiceAccess;
   /** What `auth` is for routes that do not say it, asked for each manifest. */
@@ -76,6 +86,7 @@ export class RolloutRequests {
   readonly #reader: ServiceReader;
   readonly #runtime: RequestParts["runtime"];
   readonly #freezes: Freezes;
+  readonly #previews: Previews;
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
   readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
@@ -86,6 +97,7 @@ export class RolloutRequests {
     this.#reader = parts.reader;
     this.#runtime = parts.runtime;
     this.#freezes = parts.freezes;
+    this.#previews = parts.previews;
     this.#begin = parts.begin;
     this.#access = parts.access;
     this.#routesDefaultAuth = parts.routesDefaultAuth;
@@ -145,24 +157,25 @@ export class RolloutRequests {
     const manifest = withStrategy(given, request.strategy);
     const { reason, tag } = request;
     await this.admit(context, key, sourceDirectory);
-    await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
+    const told = await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
     const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory, tag };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
-    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
     const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
-  /** Whether new versions may come now, or the caller may say that they may. @throws HmsError */
+  /** Whether new versions may come now, or the caller may say that they may; answers with warnings. @throws HmsError */
   async #admitNow(
     context: CallContext,
     key: ServiceKey,
     { manifest, override }: { manifest: Manifest; override: boolean },
-  ): Promise<void> {
+  ): Promise<string[]> {
     if (override) await this.#access.admitOverride(context, key);
     else await this.#freezes.admit(key, manifest);
+    return await this.#previews.admit(key.environment);
   }
 
   /** The revision that a plan was made on, if it still holds. @throws HmsError FAILED_PRECONDITION if it does not */
@@ -197,7 +210,9 @@ export class RolloutRequests {
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
   async admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
     const revisions = await this.#reader.revisions(key);
-    const knownDirectories = revisions.map((revision) => revision.sourceDirectory);
+    const shown = await this.#previews.shownTo(context, key);
+    const all = shown ? [...revisions, ...(await this.#reader.revisions(shown))] : revisions;
+    const knownDirectories = all.map((revision) => revision.sourceDirectory);
     await this.#access.admitDeploy(context, { key, sourceDirectory, knownDirectories });
   }
 
@@ -277,6 +292,11 @@ export class RolloutRequests {
     return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
+  /** Removes a service for a part of the platform. */
+  removeFor(principal: Principal, key: ServiceKey, reason: string): Promise<string> {
+    return this.#add(key, { kind: "remove", reason }, { principal, metadata: {} });
+  }
+
   async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
     const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
@@ -338,25 +358,6 @@ function askedId(metadata: Metadata): string | undefined {
     "INVALID_ARGUMENT",
     `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
   );
-}
-
-/** The run that says it does this, for the history. */
-function runOf(metadata: Metadata): { run?: string } {
-  const run = metadata["x-hms-run"] ?? "";
-  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(run) ? { run } : {};
-}
-
-const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
-
-/** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
-function withStrategy(manifest: Manifest, asked: string): Manifest {
-  if (asked === "") return manifest;
-  const strategy = STRATEGIES.find((each) => each === asked);
-  if (strategy) return { ...manifest, rollout: { ...manifest.rollout, strategy } };
-  const description = `"${asked.slice(0, 80)}" is no strategy. Use ${STRATEGIES.join(", ")}.`;
-  throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
-    fieldViolations: [{ field: "strategy", description }],
-  });
 }
 
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */

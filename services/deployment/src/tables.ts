@@ -98,6 +98,16 @@ interface FreezeTable {
   since: Generated<Date>;
 }
 
+interface PreviewTable {
+  environment: string;
+  base_environment: string;
+  expires_at: Date;
+  owner: string;
+  created_at: Date;
+  set_at: Date;
+  ended_by: Generated<string>;
+}
+
 interface ScalingTable {
   environment: string;
   service: string;
@@ -126,6 +136,7 @@ export interface DeploymentTables {
   rollout_lock: RolloutLockTable;
   replica: ReplicaTable;
   deploy_freeze: FreezeTable;
+  preview: PreviewTable;
   scaling: ScalingTable;
 }
 
