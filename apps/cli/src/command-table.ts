@@ -39,6 +39,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
+  previews: "environments that end by themselves",
   scale: "set the number of replicas, and see how it follows the load",
 };
 

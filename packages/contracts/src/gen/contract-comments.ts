@@ -679,7 +679,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.sys.deployment.v1.Preview.services": "What is there, by name.",
   "hms.sys.deployment.v1.SetPreviewRequest.environment": "A new one, or a preview that there is.",
   "hms.sys.deployment.v1.SetPreviewRequest.base_environment": "Default \"default\"; of a preview that there is it stays.",
-  "hms.sys.deployment.v1.SetPreviewRequest.lifetime": "From now, a minute to 30 days; default 24 hours.",
+  "hms.sys.deployment.v1.SetPreviewRequest.lifetime": "From now, a minute to 30 days. Default 24 hours; the end of a preview that there is stays.",
   "hms.sys.deployment.v1.SetPreviewRequest.must_exist": "Refuse with NOT_FOUND if there is none yet.",
   "hms.sys.deployment.v1.EndPreviewResponse.preview": "As it was; its services are being removed.",
   "hms.sys.deployment.v1.ListPreviewsRequest.base_environment": "Only those of this environment; empty: all.",

@@ -45,6 +45,7 @@ export class Previews {
     const environment = checkedName("environment", request.environment);
     const expiresAt = new Date(this.#now() + lifetimeOf(request));
     const [found] = await this.#store.read(environment);
+    if (found && request.lifetime === undefined) return { preview: shown(found) };
     if (found) await this.#move(found, expiresAt, context);
     else await this.#add(request, { environment, expiresAt }, context);
     this.#moved.notify();

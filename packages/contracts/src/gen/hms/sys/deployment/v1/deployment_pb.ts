@@ -572,7 +572,7 @@ export type SetPreviewRequest = Message<"hms.sys.deployment.v1.SetPreviewRequest
   baseEnvironment: string;
 
   /**
-   * From now, a minute to 30 days; default 24 hours.
+   * From now, a minute to 30 days. Default 24 hours; the end of a preview that there is stays.
    *
    * @generated from field: google.protobuf.Duration lifetime = 3;
    */
