@@ -131,7 +131,7 @@ test("shows freezes of what a policy lets read", async () => {
   expect(await shown()).toEqual(["", "apple"]);
 });
 
-test("shows previews, and what is in them, as policies let read it; who may not remove that does not end it earlier", async () => {
+test("shows previews, and what is in them, as policies let read it", async () => {
   inForce();
   const at = new Date();
   const row = { base_environment: "default", owner: "user:anna", created_at: at, set_at: at };
@@ -152,6 +152,9 @@ test("shows previews, and what is in them, as policies let read it; who may not 
     'forbid (principal, action == Action::"services:read", resource in Environment::"empty");',
   );
   expect(await shown()).toEqual([["staging", 3]]);
+});
+
+test("who may not remove what is in a preview does not end it earlier", async () => {
   inForce();
   const developer = as(user("dora", "developer"));
   const sooner = { environment: "staging", lifetime: durationFromMs(3_600_000) };
@@ -181,6 +184,22 @@ describe("a deploy by a role", () => {
     });
     expect(await deploying(operator)).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
     expect(await deploying(developer, "2")).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
+  });
+
+  test("overrides a freeze only by a role that may freeze", async () => {
+    inForce();
+    const until = timestampFromMs(Date.now() + 600_000);
+    const echo = { environment: "default", service: "echo" };
+    await as(operator).freeze({ ...echo, until, reason: "test" });
+    const request = { ...ground.program.write({ version: "9" }), overrideFreeze: true };
+    const forced = async () => {
+      for await (const { event } of as(user("dora", "developer")).deploy(request)) return event;
+      throw new Error("the stream ended at once");
+    };
+    await expect(forced()).rejects.toMatchObject({
+      message: expect.stringContaining("Ask somebody with services:freeze"),
+    });
+    await as(operator).unfreeze(echo);
   });
 
   test("is judged again once its manifest has said which service it is about", async () => {
