@@ -9,11 +9,11 @@ import { agent, mesh } from "@hms/contracts";
 import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { createKnownPrincipals, ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createAutomationService } from "@hms/service-automation";
-import { createDeploymentService } from "@hms/service-deployment";
+import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
@@ -72,6 +72,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     registersOf: access.keys.registersOf,
     known: async (name) => createKnownPrincipals(access.keys)(name) ?? access.accounts.named(name),
     foreignServers: createGrpcServers(),
+    mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.ffi")),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });
   stack.use(registry);
@@ -94,6 +95,7 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
     database,
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
+    methods: replicaMethods(kernel, workloadPrincipal),
     credentials: ({ environment, service: name }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),

@@ -6,6 +6,7 @@ import {
   type CallContext,
   ChangeSignal,
   type Client,
+  HmsError,
   type Policy,
   principalName,
   type ServiceRegistration,
@@ -18,7 +19,7 @@ import { EventFeed } from "./event-feed.ts";
 import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
-import type { DeploymentRuntime } from "./ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "./ports.ts";
 import { PREVIEW_KEEPER, PreviewKeeper } from "./previews/preview-keeper.ts";
 import { PreviewStore } from "./previews/preview-store.ts";
 import { Previews } from "./previews/previews.ts";
@@ -45,6 +46,7 @@ import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { TrafficKeeper } from "./traffic-keeper.ts";
 
+export { replicaMethods } from "./gates/replica-methods.ts";
 export type { DeploymentTables } from "./tables.ts";
 
 /** The folder of the deployment's migrations. */
@@ -60,6 +62,8 @@ export interface DeploymentServiceOptions {
   /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
+  /** Asks methods of replicas, for gates; default: nobody can. */
+  methods?: ReplicaMethods;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
@@ -165,8 +169,12 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   };
 }
 
+const noMethods: ReplicaMethods = {
+  ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
+};
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, log, policy, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, methods = noMethods, log, policy, credentials = () => ({}) } = options;
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
@@ -181,6 +189,7 @@ function compose(options: DeploymentServiceOptions) {
     traffic,
     replicas,
     runtime,
+    methods,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),
