@@ -118,9 +118,12 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
     },
 
-    async setService({ service }, context) {
-      const { snapshot, vip } = await writer.setService(normalPicture(service), context);
-      return { snapshotVersion: snapshot.version, vip };
+    async setService({ service, evenUnstored }, context) {
+      const picture = normalPicture(service);
+      const { snapshot, vip, unstored } = evenUnstored
+        ? await writer.setEvenUnstored(picture, context)
+        : { ...(await writer.setService(picture, context)), unstored: false };
+      return { snapshotVersion: snapshot.version, vip, unstored };
     },
 
     async removeService({ environment, name }, context) {
