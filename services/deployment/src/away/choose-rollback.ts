@@ -5,7 +5,7 @@ import { plannedRollout } from "../rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "../rollout-report.ts";
 import type { ReplicaRecord, ServiceRecord } from "../service-record.ts";
 import { type SpoolHead, spoolHead } from "./rollback-spool.ts";
-import { type ServiceCopy, withRevisionsInUse } from "./service-copy.ts";
+import type { ServiceCopy } from "./service-copy.ts";
 
 /** Who asks for a rollback while the database is away, and what is known then. */
 export interface RollbackWish {
@@ -45,7 +45,7 @@ export function chooseRollback(wish: RollbackWish): SpoolHead {
     reason: request.reason === "" ? MADE_AWAY : `${request.reason} (${MADE_AWAY})`,
     version: target.manifest.version,
     startedAt: now.toISOString(),
-    copy: { record: withRevisionsInUse({ ...found, running }, revisions, [target.revision]), revisions },
+    copy: { record: { ...found, running }, revisions },
     event: rolloutEvent(rolloutId, plannedEvent(planned, warnings(file, record))),
   });
 }

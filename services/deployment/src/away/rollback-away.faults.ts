@@ -24,7 +24,8 @@ test("a rollback works while PostgreSQL is away, under load, and is in the histo
   await killed.kill();
 
   const began = performance.now();
-  const { ended, events } = await outcomeOf(client.rollback({ ...service, reason: "it is bad" }));
+  const { ended, events, titles } = await outcomeOf(client.rollback({ ...service, reason: "it is bad" }));
+  console.log(JSON.stringify(ended.failure ?? {}), titles);
   expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 1n });
   console.log("rolled back in", performance.now() - began);
   expect(ground.plane.active.every(({ revision }) => revision === 1n)).toBe(true);

@@ -59,7 +59,8 @@ export class RollbackSpool implements DriverJournal {
     this.head = head;
     this.#records = records;
     this.#state = head.planned;
-    this.#copy = copyOf(head.copy);
+    const { record, revisions } = copyOf(head.copy);
+    this.#copy = { record: withRevisionsInUse(record, revisions, [head.planned.revision]), revisions };
     this.#events = [head.event];
     this.#lastAt = Date.parse(head.startedAt);
   }
