@@ -53,6 +53,7 @@ const PATIENCE_MS = 10_000;
 const AGAIN_MS = 500;
 const LOOK_MS = 50;
 const GIVE_UP_LIMIT_MS = 60_000;
+const SYNC_PATIENCE_MS = 5_000;
 
 /** Rollbacks that are made while the database is away, from their request to the moment at which the database has them. */
 export class RollbacksAway {
@@ -79,7 +80,7 @@ export class RollbacksAway {
     if (this.find(rolloutId)) return rolloutId;
     this.#refuseRunning(key);
     if (!(await this.isAway())) return undefined;
-    const copy = this.known(key);
+    const copy = await this.#knownToBook(key);
     if (copy === undefined) return undefined;
     // Somebody else may have been quicker meanwhile, or the same request.
     if (this.find(rolloutId)) return rolloutId;
@@ -113,8 +114,17 @@ export class RollbacksAway {
     }
   }
 
+  /** The same, and how its replicas do is known, too. */
+  async #knownToBook(key: ServiceKey): Promise<ServiceCopy | undefined> {
+    const { book, synced } = this.#parts;
+    const copy = this.#known(key);
+    await Promise.race([synced, delay(SYNC_PATIENCE_MS, undefined, { ref: false })]);
+    if (copy && book.get(key) === undefined) book.put(key, copy.record);
+    return copy;
+  }
+
   /** What is known of a service without the database. */
-  known(key: ServiceKey): ServiceCopy | undefined {
+  #known(key: ServiceKey): ServiceCopy | undefined {
     const held = this.#of(key).at(-1)?.copy;
     if (held) return held;
     const copy = this.#parts.copies.get(key);
@@ -138,7 +148,7 @@ export class RollbacksAway {
     const spool = this.#of(key).at(-1);
     if (spool) return { record: spool.copy.record, notice: behindNotice(spool.file) };
     if (!(await this.isAway())) return undefined;
-    const record = this.known(key)?.record;
+    const record = (await this.#knownToBook(key))?.record;
     return record && { record, notice: AWAY_NOTICE };
   }
 
