@@ -36,7 +36,10 @@ test("a rollback works with PostgreSQL dead, over the death of the server, and i
   expect(code, stderr).toBe(0);
   expect(stderr).toMatch(/The database is away\. This rollback is kept in .*\.spool, and entered into the history/);
   const away = await platform.json<Shown>("status", "echo-svc");
-  expect(away).toMatchObject({ service: { revision: "1", replicasReady: 2 }, notice: expect.stringMatching(/\.spool/) });
+  expect(away).toMatchObject({
+    service: { revision: "1", replicasReady: 2 },
+    notice: expect.stringMatching(/\.spool/),
+  });
   expect(await version(platform)).toBe("1");
 
   bringBack();

@@ -73,7 +73,7 @@ test("a file that is kept whole is the owner's, and stays as it was if it cannot
   await keepFile(file, "second");
   expect(readFileSync(file, "utf8")).toBe("second");
   expect(statSync(file).mode & 0o777).toBe(0o600);
-  await expect(keepFile(join(file, "below"), "third")).rejects.toMatchObject({ code: "ENOTDIR" });
+  await expect(keepFile(join(file, "below"), "third")).rejects.toThrow();
   expect(readFileSync(file, "utf8")).toBe("second");
   expect(readdirSync(join(folder, "one"))).toEqual(["kept"]);
 });

@@ -85,19 +85,16 @@ const TAKE_UP_MS = 5_000;
  * that have not ended. It answers at once; what needs the database or the runtime waits for them.
  */
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
-  const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
+  const { database, runtime, log, checkpoint, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
   const { late, observed, health, traffic, journal, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
-  let isOpen = false;
-  const openKeepers = () => {
-    if (isOpen) return;
-    isOpen = true;
+  const openKeepers = once(() => {
     reconciler.open();
     traffic.open();
-  };
+  });
   const prune = (key: ServiceKey) => pruneReleases({ db: database.db, runtime, log }, key);
   const begin = async () => {
     const rollouts = await untilItWorks(() => loadBook(database, parts), { signal: end.signal, log });
@@ -110,7 +107,6 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   const known = Promise.withResolvers<void>();
   const { promise: ready } = known;
   ready.catch(() => {});
-  const { checkpoint } = options;
   const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
   const carryOn = (row: RolloutRow) => drivers.carryOn(row);
   const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
@@ -156,6 +152,14 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       health.close();
       await Promise.allSettled([following, drivers.close(), late.away?.close()]);
     },
+  };
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
   };
 }
 

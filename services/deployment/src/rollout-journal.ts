@@ -78,10 +78,7 @@ export type Claim =
   | { granted: false; ended: false; retryMs: number; waitsFor: RolloutRow | undefined };
 
 /** A journal as whoever carries a rollout on uses it. */
-export type DriverJournal = Pick<
-  RolloutJournal,
-  "claim" | "beat" | "turn" | "append" | "asks" | "read" | "readEvents"
->;
+export type DriverJournal = Pick<RolloutJournal, "claim" | "beat" | "turn" | "append" | "asks" | "read" | "readEvents">;
 
 /** A server that has not been heard of for this long has lost its rollouts. */
 export const LEASE_MS = 10_000;

@@ -12,6 +12,8 @@ import { lackedBy, type UnstoredTraffic, type Waiting } from "./unstored-traffic
 export interface Committed {
   /** The newest snapshot: the one with the change, or the one that had it already. */
   snapshot: mesh.Snapshot;
+  /** What was not stored before, and is now. */
+  taken?: Waiting;
 }
 
 type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traffic>;
@@ -100,14 +102,8 @@ export class TrafficChanges {
     return { slot, traffic: { ...traffic, services } };
   }
 
-  async #commit(edit: Edit): Promise<Committed> {
+  #commit(edit: Edit): Promise<Committed> {
     const waiting = this.#unstored?.waiting;
-    const committed = await this.#change(edit, waiting);
-    if (waiting) await this.#unstored?.stored(waiting);
-    return committed;
-  }
-
-  #change(edit: Edit, waiting: Waiting | undefined): Promise<Committed> {
     return this.#store.change(async (transaction) => {
       const newest = await transaction.lockNewest();
       let before = await transaction.read();
@@ -121,9 +117,10 @@ export class TrafficChanges {
       const published = this.#published();
       const forgot = newest.version < published;
       const same = newest.version > 0n && !forgot && Buffer.compare(newest.sha256, sealed.sha256) === 0;
-      if (same) return { snapshot: toMessage(newest) };
+      const taken = waiting ? { taken: waiting } : {};
+      if (same) return { snapshot: toMessage(newest), ...taken };
       const version = (forgot ? published : newest.version) + 1n;
-      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })) };
+      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })), ...taken };
     });
   }
 }

@@ -99,9 +99,10 @@ export class TrafficWriter {
     } while (this.#unstored?.waiting !== undefined && !this.#stopping.aborted);
   }
 
-  async #publish({ snapshot }: Committed): Promise<void> {
+  async #publish({ snapshot, taken }: Committed): Promise<void> {
     await this.#unstored?.keep(snapshot);
     this.#feed.publish(snapshot);
+    if (taken) await this.#unstored?.stored(taken);
   }
 
   async #write<T extends Committed>(change: () => Promise<T>, context: Waiter): Promise<T> {

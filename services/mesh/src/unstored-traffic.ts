@@ -139,9 +139,7 @@ function read(file: string): { snapshot: mesh.Snapshot; waiting: Waiting } | und
     const snapshot = fromBinary(mesh.SnapshotSchema, Buffer.from(form.snapshot, "base64"));
     const sum = createHash("sha256").update(snapshot.content).digest();
     if (Buffer.compare(sum, snapshot.sha256) !== 0) return undefined;
-    const all = (form.pictures ?? []).map((one) =>
-      fromBinary(mesh.MeshServiceEntrySchema, Buffer.from(one, "base64")),
-    );
+    const all = (form.pictures ?? []).map((one) => fromBinary(mesh.MeshServiceEntrySchema, Buffer.from(one, "base64")));
     return { snapshot, waiting: { snapshot, pictures: new Map(all.map((one) => [keyOf(one), one])) } };
   } catch {
     return undefined;

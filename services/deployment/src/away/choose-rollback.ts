@@ -85,7 +85,8 @@ function foundRecord(record: ServiceRecord, givesUp: ReadonlySet<string>): Servi
   if (givesUp.size === 0) return { ...record, split: undefined };
   const replicas = record.replicas.map((replica) => {
     if (replica.phase !== "running") return replica;
-    if (givesUp.has(replica.id)) return replica.traffic === "active" ? { ...replica, traffic: "draining" as const } : replica;
+    if (givesUp.has(replica.id))
+      return replica.traffic === "active" ? { ...replica, traffic: "draining" as const } : replica;
     return replica.traffic === "draining" ? { ...replica, traffic: "active" as const } : replica;
   });
   return { ...record, replicas, split: undefined, trafficRevision: record.currentRevision };

@@ -67,11 +67,12 @@ export class RollbackSpool implements DriverJournal {
 
   /** Begins a spool. @throws HmsError RESOURCE_EXHAUSTED if it cannot be written */
   static begin(file: string, head: SpoolHead): RollbackSpool {
-    const records = openRecordFile(file);
+    let records: RecordFile | undefined;
     try {
+      records = openRecordFile(file);
       records.append(head);
     } catch (cause) {
-      records[Symbol.dispose]();
+      records?.[Symbol.dispose]();
       rmSync(file, { force: true });
       throw notWritten(file, cause);
     }

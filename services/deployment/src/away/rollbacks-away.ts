@@ -8,8 +8,8 @@ import { sql } from "kysely";
 import type { EffectParts } from "../effects/effect-scene.ts";
 import { lockedBy } from "../errors.ts";
 import { refuseTexts } from "../request-texts.ts";
-import { askedId, newRolloutId } from "../rollout-id.ts";
 import type { DriverParts } from "../rollout-driver.ts";
+import { askedId, newRolloutId } from "../rollout-id.ts";
 import type { RolloutNews } from "../rollout-news.ts";
 import { keyText, type ServiceBook } from "../service-book.ts";
 import { checkedName } from "../service-name.ts";
@@ -288,7 +288,8 @@ interface KeyRequest {
   service: string;
 }
 
-const AWAY_NOTICE = "The database is away: this is what it said last. Only hms-sys rollback changes something without it.";
+const AWAY_NOTICE =
+  "The database is away: this is what it said last. Only hms-sys rollback changes something without it.";
 const behindNotice = (file: string) =>
   `It was rolled back while the database was away. That is kept in ${file}, and not in the history yet.`;
 

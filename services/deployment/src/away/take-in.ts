@@ -48,11 +48,7 @@ async function endOthers(trx: Trx, spool: RollbackSpool, news: RolloutNews): Pro
     .orderBy("position")
     .execute();
   for (const row of rows) await supersede(trx, { row, by: spool, news });
-  await trx
-    .deleteFrom("rollout_lock")
-    .where("environment", "=", environment)
-    .where("service", "=", service)
-    .execute();
+  await trx.deleteFrom("rollout_lock").where("environment", "=", environment).where("service", "=", service).execute();
 }
 
 /** Ends a rollout that another one has taken the place of. */

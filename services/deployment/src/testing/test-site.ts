@@ -92,10 +92,12 @@ export async function openGround({ source, kept }: GroundOptions = {}) {
   const kernel = openKernel();
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
   const graces = { reconnectMs: 200, idleMs: 20, startMs: 0 };
-  const meshService = stack.use(createMeshService({
+  const meshService = stack.use(
+    createMeshService({
       ...{ database: meshDatabase.database, network, graces },
       ...(kept === undefined ? {} : { kept: join(kept, "mesh") }),
-    }));
+    }),
+  );
   kernel.register(meshService.registration);
   kernel.register(testAgent.registration);
   const meshClient = kernel.client(mesh.MeshService, who);
@@ -115,12 +117,12 @@ export async function openGround({ source, kept }: GroundOptions = {}) {
 
 type Ground = Awaited<ReturnType<typeof openGround>>;
 
-/** A deployment service on its ground, in this process. */
-export async function openServer(ground: Ground) {
+/** A deployment service on its ground, in this process; without its database it is never ready. */
+export async function openServer(ground: Ground, { isReady = true } = {}) {
   const service = openService(ground);
   const kernel = openKernel();
   kernel.register(service.registration);
-  await service.ready;
+  if (isReady) await service.ready;
   const client = kernel.client(deployment.DeploymentService, who);
   return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
