@@ -27,7 +27,7 @@ function recordOf(line: string, number: number): unknown {
 }
 
 /** The records at the beginning of a file that are whole, and how many bytes they take. */
-export function readRecords(bytes: Buffer): { records: unknown[]; length: number } {
+function readRecords(bytes: Buffer): { records: unknown[]; length: number } {
   const records: unknown[] = [];
   let length = 0;
   for (;;) {

@@ -26,7 +26,7 @@ test("a picture that need not be stored reaches data planes while PostgreSQL is 
   const start = async () => {
     await using own = new AsyncDisposableStack();
     const service = own.use(createMeshService({ database, network, kept }));
-    const client = own.use(await openTestTransport([service.registration])).client(mesh.MeshService);
+    const client = own.use(await openTestTransport([service.registration], "in-process")).client(mesh.MeshService);
     const all = own.move();
     const portsOf = async (name: string) => {
       const { content } = await client.getSnapshot({});

@@ -73,7 +73,7 @@ export class RollbackSpool implements DriverJournal {
       records.append(head);
     } catch (cause) {
       records?.[Symbol.dispose]();
-      rmSync(file, { force: true });
+      if (records) rmSync(file, { force: true });
       throw notWritten(file, cause);
     }
     return new RollbackSpool(head, records);
