@@ -67,6 +67,15 @@ describe("a file of records", () => {
   });
 });
 
+test("a file of records that has been closed takes nothing more", () => {
+  const file = join(folder, "log");
+  const log = openRecordFile(file);
+  log[Symbol.dispose]();
+  log[Symbol.dispose]();
+  expect(() => log.append({})).toThrow(/has been closed/);
+  expect(found(file)).toEqual([]);
+});
+
 test("a file that is kept whole is the owner's, and stays as it was if it cannot be replaced", async () => {
   const file = join(folder, "one/kept");
   await keepFile(file, "first");

@@ -52,10 +52,13 @@ export function openRecordFile(file: string): RecordFile {
   syncFolder(dirname(file));
   let length = whole;
   let count = records.length;
+  let isClosed = false;
   return {
     file,
     found: records,
     append(record) {
+      // The number of a closed file may be another file's by now.
+      if (isClosed) throw new Error(`${file} has been closed`);
       const bytes = Buffer.from(lineOf(count + 1, record));
       try {
         for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at, bytes.length - at, length + at);
@@ -69,7 +72,8 @@ export function openRecordFile(file: string): RecordFile {
       count += 1;
     },
     [Symbol.dispose]() {
-      closeSync(handle);
+      if (!isClosed) closeSync(handle);
+      isClosed = true;
     },
   };
 }

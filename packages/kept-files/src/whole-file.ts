@@ -2,17 +2,17 @@ import { closeSync, fsyncSync, openSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-let drafts = 0;
-
 /**
  * Replaces a file as a whole, for its owner only (0600, folders 0700): whoever reads it finds the old or the new content,
  * and the new one is on disk when this resolves. Rejects with Node's error if it cannot be; the old content stays then.
+ * One at a time for each file, which is drafted beside it as FILE.new.
  */
 export async function keepFile(file: string, content: string | Uint8Array): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  drafts += 1;
-  const draft = `${file}.${process.pid}.${drafts}`;
+  const draft = `${file}.new`;
   try {
+    // What a process has left that died meanwhile.
+    await rm(draft, { force: true });
     const handle = await open(draft, "wx", 0o600);
     try {
       await handle.writeFile(content);

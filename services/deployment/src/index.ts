@@ -176,7 +176,7 @@ function compose(options: DeploymentServiceOptions) {
   const reconciler = new Reconciler({
     ...{ db: database.db, book, observed, health, replicas, log },
     noteElsewhere: (key, id, proven) => late.away?.noteProven(key, id, proven) ?? false,
-    onProven: (key) => void copies?.keep(key, book.get(key)),
+    onProven: (key) => void (book.isHeld(key) || copies?.keep(key, book.get(key))),
   });
   const news = new RolloutNews(options.outbox);
   const journal = new RolloutJournal(database, serverCarrier(), news);

@@ -29,8 +29,9 @@ export class RolloutDrivers {
     const { book, copies, prune } = this.#parts;
     if (this.#isClosed || this.#drivers.has(row.rollout_id) || book.isHeld(row)) return;
     const onTurn = async (key: ServiceKey, { record, state }: JournalPosition) => {
+      // On disk before anybody acts on it.
+      if (!book.isHeld(key)) await copies?.keep(key, record, state);
       book.put(key, record);
-      await copies?.keep(key, record, state);
     };
     void this.drive(row, { onTurn }).then(async () => {
       if (!this.#isClosed && !book.isHeld(row)) await prune(row);

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deployment } from "@hms/contracts";
-import { startTestPostgres, tempInstance, waitFor } from "@hms/testkit";
+import { casesOf, startTestPostgres, tempInstance, waitFor } from "@hms/testkit";
 import { beforeEach, expect, test } from "vitest";
 import { stepUnderWay } from "../testing/step-under-way.ts";
 import { openGround, openServer, outcomeOf } from "../testing/test-site.ts";
@@ -67,42 +67,49 @@ test("a rollback in the middle of a canary gives it up, if PostgreSQL is dead; o
   expect(await plane.stopLoad()).toEqual([]);
 }, 60_000);
 
-test("a rollback goes on in the next server while PostgreSQL is dead still, and the one after it enters it", async () => {
-  const { ground, kill, bringBack, isTakenIn } = await openMortalGround();
-  const { plane, agent, program } = ground;
-  let rolloutId = "";
-  {
-    await using server = await openServer(ground);
-    for (const version of ["1", "2"]) await outcomeOf(server.client.deploy(program.write({ version })));
-    plane.load(5);
-    await kill();
-    for await (const event of server.client.rollback({ ...service, reason: "bad" })) {
-      rolloutId = event.rolloutId;
-      if (event.event.case === "stepStarted" && event.event.value.title.startsWith("Sending traffic")) break;
+// On a whole installation, with SIGKILL: test/system/rollback-away.faults.ts.
+const NEXT = "a rollback goes on in the next server while PostgreSQL is dead still, and the one after it enters it";
+
+test.each(casesOf([NEXT], () => false))(
+  "%s",
+  async () => {
+    const { ground, kill, bringBack, isTakenIn } = await openMortalGround();
+    const { plane, agent, program } = ground;
+    let rolloutId = "";
+    {
+      await using server = await openServer(ground);
+      for (const version of ["1", "2"]) await outcomeOf(server.client.deploy(program.write({ version })));
+      plane.load(5);
+      await kill();
+      for await (const event of server.client.rollback({ ...service, reason: "bad" })) {
+        rolloutId = event.rolloutId;
+        if (event.event.case === "stepStarted" && event.event.value.title.startsWith("Sending traffic")) break;
+      }
     }
-  }
-  {
-    await using server = await openServer(ground, { isReady: false });
-    const { ended, events } = await outcomeOf(server.client.watchRollout({ rolloutId }));
-    expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 1n });
-    expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
-    const { service: shown, notice } = await server.client.getService(service);
-    expect(shown).toMatchObject({ revision: 1n, replicasReady: 2 });
-    expect(notice).toMatch(/not in the history yet/);
-    const again = server.client.rollback(service)[Symbol.asyncIterator]().next();
-    await expect(again).rejects.toMatchObject({ details: { reason: "NO_GOOD_REVISION" } });
-  }
-  await bringBack();
-  await using server = await openServer(ground);
-  await isTakenIn();
-  const { ended } = await outcomeOf(server.client.watchRollout({ rolloutId }));
-  expect(ended.state).toBe(RolloutState.SUCCEEDED);
-  const { rollouts } = await server.client.listRollouts(service);
-  expect(rollouts[0]).toMatchObject({ rolloutId, reason: "bad (rolled back while the database was away)" });
-  expect(await server.client.getService(service)).toMatchObject({
-    service: { revision: 1n, replicasReady: 2 },
-    notice: "",
-  });
-  expect(agent.running()).toHaveLength(2);
-  expect(await plane.stopLoad()).toEqual([]);
-}, 60_000);
+    {
+      await using server = await openServer(ground, { isReady: false });
+      const { ended, events } = await outcomeOf(server.client.watchRollout({ rolloutId }));
+      expect(ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 1n });
+      expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
+      const { service: shown, notice } = await server.client.getService(service);
+      expect(shown).toMatchObject({ revision: 1n, replicasReady: 2 });
+      expect(notice).toMatch(/not in the history yet/);
+      const again = server.client.rollback(service)[Symbol.asyncIterator]().next();
+      await expect(again).rejects.toMatchObject({ details: { reason: "NO_GOOD_REVISION" } });
+    }
+    await bringBack();
+    await using server = await openServer(ground);
+    await isTakenIn();
+    const { ended } = await outcomeOf(server.client.watchRollout({ rolloutId }));
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    const { rollouts } = await server.client.listRollouts(service);
+    expect(rollouts[0]).toMatchObject({ rolloutId, reason: "bad (rolled back while the database was away)" });
+    expect(await server.client.getService(service)).toMatchObject({
+      service: { revision: 1n, replicasReady: 2 },
+      notice: "",
+    });
+    expect(agent.running()).toHaveLength(2);
+    expect(await plane.stopLoad()).toEqual([]);
+  },
+  60_000,
+);

@@ -51,6 +51,7 @@ const SILENT_AFTER_MS = 6_000;
 /** A person waits this long. */
 const PATIENCE_MS = 10_000;
 const AGAIN_MS = 500;
+const REFUSED_AGAIN_MS = 5_000;
 const LOOK_MS = 50;
 const GIVE_UP_LIMIT_MS = 60_000;
 const SYNC_PATIENCE_MS = 5_000;
@@ -259,9 +260,9 @@ export class RollbacksAway {
       return true;
     } catch (error) {
       const { code } = HmsError.from(error);
-      if (!signal.aborted && code !== "UNAVAILABLE") {
-        log.error("the database does not take in a rollback; it is tried again", { ...key, error });
-      }
+      if (signal.aborted || code === "UNAVAILABLE") return false;
+      log.error("the database does not take in a rollback; it is tried again", { ...key, error });
+      await delay(REFUSED_AGAIN_MS, undefined, { signal });
       return false;
     }
   }

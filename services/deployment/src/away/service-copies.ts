@@ -29,11 +29,8 @@ export class ServiceCopies {
   get(key: ServiceKey): ServiceCopy | undefined {
     const known = this.#known.get(keyText(key));
     if (known) return known;
-    try {
-      return copyOf(JSON.parse(readFileSync(this.#fileOf(key), "utf8")) as CopyForm);
-    } catch {
-      return undefined;
-    }
+    const text = textOf(this.#fileOf(key));
+    return text === undefined ? undefined : copyOf(JSON.parse(text) as CopyForm);
   }
 
   /** Takes everything as the database has it; copies of services that it does not have are taken away. */
@@ -56,7 +53,9 @@ export class ServiceCopies {
   #onDisk(): ServiceKey[] {
     const list = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
     return list(this.#folder).flatMap((environment) =>
-      list(`${this.#folder}/${environment}`).map((file) => ({ environment, service: basename(file, ".json") })),
+      list(`${this.#folder}/${environment}`)
+        .filter((file) => file.endsWith(".json"))
+        .map((file) => ({ environment, service: basename(file, ".json") })),
     );
   }
 
@@ -85,7 +84,7 @@ export class ServiceCopies {
     const copy = { record, revisions: mergedRevisions(before, inUse(record)) };
     this.#known.set(name, copy);
     const text = JSON.stringify(copyForm(copy));
-    if (this.#written.get(name) === text) return;
+    if ((this.#written.get(name) ?? textOf(this.#fileOf(key))) === text) return;
     try {
       await keepFile(this.#fileOf(key), text);
       this.#written.set(name, text);
@@ -102,6 +101,14 @@ export class ServiceCopies {
 
   #fileOf({ environment, service }: ServiceKey): string {
     return `${this.#folder}/${environment}/${service}.json`;
+  }
+}
+
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
   }
 }
 
