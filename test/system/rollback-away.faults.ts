@@ -62,4 +62,4 @@ test("a rollback works with PostgreSQL dead, over the death of the server, and i
   expect(await deploy(platform, "3")).toMatchObject({ code: 0 });
   expect(failures(await load.stop())).toEqual([]);
   expect(await version(platform)).toBe("3");
-}, 120_000);
+}, 180_000);

@@ -29,8 +29,12 @@ export class ServiceCopies {
   get(key: ServiceKey): ServiceCopy | undefined {
     const known = this.#known.get(keyText(key));
     if (known) return known;
-    const text = textOf(this.#fileOf(key));
-    return text === undefined ? undefined : copyOf(JSON.parse(text) as CopyForm);
+    try {
+      return copyOf(JSON.parse(textOf(this.#fileOf(key)) ?? "") as CopyForm);
+    } catch {
+      // None, or one that the disk has spoilt.
+      return undefined;
+    }
   }
 
   /** Takes everything as the database has it; copies of services that it does not have are taken away. */
