@@ -118,8 +118,8 @@ export class RollbacksAway {
   /** The same, and how its replicas do is known, too. */
   async #knownToBook(key: ServiceKey): Promise<ServiceCopy | undefined> {
     const { book, synced } = this.#parts;
-    const copy = this.#known(key);
     await Promise.race([synced, delay(SYNC_PATIENCE_MS, undefined, { ref: false })]);
+    const copy = this.#known(key);
     if (copy && book.get(key) === undefined) book.put(key, copy.record);
     return copy;
   }
@@ -197,13 +197,18 @@ export class RollbacksAway {
       .catch((error) => {
         if (!signal.aborted) log.error("a rollback of the time without the database has to wait", { ...key, error });
       })
-      .finally(() => this.#settling.delete(name));
+      .finally(() => {
+        this.#settling.delete(name);
+        // The database may have gone away again before the end was noticed.
+        if (!signal.aborted && this.#of(key).length > 0) this.#settle(key);
+      });
     this.#settling.set(name, settling);
   }
 
   async #untilSettled(key: ServiceKey): Promise<void> {
     const { synced, signal, onHold, onSettled, log } = this.#parts;
-    await synced;
+    await Promise.race([synced, aborted(signal)]);
+    signal.throwIfAborted();
     onHold();
     for (;;) {
       signal.throwIfAborted();
@@ -272,6 +277,13 @@ export class RollbacksAway {
     await Promise.allSettled(this.#settling.values());
     for (const spool of [...this.#spools.values()].flat()) spool.close();
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 function spoolFiles(folder: string): string[] {
