@@ -66,7 +66,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   ]);
   // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
   loadEngine();
-  const [databases, events, durable, people] = await whileOpening(opening, { ...options, ...kernels });
+  const [databases, events, durable, people] = await whileOpening(opening, { ...options, ...kernels, source });
   const identity = people?.service;
   if (identity) noteDatabaseRoles({ ...databases, durable: durable?.database }, options);
   const registrations = await openServices(

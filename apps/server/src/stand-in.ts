@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import { ChangeSignal, HmsError, Kernel, type MethodSource } from "@hms/kernel";
 import type { PartPlacement } from "@hms/parts";
-import { absentDatabase } from "@hms/postgres";
+import { absentDatabase, type ConnectionSource, openAdmin } from "@hms/postgres";
 import { createDeploymentService, type DeploymentTables } from "@hms/service-deployment";
 import { createMeshService, type MeshTables } from "@hms/service-mesh";
 import type { Logger } from "@hms/telemetry";
@@ -16,6 +16,7 @@ export interface StandInGround extends Pick<ServerKernel, "kernel" | "access"> {
   paths: InstancePaths;
   network: InstanceNetwork | undefined;
   placement: PartPlacement;
+  source: ConnectionSource;
   log: Logger;
 }
 
@@ -23,6 +24,7 @@ export interface StandInGround extends Pick<ServerKernel, "kernel" | "access"> {
 const PATIENCE_MS = 8_000;
 /** A rollback that was cut off does not wait so long. */
 const SHORT_PATIENCE_MS = 1_000;
+const LOOK_MS = 2_000;
 
 /**
  * Waits for what needs the database. If that takes long, mesh and deployment do meanwhile what they can without: data planes
@@ -33,13 +35,33 @@ export async function whileOpening<T>(opening: Promise<T>, ground: StandInGround
   const { placement, network, log } = ground;
   const isPossible = placement.isServer && placement.here.includes("mesh") && placement.here.includes("deployment");
   if (!isPossible || network === undefined) return opening;
-  const opened = new AbortController();
-  const patienceMs = hasRollbacks(ground.paths) ? SHORT_PATIENCE_MS : PATIENCE_MS;
-  const isLate = delay(patienceMs, true, { signal: opened.signal, ref: false }).catch(() => false);
-  if (!(await Promise.race([opening.then(() => false), isLate]).finally(() => opened.abort()))) return opening;
+  if (!(await isMissed(opening, ground))) return opening;
   log.warn("the database does not answer: only status and rollback are served until it does");
   await using _standIn = await openStandIn({ ...ground, network });
   return await opening;
+}
+
+/** Whether the database is away when one may wonder; false once everything is open. */
+async function isMissed(opening: Promise<unknown>, { paths, source }: StandInGround): Promise<boolean> {
+  const opened = new AbortController();
+  const isOpen = opening.then(() => true).finally(() => opened.abort());
+  let patienceMs = hasRollbacks(paths) ? SHORT_PATIENCE_MS : PATIENCE_MS;
+  for (;;) {
+    const late = delay(patienceMs, false, { signal: opened.signal, ref: false }).catch(() => true);
+    if (await Promise.race([isOpen, late])) return false;
+    // One that answers is only slow.
+    if (!(await answers(source))) return true;
+    patienceMs = LOOK_MS;
+  }
+}
+
+async function answers(source: ConnectionSource): Promise<boolean> {
+  try {
+    await using _admin = await openAdmin(source);
+    return true;
+  } catch (error) {
+    return HmsError.from(error).code !== "UNAVAILABLE";
+  }
 }
 
 async function openStandIn({
