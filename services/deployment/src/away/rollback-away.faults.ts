@@ -63,7 +63,6 @@ test("a rollback in the middle of a canary gives it up, if PostgreSQL is dead; o
     { state: RolloutState.SUCCEEDED, revision: 1n },
   ]);
   expect((await deploying).ended.state).toBe(RolloutState.ROLLED_BACK);
-  expect((await outcomeOf(client.deploy(program.write({ version: "3" })))).ended.state).toBe(RolloutState.SUCCEEDED);
   expect(await plane.stopLoad()).toEqual([]);
 }, 60_000);
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CloudEvent } from "@hms/events";
 import { parseManifest } from "@hms/manifest";
-import { openTestDatabase } from "@hms/testkit";
+import { casesOf, openTestDatabase } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DeploymentTables, deploymentMigrations } from "../index.ts";
 import { grantRollout } from "../rollout-grant.ts";
@@ -19,6 +19,10 @@ import { chooseRollback } from "./choose-rollback.ts";
 import { RollbackSpool } from "./rollback-spool.ts";
 import { takeIn } from "./take-in.ts";
 
+const SEEDS = casesOf(
+  Array.from({ length: 60 }, (_, seed) => seed),
+  (seed) => seed < 8,
+);
 const stack = new AsyncDisposableStack();
 let database: Awaited<ReturnType<typeof openTestDatabase<DeploymentTables>>>["database"];
 let folder: string;
@@ -156,67 +160,115 @@ function begun(record: ServiceRecord, revisions: RevisionRecord[], rolloutId: st
 }
 
 describe("a rollback that is kept in a file and entered afterwards", () => {
-  test.each(Array.from({ length: 12 }, (_, seed) => seed))(
-    "leaves the same rows as one in the database (%i)",
-    async (seed) => {
-      const suffix = String(seed).padStart(3, "0");
-      const [one, other] = [`spooled${suffix}`, `journal${suffix}`];
-      const [id, otherId] = [`aspool${suffix}x`, `journl${suffix}x`];
-      const names = { [other]: one, [otherId]: id, [otherId.slice(-6)]: id.slice(-6) };
-      const replicas = 1 + (seed % 3);
-      told.length = 0;
+  test.each(SEEDS)("leaves the same rows as one in the database (%i)", async (seed) => {
+    const suffix = String(seed).padStart(3, "0");
+    const [one, other] = [`spooled${suffix}`, `journal${suffix}`];
+    const [id, otherId] = [`aspool${suffix}x`, `journl${suffix}x`];
+    const names = { [other]: one, [otherId]: id, [otherId.slice(-6)]: id.slice(-6) };
+    const replicas = 1 + (seed % 3);
+    told.length = 0;
 
-      // In the database.
-      await deployed(other, replicas);
-      const journal = new RolloutJournal(database, carrier, news);
-      const key = { environment: "default", service: other };
-      const state = plannedRollout({ ...key, rolloutId: otherId, kind: "rollback", revision: 1, previousRevision: 2 });
-      const wanted = { principal: "operator", owner: "", version: "1", request: {}, refuseIfLocked: false };
-      const event = { planned: { kind: "ROLLOUT_KIND_ROLLBACK" } };
-      const reason = "rolled back while the database was away";
-      const begin = () => ({ state, event });
-      await journal.create({ ...key, ...wanted, rolloutId: otherId, kind: "rollback", reason, begin });
-      const claim = await journal.claim(otherId);
-      if (!claim.granted) throw new Error("the lock is not granted");
-      const decide = fate(seed, otherId);
-      const records: ServiceRecord[] = [];
-      for (let turn = 0, now = state; !hasEnded(now); turn += 1) {
-        const at = { rolloutId: otherId, fence: claim.fence, turn };
-        const position = await journal.turn(at, decide);
-        now = position.state;
-        if (position.record) records.push(position.record);
-      }
-      const expected = renamed(await rowsOf(other), names);
-      const toldThere = renamed(
-        told.splice(0).map(({ time: _, data, ...rest }) => rest),
-        names,
-      );
+    // In the database.
+    await deployed(other, replicas);
+    const journal = new RolloutJournal(database, carrier, news);
+    const key = { environment: "default", service: other };
+    const state = plannedRollout({ ...key, rolloutId: otherId, kind: "rollback", revision: 1, previousRevision: 2 });
+    const wanted = { principal: "operator", owner: "", version: "1", request: {}, refuseIfLocked: false };
+    const event = { planned: { kind: "ROLLOUT_KIND_ROLLBACK" } };
+    const reason = "rolled back while the database was away";
+    const begin = () => ({ state, event });
+    await journal.create({ ...key, ...wanted, rolloutId: otherId, kind: "rollback", reason, begin });
+    const claim = await journal.claim(otherId);
+    if (!claim.granted) throw new Error("the lock is not granted");
+    const decide = fate(seed, otherId);
+    const records: ServiceRecord[] = [];
+    for (let turn = 0, now = state; !hasEnded(now); turn += 1) {
+      const at = { rolloutId: otherId, fence: claim.fence, turn };
+      const position = await journal.turn(at, decide);
+      now = position.state;
+      if (position.record) records.push(position.record);
+    }
+    const expected = renamed(await rowsOf(other), names);
+    const toldThere = renamed(
+      told.splice(0).map(({ time: _, data, ...rest }) => rest),
+      names,
+    );
 
-      // In a file, opened again after each transition.
-      const record = await deployed(one, replicas);
-      const revisions = await readRevisions(database.db, record);
-      let spool = begun(record, revisions, id);
-      const again = fate(seed, id);
-      for (let turn = 0; !spool.hasEnded; turn += 1) {
-        await spool.turn({ turn }, again);
-        spool.close();
-        spool = RollbackSpool.open(spool.file) as RollbackSpool;
-        expect(plain(spool.copy.record)).toEqual(renamed(plain(records[turn] as ServiceRecord), names));
-      }
-      await database.transaction((trx) => takeIn(trx, spool, news));
-      const rows = await rowsOf(one);
-      expect(comparable(rows)).toEqual(comparable(expected));
-      expect(told.map(({ time: _, data, ...rest }) => JSON.parse(JSON.stringify(rest)))).toEqual(toldThere);
+    // In a file, opened again after each transition.
+    const record = await deployed(one, replicas);
+    const revisions = await readRevisions(database.db, record);
+    let spool = begun(record, revisions, id);
+    const again = fate(seed, id);
+    for (let turn = 0; !spool.hasEnded; turn += 1) {
+      await spool.turn({ turn }, again);
+      spool.close();
+      spool = RollbackSpool.open(spool.file) as RollbackSpool;
+      expect(plain(spool.copy.record)).toEqual(renamed(plain(records[turn] as ServiceRecord), names));
+    }
+    await database.transaction((trx) => takeIn(trx, spool, news));
+    const rows = await rowsOf(one);
+    expect(comparable(rows)).toEqual(comparable(expected));
+    expect(told.map(({ time: _, data, ...rest }) => JSON.parse(JSON.stringify(rest)))).toEqual(toldThere);
 
-      // A server that died before it took the file away enters nothing twice.
-      told.length = 0;
-      expect(
-        await database.transaction((trx) => takeIn(trx, RollbackSpool.open(spool.file) as RollbackSpool, news)),
-      ).toBe(id);
-      expect(await rowsOf(one)).toEqual(rows);
-      expect(told).toEqual([]);
-    },
+    // A server that died before it took the file away enters nothing twice.
+    told.length = 0;
+    expect(
+      await database.transaction((trx) => takeIn(trx, RollbackSpool.open(spool.file) as RollbackSpool, news)),
+    ).toBe(id);
+    expect(await rowsOf(one)).toEqual(rows);
+    expect(told).toEqual([]);
+  });
+});
+
+test("what had not ended in the database is ended by a rollback that is entered, the request that was lost included", async () => {
+  const record = await deployed("shop", 1);
+  const key = { environment: "default", service: "shop" };
+  const journal = new RolloutJournal(database, carrier, news);
+  const wanted = { principal: "user:anna", owner: "", version: "3", request: {}, reason: "", refuseIfLocked: false };
+  const create = (rolloutId: string, kind: "deploy" | "rollback") =>
+    journal.create({
+      ...{ ...key, ...wanted, rolloutId, kind },
+      begin: () => ({
+        state: plannedRollout({ ...key, rolloutId, kind, revision: kind === "deploy" ? 3 : 1, previousRevision: 2 }),
+        event: { planned: {} },
+      }),
+    });
+  // A deploy in the middle, which the database knows more of than the server that lost it, and two that wait.
+  await create("deploying1", "deploy");
+  const claim = await journal.claim("deploying1");
+  if (!claim.granted) throw new Error("the lock is not granted");
+  const policy = {
+    ...plannedRollout({ ...key, rolloutId: "", kind: "deploy", revision: 3, previousRevision: 2 }).policy,
+    wanted: 1,
+  };
+  const existing = record.replicas.map(({ id, revision, ordinal, traffic }) => ({ id, revision, ordinal, traffic }));
+  const grant = { revision: 3, previousRevision: 2, trafficRevision: 2, policy, existing };
+  await journal.turn({ rolloutId: "deploying1", fence: claim.fence, turn: 0 }, ({ state }) =>
+    transition(state, { type: "locked", grant }, { now: 0, ready: new Set() }),
   );
+  await create("waiting001", "deploy");
+  await create("lostanswer", "rollback");
+
+  const spool = begun(record, await readRevisions(database.db, key), "lostanswer");
+  const decide = fate(1000, "lostanswer");
+  for (let turn = 0; !spool.hasEnded; turn += 1) await spool.turn({ turn }, decide);
+  const id = await database.transaction((trx) => takeIn(trx, spool, news));
+  expect(id).toBe("lostanswerx");
+  const { rollouts, locks, replicas, record: after } = await rowsOf("shop");
+  expect(locks).toEqual([]);
+  expect(rollouts.map(({ rollout_id, phase }) => [rollout_id, phase])).toEqual([
+    ["deploying1", "rolled_back"],
+    ["waiting001", "rolled_back"],
+    ["lostanswer", "rolled_back"],
+    ["lostanswerx", spool.row.phase],
+  ]);
+  for (const { failure_reason } of rollouts.slice(0, 3))
+    expect(failure_reason).toMatch(/took the place of this rollout/);
+  expect(after?.running).toBeUndefined();
+  // The replica that the deploy was about to start is nobody's.
+  const third = replicas.filter(({ revision }) => revision === "3");
+  expect(third).toMatchObject([{ phase: "stopping", traffic: "none" }]);
+  expect(await database.transaction((trx) => takeIn(trx, spool, news))).toBe(id);
 });
 
 /** The first event says where the rollback is kept. */
