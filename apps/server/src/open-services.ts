@@ -9,11 +9,11 @@ import { agent, mesh } from "@hms/contracts";
 import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { createKnownPrincipals, ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createAutomationService } from "@hms/service-automation";
-import { createDeploymentService } from "@hms/service-deployment";
+import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
@@ -98,6 +98,7 @@ export function deploymentGround(
   return {
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
+    methods: replicaMethods(kernel, workloadPrincipal),
     credentials: ({ environment, service: name }: { environment: string; service: string }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),

@@ -1,7 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
-import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
+import {
+  type CallContext,
+  ChangeSignal,
+  type Client,
+  HmsError,
+  type Policy,
+  type ServiceRegistration,
+} from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
 import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
@@ -13,7 +20,7 @@ import { EventFeed } from "./event-feed.ts";
 import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
-import type { DeploymentRuntime } from "./ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
@@ -37,6 +44,7 @@ import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { TrafficKeeper } from "./traffic-keeper.ts";
 
+export { replicaMethods } from "./gates/replica-methods.ts";
 export type { DeploymentTables } from "./tables.ts";
 
 /** The folder of the deployment's migrations. */
@@ -52,6 +60,8 @@ export interface DeploymentServiceOptions {
   /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
+  /** Asks methods of replicas, for gates; default: nobody can. */
+  methods?: ReplicaMethods;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
@@ -163,8 +173,12 @@ function once(work: () => void): () => void {
   };
 }
 
+const noMethods: ReplicaMethods = {
+  ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
+};
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, log, policy, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, methods = noMethods, log, policy, credentials = () => ({}) } = options;
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
@@ -187,6 +201,7 @@ function compose(options: DeploymentServiceOptions) {
     traffic,
     replicas,
     runtime,
+    methods,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),
