@@ -12,6 +12,7 @@ import { componentPrincipal, createClient, HmsError, type Principal, type Servic
 import { createKnownPrincipals, ensureToken } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createAutomationService } from "@hms/service-automation";
 import { createDeploymentService } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
@@ -99,12 +100,14 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
+    sealing: openSealingKey(paths.sealingKey),
     outbox,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     log,
   });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
-  return [stack.use(deployment).registration];
+  const { registration, secrets } = stack.use(deployment);
+  return [registration, secrets];
 }
 
 async function openAudit({ paths, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {

@@ -15,4 +15,5 @@ export { examineManifest, type ParsedManifest, type ParseOptions, parseManifest 
 export { manifestReferencePage } from "./reference-page.ts";
 export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";
+export { isSecretName, type SecretPiece, secretNames, secretPieces } from "./secret-reference.ts";
 export { parseSticky, parseTrafficShare, type StickyKey } from "./traffic-share.ts";

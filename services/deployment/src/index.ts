@@ -3,6 +3,7 @@ import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
 import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
+import type { SealingKey } from "@hms/secrets";
 import type { Logger } from "@hms/telemetry";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { stopping } from "./errors.ts";
@@ -23,6 +24,10 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import { AutoScaler } from "./scaling/auto-scaler.ts";
 import { ScalingMemory } from "./scaling/scaling-memory.ts";
 import { SleepWatch } from "./scaling/sleep-watch.ts";
+import { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import { pruneSecrets } from "./secrets/secret-retention.ts";
+import { secretRegistration } from "./secrets/secret-service.ts";
+import { SecretVault } from "./secrets/secret-vault.ts";
 import { serverCarrier } from "./server-carrier.ts";
 import { deploymentRegistration } from "./service.ts";
 import { ServiceAccess } from "./service-access.ts";
@@ -51,6 +56,8 @@ export interface DeploymentServiceOptions {
   runtime: DeploymentRuntime;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
+  /** Seals secrets of services. Default: none can be set or revealed. */
+  sealing?: SealingKey;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
   policy?: Policy;
   /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
@@ -65,6 +72,8 @@ export interface DeploymentServiceOptions {
 /** A deployment service; disposing it leaves rollouts where they are, and the next one carries them on. */
 export interface DeploymentService extends AsyncDisposable {
   readonly registration: ServiceRegistration;
+  /** hms.sys.deployment.v1.SecretService. */
+  readonly secrets: ServiceRegistration;
   /** Resolves once it is known what runs; rollouts begin then. */
   readonly ready: Promise<void>;
   /** To whom a service belongs, as far as it is known in memory; for policies on the call path. */
@@ -96,7 +105,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     const running = driver.run().then(async () => {
       drivers.delete(id);
       feed.changes.notify();
-      if (!end.signal.aborted) await pruneReleases({ db: database.db, runtime, log }, row);
+      if (!end.signal.aborted) await tidyAfter(row, { ...options, ...parts });
     });
     drivers.set(id, { driver, running });
   };
@@ -134,6 +143,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,
     }),
+    secrets: secretRegistration({ ...parts, database, runtime, log }),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       clearInterval(takingUp);
@@ -148,13 +158,23 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
   };
 }
 
+/** Deletes what nobody can need any more, now that a rollout has ended. */
+async function tidyAfter(
+  row: RolloutRow,
+  { database, runtime, vault, log }: DeploymentServiceOptions & { vault: SecretVault },
+): Promise<void> {
+  await pruneReleases({ db: database.db, runtime, log }, row);
+  await pruneSecrets({ database, vault, log }, row.environment);
+}
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, log, policy, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, log, policy, sealing, credentials = () => ({}) } = options;
+  const vault = new SecretVault({ database, sealing });
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
-  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials });
+  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials, vault });
   const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
   const journal = new RolloutJournal(database, serverCarrier(), new RolloutNews(options.outbox));
   const effects: EffectParts = {
@@ -164,6 +184,7 @@ function compose(options: DeploymentServiceOptions) {
     traffic,
     replicas,
     runtime,
+    vault,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),
@@ -175,6 +196,8 @@ function compose(options: DeploymentServiceOptions) {
   const control = new RolloutControl({ journal, reader, asked });
   const freezes = new Freezes(database.db);
   return {
+    vault,
+    secrets: new DeploySecrets(database.db, access),
     book,
     scalingMemory: new ScalingMemory(database.db),
     freezes,
@@ -195,9 +218,11 @@ function compose(options: DeploymentServiceOptions) {
 /** Takes everything on record into memory; answers with the rollouts that have not ended. */
 async function loadBook(
   { db }: ServiceDatabase<DeploymentTables>,
-  { book, journal }: ReturnType<typeof compose>,
+  { book, journal, vault }: ReturnType<typeof compose>,
 ): Promise<RolloutRow[]> {
-  for (const record of await readServices(db)) book.put(record, record);
+  const records = await readServices(db);
+  await vault.preload(records);
+  for (const record of records) book.put(record, record);
   return journal.running();
 }
 

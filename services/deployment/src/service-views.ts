@@ -62,7 +62,7 @@ export class ServiceViews {
 function withoutEnvironment(replica: agent.Replica | undefined, replicaId: string) {
   if (replica === undefined) return { spec: { replicaId } };
   const shown = clone(agent.ReplicaSchema, replica);
-  if (shown.spec) shown.spec.env = {};
+  if (shown.spec) Object.assign(shown.spec, { env: {}, secretVariables: [], secrets: [] });
   return shown;
 }
 

@@ -6,6 +6,7 @@ import type { ObservedReplicas } from "../observed-replicas.ts";
 import type { DeploymentRuntime } from "../ports.ts";
 import type { ReplicaKeeper } from "../replica-keeper.ts";
 import type { Effect, EffectResult, Failure, RolloutState } from "../rollout-state.ts";
+import type { SecretVault } from "../secrets/secret-vault.ts";
 import type { ServiceBook } from "../service-book.ts";
 import type { RevisionRecord, ServiceKey } from "../service-record.ts";
 import type { TrafficKeeper } from "../traffic-keeper.ts";
@@ -18,6 +19,7 @@ export interface EffectParts {
   traffic: TrafficKeeper;
   replicas: ReplicaKeeper;
   runtime: DeploymentRuntime;
+  vault: SecretVault;
   mesh: Client<typeof mesh.MeshService>;
   log: Logger;
   /** Every replica id a service ever had whose logs may be there. */

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { agent, deployment, mesh } from "@hms/contracts";
+import { agent, deployment, deploymentSecrets, mesh } from "@hms/contracts";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
 import {
   defaultVia,
@@ -70,6 +71,8 @@ export async function openGround() {
   const options = { service: "deployment", migrations: deploymentMigrations };
   const database = stack.use(await openTestDatabase<DeploymentTables>(options));
   const kernel = openKernel();
+  const sealing = openSealingKey(join(program.directory, "config", "secrets.key"));
+  testAgent.sealing = sealing;
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
   const graces = { reconnectMs: 200, idleMs: 20, startMs: 0 };
   const meshService = stack.use(createMeshService({ database: meshDatabase.database, network, graces }));
@@ -80,6 +83,7 @@ export async function openGround() {
   const own = stack.move();
   return {
     kernel,
+    sealing,
     agent: testAgent,
     mesh: meshClient,
     program,
@@ -96,15 +100,18 @@ export async function openServer(ground: Ground) {
   const service = openService(ground);
   const kernel = openKernel();
   kernel.register(service.registration);
+  kernel.register(service.secrets);
   await service.ready;
   const client = kernel.client(deployment.DeploymentService, who);
-  return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  const secrets = kernel.client(deploymentSecrets.SecretService, who);
+  return { client, secrets, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
 function openService(ground: Ground) {
   const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
   const { database } = ground.database;
-  return createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet });
+  const { mesh, sealing } = ground;
+  return createDeploymentService({ database, mesh, runtime, sealing, log: quiet });
 }
 
 /** The process for deployment services in processes of their own; a test file that uses it ends it. */
