@@ -43,6 +43,14 @@ describe("secrets of a manifest", () => {
     ]);
   });
 
+  it("hide what stands beside them where the variable is called like a secret", () => {
+    const after = read('env: {API_TOKEN: "hush:${secret.X}", HOST: "${secret.Y}.example.org"}');
+    expect(manifestDiff(undefined, after).filter(({ key }) => key.startsWith("secrets."))).toEqual([
+      { key: "secrets.API_TOKEN", before: "", after: "***${secret.X}" },
+      { key: "secrets.HOST", before: "", after: "${secret.Y}.example.org" },
+    ]);
+  });
+
   it("are none in what a version without them has stored", () => {
     const { secrets: _, ...stored } = read("env: {A: b}");
     expect(secretNames(stored as Manifest)).toEqual([]);

@@ -29,14 +29,15 @@ export function unknownSecrets(environment: string, unknown: readonly UnusableSe
   const fieldViolations = unknown.map(({ name, variables, nearest }) => {
     const advice =
       nearest === undefined
-        ? `Set it first: hms-sys secrets set ${name} -e ${environment}`
-        : `Did you mean "${nearest}"? Else set it: hms-sys secrets set ${name} -e ${environment}`;
+        ? `Set it first: hms-sys secrets set ${name} -e ${environment}.`
+        : `Did you mean "${nearest}"? Else set it: hms-sys secrets set ${name} -e ${environment}.`;
     return {
       field: `secrets.${variables[0]}`,
       description: `There is no secret ${shown(name)} in the environment "${environment}", for ${variables.join(", ")}. ${advice}`,
     };
   });
-  const message = fieldViolations.map(({ field, description }) => `${field}: ${description}`).join(" ");
+  const several = unknown.length > 1 ? `The manifest names ${unknown.length} secrets that there are not. ` : "";
+  const message = several + fieldViolations.map(({ field, description }) => `${field}: ${description}`).join(" ");
   return new HmsError("INVALID_ARGUMENT", message, { reason: "SECRET_NOT_FOUND", fieldViolations });
 }
 

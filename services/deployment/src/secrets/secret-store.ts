@@ -1,3 +1,4 @@
+import { HmsError } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import { type Kysely, type RawBuilder, type Selectable, sql, type Transaction } from "kysely";
 import type { DeploymentTables } from "../tables.ts";
@@ -39,13 +40,30 @@ const versionOf = (row: Selectable<DeploymentTables["secret_version"]>): StoredV
   setAt: row.set_at,
 });
 
-/** Gives a secret its next version, whose value `seal` seals; makes the secret if there is none. */
+/** As many there are in one environment. */
+const MOST_SECRETS = 1_000;
+
+async function refuseMany(trx: Transaction<DeploymentTables>, { environment, name }: SecretKey): Promise<void> {
+  const { count } = await trx
+    .selectFrom("secret")
+    .select(({ fn }) => fn.countAll<string>().as("count"))
+    .where("environment", "=", environment)
+    .where("name", "<>", name)
+    .where("removed_at", "is", null)
+    .executeTakeFirstOrThrow();
+  if (Number(count) < MOST_SECRETS) return;
+  const message = `The environment "${environment}" has ${count} secrets, and ${MOST_SECRETS} are the most. Remove some that nothing uses: hms-sys secrets remove NAME -e ${environment}`;
+  throw new HmsError("RESOURCE_EXHAUSTED", message, { reason: "TOO_MANY_SECRETS" });
+}
+
+/** Gives a secret its next version, whose value `seal` seals; makes the secret if there is none. @throws HmsError RESOURCE_EXHAUSTED */
 export function addVersion(
   database: Pick<ServiceDatabase<DeploymentTables>, "transaction">,
   { environment, name, setBy }: SecretKey & { setBy: string },
   seal: (version: number) => Buffer,
 ): Promise<number> {
   return database.transaction(async (trx) => {
+    await refuseMany(trx, { environment, name });
     const { next_version } = await trx
       .insertInto("secret")
       .values({ environment, name, next_version: "2" })
@@ -136,7 +154,7 @@ export async function newestVersions(
   return new Map(rows.map(({ name, version }) => [name, Number(version)]));
 }
 
-/** Services whose current revision has one of these secrets, or any of an environment's, by name. */
+/** The services of some environments whose current revision has secrets, by name. */
 export async function readSecretUsers(db: Queries, environments: readonly string[]): Promise<SecretUser[]> {
   if (environments.length === 0) return [];
   const rows = await db

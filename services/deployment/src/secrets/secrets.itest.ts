@@ -133,9 +133,18 @@ test("using, setting and revealing are permissions apart, and a policy can take 
   await expect(command[Symbol.asyncIterator]().next()).rejects.toMatchObject({ details: { reason: "SECRET_DENIED" } });
 
   const plain = { service: "*", method: "*", allowedRoles: [], deniedRoles: [], requiresMfa: false, environment: "" };
-  const cedar = 'forbid (principal, action == Action::"secrets:use", resource) when { resource.name == "word" };';
-  book.replace("stored", [{ ...plain, id: "p", auditLevel: 0, cedar }]);
+  const cedar = [
+    'forbid (principal, action == Action::"secrets:use", resource) when { resource.name == "word" };',
+    'forbid (principal, action == Action::"secrets:reveal", resource) unless { context.mfa };',
+  ];
+  book.replace(
+    "stored",
+    cedar.map((each, index) => ({ ...plain, id: `p${index}`, auditLevel: 0, cedar: each })),
+  );
   try {
+    const ada = user("ada", "admin");
+    await expect(secrets(ada).revealSecret(word)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    expect(await secrets({ ...ada, mfa: true }).revealSecret(word)).toMatchObject({ version: 3n });
     await expect(deploy(version("app"), dora)).rejects.toMatchObject({ details: { reason: "SECRET_DENIED" } });
     await expect(outcomeOf(services(dora).restart({ service: "app", newSecrets: true }))).rejects.toMatchObject({
       details: { reason: "SECRET_DENIED" },
