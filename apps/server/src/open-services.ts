@@ -73,6 +73,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     registersOf: access.keys.registersOf,
     known: async (name) => createKnownPrincipals(access.keys)(name) ?? access.accounts.named(name),
     foreignServers: createGrpcServers(),
+    mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.ffi")),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });
   stack.use(registry);

@@ -260,4 +260,4 @@ test("in thousands of random rollouts with failures and crashes at any moment, n
     }
   }
   for (const phase of ["succeeded", "rolled_back", "failed"]) expect(ends.get(phase)).toBeGreaterThan(20);
-});
+}, 120_000);

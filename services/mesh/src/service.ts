@@ -80,15 +80,16 @@ function getTraffic({ sums }: MeshParts, { environment, service: name }: mesh.Ge
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
   const { writer, feed, nodes, waits, sums, untilEnd } = parts;
   return implement(mesh.MeshService, {
-    async *watchSnapshots({ nodeId, knownVersion, knownSha256, features }, context) {
+    async *watchSnapshots({ nodeId, knownVersion, knownSha256, features, observer }, context) {
       checkNodeId(nodeId);
-      const shape = (snapshot: mesh.Snapshot) => snapshotFor(snapshot, features);
+      const shape = (snapshot: mesh.Snapshot) => (observer ? snapshot : snapshotFor(snapshot, features));
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
       const isVisible = visibleTo(context);
       assertWhole(newest, isVisible);
-      const leave = nodes.connect(nodeId, isKnown(shape(newest), known) ? knownVersion : 0n, signal);
+      const applied = isKnown(shape(newest), known) ? knownVersion : 0n;
+      const leave = observer ? () => {} : nodes.connect(nodeId, applied, signal);
       try {
         for await (const snapshot of feed.follow(known, signal, shape)) {
           assertWhole(snapshot, isVisible);
