@@ -221,7 +221,7 @@ async function loadBook(
   { book, journal, vault }: ReturnType<typeof compose>,
 ): Promise<RolloutRow[]> {
   const records = await readServices(db);
-  await vault.preload(records);
+  await vault.preload();
   for (const record of records) book.put(record, record);
   return journal.running();
 }

@@ -136,6 +136,20 @@ export async function readVersions(db: Queries, keys: readonly SecretKey[]): Pro
   return rows.map(versionOf);
 }
 
+/** The versions that revisions were deployed with and that were not destroyed. */
+export async function readDeployedVersions(db: Queries): Promise<StoredVersion[]> {
+  const rows = await db
+    .selectFrom("secret_version as v")
+    .selectAll("v")
+    .where("v.sealed", "is not", null)
+    .where(
+      sql<boolean>`exists (select from revision r where r.environment = v.environment
+        and r.secrets ->> v.name = v.version::text)`,
+    )
+    .execute();
+  return rows.map(versionOf);
+}
+
 /** The newest versions of secrets of an environment, by name; one that was removed has none. */
 export async function newestVersions(
   db: Queries,

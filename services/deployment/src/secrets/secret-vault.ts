@@ -4,10 +4,9 @@ import { type Manifest, secretPieces } from "@hms/manifest";
 import type { ServiceDatabase } from "@hms/postgres";
 import { type SealingKey, sealedBy, serviceSecretContext } from "@hms/secrets";
 import { sql } from "kysely";
-import type { ServiceRecord } from "../service-record.ts";
 import type { DeploymentTables } from "../tables.ts";
 import { destroyedVersions, noSealingKey, noSuchVersion } from "./secret-errors.ts";
-import { addVersion, readVersions, type SecretKey, type StoredVersion } from "./secret-store.ts";
+import { addVersion, readDeployedVersions, readVersions, type SecretKey, type StoredVersion } from "./secret-store.ts";
 import type { SecretVersions } from "./secret-tables.ts";
 
 /** What a vault stands on. */
@@ -64,7 +63,7 @@ export class SecretVault {
   ): Promise<ProgramSecrets> {
     const wanted = Object.entries(versions).map(([name, version]) => ({ environment, name, version }));
     if (wanted.length === 0) return NONE;
-    await this.#load(wanted.filter((each) => !this.#holds(each)));
+    await this.#load(wanted);
     const there = wanted.flatMap(({ name, version }) => {
       const sealed = this.#sealed.get(placeOf({ environment, name }, version));
       return sealed === undefined ? [] : [{ name, version: BigInt(version), sealed: new Uint8Array(sealed) }];
@@ -83,14 +82,9 @@ export class SecretVault {
     return { secretVariables, secrets: there };
   }
 
-  /** Keeps in memory what these services may need. */
-  async preload(records: readonly ServiceRecord[]): Promise<void> {
-    const wanted = records.flatMap(({ environment, revisions }) =>
-      [...revisions.values()].flatMap(({ secrets }) =>
-        Object.entries(secrets).map(([name, version]) => ({ environment, name, version })),
-      ),
-    );
-    await this.#load(wanted);
+  /** Keeps in memory what revisions were deployed with, so that they run, or run again, while the database is away. */
+  async preload(): Promise<void> {
+    for (const found of await readDeployedVersions(this.#database.db)) this.#keep(found);
   }
 
   /** Forgets versions that were destroyed. */
@@ -150,19 +144,25 @@ export class SecretVault {
     return this.#sealing;
   }
 
-  /** What another process has sealed anew since is read again. */
-  #holds({ version, ...key }: SecretKey & { version: number }): boolean {
-    const sealed = this.#sealed.get(placeOf(key, version));
-    return sealed !== undefined && sealedBy(sealed) === this.#sealing?.id;
+  /** Reads what is not in memory, or may have been sealed anew by another process since. */
+  async #load(wanted: readonly (SecretKey & { version: number })[]): Promise<void> {
+    const held = (each: SecretKey & { version: number }) => this.#sealed.get(placeOf(each, each.version));
+    const isFresh = (sealed: Buffer | undefined) => sealed !== undefined && sealedBy(sealed) === this.#sealing?.id;
+    const stale = wanted.filter((each) => !isFresh(held(each)));
+    if (stale.length === 0) return;
+    try {
+      const places = new Set(stale.map((each) => placeOf(each, each.version)));
+      for (const found of await readVersions(this.#database.db, stale)) {
+        if (places.has(placeOf(found, found.version))) this.#keep(found);
+      }
+    } catch (error) {
+      // An old key opens until it is forgotten.
+      if (stale.some((each) => held(each) === undefined)) throw error;
+    }
   }
 
-  async #load(wanted: readonly (SecretKey & { version: number })[]): Promise<void> {
-    if (wanted.length === 0) return;
-    const places = new Set(wanted.map((each) => placeOf(each, each.version)));
-    for (const found of await readVersions(this.#database.db, wanted)) {
-      const place = placeOf(found, found.version);
-      if (places.has(place) && found.sealed) this.#sealed.set(place, found.sealed);
-    }
+  #keep(found: StoredVersion): void {
+    if (found.sealed) this.#sealed.set(placeOf(found, found.version), found.sealed);
   }
 }
 

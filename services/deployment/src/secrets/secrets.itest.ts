@@ -1,6 +1,6 @@
 import { utimesSync } from "node:fs";
 import { createAccessPolicy, PolicyBook } from "@hms/authorization";
-import { agent, deployment, deploymentSecrets } from "@hms/contracts";
+import { agent, deployment, deploymentSecrets, ffiOptions } from "@hms/contracts";
 import { Kernel, type Principal } from "@hms/kernel";
 import { createProcessRuntime } from "@hms/provider-process";
 import { sealedBy } from "@hms/secrets";
@@ -218,6 +218,23 @@ test("values lie sealed, and are sealed anew when the installation's key is repl
   expect(await secrets().revealSecret({ name: "word" })).toMatchObject({ value: "last-value" });
   await outcomeOf(services().restart({ service: "app" }));
   expect(await answerOf("app")).toBe("vlast-value");
+});
+
+test("a request that a policy has recorded whole is recorded without the value", async () => {
+  const plain = { service: "*", method: "*", allowedRoles: [], deniedRoles: [], requiresMfa: false, environment: "" };
+  const cedar =
+    'permit (principal, action == Action::"secrets:write", resource) when { principal in Role::"operator" };';
+  const { REQUEST } = ffiOptions.AuditLevel;
+  book.replace("stored", [{ ...plain, id: "p", auditLevel: REQUEST, cedar }]);
+  try {
+    audited.length = 0;
+    await secrets(user("otto", "operator")).setSecret({ name: "whole", value: "third-value" });
+    const written = JSON.stringify(audited, (_, each) => (typeof each === "bigint" ? String(each) : each));
+    expect(written).toContain('"name":"whole"');
+    expect(written).not.toContain("third-value");
+  } finally {
+    book.replace("stored", []);
+  }
 });
 
 test("release commands and exec gates get them, builds do not, and no event holds a value", async () => {
