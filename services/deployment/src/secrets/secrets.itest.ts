@@ -2,12 +2,15 @@ import { utimesSync } from "node:fs";
 import { createAccessPolicy, PolicyBook } from "@hms/authorization";
 import { agent, deployment, deploymentSecrets, ffiOptions } from "@hms/contracts";
 import { Kernel, type Principal } from "@hms/kernel";
+import { examineManifest } from "@hms/manifest";
+import { openServiceDatabase } from "@hms/postgres";
 import { createProcessRuntime } from "@hms/provider-process";
-import { sealedBy } from "@hms/secrets";
+import { sealedBy, serviceSecretContext } from "@hms/secrets";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createDeploymentService } from "../index.ts";
+import { createDeploymentService, type DeploymentTables, deploymentMigrations } from "../index.ts";
 import type { ProgramVersion } from "../testing/test-program.ts";
 import { openGround, outcomeOf, quiet } from "../testing/test-site.ts";
+import { SecretVault } from "./secret-vault.ts";
 
 const SUCCEEDED = deployment.RolloutState.SUCCEEDED;
 const operator: Principal = { kind: "operator", id: "operator" };
@@ -218,6 +221,22 @@ test("values lie sealed, and are sealed anew when the installation's key is repl
   expect(await secrets().revealSecret({ name: "word" })).toMatchObject({ value: "last-value" });
   await outcomeOf(services().restart({ service: "app" }));
   expect(await answerOf("app")).toBe("vlast-value");
+});
+
+test("what revisions were deployed with is there without the database", async () => {
+  const open = { source: ground.database.source, service: "deployment", migrations: deploymentMigrations };
+  const database = await openServiceDatabase<DeploymentTables>(open);
+  const vault = new SecretVault({ database, sealing: ground.sealing });
+  await vault.preload();
+  await database[Symbol.asyncDispose]();
+  const { manifest } = examineManifest(ground.program.write(version("app")).manifest);
+  const app = { environment: "default", service: "app" };
+  const { secrets: sealed, secretVariables } = await vault.of(app, { manifest, secrets: { word: 7 } });
+  expect(secretVariables).toMatchObject([{ name: "SUFFIX", pieces: [{ piece: { case: "secret", value: "word" } }] }]);
+  const context = serviceSecretContext({ environment: "default", name: "word", version: 7 });
+  const [word] = sealed as { sealed: Uint8Array }[];
+  expect(ground.sealing.open(word?.sealed ?? new Uint8Array(), context).toString()).toBe("last-value");
+  await expect(vault.of(app, { manifest, secrets: { word: 99 } })).rejects.toThrow();
 });
 
 test("a request that a policy has recorded whole is recorded without the value", async () => {
