@@ -12,6 +12,7 @@ import { componentPrincipal, createClient, HmsError, type Principal, type Servic
 import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createAutomationService } from "@hms/service-automation";
 import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
@@ -104,6 +105,7 @@ export function deploymentGround(
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
+    sealing: openSealingKey(paths.sealingKey),
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     kept: keptIn(paths).deployment,
     log,
@@ -116,7 +118,8 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
   const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
   const deployment = createDeploymentService({ database, outbox, ...deploymentGround(ground, stack) });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
-  return [stack.use(deployment).registration];
+  const { registration, secrets } = stack.use(deployment);
+  return [registration, secrets];
 }
 
 async function openAudit({ paths, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {

@@ -10,6 +10,7 @@ import {
   type ServiceRegistration,
 } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
+import type { SealingKey } from "@hms/secrets";
 import type { Logger } from "@hms/telemetry";
 import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
 import { ServiceCopies } from "./away/service-copies.ts";
@@ -33,6 +34,10 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import { AutoScaler } from "./scaling/auto-scaler.ts";
 import { ScalingMemory } from "./scaling/scaling-memory.ts";
 import { SleepWatch } from "./scaling/sleep-watch.ts";
+import { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import { pruneSecrets } from "./secrets/secret-retention.ts";
+import { secretRegistration } from "./secrets/secret-service.ts";
+import { SecretVault } from "./secrets/secret-vault.ts";
 import { serverCarrier } from "./server-carrier.ts";
 import { deploymentRegistration } from "./service.ts";
 import { ServiceAccess } from "./service-access.ts";
@@ -64,6 +69,8 @@ export interface DeploymentServiceOptions {
   methods?: ReplicaMethods;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
+  /** Seals secrets of services. Default: none can be set or revealed. */
+  sealing?: SealingKey;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
   policy?: Policy;
   /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
@@ -80,6 +87,8 @@ export interface DeploymentServiceOptions {
 /** A deployment service; disposing it leaves rollouts where they are, and the next one carries them on. */
 export interface DeploymentService extends AsyncDisposable {
   readonly registration: ServiceRegistration;
+  /** hms.sys.deployment.v1.SecretService. */
+  readonly secrets: ServiceRegistration;
   /** Resolves once it is known what runs; rollouts begin then. */
   readonly ready: Promise<void>;
   /** To whom a service belongs, as far as it is known in memory; for policies on the call path. */
@@ -105,7 +114,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     reconciler.open();
     traffic.open();
   });
-  const prune = (key: ServiceKey) => pruneReleases({ db: database.db, runtime, log }, key);
+  const prune = (key: ServiceKey) => tidyAfter(key, { ...options, ...parts });
   const begin = async () => {
     const rollouts = await untilItWorks(() => loadBook(database, parts), { signal: end.signal, log });
     await synced.promise;
@@ -153,6 +162,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
       ready,
     }),
+    secrets: secretRegistration({ ...parts, database, runtime, log }),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       clearInterval(takingUp);
@@ -177,13 +187,23 @@ const noMethods: ReplicaMethods = {
   ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
 };
 
+/** Deletes what nobody can need any more, now that a rollout has ended. */
+async function tidyAfter(
+  key: ServiceKey,
+  { database, runtime, vault, log }: DeploymentServiceOptions & { vault: SecretVault },
+): Promise<void> {
+  await pruneReleases({ db: database.db, runtime, log }, key);
+  await pruneSecrets({ database, vault, log }, key.environment);
+}
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, methods = noMethods, log, policy, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
+  const vault = new SecretVault({ database, sealing });
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
-  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials });
+  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials, vault });
   // Made last, of everything else.
   const late: { away?: RollbacksAway | undefined } = {};
   const copies = options.kept === undefined ? undefined : new ServiceCopies(`${options.kept}/services`, log);
@@ -202,6 +222,7 @@ function compose(options: DeploymentServiceOptions) {
     replicas,
     runtime,
     methods,
+    vault,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),
@@ -216,6 +237,8 @@ function compose(options: DeploymentServiceOptions) {
   const control = new RolloutControl({ journal, reader, asked });
   const freezes = new Freezes(database.db);
   return {
+    vault,
+    secrets: new DeploySecrets(database.db, access),
     book,
     late,
     copies,
@@ -239,9 +262,10 @@ function compose(options: DeploymentServiceOptions) {
 /** Takes everything on record into memory; answers with the rollouts that have not ended. */
 async function loadBook(
   { db }: ServiceDatabase<DeploymentTables>,
-  { book, copies, journal }: ReturnType<typeof compose>,
+  { book, copies, journal, vault }: ReturnType<typeof compose>,
 ): Promise<RolloutRow[]> {
   const records = await readServices(db);
+  await vault.preload();
   for (const record of records) book.put(record, record);
   if (copies) await copies.begin(records, await readGoodRevisions(db, KNOWN_GOOD));
   return journal.running();

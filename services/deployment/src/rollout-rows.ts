@@ -3,6 +3,7 @@ import { type Selectable, sql, type Transaction } from "kysely";
 import { noSuchRollout } from "./errors.ts";
 import { revisionVerdicts } from "./revision-verdicts.ts";
 import { hasEnded, type RolloutState } from "./rollout-state.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
 
@@ -49,8 +50,9 @@ export function oldestRunning(trx: Trx, { environment, service }: ServiceKey): P
 export async function addRevision(
   trx: Trx,
   { environment, service }: ServiceKey,
-  { manifest, sourceDirectory, tag }: { manifest: object; sourceDirectory: string; tag: string },
+  given: { manifest: object; sourceDirectory: string; tag: string; secrets: SecretVersions; releaseDigest?: string },
 ): Promise<number> {
+  const { manifest, sourceDirectory, tag, secrets, releaseDigest = "" } = given;
   const { next_revision } = await trx
     .updateTable("service")
     .set({ next_revision: sql`next_revision + 1` })
@@ -78,6 +80,8 @@ export async function addRevision(
       manifest: JSON.stringify(manifest),
       source_directory: sourceDirectory,
       tag,
+      secrets: JSON.stringify(secrets),
+      release_digest: releaseDigest,
     })
     .execute();
   return revision;

@@ -51,6 +51,15 @@ export class ServiceAccess {
     );
   }
 
+  /** What the policy says of the caller and something that its request leads to. */
+  async decide(
+    { principal, method }: CallContext,
+    permission: string,
+    thing: { environment: string; resource: string },
+  ): Promise<{ allowed: boolean; reason?: string | undefined }> {
+    return (await this.#policy?.decide({ principal, permission, ...thing, method })) ?? { allowed: true };
+  }
+
   /**
    * Lets somebody deploy although deploys are stopped.
    * @throws HmsError PERMISSION_DENIED if they may not stop deploys themselves

@@ -15,6 +15,7 @@ function revisionRecord(row: Row<"revision">): RevisionRecord {
     outcome: row.outcome,
     createdAt: row.created_at,
     tag: row.tag,
+    secrets: row.secrets,
   };
 }
 

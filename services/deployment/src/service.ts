@@ -18,6 +18,9 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import type { AutoScaler } from "./scaling/auto-scaler.ts";
 import { explainScaling } from "./scaling/explain-scaling.ts";
 import type { ScalingMemory } from "./scaling/scaling-memory.ts";
+import type { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import { secretChanges } from "./secrets/secret-changes.ts";
+import type { SecretVault } from "./secrets/secret-vault.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -41,6 +44,8 @@ export interface DeploymentParts {
   traffic: TrafficKeeper;
   /** What can be done while the database is away; undefined: nothing. */
   away: RollbacksAway | undefined;
+  secrets: DeploySecrets;
+  vault: SecretVault;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
   /** Resolves once it is known what runs. */
@@ -103,9 +108,10 @@ async function plan(parts: DeploymentParts, request: deployment.PlanRequest, con
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
   const { changes, digest } = await programChanges(runtime, record, given);
   const ready = record ? (views.summary(record).replicasReady ?? 0) : 0;
-  const plan = planDeploy(manifest, { record, program: changes, ready });
+  const secrets = await parts.secrets.newest(context, key, manifest);
+  const plan = planDeploy(manifest, { record, program: changes, ready, secrets });
   // What costs requests is told there already.
-  const id = planId({ currentRevision: record?.currentRevision ?? 0, manifest, programDigest: digest });
+  const id = planId({ currentRevision: record?.currentRevision ?? 0, manifest, secrets, programDigest: digest });
   return { ...plan, planId: id, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
 }
 
@@ -197,8 +203,9 @@ async function listRollouts(
 
 /** What a rollout changed in the manifest; nothing is known of revisions that have been forgotten. */
 function changesBetween(revisions: ReadonlyMap<string, RevisionRecord>, row: RolloutRow) {
-  const after = revisions.get(row.revision)?.manifest;
-  return after === undefined ? [] : manifestDiff(revisions.get(row.previous_revision)?.manifest, after);
+  const [before, after] = [revisions.get(row.previous_revision), revisions.get(row.revision)];
+  if (after === undefined) return [];
+  return [...manifestDiff(before?.manifest, after.manifest), ...secretChanges(before?.secrets, after.secrets)];
 }
 
 function position(token: string | undefined): string | undefined {
@@ -218,7 +225,7 @@ async function* readLogs(
 }
 
 async function* runCommand(parts: DeploymentParts, request: deployment.RunCommandRequest, context: CallContext) {
-  const { reader, runtime, traffic } = parts;
+  const { reader, runtime, traffic, secrets, vault } = parts;
   const record = await reader.existing(request, context);
   const { environment, service } = record;
   const revision = record.revisions.get(record.currentRevision);
@@ -226,6 +233,7 @@ async function* runCommand(parts: DeploymentParts, request: deployment.RunComman
   if (request.command.length === 0) {
     throw new HmsError("INVALID_ARGUMENT", "command: say what to run, after --: hms-sys run SERVICE -- COMMAND.");
   }
+  await secrets.admitReading(context, record, revision.secrets);
   const { manifest, releaseDigest } = revision;
   const task = {
     taskId: `run-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
@@ -234,6 +242,7 @@ async function* runCommand(parts: DeploymentParts, request: deployment.RunComman
     releaseDigest,
     command: `exec ${request.command.map(shellQuote).join(" ")}`,
     env: manifest.env,
+    ...(await vault.of(record, revision)),
     limits: resourceLimits(manifest),
     mesh: await traffic.access(environment),
   };

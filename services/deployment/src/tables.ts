@@ -9,6 +9,7 @@ import type {
   RolloutState,
   TrafficShare,
 } from "./rollout-state.ts";
+import type { SecretTables, SecretVersions } from "./secrets/secret-tables.ts";
 
 interface ServiceTable {
   environment: string;
@@ -33,6 +34,8 @@ interface RevisionTable {
   release_digest: Generated<string>;
   outcome: Generated<"" | "good" | "bad">;
   tag: Generated<string>;
+  /** Versions of secrets that it was deployed with, by name. */
+  secrets: ColumnType<SecretVersions, string | undefined, string>;
   created_at: Generated<Date>;
 }
 
@@ -118,7 +121,7 @@ export interface ScalingNote {
 }
 
 /** The tables of the deployment schema. */
-export interface DeploymentTables {
+export interface DeploymentTables extends SecretTables {
   service: ServiceTable;
   revision: RevisionTable;
   rollout: RolloutTable;

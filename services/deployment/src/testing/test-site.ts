@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { agent, deployment, mesh } from "@hms/contracts";
+import { agent, deployment, deploymentSecrets, mesh } from "@hms/contracts";
 import { componentPrincipal, Kernel } from "@hms/kernel";
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
 import {
   defaultVia,
@@ -90,6 +91,8 @@ export async function openGround({ source, kept }: GroundOptions = {}) {
   const testAgent = stack.use(new TestAgent());
   const { meshDatabase, database } = await openDatabases(source, stack);
   const kernel = openKernel();
+  const sealing = openSealingKey(join(program.directory, "config", "secrets.key"));
+  testAgent.sealing = sealing;
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
   const graces = { reconnectMs: 200, idleMs: 20, startMs: 0 };
   const meshService = stack.use(
@@ -105,6 +108,7 @@ export async function openGround({ source, kept }: GroundOptions = {}) {
   const own = stack.move();
   return {
     kernel,
+    sealing,
     agent: testAgent,
     mesh: meshClient,
     program,
@@ -122,16 +126,19 @@ export async function openServer(ground: Ground, { isReady = true } = {}) {
   const service = openService(ground);
   const kernel = openKernel();
   kernel.register(service.registration);
+  kernel.register(service.secrets);
   if (isReady) await service.ready;
   const client = kernel.client(deployment.DeploymentService, who);
-  return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  const secrets = kernel.client(deploymentSecrets.SecretService, who);
+  return { client, secrets, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
 function openService(ground: Ground) {
   const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
   const { database } = ground.database;
   const own = ground.kept === undefined ? {} : { kept: join(ground.kept, "deployment") };
-  return createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet, ...own });
+  const { mesh, sealing } = ground;
+  return createDeploymentService({ database, mesh, runtime, sealing, log: quiet, ...own });
 }
 
 /** The process for deployment services in processes of their own; a test file that uses it ends it. */
