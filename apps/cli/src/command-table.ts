@@ -7,6 +7,7 @@ import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
 import { programCommands } from "./program-commands.ts";
 import { runCommands } from "./run-commands.ts";
+import { secretCommands } from "./secret-commands.ts";
 import { tlsCommands } from "./tls-commands.ts";
 
 const serveOptions: OptionSpec[] = [
@@ -40,12 +41,14 @@ export const commandGroups: Readonly<Record<string, string>> = {
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
   previews: "environments that end by themselves",
+  secrets: "values that services get as environment variables and nobody else reads",
   scale: "set the number of replicas, and see how it follows the load",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
 export const commands: CommandSpec[] = [
   ...deployCommands,
+  ...secretCommands,
   {
     name: "services",
     group: "Watch",

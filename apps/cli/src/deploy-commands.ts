@@ -94,7 +94,15 @@ export const deployCommands: CommandSpec[] = [
     group: "Deploy",
     summary: "replace every replica by a new one, without losing a request",
     args: [service],
-    options: [reason, detach, timeout],
+    options: [
+      {
+        flags: "--new-secrets",
+        summary: "with the newest versions of its secrets, as a new revision; needs secrets:use",
+      },
+      reason,
+      detach,
+      timeout,
+    ],
     load: () => import("./commands/restart.ts"),
   },
   {

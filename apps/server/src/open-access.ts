@@ -36,7 +36,7 @@ const COMPONENTS = {
   dataplane: ["mesh:read", "mesh:report", "credentials:identify"],
   "hms.ffi": ["mesh:read"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
-  server: ["registry:read", "registry:register", "policies:read", "audit:append"],
+  server: ["registry:read", "registry:register", "policies:read", "audit:append", "secrets:reseal"],
 };
 
 /** What every known person, program and deployed service may do with the platform; services look closer. */

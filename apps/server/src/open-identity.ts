@@ -2,8 +2,9 @@ import { rmSync, writeFileSync } from "node:fs";
 import { auditKeysSealedBy } from "@hms/audit-log";
 import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
+import { deploymentSecrets } from "@hms/contracts";
 import type { Edge } from "@hms/http-edge";
-import { HmsError, type Kernel } from "@hms/kernel";
+import { componentPrincipal, HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
 import type { ConnectionSource } from "@hms/postgres";
 import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
@@ -49,6 +50,10 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     database,
     sealing: openSealingKey(paths.sealingKey),
     sealedElsewhere: () => auditKeysSealedBy(paths.auditKeys),
+    resealElsewhere: async () => {
+      const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
+      return (await secrets.resealSecrets({})).resealed;
+    },
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
     permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),

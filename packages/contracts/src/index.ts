@@ -24,6 +24,7 @@ export * as identitySessions from "./gen/hms/identity/v1/sessions_pb.ts";
 export * as identityUsers from "./gen/hms/identity/v1/users_pb.ts";
 export * as agent from "./gen/hms/sys/agent/v1/agent_pb.ts";
 export * as deployment from "./gen/hms/sys/deployment/v1/deployment_pb.ts";
+export * as deploymentSecrets from "./gen/hms/sys/deployment/v1/secrets_pb.ts";
 export * as integrationEvents from "./gen/hms/sys/integration/v1/events_pb.ts";
 export * as integrationOperations from "./gen/hms/sys/integration/v1/operations_pb.ts";
 export * as mesh from "./gen/hms/sys/mesh/v1/mesh_pb.ts";

@@ -18,6 +18,7 @@ it("explains the whole manifest by its top-level keys", () => {
     "stop_grace",
     "resources",
     "env",
+    "secrets",
     "mesh",
   ]);
 });

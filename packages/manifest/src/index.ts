@@ -17,4 +17,5 @@ export { isProbeMethod } from "./probe-path.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";
+export { isSecretName, type SecretPiece, secretNames, secretPieces } from "./secret-reference.ts";
 export { parseSticky, parseTrafficShare, type StickyKey } from "./traffic-share.ts";

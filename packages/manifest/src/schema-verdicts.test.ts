@@ -85,7 +85,13 @@ const PARSER_ONLY = new Map(
       "routes: [{path: /x, timeout: 2h}]",
       "routes: [{path: /x, response_body: {max: 1Gi}}]",
     ],
-    "what is filled in": ["routes: [{path: /x, request_headers: {set: {x-a: '${caller}'}}}]"],
+    "two keys together": ["env: {A: x}\nsecrets: [A]", "env: {A: '${secret.x}'}\nsecrets: {A: x}"],
+    "what is filled in": [
+      "env: {A: '${secret.}'}",
+      "env: {A: '${secret.a b}'}",
+      "env: {A: '${secrets.a}'}",
+      "routes: [{path: /x, request_headers: {set: {x-a: '${caller}'}}}]",
+    ],
     "the inside of a share": ["rollout: {strategy: canary, steps: [{share: 0%}]}"],
     "the calendar": ['routes: [{path: /x, sunset: "2026-02-30"}]'],
     "the inside of a path": [

@@ -8,6 +8,8 @@ import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
 import { hookSteps } from "./rollout-hooks.ts";
 import type { TrafficStep } from "./rollout-state.ts";
 import { counted, percent } from "./rollout-words.ts";
+import { secretChanges } from "./secrets/secret-changes.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 
@@ -15,16 +17,18 @@ type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 export interface PlanScene extends ServingNow {
   /** How the program's files differ; undefined if there is no revision yet. */
   program: Plan["program"] | undefined;
+  /** The versions of its secrets that a deploy would take. */
+  secrets: SecretVersions;
 }
 
 /** What a deploy of this manifest would change, do, and cost in lost requests. */
 export function planDeploy(manifest: Manifest, scene: PlanScene): Plan {
-  const { record, program } = scene;
-  const current = record?.revisions.get(record.currentRevision)?.manifest;
+  const { record, program, secrets } = scene;
+  const current = record?.revisions.get(record.currentRevision);
   return {
     service: manifest.name,
     currentRevision: BigInt(record?.currentRevision ?? 0),
-    changes: manifestDiff(current, manifest),
+    changes: [...manifestDiff(current?.manifest, manifest), ...secretChanges(current?.secrets, secrets)],
     ...downtimeVerdict(manifest, scene),
     steps: [...steps(manifest, scene), ...hookSteps(manifest, "after_deploy")],
     ...(program ? { program } : {}),

@@ -1,14 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import {
-  type CallContext,
-  componentPrincipal,
-  HmsError,
-  type Metadata,
-  type Principal,
-  principalName,
-} from "@hms/kernel";
+import { type CallContext, componentPrincipal, HmsError, type Principal, principalName } from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -20,6 +12,7 @@ import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
 import { refuseTexts, runOf } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
+import { askedId, newRolloutId } from "./rollout-id.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -27,6 +20,8 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import { routeWarnings } from "./route-warnings.ts";
 import type { LoadChange } from "./scaling/auto-scaler.ts";
 import { scalingRule } from "./scaling/scaling-rule.ts";
+import type { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -68,6 +63,7 @@ interface RequestParts {
   access: ServiceAccess;
   /** What `auth` is for routes that do not say it, asked for each manifest. */
   routesDefaultAuth: () => "public" | "required";
+  secrets: DeploySecrets;
 }
 
 /** A manifest of a request. */
@@ -90,6 +86,7 @@ export class RolloutRequests {
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
   readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
+  readonly #secrets: DeploySecrets;
 
   /** `begin` starts to carry a rollout on. */
   constructor(parts: RequestParts) {
@@ -101,6 +98,7 @@ export class RolloutRequests {
     this.#begin = parts.begin;
     this.#access = parts.access;
     this.#routesDefaultAuth = parts.routesDefaultAuth;
+    this.#secrets = parts.secrets;
   }
 
   /**
@@ -158,9 +156,14 @@ export class RolloutRequests {
     const { reason, tag } = request;
     await this.admit(context, key, sourceDirectory);
     const told = await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
-    const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
+    const secrets = await this.#secrets.newest(context, key, manifest);
+    const plannedOn = await this.#plannedOn(
+      request.planId,
+      { manifest: given, key, sourceDirectory, secrets },
+      context,
+    );
     const { refuseIfLocked } = request;
-    const revision = { manifest, sourceDirectory, tag };
+    const revision = { manifest, sourceDirectory, tag, secrets };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
     told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
     const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
@@ -181,14 +184,15 @@ export class RolloutRequests {
   /** The revision that a plan was made on, if it still holds. @throws HmsError FAILED_PRECONDITION if it does not */
   async #plannedOn(
     planId: string,
-    given: Pick<ReadManifest, "manifest" | "key" | "sourceDirectory">,
+    given: Pick<ReadManifest, "manifest" | "key" | "sourceDirectory"> & { secrets: SecretVersions },
     { signal }: CallContext,
   ): Promise<number | undefined> {
     if (planId === "") return undefined;
     const record = await this.#reader.find(given.key);
     const { digest } = await programChanges(this.#runtime, record, { ...given, signal });
     const currentRevision = record?.currentRevision ?? 0;
-    checkPlanId(planId, { currentRevision, manifest: given.manifest, programDigest: digest });
+    const { manifest, secrets } = given;
+    checkPlanId(planId, { currentRevision, manifest, secrets, programDigest: digest });
     return currentRevision;
   }
 
@@ -271,7 +275,28 @@ export class RolloutRequests {
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
     const { reason } = request;
-    return this.#add(await this.#deployed(request, context), { kind: "restart", reason }, context);
+    const record = await this.#deployed(request, context);
+    if (request.newSecrets) return this.#restartWithNewSecrets(record, request, context);
+    return this.#add(record, { kind: "restart", reason }, context);
+  }
+
+  /** The current program and manifest once more, as a revision with the newest secrets: so there is one to go back to. */
+  async #restartWithNewSecrets(
+    record: ServiceRecord,
+    request: deployment.RestartRequest,
+    context: CallContext,
+  ): Promise<string> {
+    const current = record.revisions.get(record.currentRevision);
+    if (current === undefined) throw nothingDeployed(record);
+    const { manifest, sourceDirectory, releaseDigest } = current;
+    const secrets = await this.#secrets.newest(context, record, manifest);
+    const revision = { manifest, sourceDirectory, releaseDigest, tag: "", secrets };
+    const reason = request.reason || "new secrets";
+    const check = ({ currentRevision }: ServiceRecord) => {
+      if (currentRevision === record.currentRevision) return;
+      throw new HmsError("ABORTED", "Another revision serves by now. Look at it, and try again.");
+    };
+    return this.#add(record, { kind: "deploy", request: { again: true }, revision, manifest, reason, check }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
@@ -310,6 +335,7 @@ export class RolloutRequests {
   ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     refuseTexts({ reason, tag: revision?.tag ?? "" });
+    await this.#reader.settled({ environment, service });
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
@@ -322,7 +348,7 @@ export class RolloutRequests {
       request: { ...request, ...runOf(metadata) },
       reason,
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
-      ...(revision ? { revision } : {}),
+      ...(revision ? { revision, secrets: revision.secrets } : target ? { secrets: target.secrets } : {}),
       begin: (number, record) => {
         wish.check?.(record);
         if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
@@ -346,21 +372,3 @@ export class RolloutRequests {
 
 /** Whom changes that follow the load are by. */
 const AUTO_SCALER = { principal: componentPrincipal("autoscaler"), metadata: {} };
-
-/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
-const KEY = "x-hms-idempotency-key";
-
-function askedId(metadata: Metadata): string | undefined {
-  const key = metadata[KEY];
-  if (key === undefined) return undefined;
-  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
-  throw new HmsError(
-    "INVALID_ARGUMENT",
-    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
-  );
-}
-
-/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
-function newRolloutId(): string {
-  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
-}

@@ -59,11 +59,17 @@ export class ServiceAccess {
   }
 
   /** Whether somebody may do something to a service. */
-  async allows(context: CallContext, permission: string, key: ServiceKey): Promise<boolean> {
-    const { environment, service: resource } = key;
-    const { principal, method } = context;
-    const decision = await this.#policy?.decide({ principal, permission, resource, environment, method });
-    return decision?.allowed !== false;
+  async allows(context: CallContext, permission: string, { environment, service }: ServiceKey): Promise<boolean> {
+    return (await this.decide(context, permission, { environment, resource: service })).allowed;
+  }
+
+  /** What the policy says of the caller and something that its request leads to. */
+  async decide(
+    { principal, method }: CallContext,
+    permission: string,
+    thing: { environment: string; resource: string },
+  ): Promise<{ allowed: boolean; reason?: string | undefined }> {
+    return (await this.#policy?.decide({ principal, permission, ...thing, method })) ?? { allowed: true };
   }
 
   /**

@@ -9,6 +9,7 @@ import type {
   RolloutState,
   TrafficShare,
 } from "./rollout-state.ts";
+import type { SecretTables, SecretVersions } from "./secrets/secret-tables.ts";
 
 interface ServiceTable {
   environment: string;
@@ -33,6 +34,8 @@ interface RevisionTable {
   release_digest: Generated<string>;
   outcome: Generated<"" | "good" | "bad">;
   tag: Generated<string>;
+  /** Versions of secrets that it was deployed with, by name. */
+  secrets: ColumnType<SecretVersions, string | undefined, string>;
   created_at: Generated<Date>;
 }
 
@@ -128,7 +131,7 @@ export interface ScalingNote {
 }
 
 /** The tables of the deployment schema. */
-export interface DeploymentTables {
+export interface DeploymentTables extends SecretTables {
   service: ServiceTable;
   revision: RevisionTable;
   rollout: RolloutTable;
@@ -150,4 +153,6 @@ export interface RolloutRequest {
   again?: boolean;
   /** The run that it is a step of. */
   run?: string;
+  /** A rollback that was made while the database was away, and entered afterwards. */
+  away?: boolean;
 }

@@ -56,6 +56,7 @@ async function runCommand(scene: EffectScene, { run = ":" }: WrittenHook): Promi
     releaseDigest,
     command: run,
     env: { ...manifest.env, ...hookVariables(scene) },
+    ...(await parts.vault.of(state, revision)),
     limits: resourceLimits(manifest),
     mesh: await parts.traffic.access(environment),
   };

@@ -12,7 +12,8 @@ import { exitWords } from "./replica-failure.ts";
 export const runReleaseCommand: EffectHandler = async (scene) => {
   const { parts, state, signal, output } = scene;
   const { environment, service, rolloutId } = state;
-  const { manifest, releaseDigest } = targetRevision(scene);
+  const revision = targetRevision(scene);
+  const { manifest, releaseDigest } = revision;
   const request = {
     taskId: `release-${rolloutId}`,
     environment,
@@ -20,6 +21,7 @@ export const runReleaseCommand: EffectHandler = async (scene) => {
     releaseDigest: state.release?.digest ?? releaseDigest,
     command: manifest.run.release ?? ":",
     env: manifest.env,
+    ...(await parts.vault.of(state, revision)),
     limits: resourceLimits(manifest),
     mesh: await parts.traffic.access(environment),
   };
