@@ -41,6 +41,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
   secrets: "values that services get as environment variables and nobody else reads",
+  previews: "environments that end by themselves",
   scale: "set the number of replicas, and see how it follows the load",
 };
 

@@ -106,6 +106,7 @@ export function deploymentGround(
     }),
     policy: access.policy,
     sealing: openSealingKey(paths.sealingKey),
+    audit: kernel.options.audit,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     kept: keptIn(paths).deployment,
     log,

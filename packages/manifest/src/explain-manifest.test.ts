@@ -14,6 +14,7 @@ it("explains the whole manifest by its top-level keys", () => {
     "health",
     "rollout",
     "gates",
+    "hooks",
     "stop_grace",
     "resources",
     "env",

@@ -6,6 +6,7 @@ export type { ResolveEnv } from "./environment-reference.ts";
 export { explainManifest, formatExplanation, type ManifestExplanation } from "./explain-manifest.ts";
 export { formatViolations } from "./format-violations.ts";
 export { type GateLimit, parseGateLimit, parseGateRate } from "./gate-texts.ts";
+export { type HookMoment, hookMoments, hooksOf, type WrittenHook } from "./hook-rules.ts";
 export { manifestJsonSchema } from "./json-schema.ts";
 export type { KeyDescription } from "./key-description.ts";
 export { type Change, manifestDiff } from "./manifest-diff.ts";

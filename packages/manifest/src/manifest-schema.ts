@@ -1,4 +1,5 @@
 import { gatesKey } from "./schema-gates.ts";
+import { hooksKeys } from "./schema-hooks.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
 import { healthKeys, resourceKeys, rolloutKeys, stopGraceKey } from "./schema-operation.ts";
 import { envKey, nameKey, needsKey, portKey, runKeys, versionKey } from "./schema-program.ts";
@@ -22,6 +23,7 @@ export const manifestSchema = {
     health: healthKeys,
     rollout: rolloutKeys,
     gates: gatesKey,
+    hooks: hooksKeys,
     stop_grace: stopGraceKey,
     resources: resourceKeys,
     env: envKey,
@@ -42,6 +44,8 @@ export const manifestSchema = {
   elsewhere: {
     service: "name",
     release: "run.release",
+    before_deploy: "hooks.before_deploy",
+    after_deploy: "hooks.after_deploy",
     command: "run.command",
     cmd: "run.command",
     start: "run.command",

@@ -40,6 +40,7 @@ describe("what a manifest reads to", () => {
       env: {},
       secrets: {},
       gates: [],
+      hooks: { beforeDeploy: [], beforeTraffic: [], afterDeploy: [], onFailure: [] },
       mesh: {
         requestTimeoutMs: 30_000,
         connectTimeoutMs: 1000,

@@ -186,8 +186,9 @@ export class RolloutDriver {
           ? { type: "refused", failure: { reason: grant, remedy: "Deploy it again." } }
           : { type: "locked", grant };
       }
-      const again = state.doing?.kind === "release" ? ", which runs the release command again" : "";
-      return { type: "resumed", awayMs, why: `Carried on by a restarted server${again}` };
+      const again = { release: ", which runs the release command again", hook: ", which runs the hook again" };
+      const what = again[state.doing?.kind as keyof typeof again] ?? "";
+      return { type: "resumed", awayMs, why: `Carried on by a restarted server${what}` };
     });
   }
 

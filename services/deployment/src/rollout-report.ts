@@ -36,6 +36,7 @@ export function endedEvent(state: RolloutState, record: ServiceRecord): JsonObje
     state: stateName(phase),
     revision: String(serving),
     serviceUrls: serves ? serviceUrls(manifest) : [],
+    previousRevision: String(state.beganStopped ? 0 : previousRevision),
   };
   if (failure) ended.failure = { ...failure, changes: changesOf(state, record) } as JsonObject;
   return { ended };

@@ -1,6 +1,6 @@
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, componentPrincipal, HmsError, principalName } from "@hms/kernel";
+import { type CallContext, componentPrincipal, HmsError, type Principal, principalName } from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -8,8 +8,9 @@ import { diskFull, nothingDeployed, nothingToRetry, notScaledByLoad } from "./er
 import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
-import { refuseTexts } from "./request-texts.ts";
+import { refuseTexts, runOf } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
 import { askedId, newRolloutId } from "./rollout-id.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
@@ -25,6 +26,7 @@ import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
+import { withStrategy } from "./with-strategy.ts";
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
@@ -56,6 +58,7 @@ interface RequestParts {
   reader: ServiceReader;
   runtime: Pick<DeploymentRuntime, "freeBytes" | "compareRelease">;
   freezes: Freezes;
+  previews: Previews;
   begin: (row: RolloutRow) => void;
   access: ServiceAccess;
   /** What `auth` is for routes that do not say it, asked for each manifest. */
@@ -79,6 +82,7 @@ export class RolloutRequests {
   readonly #reader: ServiceReader;
   readonly #runtime: RequestParts["runtime"];
   readonly #freezes: Freezes;
+  readonly #previews: Previews;
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
   readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
@@ -90,6 +94,7 @@ export class RolloutRequests {
     this.#reader = parts.reader;
     this.#runtime = parts.runtime;
     this.#freezes = parts.freezes;
+    this.#previews = parts.previews;
     this.#begin = parts.begin;
     this.#access = parts.access;
     this.#routesDefaultAuth = parts.routesDefaultAuth;
@@ -150,7 +155,7 @@ export class RolloutRequests {
     const manifest = withStrategy(given, request.strategy);
     const { reason, tag } = request;
     await this.admit(context, key, sourceDirectory);
-    await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
+    const told = await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
     const secrets = await this.#secrets.newest(context, key, manifest);
     const plannedOn = await this.#plannedOn(
       request.planId,
@@ -160,19 +165,20 @@ export class RolloutRequests {
     const { refuseIfLocked } = request;
     const revision = { manifest, sourceDirectory, tag, secrets };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
-    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
     const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
-  /** Whether new versions may come now, or the caller may say that they may. @throws HmsError */
+  /** Whether new versions may come now, or the caller may say that they may; answers with warnings. @throws HmsError */
   async #admitNow(
     context: CallContext,
     key: ServiceKey,
     { manifest, override }: { manifest: Manifest; override: boolean },
-  ): Promise<void> {
+  ): Promise<string[]> {
     if (override) await this.#access.admitOverride(context, key);
     else await this.#freezes.admit(key, manifest);
+    return await this.#previews.admit(key.environment);
   }
 
   /** The revision that a plan was made on, if it still holds. @throws HmsError FAILED_PRECONDITION if it does not */
@@ -208,7 +214,9 @@ export class RolloutRequests {
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
   async admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
     const revisions = await this.#reader.revisions(key);
-    const knownDirectories = revisions.map((revision) => revision.sourceDirectory);
+    const shown = await this.#previews.shownTo(context, key);
+    const all = shown ? [...revisions, ...(await this.#reader.revisions(shown))] : revisions;
+    const knownDirectories = all.map((revision) => revision.sourceDirectory);
     await this.#access.admitDeploy(context, { key, sourceDirectory, knownDirectories });
   }
 
@@ -309,6 +317,11 @@ export class RolloutRequests {
     return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
+  /** Removes a service for a part of the platform. */
+  removeFor(principal: Principal, key: ServiceKey, reason: string): Promise<string> {
+    return this.#add(key, { kind: "remove", reason }, { principal, metadata: {} });
+  }
+
   async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
     const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
@@ -332,7 +345,7 @@ export class RolloutRequests {
       principal: principal.id,
       owner: principalName(principal),
       version: manifest?.version ?? "",
-      request,
+      request: { ...request, ...runOf(metadata) },
       reason,
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
       ...(revision ? { revision, secrets: revision.secrets } : target ? { secrets: target.secrets } : {}),
@@ -359,16 +372,3 @@ export class RolloutRequests {
 
 /** Whom changes that follow the load are by. */
 const AUTO_SCALER = { principal: componentPrincipal("autoscaler"), metadata: {} };
-
-const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
-
-/** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
-function withStrategy(manifest: Manifest, asked: string): Manifest {
-  if (asked === "") return manifest;
-  const strategy = STRATEGIES.find((each) => each === asked);
-  if (strategy) return { ...manifest, rollout: { ...manifest.rollout, strategy } };
-  const description = `"${asked.slice(0, 80)}" is no strategy. Use ${STRATEGIES.join(", ")}.`;
-  throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
-    fieldViolations: [{ field: "strategy", description }],
-  });
-}

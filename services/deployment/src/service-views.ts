@@ -109,6 +109,7 @@ export function rolloutSummary(
     principal: row.principal,
     reason: row.reason,
     tag: revision?.tag ?? "",
+    runId: row.request.run ?? "",
     changes: [...changes],
   };
 }

@@ -9,6 +9,7 @@ import type { Freezes } from "./freezes.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
 import { planId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutControl } from "./rollout-control.ts";
@@ -36,6 +37,7 @@ export interface DeploymentParts {
   requests: RolloutRequests;
   control: RolloutControl;
   freezes: Freezes;
+  previews: Previews;
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
@@ -54,7 +56,7 @@ export interface DeploymentParts {
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, feed, reader, access, requests, control, freezes, untilEnd } = parts;
+  const { journal, feed, reader, access, requests, control, freezes, previews, untilEnd } = parts;
   async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
@@ -76,6 +78,9 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     freeze: (request, context) => freezes.freeze(request, context),
     unfreeze: (request) => freezes.unfreeze(request),
     listFreezes: ({ environment }, context) => freezes.list(environment, context),
+    setPreview: (request, context) => previews.set(request, context),
+    endPreview: (request, context) => previews.end(request, context),
+    listPreviews: (request, context) => previews.list(request, context),
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     promote: (request, context) => control.ask("promote", request, context),

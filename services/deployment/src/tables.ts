@@ -101,6 +101,16 @@ interface FreezeTable {
   since: Generated<Date>;
 }
 
+interface PreviewTable {
+  environment: string;
+  base_environment: string;
+  expires_at: Date;
+  owner: string;
+  created_at: Date;
+  set_at: Date;
+  ended_by: Generated<string>;
+}
+
 interface ScalingTable {
   environment: string;
   service: string;
@@ -129,6 +139,7 @@ export interface DeploymentTables extends SecretTables {
   rollout_lock: RolloutLockTable;
   replica: ReplicaTable;
   deploy_freeze: FreezeTable;
+  preview: PreviewTable;
   scaling: ScalingTable;
 }
 
@@ -142,4 +153,6 @@ export interface RolloutRequest {
   again?: boolean;
   /** A rollback that was made while the database was away, and entered afterwards. */
   away?: boolean;
+  /** The run that it is a step of. */
+  run?: string;
 }

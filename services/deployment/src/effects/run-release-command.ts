@@ -40,7 +40,8 @@ export const runReleaseCommand: EffectHandler = async (scene) => {
   throw new HmsError("UNAVAILABLE", "The runtime ended before the release command did.");
 };
 
-function lineSplitter(take: (line: string) => void) {
+/** Cuts what a command says into lines. */
+export function lineSplitter(take: (line: string) => void) {
   let rest = "";
   return {
     add(text: string) {
