@@ -263,6 +263,7 @@ describe("-o json", () => {
     "users password </dev/null",
     "keys revoke nothing",
     "sessions revoke nothing",
+    "sessions narrow nothing services:read",
     "serve --only nothing",
     "audit verify --from /nowhere.jsonl",
     "tls local --names a..b",
