@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { InstancePaths } from "@hms/config";
-import { HmsError } from "@hms/kernel";
+import { HmsError, OutgoingSocket } from "@hms/kernel";
 import type { ClientConfig } from "pg";
 import { parseIntoClientConfig } from "pg-connection-string";
 import { ensureSecretFile, readSecretFile } from "./secret-file.ts";
@@ -98,7 +98,7 @@ function parseUrl(databaseUrl: string): ClientConfig & { user: string; database:
     if (!user) return refuse("it names no user");
     if (!database) return refuse("it names no database");
     if (!host) return refuse("it names no host");
-    return { ...rest, user, database, host };
+    return { ...rest, user, database, host, stream: () => new OutgoingSocket() };
   } catch (error) {
     if (error instanceof HmsError) throw error;
     return refuse((error as Error).message);

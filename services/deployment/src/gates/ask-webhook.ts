@@ -1,4 +1,4 @@
-import { carefulLookup, networkOfAddress } from "@hms/kernel";
+import { networkOfAddress, outgoingTo } from "@hms/kernel";
 import type { WebhookQuestion } from "./gate.ts";
 import { readGveAnswer } from "./gve-answer.ts";
 import { askHttp } from "./http-question.ts";
@@ -34,7 +34,7 @@ export async function askWebhook(
     "user-agent": "hms-sys-gate",
   };
   try {
-    const options = { method: "POST", headers, content, timeoutMs, lookup: carefulLookup };
+    const options = { method: "POST", headers, content, timeoutMs, ...outgoingTo(new URL(url).hostname) };
     const { status, body } = await askHttp(url, options, signal);
     const words = `HTTP ${status}`;
     if (status < 200 || status >= 300) return { verdict: "fail", words };
