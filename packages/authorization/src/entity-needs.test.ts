@@ -120,6 +120,23 @@ test("most questions are short: nothing is told of a method, nor of who has none
   expect(doctor.entities).toMatchObject([{ uid: { type: "User", id: "anna" }, attrs: {} }]);
 });
 
+test("policies of who lives in an environment say nothing of others, so these are asked about without them", () => {
+  const grants = compileGrants({ roles: builtInRoles, kinds: { user: ["services:read"] }, components: {} });
+  const ofEnvironments = grants.filter(({ ofEnvironments: is }) => is);
+  expect(ofEnvironments.map(({ id }) => id)).toEqual(["built-in:other-environment"]);
+  const everybody = policy("permit (principal, action, resource);");
+  const answers = answersOf([everybody, ...ofEnvironments]);
+  for (const request of [...requests, ...requestsAbout("services:call")]) {
+    expect(answers(request)).toMatchObject([
+      { allowed: true, reasons: ["0"] },
+      { allowed: true, reasons: ["0"] },
+    ]);
+  }
+  const [request] = requests as [AccessRequest];
+  const elsewhere = { ...request, subject: { ...request.subject, environment: "elsewhere" } };
+  expect(answers(elsewhere)).toMatchObject([{ allowed: false }, { allowed: false }]);
+});
+
 test("what may look at anything is not guessed at", () => {
   expect(needsOf('permit (principal, action, resource) when { resource.n\\u{61}me == "a" };')).toBeUndefined();
   expect(needsOf("permit (principal, action, resource) when { [resource].containsAny([principal]) };")).toBeUndefined();
