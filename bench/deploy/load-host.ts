@@ -80,13 +80,18 @@ function ask(kind: "kept" | "new" | "slow"): void {
   outgoing.end();
 }
 
-/** A WebSocket that is ended from outside, or of which a word has no echo, is lost. */
+/** Words that a WebSocket says, one each tick, and the ticks that the last echo may take. */
+const WORDS = 12;
+const PATIENCE_TICKS = 20;
+
+/** A WebSocket that is ended from outside, or of which a word has no echo within 10 s, is lost. */
 function openSocket(): void {
   classes.socket.sent += 1;
   open += 1;
   const socket = new WebSocket(terms.url.replace(/^http/, "ws"));
   let said = 0;
   let heard = 0;
+  let waited = 0;
   let isOver = false;
   const over = (failure: string) => {
     if (isOver) return;
@@ -97,8 +102,10 @@ function openSocket(): void {
   };
   const talk = setInterval(() => {
     if (socket.readyState !== WebSocket.OPEN) return;
-    if (said === 12) {
-      over(said === heard ? "" : "no echo");
+    if (said === WORDS) {
+      waited += 1;
+      if (heard === said) over("");
+      else if (waited > PATIENCE_TICKS) over("no echo");
       return;
     }
     said += 1;

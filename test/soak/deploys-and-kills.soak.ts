@@ -3,21 +3,11 @@ import { expect, test } from "vitest";
 import { echoService } from "../system/echo-service.ts";
 import { failures, startLoad } from "../system/open-loop-load.ts";
 import { startPlatform } from "../system/platform.ts";
+import { randomOf } from "./random-numbers.ts";
 
 /** How many rounds; each is one deploy with one kill at a random moment. */
 const ROUNDS = Number(process.env.HMS_SOAK_ROUNDS ?? 50);
 const VICTIMS = ["server", "agent", "postgres"];
-
-/** A small generator of the same numbers for the same seed (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 test(`${ROUNDS} deploys, each with a control process killed at a random moment, lose no request and all come to an end`, async () => {
   const seed = Number(process.env.HMS_SOAK_SEED ?? Date.now() % 100_000);

@@ -39,6 +39,7 @@ export interface ServerAccess {
 /** What each part of the platform may do. */
 const COMPONENTS = {
   dataplane: ["mesh:read", "mesh:report", "credentials:identify"],
+  "hms.ffi": ["mesh:read"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
   server: ["registry:read", "registry:register", "policies:read", "audit:append"],
 };

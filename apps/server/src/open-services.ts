@@ -9,11 +9,11 @@ import { agent, mesh } from "@hms/contracts";
 import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { createKnownPrincipals, ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { createAutomationService } from "@hms/service-automation";
-import { createDeploymentService } from "@hms/service-deployment";
+import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
@@ -72,6 +72,7 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
     registersOf: access.keys.registersOf,
     known: async (name) => createKnownPrincipals(access.keys)(name) ?? access.accounts.named(name),
     foreignServers: createGrpcServers(),
+    mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.ffi")),
     onFailure: (error) => log.warn("the registry could not do what nobody waits for", { error }),
   });
   stack.use(registry);
@@ -79,30 +80,41 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
   return [registry.registration, registry.policies];
 }
 
-function openMesh({ databases, network }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
+function openMesh({ databases, network, paths }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
   const options = { database: needed("database", databases.mesh), network: needed("network", network) };
-  return [stack.use(createMeshService(options)).registration];
+  return [stack.use(createMeshService({ ...options, kept: keptIn(paths).mesh })).registration];
 }
 
-async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
-  const { kernel, access, paths, databases, events, log } = ground;
-  const database = needed("database", databases.deployment);
-  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+/** Where parts keep what they need while the database is away. */
+export const keptIn = ({ kept }: InstancePaths) => ({ mesh: `${kept}/mesh`, deployment: `${kept}/deployment` });
+
+/** What a deployment service stands on beside its database. */
+export function deploymentGround(
+  { kernel, access, paths, log }: Pick<Ground, "kernel" | "access" | "paths" | "log">,
+  stack: AsyncDisposableStack,
+) {
   const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
   stack.defer(() => agentTransport.close());
-  const deployment = createDeploymentService({
-    database,
+  return {
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
-    credentials: ({ environment, service: name }) => ({
+    methods: replicaMethods(kernel, workloadPrincipal),
+    credentials: ({ environment, service: name }: { environment: string; service: string }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
-    outbox,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
+    kept: keptIn(paths).deployment,
     log,
-  });
+  };
+}
+
+async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+  const { access, databases, events } = ground;
+  const database = needed("database", databases.deployment);
+  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+  const deployment = createDeploymentService({ database, outbox, ...deploymentGround(ground, stack) });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
   return [stack.use(deployment).registration];
 }

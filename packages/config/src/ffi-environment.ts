@@ -12,6 +12,8 @@ export interface FfiEnvironment {
   serviceFolder: string | undefined;
   /** HMS_ENVIRONMENT: where calls go and services are registered. */
   environment: string | undefined;
+  /** HMS_REPLICA: which replica of a deployed service the program is. */
+  replica: string | undefined;
 }
 
 /** Reads the environment once; pass another one in tests. */
@@ -23,5 +25,6 @@ export function ffiEnvironment(env: NodeJS.ProcessEnv = process.env): FfiEnviron
     configPath: env.HMS_FFI_CONFIG_PATH || undefined,
     serviceFolder: env.HMS_FFI_SERVICE_DIR || undefined,
     environment: env.HMS_ENVIRONMENT || undefined,
+    replica: env.HMS_REPLICA || undefined,
   };
 }

@@ -9,10 +9,16 @@ import { type BreakerState, InstanceBreaker } from "./instance-breaker.ts";
 /** An instance that asks for less counts as slow for a while, so that others get the calls (Linkerd's load biaser). */
 const OVERLOAD_PENALTY_MS = 5_000;
 
+/** What an instance gets of which the registry says nothing. */
+const ORDINARY_SHARE = 10_000;
+
 /** One instance of a service: its connection, what runs on it, how fast it answers, whether it is left alone. */
 export class InstanceEndpoint implements Candidate {
   readonly instanceId: string;
-  readonly weight = 1;
+  /** How many calls it gets beside others of its kind. */
+  weight = ORDINARY_SHARE;
+  /** Gets only what nobody else can take. */
+  isSpare = false;
   readonly latency = new LatencyEstimate();
   inFlight = 0;
   readonly #schemes: ChannelSchemes;
@@ -48,6 +54,8 @@ export class InstanceEndpoint implements Candidate {
   update(instance: registry.ServiceInstance): void {
     const known = [instance.address, ...instance.alternativeAddresses].join(" ");
     this.#retired = false;
+    this.isSpare = instance.share === 0;
+    this.weight = instance.share || ORDINARY_SHARE;
     if (known === this.#known && this.#addresses.length > 0) return;
     const before = this.address;
     this.#known = known;

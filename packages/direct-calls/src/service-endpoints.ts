@@ -3,13 +3,24 @@ import { Balancer, RetryBudget } from "@hms/proxy/balancing";
 import type { ChannelSchemes } from "./channel.ts";
 import { InstanceEndpoint } from "./instance-endpoint.ts";
 
+/** Those that get calls, and those that only get what nobody else can take. */
+interface Balancers {
+  readonly usual: Balancer<InstanceEndpoint>;
+  readonly spare: Balancer<InstanceEndpoint>;
+}
+
+function balancersOf(endpoints: readonly InstanceEndpoint[]): Balancers {
+  const { usual = [], spare = [] } = Object.groupBy(endpoints, ({ isSpare }) => (isSpare ? "spare" : "usual"));
+  return { usual: new Balancer(usual), spare: new Balancer(spare) };
+}
+
 /** The instances of one service version, shared by everybody in this process who calls it. */
 export class ServiceEndpoints {
   readonly budget = new RetryBudget();
   readonly #schemes: ChannelSchemes;
   readonly #endpoints = new Map<string, InstanceEndpoint>();
   /** Callers with different tickets have different answers; what is worked out for one is kept with it. */
-  readonly #balancers = new WeakMap<FoundService, Balancer<InstanceEndpoint>>();
+  readonly #balancers = new WeakMap<FoundService, Balancers>();
 
   constructor(schemes: ChannelSchemes) {
     this.#schemes = schemes;
@@ -17,12 +28,19 @@ export class ServiceEndpoints {
 
   /** The endpoint for a call that has not been made at `tried`; null if there is none. */
   pick(found: FoundService, tried: readonly InstanceEndpoint[]): InstanceEndpoint | null {
-    let balancer = this.#balancers.get(found);
-    if (balancer === undefined) {
-      balancer = new Balancer(this.#endpointsOf(found));
-      this.#balancers.set(found, balancer);
+    let balancers = this.#balancers.get(found);
+    if (balancers === undefined) {
+      balancers = balancersOf(this.#endpointsOf(found));
+      this.#balancers.set(found, balancers);
     }
-    return balancer.pick(performance.now(), tried);
+    const now = performance.now();
+    return balancers.usual.pick(now, tried) ?? balancers.spare.pick(now, tried);
+  }
+
+  /** The endpoint of one replica, whatever its share; undefined if none says that it is it. */
+  ofReplica(found: FoundService, replica: string): InstanceEndpoint | undefined {
+    const instance = found.entry.instances.find((one) => one.replica === replica);
+    return instance && this.#endpointsOf(found).find(({ instanceId }) => instanceId === instance.instanceId);
   }
 
   #endpointsOf({ entry, tickets }: FoundService): InstanceEndpoint[] {

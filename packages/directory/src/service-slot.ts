@@ -178,7 +178,9 @@ function isSame(one: registry.ServiceEntry, other: registry.ServiceEntry): boole
 }
 
 function places({ instances }: registry.ServiceEntry): string {
-  return instances.map((at) => `${at.instanceId} ${at.address} ${at.alternativeAddresses.join(" ")}`).join("\n");
+  return instances
+    .map((at) => [at.instanceId, at.share ?? "", at.address, ...at.alternativeAddresses].join(" "))
+    .join("\n");
 }
 
 function onlyAvailable(entry: registry.ServiceEntry): registry.ServiceEntry {

@@ -11,5 +11,5 @@ export {
 export { ensureToken, readToken } from "./token-file.ts";
 export { type AccountSource, createTokenIdentity, type TokenSource } from "./token-identity.ts";
 export { openWorkloadKeys } from "./workload-keys.ts";
-export type { Workload } from "./workload-principal.ts";
+export { type Workload, workloadPrincipal } from "./workload-principal.ts";
 export { createWorkloadTokens, type WorkloadTokens } from "./workload-tokens.ts";

@@ -17,6 +17,10 @@ from .settings import Settings
 from .wellknown import base64_bytes, moment
 
 
+#: What an instance gets of which the registry says nothing.
+ORDINARY_SHARE = 10_000
+
+
 class Instance(NamedTuple):
     """One place where a service answers, and the ticket for it."""
 
@@ -24,6 +28,8 @@ class Instance(NamedTuple):
     ticket: Optional[str] = None
     #: Where the service lives, if the address is the platform's, which passes the call on.
     environment: Optional[str] = None
+    #: How many calls it gets, 10,000 being as many as any other; 0: only what nobody else can take.
+    share: int = ORDINARY_SHARE
 
 
 #: An instance that only the platform can reach for this program.
@@ -124,7 +130,8 @@ class Directory:
             offered = [each.get("address", ""), *each.get("alternativeAddresses", [])]
             address = best_address(filter(self._is_near, offered), self._ways)
             if address is not None:
-                instances.append(Instance(address, tickets.get(each.get("instanceId", ""))))
+                ticket = tickets.get(each.get("instanceId", ""))
+                instances.append(Instance(address, ticket, share=each.get("share", ORDINARY_SHARE)))
             elif THROUGH_PLATFORM not in elsewhere:
                 elsewhere.append(THROUGH_PLATFORM)
         # What speaks gRPC only, say: the platform passes the call on.

@@ -33,6 +33,7 @@ class Registration:
 
     def __init__(self, settings: Settings, definition: ServiceDefinition, server: ServiceServer) -> None:
         self._registry = Registry(settings)
+        self._settings = settings
         self._definition = definition
         self._server = server
         self._left = threading.Event()
@@ -74,6 +75,7 @@ class Registration:
             **self._identity,
             "address": self._server.advertised,
             "metadata": {**self._server.labels, "pid": str(os.getpid())},
+            "replica": self._settings.replica,
         }
         if self._server.lease is not None:
             request["leaseDuration"] = span_text(timedelta(seconds=self._server.lease))

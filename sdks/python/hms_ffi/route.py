@@ -121,11 +121,23 @@ class Route:
 
 
 def _pick(instances: List[Instance], running: Running) -> Instance:
-    """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices)."""
+    """The less busy of two taken at random (Mitzenmacher, The Power of Two Choices), among those of one share: which
+    share that is, is drawn by how much it stands for."""
     if len(instances) == 1:
         return instances[0]
-    one, two = random.sample(instances, 2)
+    alike = _alike([each for each in instances if each.share > 0] or instances)
+    if len(alike) == 1:
+        return alike[0]
+    one, two = random.sample(alike, 2)
     return one if running(one.address) <= running(two.address) else two
+
+
+def _alike(instances: List[Instance]) -> List[Instance]:
+    share = instances[0].share
+    if all(each.share == share for each in instances):
+        return instances
+    drawn = random.choices(instances, [each.share for each in instances])[0].share
+    return [each for each in instances if each.share == drawn]
 
 
 def time_left(deadline: Optional[float], most: float = 1e9) -> float:

@@ -29,6 +29,8 @@ class Settings:
     service_dir: Optional[str] = None
     #: `HMS_ENVIRONMENT`; empty: the registry's default.
     environment: str = ""
+    #: `HMS_REPLICA`: which replica of a deployed service the program is; empty: none.
+    replica: str = ""
     #: Seconds a lookup may be used without asking again; tickets end earlier.
     cache_ttl: float = 300.0
     #: Seconds after which a lookup is asked for again in the background.
@@ -92,6 +94,7 @@ _VARIABLES = (
     ("HMS_FFI_TOKEN", "token"),
     ("HMS_FFI_SERVICE_DIR", "service_dir"),
     ("HMS_ENVIRONMENT", "environment"),
+    ("HMS_REPLICA", "replica"),
 )
 
 

@@ -51,6 +51,17 @@ class TwoChoices(unittest.TestCase):
             running[_pick(instances, running.__getitem__).address] += 1
         self.assertLess(max(running.values()) - min(running.values()), 20)
 
+    def test_go_by_the_shares_that_instances_are_to_get(self) -> None:
+        shares = {"unix:/old": 18_000, "unix:/tried": 2_000, "unix:/spare": 0}
+        instances = [Instance(address, share=share) for address, share in shares.items()]
+        picked = [_pick(instances, lambda _: 0).address for _ in range(2_000)]
+        self.assertTrue(120 < picked.count("unix:/tried") < 290, picked.count("unix:/tried"))
+        self.assertNotIn("unix:/spare", picked)
+
+    def test_take_one_without_a_share_if_there_is_no_other(self) -> None:
+        instances = [Instance("unix:/a", share=0), Instance("unix:/b", share=0)]
+        self.assertEqual({"unix:/a", "unix:/b"}, {_pick(instances, lambda _: 0).address for _ in range(100)})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -207,11 +207,13 @@ interface Registering {
 
 function register({ name, server, connection, keys, options, bytes }: Registering): Registration {
   const { metadata = {}, leaseMs, address = server.address, methods } = options;
+  const { replica = "" } = ffiEnvironment();
   return keepRegistered({
     registry: connection.registry,
     request: {
       ...name,
       address,
+      replica,
       metadata: { ...metadata },
       ...(bytes ? { fileDescriptorSet: new Uint8Array(bytes) } : { methodSchemas: methodSchemas(methods) }),
       ...(leaseMs === undefined ? {} : { leaseDuration: durationFromMs(leaseMs) }),

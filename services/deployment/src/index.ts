@@ -1,21 +1,31 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
-import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
+import {
+  type CallContext,
+  ChangeSignal,
+  type Client,
+  HmsError,
+  type Policy,
+  type ServiceRegistration,
+} from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { Logger } from "@hms/telemetry";
+import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
+import { ServiceCopies } from "./away/service-copies.ts";
+import { KNOWN_GOOD } from "./away/service-copy.ts";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { stopping } from "./errors.ts";
 import { EventFeed } from "./event-feed.ts";
 import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
-import type { DeploymentRuntime } from "./ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
 import { RolloutControl } from "./rollout-control.ts";
-import { RolloutDriver } from "./rollout-driver.ts";
+import { RolloutDrivers } from "./rollout-drivers.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -29,11 +39,12 @@ import { ServiceAccess } from "./service-access.ts";
 import { ServiceBook } from "./service-book.ts";
 import { ServiceReader } from "./service-reader.ts";
 import type { ServiceKey } from "./service-record.ts";
-import { readServices, replicaIds } from "./service-store.ts";
+import { readGoodRevisions, readServices, replicaIds } from "./service-store.ts";
 import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { TrafficKeeper } from "./traffic-keeper.ts";
 
+export { replicaMethods } from "./gates/replica-methods.ts";
 export type { DeploymentTables } from "./tables.ts";
 
 /** The folder of the deployment's migrations. */
@@ -49,6 +60,8 @@ export interface DeploymentServiceOptions {
   /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
+  /** Asks methods of replicas, for gates; default: nobody can. */
+  methods?: ReplicaMethods;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
   /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
@@ -57,6 +70,8 @@ export interface DeploymentServiceOptions {
   routesDefaultAuth?: () => "public" | "required";
   /** Where the steps of rollouts are published; default: nowhere. */
   outbox?: NewsOutbox;
+  /** The folder of what lets a rollback work while the database is away; default: none, it does not then. */
+  kept?: string;
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -80,53 +95,57 @@ const TAKE_UP_MS = 5_000;
  * that have not ended. It answers at once; what needs the database or the runtime waits for them.
  */
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
-  const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
+  const { database, runtime, log, checkpoint, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { observed, health, traffic, journal, feed, reconciler } = parts;
+  const { late, observed, health, traffic, journal, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
-  const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
-
-  const carryOn = (row: RolloutRow) => {
-    const id = row.rollout_id;
-    if (end.signal.aborted || drivers.has(id)) return;
-    const { checkpoint } = options;
-    const driver = new RolloutDriver({ ...parts, ready, log, ...(checkpoint ? { checkpoint } : {}) }, row);
-    const running = driver.run().then(async () => {
-      drivers.delete(id);
-      feed.changes.notify();
-      if (!end.signal.aborted) await pruneReleases({ db: database.db, runtime, log }, row);
-    });
-    drivers.set(id, { driver, running });
-  };
+  const openKeepers = once(() => {
+    reconciler.open();
+    traffic.open();
+  });
+  const prune = (key: ServiceKey) => pruneReleases({ db: database.db, runtime, log }, key);
   const begin = async () => {
     const rollouts = await untilItWorks(() => loadBook(database, parts), { signal: end.signal, log });
     await synced.promise;
-    reconciler.open();
-    traffic.open();
+    openKeepers();
     scaler.open();
     void watch.run(end.signal);
     return rollouts;
   };
+  const known = Promise.withResolvers<void>();
+  const { promise: ready } = known;
+  ready.catch(() => {});
+  const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
+  const carryOn = (row: RolloutRow) => drivers.carryOn(row);
   const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
   const { scaler, watch } = composeScaling(options, parts, requests);
-  const begun = begin();
-  const ready = begun.then(() => {});
-  ready.catch(() => {});
-  begun.then((rollouts) => rollouts.forEach(carryOn)).catch(() => {});
   const takeUp = () =>
     journal.running().then(
       (rollouts) => rollouts.forEach(carryOn),
       (error) => log.warn("it is not known which rollouts run; it is looked up again", { error }),
     );
   const takingUp = setInterval(takeUp, TAKE_UP_MS);
+  late.away = openAway(options, parts, {
+    signal: end.signal,
+    synced: synced.promise,
+    onHold: openKeepers,
+    quit: (key) => drivers.quit(key),
+    drive: (spool, onTurn) => drivers.drive(spool.row, { journal: spool, ready: synced.promise, onTurn }),
+    onSettled: prune,
+  });
+  begin().then((rollouts) => {
+    known.resolve();
+    rollouts.forEach(carryOn);
+  }, known.reject);
 
   return {
     ready,
     ownerOf: (key) => parts.book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
       ...parts,
+      away: late.away,
       requests,
       scaler,
       views: new ServiceViews(observed, health),
@@ -141,22 +160,40 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       reconciler.close();
       traffic.close();
       health.close();
-      const open = [...drivers.values()];
-      for (const { driver } of open) driver.close();
-      await Promise.allSettled([following, ...open.map(({ running }) => running)]);
+      await Promise.allSettled([following, drivers.close(), late.away?.close()]);
     },
   };
 }
 
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
+  };
+}
+
+const noMethods: ReplicaMethods = {
+  ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
+};
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, log, policy, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, methods = noMethods, log, policy, credentials = () => ({}) } = options;
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
   const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials });
-  const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
-  const journal = new RolloutJournal(database, serverCarrier(), new RolloutNews(options.outbox));
+  // Made last, of everything else.
+  const late: { away?: RollbacksAway | undefined } = {};
+  const copies = options.kept === undefined ? undefined : new ServiceCopies(`${options.kept}/services`, log);
+  const reconciler = new Reconciler({
+    ...{ db: database.db, book, observed, health, replicas, log },
+    noteElsewhere: (key, id, proven) => late.away?.noteProven(key, id, proven) ?? false,
+    onProven: (key) => void (book.isHeld(key) || copies?.keep(key, book.get(key))),
+  });
+  const news = new RolloutNews(options.outbox);
+  const journal = new RolloutJournal(database, serverCarrier(), news);
   const effects: EffectParts = {
     book,
     observed,
@@ -164,18 +201,25 @@ function compose(options: DeploymentServiceOptions) {
     traffic,
     replicas,
     runtime,
+    methods,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),
   };
   const access = new ServiceAccess(policy);
-  const feed = new EventFeed(journal);
+  const feed = new EventFeed({ readEvents: (id, after) => (late.away?.find(id) ?? journal).readEvents(id, after) });
   const asked = new ChangeSignal();
-  const reader = new ServiceReader(database.db);
+  const reader = new ServiceReader(database.db, {
+    isHeld: (key) => book.isHeld(key),
+    settled: async (key) => late.away?.settled(key),
+  });
   const control = new RolloutControl({ journal, reader, asked });
   const freezes = new Freezes(database.db);
   return {
     book,
+    late,
+    copies,
+    news,
     scalingMemory: new ScalingMemory(database.db),
     freezes,
     observed,
@@ -195,10 +239,22 @@ function compose(options: DeploymentServiceOptions) {
 /** Takes everything on record into memory; answers with the rollouts that have not ended. */
 async function loadBook(
   { db }: ServiceDatabase<DeploymentTables>,
-  { book, journal }: ReturnType<typeof compose>,
+  { book, copies, journal }: ReturnType<typeof compose>,
 ): Promise<RolloutRow[]> {
-  for (const record of await readServices(db)) book.put(record, record);
+  const records = await readServices(db);
+  for (const record of records) book.put(record, record);
+  if (copies) await copies.begin(records, await readGoodRevisions(db, KNOWN_GOOD));
   return journal.running();
+}
+
+/** What lets a rollback work while the database is away, if there is a place for it. */
+function openAway(
+  { kept, database, log }: DeploymentServiceOptions,
+  { book, copies, effects, news }: ReturnType<typeof compose>,
+  own: Pick<AwayParts, "signal" | "synced" | "onHold" | "quit" | "drive" | "onSettled">,
+): RollbacksAway | undefined {
+  if (kept === undefined || copies === undefined) return undefined;
+  return new RollbacksAway({ folder: `${kept}/rollbacks`, database, log, book, copies, effects, news, ...own });
 }
 
 /** What lets services follow their load. */

@@ -76,19 +76,32 @@ function getTraffic({ sums }: MeshParts, { environment, service: name }: mesh.Ge
   };
 }
 
+async function setService(
+  { writer }: MeshParts,
+  { service, evenUnstored }: mesh.SetServiceRequest,
+  context: CallContext,
+) {
+  const picture = normalPicture(service);
+  const { snapshot, vip, unstored } = evenUnstored
+    ? await writer.setEvenUnstored(picture, context)
+    : { ...(await writer.setService(picture, context)), unstored: false };
+  return { snapshotVersion: snapshot.version, vip, unstored };
+}
+
 /** The methods of hms.sys.mesh.v1 over their parts. */
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
   const { writer, feed, nodes, waits, sums, untilEnd } = parts;
   return implement(mesh.MeshService, {
-    async *watchSnapshots({ nodeId, knownVersion, knownSha256, features }, context) {
+    async *watchSnapshots({ nodeId, knownVersion, knownSha256, features, observer }, context) {
       checkNodeId(nodeId);
-      const shape = (snapshot: mesh.Snapshot) => snapshotFor(snapshot, features);
+      const shape = (snapshot: mesh.Snapshot) => (observer ? snapshot : snapshotFor(snapshot, features));
       const signal = untilEnd(context);
       const known = { version: knownVersion, sha256: knownSha256 };
       const newest = await feed.current(signal);
       const isVisible = visibleTo(context);
       assertWhole(newest, isVisible);
-      const leave = nodes.connect(nodeId, isKnown(shape(newest), known) ? knownVersion : 0n, signal);
+      const applied = isKnown(shape(newest), known) ? knownVersion : 0n;
+      const leave = observer ? () => {} : nodes.connect(nodeId, applied, signal);
       try {
         for await (const snapshot of feed.follow(known, signal, shape)) {
           assertWhole(snapshot, isVisible);
@@ -118,10 +131,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
     },
 
-    async setService({ service }, context) {
-      const { snapshot, vip } = await writer.setService(normalPicture(service), context);
-      return { snapshotVersion: snapshot.version, vip };
-    },
+    setService: (request, context) => setService(parts, request, context),
 
     async removeService({ environment, name }, context) {
       checkServiceKey({ environment, name });

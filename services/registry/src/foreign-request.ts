@@ -85,6 +85,7 @@ export function foreignRegistrations(
       instanceId: server.address,
       address: server.address,
       alternativeAddresses: [],
+      replica: "",
       metadata: server.metadata,
       contract: offerOf(reflected.files, packageName),
       leaseMs,

@@ -1,5 +1,6 @@
 import { PolicyBook } from "@hms/authorization";
-import type { AuditSink, CallContext, HmsError, ServiceRegistration } from "@hms/kernel";
+import type { mesh } from "@hms/contracts";
+import type { AuditSink, CallContext, Client, HmsError, ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { openAccess } from "./access/open-access.ts";
 import type { RegistersOf } from "./access/ownership.ts";
@@ -7,11 +8,13 @@ import type { KnownPrincipals } from "./access/policy-request.ts";
 import { policyRegistration } from "./access/policy-service.ts";
 import { revocationsOf } from "./access/revocations.ts";
 import { notReadYet, stopping } from "./errors.ts";
+import { followMesh } from "./follow-mesh.ts";
 import { ForeignKeeper } from "./foreign-keeper.ts";
 import { ForeignStore } from "./foreign-store.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import type { ForeignServers } from "./ports.ts";
 import { Registrations } from "./registrations.ts";
+import { ReplicaShares } from "./replica-shares.ts";
 import { type Patience, registryRegistration } from "./service.ts";
 import type { Listed } from "./service-listing.ts";
 import { SharedReads } from "./shared-reads.ts";
@@ -47,6 +50,8 @@ export interface RegistryServiceOptions {
   foreignServers?: ForeignServers;
   /** How long a stock gRPC server stays available after it was last seen alive; default 30 s. */
   foreignLeaseMs?: number;
+  /** Says what is sent to which replica, so that direct calls are divided alike; default: all instances get the same. */
+  mesh?: Pick<Client<typeof mesh.MeshService>, "watchSnapshots">;
   /** Hears what fails with no caller to tell; default: nobody. */
   onFailure?: (failure: HmsError) => void;
 }
@@ -77,10 +82,11 @@ const nowhere: AuditSink = { accepts: true, record: () => {} };
 export function createRegistryService(options: RegistryServiceOptions): RegistryServiceHandle {
   const { database, keepLostMs = DEFAULT_KEEP_LOST_MS, onFailure = () => {} } = options;
   const end = new AbortController();
-  const store = new RegistryStore(database);
-  const hub = new WatchHub((keys) =>
-    retryWhileUnavailable(() => store.findAll(keys), { signal: end.signal, deadlineMs: Number.POSITIVE_INFINITY }),
-  );
+  const shares = new ReplicaShares();
+  const store = new RegistryStore(database, (replica) => shares.of(replica));
+  const unhurried = <T>(work: () => Promise<T>) =>
+    retryWhileUnavailable(work, { signal: end.signal, deadlineMs: Number.POSITIVE_INFINITY });
+  const hub = new WatchHub((keys) => unhurried(() => store.findAll(keys)));
   const leases = new LeaseKeeper(
     {
       expire: () => store.expire(keepLostMs),
@@ -102,6 +108,17 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
   const untilEnd = (context: CallContext) => AbortSignal.any([context.signal, end.signal]);
   const ready = Promise.all([leases.sweep(), access.ready]).then(() => {});
   void ready.then(() => foreign?.start());
+  const following = options.mesh
+    ? followMesh({
+        mesh: options.mesh,
+        signal: end.signal,
+        failed: onFailure,
+        changed: async (content) => {
+          const deployed = shares.take(content);
+          if (deployed.length > 0) await hub.touch(await unhurried(() => store.ofReplicas(deployed)));
+        },
+      })
+    : undefined;
   const patiently = patience(ready, untilEnd);
   return {
     registration: registryRegistration({ store, registrations, foreign, hub, readPage, access, patiently, untilEnd }),
@@ -111,6 +128,7 @@ export function createRegistryService(options: RegistryServiceOptions): Registry
       access.revocations.revoke(revocationsOf([""]).map((each) => ({ ...each, principal }))),
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
+      await following;
       await foreign?.settled();
       await leases.settled();
       await hub.settled();

@@ -40,7 +40,7 @@ export async function putInstance(
   registration: Registration,
 ): Promise<Registered> {
   const { environment, serviceId, version, instanceId, address, alternativeAddresses, leaseMs } = registration;
-  const { registeredBy, mayReplace, contract } = registration;
+  const { registeredBy, replica, mayReplace, contract } = registration;
   const key = sql`${environment}, ${serviceId}, ${version}`;
   const metadata = JSON.stringify(registration.metadata);
   await sql`
@@ -51,12 +51,12 @@ export async function putInstance(
   const warnings = contract ? await agreeOnContract(transaction, registration, contract) : [];
   const { rows } = await sql<{ lease_expires_at: Date; ticket_key: Uint8Array }>`
     insert into instance as i (environment, service_id, version, instance_id, address, alternative_addresses, lease_ms,
-      lease_expires_at, registered_by, ticket_key)
+      lease_expires_at, registered_by, replica, ticket_key)
     values (${key}, ${instanceId}, ${address}, ${alternativeAddresses}::text[], ${leaseMs},
-      clock_timestamp() + make_interval(secs => ${leaseMs}::float8 / 1000), ${registeredBy},
+      clock_timestamp() + make_interval(secs => ${leaseMs}::float8 / 1000), ${registeredBy}, ${replica},
       ${randomBytes(TICKET_KEY_BYTES)})
     on conflict (environment, service_id, version, instance_id) do update
-    set address = excluded.address, alternative_addresses = excluded.alternative_addresses,
+    set address = excluded.address, alternative_addresses = excluded.alternative_addresses, replica = excluded.replica,
       lease_ms = excluded.lease_ms, lease_expires_at = excluded.lease_expires_at, lost = false,
       registered_by = case when i.registered_by = '' then excluded.registered_by else i.registered_by end
     where i.registered_by in ('', excluded.registered_by) or ${mayReplace}

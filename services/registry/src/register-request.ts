@@ -10,6 +10,7 @@ const DEFAULT_LEASE_MS = 30_000;
 const SHORTEST_LEASE_MS = 5000;
 const LONGEST_LEASE_MS = 600_000;
 const ID = /^[\x21-\x7e]{1,128}$/;
+const REPLICA = /^[\x21-\x7e]{1,256}$/;
 const MOST_ADDRESSES = 8;
 const MOST_LABELS = 64;
 const LABEL_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
@@ -20,6 +21,8 @@ export interface Registration extends ServiceKey {
   instanceId: string;
   address: string;
   alternativeAddresses: readonly string[];
+  /** The replica that answers; empty if none has said so of itself. */
+  replica: string;
   /** Empty keeps what is stored. */
   metadata: Readonly<Record<string, string>>;
   /** Undefined keeps what is stored. */
@@ -47,6 +50,11 @@ export function labelViolations(metadata: Readonly<Record<string, string>>): Fie
     }
   }
   return violations;
+}
+
+/** A replica's id if the principal is the deployed service that it names, else "": which calls it gets is its own word. */
+function ownReplica(replica: string, { kind, id }: Principal): string {
+  return REPLICA.test(replica) && kind === "service" && replica.startsWith(`${id}/`) ? replica : "";
 }
 
 function checkInstance(
@@ -95,6 +103,7 @@ export function readRegistration(request: registry.RegisterRequest, principal: P
     instanceId,
     address,
     alternativeAddresses: [...request.alternativeAddresses],
+    replica: ownReplica(request.replica, principal),
     metadata: { ...request.metadata },
     contract: "offer" in reading ? reading.offer : undefined,
     leaseMs: leaseDuration ? durationMs(leaseDuration) : DEFAULT_LEASE_MS,

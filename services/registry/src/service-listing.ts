@@ -15,7 +15,11 @@ export interface ListingRow {
   alternative_addresses: string[] | null;
   lease_expires_at: Date | null;
   available: boolean | null;
+  replica: string | null;
 }
+
+/** How many calls the instance of a replica is to get, as `ServiceInstance.share`; undefined: as many as any other. */
+export type ShareOf = (replica: string) => number | undefined;
 
 /** A service entry, and its key. */
 export interface Listed {
@@ -23,8 +27,9 @@ export interface Listed {
   entry: registry.ServiceEntry;
 }
 
-function instanceOf(row: ListingRow): registry.ServiceInstance[] {
+function instanceOf(row: ListingRow, shareOf: ShareOf): registry.ServiceInstance[] {
   if (row.instance_id === null || row.lease_expires_at === null) return [];
+  const share = shareOf(row.replica ?? "");
   const { AVAILABLE, UNAVAILABLE } = registry.InstanceState;
   return [
     create(registry.ServiceInstanceSchema, {
@@ -33,18 +38,20 @@ function instanceOf(row: ListingRow): registry.ServiceInstance[] {
       alternativeAddresses: row.alternative_addresses ?? [],
       state: row.available ? AVAILABLE : UNAVAILABLE,
       leaseExpiresAt: timestampFromDate(row.lease_expires_at),
+      ...(share === undefined ? {} : { share }),
+      replica: row.replica ?? "",
     }),
   ];
 }
 
 /** Puts rows of the same service together; they follow each other, available instances first. */
-export function listedFrom(rows: readonly ListingRow[]): Listed[] {
+export function listedFrom(rows: readonly ListingRow[], shareOf: ShareOf): Listed[] {
   const byKey = new Map<string, { first: ListingRow; instances: registry.ServiceInstance[] }>();
   for (const row of rows) {
     const text = keyText(keyOf(row));
     const found = byKey.get(text);
-    if (found) found.instances.push(...instanceOf(row));
-    else byKey.set(text, { first: row, instances: instanceOf(row) });
+    if (found) found.instances.push(...instanceOf(row, shareOf));
+    else byKey.set(text, { first: row, instances: instanceOf(row, shareOf) });
   }
   return [...byKey.values()].map(({ first, instances }) => {
     const { metadata, contract_digest: digest } = first;

@@ -8,7 +8,7 @@ import { deleteIfEmpty, isKey, putInstance, type Registered } from "./instance-r
 import type { PageEnd, Question } from "./page-token.ts";
 import type { Registration } from "./register-request.ts";
 import type { ServiceKey } from "./service-key.ts";
-import { type Listed, type ListingRow, listedFrom } from "./service-listing.ts";
+import { type Listed, type ListingRow, listedFrom, type ShareOf } from "./service-listing.ts";
 
 interface KeyColumns {
   environment: string;
@@ -27,6 +27,7 @@ export interface RegistryTables {
     lease_expires_at: Date;
     lost: boolean;
     registered_by: string;
+    replica: string;
     ticket_key: Uint8Array;
   };
   /** sha256 is the digest of what the contract says. */
@@ -78,16 +79,23 @@ const listing = (services: RawBuilder<unknown>) => sql<ListingRow>`
   select s.environment, s.service_id, s.version, s.metadata,
     (select encode(c.sha256, 'hex') from contract c
       where (c.environment, c.service_id, c.version) = (s.environment, s.service_id, s.version)) as contract_digest,
-    i.instance_id, i.address, i.alternative_addresses, i.lease_expires_at, i.lease_expires_at > clock_timestamp() as available
+    i.instance_id, i.address, i.alternative_addresses, i.replica, i.lease_expires_at,
+    i.lease_expires_at > clock_timestamp() as available
   from ${services} s left join instance i using (environment, service_id, version)
   order by s.service_id, s.version, available desc, i.instance_id`;
 
 /** The registry's rows; the only place with its SQL. */
 export class RegistryStore {
   readonly #database: RegistryDatabase;
+  readonly #shareOf: ShareOf;
 
-  constructor(database: RegistryDatabase) {
+  constructor(database: RegistryDatabase, shareOf: ShareOf) {
     this.#database = database;
+    this.#shareOf = shareOf;
+  }
+
+  async #listed(query: RawBuilder<ListingRow>): Promise<Listed[]> {
+    return listedFrom(await this.#rows(query), this.#shareOf);
   }
 
   async #rows<T>(query: RawBuilder<T>): Rows<T> {
@@ -99,14 +107,14 @@ export class RegistryStore {
    * Undefined if there is more to change.
    */
   async renew(registration: Registration): Promise<Registered | undefined> {
-    const { instanceId, address, alternativeAddresses, leaseMs, registeredBy, mayReplace } = registration;
+    const { instanceId, address, alternativeAddresses, replica, leaseMs, registeredBy, mayReplace } = registration;
     const metadata = JSON.stringify(registration.metadata);
     const [row] = await this.#rows(sql<{ lease_expires_at: Date; ticket_key: Uint8Array }>`
       update instance i
       set lease_expires_at = clock_timestamp() + ${milliseconds(leaseMs)}, lease_ms = ${leaseMs}
       from service s
       where ${isKey("i", registration)} and i.instance_id = ${instanceId} and i.address = ${address} and not i.lost
-        and i.alternative_addresses = ${alternativeAddresses}::text[]
+        and i.alternative_addresses = ${alternativeAddresses}::text[] and i.replica = ${replica}
         and (i.registered_by = ${registeredBy} or ${mayReplace})
         and ${isKey("s", registration)} and (${metadata}::jsonb = '{}' or s.metadata = ${metadata}::jsonb)
       returning i.lease_expires_at, i.ticket_key`);
@@ -144,8 +152,8 @@ export class RegistryStore {
 
   /** One service version with all its instances. */
   async find(key: ServiceKey): Promise<Listed | undefined> {
-    const rows = await this.#rows(listing(sql`(select * from service where ${isKey("service", key)})`));
-    return listedFrom(rows)[0];
+    const [found] = await this.#listed(listing(sql`(select * from service where ${isKey("service", key)})`));
+    return found;
   }
 
   /** Those of these service versions that are there. */
@@ -155,7 +163,7 @@ export class RegistryStore {
     const wanted = sql`(select service.* from service
       join unnest(${environments}, ${serviceIds}, ${versions}) as w (environment, service_id, version)
       using (environment, service_id, version))`;
-    return listedFrom(await this.#rows(listing(wanted)));
+    return this.#listed(listing(wanted));
   }
 
   /** A page of services in the order of id and version. */
@@ -167,7 +175,15 @@ export class RegistryStore {
     if (after) conditions.push(sql`(service_id, version) > (${after.serviceId}, ${after.version})`);
     const page = sql`(select * from service where ${sql.join(conditions, sql` and `)}
       order by service_id, version limit ${limit})`;
-    return listedFrom(await this.#rows(listing(page)));
+    return this.#listed(listing(page));
+  }
+
+  /** The service versions that replicas of these deployed services ("default/echo") answer for. */
+  async ofReplicas(deployed: readonly string[]): Promise<ServiceKey[]> {
+    const rows = await this.#rows(sql<KeyColumns>`
+      select distinct environment, service_id, version from instance
+      where replica <> '' and split_part(replica, '/', 1) || '/' || split_part(replica, '/', 2) = any(${deployed}::text[])`);
+    return rows.map(keyOf);
   }
 
   /** The versions a service has, and the ids of all services of its environment. */
