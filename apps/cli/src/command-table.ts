@@ -34,6 +34,8 @@ export const commandGroups: Readonly<Record<string, string>> = {
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
   "sealing-key": "the key that secrets in the database are sealed by",
+  "workload-key": "the key that the tokens of deployed services are signed with",
+  "database-key": "the key that the passwords of the database's roles come from",
   clients: "applications that people sign in to by this installation",
   "identity-providers": "outside providers by which people may sign in",
   roles: "what people and programs may do",
