@@ -123,8 +123,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     void watch.run(end.signal);
     return rollouts;
   };
-  const known = Promise.withResolvers<void>();
-  const { promise: ready } = known;
+  const { promise: ready, ...known } = Promise.withResolvers<void>();
   ready.catch(() => {});
   const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
   const carryOn = (row: RolloutRow) => drivers.carryOn(row);
@@ -198,7 +197,8 @@ async function tidyAfter(
 
 function compose(options: DeploymentServiceOptions) {
   const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
-  const vault = new SecretVault({ database, sealing });
+  const file = options.kept === undefined ? undefined : `${options.kept}/secrets.json`;
+  const vault = new SecretVault({ database, sealing, file });
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
