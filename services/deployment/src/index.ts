@@ -67,8 +67,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     void previewKeeper.run(end.signal);
     return rollouts;
   };
-  const known = Promise.withResolvers<void>();
-  const { promise: ready } = known;
+  const { promise: ready, ...known } = Promise.withResolvers<void>();
   ready.catch(() => {});
   const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
   const carryOn = (row: RolloutRow) => drivers.carryOn(row);

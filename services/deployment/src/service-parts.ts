@@ -41,7 +41,8 @@ const noMethods: ReplicaMethods = {
 /** Makes what the methods and the rollouts stand on; nothing runs yet. */
 export function composeParts(options: DeploymentServiceOptions) {
   const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
-  const vault = new SecretVault({ database, sealing });
+  const file = options.kept === undefined ? undefined : `${options.kept}/secrets.json`;
+  const vault = new SecretVault({ database, sealing, file });
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
   const health = new HealthKeeper(book, observed);
