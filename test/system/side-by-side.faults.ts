@@ -5,7 +5,7 @@ import { Client } from "@hms/ffi";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
-import { configOf } from "./ffi-services/deployed.ts";
+import { configOf, writePolicies } from "./ffi-services/deployed.ts";
 import { failures, startLoad } from "./open-loop-load.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 
@@ -29,12 +29,13 @@ async function versionFor(headers: Record<string, string> = {}): Promise<string>
 async function untilStep(title: RegExp, service = "echo-svc"): Promise<string> {
   const services = await platform.json<{ name: string; rolloutId?: string }[]>("services");
   const { rolloutId = "" } = services.find(({ name }) => name === service) ?? {};
+  let said = "";
   await waitFor(
-    async () => title.test((await platform.cli("watch", rolloutId, "--timeout", "2s", "-o", "json")).stdout),
-    {
-      deadlineMs: 60_000,
-      describe: () => `the rollout to be at ${title}`,
+    async () => {
+      said = (await platform.cli("watch", rolloutId, "--timeout", "2s", "-o", "json")).stdout;
+      return title.test(said);
     },
+    { deadlineMs: 60_000, describe: () => `the rollout to be at ${title}: ${said.slice(-4000)}` },
   );
   return rolloutId;
 }
@@ -115,7 +116,7 @@ describe("both versions side by side, behind the real gateway", () => {
 
 describe("direct calls of programs with an SDK", () => {
   /** A service without a word of HTTP but its health, whose method says which version answers. */
-  const speaker = (version: string, rollout: string) => {
+  const speaker = (version: string, rollout: string, ...more: string[]) => {
     const file = platform.service(
       "speaker-svc",
       `name: speaker-svc
@@ -124,6 +125,7 @@ run: {command: exec python3 speaker.py}
 scaling: {min: 2, max: 2, by: none}
 health: {tcp: true, interval: 200ms, min_healthy_time: 200ms}
 rollout: {deadline: 60s, ${rollout}}
+${version === "1" ? "" : "gates: [{gve: demo.speaker.v1.SpeakerService/Values, name: values}]"}
 `,
       {
         "speaker.py": `import os, threading
@@ -136,6 +138,10 @@ class Speaker:
     def speak(self) -> dict:
         return {"version": "${version}"}
 
+    @method(repeatable=True)
+    def values(self) -> dict:
+        return {"status": "${version === "3" ? "RED" : "GREEN"}", "reason": "the books of ${version}"}
+
 health = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), BaseHTTPRequestHandler)
 threading.Thread(target=health.serve_forever, daemon=True).start()
 serve(Speaker())
@@ -146,7 +152,7 @@ serve(Speaker())
       recursive: true,
       filter: (name) => !name.endsWith("__pycache__"),
     });
-    return platform.cli("deploy", file, "--detach");
+    return platform.cli("deploy", file, ...more);
   };
 
   test("are divided as requests are: 20 % go to the canary, and all when it is promoted", async () => {
@@ -154,10 +160,13 @@ serve(Speaker())
     const { token } = configOf(platform);
     await using client = new Client("demo.speaker", { registryUrl: `unix:${kernelSocket}`, token });
     const answer = async () => ((await client.call("Speak", {})) as { version: string }).version;
+    writePolicies(platform, [{ service: "demo.speaker", method: "Values", allowed_roles: ["service:speaker-svc"] }]);
     expect((await speaker("1", "strategy: rolling")).code).toBe(0);
     await waitFor(async () => (await answer().catch(() => "")) === "1", { deadlineMs: 60_000, describe: "an answer" });
     expect((await platform.cli("status", "speaker-svc", "--wait")).code).toBe(0);
-    expect((await speaker("2", "strategy: canary, promote: manual, warm: 0s, steps: [{share: 20%}]")).code).toBe(0);
+    expect(
+      (await speaker("2", "strategy: canary, promote: manual, warm: 0s, steps: [{share: 20%}]", "--detach")).code,
+    ).toBe(0);
     let ended = false;
     const seen: string[] = [];
     const asking = (async () => {
@@ -171,8 +180,15 @@ serve(Speaker())
     expect(tried).toBeLessThan(290);
     expect((await platform.cli("promote", "speaker-svc")).code).toBe(0);
     expect((await platform.cli("status", "speaker-svc", "--wait")).code).toBe(0);
+    seen.length = 0;
+    const refused = await speaker("3", "strategy: canary, steps: [{share: 20%}]", "--timeout", "60s");
+    expect(refused).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('Gate "values" failed: RED: the books of 3'),
+    });
     ended = true;
     await asking;
+    expect(seen).not.toContain("3");
     expect(await Promise.all(Array.from({ length: 50 }, answer))).toEqual(Array.from({ length: 50 }, () => "2"));
   }, 180_000);
 });

@@ -9,12 +9,12 @@ import { agent, mesh } from "@hms/contracts";
 import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
-import { createKnownPrincipals, ensureToken } from "@hms/local-access";
+import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
 import { openSealingKey } from "@hms/secrets";
 import { createAutomationService } from "@hms/service-automation";
-import { createDeploymentService } from "@hms/service-deployment";
+import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
 import { createMeshService } from "@hms/service-mesh";
 import { createRegistryService } from "@hms/service-registry";
@@ -96,6 +96,7 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
     database,
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
+    methods: replicaMethods(kernel, workloadPrincipal),
     credentials: ({ environment, service: name }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),

@@ -15,6 +15,9 @@ const LONGEST_PAUSE_MS = 2_000;
 /** Tells the edge where the called service lives. */
 export const ENVIRONMENT_METADATA = "x-hms-environment";
 
+/** Names the replica that is to take the call, and no other. */
+const REPLICA_METADATA = "x-hms-replica";
+
 const NONE: readonly InstanceEndpoint[] = [];
 
 /** What the calls of one service stand on. */
@@ -73,7 +76,11 @@ export class CallAttempts {
     const { key, edge } = this.#ground;
     if (edge !== undefined && found.tickets.size === 0) return this.#byEdge(edge);
     const { endpoints } = this.#ground;
-    const endpoint = endpoints.pick(found, this.#tried) ?? endpoints.pick(found, NONE);
+    const replica = this.#options.metadata?.[REPLICA_METADATA];
+    const endpoint =
+      replica === undefined
+        ? (endpoints.pick(found, this.#tried) ?? endpoints.pick(found, NONE))
+        : (endpoints.ofReplica(found, replica) ?? notRegistered(key, replica));
     if (edge !== undefined && endpoint?.isAbsent) return this.#byEdge(edge);
     const transport = endpoint?.channel();
     if (!endpoint || !transport) {
@@ -184,6 +191,11 @@ export class CallAttempts {
     if (inMs === Number.POSITIVE_INFINITY) return true;
     return this.#deadlineAt !== undefined && performance.now() + inMs >= this.#deadlineAt;
   }
+}
+
+function notRegistered(key: ServiceKey, replica: string): never {
+  const message = `No instance of ${keyText(key)} says that it is the replica ${replica}. Ask again once it has registered, or leave out ${REPLICA_METADATA}.`;
+  throw new HmsError("UNAVAILABLE", message, { reason: "REPLICA_NOT_REGISTERED" });
 }
 
 function unreachable(key: ServiceKey, { entry }: FoundService): HmsError {

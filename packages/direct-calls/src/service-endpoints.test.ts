@@ -38,6 +38,15 @@ test("an instance without a share gets only what nobody else can take", () => {
   expect(endpoints.pick(foundWith({ one: 0 }), [])?.instanceId).toBe("one");
 });
 
+test("one replica is called by its name, whatever its share", () => {
+  const endpoints = new ServiceEndpoints(schemes);
+  const found = foundWith({ usual: 10_000, tried: 0 });
+  const [, tried] = found.entry.instances;
+  if (tried) tried.replica = "default/echo/2/1";
+  expect(endpoints.ofReplica(found, "default/echo/2/1")?.instanceId).toBe("tried");
+  expect(endpoints.ofReplica(found, "default/echo/9/9")).toBeUndefined();
+});
+
 test("an instance whose share changes keeps its connection and what is known of it", () => {
   const endpoints = new ServiceEndpoints(schemes);
   const before = endpoints.pick(foundWith({ a: 0 }), []);

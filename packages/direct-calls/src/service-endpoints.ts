@@ -37,6 +37,12 @@ export class ServiceEndpoints {
     return balancers.usual.pick(now, tried) ?? balancers.spare.pick(now, tried);
   }
 
+  /** The endpoint of one replica, whatever its share; undefined if none says that it is it. */
+  ofReplica(found: FoundService, replica: string): InstanceEndpoint | undefined {
+    const instance = found.entry.instances.find((one) => one.replica === replica);
+    return instance && this.#endpointsOf(found).find(({ instanceId }) => instanceId === instance.instanceId);
+  }
+
   #endpointsOf({ entry, tickets }: FoundService): InstanceEndpoint[] {
     const { instances } = entry;
     const present = new Set(instances.map(({ instanceId }) => instanceId));

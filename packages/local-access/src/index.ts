@@ -6,5 +6,5 @@ export { certifiedPrincipals, createPeerPrincipals } from "./peer-principal.ts";
 export { ensurePlatformHost, readPlatformHost } from "./platform-host.ts";
 export { ensureToken, readToken } from "./token-file.ts";
 export { type AccountSource, createTokenIdentity, type TokenSource } from "./token-identity.ts";
-export type { Workload } from "./workload-principal.ts";
+export { type Workload, workloadPrincipal } from "./workload-principal.ts";
 export { createWorkloadTokens, type WorkloadTokens } from "./workload-tokens.ts";

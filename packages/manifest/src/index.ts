@@ -12,6 +12,7 @@ export { type Change, manifestDiff } from "./manifest-diff.ts";
 export type { Manifest } from "./manifest-schema.ts";
 export { nearestName } from "./nearest-name.ts";
 export { examineManifest, type ParsedManifest, type ParseOptions, parseManifest } from "./parse-manifest.ts";
+export { isProbeMethod } from "./probe-path.ts";
 export { manifestReferencePage } from "./reference-page.ts";
 export { parseRequestRate, type RequestRate } from "./request-rate.ts";
 export type { Surge } from "./schema-node.ts";

@@ -7,7 +7,7 @@ import {
   readWebhook,
   WEBHOOK_PATTERN,
 } from "./gate-texts.ts";
-import { PROBE_PATH_PATTERN, readProbePath } from "./probe-path.ts";
+import { GVE_PATTERN, PROBE_PATH_PATTERN, readGveProbe, readProbePath } from "./probe-path.ts";
 import type { ListNode, ObjectNode } from "./schema-node.ts";
 
 const MOST_REPLICA_CHECKS = 100;
@@ -54,11 +54,11 @@ const gate = {
     gve: {
       kind: "text",
       description:
-        'A probe that answers GREEN, YELLOW or RED, as a word or as {"status": "GREEN", "reason": "…"}: a path of each new replica. GREEN passes, YELLOW waits for a person, RED fails, and so does whatever says none of them.',
+        'A probe that answers GREEN, YELLOW or RED, as a word or as {"status": "GREEN", "reason": "…"}: a path of each new replica, or a method that it serves with an SDK, called with nothing as the service itself, which a policy has to allow (allowed_roles: [service:NAME]). GREEN passes, YELLOW waits for a person, RED fails, and so does whatever says none of them.',
       maxLength: 512,
-      shape: "a path, with or without a query",
-      pattern: PROBE_PATH_PATTERN,
-      read: readProbePath,
+      shape: "a path, with or without a query, or demo.shop.v1.ShopService/Values",
+      pattern: GVE_PATTERN,
+      read: readGveProbe,
       example: "/values",
     },
     webhook: {

@@ -1,7 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
-import { type CallContext, ChangeSignal, type Client, type Policy, type ServiceRegistration } from "@hms/kernel";
+import {
+  type CallContext,
+  ChangeSignal,
+  type Client,
+  HmsError,
+  type Policy,
+  type ServiceRegistration,
+} from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import type { SealingKey } from "@hms/secrets";
 import type { Logger } from "@hms/telemetry";
@@ -11,7 +18,7 @@ import { EventFeed } from "./event-feed.ts";
 import { Freezes } from "./freezes.ts";
 import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
-import type { DeploymentRuntime } from "./ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "./ports.ts";
 import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
@@ -39,6 +46,7 @@ import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { TrafficKeeper } from "./traffic-keeper.ts";
 
+export { replicaMethods } from "./gates/replica-methods.ts";
 export type { DeploymentTables } from "./tables.ts";
 
 /** The folder of the deployment's migrations. */
@@ -54,6 +62,8 @@ export interface DeploymentServiceOptions {
   /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
   mesh: Client<typeof mesh.MeshService>;
   runtime: DeploymentRuntime;
+  /** Asks methods of replicas, for gates; default: nobody can. */
+  methods?: ReplicaMethods;
   /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
   credentials?: CredentialsOf;
   /** Seals secrets of services. Default: none can be set or revealed. */
@@ -167,8 +177,12 @@ async function tidyAfter(
   await pruneSecrets({ database, vault, log }, row.environment);
 }
 
+const noMethods: ReplicaMethods = {
+  ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
+};
+
 function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, log, policy, sealing, credentials = () => ({}) } = options;
+  const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
   const vault = new SecretVault({ database, sealing });
   const book = new ServiceBook();
   const observed = new ObservedReplicas();
@@ -185,6 +199,7 @@ function compose(options: DeploymentServiceOptions) {
     replicas,
     runtime,
     vault,
+    methods,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),

@@ -1,5 +1,24 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { JsonValue, MessageInitShape } from "@bufbuild/protobuf";
 import type { agent } from "@hms/contracts";
+
+/** A method of a deployed service, and the replica that is to answer. */
+export interface AskedMethod {
+  readonly environment: string;
+  readonly service: string;
+  readonly replicaId: string;
+  /** "demo.shop.v1.ShopService/Values". */
+  readonly method: string;
+}
+
+/** Asks methods that replicas serve with an SDK. */
+export interface ReplicaMethods {
+  /**
+   * Calls the method with nothing at just this replica, as the service itself, so that nobody gains rights by it; waits
+   * until the replica has registered. Answers in JSON.
+   * @throws HmsError what the call came to; the signal's reason
+   */
+  ask(asked: AskedMethod, signal: AbortSignal): Promise<JsonValue>;
+}
 
 /** What a deployment asks of whatever runs programs. Every call may be repeated. */
 export interface DeploymentRuntime {

@@ -39,6 +39,7 @@ function instanceOf(row: ListingRow, shareOf: ShareOf): registry.ServiceInstance
       state: row.available ? AVAILABLE : UNAVAILABLE,
       leaseExpiresAt: timestampFromDate(row.lease_expires_at),
       ...(share === undefined ? {} : { share }),
+      replica: row.replica ?? "",
     }),
   ];
 }

@@ -307,6 +307,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.ffi.v1.ServiceInstance.lease_expires_at": "When its lease ends unless renewed; absent: bound to the registering connection's owner.",
   "hms.ffi.v1.ServiceInstance.alternative_addresses": "Other addresses of the same instance.",
   "hms.ffi.v1.ServiceInstance.share": "How many of the calls it is to get, 10,000 being as many as any other; 0: only what nobody else can take. Follows the\nmesh where a deployed service answers: what it sends to the instance's replica. Absent: as many as any other.",
+  "hms.ffi.v1.ServiceInstance.replica": "The replica that answers, if the deployed service that it belongs to has said so.",
   "hms.ffi.v1.ServiceEntry": "One version of a service and its instances.",
   "hms.ffi.v1.ServiceEntry.service_id": "The contract package without its version, \"hms.cdf.debate\".",
   "hms.ffi.v1.ServiceEntry.version": "The version, \"v1\".",

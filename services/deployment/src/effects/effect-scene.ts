@@ -3,7 +3,7 @@ import type { Client } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import type { HealthKeeper } from "../health/health-keeper.ts";
 import type { ObservedReplicas } from "../observed-replicas.ts";
-import type { DeploymentRuntime } from "../ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "../ports.ts";
 import type { ReplicaKeeper } from "../replica-keeper.ts";
 import type { Effect, EffectResult, Failure, RolloutState } from "../rollout-state.ts";
 import type { SecretVault } from "../secrets/secret-vault.ts";
@@ -20,6 +20,7 @@ export interface EffectParts {
   replicas: ReplicaKeeper;
   runtime: DeploymentRuntime;
   vault: SecretVault;
+  methods: ReplicaMethods;
   mesh: Client<typeof mesh.MeshService>;
   log: Logger;
   /** Every replica id a service ever had whose logs may be there. */

@@ -3,7 +3,7 @@ import { connectGrpc } from "@hms/grpc";
 import { createClient, HmsError } from "@hms/kernel";
 import { exitWords } from "../effects/replica-failure.ts";
 import { probe } from "../health/probe.ts";
-import type { DeploymentRuntime } from "../ports.ts";
+import type { DeploymentRuntime, ReplicaMethods } from "../ports.ts";
 import { type MeshAccess, resourceLimits } from "../replica-spec.ts";
 import type { SecretVault } from "../secrets/secret-vault.ts";
 import type { RevisionRecord } from "../service-record.ts";
@@ -21,6 +21,7 @@ export interface AskedReplica {
   readonly revision: RevisionRecord;
   readonly runtime: Pick<DeploymentRuntime, "runTask">;
   readonly vault: Pick<SecretVault, "of">;
+  readonly methods: ReplicaMethods;
   readonly mesh: MeshAccess;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -46,6 +47,7 @@ const ASK: { [Kind in ReplicaQuestion["kind"]]: (question: Of<Kind>, replica: As
   http: async ({ path }, replica) => looked(await probe(target(replica, path))),
   tcp: async (_, replica) => looked(await probe(target(replica, undefined))),
   gve: askGve as never,
+  method: askMethod,
   grpc: askGrpc,
   exec: askProgram,
 };
@@ -62,6 +64,15 @@ async function askGve({ path }: { path: string }, { port, timeoutMs, signal }: A
   // A probe may say RED with 503, but none says GREEN with it.
   if (answer && (answer.verdict !== "pass" || (status >= 200 && status < 300))) return answer;
   return { verdict: "fail", words: `HTTP ${status}, and neither GREEN, YELLOW nor RED: ${body.slice(0, 200)}` };
+}
+
+/** A program may register a while after it is healthy, so the whole time is waited for it. */
+async function askMethod({ method }: Of<"method">, replica: AskedReplica): Promise<Look> {
+  const { id: replicaId, environment, service, timeoutMs } = replica;
+  const signal = AbortSignal.any([replica.signal, AbortSignal.timeout(timeoutMs)]);
+  const answer = JSON.stringify(await replica.methods.ask({ environment, service, replicaId, method }, signal));
+  const found = readGveAnswer(answer);
+  return found ?? { verdict: "fail", words: `neither GREEN, YELLOW nor RED: ${answer.slice(0, 200)}` };
 }
 
 async function askGrpc({ service }: Of<"grpc">, { port, timeoutMs, signal }: AskedReplica): Promise<Look> {

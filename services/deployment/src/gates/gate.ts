@@ -1,4 +1,4 @@
-import { type GateLimit, type Manifest, parseGateLimit, parseGateRate } from "@hms/manifest";
+import { type GateLimit, isProbeMethod, type Manifest, parseGateLimit, parseGateRate } from "@hms/manifest";
 import type { RolloutPolicy } from "../rollout-state.ts";
 
 type WrittenGate = Manifest["gates"][number];
@@ -6,6 +6,7 @@ type WrittenGate = Manifest["gates"][number];
 /** What a gate asks of one replica. */
 export type ReplicaQuestion =
   | { readonly kind: "http" | "gve"; readonly path: string }
+  | { readonly kind: "method"; readonly method: string }
   | { readonly kind: "tcp" }
   | { readonly kind: "grpc"; readonly service: string }
   | { readonly kind: "exec"; readonly command: string };
@@ -57,7 +58,7 @@ export function gatesOf(manifest: Pick<Manifest, "gates">): Gate[] {
 function questionOf(gate: WrittenGate): Gate["asks"] {
   const { http, tcp, grpc, exec, gve, webhook } = gate;
   if (http !== undefined) return { kind: "http", path: http };
-  if (gve !== undefined) return { kind: "gve", path: gve };
+  if (gve !== undefined) return isProbeMethod(gve) ? { kind: "method", method: gve } : { kind: "gve", path: gve };
   if (tcp !== undefined) return { kind: "tcp" };
   if (grpc !== undefined) return { kind: "grpc", service: grpc };
   if (exec !== undefined) return { kind: "exec", command: exec };
@@ -85,6 +86,8 @@ function nameOf(asks: Gate["asks"]): string {
     case "http":
     case "gve":
       return `${asks.kind} ${asks.path}`;
+    case "method":
+      return `gve ${asks.method}`;
     case "tcp":
       return "tcp";
     case "grpc":

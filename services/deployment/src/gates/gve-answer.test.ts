@@ -6,6 +6,7 @@ test.each([
   ["green\n", { verdict: "pass", words: "GREEN" }],
   ['"YELLOW"', { verdict: "inconclusive", words: "YELLOW" }],
   ['{"status":"RED","reason":"prices differ"}', { verdict: "fail", words: "RED: prices differ" }],
+  ['{"status":"STATUS_GREEN"}', { verdict: "pass", words: "GREEN" }],
   ['{"status":"YELLOW","reason":7}', { verdict: "inconclusive", words: "YELLOW" }],
 ])("%s is understood", (text, look) => {
   expect(readGveAnswer(text)).toEqual(look);

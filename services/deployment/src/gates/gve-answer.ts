@@ -9,7 +9,8 @@ const LONGEST_REASON = 200;
  */
 export function readGveAnswer(text: string): Look | undefined {
   const { status, reason } = parsed(text);
-  const word = status.trim().toUpperCase();
+  // A contract's enum says "STATUS_GREEN".
+  const word = status.trim().toUpperCase().split("_").at(-1) ?? "";
   const verdict = Object.hasOwn(VERDICTS, word) ? VERDICTS[word] : undefined;
   if (verdict === undefined) return undefined;
   return { verdict, words: reason === "" ? word : `${word}: ${reason.slice(0, LONGEST_REASON)}` };
