@@ -81,32 +81,42 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
   return [registry.registration, registry.policies];
 }
 
-function openMesh({ databases, network }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
+function openMesh({ databases, network, paths }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
   const options = { database: needed("database", databases.mesh), network: needed("network", network) };
-  return [stack.use(createMeshService(options)).registration];
+  return [stack.use(createMeshService({ ...options, kept: keptIn(paths).mesh })).registration];
 }
 
-async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
-  const { kernel, access, paths, databases, events, log } = ground;
-  const database = needed("database", databases.deployment);
-  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+/** Where parts keep what they need while the database is away. */
+export const keptIn = ({ kept }: InstancePaths) => ({ mesh: `${kept}/mesh`, deployment: `${kept}/deployment` });
+
+/** What a deployment service stands on beside its database. */
+export function deploymentGround(
+  { kernel, access, paths, log }: Pick<Ground, "kernel" | "access" | "paths" | "log">,
+  stack: AsyncDisposableStack,
+) {
   const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
   stack.defer(() => agentTransport.close());
-  const deployment = createDeploymentService({
-    database,
+  return {
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
     methods: replicaMethods(kernel, workloadPrincipal),
-    credentials: ({ environment, service: name }) => ({
+    credentials: ({ environment, service: name }: { environment: string; service: string }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
     sealing: openSealingKey(paths.sealingKey),
-    outbox,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
+    kept: keptIn(paths).deployment,
     log,
-  });
+  };
+}
+
+async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+  const { access, databases, events } = ground;
+  const database = needed("database", databases.deployment);
+  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+  const deployment = createDeploymentService({ database, outbox, ...deploymentGround(ground, stack) });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
   const { registration, secrets } = stack.use(deployment);
   return [registration, secrets];

@@ -62,6 +62,8 @@ export interface InstancePaths {
   sealingKey: string;
   /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
   audit: string;
+  /** What lets traffic and rollbacks work while the database is away, mode 0700; the server's alone. */
+  kept: string;
   /** The folder of the audit log's keys, mode 0700. */
   auditKeys: string;
   /** How mail leaves the installation, with a password, mode 0600; without it none does. */
@@ -130,6 +132,7 @@ export function resolveInstance(
     acmeChallenges: `${run}/acme`,
     sealingKey: `${config}/secrets.key`,
     audit: `${data}/audit`,
+    kept: `${data}/kept`,
     auditKeys: `${config}/audit`,
     mailFile: `${config}/mail.json`,
     passwordFile: `${config}/passwords.json`,

@@ -12,6 +12,9 @@ import {
 import type { ServiceDatabase } from "@hms/postgres";
 import type { SealingKey } from "@hms/secrets";
 import type { Logger } from "@hms/telemetry";
+import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
+import { ServiceCopies } from "./away/service-copies.ts";
+import { KNOWN_GOOD } from "./away/service-copy.ts";
 import type { EffectParts } from "./effects/effect-scene.ts";
 import { stopping } from "./errors.ts";
 import { EventFeed } from "./event-feed.ts";
@@ -23,7 +26,7 @@ import { pruneReleases } from "./prune-releases.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
 import { RolloutControl } from "./rollout-control.ts";
-import { RolloutDriver } from "./rollout-driver.ts";
+import { RolloutDrivers } from "./rollout-drivers.ts";
 import { RolloutJournal } from "./rollout-journal.ts";
 import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
@@ -41,7 +44,7 @@ import { ServiceAccess } from "./service-access.ts";
 import { ServiceBook } from "./service-book.ts";
 import { ServiceReader } from "./service-reader.ts";
 import type { ServiceKey } from "./service-record.ts";
-import { readServices, replicaIds } from "./service-store.ts";
+import { readGoodRevisions, readServices, replicaIds } from "./service-store.ts";
 import { ServiceViews } from "./service-views.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { TrafficKeeper } from "./traffic-keeper.ts";
@@ -74,6 +77,8 @@ export interface DeploymentServiceOptions {
   routesDefaultAuth?: () => "public" | "required";
   /** Where the steps of rollouts are published; default: nowhere. */
   outbox?: NewsOutbox;
+  /** The folder of what lets a rollback work while the database is away; default: none, it does not then. */
+  kept?: string;
   log: Logger;
   /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
   checkpoint?: (moment: string) => void;
@@ -99,53 +104,57 @@ const TAKE_UP_MS = 5_000;
  * that have not ended. It answers at once; what needs the database or the runtime waits for them.
  */
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
-  const { database, runtime, log, routesDefaultAuth = () => "public" } = options;
+  const { database, runtime, log, checkpoint, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
   const parts = compose(options);
-  const { observed, health, traffic, journal, feed, reconciler } = parts;
+  const { late, observed, health, traffic, journal, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
-  const drivers = new Map<string, { driver: RolloutDriver; running: Promise<void> }>();
-
-  const carryOn = (row: RolloutRow) => {
-    const id = row.rollout_id;
-    if (end.signal.aborted || drivers.has(id)) return;
-    const { checkpoint } = options;
-    const driver = new RolloutDriver({ ...parts, ready, log, ...(checkpoint ? { checkpoint } : {}) }, row);
-    const running = driver.run().then(async () => {
-      drivers.delete(id);
-      feed.changes.notify();
-      if (!end.signal.aborted) await tidyAfter(row, { ...options, ...parts });
-    });
-    drivers.set(id, { driver, running });
-  };
+  const openKeepers = once(() => {
+    reconciler.open();
+    traffic.open();
+  });
+  const prune = (key: ServiceKey) => tidyAfter(key, { ...options, ...parts });
   const begin = async () => {
     const rollouts = await untilItWorks(() => loadBook(database, parts), { signal: end.signal, log });
     await synced.promise;
-    reconciler.open();
-    traffic.open();
+    openKeepers();
     scaler.open();
     void watch.run(end.signal);
     return rollouts;
   };
+  const known = Promise.withResolvers<void>();
+  const { promise: ready } = known;
+  ready.catch(() => {});
+  const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
+  const carryOn = (row: RolloutRow) => drivers.carryOn(row);
   const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
   const { scaler, watch } = composeScaling(options, parts, requests);
-  const begun = begin();
-  const ready = begun.then(() => {});
-  ready.catch(() => {});
-  begun.then((rollouts) => rollouts.forEach(carryOn)).catch(() => {});
   const takeUp = () =>
     journal.running().then(
       (rollouts) => rollouts.forEach(carryOn),
       (error) => log.warn("it is not known which rollouts run; it is looked up again", { error }),
     );
   const takingUp = setInterval(takeUp, TAKE_UP_MS);
+  late.away = openAway(options, parts, {
+    signal: end.signal,
+    synced: synced.promise,
+    onHold: openKeepers,
+    quit: (key) => drivers.quit(key),
+    drive: (spool, onTurn) => drivers.drive(spool.row, { journal: spool, ready: synced.promise, onTurn }),
+    onSettled: prune,
+  });
+  begin().then((rollouts) => {
+    known.resolve();
+    rollouts.forEach(carryOn);
+  }, known.reject);
 
   return {
     ready,
     ownerOf: (key) => parts.book.get(key)?.owner || undefined,
     registration: deploymentRegistration({
       ...parts,
+      away: late.away,
       requests,
       scaler,
       views: new ServiceViews(observed, health),
@@ -161,20 +170,26 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
       reconciler.close();
       traffic.close();
       health.close();
-      const open = [...drivers.values()];
-      for (const { driver } of open) driver.close();
-      await Promise.allSettled([following, ...open.map(({ running }) => running)]);
+      await Promise.allSettled([following, drivers.close(), late.away?.close()]);
     },
+  };
+}
+
+function once(work: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) work();
+    isDone = true;
   };
 }
 
 /** Deletes what nobody can need any more, now that a rollout has ended. */
 async function tidyAfter(
-  row: RolloutRow,
+  key: ServiceKey,
   { database, runtime, vault, log }: DeploymentServiceOptions & { vault: SecretVault },
 ): Promise<void> {
-  await pruneReleases({ db: database.db, runtime, log }, row);
-  await pruneSecrets({ database, vault, log }, row.environment);
+  await pruneReleases({ db: database.db, runtime, log }, key);
+  await pruneSecrets({ database, vault, log }, key.environment);
 }
 
 const noMethods: ReplicaMethods = {
@@ -189,8 +204,16 @@ function compose(options: DeploymentServiceOptions) {
   const health = new HealthKeeper(book, observed);
   const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
   const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials, vault });
-  const reconciler = new Reconciler({ db: database.db, book, observed, health, replicas, log });
-  const journal = new RolloutJournal(database, serverCarrier(), new RolloutNews(options.outbox));
+  // Made last, of everything else.
+  const late: { away?: RollbacksAway | undefined } = {};
+  const copies = options.kept === undefined ? undefined : new ServiceCopies(`${options.kept}/services`, log);
+  const reconciler = new Reconciler({
+    ...{ db: database.db, book, observed, health, replicas, log },
+    noteElsewhere: (key, id, proven) => late.away?.noteProven(key, id, proven) ?? false,
+    onProven: (key) => void (book.isHeld(key) || copies?.keep(key, book.get(key))),
+  });
+  const news = new RolloutNews(options.outbox);
+  const journal = new RolloutJournal(database, serverCarrier(), news);
   const effects: EffectParts = {
     book,
     observed,
@@ -205,15 +228,21 @@ function compose(options: DeploymentServiceOptions) {
     replicaIds: (key) => replicaIds(database.db, key),
   };
   const access = new ServiceAccess(policy);
-  const feed = new EventFeed(journal);
+  const feed = new EventFeed({ readEvents: (id, after) => (late.away?.find(id) ?? journal).readEvents(id, after) });
   const asked = new ChangeSignal();
-  const reader = new ServiceReader(database.db);
+  const reader = new ServiceReader(database.db, {
+    isHeld: (key) => book.isHeld(key),
+    settled: async (key) => late.away?.settled(key),
+  });
   const control = new RolloutControl({ journal, reader, asked });
   const freezes = new Freezes(database.db);
   return {
     vault,
     secrets: new DeploySecrets(database.db, access),
     book,
+    late,
+    copies,
+    news,
     scalingMemory: new ScalingMemory(database.db),
     freezes,
     observed,
@@ -233,12 +262,23 @@ function compose(options: DeploymentServiceOptions) {
 /** Takes everything on record into memory; answers with the rollouts that have not ended. */
 async function loadBook(
   { db }: ServiceDatabase<DeploymentTables>,
-  { book, journal, vault }: ReturnType<typeof compose>,
+  { book, copies, journal, vault }: ReturnType<typeof compose>,
 ): Promise<RolloutRow[]> {
   const records = await readServices(db);
   await vault.preload();
   for (const record of records) book.put(record, record);
+  if (copies) await copies.begin(records, await readGoodRevisions(db, KNOWN_GOOD));
   return journal.running();
+}
+
+/** What lets a rollback work while the database is away, if there is a place for it. */
+function openAway(
+  { kept, database, log }: DeploymentServiceOptions,
+  { book, copies, effects, news }: ReturnType<typeof compose>,
+  own: Pick<AwayParts, "signal" | "synced" | "onHold" | "quit" | "drive" | "onSettled">,
+): RollbacksAway | undefined {
+  if (kept === undefined || copies === undefined) return undefined;
+  return new RollbacksAway({ folder: `${kept}/rollbacks`, database, log, book, copies, effects, news, ...own });
 }
 
 /** What lets services follow their load. */

@@ -11,19 +11,9 @@ import type {
   SideBySide,
 } from "./rollout-state.ts";
 import { hasEnded } from "./rollout-state.ts";
+import { randomOf } from "./testing/random.ts";
 import { blueGreen, canary, failure, oldReplicas, planned, policy, success } from "./testing/rollout-fixtures.ts";
 import { plannedEndpoints } from "./traffic-endpoints.ts";
-
-/** Small deterministic random numbers (mulberry32). */
-function randomOf(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /**
  * A machine room: replicas with health, a mesh that holds the last picture, and a rollout whose server is killed at any

@@ -91,6 +91,9 @@ export type Claim =
   | { granted: true; fence: number; awayMs: number }
   | { granted: false; ended: false; retryMs: number; waitsFor: RolloutRow | undefined };
 
+/** A journal as whoever carries a rollout on uses it. */
+export type DriverJournal = Pick<RolloutJournal, "claim" | "beat" | "turn" | "append" | "asks" | "read" | "readEvents">;
+
 /** A server that has not been heard of for this long has lost its rollouts. */
 export const LEASE_MS = 10_000;
 

@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, componentPrincipal, HmsError, type Metadata, principalName } from "@hms/kernel";
+import { type CallContext, componentPrincipal, HmsError, principalName } from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -12,6 +11,7 @@ import type { DeploymentRuntime } from "./ports.ts";
 import { programChanges } from "./program-changes.ts";
 import { refuseTexts } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
+import { askedId, newRolloutId } from "./rollout-id.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -322,6 +322,7 @@ export class RolloutRequests {
   ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     refuseTexts({ reason, tag: revision?.tag ?? "" });
+    await this.#reader.settled({ environment, service });
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
@@ -359,19 +360,6 @@ export class RolloutRequests {
 /** Whom changes that follow the load are by. */
 const AUTO_SCALER = { principal: componentPrincipal("autoscaler"), metadata: {} };
 
-/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
-const KEY = "x-hms-idempotency-key";
-
-function askedId(metadata: Metadata): string | undefined {
-  const key = metadata[KEY];
-  if (key === undefined) return undefined;
-  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
-  throw new HmsError(
-    "INVALID_ARGUMENT",
-    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
-  );
-}
-
 const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
 
 /** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
@@ -383,9 +371,4 @@ function withStrategy(manifest: Manifest, asked: string): Manifest {
   throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
     fieldViolations: [{ field: "strategy", description }],
   });
-}
-
-/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
-function newRolloutId(): string {
-  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
 }

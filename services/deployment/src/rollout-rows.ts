@@ -1,6 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Selectable, sql, type Transaction } from "kysely";
 import { noSuchRollout } from "./errors.ts";
+import { revisionVerdicts } from "./revision-verdicts.ts";
 import { hasEnded, type RolloutState } from "./rollout-state.ts";
 import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
@@ -168,18 +169,12 @@ const revisionOf = (trx: Trx, { environment, service }: ServiceKey, revision: nu
     .where("revision", "=", String(revision));
 
 async function writeRevision(trx: Trx, before: RolloutState, state: RolloutState): Promise<void> {
-  const { kind, phase, revision, release, previousRevision } = state;
+  const { revision, release } = state;
   if (release && release.digest !== before.release?.digest) {
     await revisionOf(trx, state, revision).set({ release_digest: release.digest }).execute();
   }
-  if (kind !== "deploy" && kind !== "rollback") return;
-  if (phase === "succeeded") await revisionOf(trx, state, revision).set({ outcome: "good" }).execute();
-  if (hasEnded(state) && phase !== "succeeded" && kind === "deploy") {
-    await revisionOf(trx, state, revision).set({ outcome: "bad" }).execute();
-  }
-  // Going back is a verdict: the next rollback looks further back.
-  if (phase === "succeeded" && kind === "rollback" && previousRevision > revision) {
-    await revisionOf(trx, state, previousRevision).set({ outcome: "bad" }).execute();
+  for (const verdict of revisionVerdicts(state)) {
+    await revisionOf(trx, state, verdict.revision).set({ outcome: verdict.outcome }).execute();
   }
 }
 

@@ -1,6 +1,7 @@
 import { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { manifestDiff } from "@hms/manifest";
+import type { RollbacksAway } from "./away/rollbacks-away.ts";
 import { planDeploy } from "./deploy-plan.ts";
 import { noSuchRollout, nothingDeployed } from "./errors.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -43,6 +44,8 @@ export interface DeploymentParts {
   traffic: TrafficKeeper;
   secrets: DeploySecrets;
   vault: SecretVault;
+  /** What can be done while the database is away; undefined: nothing. */
+  away: RollbacksAway | undefined;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
   /** Resolves once it is known what runs. */
@@ -56,8 +59,9 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
   async function* watch(rolloutId: string, context: CallContext) {
-    const { environment, service } = await journal.read(rolloutId);
-    const record = (await reader.find({ environment, service })) ?? { environment, service };
+    const { environment, service } = parts.away?.find(rolloutId)?.key ?? (await journal.read(rolloutId));
+    const known = parts.away?.find(rolloutId)?.copy.record ?? (await reader.find({ environment, service }));
+    const record = known ?? { environment, service };
     // The request names no service: whoever may not read it does not learn of its rollouts either.
     if (!access.visible(context).allows(record)) throw noSuchRollout(rolloutId);
     yield* feed.watch(rolloutId, untilEnd(context));
@@ -67,7 +71,7 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
     explainScaling: (request, context) => explain(parts, request, context),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
-    rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
+    rollback: (request, context) => rollback(parts, request, context),
     retry: (request, context) => follow(context, () => requests.retry(request, context)),
     freeze: (request, context) => freezes.freeze(request, context),
     unfreeze: (request) => freezes.unfreeze(request),
@@ -86,6 +90,13 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     readLogs: (request, context) => readLogs(parts, request, context),
     runCommand: (request, context) => runCommand(parts, request, context),
   }) as ServiceRegistration;
+}
+
+/** The one change that need not wait for the database. */
+async function* rollback(parts: DeploymentParts, request: deployment.RollbackRequest, context: CallContext) {
+  const { away, requests, feed, untilEnd } = parts;
+  const begin = () => requests.beginOnce(context, () => requests.rollback(request, context), { frees: false });
+  yield* feed.watch((await away?.begin(request, context)) ?? (await begin()), untilEnd(context));
 }
 
 async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
@@ -129,7 +140,7 @@ async function listServices(parts: DeploymentParts, request: deployment.ListServ
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {
-    services: page.map((record) => parts.views.summary(record)),
+    services: page.map((record) => parts.views.summary(parts.away?.held(record) ?? record)),
     nextPageToken: last ? pageToken([last.environment, last.service]) : "",
   };
 }
@@ -156,10 +167,12 @@ async function explain(parts: DeploymentParts, request: deployment.ExplainScalin
 }
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {
-  await known(parts, context);
-  const record = await parts.reader.existing(request, context);
+  const remembered = await parts.away?.remembered(request);
+  if (remembered === undefined) await known(parts, context);
+  const record = remembered?.record ?? (await parts.reader.existing(request, context));
   const current = record.revisions.get(record.currentRevision);
   return {
+    notice: remembered?.notice ?? "",
     service: parts.views.summary(record),
     replicas: parts.views.replicas(record),
     ...(current ? { manifest: shownManifest(current.manifest), releaseDigest: current.releaseDigest } : {}),

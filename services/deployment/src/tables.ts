@@ -140,4 +140,6 @@ export interface RolloutRequest {
   automatic?: boolean;
   /** A deploy of a revision that was tried before. */
   again?: boolean;
+  /** A rollback that was made while the database was away, and entered afterwards. */
+  away?: boolean;
 }
