@@ -193,6 +193,15 @@ const noMethods: ReplicaMethods = {
   ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
 };
 
+/** Deletes what nobody can need any more, now that a rollout has ended. */
+async function tidyAfter(
+  key: ServiceKey,
+  { database, runtime, vault, log }: DeploymentServiceOptions & { vault: SecretVault },
+): Promise<void> {
+  await pruneReleases({ db: database.db, runtime, log }, key);
+  await pruneSecrets({ database, vault, log }, key.environment);
+}
+
 function compose(options: DeploymentServiceOptions) {
   const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
   const vault = new SecretVault({ database, sealing });
@@ -218,8 +227,8 @@ function compose(options: DeploymentServiceOptions) {
     traffic,
     replicas,
     runtime,
-    vault,
     methods,
+    vault,
     mesh,
     log,
     replicaIds: (key) => replicaIds(database.db, key),

@@ -42,10 +42,10 @@ export interface DeploymentParts {
   scaler: AutoScaler;
   scalingMemory: ScalingMemory;
   traffic: TrafficKeeper;
-  secrets: DeploySecrets;
-  vault: SecretVault;
   /** What can be done while the database is away; undefined: nothing. */
   away: RollbacksAway | undefined;
+  secrets: DeploySecrets;
+  vault: SecretVault;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
   /** Resolves once it is known what runs. */

@@ -13,6 +13,7 @@ const revision = (number: number, outcome: RevisionRecord["outcome"], tag = ""):
   sourceDirectory: "/src",
   releaseDigest: `sha256:${number}`,
   outcome,
+  secrets: {},
   createdAt: now,
   tag,
   secrets: {},

@@ -33,6 +33,7 @@ function head(): SpoolHead {
       releaseDigest: `sha256:${revision}`,
       tag: "",
       outcome: "good" as const,
+      secrets: {},
       createdAt,
       secrets: {},
     },

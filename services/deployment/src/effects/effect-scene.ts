@@ -19,8 +19,8 @@ export interface EffectParts {
   traffic: TrafficKeeper;
   replicas: ReplicaKeeper;
   runtime: DeploymentRuntime;
-  vault: SecretVault;
   methods: ReplicaMethods;
+  vault: SecretVault;
   mesh: Client<typeof mesh.MeshService>;
   log: Logger;
   /** Every replica id a service ever had whose logs may be there. */

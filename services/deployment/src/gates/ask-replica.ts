@@ -20,8 +20,8 @@ export interface AskedReplica {
   readonly service: string;
   readonly revision: RevisionRecord;
   readonly runtime: Pick<DeploymentRuntime, "runTask">;
-  readonly vault: Pick<SecretVault, "of">;
   readonly methods: ReplicaMethods;
+  readonly vault: Pick<SecretVault, "of">;
   readonly mesh: MeshAccess;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;

@@ -137,7 +137,8 @@ function openService(ground: Ground) {
   const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
   const { database } = ground.database;
   const own = ground.kept === undefined ? {} : { kept: join(ground.kept, "deployment") };
-  return createDeploymentService({ database, mesh: ground.mesh, runtime, sealing: ground.sealing, log: quiet, ...own });
+  const { mesh, sealing } = ground;
+  return createDeploymentService({ database, mesh, runtime, sealing, log: quiet, ...own });
 }
 
 /** The process for deployment services in processes of their own; a test file that uses it ends it. */
