@@ -180,15 +180,6 @@ function once(work: () => void): () => void {
   };
 }
 
-/** Deletes what nobody can need any more, now that a rollout has ended. */
-async function tidyAfter(
-  key: ServiceKey,
-  { database, runtime, vault, log }: DeploymentServiceOptions & { vault: SecretVault },
-): Promise<void> {
-  await pruneReleases({ db: database.db, runtime, log }, key);
-  await pruneSecrets({ database, vault, log }, key.environment);
-}
-
 const noMethods: ReplicaMethods = {
   ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
 };

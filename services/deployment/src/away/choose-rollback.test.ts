@@ -16,7 +16,6 @@ const revision = (number: number, outcome: RevisionRecord["outcome"], tag = ""):
   secrets: {},
   createdAt: now,
   tag,
-  secrets: {},
 });
 
 const replica = (of: number, ordinal: number, traffic: ReplicaRecord["traffic"] = "active"): ReplicaRecord => ({

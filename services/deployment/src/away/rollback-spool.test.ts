@@ -35,7 +35,6 @@ function head(): SpoolHead {
       outcome: "good" as const,
       secrets: {},
       createdAt,
-      secrets: {},
     },
     manifest: parseManifest(`name: a\nversion: "${revision}"\nrun: {command: x}\n`),
   }));
