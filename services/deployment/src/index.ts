@@ -105,10 +105,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       clearInterval(takingUp);
-      scaler.close();
-      reconciler.close();
-      traffic.close();
-      health.close();
+      for (const each of [scaler, reconciler, traffic, health]) each.close();
       await Promise.allSettled([following, drivers.close(), late.away?.close()]);
     },
   };
