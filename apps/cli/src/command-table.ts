@@ -34,14 +34,16 @@ export const commandGroups: Readonly<Record<string, string>> = {
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
   "sealing-key": "the key that secrets in the database are sealed by",
+  "workload-key": "the key that the tokens of deployed services are signed with",
+  "database-key": "the key that the passwords of the database's roles come from",
   clients: "applications that people sign in to by this installation",
   "identity-providers": "outside providers by which people may sign in",
   roles: "what people and programs may do",
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
-  previews: "environments that end by themselves",
   secrets: "values that services get as environment variables and nobody else reads",
+  previews: "environments that end by themselves",
   scale: "set the number of replicas, and see how it follows the load",
 };
 

@@ -6,7 +6,7 @@ import { deploymentSecrets } from "@hms/contracts";
 import type { Edge } from "@hms/http-edge";
 import { componentPrincipal, HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
-import type { ConnectionSource } from "@hms/postgres";
+import { type ConnectionSource, rotateDatabaseKey } from "@hms/postgres";
 import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
@@ -60,6 +60,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
+    platformKeys: { ...access.workloadKeys, replaceDatabaseKey: () => rotateDatabaseKey(paths, source) },
     mailer: createSmtpMailer(paths.mailFile),
     breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,

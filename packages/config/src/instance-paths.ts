@@ -68,6 +68,8 @@ export interface InstancePaths {
   auditKeys: string;
   /** How mail leaves the installation, with a password, mode 0600; without it none does. */
   mailFile: string;
+  /** The hosts that the platform may connect to, JSON; without it all. */
+  outgoingFile: string;
   /** What is asked of new passwords, JSON: the list of breached ones; without it only common ones are refused. */
   passwordFile: string;
   /** The host at which browsers reach the platform, mode 0600: no service may know it. */
@@ -135,6 +137,7 @@ export function resolveInstance(
     kept: `${data}/kept`,
     auditKeys: `${config}/audit`,
     mailFile: `${config}/mail.json`,
+    outgoingFile: `${config}/outgoing.json`,
     passwordFile: `${config}/passwords.json`,
     platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,

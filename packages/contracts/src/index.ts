@@ -18,6 +18,7 @@ export * as registry from "./gen/hms/ffi/v1/registry_pb.ts";
 export * as identityClients from "./gen/hms/identity/v1/clients_pb.ts";
 export * as identityCredentials from "./gen/hms/identity/v1/credentials_pb.ts";
 export * as identityKeys from "./gen/hms/identity/v1/keys_pb.ts";
+export * as identityPlatformKeys from "./gen/hms/identity/v1/platform_keys_pb.ts";
 export * as identityProviders from "./gen/hms/identity/v1/providers_pb.ts";
 export * as identityRoles from "./gen/hms/identity/v1/roles_pb.ts";
 export * as identitySessions from "./gen/hms/identity/v1/sessions_pb.ts";

@@ -1,58 +1,21 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { mesh } from "@hms/contracts";
 import { outboxTables } from "@hms/events";
-import {
-  type AuditSink,
-  type CallContext,
-  ChangeSignal,
-  type Client,
-  HmsError,
-  type Policy,
-  principalName,
-  type ServiceRegistration,
-} from "@hms/kernel";
-import type { ServiceDatabase } from "@hms/postgres";
-import type { SealingKey } from "@hms/secrets";
+import type { CallContext, ServiceRegistration } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
-import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
-import { ServiceCopies } from "./away/service-copies.ts";
-import { KNOWN_GOOD } from "./away/service-copy.ts";
-import type { EffectParts } from "./effects/effect-scene.ts";
 import { stopping } from "./errors.ts";
-import { EventFeed } from "./event-feed.ts";
-import { Freezes } from "./freezes.ts";
-import { HealthKeeper } from "./health/health-keeper.ts";
-import { ObservedReplicas } from "./observed-replicas.ts";
-import type { DeploymentRuntime, ReplicaMethods } from "./ports.ts";
-import { PREVIEW_KEEPER, PreviewKeeper } from "./previews/preview-keeper.ts";
-import { PreviewStore } from "./previews/preview-store.ts";
-import { Previews } from "./previews/previews.ts";
 import { pruneReleases } from "./prune-releases.ts";
-import { Reconciler } from "./reconciler.ts";
-import { type CredentialsOf, ReplicaKeeper } from "./replica-keeper.ts";
-import { abortBeforeRemoval, RolloutControl } from "./rollout-control.ts";
 import { RolloutDrivers } from "./rollout-drivers.ts";
-import { RolloutJournal } from "./rollout-journal.ts";
-import { type NewsOutbox, RolloutNews } from "./rollout-news.ts";
+import type { RolloutJournal } from "./rollout-journal.ts";
 import { RolloutRequests } from "./rollout-requests.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import { AutoScaler } from "./scaling/auto-scaler.ts";
-import { ScalingMemory } from "./scaling/scaling-memory.ts";
-import { SleepWatch } from "./scaling/sleep-watch.ts";
-import { DeploySecrets } from "./secrets/deploy-secrets.ts";
 import { pruneSecrets } from "./secrets/secret-retention.ts";
 import { secretRegistration } from "./secrets/secret-service.ts";
-import { SecretVault } from "./secrets/secret-vault.ts";
-import { serverCarrier } from "./server-carrier.ts";
+import type { SecretVault } from "./secrets/secret-vault.ts";
 import { deploymentRegistration } from "./service.ts";
-import { ServiceAccess } from "./service-access.ts";
-import { ServiceBook } from "./service-book.ts";
-import { ServiceReader } from "./service-reader.ts";
+import type { DeploymentServiceOptions } from "./service-options.ts";
+import { composeParts, composePreviewKeeper, composeScaling, loadBook, openAway } from "./service-parts.ts";
 import type { ServiceKey } from "./service-record.ts";
-import { readGoodRevisions, readServices, replicaIds } from "./service-store.ts";
 import { ServiceViews } from "./service-views.ts";
-import type { DeploymentTables } from "./tables.ts";
-import { TrafficKeeper } from "./traffic-keeper.ts";
 
 export { replicaMethods } from "./gates/replica-methods.ts";
 export type { DeploymentTables } from "./tables.ts";
@@ -62,36 +25,7 @@ export const deploymentMigrations = new URL("../migrations/", import.meta.url);
 
 /** What else its schema holds: the outbox of its events. */
 export const deploymentComponents = [outboxTables];
-
-/** What a deployment service is made of. */
-export interface DeploymentServiceOptions {
-  /** The service's own schema, with the migrations of `deploymentMigrations` applied. */
-  database: ServiceDatabase<DeploymentTables>;
-  /** The mesh; without the right to `mesh:read` and `mesh:write` no rollout gets far. */
-  mesh: Client<typeof mesh.MeshService>;
-  runtime: DeploymentRuntime;
-  /** Asks methods of replicas, for gates; default: nobody can. */
-  methods?: ReplicaMethods;
-  /** Variables by which a service's replicas call the platform; the same each time. Default: none. */
-  credentials?: CredentialsOf;
-  /** Seals secrets of services. Default: none can be set or revealed. */
-  sealing?: SealingKey;
-  /** Looks closer at calls that the kernel has let in: whom a service belongs to. Default: they may do everything. */
-  policy?: Policy;
-  /** What `auth` is for routes whose manifest does not say it, asked for each manifest; default public. */
-  routesDefaultAuth?: () => "public" | "required";
-  /** Where the steps of rollouts are published; default: nowhere. */
-  outbox?: NewsOutbox;
-  /** The folder of what lets a rollback work while the database is away; default: none, it does not then. */
-  kept?: string;
-  log: Logger;
-  /** Hears of what the platform removes by itself; default: nobody. */
-  audit?: Pick<AuditSink, "record">;
-  /** The clock of previews, in epoch milliseconds; default the process's. */
-  now?: () => number;
-  /** Called at every moment at which a crash must do no harm, before it goes on; for tests that crash there. */
-  checkpoint?: (moment: string) => void;
-}
+export type { DeploymentServiceOptions } from "./service-options.ts";
 
 /** A deployment service; disposing it leaves rollouts where they are, and the next one carries them on. */
 export interface DeploymentService extends AsyncDisposable {
@@ -115,7 +49,7 @@ const TAKE_UP_MS = 5_000;
 export function createDeploymentService(options: DeploymentServiceOptions): DeploymentService {
   const { database, runtime, log, checkpoint, routesDefaultAuth = () => "public" } = options;
   const end = new AbortController();
-  const parts = compose(options);
+  const parts = composeParts(options);
   const { late, observed, health, traffic, journal, reconciler } = parts;
   const synced = Promise.withResolvers<void>();
   const following = observed.follow(runtime, { signal: end.signal, synced: synced.resolve, log });
@@ -132,19 +66,14 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     void watch.run(end.signal);
     return rollouts;
   };
-  const known = Promise.withResolvers<void>();
-  const { promise: ready } = known;
+  const { promise: ready, ...known } = Promise.withResolvers<void>();
   ready.catch(() => {});
   const drivers = new RolloutDrivers({ ...parts, ready, log, prune, ...(checkpoint ? { checkpoint } : {}) });
   const carryOn = (row: RolloutRow) => drivers.carryOn(row);
   const requests = new RolloutRequests({ ...parts, runtime, begin: carryOn, routesDefaultAuth });
   const { scaler, watch } = composeScaling(options, parts, requests);
-  const takeUp = () =>
-    journal.running().then(
-      (rollouts) => rollouts.forEach(carryOn),
-      (error) => log.warn("it is not known which rollouts run; it is looked up again", { error }),
-    );
-  const takingUp = setInterval(takeUp, TAKE_UP_MS);
+  const previewKeeper = composePreviewKeeper(options, parts, requests);
+  const takingUp = takeUpAgain(journal, carryOn, log);
   late.away = openAway(options, parts, {
     signal: end.signal,
     synced: synced.promise,
@@ -175,13 +104,24 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     async [Symbol.asyncDispose]() {
       end.abort(stopping());
       clearInterval(takingUp);
-      scaler.close();
-      reconciler.close();
-      traffic.close();
-      health.close();
+      for (const each of [scaler, reconciler, traffic, health]) each.close();
       await Promise.allSettled([following, drivers.close(), late.away?.close()]);
     },
   };
+}
+
+/** Looks again and again for rollouts that nobody carries on. */
+function takeUpAgain(
+  journal: Pick<RolloutJournal, "running">,
+  carryOn: (row: RolloutRow) => void,
+  log: Logger,
+): NodeJS.Timeout {
+  const takeUp = () =>
+    journal.running().then(
+      (rollouts) => rollouts.forEach(carryOn),
+      (error) => log.warn("it is not known which rollouts run; it is looked up again", { error }),
+    );
+  return setInterval(takeUp, TAKE_UP_MS);
 }
 
 function once(work: () => void): () => void {
@@ -192,10 +132,6 @@ function once(work: () => void): () => void {
   };
 }
 
-const noMethods: ReplicaMethods = {
-  ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
-};
-
 /** Deletes what nobody can need any more, now that a rollout has ended. */
 async function tidyAfter(
   key: ServiceKey,
@@ -203,133 +139,6 @@ async function tidyAfter(
 ): Promise<void> {
   await pruneReleases({ db: database.db, runtime, log }, key);
   await pruneSecrets({ database, vault, log }, key.environment);
-}
-
-function compose(options: DeploymentServiceOptions) {
-  const { database, mesh, runtime, methods = noMethods, log, policy, sealing, credentials = () => ({}) } = options;
-  const vault = new SecretVault({ database, sealing });
-  const book = new ServiceBook();
-  const observed = new ObservedReplicas();
-  const health = new HealthKeeper(book, observed);
-  const traffic = new TrafficKeeper({ book, observed, health, mesh, log });
-  const replicas = new ReplicaKeeper({ book, observed, runtime, traffic, credentials, vault });
-  // Made last, of everything else.
-  const late: { away?: RollbacksAway | undefined } = {};
-  const copies = options.kept === undefined ? undefined : new ServiceCopies(`${options.kept}/services`, log);
-  const reconciler = new Reconciler({
-    ...{ db: database.db, book, observed, health, replicas, log },
-    noteElsewhere: (key, id, proven) => late.away?.noteProven(key, id, proven) ?? false,
-    onProven: (key) => void (book.isHeld(key) || copies?.keep(key, book.get(key))),
-  });
-  const news = new RolloutNews(options.outbox);
-  const journal = new RolloutJournal(database, serverCarrier(), news);
-  const effects: EffectParts = {
-    book,
-    observed,
-    health,
-    traffic,
-    replicas,
-    runtime,
-    methods,
-    vault,
-    mesh,
-    log,
-    replicaIds: (key) => replicaIds(database.db, key),
-  };
-  const access = new ServiceAccess(policy);
-  const feed = new EventFeed({ readEvents: (id, after) => (late.away?.find(id) ?? journal).readEvents(id, after) });
-  const asked = new ChangeSignal();
-  const reader = new ServiceReader(database.db, {
-    isHeld: (key) => book.isHeld(key),
-    settled: async (key) => late.away?.settled(key),
-  });
-  const control = new RolloutControl({ journal, reader, asked });
-  const freezes = new Freezes(database.db);
-  return {
-    vault,
-    secrets: new DeploySecrets(database.db, access),
-    book,
-    late,
-    copies,
-    news,
-    scalingMemory: new ScalingMemory(database.db),
-    freezes,
-    ...composePreviews(options, access),
-    observed,
-    health,
-    traffic,
-    reconciler,
-    journal,
-    feed,
-    asked,
-    reader,
-    control,
-    effects,
-    access,
-  };
-}
-
-/** Takes everything on record into memory; answers with the rollouts that have not ended. */
-async function loadBook(
-  { db }: ServiceDatabase<DeploymentTables>,
-  { book, copies, journal, vault }: ReturnType<typeof compose>,
-): Promise<RolloutRow[]> {
-  const records = await readServices(db);
-  await vault.preload();
-  for (const record of records) book.put(record, record);
-  if (copies) await copies.begin(records, await readGoodRevisions(db, KNOWN_GOOD));
-  return journal.running();
-}
-
-/** What previews are asked for by, and what removes them when they have ended. */
-function composePreviews({ database, now = Date.now }: DeploymentServiceOptions, access: ServiceAccess) {
-  const previewStore = new PreviewStore(database.db);
-  const moved = new ChangeSignal();
-  return { previews: new Previews({ store: previewStore, access, moved, now }), previewStore, moved, now };
-}
-
-/** What removes previews that have ended. */
-function composePreviewKeeper(
-  { audit, log }: DeploymentServiceOptions,
-  { journal, asked, previewStore: store, moved, now }: ReturnType<typeof compose>,
-  requests: RolloutRequests,
-): PreviewKeeper {
-  const remove = async (key: ServiceKey, reason: string) => {
-    await abortBeforeRemoval({ journal, asked }, key, { by: principalName(PREVIEW_KEEPER), reason });
-    await requests.removeFor(PREVIEW_KEEPER, key, reason);
-  };
-  return new PreviewKeeper({ store, moved, now, remove, audit, log });
-}
-
-/** What lets a rollback work while the database is away, if there is a place for it. */
-function openAway(
-  { kept, database, log }: DeploymentServiceOptions,
-  { book, copies, effects, news }: ReturnType<typeof compose>,
-  own: Pick<AwayParts, "signal" | "synced" | "onHold" | "quit" | "drive" | "onSettled">,
-): RollbacksAway | undefined {
-  if (kept === undefined || copies === undefined) return undefined;
-  return new RollbacksAway({ folder: `${kept}/rollbacks`, database, log, book, copies, effects, news, ...own });
-}
-
-/** What lets services follow their load, and what is watched for that and for previews. */
-function composeScaling(
-  options: DeploymentServiceOptions,
-  parts: ReturnType<typeof compose>,
-  requests: RolloutRequests,
-) {
-  const { mesh, log } = options;
-  const { book, observed, health, journal, scalingMemory: memory } = parts;
-  const scaler = new AutoScaler({
-    ...{ book, observed, health, mesh, memory, log },
-    begin: (key, change) => requests.scaleByLoad(key, change),
-    outcome: async (id) => {
-      const { phase, ended_at } = await journal.read(id);
-      return ended_at === null ? undefined : phase === "succeeded" ? "succeeded" : "failed";
-    },
-  });
-  const sleep = new SleepWatch({ book, mesh, scaler, log });
-  const keeper = composePreviewKeeper(options, parts, requests);
-  return { scaler, watch: { run: (signal: AbortSignal) => Promise.all([sleep.run(signal), keeper.run(signal)]) } };
 }
 
 async function untilItWorks<T>(

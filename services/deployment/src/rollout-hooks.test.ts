@@ -94,7 +94,12 @@ test("a manifest's hooks are named by what they run or whom they tell, and a pla
     before_traffic: [{ name: "webhook a.example:8443", timeoutMs: 10_000, ignored: true }],
     after_deploy: [{ name: "done", timeoutMs: 60_000, ignored: true }],
   });
-  const { steps = [] } = planDeploy(manifest, { record: undefined, program: undefined, secrets: {}, ready: 0 });
+  const { steps = [] } = planDeploy(manifest, {
+    record: undefined,
+    program: undefined,
+    secrets: {},
+    ready: 0,
+  });
   expect(steps.map((step) => step.replace(/^(?!run)[^,]*/, "…"))).toEqual([
     "…",
     "run the hook node check.js --all, for at most 1m",

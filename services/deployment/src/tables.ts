@@ -151,8 +151,8 @@ export interface RolloutRequest {
   automatic?: boolean;
   /** A deploy of a revision that was tried before. */
   again?: boolean;
-  /** The run that it is a step of. */
-  run?: string;
   /** A rollback that was made while the database was away, and entered afterwards. */
   away?: boolean;
+  /** The run that it is a step of. */
+  run?: string;
 }

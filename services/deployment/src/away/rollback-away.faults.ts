@@ -64,7 +64,7 @@ test("a rollback in the middle of a canary gives it up, if PostgreSQL is dead; o
   ]);
   expect((await deploying).ended.state).toBe(RolloutState.ROLLED_BACK);
   expect(await plane.stopLoad()).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 // On a whole installation, with SIGKILL: test/system/rollback-away.faults.ts.
 const NEXT = "a rollback goes on in the next server while PostgreSQL is dead still, and the one after it enters it";
@@ -110,5 +110,5 @@ test.each(casesOf([NEXT], () => false))(
     expect(agent.running()).toHaveLength(2);
     expect(await plane.stopLoad()).toEqual([]);
   },
-  60_000,
+  120_000,
 );

@@ -32,7 +32,12 @@ export function copyForm({ record, revisions }: ServiceCopy): CopyForm {
 /** The copy of a form. */
 export function copyOf({ record, revisions: kept }: CopyForm): ServiceCopy {
   const { deployedAt, running, ...rest } = record;
-  const revisions = kept.map((revision) => ({ ...revision, createdAt: new Date(revision.createdAt) }));
+  const revisions = kept.map(({ createdAt, secrets = {}, ...revision }) => ({
+    ...revision,
+    // Copies of versions that knew of no secrets have none.
+    secrets,
+    createdAt: new Date(createdAt),
+  }));
   const bare: ServiceRecord = {
     ...rest,
     // JSON knows no undefined.

@@ -112,13 +112,14 @@ async function writeFound(trx: Trx, spool: RollbackSpool): Promise<void> {
 
 /** A database that was restored meanwhile may lack what serves. */
 async function ensureRevision(trx: Trx, { environment, service }: ServiceKey, target: RevisionRecord): Promise<void> {
-  const { revision, manifest, sourceDirectory, releaseDigest, outcome, createdAt, tag } = target;
+  const { revision, manifest, sourceDirectory, releaseDigest, outcome, createdAt, tag, secrets } = target;
   await trx
     .insertInto("revision")
     .values({
       ...{ environment, service, outcome, tag },
       revision: String(revision),
       manifest: JSON.stringify(manifest),
+      secrets: JSON.stringify(secrets),
       source_directory: sourceDirectory,
       release_digest: releaseDigest,
       created_at: createdAt,

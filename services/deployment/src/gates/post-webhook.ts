@@ -1,4 +1,4 @@
-import { carefulLookup, networkOfAddress } from "@hms/kernel";
+import { networkOfAddress, outgoingTo } from "@hms/kernel";
 import { askHttp, type HttpAnswer } from "./http-question.ts";
 
 /** A message to whoever a web-hook belongs to. */
@@ -12,7 +12,7 @@ export interface WebhookPost {
 }
 
 /**
- * Posts JSON to an address that a manifest names: never into a network where no service is (link-local, metadata), whatever its
+ * Posts JSON to an address that a manifest names: never where the operator does not let the platform go, or into a network where no service is (link-local, metadata), whatever its
  * name resolves to, and without following a redirect.
  * @throws Error what the network, the time limit or the signal ended it with
  */
@@ -28,5 +28,6 @@ export async function postWebhook(post: WebhookPost, signal: AbortSignal): Promi
     "content-length": String(Buffer.byteLength(content)),
     "user-agent": `hms-sys-${agent}`,
   };
-  return await askHttp(url, { method: "POST", headers, content, timeoutMs, lookup: carefulLookup }, signal);
+  const outgoing = outgoingTo(new URL(url).hostname);
+  return await askHttp(url, { method: "POST", headers, content, timeoutMs, ...outgoing }, signal);
 }

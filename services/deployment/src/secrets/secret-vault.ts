@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { agent } from "@hms/contracts";
+import { keepFile } from "@hms/kept-files";
 import { type Manifest, secretPieces } from "@hms/manifest";
 import type { ServiceDatabase } from "@hms/postgres";
 import { type SealingKey, sealedBy, serviceSecretContext } from "@hms/secrets";
@@ -14,6 +17,8 @@ export interface VaultGround {
   database: ServiceDatabase<DeploymentTables>;
   /** Undefined: nothing can be set or revealed. */
   sealing: SealingKey | undefined;
+  /** Where they are kept, sealed, for a server that starts while the database is away; default: nowhere. */
+  file?: string | undefined;
 }
 
 /** Secrets as a runtime gets them: sealed, with the variables that they are put together to. */
@@ -30,16 +35,20 @@ const placeOf = ({ environment, name }: SecretKey, version: number) => `${enviro
 
 /**
  * Values of secrets, sealed by the installation's key. Those of services that are known are kept in memory as they are, sealed,
- * so that replicas start while the database is away.
+ * so that replicas start while the database is away, and in a file if there is a place for one.
  */
 export class SecretVault {
   readonly #database: VaultGround["database"];
   readonly #sealing: SealingKey | undefined;
-  readonly #sealed = new Map<string, Buffer>();
+  readonly #file: string | undefined;
+  readonly #sealed: Map<string, Buffer>;
+  #saving: Promise<void> = Promise.resolve();
 
-  constructor({ database, sealing }: VaultGround) {
+  constructor({ database, sealing, file }: VaultGround) {
     this.#database = database;
     this.#sealing = sealing;
+    this.#file = file;
+    this.#sealed = new Map(file === undefined ? [] : readKept(file));
   }
 
   /** Gives a secret a new version, and answers with its number. */
@@ -84,12 +93,17 @@ export class SecretVault {
 
   /** Keeps in memory what revisions were deployed with, so that they run, or run again, while the database is away. */
   async preload(): Promise<void> {
-    for (const found of await readDeployedVersions(this.#database.db)) this.#keep(found);
+    const deployed = await readDeployedVersions(this.#database.db);
+    // What was destroyed meanwhile is not kept any longer.
+    this.#sealed.clear();
+    for (const found of deployed) this.#keep(found);
+    await this.#save();
   }
 
   /** Forgets versions that were destroyed. */
   forget(key: SecretKey, versions: readonly number[]): void {
     for (const version of versions) this.#sealed.delete(placeOf(key, version));
+    void this.#save();
   }
 
   /** Seals anew what another key has sealed, in the database and in memory; answers with how many those were. */
@@ -111,6 +125,7 @@ export class SecretVault {
       const place = placeOf(found, version);
       if (numUpdatedRows > 0n && this.#sealed.has(place)) this.#sealed.set(place, anew);
     }
+    await this.#save();
     return resealed;
   }
 
@@ -155,14 +170,38 @@ export class SecretVault {
       for (const found of await readVersions(this.#database.db, stale)) {
         if (places.has(placeOf(found, found.version))) this.#keep(found);
       }
+      await this.#save();
     } catch (error) {
       // An old key opens until it is forgotten.
       if (stale.some((each) => held(each) === undefined)) throw error;
     }
   }
 
+  /** What cannot be written is taken away: an older file would hold what was destroyed. */
+  #save(): Promise<void> {
+    const file = this.#file;
+    if (file === undefined) return Promise.resolve();
+    this.#saving = this.#saving
+      .then(() => keepFile(file, keptText(this.#sealed)))
+      .catch(() => rm(file, { force: true }).catch(() => {}));
+    return this.#saving;
+  }
+
   #keep(found: StoredVersion): void {
     if (found.sealed) this.#sealed.set(placeOf(found, found.version), found.sealed);
+  }
+}
+
+function keptText(sealed: ReadonlyMap<string, Buffer>): string {
+  return JSON.stringify([...sealed].map(([place, bytes]) => [place, bytes.toString("base64")]));
+}
+
+function readKept(file: string): [string, Buffer][] {
+  try {
+    const kept = JSON.parse(readFileSync(file, "utf8")) as [string, string][];
+    return kept.map(([place, text]) => [place, Buffer.from(text, "base64")]);
+  } catch {
+    return [];
   }
 }
 
