@@ -83,7 +83,7 @@ function problemOf(path: Path, text: string): string | undefined {
       : undefined;
   }
   taken.add(text);
-  const plan = planDeploy(manifest, { record: undefined, program: undefined, ready: 0 });
+  const plan = planDeploy(manifest, { record: undefined, program: undefined, ready: 0, secrets: {} });
   if (plan.service !== manifest.name) return "is planned under another name";
   manifestDiff(before, manifest);
   // Folders are written in many ways, and kept in one.

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type automationSteps, identityKeys, identitySessions, identityUsers } from "@hms/contracts";
 import { HmsError, type Principal } from "@hms/kernel";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -42,7 +43,7 @@ afterAll(async () => {
 const keysAs = (who: Principal) => running.kernel.client(identityKeys.KeyService, who);
 const sessionsAs = (who: Principal) => running.kernel.client(identitySessions.SessionService, who);
 
-/** A person with a session and a key. */
+/** A person with a session, a signed-in program and a key. */
 async function person() {
   made += 1;
   const login = `person${made}`;
@@ -51,7 +52,20 @@ async function person() {
   const origin = { address: "127.0.0.1", userAgent: "test", methods: ["pwd"] };
   const { token, session } = await openSession(identity.database.db, user?.userId ?? "", origin);
   const as = (await running.identity.tokens.principalOf(token)) as Principal;
-  return { login, as, keyId: key?.keyId ?? "", sessionId: session.sessionId };
+  const digest = createHash("sha256").update(login).digest();
+  const grant = { accountId: user?.userId, clientId: "app-1", openid: { scope: "openid services:read" } };
+  await identity.database.db
+    .insertInto("oidc_artifact")
+    .values({
+      kind: "Grant",
+      id_sha256: digest,
+      payload: JSON.stringify(grant),
+      account_id: user?.userId ?? null,
+      expires_at: new Date(Date.now() + 60_000),
+    })
+    .execute();
+  const programId = `program-${digest.toString("hex")}`;
+  return { login, as, keyId: key?.keyId ?? "", sessionId: session.sessionId, programId };
 }
 
 /** What belongs to one person and is asked for by another. */
@@ -134,6 +148,8 @@ const attempts: Readonly<Record<string, () => Promise<Attempt>>> = {
     ofAccount(({ login }, as) => sessionsAs(as).listSessions({ user: login })),
   "hms.identity.v1.SessionService/RevokeSession": () =>
     ofAccount(({ sessionId }, as) => sessionsAs(as).revokeSession({ sessionId })),
+  "hms.identity.v1.SessionService/NarrowSession": () =>
+    ofAccount(({ programId }, as) => sessionsAs(as).narrowSession({ sessionId: programId, scopes: ["services:read"] })),
   "hms.identity.v1.SessionService/RevokeAllSessions": () =>
     ofAccount(({ login }, as) => sessionsAs(as).revokeAllSessions({ user: login })),
 };

@@ -229,7 +229,7 @@ describe("by HTTP what belongs to somebody else", () => {
     expect((await ask(people.anna, list, {})).body.operations).toHaveLength(1);
   });
 
-  test("is tried for each method that the table says is its owner's only, but for browser sessions and claims", () => {
+  test("is tried for each method that the table says is its owner's only, but for sessions and claims", () => {
     const tried = [...inPerson, ...ofServices].map(([method]) => method);
     const rows = [...table].filter(([, { cells }]) => cells["others'"] === "owner").map(([name]) => name);
     expect(rows.filter((name) => !tried.includes(name)).sort()).toEqual([
@@ -237,6 +237,7 @@ describe("by HTTP what belongs to somebody else", () => {
       "hms.automation.v1.StepService/CompleteStep",
       "hms.automation.v1.StepService/FailStep",
       "hms.automation.v1.StepService/RenewSteps",
+      "hms.identity.v1.SessionService/NarrowSession",
       "hms.identity.v1.SessionService/RevokeSession",
       "hms.sys.integration.v1.OperationService/ListOperations",
     ]);

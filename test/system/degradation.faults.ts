@@ -102,6 +102,8 @@ const probes: Record<string, () => Promise<string>> = {
     atGateway("/v1/hms.sys.deployment/ListServices", { key: remembered }),
   "commands that read services": () =>
     called(() => createClient(deployment.DeploymentService, operator).listServices({})),
+  "`hms-sys status SERVICE`": () =>
+    called(() => createClient(deployment.DeploymentService, operator).getService({ service: "echo-svc" })),
   "commands that change policies": () =>
     called(() => createClient(policy.PolicyService, operator).putPolicy({ policy: rule() })),
   "commands that change accounts": () =>

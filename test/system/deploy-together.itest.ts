@@ -1,4 +1,7 @@
+import { get, type IncomingMessage } from "node:http";
 import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
+import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { type Platform, startPlatform } from "./platform.ts";
@@ -54,12 +57,58 @@ describe("several services at once", () => {
 
     const back = await platform.cli("deploy", write("3", ["web"]), "--on-failure", "rollback-all", "-o", "json");
     expect(back.code).toBe(3);
-    const { services } = JSON.parse(back.stdout.trim().split("\n").at(-1) ?? "") as { services: unknown };
+    const last = JSON.parse(back.stdout.trim().split("\n").at(-1) ?? "") as { services: unknown; run: string };
+    const { services, run } = last;
     expect(services).toMatchObject([
       { service: "db", outcome: "gone back" },
       { service: "api", outcome: "gone back" },
       { service: "web", outcome: "failed" },
     ]);
     expect(await versions()).toEqual(["2", "1", "1"]);
+    const runs = await platform.json<{ runId: string; state: string }[]>("runs", "list", "--label", "kind=deploy");
+    expect(runs.map(({ runId, state }) => [runId === run, state])).toEqual([
+      [true, "RUN_STATE_FAILED"],
+      [false, "RUN_STATE_FAILED"],
+      [false, "RUN_STATE_SUCCEEDED"],
+    ]);
+    expect((await platform.cli("deploy", write("4"), "--plan", "1.a.b")).stderr).toContain(
+      "--plan is about one manifest",
+    );
+    const detached = await platform.cli("deploy", write("2", ["api"]), "--detach");
+    expect(detached).toMatchObject({ code: 0, stderr: expect.stringContaining("hms-sys runs cancel") });
+    const cancelled = await platform.cli("runs", "cancel", detached.stdout.trim());
+    expect(cancelled).toMatchObject({ code: 0 });
+    await platform.cli("runs", "watch", detached.stdout.trim());
+    expect(await versions()).toEqual(["2", "1", "1"]);
   }, 180_000);
+
+  test("go into a preview, which is reached by its name and nothing of which is left when it has ended", async () => {
+    const folder = write("4");
+    const deployed = await platform.cli(
+      "deploy",
+      join(folder, "db", "db.hms.yml"),
+      "--preview",
+      "pr-7",
+      "--expires",
+      "2h",
+    );
+    expect(deployed).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/Preview pr-7 of default until .*: http:\/\/pr-7\.localhost:\d+/),
+    });
+    expect(deployed.stderr).toContain('"pr-7" is a preview of "default"');
+    const asked = async (host: string) => {
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+        get(platform.url("/db"), { headers: { host } }, resolve).once("error", reject);
+      });
+      return `${answer.statusCode} ${/"version":"(\d)/.exec(await text(answer))?.[1]}`;
+    };
+    expect([await asked("pr-7.localhost"), await asked("localhost")]).toEqual(["200 4", "200 2"]);
+    expect((await platform.cli("previews")).stdout).toMatch(/pr-7 +default +20.* db /);
+    expect((await platform.cli("previews", "end", "pr-7")).stdout).toContain("being removed: db");
+    await waitFor(async () => (await platform.json<object[]>("previews")).length === 0, {
+      describe: "the preview to end",
+    });
+    expect([await asked("pr-7.localhost"), await asked("localhost")]).toEqual(["404 undefined", "200 2"]);
+  }, 60_000);
 });

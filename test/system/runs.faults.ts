@@ -5,6 +5,7 @@ import { resolveInstance } from "@hms/config";
 import { type ServedService, serve } from "@hms/ffi";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { echoService } from "./echo-service.ts";
 import { hmsSys, type Platform, startPlatform } from "./platform.ts";
 import { killAtOnce } from "./sudden-death.ts";
 
@@ -57,7 +58,7 @@ const stateOf = async (runId: string, name: string) =>
 /** A command that follows a run, and all it says. */
 function following(...args: string[]) {
   const child = spawn(hmsSys, args, { env: platform.env, stdio: ["ignore", "pipe", "pipe"] });
-  const command = { said: "", ended: new Promise<number | null>((done) => child.once("close", done)) };
+  const command = { child, said: "", ended: new Promise<number | null>((done) => child.once("close", done)) };
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (text) => {
       command.said += text;
@@ -120,4 +121,41 @@ describe("a server that is killed in the middle of a run", () => {
       stderr: expect.stringMatching(/bad: .*nobody/),
     });
   }, 30_000);
+});
+
+describe("a deploy of several services", () => {
+  test("ends as asked though the command and the server are killed: each is begun once, and taken back if one fails", async () => {
+    const slow = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500);";
+    const base = { version: "1", replicas: 1, startTimeout: "10s" };
+    const files = [
+      echoService(platform, { ...base, name: "base-svc", before: slow }),
+      echoService(platform, { ...base, name: "front-svc", before: "process.exit(3);", manifest: "needs: [base-svc]" }),
+    ];
+    const command = following("deploy", ...files, "--on-failure", "rollback-all");
+    await waitFor(() => command.said.includes("Replica 1/1 started"), {
+      describe: () => `base-svc to be under way: ${command.said}`,
+    });
+    command.child.kill("SIGKILL");
+    await killAtOnce(await platform.pidOf("server"));
+    const [listed] = await platform.json<Shown[]>("runs", "list", "--label", "kind=deploy");
+    const { runId = "" } = listed ?? {};
+    await waitFor(async () => (await shown(runId)).state === "RUN_STATE_FAILED", {
+      describe: "the deploy to end",
+      deadlineMs: 40_000,
+    });
+    const { nodes } = await shown(runId);
+    expect(Object.fromEntries(nodes.map(({ node, state }) => [node, state]))).toEqual({
+      "base-svc": "NODE_STATE_SUCCEEDED",
+      "front-svc": "NODE_STATE_FAILED",
+      settle: "NODE_STATE_SUCCEEDED",
+      "undo_front-svc": "NODE_STATE_SKIPPED",
+      "undo_base-svc": "NODE_STATE_SUCCEEDED",
+    });
+    const history = await platform.json<{ kind: string; state: string; runId: string }[]>("history", "base-svc");
+    expect(history.map(({ kind, state, runId: of }) => [kind, state, of === runId])).toEqual([
+      ["ROLLOUT_KIND_STOP", "ROLLOUT_STATE_SUCCEEDED", true],
+      ["ROLLOUT_KIND_DEPLOY", "ROLLOUT_STATE_SUCCEEDED", true],
+    ]);
+    expect((await platform.cli("runs", "logs", runId, "--node", "base-svc")).stdout).toContain("deploy base-svc");
+  }, 90_000);
 });

@@ -43,6 +43,7 @@ export function agentService({ replicas, platform, report, data, shutdown }: Age
     stopReplica: (request) => replicas.stopReplica(request),
     watchReplicas: (request, context) => replicas.watchReplicas(request, context.signal),
     runTask: (request, context) => replicas.runTask(request, context.signal),
+    resealReplicas: () => replicas.resealReplicas(),
     readLogs: (request, context) => replicas.readLogs(request, context.signal),
     restartComponent: async ({ component }) => ({ component: await platform.restart(component) }),
     shutdown: () => {

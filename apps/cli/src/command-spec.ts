@@ -8,6 +8,7 @@ export type Completes =
   | "revision"
   | "rollout"
   | "replica"
+  | "secret"
   | "manifest"
   | "manifest-key"
   | "ffi-service"
@@ -30,6 +31,8 @@ export interface OptionSpec {
   summary: string;
   completes?: Completes;
   default?: string | boolean;
+  /** Known, to be refused with advice; no help and no completion shows it. */
+  hidden?: boolean;
   /** May be given more than once: the values are one text, a line each. */
   repeats?: boolean;
 }

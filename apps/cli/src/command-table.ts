@@ -7,6 +7,7 @@ import { ffiCommands } from "./ffi-commands.ts";
 import { identityCommands } from "./identity-commands.ts";
 import { programCommands } from "./program-commands.ts";
 import { runCommands } from "./run-commands.ts";
+import { secretCommands } from "./secret-commands.ts";
 import { tlsCommands } from "./tls-commands.ts";
 
 const serveOptions: OptionSpec[] = [
@@ -33,18 +34,23 @@ export const commandGroups: Readonly<Record<string, string>> = {
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
   "sealing-key": "the key that secrets in the database are sealed by",
+  "workload-key": "the key that the tokens of deployed services are signed with",
+  "database-key": "the key that the passwords of the database's roles come from",
   clients: "applications that people sign in to by this installation",
   "identity-providers": "outside providers by which people may sign in",
   roles: "what people and programs may do",
   keys: "API keys of people and programs",
   sessions: "browsers and programs that are signed in",
   tls: "certificates of the gateway",
+  secrets: "values that services get as environment variables and nobody else reads",
+  previews: "environments that end by themselves",
   scale: "set the number of replicas, and see how it follows the load",
 };
 
 /** Every command, in the order of the help; the code of each is loaded only when it runs. */
 export const commands: CommandSpec[] = [
   ...deployCommands,
+  ...secretCommands,
   {
     name: "services",
     group: "Watch",

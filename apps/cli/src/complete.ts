@@ -1,4 +1,5 @@
-import { deployment } from "@hms/contracts";
+import { deployment, deploymentSecrets } from "@hms/contracts";
+import { createClient } from "@hms/kernel";
 import type { Completes } from "./command-spec.ts";
 import { commandGroups, commands } from "./command-table.ts";
 import { type Completable, whereIs } from "./completion-place.ts";
@@ -102,6 +103,11 @@ const live: Record<Exclude<Completes, readonly string[] | "manifest" | "manifest
   replica: async ({ deployments }, { service, environment }) => {
     const { replicas } = await deployments.getService({ service, environment }, patience);
     return replicas.map(({ replica, ready }) => [replica?.spec?.replicaId ?? "", ready ? "ready" : "not ready"]);
+  },
+  secret: async ({ platform }, { environment }) => {
+    const client = createClient(deploymentSecrets.SecretService, platform);
+    const { secrets } = await client.listSecrets({ environment, pageSize: 200 }, patience);
+    return secrets.map(({ name, versions }) => [name, `version ${versions[0]?.version}`]);
   },
   rollout: async (session, place) => {
     const { services } = await session.deployments.listServices(

@@ -33,6 +33,14 @@ describe("the word to complete", () => {
     expect(flags).not.toContain("--grep");
   });
 
+  test("is no flag that is known only to be refused", () => {
+    const place = at("secrets set payment-key --");
+    const flags = place.kind === "flag" ? place.flags.map(([flag]) => flag) : [];
+    expect(flags).toContain("--from-file");
+    expect(flags).not.toContain("--value");
+    expect(at("secrets reveal ")).toMatchObject({ completes: "secret" });
+  });
+
   test("is a shell, a component, a rollout or a key of the manifest where these belong", () => {
     expect(at("completion ")).toMatchObject({ completes: ["bash", "zsh", "fish"] });
     expect(at("restart-component ")).toMatchObject({ completes: ["server", "dataplane", "postgres", ...partNames] });

@@ -81,7 +81,10 @@ function choose(read: Read, value: string): void {
   read.pending = undefined;
 }
 
-const optionsOf = (command: CommandSpec | undefined) => [...(command?.options ?? []), ...globalFlags];
+const optionsOf = (command: CommandSpec | undefined) => [
+  ...(command?.options ?? []).filter(({ hidden }) => !hidden),
+  ...globalFlags,
+];
 const namesOf = ({ flags }: OptionSpec): string[] => flags.match(/(?<![\w-])-{1,2}[a-z][a-z-]*/g) ?? [];
 const takes = (option: OptionSpec, word: string) => option.flags.includes("<") && namesOf(option).includes(word);
 

@@ -20,6 +20,12 @@ const files: ArgumentSpec = {
   summary: "manifests, *.hms.yml, or folders in which they lie; several are deployed in the order of their needs",
   variadic: true,
 };
+const preview: ArgumentSpec = {
+  name: "name",
+  summary: "a preview, which is an environment",
+  required: true,
+  completes: "environment",
+};
 const detach: OptionSpec = { flags: "--detach", summary: "return once the rollout has begun" };
 const reason: OptionSpec = { flags: "--reason <text>", summary: "why, for the history" };
 const overrideFreeze: OptionSpec = {
@@ -45,6 +51,9 @@ export const deployCommands: CommandSpec[] = [
         summary: "of several: halt, continue with those that do not need it, or rollback-all",
         default: "halt",
       },
+      { flags: "--preview <name>", summary: "to an environment of this name that ends by itself" },
+      { flags: "--expires <time>", summary: "when the preview ends: 8h, 7d; default 24h" },
+      { flags: "--parallel", summary: "of several: those at once that do not need one another" },
       { flags: "--no-wait-lock", summary: "fail with exit code 6 if another rollout of the service runs" },
       { flags: "--strategy <name>", summary: "rolling, canary or blue-green, whatever the manifest says" },
       { flags: "--bg", summary: "the same as --strategy blue-green" },
@@ -85,7 +94,15 @@ export const deployCommands: CommandSpec[] = [
     group: "Deploy",
     summary: "replace every replica by a new one, without losing a request",
     args: [service],
-    options: [reason, detach, timeout],
+    options: [
+      {
+        flags: "--new-secrets",
+        summary: "with the newest versions of its secrets, as a new revision; needs secrets:use",
+      },
+      reason,
+      detach,
+      timeout,
+    ],
     load: () => import("./commands/restart.ts"),
   },
   {
@@ -133,6 +150,27 @@ export const deployCommands: CommandSpec[] = [
     summary: "list where deploys are refused now, until when, and why",
     options: [{ flags: "--all-environments", summary: "not only the chosen environment" }],
     load: () => import("./commands/freezes.ts"),
+  },
+  {
+    name: "previews",
+    group: "Deploy",
+    summary: "list environments that end by themselves",
+    load: () => import("./commands/previews/list.ts"),
+  },
+  {
+    name: "previews extend",
+    group: "Deploy",
+    summary: "move the end of a preview",
+    args: [preview],
+    options: [{ flags: "--expires <time>", summary: "from now on: 8h, 7d; at most 30d", default: "24h" }],
+    load: () => import("./commands/previews/extend.ts"),
+  },
+  {
+    name: "previews end",
+    group: "Deploy",
+    summary: "end a preview now: remove all of its services",
+    args: [preview],
+    load: () => import("./commands/previews/end.ts"),
   },
   {
     name: "promote",

@@ -198,6 +198,16 @@ export const identityCommands: CommandSpec[] = [
     load: async () => ({ run: (await sessions()).revoke }),
   },
   {
+    name: "sessions narrow",
+    group: "Access",
+    summary: "take single scopes away from a program that is signed in",
+    args: [
+      { name: "session", summary: "its id", required: true },
+      { name: "scopes", summary: "comma-separated, as sessions list --json shows them", required: true },
+    ],
+    load: async () => ({ run: (await sessions()).narrow }),
+  },
+  {
     name: "sessions revoke-all",
     group: "Access",
     summary: "end all of them within a second",

@@ -63,8 +63,8 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
     const inner = variadic ? `${name}...` : name;
     command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
   }
-  for (const { flags, summary, default: without, repeats } of spec.options ?? []) {
-    const option = new Option(flags, summary).default(without);
+  for (const { flags, summary, default: without, repeats, hidden } of spec.options ?? []) {
+    const option = new Option(flags, summary).default(without).hideHelp(hidden);
     if (repeats) option.argParser((value, before) => (before === undefined ? value : `${before}\n${value}`));
     command.addOption(option);
   }

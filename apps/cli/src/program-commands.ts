@@ -6,6 +6,7 @@ const account: ArgumentSpec = { name: "account", summary: "a login or id", requi
 
 const groups = async () => import("./commands/identity/groups.ts");
 const accounts = async () => import("./commands/identity/service-accounts.ts");
+const platformKeys = async () => import("./commands/identity/platform-keys.ts");
 const sealingKey = async () => import("./commands/identity/sealing-key.ts");
 const signingKeys = async () => import("./commands/identity/signing-keys.ts");
 const clients = async () => import("./commands/identity/clients.ts");
@@ -109,6 +110,25 @@ export const programCommands: CommandSpec[] = [
     group: "Access",
     summary: "forget the keys before the present one, an hour later or more",
     load: async () => ({ run: (await sealingKey()).forget }),
+  },
+  {
+    name: "workload-key replace",
+    group: "Access",
+    summary: "make a new key for the tokens of deployed services; those by the old one stay good",
+    load: async () => ({ run: (await platformKeys()).replaceWorkloadKey }),
+  },
+  {
+    name: "workload-key forget",
+    group: "Access",
+    summary: "refuse tokens by the old key, once nobody has used one for ten minutes",
+    options: [{ flags: "--force", summary: "whoever uses them" }],
+    load: async () => ({ run: (await platformKeys()).forgetWorkloadKey }),
+  },
+  {
+    name: "database-key replace",
+    group: "Access",
+    summary: "make new passwords for the services' roles in the database",
+    load: async () => ({ run: (await platformKeys()).replaceDatabaseKey }),
   },
   {
     name: "clients list",

@@ -1,4 +1,5 @@
 import { flushCompileCache } from "node:module";
+import { openOutgoingFile } from "@hms/config-file";
 import { HmsError } from "@hms/kernel/errors";
 import { createLogger } from "@hms/telemetry";
 import { compactHeap } from "./compact-heap.ts";
@@ -20,6 +21,8 @@ process.on("unhandledRejection", (error) =>
 );
 try {
   const settings = readSettings();
+  const onFailure = (failure: HmsError) => log.error(`what may be connected to: ${failure.message}`);
+  openOutgoingFile({ path: settings.paths.outgoingFile, onFailure });
   const plane = new DataPlane({ ...settings, log });
   process.on("disconnect", () => {
     // Noted, the next agent finds it; before that nobody would ever end it.

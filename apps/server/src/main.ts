@@ -7,6 +7,7 @@ import {
   readNetworkAddress,
   resolveInstance,
 } from "@hms/config";
+import { openOutgoingFile } from "@hms/config-file";
 import { HmsError } from "@hms/kernel";
 import { type PlacementOptions, placeParts } from "@hms/parts";
 import { createLogger, startTracing } from "@hms/telemetry";
@@ -67,6 +68,8 @@ try {
   }
   const host = hostEnvironment();
   assertEncryptedWays(host);
+  const onFailure = (failure: HmsError) => log.error(`what may be connected to: ${failure.message}`);
+  openOutgoingFile({ path: paths.outgoingFile, onFailure });
   const { databaseUrl, otlpEndpoint, otlpHeaders } = host;
   const tracing =
     otlpEndpoint === undefined

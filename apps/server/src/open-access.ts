@@ -4,10 +4,13 @@ import { componentPrincipal, type IdentitySource, type Policy } from "@hms/kerne
 import {
   createPeerPrincipals,
   createTokenIdentity,
+  createWorkloadKeyReplacement,
   createWorkloadTokens,
   ensureToken,
   type KeyFile,
   openKeyFile,
+  openWorkloadKeys,
+  type WorkloadKeyReplacement,
   type WorkloadTokens,
 } from "@hms/local-access";
 import type { Logger } from "@hms/telemetry";
@@ -25,6 +28,8 @@ export interface ServerAccess {
   book: PolicyBook;
   keys: KeyFile;
   workloads: WorkloadTokens;
+  /** Replaces the key of those. */
+  workloadKeys: WorkloadKeyReplacement;
   accounts: Accounts;
   takenAway: TakenAway;
   /** To whom things of the platform belong. */
@@ -37,7 +42,7 @@ const COMPONENTS = {
   "hms.ffi": ["mesh:read"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
   "hms.sys.mesh": ["events:publish"],
-  server: ["registry:read", "registry:register", "policies:read", "audit:append"],
+  server: ["registry:read", "registry:register", "policies:read", "audit:append", "secrets:reseal"],
 };
 
 /** What every known person, program and deployed service may do with the platform; services look closer. */
@@ -83,7 +88,10 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     onFailure: (error) => log.error("the key file is not used; the keys read last stay good", { error }),
   });
   for (const file of [policies, keys]) stack.use(file);
-  const workloads = createWorkloadTokens(ensureToken(paths.workloadKey));
+  const workloadKeys = stack.use(
+    openWorkloadKeys(paths.workloadKey, (error) => log.error("a key of services' tokens is not used", { error })),
+  );
+  const workloads = createWorkloadTokens(workloadKeys);
   const own = [
     [ensureToken(paths.operatorToken), { kind: "operator", id: "operator" }],
     [ensureToken(paths.dataplaneToken), componentPrincipal("dataplane")],
@@ -102,6 +110,7 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     book,
     keys,
     workloads,
+    workloadKeys: createWorkloadKeyReplacement({ keys: workloadKeys, tokens: workloads }),
     accounts,
     takenAway,
     owners,

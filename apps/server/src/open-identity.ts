@@ -2,10 +2,11 @@ import { rmSync, writeFileSync } from "node:fs";
 import { auditKeysSealedBy } from "@hms/audit-log";
 import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
+import { deploymentSecrets } from "@hms/contracts";
 import type { Edge } from "@hms/http-edge";
-import { HmsError, type Kernel } from "@hms/kernel";
+import { componentPrincipal, HmsError, type Kernel } from "@hms/kernel";
 import { ensurePlatformHost } from "@hms/local-access";
-import type { ConnectionSource } from "@hms/postgres";
+import { type ConnectionSource, rotateDatabaseKey } from "@hms/postgres";
 import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
 import { openSealingKey } from "@hms/secrets";
@@ -49,12 +50,17 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     database,
     sealing: openSealingKey(paths.sealingKey),
     sealedElsewhere: () => auditKeysSealedBy(paths.auditKeys),
+    resealElsewhere: async () => {
+      const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
+      return (await secrets.resealSecrets({})).resealed;
+    },
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
     permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),
     judge: () => ({
       may: (principal, permission) => principal.kind === "operator" || accounts.permits(principal, permission),
     }),
+    platformKeys: { ...access.workloadKeys, replaceDatabaseKey: () => rotateDatabaseKey(paths, source) },
     mailer: createSmtpMailer(paths.mailFile),
     breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,

@@ -12,6 +12,7 @@ import { componentPrincipal, createClient, HmsError, type Principal, type Servic
 import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createAutomationService } from "@hms/service-automation";
 import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
@@ -80,7 +81,10 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
   return [registry.registration, registry.policies];
 }
 
-function openMesh({ kernel, databases, network, log }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
+function openMesh(
+  { kernel, databases, network, paths, log }: Ground,
+  stack: AsyncDisposableStack,
+): ServiceRegistration[] {
   const sensors = {
     bus: kernel.client(integrationEvents.EventService, componentPrincipal("hms.sys.mesh")),
     onChange: (error: unknown) =>
@@ -89,31 +93,44 @@ function openMesh({ kernel, databases, network, log }: Ground, stack: AsyncDispo
         : log.warn("events of what passes through the mesh cannot be published, and are let go", { error }),
   };
   const options = { database: needed("database", databases.mesh), network: needed("network", network), sensors };
-  return [stack.use(createMeshService(options)).registration];
+  return [stack.use(createMeshService({ ...options, kept: keptIn(paths).mesh })).registration];
 }
 
-async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
-  const { kernel, access, paths, databases, events, log } = ground;
-  const database = needed("database", databases.deployment);
-  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+/** Where parts keep what they need while the database is away. */
+export const keptIn = ({ kept }: InstancePaths) => ({ mesh: `${kept}/mesh`, deployment: `${kept}/deployment` });
+
+/** What a deployment service stands on beside its database. */
+export function deploymentGround(
+  { kernel, access, paths, log }: Pick<Ground, "kernel" | "access" | "paths" | "log">,
+  stack: AsyncDisposableStack,
+) {
   const agentTransport = connectSocket({ path: paths.agentSocket, token: ensureToken(paths.serverToken) });
   stack.defer(() => agentTransport.close());
-  const deployment = createDeploymentService({
-    database,
+  return {
     mesh: kernel.client(mesh.MeshService, componentPrincipal("hms.sys.deployment")),
     runtime: createProcessRuntime(createClient(agent.AgentService, agentTransport)),
     methods: replicaMethods(kernel, workloadPrincipal),
-    credentials: ({ environment, service: name }) => ({
+    credentials: ({ environment, service: name }: { environment: string; service: string }) => ({
       HMS_FFI_SOCKET: paths.ffiSocket,
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
-    outbox,
+    sealing: openSealingKey(paths.sealingKey),
+    audit: kernel.options.audit,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
+    kept: keptIn(paths).deployment,
     log,
-  });
+  };
+}
+
+async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+  const { access, databases, events } = ground;
+  const database = needed("database", databases.deployment);
+  const outbox = stack.use(await openOutbox({ log: needed("event log", events), database }));
+  const deployment = createDeploymentService({ database, outbox, ...deploymentGround(ground, stack) });
   access.owners.connect("services", (service, environment) => deployment.ownerOf({ environment, service }));
-  return [stack.use(deployment).registration];
+  const { registration, secrets } = stack.use(deployment);
+  return [registration, secrets];
 }
 
 async function openAudit({ paths, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {

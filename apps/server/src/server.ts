@@ -25,6 +25,7 @@ import { openServices } from "./open-services.ts";
 import { type PlatformMetrics, platformMetrics } from "./platform-metrics.ts";
 import { serveNetwork } from "./serve-network.ts";
 import { serveParts } from "./serve-parts.ts";
+import { whileOpening } from "./stand-in.ts";
 
 /** What a server is made of. */
 export interface ServerOptions {
@@ -65,7 +66,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   ]);
   // Costs nothing while PostgreSQL is being waited for; the first call would wait for it.
   loadEngine();
-  const [databases, events, durable, people] = await opening;
+  const [databases, events, durable, people] = await whileOpening(opening, { ...options, ...kernels, source });
   const identity = people?.service;
   if (identity) noteDatabaseRoles({ ...databases, durable: durable?.database }, options);
   const registrations = await openServices(

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { outgoingTo } from "@hms/kernel";
 import { AcmeProblem } from "./acme-problem.ts";
 
 /** One request to an authority. */
@@ -42,6 +43,7 @@ export function httpsExchange({ ca, userAgent, signal, timeoutMs = 30_000 }: Exc
           {
             method,
             agent: false,
+            ...outgoingTo(new URL(url).hostname, { by: "operator" }),
             signal: late,
             ...(ca === undefined ? {} : { ca }),
             headers: {

@@ -76,6 +76,10 @@ const isName = (environment: string | undefined) => environment === undefined ||
 const MOST_SHARED = 10_000;
 const MOST_ENVIRONMENTS = 100;
 
+/** True if a method of the platform asks for something else than what let the call in: that is remembered by the method. */
+const isAboutMore = ({ method, permission }: PolicyQuestion) =>
+  method.environment === undefined && permission !== method.rule.permission;
+
 /** A method's slice, and what was decided by it for principals alike in all that it looks at. */
 interface Known {
   readonly slice: PolicySlice;
@@ -101,6 +105,7 @@ class Decisions {
 
   decide(question: PolicyQuestion): PolicyDecision {
     const { principal, method, environment } = question;
+    if (isAboutMore(question)) return this.#judge(question, this.#sliceOf(question));
     const made = this.#made.get(principal)?.get(method)?.get(environment);
     if (made !== undefined) return made;
     const known = this.#knownOf(question);
@@ -153,7 +158,10 @@ class Decisions {
 
   /** Of policies about things of the platform, those about this one. */
   #sliceNow({ method, permission, resource: name, environment }: PolicyQuestion, { slice }: Known): PolicySlice {
-    if (method.environment !== undefined) return slice;
+    return method.environment === undefined ? this.#sliceOf({ permission, resource: name, environment }) : slice;
+  }
+
+  #sliceOf({ permission, resource: name, environment }: Omit<PolicyQuestion, "principal" | "method">): PolicySlice {
     const [kind = ""] = permission.split(":");
     return this.set.resourceSlice(permission, { kind, name, environment });
   }

@@ -11,6 +11,8 @@ const EVERY_ROLE = [
 ];
 
 const DEPLOYER = [
+  "secrets:read",
+  "secrets:use",
   "services:deploy",
   "services:scale",
   "services:logs",
@@ -53,6 +55,7 @@ export const builtInRoles: readonly RoleDefinition[] = Object.freeze([
     permissions: [
       ...EVERY_ROLE,
       ...DEPLOYER,
+      "secrets:write",
       "services:run",
       "services:freeze",
       "services:delete",

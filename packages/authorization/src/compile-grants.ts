@@ -59,6 +59,7 @@ const JUDGED_BY_SERVICES = [
  */
 const OTHER_ENVIRONMENT: CompiledPolicy = {
   id: "built-in:other-environment",
+  ofEnvironments: true,
   effect: "forbid",
   text:
     "forbid (principal, action, resource) when " +

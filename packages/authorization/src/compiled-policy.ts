@@ -39,6 +39,8 @@ export interface CompiledPolicy {
   readonly text: string;
   readonly scope: PolicyScope;
   readonly reads: PolicyReads;
+  /** True: its conditions begin with `principal has environment`, so it says nothing of who lives in none; default: it may. */
+  readonly ofEnvironments?: boolean;
   /** The rule that it is compiled from or written in; undefined for roles, grants and what is built in. */
   readonly rule?: AccessRule;
   /** What calls that it decides leave in the audit log; UNSPECIFIED: what the contract says. */

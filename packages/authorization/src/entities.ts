@@ -102,8 +102,8 @@ function neededOf(entity: EntityJson, needs: ReadonlySet<string> | undefined): E
 }
 
 /**
- * A question about a call in Cedar's form. With it comes what policies can look at of the entities, by default all of them
- * and all of it: each costs as much as several policies.
+ * A question about a call in Cedar's form. With it comes what policies can look at of the entities and the context, by default
+ * all of them and all of it: each costs as much as several policies.
  */
 export function engineQuestion(request: AccessRequest, needs?: EntityNeeds): EngineQuestion {
   const { subject, permission, resource, environment, transport } = request;
@@ -118,12 +118,19 @@ export function engineQuestion(request: AccessRequest, needs?: EntityNeeds): Eng
     principal: principal.uid,
     action,
     resource: resource.uid,
-    context: {
-      mfa: subject.mfa,
-      transport,
-      ...(subject.mfaAgeS === undefined ? {} : { mfa_age: subject.mfaAgeS }),
-      ...(environment === undefined ? {} : { environment }),
-    },
+    context: contextOf({ mfa: subject.mfa, transport, mfa_age: subject.mfaAgeS, environment }, needs?.context),
     entities,
   };
+}
+
+/** What is known of how a call comes in, and of that what can be looked at. */
+function contextOf(
+  known: Readonly<Record<string, string | number | boolean | undefined>>,
+  needs: ReadonlySet<string> | undefined,
+): EngineQuestion["context"] {
+  const context: EngineQuestion["context"] = {};
+  for (const [name, value] of Object.entries(known)) {
+    if (value !== undefined && needs?.has(name) !== false) context[name] = value;
+  }
+  return context;
 }

@@ -33,6 +33,16 @@ const LOOKS = [
   'permit (principal is User, action, resource) when { !(principal in Group::"g") };',
   "permit (principal, action, resource) when { principal in principal && resource == resource };",
   'permit (principal, action, resource) when { resource.kind == "services" && resource.na\u006de like "a*" };',
+  'permit (principal, action, resource) when { context.mfa && context.environment == "dev" };',
+  "permit (principal, action, resource) when { context has mfa_age && context.mfa_age < 10 };",
+  'permit (principal, action, resource) when { context["transport"] == "socket" };',
+  'permit (principal, action, resource) when { context has "environment" };',
+  'permit (principal, action, resource) when { {how: context}.how.transport == "socket" };',
+  'permit (principal, action, resource) when { (if principal in Role::"a" then context else context).mfa };',
+  'permit (principal, action, resource) when { context == {mfa: false, transport: "socket", environment: "dev"} };',
+  'permit (principal, action, resource) when { context . environment == "dev" || principal.environment == "dev" };',
+  'permit (principal, action, resource) when { context.nothing == "x" };',
+  'permit (principal, action, resource) when { resource.name == "context" && !(context has nothing) };',
   'permit (principal, action, resource) when { "services/dev/a" == "x" || resource.owner == "user:anna" };',
 ];
 
@@ -49,7 +59,10 @@ function answersOf(policies: readonly CompiledPolicy[]) {
 
 const subjects = ["anna", "bob"].flatMap((id) =>
   [[], ["a"], ["b", "c"]].flatMap((roles) =>
-    [[], ["g"]].map((groups) => ({ kind: "user" as const, id, roles, groups, mfa: roles.length === 1, known: true })),
+    [[], ["g"]].map((groups) => {
+      const age = groups.length === 0 ? {} : { mfaAgeS: id === "anna" ? 5 : 50 };
+      return { kind: "user" as const, id, roles, groups, mfa: roles.length === 1, known: true, ...age };
+    }),
   ),
 );
 
@@ -102,13 +115,32 @@ test("most questions are short: nothing is told of a method, nor of who has none
     environment: "default",
     transport: "ticket",
   } as const;
-  expect(engineQuestion(request, needs).entities).toEqual([]);
+  expect(engineQuestion(request, needs)).toMatchObject({ entities: [], context: {} });
   const doctor = engineQuestion({ ...request, subject: { ...subject, roles: ["doctor"] } }, needs);
   expect(doctor.entities).toMatchObject([{ uid: { type: "User", id: "anna" }, attrs: {} }]);
+});
+
+test("policies of who lives in an environment say nothing of others, so these are asked about without them", () => {
+  const grants = compileGrants({ roles: builtInRoles, kinds: { user: ["services:read"] }, components: {} });
+  const ofEnvironments = grants.filter(({ ofEnvironments: is }) => is);
+  expect(ofEnvironments.map(({ id }) => id)).toEqual(["built-in:other-environment"]);
+  const everybody = policy("permit (principal, action, resource);");
+  const answers = answersOf([everybody, ...ofEnvironments]);
+  for (const request of [...requests, ...requestsAbout("services:call")]) {
+    expect(answers(request)).toMatchObject([
+      { allowed: true, reasons: ["0"] },
+      { allowed: true, reasons: ["0"] },
+    ]);
+  }
+  const [request] = requests as [AccessRequest];
+  const elsewhere = { ...request, subject: { ...request.subject, environment: "elsewhere" } };
+  expect(answers(elsewhere)).toMatchObject([{ allowed: false }, { allowed: false }]);
 });
 
 test("what may look at anything is not guessed at", () => {
   expect(needsOf('permit (principal, action, resource) when { resource.n\\u{61}me == "a" };')).toBeUndefined();
   expect(needsOf("permit (principal, action, resource) when { [resource].containsAny([principal]) };")).toBeUndefined();
   expect(needsOf("permit (principal, action, resource) when { resource has owner.name };")).toBeUndefined();
+  expect(needsOf('permit (principal, action, resource) when { context["mfa"] };')).toBeUndefined();
+  expect(needsOf("permit (principal, action, resource) when { [context].contains(context) };")).toBeUndefined();
 });

@@ -1,10 +1,12 @@
 import type { CompiledPolicy } from "./compiled-policy.ts";
 
-/** What policies can look at of who asks and of what is asked about: whatever else a question says costs for nothing. */
+/** What policies can look at of who asks, of what is asked about and how: whatever else a question says costs for nothing. */
 export interface EntityNeeds {
   /** Attributes, and types of what they are in. */
   readonly principal: ReadonlySet<string>;
   readonly resource: ReadonlySet<string>;
+  /** Members of the context. */
+  readonly context: ReadonlySet<string>;
   /** Groups of permissions: "services:*". */
   readonly groups: ReadonlySet<string>;
 }
@@ -12,7 +14,7 @@ export interface EntityNeeds {
 /** Undefined: it cannot be read off their texts, so it may be anything. */
 type Needs = EntityNeeds | undefined;
 
-const VARIABLE = /\b(principal|resource)\b/g;
+const VARIABLE = /\b(principal|resource|context)\b/g;
 /** Where an entity by its name is looked into, or only compared with. */
 const LITERAL_LOOKED_INTO = /::\s*"[^"]*"\s*(?:\.|\[|has\b|in\b)/;
 const GROUP = /"([^"]*:\*)"/g;
@@ -42,7 +44,7 @@ function needsOf(policy: CompiledPolicy): Needs {
 
 function readNeeds(text: string): Needs {
   if (text.includes("\\") || text.includes("//") || LITERAL_LOOKED_INTO.test(text)) return undefined;
-  const found = { principal: new Set<string>(), resource: new Set<string>() };
+  const found = { principal: new Set<string>(), resource: new Set<string>(), context: new Set<string>() };
   for (const { 0: variable, index } of text.matchAll(VARIABLE)) {
     const names = namesIn(text.slice(index + variable.length, index + variable.length + LONGEST_USE));
     if (names === undefined) return undefined;
@@ -60,13 +62,20 @@ function namesIn(rest: string): string[] | undefined {
   return undefined;
 }
 
+const PARTS = ["principal", "resource", "context", "groups"] as const;
+
 /** What some policies look at together. */
 export function entityNeeds(policies: readonly CompiledPolicy[]): Needs {
-  const all = { principal: new Set<string>(), resource: new Set<string>(), groups: new Set<string>() };
+  const all = {
+    principal: new Set<string>(),
+    resource: new Set<string>(),
+    context: new Set<string>(),
+    groups: new Set<string>(),
+  };
   for (const policy of policies) {
     const needs = needsOf(policy);
     if (needs === undefined) return undefined;
-    for (const key of ["principal", "resource", "groups"] as const) for (const each of needs[key]) all[key].add(each);
+    for (const key of PARTS) for (const each of needs[key]) all[key].add(each);
   }
   return all;
 }

@@ -1,12 +1,11 @@
 import { ffiOptions } from "@hms/contracts";
 import type { AccessRule } from "./access-rule.ts";
 import type { AccessVerdict } from "./access-verdict.ts";
-import { type EngineAnswer, ParsedPolicies } from "./cedar-engine.ts";
+import { AskedPolicies } from "./asked-policies.ts";
+import type { EngineAnswer } from "./cedar-engine.ts";
 import { type CompiledPolicy, mentionedRoles, mentionsFactor, type PolicyReads } from "./compiled-policy.ts";
-import { type AccessRequest, engineQuestion } from "./entities.ts";
-import { type EntityNeeds, entityNeeds } from "./entity-needs.ts";
+import type { AccessRequest } from "./entities.ts";
 
-const NOBODY: EngineAnswer = Object.freeze({ allowed: false, reasons: [], errors: [] });
 const { UNSPECIFIED } = ffiOptions.AuditLevel;
 
 type AuditLevel = ffiOptions.AuditLevel;
@@ -39,9 +38,10 @@ export class PolicySlice {
   readonly #rules: readonly AccessRule[];
   readonly #roles: ReadonlySet<string> | undefined;
   readonly #usesFactor: boolean;
-  readonly #needs: EntityNeeds | undefined;
+  readonly #all: AskedPolicies;
+  /** Those that may say something of who lives in no environment, as most people do. */
+  readonly #atHome: AskedPolicies;
   readonly #byKey: ReadonlyMap<string, CompiledPolicy>;
-  #parsed: ParsedPolicies | undefined;
 
   constructor({ policies, rules }: SliceParts) {
     this.policies = policies;
@@ -51,7 +51,9 @@ export class PolicySlice {
     this.#byKey = new Map(policies.map((policy, index) => [String(index), policy]));
     this.#roles = mentionedRoles(policies);
     this.#usesFactor = policies.some(mentionsFactor);
-    this.#needs = entityNeeds(policies);
+    this.#all = new AskedPolicies(this.#byKey);
+    const atHome = [...this.#byKey].filter(([, { ofEnvironments }]) => ofEnvironments !== true);
+    this.#atHome = atHome.length === policies.length ? this.#all : new AskedPolicies(new Map(atHome));
     const some = (what: keyof PolicyReads) => policies.some(({ reads }) => reads[what]);
     this.reads = {
       identity: some("identity"),
@@ -77,9 +79,8 @@ export class PolicySlice {
   }
 
   #ask(request: AccessRequest): EngineAnswer {
-    if (this.policies.length === 0) return NOBODY;
-    this.#parsed ??= new ParsedPolicies(Object.fromEntries([...this.#byKey].map(([key, { text }]) => [key, text])));
-    return this.#parsed.ask(engineQuestion(this.#shorter(request), this.#needs));
+    const asked = request.subject.environment === undefined ? this.#atHome : this.#all;
+    return asked.ask(this.#shorter(request));
   }
 
   /** Without roles that no policy can ask for: each costs as much as a policy. */

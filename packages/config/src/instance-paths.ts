@@ -62,10 +62,14 @@ export interface InstancePaths {
   sealingKey: string;
   /** Where every process has its audit spool, and where checkpoints of the audit log are kept. */
   audit: string;
+  /** What lets traffic and rollbacks work while the database is away, mode 0700; the server's alone. */
+  kept: string;
   /** The folder of the audit log's keys, mode 0700. */
   auditKeys: string;
   /** How mail leaves the installation, with a password, mode 0600; without it none does. */
   mailFile: string;
+  /** The hosts that the platform may connect to, JSON; without it all. */
+  outgoingFile: string;
   /** What is asked of new passwords, JSON: the list of breached ones; without it only common ones are refused. */
   passwordFile: string;
   /** The host at which browsers reach the platform, mode 0600: no service may know it. */
@@ -130,8 +134,10 @@ export function resolveInstance(
     acmeChallenges: `${run}/acme`,
     sealingKey: `${config}/secrets.key`,
     audit: `${data}/audit`,
+    kept: `${data}/kept`,
     auditKeys: `${config}/audit`,
     mailFile: `${config}/mail.json`,
+    outgoingFile: `${config}/outgoing.json`,
     passwordFile: `${config}/passwords.json`,
     platformHost: `${config}/platform.host`,
     login: `${config}/login.json`,

@@ -1,7 +1,15 @@
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { create, type DescMethod } from "@bufbuild/protobuf";
-import { type CallOptions, carefulLookup, EncodedMessage, HmsError, type Metadata, SPECIAL_NETWORK } from "@hms/kernel";
+import {
+  type CallOptions,
+  EncodedMessage,
+  HmsError,
+  type Metadata,
+  NOT_OUTGOING,
+  outgoingTo,
+  SPECIAL_NETWORK,
+} from "@hms/kernel";
 import { jsonFormat } from "@hms/wire";
 import type { Channel } from "./channel.ts";
 import { checkMessageBytes, Envelopes, writeEnvelope } from "./connect-envelope.ts";
@@ -80,7 +88,8 @@ class ConnectChannel implements Channel {
     const url = new URL(`${address}/${method.parent.typeName}/${method.name}`);
     const headers = { "content-type": type, "connect-protocol-version": "1", ...this.#headers(options, ends) };
     const start = url.protocol === "https:" ? requestHttps : requestHttp;
-    const request = start(url, { method: "POST", headers, signal: ends.signal, lookup: carefulLookup });
+    const way = this.#wayTo(url.hostname, ends);
+    const request = start(url, { method: "POST", headers, signal: ends.signal, ...way });
     if (background) request.on("socket", (socket) => socket.unref());
     const response = new Promise<IncomingMessage>((resolve, reject) => {
       request.once("response", resolve);
@@ -89,6 +98,14 @@ class ConnectChannel implements Channel {
     // A call that is given up is not waited for.
     response.catch(() => {});
     return { request, response };
+  }
+
+  #wayTo(host: string, ends: CallEnds) {
+    try {
+      return outgoingTo(host);
+    } catch (error) {
+      throw this.#failure(error as Error, ends);
+    }
   }
 
   #headers({ metadata, context }: CallOptions, { leftMs }: CallEnds): Metadata {
@@ -105,7 +122,7 @@ class ConnectChannel implements Channel {
     if (ends.signal.aborted) return HmsError.from(ends.signal.reason);
     const code = "code" in error ? String(error.code) : "";
     const { address } = this.#options;
-    if (code === SPECIAL_NETWORK) {
+    if (code === SPECIAL_NETWORK || code === NOT_OUTGOING) {
       return new HmsError(
         "UNAVAILABLE",
         `No answer at ${address}: ${error.message}. Correct the address, or its name.`,

@@ -1,15 +1,8 @@
-import { isIP } from "node:net";
+import { isIP, type LookupFunction } from "node:net";
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport as ConnectTransport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import {
-  type CallOptions,
-  carefulLookup,
-  HmsError,
-  type Metadata,
-  metadataOfFields,
-  type Transport,
-} from "@hms/kernel";
+import { type CallOptions, HmsError, type Metadata, metadataOfFields, outgoingTo, type Transport } from "@hms/kernel";
 import { checkServerId, outgoingTerms, type TlsIdentity } from "@hms/wire";
 import { connectionLost, fromConnectError } from "./connect-errors.ts";
 import { type GrpcAddress, parseGrpcAddress } from "./grpc-address.ts";
@@ -51,12 +44,15 @@ export function connectGrpc(options: ConnectGrpcOptions): GrpcTransport {
   const { keepAliveMs = KEEP_ALIVE_MS } = options;
   const ping = keepAliveMs > 0 ? { pingIntervalMs: keepAliveMs, pingTimeoutMs: keepAliveMs } : {};
   const socket = address.secure ? secureOptions(address, options) : {};
-  const sessionManager = new WatchedSessions(baseUrl, ping, Object.assign(socket, { lookup: carefulLookup }));
+  const sessionManager = new WatchedSessions(baseUrl, ping, Object.assign(socket, { lookup }));
   // Between services the processor is scarcer than the network: nothing is compressed.
   const acceptCompression: [] = [];
   const inner = createGrpcTransport({ baseUrl, sessionManager, readMaxBytes: MAX_MESSAGE_BYTES, acceptCompression });
   return new KernelTransport({ inner, sessionManager, address, fixed: fixedMetadata(options) });
 }
+
+/** Asked for by each connection anew: what may be connected to changes. */
+const lookup: LookupFunction = (name, options, done) => outgoingTo(name).lookup(name, options, done);
 
 function fixedMetadata({ token, metadata }: ConnectGrpcOptions): Metadata {
   return { ...metadata, ...(token ? { authorization: `Bearer ${token}` } : {}) };

@@ -11,13 +11,15 @@ export const SPECIAL_NETWORK = "ESPECIALNETWORK";
 /** RFC 6052: where no IPv4 is, name servers answer with IPv4 addresses in this form; the last four bytes say where it leads. */
 const NAT64 = /^64:ff9b::([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 
-function leadsToSpecial(address: string): boolean {
+/** The address that is reached in the end: of NAT64 the IPv4 one. */
+export function reachedAddress(address: string): string {
   const [, high, low] = NAT64.exec(address) ?? [];
-  if (high === undefined || low === undefined) return networkOfAddress(address) === "special";
+  if (high === undefined || low === undefined) return address;
   const number = Number.parseInt(high, 16) * 0x10000 + Number.parseInt(low, 16);
-  const bytes = [number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255];
-  return networkOfAddress(bytes.join(".")) === "special";
+  return [number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255].join(".");
 }
+
+const leadsToSpecial = (address: string) => networkOfAddress(reachedAddress(address)) === "special";
 
 /**
  * A lookup for `net.connect` and everything that is built on it, which refuses names that lead to special networks

@@ -13,6 +13,13 @@ export { Kernel } from "./kernel.ts";
 export type { CallOrigin, IncomingCall, KernelOptions } from "./kernel-options.ts";
 export { AnswerFields, type FieldReaders, metadataOfFields } from "./metadata-fields.ts";
 export { type MethodEntry, type MethodRule, methodRule } from "./method-entry.ts";
+export {
+  narrowOutgoing,
+  OutgoingSocket,
+  outgoingAddress,
+  outgoingTo,
+} from "./outgoing.ts";
+export { NOT_OUTGOING, OutgoingHosts, outgoingEntryProblem } from "./outgoing-hosts.ts";
 export type {
   AuditEvent,
   AuditSink,

@@ -14,9 +14,11 @@ it("explains the whole manifest by its top-level keys", () => {
     "health",
     "rollout",
     "gates",
+    "hooks",
     "stop_grace",
     "resources",
     "env",
+    "secrets",
     "mesh",
   ]);
 });

@@ -64,12 +64,16 @@ function limits({ kind, min, max }: AmountNode, share: number): JsonSchema {
 
 function mapShape(node: MapNode): JsonSchema {
   const reserved = Object.keys(node.reserved);
-  return {
+  const names = { pattern: node.namePattern, ...(reserved.length > 0 ? { not: { enum: reserved } } : {}) };
+  const map = {
     type: "object",
-    propertyNames: { pattern: node.namePattern, ...(reserved.length > 0 ? { not: { enum: reserved } } : {}) },
+    propertyNames: names,
     additionalProperties: schemaOf(node.value),
     maxProperties: node.max,
   };
+  if (!node.listed) return map;
+  const items = { type: "string", ...names };
+  return { anyOf: [{ type: "array", items, minItems: 1, maxItems: node.max, uniqueItems: true }, map] };
 }
 
 function objectShape(node: ObjectNode): JsonSchema {

@@ -62,7 +62,7 @@ const TYPES: Readonly<Record<SchemaNode["kind"], string>> = {
 function typeOf(node: SchemaNode): string {
   if (node.kind === "list")
     return node.item.kind === "object" ? "list of groups of keys" : `list, each ${typeOf(node.item)}`;
-  return TYPES[node.kind];
+  return node.kind === "map" && node.listed ? `list of names, or ${TYPES.map}` : TYPES[node.kind];
 }
 
 function limitsOf(node: SchemaNode): string | undefined {

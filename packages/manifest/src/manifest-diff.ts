@@ -3,6 +3,7 @@ import { defaultValue } from "./default-value.ts";
 import { type Manifest, manifestSchema } from "./manifest-schema.ts";
 import { visible } from "./quoted.ts";
 import { type ListNode, type ObjectNode, outputName, type SchemaNode, type Surge } from "./schema-node.ts";
+import { secretPieces, secretTemplate } from "./secret-reference.ts";
 
 /** One difference between two manifests, in the notation of manifests; empty text: not there. */
 export interface Change {
@@ -41,9 +42,14 @@ function shownChange(key: string, from: string, to: string): Change {
 
 function shown(key: string, value: string): string {
   if (key.startsWith("env.") && value !== "" && SECRET_NAME.test(key.slice(4))) return "***";
+  if (key.startsWith("secrets.") && SECRET_NAME.test(key.slice(8))) return visible(withoutTexts(value));
   const open = value.replace(/(:\/\/[^/\s:@]*):[^/\s@]*@/g, "$1:***@");
   return visible(open.length > LONGEST ? `${open.slice(0, LONGEST)}…` : open);
 }
+
+/** The secrets that a value holds; what stands between them may be another one. */
+const withoutTexts = (template: string) =>
+  secretTemplate(secretPieces(template).map((piece) => ("text" in piece ? { text: "***" } : piece)));
 
 function flatten(manifest: unknown): Map<string, string> {
   const texts = new Map<string, string>();

@@ -1,5 +1,6 @@
 import { formatDuration } from "./duration.ts";
 import { gateProblems } from "./gate-rules.ts";
+import { hookProblems } from "./hook-rules.ts";
 import type { Manifest } from "./manifest-schema.ts";
 import { routeShape } from "./route-path.ts";
 import { parseTrafficShare } from "./traffic-share.ts";
@@ -216,6 +217,8 @@ const othersNeeded: Rule = {
 
 const meaningfulGates: Rule = { keys: ["gates"], check: ({ gates }, given) => gateProblems(gates, given) };
 
+const meaningfulHooks: Rule = { keys: ["hooks"], check: ({ hooks }) => hookProblems(hooks) };
+
 const said = (key: string, description: string): [string, string] => [key, description];
 
 /** Everything that must hold between keys. */
@@ -230,5 +233,6 @@ export const manifestRules: readonly Rule[] = [
   meaningfulVersions,
   meaningfulSteps,
   meaningfulGates,
+  meaningfulHooks,
   othersNeeded,
 ];

@@ -1,8 +1,10 @@
 import { gatesKey } from "./schema-gates.ts";
+import { hooksKeys } from "./schema-hooks.ts";
 import type { ObjectNode, ValueOf } from "./schema-node.ts";
 import { healthKeys, resourceKeys, rolloutKeys, stopGraceKey } from "./schema-operation.ts";
 import { envKey, nameKey, needsKey, portKey, runKeys, versionKey } from "./schema-program.ts";
 import { scalingKeys } from "./schema-scaling.ts";
+import { secretsKey } from "./schema-secrets.ts";
 import { meshKeys, routesKey } from "./schema-traffic.ts";
 
 /** The schema of *.hms.yml, in the order people write it: the one definition that everything else follows from. */
@@ -21,15 +23,16 @@ export const manifestSchema = {
     health: healthKeys,
     rollout: rolloutKeys,
     gates: gatesKey,
+    hooks: hooksKeys,
     stop_grace: stopGraceKey,
     resources: resourceKeys,
     env: envKey,
+    secrets: secretsKey,
     mesh: meshKeys,
   },
   later: {
     image: "It starts plain programs, not images. Write run: {command: …} with the program's own start command",
     build: "It does not build images. Write the build command under run.build",
-    secrets: "There are no secrets yet. Set variables where you run hms-sys and write ${env.NAME} under env",
     volumes: "There are no volumes yet. Keep data in a database, or in a directory outside the release that env names",
     slo: "There are no service level objectives yet. Leave the key out, and read /metrics of the data plane",
     targets: "There is one target yet, programs on this machine. Leave the key out",
@@ -41,6 +44,8 @@ export const manifestSchema = {
   elsewhere: {
     service: "name",
     release: "run.release",
+    before_deploy: "hooks.before_deploy",
+    after_deploy: "hooks.after_deploy",
     command: "run.command",
     cmd: "run.command",
     start: "run.command",
@@ -53,6 +58,7 @@ export const manifestSchema = {
     instances: "scaling.min",
     environment: "env",
     variables: "env",
+    secret: "secrets",
     healthcheck: "health",
     health_check: "health",
     strategy: "rollout.strategy",
@@ -67,5 +73,5 @@ export const manifestSchema = {
   },
 } as const satisfies ObjectNode;
 
-/** A manifest, read: every default filled in, durations in ms, memory in bytes, processor time in millicores; frozen, and plain enough for JSON. */
+/** A manifest, read: every default filled in, durations in ms, memory in bytes, processor time in millicores, variables that hold secrets under `secrets` as texts for `secretPieces`; frozen, and plain enough for JSON. */
 export type Manifest = ValueOf<typeof manifestSchema>;

@@ -38,7 +38,9 @@ describe("what a manifest reads to", () => {
       resources: { processes: 512 },
       needs: [],
       env: {},
+      secrets: {},
       gates: [],
+      hooks: { beforeDeploy: [], beforeTraffic: [], afterDeploy: [], onFailure: [] },
       mesh: {
         requestTimeoutMs: 30_000,
         connectTimeoutMs: 1000,
@@ -228,14 +230,14 @@ describe("values from the operator's environment", () => {
     expect(read("${env.NESTED}")).toBe("${env.REGION}");
   });
 
-  it("reports every name that is not set, every secret and everything that is no reference", () => {
-    const source = `${SMALLEST}env: {A: "\${env.NOPE} \${env.NIL}", B: "\${secret.X}\${hms.secret.X}", C: "\${HOME}", D: "\${env.A"}`;
+  it("reports every name that is not set, every name that is none and everything that is no reference", () => {
+    const source = `${SMALLEST}env: {A: "\${env.NOPE} \${env.NIL}", B: "\${secret.X Y}\${hms.secret.}", C: "\${HOME}", D: "\${env.A"}`;
     const found = problemsOf(source, { resolveEnv }).map(({ field, description }) => `${field} ${description}`);
     expect(found).toHaveLength(6);
     expect(found[0]).toMatch(/^env\.A .*NOPE is not set where you run hms-sys/);
     expect(found[1]).toMatch(/^env\.A .*NIL is not set/);
-    expect(found[2]).toMatch(/^env\.B "\$\{secret\.X\}" asks for a secret/);
-    expect(found[3]).toMatch(/^env\.B "\$\{hms\.secret\.X\}" asks for a secret/);
+    expect(found[2]).toMatch(/^env\.B "\$\{secret\.X Y\}" names no secret/);
+    expect(found[3]).toMatch(/^env\.B "\$\{hms\.secret\.\}" names no secret/);
     expect(found[4]).toMatch(/^env\.C "\$\{HOME\}" is no reference/);
     expect(found[5]).toMatch(/^env\.D .*no closing brace/);
   });

@@ -5,6 +5,7 @@ import { type Manifest, manifestSchema } from "./manifest-schema.ts";
 import { decodeManifest } from "./manifest-text.ts";
 import { type Position, ProblemList } from "./problem-list.ts";
 import { readNode } from "./read-node.ts";
+import { SecretText, secretTemplate } from "./secret-reference.ts";
 import { YamlSource } from "./yaml-source.ts";
 
 /** How a manifest is read. */
@@ -97,10 +98,33 @@ function settleScaling(scaling: Manifest["scaling"], given: Given): Manifest["sc
   return given.has("scaling.by") || scaling.max <= scaling.min ? scaling : { ...scaling, by: "concurrency" };
 }
 
+/** Variables that hold secrets, whether under `secrets` or within a value of `env`, in one place and one form. */
+function settleSecrets(read: Manifest, given: Given, problems: ProblemList): Partial<Manifest> {
+  const { env, secrets }: { env: unknown; secrets: unknown } = read;
+  if (!isMap(env) || !isMap(secrets)) return {};
+  const isText = ([, value]: [string, unknown]) => typeof value === "string";
+  const named = Object.entries(secrets).filter(isText) as [string, string][];
+  for (const [name] of named) {
+    if (!Object.hasOwn(env, name)) continue;
+    const place = placeOf([`secrets.${name}`], given);
+    problems.add(`secrets.${name}`, place, `${name} stands under env, too. Remove one of the two`);
+  }
+  const within = Object.entries(env).flatMap(([name, value]): [string, string][] =>
+    value instanceof SecretText ? [[name, value.template]] : [],
+  );
+  const whole = named.map(([name, secret]): [string, string] => [name, secretTemplate([{ secret }])]);
+  return {
+    env: Object.fromEntries(Object.entries(env).filter(isText)) as Manifest["env"],
+    secrets: Object.fromEntries([...within, ...whole]),
+  };
+}
+
+const isMap = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+
 /** Fills in the defaults that depend on other keys, and asks the rules between keys. */
 function settle(read: Manifest, given: Given, problems: ProblemList): Manifest {
   const { scaling, health } = read;
-  const manifest = { ...read };
+  const manifest = { ...read, ...settleSecrets(read, given, problems) };
   if (!problems.touches("scaling.min") && !problems.touches("scaling.max"))
     manifest.scaling = settleScaling(scaling, given);
   if (!problems.touches("health.http")) manifest.health = { ...health, tcp: health.http === undefined };

@@ -4,7 +4,14 @@ import { nameProblem, objectAdvice, unknownKey } from "./key-problem.ts";
 import { quoted } from "./quoted.ts";
 import { readScalar } from "./read-scalar.ts";
 import { below, type Place, type Reading, refuse, UNREADABLE, yamlAt } from "./reading.ts";
-import { type ListNode, type MapNode, type ObjectNode, outputName, type SchemaNode } from "./schema-node.ts";
+import {
+  type ListNode,
+  type MapNode,
+  type ObjectNode,
+  outputName,
+  type SchemaNode,
+  type TextNode,
+} from "./schema-node.ts";
 import type { YamlNode, YamlPair } from "./yaml-source.ts";
 
 /** Reads what stands at a place as its schema node asks. Where something is wrong it is reported, and UNREADABLE stands in for the value. */
@@ -56,8 +63,10 @@ function refuseRepeated(items: unknown[], path: string, reading: Reading): void 
   }
 }
 
-function readMap(node: MapNode, { path, yaml }: FoundPlace, reading: Reading): unknown {
+function readMap(node: MapNode, place: FoundPlace, reading: Reading): unknown {
+  const { path, yaml } = place;
   const at = { path, offset: yaml.offset };
+  if (node.listed && yaml.kind === "list") return readListedMap(node, place, reading);
   if (yaml.kind !== "map") {
     return refuse(
       reading,
@@ -76,6 +85,27 @@ function readMap(node: MapNode, { path, yaml }: FoundPlace, reading: Reading): u
     if (wrong || name === undefined) refuse(reading, { path: key, offset }, wrong ?? "");
     else if (entries.has(name)) refuse(reading, { path: key, offset }, repeatedKey(name, key, reading));
     else entries.set(name, readNode(node.value, { path: key, value: pair.value, offset }, reading));
+  }
+  return Object.fromEntries(entries);
+}
+
+/** Names alone, each with itself for its value. */
+function readListedMap(node: MapNode, place: FoundPlace, reading: Reading): unknown {
+  const { path, yaml } = place;
+  const { description, max, example = "" } = node;
+  const item: TextNode = { kind: "text", description, maxLength: 128 };
+  const names = readList({ kind: "list", description, max, example, item }, place, reading);
+  if (!Array.isArray(names)) return UNREADABLE;
+  refuseRepeated(names, path, reading);
+  const entries = new Map<string, unknown>();
+  for (const [index, name] of names.entries()) {
+    if (typeof name !== "string") continue;
+    const at = `${path}[${index}]`;
+    const position = reading.given.get(at) ?? reading.source.position(yaml.offset);
+    reading.given.set(below(path, name), position);
+    const wrong = nameProblem(node, name);
+    if (wrong) reading.problems.add(at, position, wrong);
+    else entries.set(name, name);
   }
   return Object.fromEntries(entries);
 }

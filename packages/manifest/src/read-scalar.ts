@@ -5,6 +5,7 @@ import { nearestName } from "./nearest-name.ts";
 import { quoted } from "./quoted.ts";
 import type { Reading } from "./reading.ts";
 import type { AmountNode, ChoiceNode, FlagNode, ShareNode, Surge, TextNode, WholeNode } from "./schema-node.ts";
+import { SecretText } from "./secret-reference.ts";
 import type { YamlNode } from "./yaml-source.ts";
 
 /** A scalar read, or what is wrong with it. */
@@ -56,10 +57,11 @@ function readText(node: TextNode, yaml: YamlNode, reading: Reading): ScalarReadi
 }
 
 function readInterpolated(node: TextNode, text: string, reading: Reading): ScalarReading {
-  const { value, problems } = interpolate(text, reading.resolveEnv);
+  const { value, pieces, problems } = interpolate(text, reading.resolveEnv);
   const tooLong = lengthProblem(node, value);
   const all = tooLong ? [...problems, tooLong] : problems;
-  return all.length > 0 ? { problems: all } : { value };
+  if (all.length > 0) return { problems: all };
+  return { value: pieces.some((piece) => "secret" in piece) ? new SecretText(pieces) : value };
 }
 
 function lengthProblem(node: TextNode, text: string): string | undefined {

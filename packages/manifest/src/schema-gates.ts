@@ -47,7 +47,7 @@ const gate = {
     exec: {
       kind: "text",
       description:
-        "Run this by /bin/sh -c in the release, with env and HMS_GATE_URL, HMS_GATE_REPLICA and HMS_REVISION; 0 passes, 75 is inconclusive, all else fails.",
+        "Run this by /bin/sh -c in the release, with env, secrets and HMS_GATE_URL, HMS_GATE_REPLICA and HMS_REVISION; 0 passes, 75 is inconclusive, all else fails.",
       maxLength: 8192,
       example: "node smoke.js",
     },

@@ -27,7 +27,7 @@ export interface TextNode extends KeyFacts {
   /** What it must look like, for editors; `read` decides. */
   readonly pattern?: string;
   readonly read?: (text: string) => TextReading;
-  /** True if `${env.NAME}` is replaced in it. */
+  /** True if `${env.NAME}` is replaced in it, and `${secret.NAME}` kept apart. */
   readonly interpolated?: true;
 }
 
@@ -91,6 +91,8 @@ export interface MapNode extends KeyFacts {
   readonly namePattern: string;
   /** Names that are taken, with the reason. */
   readonly reserved: Readonly<Record<string, string>>;
+  /** True if names alone may be listed: each has itself for its value. */
+  readonly listed?: true;
 }
 
 /** Keys with a meaning each. */

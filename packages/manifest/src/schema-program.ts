@@ -120,7 +120,7 @@ const GIVEN = "is given by the platform, and another value would not reach the p
 export const envKey = {
   kind: "map",
   description:
-    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy; $${ stands for ${ itself. The platform adds PORT, HMS_SERVICE, HMS_ENVIRONMENT, HMS_REPLICA, HMS_REVISION, HMS_FFI_SOCKET and HMS_FFI_TOKEN.",
+    "Environment variables of the program, its build and its release command. ${env.NAME} takes NAME from where you run hms-sys, at the time of the deploy, ${secret.NAME} a secret (see secrets; not for the build); $${ stands for ${ itself. The platform adds PORT, HMS_SERVICE, HMS_ENVIRONMENT, HMS_REPLICA, HMS_REVISION, HMS_FFI_SOCKET and HMS_FFI_TOKEN.",
   max: 256,
   nameShape: "letters, digits and underscores, no digit first",
   namePattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$",

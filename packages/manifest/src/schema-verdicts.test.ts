@@ -67,6 +67,8 @@ const PARSER_ONLY = new Map(
       "gates: [{metric: latency, max: 1s, at: start}]",
       "gates: [{metric: throughput}]",
       "gates: [{metric: throughput, min: 5/s, max: 1%}]",
+      "hooks: {before_deploy: [{timeout: 5s}]}",
+      "hooks: {on_failure: [{run: a, webhook: 'https://b'}]}",
     ],
     "times and zones that there are": [
       "rollout: {windows: ['mon 16:00-09:00']}",
@@ -77,12 +79,19 @@ const PARSER_ONLY = new Map(
     "limits of amounts that are texts": [
       "gates: [{metric: error_rate, max: 101%}]",
       "health: {interval: 1ms}",
+      "hooks: {before_traffic: [{run: a, timeout: 2h}]}",
       "routes: [{path: /x, cache: 48h}]",
       "routes: [{path: /x, auth: required, mfa_max_age: 13h}]",
       "routes: [{path: /x, timeout: 2h}]",
       "routes: [{path: /x, response_body: {max: 1Gi}}]",
     ],
-    "what is filled in": ["routes: [{path: /x, request_headers: {set: {x-a: '${caller}'}}}]"],
+    "two keys together": ["env: {A: x}\nsecrets: [A]", "env: {A: '${secret.x}'}\nsecrets: {A: x}"],
+    "what is filled in": [
+      "env: {A: '${secret.}'}",
+      "env: {A: '${secret.a b}'}",
+      "env: {A: '${secrets.a}'}",
+      "routes: [{path: /x, request_headers: {set: {x-a: '${caller}'}}}]",
+    ],
     "the inside of a share": ["rollout: {strategy: canary, steps: [{share: 0%}]}"],
     "the calendar": ['routes: [{path: /x, sunset: "2026-02-30"}]'],
     "the inside of a path": [

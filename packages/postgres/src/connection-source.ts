@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { InstancePaths } from "@hms/config";
-import { HmsError } from "@hms/kernel";
+import { HmsError, OutgoingSocket } from "@hms/kernel";
 import type { ClientConfig } from "pg";
 import { parseIntoClientConfig } from "pg-connection-string";
 import { ensureSecretFile, readSecretFile } from "./secret-file.ts";
@@ -17,6 +17,8 @@ export interface ConnectionSource {
   as(role: string): ClientConfig;
   /** The password of a role of this installation; the same for all its processes, new after rotateDatabaseKey(). */
   passwordOf(role: string): string;
+  /** Whether the password of DATABASE_URL is what all others are derived from. */
+  keyOfUrl: boolean;
   /** The same server, another database. */
   withDatabase(database: string): ConnectionSource;
 }
@@ -49,6 +51,7 @@ function embeddedSource(paths: InstancePaths, database: string): ConnectionSourc
     admin: async () => ({ ...base, user: ADMIN_ROLE, password: adminPassword(paths) }),
     as: (role) => ({ ...base, user: role }),
     passwordOf: (role) => derive(ensureSecretFile(databaseKeyFile(paths)), role),
+    keyOfUrl: false,
     withDatabase: (name) => embeddedSource(paths, name),
   };
 }
@@ -73,6 +76,7 @@ function externalSource(paths: InstancePaths, databaseUrl: string): ConnectionSo
     as: (role) => ({ ...base, user: role }),
     // Derived from the URL's password if it has one: then every machine with the same DATABASE_URL agrees.
     passwordOf: (role) => derive(key ?? ensureSecretFile(databaseKeyFile(paths)), role),
+    keyOfUrl: key !== undefined,
     withDatabase: (name) => externalSource(paths, otherDatabase(databaseUrl, name)),
   };
 }
@@ -98,7 +102,7 @@ function parseUrl(databaseUrl: string): ClientConfig & { user: string; database:
     if (!user) return refuse("it names no user");
     if (!database) return refuse("it names no database");
     if (!host) return refuse("it names no host");
-    return { ...rest, user, database, host };
+    return { ...rest, user, database, host, stream: () => new OutgoingSocket() };
   } catch (error) {
     if (error instanceof HmsError) throw error;
     return refuse((error as Error).message);

@@ -32,6 +32,8 @@ export interface NamedStatement {
   readonly text: string;
 }
 
+const MOST_REPAIRS = 2;
+
 function guard(client: PoolClient, pulse: PoolPulse): PostgresPoolClient {
   let broken: HmsError | undefined;
   const query = async (sql: string | NamedStatement, parameters: readonly unknown[]) => {
@@ -61,7 +63,8 @@ function guard(client: PoolClient, pulse: PoolPulse): PostgresPoolClient {
 const streamOf = (client: PoolClient) => (client as unknown as { connection: { stream: Duplex } }).connection.stream;
 
 /**
- * Opens a pool. `repair` is called once when the role or its password is refused, and the connection then tried again.
+ * Opens a pool. `repair` is called when the role or its password is refused, and the connection then tried again: twice, as the
+ * password may be replaced just after it was repaired.
  */
 export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>): GuardedPool {
   const pool = new Pool(config);
@@ -70,16 +73,14 @@ export function openGuardedPool(config: PoolConfig, repair: () => Promise<void>)
   // An idle connection that breaks is removed by the pool; one in use fails its query. Neither may end the process.
   pool.on("error", () => {});
   pool.on("connect", (client) => client.on("error", () => {}));
-  const connect = async () => {
+  const connect = async (repairs = MOST_REPAIRS): Promise<PoolClient> => {
     try {
       return await pool.connect();
     } catch (error) {
       const translated = translatePgError(error);
-      if (translated.code !== "UNAUTHENTICATED") throw translated;
+      if (translated.code !== "UNAUTHENTICATED" || repairs === 0) throw translated;
       await repair();
-      return pool.connect().catch((again: unknown) => {
-        throw translatePgError(again);
-      });
+      return connect(repairs - 1);
     }
   };
   const guarded = async () => {

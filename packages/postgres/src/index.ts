@@ -1,3 +1,4 @@
+export { absentDatabase } from "./absent-database.ts";
 export { type Connection, openAdmin } from "./admin-connection.ts";
 export type { LockedWork, LockOptions } from "./advisory-lock.ts";
 export { afterCommit } from "./after-commit.ts";

@@ -67,9 +67,8 @@ export async function openServiceDatabase<Schema>(options: ServiceDatabaseOption
   const { source, service, deadlineMs = 10_000 } = options;
   const known = [...readMigrations(options.migrations), ...(options.components ?? []).flatMap(readComponent)];
   const prepare = async () => {
-    const isolation = await ensureServiceRole(source, service);
-    const settings = await roleSettings(options, isolation);
-    await using connection = await openConnection({ ...settings, password: await settings.readPassword() });
+    const { isolation, settings, opened } = await openAsService(options);
+    await using connection = opened;
     return { isolation, settings, applied: await migrate(connection, service, known) };
   };
   const { isolation, settings, applied } = await retryWhileUnavailable(prepare, { deadlineMs });
@@ -88,6 +87,22 @@ export async function openServiceDatabase<Schema>(options: ServiceDatabaseOption
     },
   );
   return assemble<Schema>({ service, isolation, applied }, pool, settings);
+}
+
+/** Once more where the password was replaced just after it had been looked at. */
+const TRIES = 3;
+
+async function openAsService(options: ServiceDatabaseOptions) {
+  for (let left = TRIES - 1; ; left -= 1) {
+    const isolation = await ensureServiceRole(options.source, options.service);
+    const settings = await roleSettings(options, isolation);
+    try {
+      const opened = await openConnection({ ...settings, password: await settings.readPassword() });
+      return { isolation, settings, opened };
+    } catch (error) {
+      if (left === 0 || HmsError.from(error).code !== "UNAUTHENTICATED") throw error;
+    }
+  }
 }
 
 interface RoleSettings extends ClientConfig {

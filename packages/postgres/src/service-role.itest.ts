@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { openEmptyDatabase, sharedPostgres, type TempFolder, tempFolder, tempInstance } from "@hms/testkit";
+import { openEmptyDatabase, type TempFolder, tempFolder, tempInstance } from "@hms/testkit";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openConnection } from "./admin-connection.ts";
@@ -19,16 +19,28 @@ afterAll(() => folder[Symbol.dispose]());
 const openNotes = (source: ConnectionSource, service = "notes", migrations = folder.url) =>
   openServiceDatabase<Schema>({ source, service, migrations });
 
+/** An empty database of an installation with a key of its own: others' roles keep their passwords. */
+async function ownKey() {
+  const stack = new AsyncDisposableStack();
+  const { source } = stack.use(await openEmptyDatabase());
+  const { paths } = stack.use(tempInstance());
+  const { passwordOf } = connectionSource(paths);
+  const own: ConnectionSource = { ...source, passwordOf, keyOfUrl: false };
+  return { paths, source: own, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
 describe("the password of a service's role", () => {
-  test("is replaced while processes run: they keep their connections and take the new one for the next", async (context) => {
-    const { paths, databaseUrl } = await sharedPostgres();
-    context.skip(databaseUrl !== undefined, "with DATABASE_URL its password is the key");
-    await using place = await openEmptyDatabase();
-    await using notes = await openNotes(place.source);
+  test("is replaced while processes run: they keep their connections and take the new one for the next", async () => {
+    await using place = await ownKey();
+    await using notes = await openNotes(place.source, "rotated");
     await sql`select 1`.execute(notes.db);
-    const before = place.source.passwordOf("hms_notes");
-    rotateDatabaseKey(paths);
-    expect(place.source.passwordOf("hms_notes")).not.toBe(before);
+    const before = place.source.passwordOf("hms_rotated");
+    const withOld = () => openConnection({ ...place.source.as("hms_rotated"), password: before });
+    await using _good = await withOld();
+    expect(await rotateDatabaseKey(place.paths, place.source)).toEqual(["hms_rotated"]);
+    expect(place.source.passwordOf("hms_rotated")).not.toBe(before);
+    // At once, not when the service next connects.
+    await expect(withOld()).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
     const all = Promise.withResolvers<void>();
     let open = 0;
     const takeConnection = () =>
@@ -40,8 +52,38 @@ describe("the password of a service's role", () => {
       });
     await Promise.all(Array.from({ length: 5 }, takeConnection));
     expect(notes.connections.total).toBe(5);
-    const old = openConnection({ ...place.source.as("hms_notes"), password: before });
-    await expect(old).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
+
+  test("loses no query of two processes when it is replaced again and again, whoever connects in the middle", async () => {
+    await using place = await ownKey();
+    await using first = await openNotes(place.source, "rotated");
+    await using second = await openNotes(place.source, "rotated");
+    let isDone = false;
+    let connected = 0;
+    const ask = async (from: typeof first) => {
+      while (!isDone) {
+        await using fresh = await openNotes(place.source, "rotated");
+        const asked = [from, fresh].map(({ db }) => sql`select pg_sleep(0.01)`.execute(db));
+        await Promise.all(asked);
+        connected += 1;
+      }
+    };
+    const asking = Promise.all([ask(first), ask(second)]);
+    asking.catch(() => {});
+    const seen = new Set<string>();
+    for (let round = 0; round < 8; round += 1) {
+      await rotateDatabaseKey(place.paths, place.source);
+      seen.add(place.source.passwordOf("hms_rotated"));
+    }
+    isDone = true;
+    await asking;
+    expect([seen.size, connected > 2]).toEqual([8, true]);
+  });
+
+  test("is DATABASE_URL's own where that has one, and is not replaced beside it", async () => {
+    await using instance = tempInstance();
+    const source = connectionSource(instance.paths, "postgres://hms:secret@db.invalid/hms");
+    await expect(rotateDatabaseKey(instance.paths, source)).rejects.toThrow(/ALTER ROLE/);
   });
 });
 

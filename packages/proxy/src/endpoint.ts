@@ -25,6 +25,7 @@ export function isUnwell(status: number): boolean {
 export class Endpoint implements UpstreamOwner {
   readonly id: string;
   readonly socketPath: string | undefined;
+  readonly isOutside: boolean;
   readonly latency = new LatencyEstimate();
   readonly connections = new Set<UpstreamConnection>();
   readonly #idle: UpstreamConnection[] = [];
@@ -53,6 +54,7 @@ export class Endpoint implements UpstreamOwner {
     this.host = entry.host;
     this.port = entry.port;
     this.socketPath = entry.socketPath;
+    this.isOutside = entry.isOutside === true;
     this.state = entry.state;
     this.weight = entry.weight;
     this.revision = entry.revision;

@@ -192,7 +192,7 @@ export class ForwardProxyRouter implements Router {
     let service = this.#outsideHosts.get(id);
     if (service) return service;
     service = new Service("", id);
-    const entry = { id, host, port, state: "active", weight: 1, revision: 0 } as const;
+    const entry = { id, host, port, isOutside: true, state: "active", weight: 1, revision: 0 } as const;
     service.useEndpoints([new Endpoint(entry, this.#maxHeadBytes)]);
     service.policy = { ...service.policy, connectTimeoutMs: 10_000, retries: 0 };
     this.#outsideHosts.set(id, service);

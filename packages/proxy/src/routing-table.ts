@@ -12,6 +12,8 @@ export interface EndpointEntry {
   port: number;
   /** A unix socket instead of host and port. */
   socketPath?: string;
+  /** Outside of the mesh, asked for by a program of this machine; default: no. */
+  isOutside?: boolean;
   state: EndpointState;
   /** Share of traffic against the service's other active endpoints; 0 gets none, equal weights share by latency. */
   weight: number;

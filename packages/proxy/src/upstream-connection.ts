@@ -1,5 +1,5 @@
-import { connect, type Socket } from "node:net";
-import { carefulLookup } from "@hms/kernel";
+import { connect, Socket } from "node:net";
+import { carefulLookup, outgoingTo } from "@hms/kernel";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseParser, type ResponseSink } from "./response-parser.ts";
 
@@ -33,6 +33,8 @@ export interface UpstreamOwner {
   readonly port: number;
   /** A unix socket instead of host and port. */
   readonly socketPath?: string | undefined;
+  /** A program of this machine has asked for it, which could connect there itself; default: the platform goes there. */
+  readonly isOutside?: boolean | undefined;
   /** An idle connection can no longer be used, or a connection is gone. */
   onConnectionGone(connection: UpstreamConnection): void;
 }
@@ -52,6 +54,20 @@ const ignoreUser: UpstreamUser = {
   onResponseBody() {},
   onResponseEnd() {},
 };
+
+/** Reading goes on while `onRead` answers true. */
+type OnRead = (bytes: Buffer, size: number) => boolean;
+
+function openSocket({ socketPath, host, port, isOutside }: UpstreamOwner, onRead: OnRead): Socket {
+  const onread = { buffer: readBuffer, callback: (size: number, bytes: Uint8Array) => onRead(bytes as Buffer, size) };
+  if (socketPath !== undefined) return connect({ path: socketPath, noDelay: true, onread });
+  try {
+    const way = isOutside ? { lookup: carefulLookup } : outgoingTo(host);
+    return connect({ host, port, ...way, noDelay: true, onread });
+  } catch (error) {
+    return new Socket().destroy(error as Error);
+  }
+}
 
 /** One connection to an endpoint: a socket, a response parser, and at most one user at a time. */
 export class UpstreamConnection implements ResponseSink {
@@ -76,13 +92,7 @@ export class UpstreamConnection implements ResponseSink {
     this.#owner = owner;
     this.#user = user;
     this.#parser = new ResponseParser(this, maxHeadBytes);
-    this.socket = connect({
-      ...(owner.socketPath === undefined
-        ? { host: owner.host, port: owner.port, lookup: carefulLookup }
-        : { path: owner.socketPath }),
-      noDelay: true,
-      onread: { buffer: readBuffer, callback: (size, bytes) => this.#onRead(bytes as Buffer, size) },
-    });
+    this.socket = openSocket(owner, (bytes, size) => this.#onRead(bytes, size));
     this.socket.on("connect", () => {
       this.isConnected = true;
       this.#user.onUpstreamConnected();

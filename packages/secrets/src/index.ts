@@ -1,1 +1,3 @@
-export { openSealingKey, type SealingKey, sealedBy } from "./sealing-key.ts";
+export { openExistingSealingKey, openSealingKey, type SealingKey, sealedBy } from "./sealing-key.ts";
+export { type MaskedStream, SecretMask } from "./secret-mask.ts";
+export { type ServiceSecretVersion, serviceSecretContext } from "./service-secret.ts";

@@ -1,5 +1,5 @@
 import { createHash, hkdfSync, randomBytes } from "node:crypto";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { HmsError } from "@hms/kernel/errors";
 import { decrypt, encrypt, OVERHEAD_BYTES } from "./aes-gcm.ts";
 import { ensureKeyFile, readKeyFile, replaceKeyFile } from "./key-file.ts";
@@ -59,6 +59,16 @@ export function sealedBy(sealed: Uint8Array): string {
 export function openSealingKey(file: string): SealingKey {
   ensureKeyFile(file);
   return new KeyRing(file);
+}
+
+/**
+ * Opens a key file that is there already, for whoever only opens what others have sealed.
+ * @throws HmsError FAILED_PRECONDITION if there is none, or it cannot be used
+ */
+export function openExistingSealingKey(file: string): SealingKey {
+  if (existsSync(file)) return new KeyRing(file);
+  const message = `${file} is not there, by which secrets are sealed. Restore it from where you keep a copy.`;
+  throw new HmsError("FAILED_PRECONDITION", message, { reason: "KEY_FILE_MISSING" });
 }
 
 interface OneKey {

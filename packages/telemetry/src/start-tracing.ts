@@ -1,4 +1,5 @@
 import { context, trace } from "@opentelemetry/api";
+import { outgoingAgent } from "./outgoing-agent.ts";
 
 /** Where spans go. */
 export interface TracingOptions {
@@ -23,7 +24,7 @@ export async function startTracing({ serviceName, endpoint, headers }: TracingOp
       import("@opentelemetry/sdk-trace"),
     ]);
   const url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
-  const exporter = new OTLPTraceExporter({ url, headers: { ...headers } });
+  const exporter = new OTLPTraceExporter({ url, headers: { ...headers }, httpAgentOptions: outgoingAgent });
   const provider = new sdk.TracerProvider({
     resource: resourceFromAttributes({ "service.name": serviceName }),
     // Calls are sampled before spans are made.

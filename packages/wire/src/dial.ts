@@ -1,7 +1,7 @@
 import { connect, isIP, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { carefulLookup, HmsError, SPECIAL_NETWORK } from "@hms/kernel";
+import { HmsError, NOT_OUTGOING, outgoingTo, SPECIAL_NETWORK } from "@hms/kernel";
 import { type FrameAddress, formatFrameAddress } from "./frame-address.ts";
 import { checkServerId, type ExpectedId, FRAMES_PROTOCOL, secureOptions, type TlsIdentity } from "./tls-identity.ts";
 
@@ -61,7 +61,7 @@ function open({ address, tls }: DialTarget): Socket {
   if (address.kind === "unix") return connect(address.path);
   const { host, port } = address;
   const keepAlive = { keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
-  const network = { host, port, lookup: carefulLookup, noDelay: true, ...keepAlive };
+  const network = { host, port, ...outgoingTo(host), noDelay: true, ...keepAlive };
   if (address.kind === "tcp") return connect(network);
   if (tls === undefined) throw new HmsError("INVALID_ARGUMENT", `${formatFrameAddress(address)} needs a certificate.`);
   return connectTls({
@@ -78,6 +78,7 @@ const WHY: Record<string, string> = {
   ECONNREFUSED: "nobody listens",
   EAGAIN: "it is too busy to take a connection",
   ETIMEDOUT: "nobody has answered in time",
+  [NOT_OUTGOING]: "the operator's list of hosts (outgoing.json) has not this one, or not the address it leads to",
   [SPECIAL_NETWORK]: "its name leads where no service is (link-local, metadata or multicast)",
 };
 

@@ -30,6 +30,7 @@ export function createProcessRuntime(client: Client<typeof agent.AgentService>):
       await whilePatient(() => client.stopReplica({ replicaId, deleteLogs }));
     },
     watchReplicas: (signal) => watchForEver(client, signal),
+    resealSecrets: async () => (await whilePatient(() => client.resealReplicas({}))).resealed,
     runTask: (request, signal) => client.runTask(request, { signal }),
     readLogs: (request, signal) => client.readLogs(request, { signal }),
   };

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
-import { HmsError } from "@hms/kernel";
+import { isIP } from "node:net";
+import { HmsError, outgoingAddress } from "@hms/kernel";
 import type { Mailer } from "@hms/service-identity/ports";
+import type { Transporter } from "nodemailer";
 import { type MailSettings, readMailFile } from "./mail-file.ts";
 
 const PATIENCE_MS = 10_000;
@@ -20,8 +22,9 @@ export function createSmtpMailer(file: string): Mailer {
       }
       // Loaded when the first mail is sent: most installations send none.
       const { createTransport } = await import("nodemailer");
-      const transport = createTransport(transportOf(settings));
+      let transport: Transporter | undefined;
       try {
+        transport = createTransport(await transportOf(settings));
         // As an object it is one address, whatever stands in it.
         await transport.sendMail({ from: settings.from, to: { name: "", address: to }, subject, text });
       } catch (cause) {
@@ -31,7 +34,7 @@ export function createSmtpMailer(file: string): Mailer {
           cause,
         });
       } finally {
-        transport.close();
+        transport?.close();
       }
     },
   };
@@ -39,11 +42,14 @@ export function createSmtpMailer(file: string): Mailer {
 
 const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-function transportOf({ server }: MailSettings) {
+async function transportOf({ server }: MailSettings) {
   const { protocol, hostname, port, username, password } = server;
+  const host = hostname.replace(/^\[|\]$/g, "");
   const secure = protocol === "smtps:";
   return {
-    host: hostname.replace(/^\[|\]$/g, ""),
+    host: await outgoingAddress(host),
+    // Its certificate is that of its name, at whatever address.
+    ...(isIP(host) === 0 ? { servername: host } : {}),
     port: port === "" ? (secure ? 465 : 587) : Number(port),
     secure,
     requireTLS: !secure && !LOCAL.has(hostname),

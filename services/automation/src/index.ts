@@ -4,6 +4,7 @@ import type { ServiceDatabase } from "@hms/postgres";
 import { stopping } from "./errors.ts";
 import { CALL, methodCalls } from "./method-call.ts";
 import { type AutomationTables, QueueWorkers } from "./queue-workers.ts";
+import { ROLLOUT, ROLLOUT_QUEUE, rolloutSteps } from "./rollout-step.ts";
 import { RunFollower } from "./run-follower.ts";
 import { OWN_QUEUE } from "./run-graph.ts";
 import type { CurrentPrincipal } from "./run-principal.ts";
@@ -36,6 +37,9 @@ export interface AutomationServiceOptions {
   readonly onFailure?: (failure: HmsError) => void;
 }
 
+/** Rollouts that are steps at once: each may wait for days, for a person or a gate. */
+const MOST_ROLLOUTS = 500;
+
 /** An automation service, ready to be registered; disposing it lets go of what runs. The engine stays open. */
 export interface AutomationService extends AsyncDisposable {
   readonly registrations: readonly ServiceRegistration[];
@@ -58,6 +62,15 @@ export function createAutomationService(options: AutomationServiceOptions): Auto
     executors: { [`${CALL}*`]: methodCalls(kernel, current) },
     ...(onFailure ? { onFailure } : {}),
   });
+  const rollouts = durable.worker({
+    queues: [ROLLOUT_QUEUE],
+    concurrency: MOST_ROLLOUTS,
+    leaseMs,
+    // Those that begin here are told of.
+    pollMs: 2 * pollMs,
+    executors: { [`${ROLLOUT}*`]: rolloutSteps(kernel, current) },
+    ...(onFailure ? { onFailure } : {}),
+  });
   return {
     registrations: [
       runRegistration({ kernel, durable, workers, follower, untilEnd }),
@@ -67,6 +80,7 @@ export function createAutomationService(options: AutomationServiceOptions): Auto
       end.abort(stopping());
       await Promise.all([
         worker[Symbol.asyncDispose](),
+        rollouts[Symbol.asyncDispose](),
         follower[Symbol.asyncDispose](),
         waiting[Symbol.asyncDispose](),
       ]);

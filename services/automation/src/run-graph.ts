@@ -1,6 +1,7 @@
 import { checkGraph, type RunGraph } from "@hms/durable";
 import { type FieldViolation, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
 import { CALL, calledMethod, effectOf, effectProblem } from "./method-call.ts";
+import { ROLLOUT, ROLLOUT_QUEUE, ROLLOUT_VERBS } from "./rollout-step.ts";
 
 /** A graph that can run, and the queues of others that it needs. */
 export interface ReadGraph {
@@ -11,6 +12,8 @@ export interface ReadGraph {
 
 /** The queue of the platform's own worker. */
 export const OWN_QUEUE = "default";
+/** The queues whose steps the platform does. */
+export const OWN_QUEUES: readonly string[] = [OWN_QUEUE, ROLLOUT_QUEUE];
 
 type Node = Record<string, unknown>;
 type Problem = (field: string, description: string) => void;
@@ -78,6 +81,8 @@ class GraphReader {
     const { kind = "step", queue = OWN_QUEUE, uses } = node;
     if (kind !== "step") return await this.#withoutWorker(node, path);
     if (typeof uses !== "string") return node;
+    if (uses.startsWith(ROLLOUT)) return this.#rollout(node, uses, path);
+    if (queue === ROLLOUT_QUEUE) this.#problem(`${path}.queue`, `is the platform's, for rollouts: name one of yours`);
     if (queue !== OWN_QUEUE) {
       if (uses.startsWith(CALL)) {
         this.#problem(`${path}.queue`, `calls of methods are done by the platform's own worker: leave the queue out`);
@@ -110,6 +115,19 @@ class GraphReader {
       this.#problem(`${path}.uses`, `names a stream; a step calls a method with one answer`);
     }
     return this.#effect(node, entry, path);
+  }
+
+  /** A rollout that has begun goes on by itself, so whoever begins its step again follows it. */
+  #rollout(node: Node, uses: string, path: string): Node {
+    const verb = uses.slice(ROLLOUT.length);
+    if (!ROLLOUT_VERBS.includes(verb)) {
+      const known = ROLLOUT_VERBS.map((each) => `${ROLLOUT}${each}`).join(", ");
+      this.#problem(`${path}.uses`, `is no rollout; there are ${known}`);
+    }
+    const { queue = ROLLOUT_QUEUE, effect = "resumable" } = node;
+    if (queue !== ROLLOUT_QUEUE) this.#problem(`${path}.queue`, "is the platform's for rollouts: leave it out");
+    if (effect !== "resumable") this.#problem(`${path}.effect`, `of rollouts is resumable: leave it out`);
+    return { ...node, queue: ROLLOUT_QUEUE, effect: "resumable" };
   }
 
   #unknown(node: Node, method: string, path: string): Node {

@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { automationRuns } from "@hms/contracts";
 import type { Json, NodeView, RunEvent, RunProgress, RunState, RunSummary, RunView } from "@hms/durable";
 import { errorToStatus, HmsError, principalName } from "@hms/kernel";
+import { rolloutOfStep } from "./rollout-step.ts";
 import { toWkt } from "./value.ts";
 
 const { NodeState, RunState: State } = automationRuns;
@@ -46,11 +47,11 @@ export function summaryMessage(run: RunSummary): automationRuns.Run {
 export function runMessage(run: RunView): automationRuns.Run {
   const message = summaryMessage(run);
   message.inputs = run.inputs as JsonObject;
-  message.nodes = run.nodes.map(nodeMessage);
+  message.nodes = run.nodes.map((node) => nodeMessage(run.id, node));
   return message;
 }
 
-function nodeMessage(view: NodeView): automationRuns.RunNode {
+function nodeMessage(runId: string, view: NodeView): automationRuns.RunNode {
   const { node, target, state, kind, uses, queue, needs, attempt, output, error, waitFor, ...times } = view;
   return create(automationRuns.RunNodeSchema, {
     node,
@@ -62,12 +63,19 @@ function nodeMessage(view: NodeView): automationRuns.RunNode {
     needs: [...needs],
     attempt,
     waitsFor: waitFor ?? "",
+    rolloutId: rolloutBefore(output) ?? rolloutOfStep(uses, runId, view),
     ...given("output", output === null ? undefined : toWkt(output)),
     ...given("error", error === null ? undefined : statusOf(error)),
     ...given("dueAt", timeOf(times.dueAt)),
     ...given("startedAt", timeOf(times.startedAt)),
     ...given("endedAt", timeOf(times.endedAt)),
   });
+}
+
+/** A step that was done in the run that this one carries on was that run's rollout. */
+function rolloutBefore(output: Json): string | undefined {
+  const id = typeof output === "object" && output !== null && "rollout_id" in output ? output.rollout_id : undefined;
+  return typeof id === "string" ? id : undefined;
 }
 
 const statusOf = ({ code, message, reason }: NonNullable<NodeView["error"]>) =>

@@ -12,7 +12,7 @@ import {
 } from "@hms/kernel";
 import { invalidField, mayNotRun } from "./errors.ts";
 import type { QueueWorkers } from "./queue-workers.ts";
-import { OWN_QUEUE } from "./run-graph.ts";
+import { OWN_QUEUES } from "./run-graph.ts";
 import { type CurrentPrincipal, principalNow } from "./run-principal.ts";
 import { fromWkt, toWkt } from "./value.ts";
 import type { WaitingClaims } from "./waiting-claims.ts";
@@ -39,11 +39,8 @@ interface Working {
 }
 
 function workerOf({ environment, queue, worker }: Working, { principal }: CallContext): RemoteWorker {
-  if (queue === OWN_QUEUE) {
-    throw invalidField(
-      "queue",
-      `"${OWN_QUEUE}" is the platform's own queue: name one of yours, as the graph's nodes do.`,
-    );
+  if (OWN_QUEUES.includes(queue)) {
+    throw invalidField("queue", `"${queue}" is the platform's own queue: name one of yours, as the graph's nodes do.`);
   }
   return { environment: environment || "default", queue, principal: principalName(principal), name: worker };
 }

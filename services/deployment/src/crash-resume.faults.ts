@@ -8,7 +8,9 @@ import type { ProgramVersion } from "./testing/test-program.ts";
 import { openGround, openServer, outcomeOf } from "./testing/test-site.ts";
 
 const { RolloutState } = deployment;
-const RELEASE = "run: {command: exec node server.js, release: echo migrated}\n";
+const RELEASE = `run: {command: exec node server.js, release: echo migrated}
+hooks: {before_traffic: [{run: echo hooked}]}
+`;
 /** Requests per second through the data plane, all the time. */
 const EVERY_MS = 10;
 
@@ -55,7 +57,7 @@ async function resume(rolloutId: string) {
   return await outcomeOf(server.client.watchRollout({ rolloutId }));
 }
 
-const FORWARD = ["prepare", "release", "start", "verify", "shift", "bake", "drain", "stop", "prove"];
+const FORWARD = ["prepare", "release", "start", "verify", "hook", "shift", "bake", "drain", "stop", "prove"];
 const moments = [
   "committed locked prepare",
   ...FORWARD.flatMap((kind) => [`before ${kind}`, `after ${kind}`]),
@@ -63,30 +65,30 @@ const moments = [
 ];
 
 describe("a server killed in a deploy under load loses nothing", () => {
-  // What comes after a step is what comes before the next, but for the release command's.
-  test.each(casesOf(moments, (moment) => !moment.startsWith("after ") || moment === "after release"))(
-    "%s",
-    async (moment) => {
-      ground.plane.answers.length = 0;
-      ground.plane.pictures.length = 0;
-      ground.agent.tasks.length = 0;
-      ground.plane.load(EVERY_MS);
-      const version = `after-${moment.replaceAll(" ", "-")}`;
-      const rolloutId = await crashAt(moment, write({ version }));
-      const { ended, events } = await resume(rolloutId);
-      expect(await ground.plane.stopLoad()).toEqual([]);
-      expect(ended.state).toBe(RolloutState.SUCCEEDED);
-      expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
-      const finished = events.flatMap(({ event }) => (event.case === "stepFinished" ? [event.value.stepId] : []));
-      expect(new Set(finished).size).toBe(finished.length);
-      // Only who dies before it is on record that the command has succeeded runs it again (ADR 4).
-      expect(ground.agent.tasks, "runs of the release command").toHaveLength(moment === "after release" ? 2 : 1);
-      expect(ground.agent.running()).toHaveLength(1);
-      expect(ground.plane.active).toMatchObject([{ endpointId: ground.agent.running()[0], revision: ended.revision }]);
-      const counts = ground.plane.pictures.map((picture) => picture.filter(isActive).length);
-      expect(counts.every((each) => each === 1 || each === 2)).toBe(true);
-    },
-  );
+  const repeating = ["after release", "after hook"];
+  // What comes after a step is what comes before the next, but for those of commands, which are alike.
+  const telling = (moment: string) => !/^after |^before hook$/.test(moment) || repeating.includes(moment);
+  test.each(casesOf(moments, telling))("%s", async (moment) => {
+    ground.plane.answers.length = 0;
+    ground.plane.pictures.length = 0;
+    ground.agent.tasks.length = 0;
+    ground.plane.load(EVERY_MS);
+    const version = `after-${moment.replaceAll(" ", "-")}`;
+    const rolloutId = await crashAt(moment, write({ version }));
+    const { ended, events } = await resume(rolloutId);
+    expect(await ground.plane.stopLoad()).toEqual([]);
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(events.map(({ sequence }) => Number(sequence))).toEqual(events.map((_, index) => index + 1));
+    const finished = events.flatMap(({ event }) => (event.case === "stepFinished" ? [event.value.stepId] : []));
+    expect(new Set(finished).size).toBe(finished.length);
+    // Only who dies before it is on record that a command has succeeded runs it again (ADR 4).
+    const commands = ["release", "hook", ...repeating.flatMap((at) => (moment === at ? [at.slice(6)] : []))];
+    expect(ground.agent.tasks.map((id) => id.split("-")[0]).toSorted()).toEqual(commands.toSorted());
+    expect(ground.agent.running()).toHaveLength(1);
+    expect(ground.plane.active).toMatchObject([{ endpointId: ground.agent.running()[0], revision: ended.revision }]);
+    const counts = ground.plane.pictures.map((picture) => picture.filter(isActive).length);
+    expect(counts.every((each) => each === 1 || each === 2)).toBe(true);
+  });
 });
 
 const isActive = ({ state }: mesh.Endpoint) => state === mesh.EndpointState.ACTIVE;

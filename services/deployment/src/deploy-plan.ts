@@ -5,8 +5,11 @@ import { downtimeVerdict, isServing, type ServingNow } from "./downtime-verdict.
 import { type Gate, gatesOf } from "./gates/gate.ts";
 import { WHOLE } from "./rollout-begin.ts";
 import { sideBySideOf, wantedAfterDeploy } from "./rollout-grant.ts";
+import { hookSteps } from "./rollout-hooks.ts";
 import type { TrafficStep } from "./rollout-state.ts";
 import { counted, percent } from "./rollout-words.ts";
+import { secretChanges } from "./secrets/secret-changes.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 
 type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 
@@ -14,18 +17,20 @@ type Plan = MessageInitShape<typeof deployment.PlanResponseSchema>;
 export interface PlanScene extends ServingNow {
   /** How the program's files differ; undefined if there is no revision yet. */
   program: Plan["program"] | undefined;
+  /** The versions of its secrets that a deploy would take. */
+  secrets: SecretVersions;
 }
 
 /** What a deploy of this manifest would change, do, and cost in lost requests. */
 export function planDeploy(manifest: Manifest, scene: PlanScene): Plan {
-  const { record, program } = scene;
-  const current = record?.revisions.get(record.currentRevision)?.manifest;
+  const { record, program, secrets } = scene;
+  const current = record?.revisions.get(record.currentRevision);
   return {
     service: manifest.name,
     currentRevision: BigInt(record?.currentRevision ?? 0),
-    changes: manifestDiff(current, manifest),
+    changes: [...manifestDiff(current?.manifest, manifest), ...secretChanges(current?.secrets, secrets)],
     ...downtimeVerdict(manifest, scene),
-    steps: steps(manifest, scene),
+    steps: [...steps(manifest, scene), ...hookSteps(manifest, "after_deploy")],
     ...(program ? { program } : {}),
   };
 }
@@ -36,6 +41,7 @@ function steps(manifest: Manifest, { record, program }: PlanScene): string[] {
   const check = health.http === undefined ? "accepts connections" : `answers GET ${health.http} with 2xx or 3xx`;
   const before = [
     releaseStep(run, program),
+    ...hookSteps(manifest, "before_deploy"),
     ...(run.release === undefined ? [] : [`run once, before traffic shifts: ${run.release}`]),
   ];
   if (!isServing(record)) {
@@ -51,11 +57,12 @@ function steps(manifest: Manifest, { record, program }: PlanScene): string[] {
   ];
 }
 
-/** ", ask the gates smoke and values": those of a moment. */
+/** ", ask the gates smoke and values, run the hook …": those of a moment. */
 function gatesAt(manifest: Manifest, moment: Gate["at"]): string {
   const names = gatesOf(manifest).flatMap(({ at, name }) => (at === moment ? [name] : []));
-  if (names.length === 0) return "";
-  return `, ask the gate${names.length > 1 ? "s" : ""} ${names.join(", ")}`;
+  const hooks = moment === "start" ? hookSteps(manifest, "before_traffic").map((words) => `, ${words}`) : [];
+  if (names.length === 0) return hooks.join("");
+  return `, ask the gate${names.length > 1 ? "s" : ""} ${names.join(", ")}${hooks.join("")}`;
 }
 
 function sideBySideSteps(manifest: Manifest, wanted: number, health: string): string[] {

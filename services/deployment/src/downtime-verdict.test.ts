@@ -22,7 +22,7 @@ function serving(more = "", change: Partial<ServiceRecord> = {}): ServingNow & {
     split: undefined,
     deployedAt: new Date(),
     replicas: [replica],
-    revisions: new Map([[1, { ...revision, tag: "", outcome: "good" }]]),
+    revisions: new Map([[1, { ...revision, tag: "", secrets: {}, outcome: "good" }]]),
     running: undefined,
     ...change,
   };

@@ -13,9 +13,9 @@ const LOOK_MS = 2000;
 export class EventFeed {
   /** Notified whenever this server has written events. */
   readonly changes = new ChangeSignal();
-  readonly #journal: RolloutJournal;
+  readonly #journal: Pick<RolloutJournal, "readEvents">;
 
-  constructor(journal: RolloutJournal) {
+  constructor(journal: Pick<RolloutJournal, "readEvents">) {
     this.#journal = journal;
   }
 

@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { HmsError } from "@hms/kernel";
 import type { Manifest } from "@hms/manifest";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 
 /** What a plan is made from. */
 export interface PlannedWorld {
   /** The revision that serves; 0: none. */
   currentRevision: number;
   manifest: Manifest;
+  /** The versions of its secrets that a deploy would take. */
+  secrets: SecretVersions;
   /** Of the release that a deploy would make; empty if it is not known. */
   programDigest: string;
 }
@@ -14,8 +17,10 @@ export interface PlannedWorld {
 const short = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 12);
 
 /** Names what a plan is made from: the same id, the same plan. */
-export function planId({ currentRevision, manifest, programDigest }: PlannedWorld): string {
-  return [currentRevision, short(JSON.stringify(manifest)), short(programDigest)].join(".");
+export function planId({ currentRevision, manifest, secrets, programDigest }: PlannedWorld): string {
+  const versions = Object.entries(secrets).sort();
+  const told = versions.length === 0 ? "" : JSON.stringify(versions);
+  return [currentRevision, short(JSON.stringify(manifest) + told), short(programDigest)].join(".");
 }
 
 /**
@@ -33,7 +38,7 @@ export function checkPlanId(asked: string, world: PlannedWorld): void {
   const [nowRevision, nowManifest, nowProgram] = planId(world).split(".");
   const changed = [
     ...(revision === nowRevision ? [] : [`revision ${nowRevision} serves now, and the plan was made for ${revision}`]),
-    ...(manifest === nowManifest ? [] : ["the manifest, or a variable in it, is another"]),
+    ...(manifest === nowManifest ? [] : ["the manifest, or a variable or secret in it, is another"]),
     ...(program === nowProgram ? [] : ["the program's files are others"]),
   ];
   if (changed.length === 0) return;

@@ -49,6 +49,8 @@ export interface DeploymentRuntime {
     request: MessageInitShape<typeof agent.RunTaskRequestSchema>,
     signal?: AbortSignal,
   ): AsyncIterable<agent.RunTaskResponse>;
+  /** Seals anew what a replaced key has sealed of the replicas' secrets; answers with how many. */
+  resealSecrets(): Promise<number>;
   /** Stored log lines, oldest first. */
   readLogs(
     request: MessageInitShape<typeof agent.ReadLogsRequestSchema>,

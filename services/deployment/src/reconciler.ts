@@ -6,6 +6,7 @@ import type { ReplicaHealth } from "./health/replica-health.ts";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import type { ReplicaKeeper } from "./replica-keeper.ts";
 import { keyOfReplica, type ServiceBook } from "./service-book.ts";
+import type { ServiceKey } from "./service-record.ts";
 import { noteGone, noteProven, readServices } from "./service-store.ts";
 import type { DeploymentTables } from "./tables.ts";
 
@@ -16,6 +17,10 @@ export interface ReconcilerParts {
   observed: ObservedReplicas;
   health: HealthKeeper;
   replicas: ReplicaKeeper;
+  /** Notes what has proved itself where the database is behind; false: it is the one to be told. Default: always. */
+  noteElsewhere?: (key: ServiceKey, id: string, proven: string) => boolean;
+  /** Called when the database has been told that a replica has proved itself. */
+  onProven?: (key: ServiceKey) => void;
   log: Logger;
 }
 
@@ -117,20 +122,24 @@ export class Reconciler {
     const key = keyOfReplica(id);
     await this.#stop(id);
     // A rollout that stops it itself says so in its journal.
-    if (book.get(key)?.running) return;
+    if (book.get(key)?.running || book.isHeld(key)) return;
     await noteGone(db, key.environment, id);
     book.put(key, (await readServices(db, key))[0]);
   }
 
   /** So that a restarted server need not doubt a replica that has been well all the time. */
   async #noteProven(id: string, { state, instance }: ReplicaHealth): Promise<void> {
-    const { db, book, log } = this.#parts;
+    const { db, book, noteElsewhere, onProven, log } = this.#parts;
+    const key = keyOfReplica(id);
     const replica = book.replica(id)?.replica;
     if (state !== "ready" || replica === undefined || replica.proven === instance) return;
     try {
-      await noteProven(db, { environment: keyOfReplica(id).environment, id, proven: instance });
+      if (!noteElsewhere?.(key, id, instance)) {
+        await noteProven(db, { environment: key.environment, id, proven: instance });
+      }
       const now = book.replica(id)?.replica;
       if (now) now.proven = instance;
+      onProven?.(key);
     } catch (error) {
       log.debug("it was not noted that a replica is well", { replicaId: id, error });
     }

@@ -43,7 +43,9 @@ describe("what a plan was made for is what is deployed, or nothing", () => {
     const third = site.program.write({ version: "3", replicas: 1 });
     await expect(outcomeOf(site.client.deploy({ ...third, planId: plan.planId }))).rejects.toMatchObject({
       ...outdated,
-      message: expect.stringContaining("the manifest, or a variable in it, is another; the program's files are others"),
+      message: expect.stringContaining(
+        "the manifest, or a variable or secret in it, is another; the program's files are others",
+      ),
     });
     await expect(outcomeOf(site.client.deploy({ ...third, planId: "7" }))).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",

@@ -2,6 +2,7 @@ import { HmsError } from "@hms/kernel";
 import type { ObservedReplicas } from "./observed-replicas.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import { replicaSpec } from "./replica-spec.ts";
+import type { SecretVault } from "./secrets/secret-vault.ts";
 import { keyOfReplica, type ServiceBook } from "./service-book.ts";
 import type { ServiceKey } from "./service-record.ts";
 import type { TrafficKeeper } from "./traffic-keeper.ts";
@@ -13,6 +14,7 @@ export interface ReplicaParts {
   runtime: DeploymentRuntime;
   traffic: TrafficKeeper;
   credentials: CredentialsOf;
+  vault: SecretVault;
 }
 
 /** Environment variables by which a service's replicas call the platform. */
@@ -41,14 +43,15 @@ export class ReplicaKeeper {
   }
 
   async #start(id: string): Promise<void> {
-    const { book, observed, runtime, traffic, credentials } = this.#parts;
+    const { book, observed, runtime, traffic, credentials, vault } = this.#parts;
     const { replica, revision } = book.replica(id) ?? {};
     if (replica?.phase !== "running" || observed.isThere(id)) return;
     if (revision === undefined) {
       throw new HmsError("DATA_LOSS", `Revision ${replica.revision} of replica ${id} is not on record any more.`);
     }
     const key = keyOfReplica(id);
-    const surroundings = { mesh: await traffic.access(key.environment), credentials: credentials(key) };
+    const [mesh, secrets] = [await traffic.access(key.environment), await vault.of(key, revision)];
+    const surroundings = { mesh, secrets, credentials: credentials(key) };
     observed.observe(await runtime.startReplica(replicaSpec({ ...key, id }, revision, surroundings)));
   }
 

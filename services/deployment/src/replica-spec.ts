@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { agent, mesh } from "@hms/contracts";
 import type { Manifest } from "@hms/manifest";
+import type { ProgramSecrets } from "./secrets/secret-vault.ts";
 import type { RevisionRecord, ServiceKey } from "./service-record.ts";
 
 /** How a replica is looked at; from the manifest. */
@@ -21,13 +22,15 @@ export interface ReplicaSurroundings {
   mesh: MeshAccess;
   /** Variables by which it calls the platform. */
   credentials: Readonly<Record<string, string>>;
+  /** As they are: sealed. */
+  secrets: ProgramSecrets;
 }
 
 /** What the runtime needs to run a replica of a revision. */
 export function replicaSpec(
   { environment, service, id }: ServiceKey & { id: string },
   { revision, manifest, releaseDigest }: RevisionRecord,
-  { mesh: access, credentials }: ReplicaSurroundings,
+  { mesh: access, credentials, secrets }: ReplicaSurroundings,
 ): MessageInitShape<typeof agent.ReplicaSpecSchema> {
   return {
     replicaId: id,
@@ -37,6 +40,7 @@ export function replicaSpec(
     releaseDigest,
     command: manifest.run.command,
     env: { ...manifest.env, ...credentials },
+    ...secrets,
     limits: resourceLimits(manifest),
     stopGraceMs: BigInt(manifest.stopGraceMs),
     mesh: access,

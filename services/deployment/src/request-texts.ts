@@ -1,4 +1,4 @@
-import { HmsError } from "@hms/kernel";
+import { HmsError, type Metadata } from "@hms/kernel";
 
 const LONGEST_REASON = 500;
 
@@ -16,4 +16,10 @@ export function refuseTexts({ reason, tag = "" }: { reason: string; tag?: string
   if (problems.length === 0) return;
   const message = problems.map(({ field, description }) => `${field}: ${description}`).join(" ");
   throw new HmsError("INVALID_ARGUMENT", message, { fieldViolations: problems });
+}
+
+/** The run that says it does this, for the history. */
+export function runOf(metadata: Metadata): { run?: string } {
+  const run = metadata["x-hms-run"] ?? "";
+  return /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(run) ? { run } : {};
 }

@@ -51,6 +51,22 @@ export class RolloutControl {
   }
 }
 
+/** Lets go of the running rollout of a service that the platform itself is about to remove. */
+export async function abortBeforeRemoval(
+  { journal, asked }: { journal: RolloutJournal; asked: ChangeSignal },
+  key: ServiceKey,
+  { by, reason }: Pick<RolloutAsk, "by" | "reason">,
+): Promise<void> {
+  const ask: RolloutAsk = { what: "abort", by, reason };
+  try {
+    await journal.ask(key, ask, (row) => checked(row, key, { ask, wanted: "" }));
+    asked.notify();
+  } catch (error) {
+    // Nothing runs, or it ends by itself.
+    if (HmsError.from(error).code !== "FAILED_PRECONDITION") throw error;
+  }
+}
+
 const refusal = (reason: string, message: string) => new HmsError("FAILED_PRECONDITION", message, { reason });
 
 /** @throws HmsError FAILED_PRECONDITION if this cannot be asked of what runs now */

@@ -8,15 +8,16 @@ import { stopping } from "./errors.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import type { EventFeed } from "./event-feed.ts";
 import { grantRollout } from "./rollout-grant.ts";
-import { type JournalPosition, LEASE_MS, type RolloutJournal } from "./rollout-journal.ts";
+import { type DriverJournal, type JournalPosition, LEASE_MS } from "./rollout-journal.ts";
 import { transition } from "./rollout-machine.ts";
 import { endedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
 import { type Effect, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
+import type { ServiceKey } from "./service-record.ts";
 
 /** What a driver stands on. */
 export interface DriverParts {
-  journal: RolloutJournal;
+  journal: DriverJournal;
   feed: EventFeed;
   effects: EffectParts;
   log: Logger;
@@ -24,6 +25,8 @@ export interface DriverParts {
   ready: Promise<void>;
   /** Notified when somebody here has asked something of a rollout. */
   asked: ChangeSignal;
+  /** Takes note of a service after a transition, before what that leads to is done. */
+  onTurn: (key: ServiceKey, position: JournalPosition) => Promise<void>;
   /** Called with what this server is about to do; tests end the server there. */
   checkpoint?: (moment: string) => void;
 }
@@ -183,8 +186,9 @@ export class RolloutDriver {
           ? { type: "refused", failure: { reason: grant, remedy: "Deploy it again." } }
           : { type: "locked", grant };
       }
-      const again = state.doing?.kind === "release" ? ", which runs the release command again" : "";
-      return { type: "resumed", awayMs, why: `Carried on by a restarted server${again}` };
+      const again = { release: ", which runs the release command again", hook: ", which runs the hook again" };
+      const what = again[state.doing?.kind as keyof typeof again] ?? "";
+      return { type: "resumed", awayMs, why: `Carried on by a restarted server${what}` };
     });
   }
 
@@ -192,7 +196,7 @@ export class RolloutDriver {
   async #advance(
     inputFor: (state: JournalPosition["state"], record: NonNullable<JournalPosition["record"]>) => RolloutInput,
   ): Promise<JournalPosition["state"]> {
-    const { journal, effects, feed, checkpoint } = this.#parts;
+    const { journal, effects, feed, onTurn, checkpoint } = this.#parts;
     const at = { rolloutId: this.#rolloutId, fence: this.#fence, turn: this.#position.turn };
     const position = await this.#insist(() =>
       journal.turn(at, ({ state, record }) => {
@@ -205,7 +209,7 @@ export class RolloutDriver {
       }),
     );
     this.#position = position;
-    effects.book.put(this.#row, position.record);
+    await onTurn({ environment: this.#row.environment, service: this.#row.service }, position);
     feed.changes.notify();
     checkpoint?.(`committed ${position.state.phase} ${position.state.doing?.kind ?? ""}`.trim());
     return position.state;

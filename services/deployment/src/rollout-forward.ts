@@ -1,6 +1,8 @@
+import type { HookMoment } from "@hms/manifest";
 import { drain, LARGEST_BATCH, startBatch, TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
 import { awaitsVerdict, judgeBatch, judgeStart } from "./rollout-gates.ts";
-import type { EffectKind, EffectResult, GateMoment, RolloutReplica } from "./rollout-state.ts";
+import { endHook, runHooks } from "./rollout-hooks.ts";
+import type { EffectKind, EffectResult, Failure, GateMoment, RolloutReplica } from "./rollout-state.ts";
 import {
   cooled,
   heldBack,
@@ -35,9 +37,10 @@ export function afterLock(turn: Turn): void {
   turn.begin("prepare", { phase: kind === "rollback" ? "locked" : turn.draft.phase, ids: [], until, title });
 }
 
-/** Begins with what touches the outside: the release command, then replicas. */
+/** Begins with what touches the outside: hooks, the release command, then replicas. */
 function serve(turn: Turn): void {
   const { draft, view } = turn;
+  if (runHooks(turn, "before_deploy")) return;
   draft.serveBy = view.now + draft.policy.deadlineMs;
   if (draft.policy.runsReleaseCommand) {
     turn.begin("release", { phase: "prepared", ids: [], until: draft.serveBy, title: "Running the release command" });
@@ -180,8 +183,9 @@ export const forward: Record<EffectKind, (turn: Turn, result: EffectResult) => v
   },
   prove(turn) {
     turn.finish(provenTitle(turn));
-    turn.end("succeeded");
+    succeed(turn);
   },
+  hook: (turn) => afterHook(turn),
   unregister(turn) {
     const { draft, view } = turn;
     turn.finish("Taken out of the service mesh");
@@ -202,9 +206,29 @@ const AFTER: Record<GateMoment, (turn: Turn, concerned: RolloutReplica[]) => voi
   warm: leaveOld,
 };
 
+/** What follows a hook: the next one of its moment, else what the moment leads to. */
+export function afterHook(turn: Turn, failure?: Failure): void {
+  const { at, concerned } = endHook(turn, failure);
+  AFTER_HOOKS[at](turn, concerned);
+}
+
+const AFTER_HOOKS: Record<HookMoment, (turn: Turn, concerned: RolloutReplica[]) => void> = {
+  before_deploy: serve,
+  before_traffic: activate,
+  after_deploy: succeed,
+  on_failure(turn) {
+    if (!runHooks(turn, "on_failure")) turn.end(turn.draft.ending ?? "failed");
+  },
+};
+
+function succeed(turn: Turn): void {
+  if (!runHooks(turn, "after_deploy")) turn.end("succeeded");
+}
+
 /** Gives replicas that have proved themselves traffic, or makes them ready for their share of it. */
 function activate(turn: Turn, proven: readonly RolloutReplica[]): void {
   const { draft, view } = turn;
+  if (!draft.shifted && runHooks(turn, "before_traffic", ids(proven))) return;
   const chosen = new Set(ids(proven));
   const fresh = draft.replicas.filter(({ id }) => chosen.has(id));
   for (const replica of fresh) replica.traffic = "active";

@@ -1,6 +1,7 @@
 import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
 import { gatePlanOf } from "./gates/gate.ts";
 import { WHOLE } from "./rollout-begin.ts";
+import { hookPlanOf } from "./rollout-hooks.ts";
 import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
 import { scalingRule } from "./scaling/scaling-rule.ts";
 import type { RevisionRecord, ServiceRecord } from "./service-record.ts";
@@ -53,6 +54,7 @@ export function grantRollout(state: RolloutState, scene: GrantScene) {
     revision,
     previousRevision: record.currentRevision,
     trafficRevision: record.trafficRevision,
+    stopped: record.wanted === 0 && !record.asleep,
     policy: policyOf(kind, record.revisions.get(revision), scene),
     existing: record.replicas
       .filter(({ phase }) => phase === "running")
@@ -83,7 +85,7 @@ function policyOf(kind: RolloutKind, revision: RevisionRecord | undefined, scene
     deadlineMs: rollout.deadlineMs,
     release: releaseOf(kind, scene, revision.releaseDigest),
     runsReleaseCommand: kind === "deploy" && run.release !== undefined,
-    ...(kind === "deploy" ? { ...sideBySideOf(manifest), ...gatePlanOf(manifest) } : {}),
+    ...(kind === "deploy" ? { ...sideBySideOf(manifest), ...gatePlanOf(manifest), ...hookPlanOf(manifest) } : {}),
     ...(scene.request.automatic ? { automatic: true } : {}),
   };
 }

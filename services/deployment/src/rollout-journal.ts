@@ -15,6 +15,8 @@ import {
   writeTurn,
 } from "./rollout-rows.ts";
 import { hasEnded, type RolloutAsk, type RolloutKind, type RolloutState } from "./rollout-state.ts";
+import { refuseDestroyed } from "./secrets/hold-secrets.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readServices } from "./service-store.ts";
 import type { DeploymentTables, RolloutRequest } from "./tables.ts";
@@ -34,6 +36,16 @@ export interface Carrier {
   isGone(holder: string): boolean;
 }
 
+/** A revision to be made. */
+interface NewRevision {
+  manifest: Manifest;
+  sourceDirectory: string;
+  tag: string;
+  secrets: SecretVersions;
+  /** Of a release that is there already; default: it is made. */
+  releaseDigest?: string;
+}
+
 /** A rollout to be written down. */
 export interface NewRollout extends ServiceKey {
   rolloutId: string;
@@ -46,7 +58,9 @@ export interface NewRollout extends ServiceKey {
   /** Why, in the words of whoever asks. */
   reason: string;
   /** For a deploy: the revision to make. */
-  revision?: { manifest: Manifest; sourceDirectory: string; tag: string };
+  revision?: NewRevision;
+  /** Versions of secrets that it leads to, if not to those of the current revision; refused if one was destroyed. */
+  secrets?: SecretVersions;
   /** True: throw instead of waiting behind another rollout. */
   refuseIfLocked: boolean;
   /** The state and the first event, once the revision's number is known. */
@@ -76,6 +90,9 @@ export type Claim =
   | { granted: false; ended: true }
   | { granted: true; fence: number; awayMs: number }
   | { granted: false; ended: false; retryMs: number; waitsFor: RolloutRow | undefined };
+
+/** A journal as whoever carries a rollout on uses it. */
+export type DriverJournal = Pick<RolloutJournal, "claim" | "beat" | "turn" | "append" | "asks" | "read" | "readEvents">;
 
 /** A server that has not been heard of for this long has lost its rollouts. */
 export const LEASE_MS = 10_000;
@@ -114,6 +131,7 @@ export class RolloutJournal {
       if (holder && rollout.refuseIfLocked) {
         throw lockedBy({ rolloutId: holder.rollout_id, kind: holder.kind, service, since: holder.started_at });
       }
+      await refuseDestroyed(trx, rollout, rollout.secrets ?? record.revisions.get(record.currentRevision)?.secrets);
       const revision = rollout.revision ? await addRevision(trx, rollout, rollout.revision) : record.currentRevision;
       const { state, event } = rollout.begin(revision, record);
       await this.#insert(trx, rollout, state);

@@ -1,6 +1,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { takeAsk } from "./rollout-asks.ts";
-import { afterLock, forward, next, stopped } from "./rollout-forward.ts";
+import { afterHook, afterLock, forward, next, stopped } from "./rollout-forward.ts";
+import { hookOf, tellFailure } from "./rollout-hooks.ts";
 import { backward, enterRevert, revertFailed } from "./rollout-revert.ts";
 import type {
   Effect,
@@ -28,6 +29,7 @@ export interface Transition {
 export function transition(state: RolloutState, input: RolloutInput, view: RolloutView): Transition {
   const turn = new Turn(state, view);
   apply(turn, input);
+  if (input.type !== "refused") tellFailure(turn);
   return { state: turn.draft, events: turn.events };
 }
 
@@ -50,7 +52,7 @@ function apply(turn: Turn, input: RolloutInput): void {
     case "done": {
       const kind = draft.doing?.kind;
       if (kind === undefined) return;
-      const follow = draft.phase === "reverting" ? backward[kind] : forward[kind];
+      const follow = draft.phase === "reverting" && kind !== "hook" ? backward[kind] : forward[kind];
       follow?.(turn, input.result);
       return;
     }
@@ -79,6 +81,10 @@ function fail(turn: Turn, failure: Failure): void {
   const { draft } = turn;
   const doing = draft.doing;
   if (doing === undefined) return;
+  if (doing.kind === "hook" && hookOf(draft)?.ignored !== false) {
+    afterHook(turn, failure);
+    return;
+  }
   if (draft.phase === "reverting") {
     revertFailed(turn, doing.kind, failure);
     return;
@@ -108,6 +114,7 @@ function takeGrant(turn: Turn, grant: LockGrant): void {
   const { draft, view } = turn;
   const { revision, previousRevision, trafficRevision } = grant;
   Object.assign(draft, { phase: "locked", revision, previousRevision, trafficRevision, policy: { ...grant.policy } });
+  if (grant.stopped) draft.beganStopped = true;
   const existing = grant.existing.map((replica) => ({ ...replica, phase: "running" as const }));
   draft.originals = existing.filter(({ traffic }) => traffic === "active").length;
   // Beside nothing there is nothing to be careful with.

@@ -3,6 +3,7 @@ import { manifestDiff } from "@hms/manifest";
 import { serviceUrls } from "./replica-spec.ts";
 import type { RolloutKind, RolloutState } from "./rollout-state.ts";
 import { stateName } from "./rollout-turn.ts";
+import { secretChanges } from "./secrets/secret-changes.ts";
 import type { ServiceRecord } from "./service-record.ts";
 
 /** An event of a rollout in protobuf's JSON form, with the time of now; its sequence follows from its place. */
@@ -35,6 +36,7 @@ export function endedEvent(state: RolloutState, record: ServiceRecord): JsonObje
     state: stateName(phase),
     revision: String(serving),
     serviceUrls: serves ? serviceUrls(manifest) : [],
+    previousRevision: String(state.beganStopped ? 0 : previousRevision),
   };
   if (failure) ended.failure = { ...failure, changes: changesOf(state, record) } as JsonObject;
   return { ended };
@@ -42,8 +44,9 @@ export function endedEvent(state: RolloutState, record: ServiceRecord): JsonObje
 
 /** What differs between the revision that did not make it and the one that serves. */
 function changesOf({ revision, previousRevision }: RolloutState, { revisions }: ServiceRecord): JsonObject[] {
-  const before = revisions.get(previousRevision)?.manifest;
-  const after = revisions.get(revision)?.manifest;
+  const before = revisions.get(previousRevision);
+  const after = revisions.get(revision);
   if (before === undefined || after === undefined || revision === previousRevision) return [];
-  return manifestDiff(before, after).map(({ key, before: from, after: to }) => ({ key, before: from, after: to }));
+  const changes = [...manifestDiff(before.manifest, after.manifest), ...secretChanges(before.secrets, after.secrets)];
+  return changes.map(({ key, before: from, after: to }) => ({ key, before: from, after: to }));
 }

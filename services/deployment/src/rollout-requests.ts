@@ -1,7 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { dirname, isAbsolute, resolve } from "node:path";
 import type { deployment } from "@hms/contracts";
-import { type CallContext, componentPrincipal, HmsError, type Metadata, principalName } from "@hms/kernel";
+import { type CallContext, componentPrincipal, HmsError, type Principal, principalName } from "@hms/kernel";
 import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
@@ -9,9 +8,11 @@ import { diskFull, nothingDeployed, nothingToRetry, notScaledByLoad } from "./er
 import type { Freezes } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
-import { refuseTexts } from "./request-texts.ts";
+import { refuseTexts, runOf } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
+import { askedId, newRolloutId } from "./rollout-id.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -19,10 +20,13 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import { routeWarnings } from "./route-warnings.ts";
 import type { LoadChange } from "./scaling/auto-scaler.ts";
 import { scalingRule } from "./scaling/scaling-rule.ts";
+import type { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "./service-record.ts";
+import { withStrategy } from "./with-strategy.ts";
 
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
@@ -54,10 +58,12 @@ interface RequestParts {
   reader: ServiceReader;
   runtime: Pick<DeploymentRuntime, "freeBytes" | "compareRelease">;
   freezes: Freezes;
+  previews: Previews;
   begin: (row: RolloutRow) => void;
   access: ServiceAccess;
   /** What `auth` is for routes that do not say it, asked for each manifest. */
   routesDefaultAuth: () => "public" | "required";
+  secrets: DeploySecrets;
 }
 
 /** A manifest of a request. */
@@ -76,9 +82,11 @@ export class RolloutRequests {
   readonly #reader: ServiceReader;
   readonly #runtime: RequestParts["runtime"];
   readonly #freezes: Freezes;
+  readonly #previews: Previews;
   readonly #begin: (row: RolloutRow) => void;
   readonly #access: ServiceAccess;
   readonly #routesDefaultAuth: RequestParts["routesDefaultAuth"];
+  readonly #secrets: DeploySecrets;
 
   /** `begin` starts to carry a rollout on. */
   constructor(parts: RequestParts) {
@@ -86,9 +94,11 @@ export class RolloutRequests {
     this.#reader = parts.reader;
     this.#runtime = parts.runtime;
     this.#freezes = parts.freezes;
+    this.#previews = parts.previews;
     this.#begin = parts.begin;
     this.#access = parts.access;
     this.#routesDefaultAuth = parts.routesDefaultAuth;
+    this.#secrets = parts.secrets;
   }
 
   /**
@@ -145,37 +155,44 @@ export class RolloutRequests {
     const manifest = withStrategy(given, request.strategy);
     const { reason, tag } = request;
     await this.admit(context, key, sourceDirectory);
-    await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
-    const plannedOn = await this.#plannedOn(request.planId, { manifest: given, key, sourceDirectory }, context);
+    const told = await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
+    const secrets = await this.#secrets.newest(context, key, manifest);
+    const plannedOn = await this.#plannedOn(
+      request.planId,
+      { manifest: given, key, sourceDirectory, secrets },
+      context,
+    );
     const { refuseIfLocked } = request;
-    const revision = { manifest, sourceDirectory, tag };
+    const revision = { manifest, sourceDirectory, tag, secrets };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
-    const told = [...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`)];
+    told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
     const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
-  /** Whether new versions may come now, or the caller may say that they may. @throws HmsError */
+  /** Whether new versions may come now, or the caller may say that they may; answers with warnings. @throws HmsError */
   async #admitNow(
     context: CallContext,
     key: ServiceKey,
     { manifest, override }: { manifest: Manifest; override: boolean },
-  ): Promise<void> {
+  ): Promise<string[]> {
     if (override) await this.#access.admitOverride(context, key);
     else await this.#freezes.admit(key, manifest);
+    return await this.#previews.admit(key.environment);
   }
 
   /** The revision that a plan was made on, if it still holds. @throws HmsError FAILED_PRECONDITION if it does not */
   async #plannedOn(
     planId: string,
-    given: Pick<ReadManifest, "manifest" | "key" | "sourceDirectory">,
+    given: Pick<ReadManifest, "manifest" | "key" | "sourceDirectory"> & { secrets: SecretVersions },
     { signal }: CallContext,
   ): Promise<number | undefined> {
     if (planId === "") return undefined;
     const record = await this.#reader.find(given.key);
     const { digest } = await programChanges(this.#runtime, record, { ...given, signal });
     const currentRevision = record?.currentRevision ?? 0;
-    checkPlanId(planId, { currentRevision, manifest: given.manifest, programDigest: digest });
+    const { manifest, secrets } = given;
+    checkPlanId(planId, { currentRevision, manifest, secrets, programDigest: digest });
     return currentRevision;
   }
 
@@ -197,7 +214,9 @@ export class RolloutRequests {
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
   async admit(context: CallContext, key: ServiceKey, sourceDirectory: string): Promise<void> {
     const revisions = await this.#reader.revisions(key);
-    const knownDirectories = revisions.map((revision) => revision.sourceDirectory);
+    const shown = await this.#previews.shownTo(context, key);
+    const all = shown ? [...revisions, ...(await this.#reader.revisions(shown))] : revisions;
+    const knownDirectories = all.map((revision) => revision.sourceDirectory);
     await this.#access.admitDeploy(context, { key, sourceDirectory, knownDirectories });
   }
 
@@ -256,7 +275,28 @@ export class RolloutRequests {
 
   async restart(request: deployment.RestartRequest, context: CallContext): Promise<string> {
     const { reason } = request;
-    return this.#add(await this.#deployed(request, context), { kind: "restart", reason }, context);
+    const record = await this.#deployed(request, context);
+    if (request.newSecrets) return this.#restartWithNewSecrets(record, request, context);
+    return this.#add(record, { kind: "restart", reason }, context);
+  }
+
+  /** The current program and manifest once more, as a revision with the newest secrets: so there is one to go back to. */
+  async #restartWithNewSecrets(
+    record: ServiceRecord,
+    request: deployment.RestartRequest,
+    context: CallContext,
+  ): Promise<string> {
+    const current = record.revisions.get(record.currentRevision);
+    if (current === undefined) throw nothingDeployed(record);
+    const { manifest, sourceDirectory, releaseDigest } = current;
+    const secrets = await this.#secrets.newest(context, record, manifest);
+    const revision = { manifest, sourceDirectory, releaseDigest, tag: "", secrets };
+    const reason = request.reason || "new secrets";
+    const check = ({ currentRevision }: ServiceRecord) => {
+      if (currentRevision === record.currentRevision) return;
+      throw new HmsError("ABORTED", "Another revision serves by now. Look at it, and try again.");
+    };
+    return this.#add(record, { kind: "deploy", request: { again: true }, revision, manifest, reason, check }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
@@ -277,6 +317,11 @@ export class RolloutRequests {
     return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
+  /** Removes a service for a part of the platform. */
+  removeFor(principal: Principal, key: ServiceKey, reason: string): Promise<string> {
+    return this.#add(key, { kind: "remove", reason }, { principal, metadata: {} });
+  }
+
   async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
     const record = await this.#reader.existing(request, context);
     if (record.currentRevision === 0) throw nothingDeployed(record);
@@ -290,6 +335,7 @@ export class RolloutRequests {
   ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     refuseTexts({ reason, tag: revision?.tag ?? "" });
+    await this.#reader.settled({ environment, service });
     const rolloutId = askedId(metadata) ?? newRolloutId();
     const rollout: NewRollout = {
       environment,
@@ -299,10 +345,10 @@ export class RolloutRequests {
       principal: principal.id,
       owner: principalName(principal),
       version: manifest?.version ?? "",
-      request,
+      request: { ...request, ...runOf(metadata) },
       reason,
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
-      ...(revision ? { revision } : {}),
+      ...(revision ? { revision, secrets: revision.secrets } : target ? { secrets: target.secrets } : {}),
       begin: (number, record) => {
         wish.check?.(record);
         if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
@@ -326,34 +372,3 @@ export class RolloutRequests {
 
 /** Whom changes that follow the load are by. */
 const AUTO_SCALER = { principal: componentPrincipal("autoscaler"), metadata: {} };
-
-/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
-const KEY = "x-hms-idempotency-key";
-
-function askedId(metadata: Metadata): string | undefined {
-  const key = metadata[KEY];
-  if (key === undefined) return undefined;
-  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
-  throw new HmsError(
-    "INVALID_ARGUMENT",
-    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
-  );
-}
-
-const STRATEGIES = ["rolling", "canary", "blue-green"] as const;
-
-/** A manifest that is rolled out in another way than it says. @throws HmsError INVALID_ARGUMENT */
-function withStrategy(manifest: Manifest, asked: string): Manifest {
-  if (asked === "") return manifest;
-  const strategy = STRATEGIES.find((each) => each === asked);
-  if (strategy) return { ...manifest, rollout: { ...manifest.rollout, strategy } };
-  const description = `"${asked.slice(0, 80)}" is no strategy. Use ${STRATEGIES.join(", ")}.`;
-  throw new HmsError("INVALID_ARGUMENT", `strategy: ${description}`, {
-    fieldViolations: [{ field: "strategy", description }],
-  });
-}
-
-/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
-function newRolloutId(): string {
-  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
-}

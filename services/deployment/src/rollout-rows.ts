@@ -1,7 +1,9 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { type Selectable, sql, type Transaction } from "kysely";
 import { noSuchRollout } from "./errors.ts";
+import { revisionVerdicts } from "./revision-verdicts.ts";
 import { hasEnded, type RolloutState } from "./rollout-state.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
 
@@ -48,8 +50,9 @@ export function oldestRunning(trx: Trx, { environment, service }: ServiceKey): P
 export async function addRevision(
   trx: Trx,
   { environment, service }: ServiceKey,
-  { manifest, sourceDirectory, tag }: { manifest: object; sourceDirectory: string; tag: string },
+  given: { manifest: object; sourceDirectory: string; tag: string; secrets: SecretVersions; releaseDigest?: string },
 ): Promise<number> {
+  const { manifest, sourceDirectory, tag, secrets, releaseDigest = "" } = given;
   const { next_revision } = await trx
     .updateTable("service")
     .set({ next_revision: sql`next_revision + 1` })
@@ -77,6 +80,8 @@ export async function addRevision(
       manifest: JSON.stringify(manifest),
       source_directory: sourceDirectory,
       tag,
+      secrets: JSON.stringify(secrets),
+      release_digest: releaseDigest,
     })
     .execute();
   return revision;
@@ -164,18 +169,12 @@ const revisionOf = (trx: Trx, { environment, service }: ServiceKey, revision: nu
     .where("revision", "=", String(revision));
 
 async function writeRevision(trx: Trx, before: RolloutState, state: RolloutState): Promise<void> {
-  const { kind, phase, revision, release, previousRevision } = state;
+  const { revision, release } = state;
   if (release && release.digest !== before.release?.digest) {
     await revisionOf(trx, state, revision).set({ release_digest: release.digest }).execute();
   }
-  if (kind !== "deploy" && kind !== "rollback") return;
-  if (phase === "succeeded") await revisionOf(trx, state, revision).set({ outcome: "good" }).execute();
-  if (hasEnded(state) && phase !== "succeeded" && kind === "deploy") {
-    await revisionOf(trx, state, revision).set({ outcome: "bad" }).execute();
-  }
-  // Going back is a verdict: the next rollback looks further back.
-  if (phase === "succeeded" && kind === "rollback" && previousRevision > revision) {
-    await revisionOf(trx, state, previousRevision).set({ outcome: "bad" }).execute();
+  for (const verdict of revisionVerdicts(state)) {
+    await revisionOf(trx, state, verdict.revision).set({ outcome: verdict.outcome }).execute();
   }
 }
 

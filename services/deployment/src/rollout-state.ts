@@ -1,4 +1,5 @@
 import type { JsonObject } from "@bufbuild/protobuf";
+import type { HookMoment } from "@hms/manifest";
 
 /** What a rollout does. */
 export type RolloutKind = "deploy" | "rollback" | "restart" | "scale" | "stop" | "remove";
@@ -72,6 +73,16 @@ export interface RolloutPolicy {
   sideBySide?: SideBySide;
   /** What the new version is asked beside its health; absent: nothing. */
   gates?: GatePlan;
+  /** What is done beside it at which moment; absent: nothing. */
+  hooks?: Partial<Record<HookMoment, HookPlan[]>>;
+}
+
+/** What the machine has to know of a hook. */
+export interface HookPlan {
+  name: string;
+  timeoutMs: number;
+  /** True: the rollout goes on though it fails. */
+  ignored: boolean;
 }
 
 /** Which moments of a rollout the manifest's gates are asked at. */
@@ -98,6 +109,7 @@ export interface SideBySide {
 /** What the outside does for a rollout; each may be done twice with the same outcome. */
 export type EffectKind =
   | "prepare"
+  | "hook"
   | "release"
   | "start"
   | "verify"
@@ -156,6 +168,8 @@ export interface RolloutState {
   replicas: RolloutReplica[];
   /** Replicas that had traffic when the lock was taken. */
   originals: number;
+  /** True: nothing was meant to serve then. */
+  beganStopped?: boolean;
   /** True if what serves has no ready replica, so there is nothing to be careful with. */
   direct: boolean;
   /** True once a new replica was meant to get traffic. */
@@ -174,6 +188,12 @@ export interface RolloutState {
   holds?: "step" | "pause" | "window" | "verdict";
   /** What `holds: "verdict"` leads on from. */
   awaits?: GateMoment;
+  /** The hook that runs, or ran last, by its place among those of its moment. */
+  hook?: { at: HookMoment; index: number };
+  /** The moments whose hooks are over. */
+  hooksOver?: HookMoment[];
+  /** While the hooks after a failure run: how it ends then. */
+  ending?: "rolled_back" | "failed";
   /** How many of the requests to it (promote, abort, pause, resume) it has taken; absent: 0. */
   asksTaken?: number;
   release?: ReleaseFacts;
@@ -189,6 +209,8 @@ export interface LockGrant {
   revision: number;
   previousRevision: number;
   trafficRevision: number;
+  /** Nothing is meant to serve. */
+  stopped?: boolean;
   policy: RolloutPolicy;
   existing: Pick<RolloutReplica, "id" | "revision" | "ordinal" | "traffic">[];
 }

@@ -1,4 +1,4 @@
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createAccessPolicy, PolicyBook } from "@hms/authorization";
 import { agent, deployment } from "@hms/contracts";
 import { Kernel, type Principal } from "@hms/kernel";
@@ -131,6 +131,40 @@ test("shows freezes of what a policy lets read", async () => {
   expect(await shown()).toEqual(["", "apple"]);
 });
 
+test("shows previews, and what is in them, as policies let read it", async () => {
+  inForce();
+  const at = new Date();
+  const row = { base_environment: "default", owner: "user:anna", created_at: at, set_at: at };
+  const expires_at = new Date(at.getTime() + 7_200_000);
+  const rows = ["staging", "empty"].map((environment) => ({ environment, ...row, expires_at }));
+  await ground.database.database.db.insertInto("preview").values(rows).execute();
+  const shown = async () =>
+    (await as(user("x", "viewer")).listPreviews({})).previews.map(({ environment, services }) => [
+      environment,
+      services.length,
+    ]);
+  expect(await shown()).toEqual([
+    ["empty", 0],
+    ["staging", 5],
+  ]);
+  inForce(
+    'forbid (principal, action == Action::"services:read", resource) when { resource has owner && resource.owner == "user:bob" };',
+    'forbid (principal, action == Action::"services:read", resource in Environment::"empty");',
+  );
+  expect(await shown()).toEqual([["staging", 3]]);
+});
+
+test("who may not remove what is in a preview does not end it earlier", async () => {
+  inForce();
+  const developer = as(user("dora", "developer"));
+  const sooner = { environment: "staging", lifetime: durationFromMs(3_600_000) };
+  await expect(developer.setPreview(sooner)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  await expect(developer.endPreview({ environment: "staging" })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  const later = { ...sooner, lifetime: durationFromMs(10_800_000) };
+  await expect(developer.setPreview(later)).resolves.toMatchObject({ preview: { environment: "staging" } });
+  await ground.database.database.db.deleteFrom("preview").execute();
+});
+
 describe("a deploy by a role", () => {
   async function deploying(principal: Principal, version = "1") {
     const stream = as(principal).deploy(ground.program.write({ version }));
@@ -150,6 +184,22 @@ describe("a deploy by a role", () => {
     });
     expect(await deploying(operator)).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
     expect(await deploying(developer, "2")).toMatchObject({ state: deployment.RolloutState.SUCCEEDED });
+  });
+
+  test("overrides a freeze only by a role that may freeze", async () => {
+    inForce();
+    const until = timestampFromMs(Date.now() + 600_000);
+    const echo = { environment: "default", service: "echo" };
+    await as(operator).freeze({ ...echo, until, reason: "test" });
+    const request = { ...ground.program.write({ version: "9" }), overrideFreeze: true };
+    const forced = async () => {
+      for await (const { event } of as(user("dora", "developer")).deploy(request)) return event;
+      throw new Error("the stream ended at once");
+    };
+    await expect(forced()).rejects.toMatchObject({
+      message: expect.stringContaining("Ask somebody with services:freeze"),
+    });
+    await as(operator).unfreeze(echo);
   });
 
   test("is judged again once its manifest has said which service it is about", async () => {

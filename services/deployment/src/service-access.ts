@@ -51,6 +51,30 @@ export class ServiceAccess {
     );
   }
 
+  /** What the policy says of the caller and something that its request leads to. */
+  async decide(
+    { principal, method }: CallContext,
+    permission: string,
+    thing: { environment: string; resource: string },
+  ): Promise<{ allowed: boolean; reason?: string | undefined }> {
+    return (await this.#policy?.decide({ principal, permission, ...thing, method })) ?? { allowed: true };
+  }
+
+  /** Lets somebody do something to a service that the request itself does not name. @throws HmsError PERMISSION_DENIED */
+  async admit(context: CallContext, permission: string, key: ServiceKey): Promise<void> {
+    if (await this.allows(context, permission, key)) return;
+    const what = `${permission} for ${key.service} in ${key.environment}`;
+    throw new HmsError("PERMISSION_DENIED", `${spokenName(context.principal)} lacks ${what}.`);
+  }
+
+  /** Whether somebody may do something to a service. */
+  async allows(context: CallContext, permission: string, key: ServiceKey): Promise<boolean> {
+    const { environment, service: resource } = key;
+    const { principal, method } = context;
+    const decision = await this.#policy?.decide({ principal, permission, resource, environment, method });
+    return decision?.allowed !== false;
+  }
+
   /**
    * Lets somebody deploy although deploys are stopped.
    * @throws HmsError PERMISSION_DENIED if they may not stop deploys themselves

@@ -16,6 +16,7 @@ export class ServiceBook {
   readonly changes = new ChangeSignal();
   readonly #services = new Map<string, ServiceRecord>();
   readonly #listeners = new Set<(key: ServiceKey) => void>();
+  readonly #held = new Set<string>();
 
   /** Every service. */
   all(): Iterable<ServiceRecord> {
@@ -26,8 +27,29 @@ export class ServiceBook {
     return this.#services.get(keyText(key));
   }
 
-  /** Takes a service as it is now; undefined: it is gone. */
+  /** Takes a service as the database has it now; undefined: it is gone. Passed over while somebody holds the service. */
   put(key: ServiceKey, record: ServiceRecord | undefined): void {
+    if (!this.isHeld(key)) this.#take(key, record);
+  }
+
+  /** Takes a service as it is while the database is behind; from now on only who calls this says what it is. */
+  hold(key: ServiceKey, record: ServiceRecord): void {
+    this.#held.add(keyText(key));
+    this.#take(key, record);
+  }
+
+  /** Lets the database say again what a service is: this. */
+  release(key: ServiceKey, record: ServiceRecord | undefined): void {
+    this.#held.delete(keyText(key));
+    this.#take(key, record);
+  }
+
+  /** Whether the database is behind what is known of a service. */
+  isHeld(key: ServiceKey): boolean {
+    return this.#held.has(keyText(key));
+  }
+
+  #take(key: ServiceKey, record: ServiceRecord | undefined): void {
     if (record) this.#services.set(keyText(key), record);
     else this.#services.delete(keyText(key));
     for (const listener of this.#listeners) listener(key);

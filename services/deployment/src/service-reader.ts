@@ -12,12 +12,26 @@ type Database = ServiceDatabase<DeploymentTables>["db"];
 /** A person waits this long for the database. */
 const PATIENCE_MS = 10_000;
 
+/** Where the database lacks what was done while it was away. */
+export interface DatabaseBehind {
+  isHeld(key: ServiceKey): boolean;
+  settled(key: ServiceKey): Promise<void>;
+}
+
 /** Answers questions about services from the database, waiting for it if it is away. */
 export class ServiceReader {
   readonly #db: Database;
+  readonly #behind: DatabaseBehind | undefined;
 
-  constructor(db: Database) {
+  /** `behind` says where the database does not have everything yet; default: nowhere. */
+  constructor(db: Database, behind?: DatabaseBehind) {
     this.#db = db;
+    this.#behind = behind;
+  }
+
+  /** Resolves when the database has everything of a service. @throws HmsError UNAVAILABLE if that takes too long */
+  async settled(key: ServiceKey): Promise<void> {
+    if (this.#behind?.isHeld(key)) await this.#behind.settled(key);
   }
 
   #read<T>(query: (db: Database) => Promise<T>): Promise<T> {
@@ -26,6 +40,9 @@ export class ServiceReader {
 
   /** A service; undefined if there is none. */
   async find(key: ServiceKey): Promise<ServiceRecord | undefined> {
+    const [record] = await this.#read((db) => readServices(db, key));
+    if (!this.#behind?.isHeld(key)) return record;
+    await this.settled(key);
     return (await this.#read((db) => readServices(db, key)))[0];
   }
 

@@ -1,5 +1,6 @@
 import type { Manifest } from "@hms/manifest";
 import type { ReplicaTraffic, RolloutKind, RolloutPhase, TrafficShare } from "./rollout-state.ts";
+import type { SecretVersions } from "./secrets/secret-tables.ts";
 
 /** Names a service. */
 export interface ServiceKey {
@@ -19,6 +20,8 @@ export interface RevisionRecord {
   createdAt: Date;
   /** Empty: none. */
   tag: string;
+  /** Versions of the secrets that it was deployed with, by name. */
+  secrets: SecretVersions;
 }
 
 /** One replica that is meant to run, or to go. */

@@ -15,6 +15,7 @@ function revisionRecord(row: Row<"revision">): RevisionRecord {
     outcome: row.outcome,
     createdAt: row.created_at,
     tag: row.tag,
+    secrets: row.secrets,
   };
 }
 
@@ -165,6 +166,25 @@ export async function readRevisions(db: Database, { environment, service }: Serv
     .orderBy("revision")
     .execute();
   return rows.map(revisionRecord);
+}
+
+/** Of every service, the newest revisions that served well, at most `limit` each. */
+export async function readGoodRevisions(
+  db: Database,
+  limit: number,
+): Promise<(RevisionRecord & { environment: string; service: string })[]> {
+  const rows = await db
+    .selectFrom("revision")
+    .selectAll()
+    .where("outcome", "=", "good")
+    .where(
+      sql<boolean>`revision in (select r.revision from revision r
+        where (r.environment, r.service) = (revision.environment, revision.service) and r.outcome = 'good'
+        order by r.revision desc limit ${limit})`,
+    )
+    .orderBy("revision")
+    .execute();
+  return rows.map((row) => ({ environment: row.environment, service: row.service, ...revisionRecord(row) }));
 }
 
 /** A page of a service's rollouts, newest first, from before a position on. */

@@ -62,7 +62,7 @@ export class ServiceViews {
 function withoutEnvironment(replica: agent.Replica | undefined, replicaId: string) {
   if (replica === undefined) return { spec: { replicaId } };
   const shown = clone(agent.ReplicaSchema, replica);
-  if (shown.spec) shown.spec.env = {};
+  if (shown.spec) Object.assign(shown.spec, { env: {}, secretVariables: [], secrets: [] });
   return shown;
 }
 
@@ -81,10 +81,12 @@ function stateOf(phase: RolloutPhase): deployment.RolloutState {
 /** A manifest as it may be shown: values of variables that smell of secrets are masked. */
 export function shownManifest(manifest: Manifest): JsonObject {
   const env: Record<string, string> = { ...manifest.env };
+  const secrets: Record<string, string> = {};
   for (const { key, after } of manifestDiff(undefined, manifest)) {
     if (key.startsWith("env.") && after === "***") env[key.slice("env.".length)] = after;
+    if (key.startsWith("secrets.")) secrets[key.slice("secrets.".length)] = after;
   }
-  return JSON.parse(JSON.stringify({ ...manifest, env })) as JsonObject;
+  return JSON.parse(JSON.stringify({ ...manifest, env, secrets })) as JsonObject;
 }
 
 /** A rollout in one line. */
@@ -107,6 +109,7 @@ export function rolloutSummary(
     principal: row.principal,
     reason: row.reason,
     tag: revision?.tag ?? "",
+    runId: row.request.run ?? "",
     changes: [...changes],
   };
 }

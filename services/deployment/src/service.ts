@@ -1,6 +1,7 @@
 import { deployment } from "@hms/contracts";
 import { type CallContext, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
 import { manifestDiff } from "@hms/manifest";
+import type { RollbacksAway } from "./away/rollbacks-away.ts";
 import { planDeploy } from "./deploy-plan.ts";
 import { noSuchRollout, nothingDeployed } from "./errors.ts";
 import type { EventFeed } from "./event-feed.ts";
@@ -8,6 +9,7 @@ import type { Freezes } from "./freezes.ts";
 import { pageSize, pageToken, readPageToken } from "./page-token.ts";
 import { planId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
+import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
 import { resourceLimits } from "./replica-spec.ts";
 import type { RolloutControl } from "./rollout-control.ts";
@@ -17,6 +19,9 @@ import type { RolloutRow } from "./rollout-rows.ts";
 import type { AutoScaler } from "./scaling/auto-scaler.ts";
 import { explainScaling } from "./scaling/explain-scaling.ts";
 import type { ScalingMemory } from "./scaling/scaling-memory.ts";
+import type { DeploySecrets } from "./secrets/deploy-secrets.ts";
+import { secretChanges } from "./secrets/secret-changes.ts";
+import type { SecretVault } from "./secrets/secret-vault.ts";
 import type { ServiceAccess } from "./service-access.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceReader } from "./service-reader.ts";
@@ -32,12 +37,17 @@ export interface DeploymentParts {
   requests: RolloutRequests;
   control: RolloutControl;
   freezes: Freezes;
+  previews: Previews;
   views: ServiceViews;
   runtime: DeploymentRuntime;
   access: ServiceAccess;
   scaler: AutoScaler;
   scalingMemory: ScalingMemory;
   traffic: TrafficKeeper;
+  /** What can be done while the database is away; undefined: nothing. */
+  away: RollbacksAway | undefined;
+  secrets: DeploySecrets;
+  vault: SecretVault;
   /** The signal of a call that also ends when the service stops. */
   untilEnd: (context: CallContext) => AbortSignal;
   /** Resolves once it is known what runs. */
@@ -46,13 +56,14 @@ export interface DeploymentParts {
 
 /** The deployment's contract on its parts. */
 export function deploymentRegistration(parts: DeploymentParts): ServiceRegistration {
-  const { journal, feed, reader, access, requests, control, freezes, untilEnd } = parts;
+  const { journal, feed, reader, access, requests, control, freezes, previews, untilEnd } = parts;
   async function* follow(context: CallContext, begin: () => Promise<string>, { frees = false } = {}) {
     yield* feed.watch(await requests.beginOnce(context, begin, { frees }), untilEnd(context));
   }
   async function* watch(rolloutId: string, context: CallContext) {
-    const { environment, service } = await journal.read(rolloutId);
-    const record = (await reader.find({ environment, service })) ?? { environment, service };
+    const { environment, service } = parts.away?.find(rolloutId)?.key ?? (await journal.read(rolloutId));
+    const known = parts.away?.find(rolloutId)?.copy.record ?? (await reader.find({ environment, service }));
+    const record = known ?? { environment, service };
     // The request names no service: whoever may not read it does not learn of its rollouts either.
     if (!access.visible(context).allows(record)) throw noSuchRollout(rolloutId);
     yield* feed.watch(rolloutId, untilEnd(context));
@@ -62,11 +73,14 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
     scale: (request, context) => follow(context, () => requests.scale(request, context)),
     explainScaling: (request, context) => explain(parts, request, context),
     restart: (request, context) => follow(context, () => requests.restart(request, context)),
-    rollback: (request, context) => follow(context, () => requests.rollback(request, context)),
+    rollback: (request, context) => rollback(parts, request, context),
     retry: (request, context) => follow(context, () => requests.retry(request, context)),
     freeze: (request, context) => freezes.freeze(request, context),
     unfreeze: (request) => freezes.unfreeze(request),
     listFreezes: ({ environment }, context) => freezes.list(environment, context),
+    setPreview: (request, context) => previews.set(request, context),
+    endPreview: (request, context) => previews.end(request, context),
+    listPreviews: (request, context) => previews.list(request, context),
     stop: (request, context) => follow(context, () => requests.stop(request, context), { frees: true }),
     remove: (request, context) => follow(context, () => requests.remove(request, context), { frees: true }),
     promote: (request, context) => control.ask("promote", request, context),
@@ -83,6 +97,13 @@ export function deploymentRegistration(parts: DeploymentParts): ServiceRegistrat
   }) as ServiceRegistration;
 }
 
+/** The one change that need not wait for the database. */
+async function* rollback(parts: DeploymentParts, request: deployment.RollbackRequest, context: CallContext) {
+  const { away, requests, feed, untilEnd } = parts;
+  const begin = () => requests.beginOnce(context, () => requests.rollback(request, context), { frees: false });
+  yield* feed.watch((await away?.begin(request, context)) ?? (await begin()), untilEnd(context));
+}
+
 async function plan(parts: DeploymentParts, request: deployment.PlanRequest, context: CallContext) {
   const { reader, requests, runtime, views } = parts;
   const { manifest, key, sourceDirectory, warnings } = requests.readManifest(request);
@@ -92,9 +113,10 @@ async function plan(parts: DeploymentParts, request: deployment.PlanRequest, con
   const given = { manifest, key, sourceDirectory, signal: parts.untilEnd(context) };
   const { changes, digest } = await programChanges(runtime, record, given);
   const ready = record ? (views.summary(record).replicasReady ?? 0) : 0;
-  const plan = planDeploy(manifest, { record, program: changes, ready });
+  const secrets = await parts.secrets.newest(context, key, manifest);
+  const plan = planDeploy(manifest, { record, program: changes, ready, secrets });
   // What costs requests is told there already.
-  const id = planId({ currentRevision: record?.currentRevision ?? 0, manifest, programDigest: digest });
+  const id = planId({ currentRevision: record?.currentRevision ?? 0, manifest, secrets, programDigest: digest });
   return { ...plan, planId: id, warnings: warnings.filter((warning) => !plan.zeroDowntimeReasons?.includes(warning)) };
 }
 
@@ -123,7 +145,7 @@ async function listServices(parts: DeploymentParts, request: deployment.ListServ
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {
-    services: page.map((record) => parts.views.summary(record)),
+    services: page.map((record) => parts.views.summary(parts.away?.held(record) ?? record)),
     nextPageToken: last ? pageToken([last.environment, last.service]) : "",
   };
 }
@@ -150,10 +172,12 @@ async function explain(parts: DeploymentParts, request: deployment.ExplainScalin
 }
 
 async function getService(parts: DeploymentParts, request: deployment.GetServiceRequest, context: CallContext) {
-  await known(parts, context);
-  const record = await parts.reader.existing(request, context);
+  const remembered = await parts.away?.remembered(request);
+  if (remembered === undefined) await known(parts, context);
+  const record = remembered?.record ?? (await parts.reader.existing(request, context));
   const current = record.revisions.get(record.currentRevision);
   return {
+    notice: remembered?.notice ?? "",
     service: parts.views.summary(record),
     replicas: parts.views.replicas(record),
     ...(current ? { manifest: shownManifest(current.manifest), releaseDigest: current.releaseDigest } : {}),
@@ -184,8 +208,9 @@ async function listRollouts(
 
 /** What a rollout changed in the manifest; nothing is known of revisions that have been forgotten. */
 function changesBetween(revisions: ReadonlyMap<string, RevisionRecord>, row: RolloutRow) {
-  const after = revisions.get(row.revision)?.manifest;
-  return after === undefined ? [] : manifestDiff(revisions.get(row.previous_revision)?.manifest, after);
+  const [before, after] = [revisions.get(row.previous_revision), revisions.get(row.revision)];
+  if (after === undefined) return [];
+  return [...manifestDiff(before?.manifest, after.manifest), ...secretChanges(before?.secrets, after.secrets)];
 }
 
 function position(token: string | undefined): string | undefined {
@@ -205,7 +230,7 @@ async function* readLogs(
 }
 
 async function* runCommand(parts: DeploymentParts, request: deployment.RunCommandRequest, context: CallContext) {
-  const { reader, runtime, traffic } = parts;
+  const { reader, runtime, traffic, secrets, vault } = parts;
   const record = await reader.existing(request, context);
   const { environment, service } = record;
   const revision = record.revisions.get(record.currentRevision);
@@ -213,6 +238,7 @@ async function* runCommand(parts: DeploymentParts, request: deployment.RunComman
   if (request.command.length === 0) {
     throw new HmsError("INVALID_ARGUMENT", "command: say what to run, after --: hms-sys run SERVICE -- COMMAND.");
   }
+  await secrets.admitReading(context, record, revision.secrets);
   const { manifest, releaseDigest } = revision;
   const task = {
     taskId: `run-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
@@ -221,6 +247,7 @@ async function* runCommand(parts: DeploymentParts, request: deployment.RunComman
     releaseDigest,
     command: `exec ${request.command.map(shellQuote).join(" ")}`,
     env: manifest.env,
+    ...(await vault.of(record, revision)),
     limits: resourceLimits(manifest),
     mesh: await traffic.access(environment),
   };

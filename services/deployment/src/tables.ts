@@ -9,6 +9,7 @@ import type {
   RolloutState,
   TrafficShare,
 } from "./rollout-state.ts";
+import type { SecretTables, SecretVersions } from "./secrets/secret-tables.ts";
 
 interface ServiceTable {
   environment: string;
@@ -33,6 +34,8 @@ interface RevisionTable {
   release_digest: Generated<string>;
   outcome: Generated<"" | "good" | "bad">;
   tag: Generated<string>;
+  /** Versions of secrets that it was deployed with, by name. */
+  secrets: ColumnType<SecretVersions, string | undefined, string>;
   created_at: Generated<Date>;
 }
 
@@ -98,6 +101,16 @@ interface FreezeTable {
   since: Generated<Date>;
 }
 
+interface PreviewTable {
+  environment: string;
+  base_environment: string;
+  expires_at: Date;
+  owner: string;
+  created_at: Date;
+  set_at: Date;
+  ended_by: Generated<string>;
+}
+
 interface ScalingTable {
   environment: string;
   service: string;
@@ -118,7 +131,7 @@ export interface ScalingNote {
 }
 
 /** The tables of the deployment schema. */
-export interface DeploymentTables {
+export interface DeploymentTables extends SecretTables {
   service: ServiceTable;
   revision: RevisionTable;
   rollout: RolloutTable;
@@ -126,6 +139,7 @@ export interface DeploymentTables {
   rollout_lock: RolloutLockTable;
   replica: ReplicaTable;
   deploy_freeze: FreezeTable;
+  preview: PreviewTable;
   scaling: ScalingTable;
 }
 
@@ -137,4 +151,8 @@ export interface RolloutRequest {
   automatic?: boolean;
   /** A deploy of a revision that was tried before. */
   again?: boolean;
+  /** A rollback that was made while the database was away, and entered afterwards. */
+  away?: boolean;
+  /** The run that it is a step of. */
+  run?: string;
 }

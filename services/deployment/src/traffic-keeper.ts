@@ -33,6 +33,8 @@ export class TrafficKeeper {
   readonly #turns = new Map<string, Promise<bigint>>();
   readonly #due = new Set<string>();
   readonly #sent = new Map<string, string>();
+  /** What ends calls that wait for a database which is away. */
+  readonly #calls = new Map<string, AbortController>();
   #isOpen = false;
 
   constructor(parts: TrafficParts) {
@@ -58,6 +60,7 @@ export class TrafficKeeper {
    */
   publish(key: ServiceKey): Promise<bigint> {
     const name = keyText(key);
+    if (this.#parts.book.isHeld(key)) this.#calls.get(name)?.abort();
     const turn = (this.#turns.get(name) ?? Promise.resolve(0n)).catch(() => 0n).then(() => this.#publish(key));
     this.#turns.set(name, turn);
     return turn;
@@ -110,9 +113,23 @@ export class TrafficKeeper {
     const record = this.#parts.book.get(key);
     const entry = record && this.#entry(record);
     if (entry === undefined) return 0n;
-    const { snapshotVersion } = await this.#parts.mesh.setService({ service: entry }, { timeoutMs: CALL_MS });
+    const { snapshotVersion } = await this.#set(key, entry);
     this.#sent.set(keyText(key), fingerprint(entry));
     return snapshotVersion;
+  }
+
+  /** Where the database is behind, the mesh need not wait for it either. */
+  async #set(key: ServiceKey, service: Entry): Promise<{ snapshotVersion: bigint }> {
+    const { mesh: client, book } = this.#parts;
+    if (book.isHeld(key)) return client.setService({ service, evenUnstored: true }, { timeoutMs: CALL_MS });
+    const name = keyText(key);
+    const call = new AbortController();
+    this.#calls.set(name, call);
+    try {
+      return await client.setService({ service }, { timeoutMs: CALL_MS, signal: call.signal });
+    } finally {
+      if (this.#calls.get(name) === call) this.#calls.delete(name);
+    }
   }
 
   #entry(record: ServiceRecord): Entry | undefined {

@@ -106,3 +106,9 @@ export function noMail(email: string): HmsError {
       : "No mail server is set up here. Who runs the platform names one in mail.json (see Accounts in the guide).";
   return new HmsError("FAILED_PRECONDITION", message, { reason: "NO_MAIL" });
 }
+
+/** FAILED_PRECONDITION: nothing was granted to this session that could be taken away. */
+export function noProgram(sessionId: string): HmsError {
+  const message = `"${sessionId}" is a browser's session: only programs have scopes. It can be ended: hms-sys sessions revoke`;
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "NO_PROGRAM" });
+}

@@ -11,6 +11,7 @@ import { createGroupService } from "./groups/group-service.ts";
 import { IdentityChanges } from "./identity-changes.ts";
 import type { IdentityDatabase } from "./identity-tables.ts";
 import { createKeyService } from "./keys/key-service.ts";
+import { createPlatformKeyServices } from "./keys/platform-key-services.ts";
 import { createSealingKeyService } from "./keys/sealing-key-service.ts";
 import { createPostman } from "./mail/postman.ts";
 import { createClientService } from "./oidc/client-service.ts";
@@ -23,7 +24,7 @@ import { isProgramsOwn, onlyAt } from "./pages/only-at.ts";
 import { cookieOf, SESSION_COOKIE } from "./pages/request-cookies.ts";
 import { SignInPages } from "./pages/sign-in-mount.ts";
 import { createBreachCheck } from "./passwords/breach-check.ts";
-import type { BreachedPasswords, Judge, Mailer } from "./ports.ts";
+import type { BreachedPasswords, Judge, Mailer, PlatformKeys } from "./ports.ts";
 import { openRoleBook, type RoleBook } from "./roles/role-book.ts";
 import { createRoleService } from "./roles/role-service.ts";
 import { createSessionService } from "./sessions/session-service.ts";
@@ -39,6 +40,8 @@ export interface IdentityOptions {
   readonly sealing: SealingKey;
   /** Ids of keys by which something else of the installation is sealed, with what that is; default: nothing. */
   readonly sealedElsewhere?: () => ReadonlyMap<string, string>;
+  /** Seals anew what lies outside of this database, and answers with how many secrets that were; default: nothing does. */
+  readonly resealElsewhere?: () => Promise<number>;
   /** Where people reach the platform, without a slash at its end; its host is known to no service. */
   readonly origin: string;
   /** The installation's name; stands in keys. */
@@ -57,6 +60,8 @@ export interface IdentityOptions {
   readonly mailer?: Mailer;
   /** Which passwords have leaked; default: none is known to, and only common ones are refused. */
   readonly breached?: BreachedPasswords;
+  /** Keys outside of the database that can be replaced; default: none, and nobody is asked to. */
+  readonly platformKeys?: PlatformKeys;
   /** Records who comes in, who leaves and who is refused. */
   readonly audit: AuditSink;
   /** Hears what failed in the background. */
@@ -124,6 +129,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
       createServiceAccountService(ground),
       createSigningKeyService(signingKeys),
       createSealingKeyService(options),
+      ...(options.platformKeys ? createPlatformKeyServices(options.platformKeys) : []),
       createClientService(ground),
       createProviderService(ground, sealing),
     ],

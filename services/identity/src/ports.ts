@@ -30,3 +30,13 @@ export interface BreachedPasswords {
    */
   includes(password: string): Promise<boolean>;
 }
+
+/** Keys outside of the database by which services and the platform's parts are known. */
+export interface PlatformKeys {
+  /** Makes a new key of deployed services' tokens; the one before is good until it is forgotten. */
+  replaceWorkloadKey(): { keyId: string; oldKeyIds: string[] };
+  /** @throws HmsError FAILED_PRECONDITION as long as an old key may be needed, unless it is forced. */
+  forgetOldWorkloadKeys(options: { force: boolean }): { keyId: string; forgottenKeyIds: string[] };
+  /** Makes new passwords of the database's roles; answers whose. */
+  replaceDatabaseKey(): Promise<string[]>;
+}

@@ -12,6 +12,7 @@ type Deed =
   | "ChoosePassword"
   | "ChangePassword"
   | "AllowProgram"
+  | "NarrowProgram"
   | "ReplayedToken"
   | "ChangeFactors"
   | "VerifyAddress";
@@ -21,6 +22,7 @@ const RESOURCE_TYPES: Partial<Record<Deed, string>> = {
   SignOut: "sessions",
   ForgedForm: "pages",
   AllowProgram: "clients",
+  NarrowProgram: "sessions",
   ReplayedToken: "clients",
 };
 

@@ -11,6 +11,7 @@ import { MeshStore, type MeshTables } from "./store.ts";
 import { TrafficChanges } from "./traffic-changes.ts";
 import { TrafficSums } from "./traffic-sums.ts";
 import { TrafficWriter } from "./traffic-writer.ts";
+import { UnstoredTraffic } from "./unstored-traffic.ts";
 
 export type { MeshTables } from "./store.ts";
 
@@ -27,6 +28,8 @@ export interface MeshServiceOptions {
   };
   /** Where what data planes sample is published, and who hears that it cannot be; undefined: nowhere. */
   sensors?: SensorNewsOptions;
+  /** The folder of what lets traffic change while the database is away; default: none, it does not then. */
+  kept?: string;
   /** How long absent data planes are believed in. */
   graces?: Partial<NodeGraces>;
 }
@@ -43,13 +46,15 @@ export const meshMigrations = new URL("../migrations/", import.meta.url);
  * Creates the mesh service. It answers at once: what it needs from PostgreSQL it waits for, so a server may start
  * before its database does.
  */
-export function createMeshService({ database, network, sensors, graces }: MeshServiceOptions): MeshService {
+export function createMeshService({ database, network, kept, sensors, graces }: MeshServiceOptions): MeshService {
   const end = new AbortController();
   const feed = new SnapshotFeed();
   const patience = nodeGraces(graces);
   const nodes = new ConnectedNodes(patience);
-  const changes = new TrafficChanges(new MeshStore(database), network.vipPrefix, () => feed.newest?.version ?? 0n);
-  const writer = new TrafficWriter(changes, feed, end.signal);
+  const unstored = kept === undefined ? undefined : new UnstoredTraffic(kept, feed);
+  const published = () => feed.newest?.version ?? 0n;
+  const changes = new TrafficChanges(new MeshStore(database), network.vipPrefix, { published, unstored });
+  const writer = new TrafficWriter({ changes, feed, stopping: end.signal, unstored });
   const news = sensors && new SensorNews(sensors);
   const registration = meshRegistration({
     writer,

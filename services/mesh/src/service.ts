@@ -96,6 +96,18 @@ async function reportNode(
   return {};
 }
 
+async function setService(
+  { writer }: MeshParts,
+  { service, evenUnstored }: mesh.SetServiceRequest,
+  context: CallContext,
+) {
+  const picture = normalPicture(service);
+  const { snapshot, vip, unstored } = evenUnstored
+    ? await writer.setEvenUnstored(picture, context)
+    : { ...(await writer.setService(picture, context)), unstored: false };
+  return { snapshotVersion: snapshot.version, vip, unstored };
+}
+
 /** The methods of hms.sys.mesh.v1 over their parts. */
 export function meshRegistration(parts: MeshParts): ServiceRegistration {
   const { writer, feed, nodes, waits, sums, untilEnd } = parts;
@@ -131,10 +143,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
     },
 
-    async setService({ service }, context) {
-      const { snapshot, vip } = await writer.setService(normalPicture(service), context);
-      return { snapshotVersion: snapshot.version, vip };
-    },
+    setService: (request, context) => setService(parts, request, context),
 
     async removeService({ environment, name }, context) {
       checkServiceKey({ environment, name });

@@ -2,15 +2,18 @@ import { create, equals } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
 import { ENVIRONMENT_COUNT, VIP_COUNT, vipOf } from "./address-plan.ts";
-import { addressesExhausted, endpointConflict, environmentsExhausted, routeConflict } from "./errors.ts";
-import { findRouteConflict } from "./route-rules.ts";
+import { addressesExhausted, environmentsExhausted } from "./errors.ts";
 import { sealContent, type Traffic } from "./snapshot-content.ts";
 import type { MeshStore, ServiceKey, StoredSnapshot, TrafficTransaction } from "./store.ts";
+import { checkConflicts, isFor } from "./traffic-conflicts.ts";
+import { lackedBy, type UnstoredTraffic, type Waiting } from "./unstored-traffic.ts";
 
 /** What a change has led to. */
 export interface Committed {
   /** The newest snapshot: the one with the change, or the one that had it already. */
   snapshot: mesh.Snapshot;
+  /** What was not stored before, and is now. */
+  taken?: Waiting;
 }
 
 type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traffic>;
@@ -18,21 +21,6 @@ type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traff
 function inOrder(a: mesh.MeshServiceEntry, b: mesh.MeshServiceEntry): number {
   if (a.environment !== b.environment) return a.environment < b.environment ? -1 : 1;
   return a.name < b.name ? -1 : 1;
-}
-
-const isFor = (key: ServiceKey) => (entry: ServiceKey) =>
-  entry.environment === key.environment && entry.name === key.name;
-
-/** @throws HmsError ALREADY_EXISTS if another service has an endpoint or a route of this picture. */
-function checkConflicts(picture: mesh.MeshServiceEntry, services: readonly mesh.MeshServiceEntry[]): void {
-  const own = new Set(picture.endpoints.map(({ endpointId }) => endpointId));
-  for (const service of services) {
-    if (isFor(picture)(service)) continue;
-    const shared = service.endpoints.find(({ endpointId }) => own.has(endpointId));
-    if (shared) throw endpointConflict(shared.endpointId, service);
-  }
-  const conflict = findRouteConflict(picture, services);
-  if (conflict) throw routeConflict(conflict.route, conflict.holder);
 }
 
 /**
@@ -43,13 +31,19 @@ export class TrafficChanges {
   readonly #store: MeshStore;
   readonly #vipPrefix: string;
   readonly #published: () => bigint;
+  readonly #unstored: UnstoredTraffic | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** `published` is the newest version that data planes may have from us. */
-  constructor(store: MeshStore, vipPrefix: string, published: () => bigint) {
+  /** `published` is the newest version that data planes may have from us; `unstored` what they have before the store. */
+  constructor(
+    store: MeshStore,
+    vipPrefix: string,
+    { published, unstored }: { published: () => bigint; unstored?: UnstoredTraffic | undefined },
+  ) {
     this.#store = store;
     this.#vipPrefix = vipPrefix;
     this.#published = published;
+    this.#unstored = unstored;
   }
 
   /** The newest snapshot; a new one if the rows no longer say what it says (first start, another address range). */
@@ -74,17 +68,11 @@ export class TrafficChanges {
         slot = standing.slot;
         return before;
       }
-      const traffic = await withEnvironment(transaction, before, picture.environment);
-      const others = traffic.services.filter((service) => !isFor(picture)(service.picture));
-      checkConflicts(
-        picture,
-        others.map((other) => other.picture),
-      );
-      slot = await transaction.placeOf(picture);
-      if (slot >= VIP_COUNT) throw addressesExhausted(this.#vipPrefix);
-      await transaction.putService(picture);
-      const services = [...others, { picture, slot }].sort((a, b) => inOrder(a.picture, b.picture));
-      return { ...traffic, services };
+      const others = before.services.map((other) => other.picture);
+      checkConflicts(picture, others);
+      const placed = await this.#place(transaction, before, picture);
+      slot = placed.slot;
+      return placed.traffic;
     });
     return { ...committed, vip: vipOf(this.#vipPrefix, slot) };
   }
@@ -104,18 +92,35 @@ export class TrafficChanges {
     return done;
   }
 
+  async #place(transaction: TrafficTransaction, before: Traffic, picture: mesh.MeshServiceEntry) {
+    const traffic = await withEnvironment(transaction, before, picture.environment);
+    const others = traffic.services.filter((service) => !isFor(picture)(service.picture));
+    const slot = await transaction.placeOf(picture);
+    if (slot >= VIP_COUNT) throw addressesExhausted(this.#vipPrefix);
+    await transaction.putService(picture);
+    const services = [...others, { picture, slot }].sort((a, b) => inOrder(a.picture, b.picture));
+    return { slot, traffic: { ...traffic, services } };
+  }
+
   #commit(edit: Edit): Promise<Committed> {
+    const waiting = this.#unstored?.waiting;
     return this.#store.change(async (transaction) => {
       const newest = await transaction.lockNewest();
-      const traffic = await edit(transaction, await transaction.read());
+      let before = await transaction.read();
+      // What data planes have got meanwhile comes first, in the same commit.
+      for (const picture of lackedBy(newest.version, waiting)) {
+        before = (await this.#place(transaction, before, picture)).traffic;
+      }
+      const traffic = await edit(transaction, before);
       const sealed = sealContent(traffic, this.#vipPrefix);
       // A database that was restored or failed over may have forgotten what we published: its numbers are not used again.
       const published = this.#published();
       const forgot = newest.version < published;
       const same = newest.version > 0n && !forgot && Buffer.compare(newest.sha256, sealed.sha256) === 0;
-      if (same) return { snapshot: toMessage(newest) };
+      const taken = waiting ? { taken: waiting } : {};
+      if (same) return { snapshot: toMessage(newest), ...taken };
       const version = (forgot ? published : newest.version) + 1n;
-      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })) };
+      return { snapshot: toMessage(await transaction.saveNewest({ ...sealed, version })), ...taken };
     });
   }
 }

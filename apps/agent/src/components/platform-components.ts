@@ -42,10 +42,13 @@ function postmasterIdentity(pid: number | undefined): ProcessIdentity | undefine
 /** Half of a server's memory would else be young objects of its start; more than this makes nothing faster. */
 const SERVER_FLAGS = ["--max-semi-space-size=4"];
 
-/** The server: every part of the platform but those that run apart. */
+/**
+ * The server: every part of the platform but those that run apart. Its socket for deployed services is the last one that it
+ * serves; at the others it may answer before everything is there.
+ */
 export function serverComponent(paths: InstancePaths, apart: readonly PartName[]): ComponentSpec {
   const options = apart.length === 0 ? [] : ["--apart", apart.join(",")];
-  return { ...serverProgram(paths, options), name: "server", isReady: () => acceptsConnections(paths.kernelSocket) };
+  return { ...serverProgram(paths, options), name: "server", isReady: () => acceptsConnections(paths.ffiSocket) };
 }
 
 /** A part of the platform in a process of its own. */

@@ -1,4 +1,5 @@
 import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
+import { ProgramSecrets } from "../replica/program-secrets.ts";
 import { type ControlGroups, openControlGroups } from "./control-groups.ts";
 import { closeInheritedDescriptors } from "./inherited-descriptors.ts";
 import { controlGroupName, type IsolationReport } from "./isolation-probe.ts";
@@ -11,6 +12,7 @@ export interface Machine {
   report: IsolationReport;
   surroundings: Surroundings;
   groups: ControlGroups;
+  secrets: ProgramSecrets;
 }
 
 /** Puts together what every launch needs; `report` comes from probeIsolation. */
@@ -28,6 +30,7 @@ export function createMachine(options: {
     report,
     surroundings: new Surroundings(report.isolation, { paths, host, network }),
     groups: openControlGroups(controlGroupName(paths)),
+    secrets: new ProgramSecrets(paths.sealingKey),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { agent } from "@hms/contracts";
+import { SecretMask } from "@hms/secrets";
 import type { Fifo } from "../launcher/fifo.ts";
 import { type LinePiece, LineSplitter } from "./line-splitter.ts";
 import type { LogWriter } from "./log-writer.ts";
@@ -15,16 +16,24 @@ export interface LogPump {
 
 const SHOWN_BYTES = 1000;
 
+/** How lines are moved. */
+export interface LogPumpOptions {
+  rate?: Partial<ReadRate>;
+  /** Hides the program's secrets before anything is stored. */
+  mask?: SecretMask;
+}
+
 /** Starts moving lines, at the pace of the disk and of the budget; a program that writes faster is made to wait. */
 export function pumpLogs(
   streams: { stdout: Fifo; stderr: Fifo },
   writer: LogWriter,
-  rate: Partial<ReadRate> = {},
+  { rate = {}, mask = new SecretMask([]) }: LogPumpOptions = {},
 ): LogPump {
   const budget = new ReadBudget(rate);
   let lastError = "";
   const pump = (source: Fifo, stream: agent.LogStream) => {
     const splitter = new LineSplitter();
+    const masked = mask.stream();
     const store = (pieces: readonly LinePiece[]) => {
       const timeMs = Date.now();
       const last = stream === agent.LogStream.STDERR ? pieces.at(-1) : undefined;
@@ -32,7 +41,7 @@ export function pumpLogs(
       return writer.append(pieces.map(({ text, continues }) => ({ text, continues, timeMs, stream })));
     };
     const take = async (chunk: Buffer, socket: () => Socket) => {
-      const pieces = splitter.push(chunk);
+      const pieces = splitter.push(masked.push(chunk));
       // The chunk is copied before the first wait.
       const stored = store(pieces);
       const [bytes, lines] = [chunk.length, pieces.length];
@@ -46,7 +55,7 @@ export function pumpLogs(
     });
     return new Promise<void>((resolve) => {
       // After its end, or cut off: then whoever adopts the program reads on.
-      socket.once("close", () => resolve(store(splitter.flush())));
+      socket.once("close", () => resolve(store([...splitter.push(masked.end()), ...splitter.flush()])));
     });
   };
   const { STDOUT, STDERR } = agent.LogStream;

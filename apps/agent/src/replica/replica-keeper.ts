@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { create, equals } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { HostEnvironment, InstanceNetwork, InstancePaths } from "@hms/config";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
@@ -15,9 +15,18 @@ import { prepareRelease } from "../release/prepare-release.ts";
 import { ReleaseStore } from "../release/release-store.ts";
 import { cleanTasks, runTask } from "../task/run-task.ts";
 import { MeasureLoop } from "./measure-loop.ts";
+import { isSameSpec } from "./program-secrets.ts";
 import { DEFAULT_GRACE_MS, Replica } from "./replica.ts";
 import { ReplicaJournal, type ReplicaLife, type ReplicaRecord } from "./replica-journal.ts";
-import { checkCommand, checkEnv, checkName, digestHex, parseReplicaId, replicaKey } from "./replica-name.ts";
+import {
+  checkCommand,
+  checkEnv,
+  checkName,
+  checkSecrets,
+  digestHex,
+  parseReplicaId,
+  replicaKey,
+} from "./replica-name.ts";
 import { strayStateDirectories } from "./replica-program.ts";
 import { ReplicaWatch } from "./replica-watch.ts";
 import { ServiceSockets } from "./service-sockets.ts";
@@ -60,6 +69,7 @@ export class ReplicaKeeper {
   readonly #starting = new Map<string, Promise<Replica>>();
   readonly #stopping = new Map<string, Promise<void>>();
   #suspended = false;
+  #resealing: Promise<unknown> = Promise.resolve();
   /** One preparation at a time per service: two of the same source would build in one directory. */
   readonly #preparing = new Map<string, Promise<void>>();
 
@@ -201,6 +211,8 @@ export class ReplicaKeeper {
   }
 
   async #stopAndForget(replica: Replica, graceMs: number | undefined): Promise<void> {
+    // Else a spec that is just being written would withdraw what is said here.
+    await this.#resealing;
     await this.#journal.markStopping(replica.record.spec.replicaId);
     replica.record.stopping = true;
     await replica.stop(graceMs);
@@ -219,6 +231,23 @@ export class ReplicaKeeper {
   /** Runs one command to its end in a replica's surroundings; the last message says how it ended. */
   runTask(request: agent.RunTaskRequest, signal?: AbortSignal): AsyncGenerator<agent.RunTaskResponse> {
     return runTask(this.#workshop, request, signal);
+  }
+
+  /** Seals anew what a replaced key has sealed of the replicas' secrets. */
+  async resealReplicas(): Promise<agent.ResealReplicasResponse> {
+    const work = this.#resealing.then(() => this.#resealAll());
+    this.#resealing = work.catch(() => {});
+    return create(agent.ResealReplicasResponseSchema, { resealed: await work });
+  }
+
+  async #resealAll(): Promise<number> {
+    let resealed = 0;
+    for (const [replicaId, replica] of this.#replicas) {
+      // What is written down at this moment is sealed by the new key, or sealed anew before the old one is forgotten.
+      if (this.#starting.has(replicaId) || this.#stopping.has(replicaId)) continue;
+      resealed += await replica.reseal();
+    }
+    return resealed;
   }
 
   /** Sends stored log lines, oldest first, and follows them if asked. */
@@ -319,6 +348,7 @@ function checkedSpec(spec: agent.ReplicaSpec | undefined): agent.ReplicaSpec {
   digestHex("spec.release_digest", spec.releaseDigest);
   checkCommand("spec.command", spec.command);
   checkEnv("spec.env", spec.env);
+  checkSecrets("spec.", spec);
   return spec;
 }
 
@@ -326,7 +356,7 @@ function sameReplica(known: Replica, spec: agent.ReplicaSpec): agent.Replica {
   if (known.record.stopping) {
     throw new HmsError("FAILED_PRECONDITION", `${spec.replicaId} is being stopped: wait until it is gone.`);
   }
-  if (equals(agent.ReplicaSpecSchema, known.record.spec, spec)) return known.view;
+  if (isSameSpec(known.record.spec, spec)) return known.view;
   throw new HmsError(
     "ALREADY_EXISTS",
     `${spec.replicaId} runs with another spec: give the new replica an id of its own, or stop the old one first.`,

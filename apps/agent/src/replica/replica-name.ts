@@ -1,4 +1,5 @@
 import { HmsError } from "@hms/kernel";
+import type { SecretParts } from "./program-secrets.ts";
 
 /** The parts of a replica's id. */
 export interface ReplicaName {
@@ -51,6 +52,19 @@ export function checkEnv(field: string, env: Readonly<Record<string, string>>): 
     if (!VARIABLE.test(name))
       refuse(`${field}.${name}`, "use letters, digits and underscores, not beginning with a digit.");
     if (value.includes("\0")) refuse(`${field}.${name}`, "a value cannot hold the NUL character.");
+  }
+}
+
+/** Refuses variables with secrets that a shell could not pass on, or that name what was not sent along. */
+export function checkSecrets(prefix: string, { secretVariables, secrets }: SecretParts): void {
+  const known = new Set(secrets.map(({ name }) => name));
+  for (const { name, pieces } of secretVariables) {
+    const texts = pieces.map(({ piece }) => (piece.case === "text" ? piece.value : ""));
+    checkEnv(`${prefix}secret_variables`, { [name]: texts.join("") });
+    for (const { piece } of pieces) {
+      if (piece.case !== "secret" || known.has(piece.value)) continue;
+      refuse(`${prefix}secret_variables.${name}`, `the secret "${piece.value}" was not sent along.`);
+    }
   }
 }
 

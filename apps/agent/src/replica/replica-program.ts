@@ -1,6 +1,7 @@
 import { mkdir, readdir } from "node:fs/promises";
 import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import { SecretMask } from "@hms/secrets";
 import type { ControlGroup } from "../launcher/control-groups.ts";
 import { adoptProcess, launchProcess } from "../launcher/launch-process.ts";
 import type { LaunchedProcess } from "../launcher/launched-process.ts";
@@ -14,6 +15,8 @@ import { isPortFree } from "./slot-allocator.ts";
 export interface RunningProgram {
   process: LaunchedProcess;
   group: ControlGroup;
+  /** Hides its secrets in what it says. */
+  mask: SecretMask;
 }
 
 /** Where the FIFOs and the status file of a replica lie. */
@@ -42,6 +45,7 @@ export async function launchReplica(
     );
   }
   const { surroundings, groups, report } = machine;
+  const secrets = machine.secrets.open(spec);
   const stateDirectory = replicaStateDirectory(machine, spec.replicaId);
   const home = surroundings.contained ? "/tmp" : `${stateDirectory}/home`;
   await mkdir(surroundings.contained ? stateDirectory : home, { recursive: true, mode: 0o700 });
@@ -61,7 +65,14 @@ export async function launchReplica(
     label: spec.replicaId,
     attempt,
     command: spec.command,
-    env: programEnvironment({ env: spec.env, path, home, mesh: spec.mesh, meshTier: report.meshTier, own }),
+    env: programEnvironment({
+      env: { ...spec.env, ...secrets.env },
+      path,
+      home,
+      mesh: spec.mesh,
+      meshTier: report.meshTier,
+      own,
+    }),
     workingDirectory: directory,
     toolPath,
     sandbox: surroundings.sandbox({ slot, directory, dnsAddress, ffi: true }),
@@ -73,14 +84,24 @@ export async function launchReplica(
     await group.remove();
     throw error;
   });
-  return { process, group };
+  return { process, group, mask: secrets.mask };
 }
 
 /** Takes over a replica's program from an earlier agent; undefined if it does not run any more. */
-export async function adoptReplica(machine: Machine, replicaId: string): Promise<RunningProgram | undefined> {
+export async function adoptReplica(machine: Machine, spec: agent.ReplicaSpec): Promise<RunningProgram | undefined> {
+  const { replicaId } = spec;
   const stateDirectory = replicaStateDirectory(machine, replicaId);
   const process = await adoptProcess(stateDirectory);
   if (!process) return undefined;
   const main = await process.waitForMain();
-  return { process, group: machine.groups.adopt(main?.pid ?? 0, replicaKey(replicaId)) };
+  return { process, group: machine.groups.adopt(main?.pid ?? 0, replicaKey(replicaId)), mask: maskOf(machine, spec) };
+}
+
+/** Without the key nothing can be hidden; what runs is more than its log. */
+function maskOf({ secrets }: Machine, spec: agent.ReplicaSpec): SecretMask {
+  try {
+    return secrets.open(spec).mask;
+  } catch {
+    return new SecretMask([]);
+  }
 }

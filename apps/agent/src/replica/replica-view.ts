@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { agent } from "@hms/contracts";
+import { withoutSealed } from "./program-secrets.ts";
 import type { ReplicaLife } from "./replica-journal.ts";
 
 /** What a replica's message is made of. */
@@ -24,7 +25,7 @@ export function replicaMessage(facts: ReplicaFacts): agent.Replica {
   const { at: nextStartAt } = stamp(backingOff ? life.nextStartAtMs : 0);
   const lastExit = exitMessage(life.lastExit);
   return create(agent.ReplicaSchema, {
-    spec,
+    spec: withoutSealed(spec),
     state,
     pid: BigInt(pid),
     port,

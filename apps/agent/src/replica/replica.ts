@@ -69,6 +69,16 @@ export class Replica {
     });
   }
 
+  /** Seals its secrets anew if an old key has; answers with how many. @throws HmsError */
+  async reseal(): Promise<number> {
+    const { machine, journal } = this.#context;
+    const anew = machine.secrets.reseal(this.record.spec);
+    if (anew === undefined) return 0;
+    await journal.add({ ...this.record, spec: anew.spec });
+    this.record.spec = anew.spec;
+    return anew.resealed;
+  }
+
   /** Starts the program; resolves when it runs, or when it is known why it does not yet. */
   start(): Promise<void> {
     return this.#step(() => this.#launch());
@@ -209,7 +219,7 @@ export class Replica {
   }
 
   async #adopt(): Promise<boolean> {
-    const program = await adoptReplica(this.#context.machine, this.record.spec.replicaId);
+    const program = await adoptReplica(this.#context.machine, this.record.spec);
     if (!program) return false;
     this.#adopted = true;
     this.#life.attempt = program.process.attempt;
@@ -221,7 +231,8 @@ export class Replica {
 
   async #take(program: RunningProgram): Promise<void> {
     const { process } = program;
-    const pump = pumpLogs(process, this.#context.log, this.#context.readRate);
+    const { log, readRate: rate } = this.#context;
+    const pump = pumpLogs(process, log, { rate, mask: program.mask });
     this.#program = { ...program, pump };
     this.#overMemory = false;
     this.#meter.reset();

@@ -73,6 +73,7 @@ function show(answer: deployment.GetServiceResponse, output: Invocation["output"
   if (output.json) output.document(toJson(deployment.GetServiceResponseSchema, answer, { alwaysEmitImplicit: true }));
   if (output.json || service === undefined) return;
   const { paint } = output;
+  if (answer.notice !== "") output.note(`${paint.warn("!")} ${answer.notice}`);
   output.result(
     `${paint.strong(service.name)} (${service.environment}): ${healthWord(service.health, paint)}, ${service.replicasReady} of ${service.replicasWanted} replicas ready`,
   );

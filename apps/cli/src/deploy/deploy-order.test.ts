@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dependants, deployOrder } from "./deploy-order.ts";
+import { deployOrder } from "./deploy-order.ts";
 
 /** "c needs a, b" as c:a,b. */
 const services = (...texts: string[]) =>
@@ -28,12 +28,6 @@ test("services that need each other are refused with the way around", () => {
 
 test("a name that two manifests have is refused with both files", () => {
   expect(() => order("a", "b", "a", "b")).toThrow(/a \(a.hms.yml and a.hms.yml\), b/);
-});
-
-test("what needs a service that failed is left out, also through others", () => {
-  const all = services("db", "api:db", "web:api", "mail");
-  expect([...dependants(all, new Set(["db"]))].toSorted()).toEqual(["api", "db", "web"]);
-  expect([...dependants(all, new Set(["mail"]))]).toEqual(["mail"]);
 });
 
 test("whatever the needs are, each comes after those it needs, or all are refused", () => {

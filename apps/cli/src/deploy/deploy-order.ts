@@ -29,13 +29,6 @@ export function deployOrder<T extends OrderedService>(services: readonly T[]): T
   return ordered;
 }
 
-/** Which of the services need one of these, directly or through others. */
-export function dependants(services: readonly OrderedService[], failed: ReadonlySet<string>): Set<string> {
-  const found = new Set(failed);
-  for (const { name, needs } of deployOrder(services)) if (needs.some((need) => found.has(need))) found.add(name);
-  return found;
-}
-
 function refuseTwins(services: readonly OrderedService[]): void {
   const twins = services.filter(({ name }, index) => services.findIndex((other) => other.name === name) !== index);
   if (twins.length === 0) return;

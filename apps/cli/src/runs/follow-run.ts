@@ -26,7 +26,7 @@ export async function followRun(invocation: Invocation, runId: string): Promise<
   const signal = AbortSignal.any([invocation.signal, patience]);
   const picture = new RunPicture();
   try {
-    for await (const answer of resumed(invocation, { runId, picture, signal })) {
+    for await (const answer of watchedRun(invocation, { runId, picture, signal })) {
       picture.take(answer);
       view.show(answer, picture);
     }
@@ -47,7 +47,7 @@ interface Following {
 }
 
 /** What happens to a run, each thing once, over restarts of the server. */
-async function* resumed(
+export async function* watchedRun(
   { session, globals }: Invocation,
   { runId, picture, signal }: Following,
 ): AsyncGenerator<automationRuns.WatchRunResponse> {

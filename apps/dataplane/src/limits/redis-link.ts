@@ -1,4 +1,6 @@
 import { hash } from "node:crypto";
+import type { LookupFunction } from "node:net";
+import { outgoingTo } from "@hms/kernel";
 import type { RedisClientType } from "@redis/client";
 
 /** Redis answers in less than a millisecond; who waits longer for it than for the service has nothing of it. */
@@ -6,6 +8,10 @@ const PATIENCE_MS = 100;
 /** After a failure it is left alone for this long. */
 const PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 2000;
+
+/** Asked for by each connection anew: what may be connected to changes. */
+const lookup: LookupFunction = (name, options, done) =>
+  outgoingTo(name, { by: "operator" }).lookup(name, options, done);
 
 /** A script of Redis, by its text and its digest. */
 export interface RedisScript {
@@ -29,13 +35,16 @@ export class RedisLink implements AsyncDisposable {
   readonly #patienceMs: number;
   #client: RedisClientType | undefined;
   #pausedUntil = 0;
+  #failure: unknown;
 
   /** Connects, and goes on trying; `url` is redis://… or rediss://…, and no answer is waited for longer than `patienceMs`. */
   constructor(url: string, { patienceMs = PATIENCE_MS } = {}) {
     this.#patienceMs = patienceMs;
     this.#connecting = this.#connect(url);
     // Told by `isUsed`.
-    this.#connecting.catch(() => {});
+    this.#connecting.catch((error: unknown) => {
+      this.#failure = error;
+    });
   }
 
   /** Whether it can be asked now. */
@@ -46,7 +55,9 @@ export class RedisLink implements AsyncDisposable {
   /** Runs a script; rejects if there is no answer in time, or Redis cannot be asked now. */
   async run(script: RedisScript, key: string, values: readonly (string | number)[]): Promise<unknown> {
     const client = this.#client;
-    if (client === undefined || !this.isUsed) throw new Error("Redis cannot be asked now");
+    if (client === undefined || !this.isUsed) {
+      throw new Error("Redis cannot be asked now", { cause: this.#failure });
+    }
     const options = { keys: [key], arguments: values.map(String) };
     try {
       return await withinPatience(
@@ -64,12 +75,19 @@ export class RedisLink implements AsyncDisposable {
 
   async #connect(url: string): Promise<RedisClientType> {
     const { createClient } = await import("@redis/client");
+    outgoingTo(new URL(url).hostname, { by: "operator" });
     const client: RedisClientType = createClient({
       url,
       disableOfflineQueue: true,
-      socket: { connectTimeout: 1000, reconnectStrategy: (tries) => Math.min(50 * 2 ** tries, LONGEST_PAUSE_MS) },
+      socket: {
+        lookup,
+        connectTimeout: 1000,
+        reconnectStrategy: (tries) => Math.min(50 * 2 ** tries, LONGEST_PAUSE_MS),
+      },
     });
-    client.on("error", () => {});
+    client.on("error", (error) => {
+      this.#failure = error;
+    });
     this.#client = client;
     await client.connect();
     return client;

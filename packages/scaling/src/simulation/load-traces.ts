@@ -1,4 +1,5 @@
 import { randomOf } from "./random.ts";
+import { launchDay } from "./recorded-loads.ts";
 
 /** What comes to a service: requests in each second, from its first second on. */
 export interface LoadTrace {
@@ -72,5 +73,17 @@ const rush = traceOf(
   },
 );
 
+/** How many requests of a service of today one of a recorded load stands for. */
+const TIMES = 80;
+
+const launch = traceOf(
+  "launch",
+  "recorded: eight hours of the Kennedy Space Center's web server around a launch in 1995, each request taken 80 times",
+  {
+    seconds: launchDay.length * MINUTE,
+    at: (second) => ((launchDay[Math.floor(second / MINUTE)] ?? 0) / MINUTE) * TIMES,
+  },
+);
+
 /** The loads that policies are compared under. */
-export const loadTraces: readonly LoadTrace[] = [step, ramp, day, spike, rush];
+export const loadTraces: readonly LoadTrace[] = [step, ramp, day, spike, rush, launch];

@@ -21,12 +21,15 @@ function outcomeOf(load: string, policy: string) {
   return found.outcome;
 }
 
-test.each(["step", "spike", "rush"])("in the %s, concurrency has recovered before the others have", (load) => {
-  const own = outcomeOf(load, "concurrency").recoverySeconds;
-  expect(own).toBeGreaterThan(0);
-  expect(own).toBeLessThan(outcomeOf(load, "CPU 70/30").recoverySeconds / 2);
-  expect(own).toBeLessThan(outcomeOf(load, "HPA").recoverySeconds / 2);
-});
+test.each(["step", "spike", "rush", "launch"])(
+  "in the %s, concurrency has recovered before the others have",
+  (load) => {
+    const own = outcomeOf(load, "concurrency").recoverySeconds;
+    expect(own).toBeGreaterThan(0);
+    expect(own).toBeLessThan(outcomeOf(load, "CPU 70/30").recoverySeconds / 2);
+    expect(own).toBeLessThan(outcomeOf(load, "HPA").recoverySeconds / 2);
+  },
+);
 
 test("no policy loses a client where the load grows slowly", () => {
   for (const load of ["ramp", "day"]) {

@@ -14,6 +14,7 @@ import { openServiceDatabase } from "@hms/postgres";
 import { openEmptyDatabase } from "@hms/testkit";
 import { createRequestValidator } from "@hms/validation";
 import {
+  type AutomationService,
   type AutomationServiceOptions,
   type AutomationTables,
   automationMigrations,
@@ -44,8 +45,8 @@ export async function openAutomationScene(
 ): Promise<AutomationScene> {
   await using stack = new AsyncDisposableStack();
   const { source } = stack.use(await openEmptyDatabase());
-  const own = { source, service: "automation", migrations: automationMigrations };
-  const database = stack.use(await openServiceDatabase<AutomationTables>(own));
+  const schema = { source, service: "automation", migrations: automationMigrations };
+  const database = stack.use(await openServiceDatabase<AutomationTables>(schema));
   const durable = stack.use(await openDurable({ source }));
   const rights: Rights = { denied: new Set(), gone: new Set() };
   const failures: HmsError[] = [];
@@ -63,16 +64,17 @@ export async function openAutomationScene(
     validator: createRequestValidator(),
   });
   kernel.register(implement(registry.RegistryService, all(handlers) as never));
-  const service = createAutomationService({
+  const own = {
     database,
     durable,
     kernel,
-    current: (principal) => (rights.gone.has(principal.id) ? undefined : principal),
+    current: (principal: Principal) => (rights.gone.has(principal.id) ? undefined : principal),
     pollMs: 100,
     leaseMs: 2000,
-    onFailure: (failure) => failures.push(failure),
+    onFailure: (failure: HmsError) => failures.push(failure),
     ...more,
-  });
+  };
+  const service = createAutomationService(own);
   stack.use(service);
   for (const registration of service.registrations) kernel.register(registration);
   const owned = stack.move();
@@ -82,6 +84,8 @@ export async function openAutomationScene(
     rights,
     failures,
     registrations: service.registrations,
+    another: () => createAutomationService(own),
+    closeService: () => service[Symbol.asyncDispose](),
     runs: (as = anna) => kernel.client(automationRuns.RunService, as),
     steps: (as = etl) => kernel.client(automationSteps.StepService, as),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -95,6 +99,10 @@ export interface AutomationScene extends AsyncDisposable {
   readonly rights: Rights;
   readonly failures: HmsError[];
   readonly registrations: ReturnType<typeof createAutomationService>["registrations"];
+  /** Another server's, on the same database. */
+  another(): AutomationService;
+  /** As a server that ends does; what is asked by `runs` is answered all the same. */
+  closeService(): PromiseLike<void>;
   runs(as?: Principal): Client<typeof automationRuns.RunService>;
   steps(as?: Principal): Client<typeof automationSteps.StepService>;
 }

@@ -1,4 +1,6 @@
-import { HmsError } from "@hms/kernel";
+import { request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
+import { HmsError, outgoingTo } from "@hms/kernel";
 
 /** What a sink needs. */
 export interface CheckpointSinkOptions {
@@ -68,17 +70,13 @@ export class CheckpointSink {
   }
 
   async #post(line: string): Promise<void> {
-    const { url } = this.#options;
-    const headers = { "content-type": "application/jose" };
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const { ok, status } = await fetch(url, { method: "POST", body: line, headers, signal, redirect: "error" }).catch(
-      (cause: unknown) => {
-        throw new HmsError("UNAVAILABLE", `The audit sink ${this.place} cannot be reached; checkpoints wait.`, {
-          cause,
-        });
-      },
-    );
-    if (ok) return;
+    const status = await send(this.#options.url, line).catch((cause: unknown) => {
+      const why = cause instanceof Error ? ` (${cause.message})` : "";
+      throw new HmsError("UNAVAILABLE", `The audit sink ${this.place} cannot be reached; checkpoints wait${why}.`, {
+        cause,
+      });
+    });
+    if (status >= 200 && status < 300) return;
     throw new HmsError("UNAVAILABLE", `The audit sink ${this.place} answered ${status}; checkpoints wait.`);
   }
 
@@ -87,4 +85,24 @@ export class CheckpointSink {
     await this.#sending;
     clearTimeout(this.#timer);
   }
+}
+
+/** Sends one checkpoint; follows no redirect. The status of the answer. */
+function send(url: string, line: string): Promise<number> {
+  const start = url.startsWith("https:") ? requestHttps : requestHttp;
+  return new Promise((resolve, reject) => {
+    const asked = start(url, {
+      method: "POST",
+      headers: { "content-type": "application/jose", "content-length": String(Buffer.byteLength(line)) },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...outgoingTo(new URL(url).hostname, { by: "operator" }),
+    });
+    asked.once("error", reject);
+    asked.once("response", (answer) => {
+      answer.resume();
+      answer.once("end", () => resolve(answer.statusCode ?? 0));
+      answer.once("error", reject);
+    });
+    asked.end(line);
+  });
 }

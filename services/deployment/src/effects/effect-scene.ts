@@ -6,6 +6,7 @@ import type { ObservedReplicas } from "../observed-replicas.ts";
 import type { DeploymentRuntime, ReplicaMethods } from "../ports.ts";
 import type { ReplicaKeeper } from "../replica-keeper.ts";
 import type { Effect, EffectResult, Failure, RolloutState } from "../rollout-state.ts";
+import type { SecretVault } from "../secrets/secret-vault.ts";
 import type { ServiceBook } from "../service-book.ts";
 import type { RevisionRecord, ServiceKey } from "../service-record.ts";
 import type { TrafficKeeper } from "../traffic-keeper.ts";
@@ -19,6 +20,7 @@ export interface EffectParts {
   replicas: ReplicaKeeper;
   runtime: DeploymentRuntime;
   methods: ReplicaMethods;
+  vault: SecretVault;
   mesh: Client<typeof mesh.MeshService>;
   log: Logger;
   /** Every replica id a service ever had whose logs may be there. */

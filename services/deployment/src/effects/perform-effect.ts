@@ -7,12 +7,14 @@ import { EffectFailedError, type EffectHandler, type EffectScene } from "./effec
 import { holdRollout } from "./hold-rollout.ts";
 import { prepareRelease } from "./prepare-release.ts";
 import { proveOutcome } from "./prove-outcome.ts";
+import { runHook } from "./run-hook.ts";
 import { runReleaseCommand } from "./run-release-command.ts";
 import { drainReplicas, shiftTraffic } from "./shift-traffic.ts";
 import { verifyReplicas, watchUnderTraffic } from "./verify-replicas.ts";
 
 const HANDLERS: Record<EffectKind, EffectHandler> = {
   prepare: prepareRelease,
+  hook: runHook,
   release: runReleaseCommand,
   start: startReplicas,
   verify: verifyReplicas,
@@ -55,8 +57,11 @@ export async function performEffect(scene: EffectScene): Promise<RolloutInput> {
   }
 }
 
-const troubleWords = ({ message }: HmsError, kind: EffectKind) =>
-  `${message} (${kind === "release" ? "the release command is run again" : "tried again"})`;
+const AGAIN: Partial<Record<EffectKind, string>> = {
+  release: "the release command is run again",
+  hook: "the hook is run again",
+};
+const troubleWords = ({ message }: HmsError, kind: EffectKind) => `${message} (${AGAIN[kind] ?? "tried again"})`;
 
 async function attempt(scene: EffectScene): Promise<RolloutInput | { trouble: HmsError }> {
   const { effect, signal, parts } = scene;

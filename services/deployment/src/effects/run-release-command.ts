@@ -12,7 +12,8 @@ import { exitWords } from "./replica-failure.ts";
 export const runReleaseCommand: EffectHandler = async (scene) => {
   const { parts, state, signal, output } = scene;
   const { environment, service, rolloutId } = state;
-  const { manifest, releaseDigest } = targetRevision(scene);
+  const revision = targetRevision(scene);
+  const { manifest, releaseDigest } = revision;
   const request = {
     taskId: `release-${rolloutId}`,
     environment,
@@ -20,6 +21,7 @@ export const runReleaseCommand: EffectHandler = async (scene) => {
     releaseDigest: state.release?.digest ?? releaseDigest,
     command: manifest.run.release ?? ":",
     env: manifest.env,
+    ...(await parts.vault.of(state, revision)),
     limits: resourceLimits(manifest),
     mesh: await parts.traffic.access(environment),
   };
@@ -38,7 +40,8 @@ export const runReleaseCommand: EffectHandler = async (scene) => {
   throw new HmsError("UNAVAILABLE", "The runtime ended before the release command did.");
 };
 
-function lineSplitter(take: (line: string) => void) {
+/** Cuts what a command says into lines. */
+export function lineSplitter(take: (line: string) => void) {
   let rest = "";
   return {
     add(text: string) {

@@ -5,6 +5,7 @@ import { exitWords } from "../effects/replica-failure.ts";
 import { probe } from "../health/probe.ts";
 import type { DeploymentRuntime, ReplicaMethods } from "../ports.ts";
 import { type MeshAccess, resourceLimits } from "../replica-spec.ts";
+import type { SecretVault } from "../secrets/secret-vault.ts";
 import type { RevisionRecord } from "../service-record.ts";
 import type { ReplicaQuestion } from "./gate.ts";
 import { readGveAnswer } from "./gve-answer.ts";
@@ -20,6 +21,7 @@ export interface AskedReplica {
   readonly revision: RevisionRecord;
   readonly runtime: Pick<DeploymentRuntime, "runTask">;
   readonly methods: ReplicaMethods;
+  readonly vault: Pick<SecretVault, "of">;
   readonly mesh: MeshAccess;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -108,6 +110,7 @@ async function askProgram({ command }: Of<"exec">, replica: AskedReplica): Promi
       HMS_GATE_REPLICA: id,
       HMS_REVISION: String(revision.revision),
     },
+    ...(await replica.vault.of(replica, revision)),
     limits: resourceLimits(manifest),
     timeoutMs: BigInt(timeoutMs),
     mesh: replica.mesh,

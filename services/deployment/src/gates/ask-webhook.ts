@@ -1,8 +1,7 @@
-import { carefulLookup, networkOfAddress } from "@hms/kernel";
 import type { WebhookQuestion } from "./gate.ts";
 import { readGveAnswer } from "./gve-answer.ts";
-import { askHttp } from "./http-question.ts";
 import type { Look } from "./look.ts";
+import { postWebhook } from "./post-webhook.ts";
 
 /** What a web-hook is told. */
 export interface TriedVersion {
@@ -23,19 +22,8 @@ export async function askWebhook(
   tried: TriedVersion,
   { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
 ): Promise<Look> {
-  // Names are looked at when they are connected to.
-  if (networkOfAddress(new URL(url).hostname) === "special") {
-    return { verdict: "fail", words: "its address is in a network where no service is (link-local, metadata)" };
-  }
-  const content = JSON.stringify(tried);
-  const headers = {
-    "content-type": "application/json",
-    "content-length": String(Buffer.byteLength(content)),
-    "user-agent": "hms-sys-gate",
-  };
   try {
-    const options = { method: "POST", headers, content, timeoutMs, lookup: carefulLookup };
-    const { status, body } = await askHttp(url, options, signal);
+    const { status, body } = await postWebhook({ url, content: tried, agent: "gate", timeoutMs }, signal);
     const words = `HTTP ${status}`;
     if (status < 200 || status >= 300) return { verdict: "fail", words };
     return readGveAnswer(body) ?? { verdict: "pass", words };

@@ -135,10 +135,10 @@ export class GateWatch implements AsyncDisposable {
     if (port === 0) return { verdict: "fail", words: "it does not run" };
     const { environment, service } = state;
     const mesh = question.kind === "exec" ? await parts.traffic.access(environment) : { dnsAddress: "", proxyUrl: "" };
-    const { runtime, methods } = parts;
+    const { runtime, methods, vault } = parts;
     const revision = targetRevision(this.#scene);
     return askReplica(question, {
-      ...{ id, port, environment, service, revision, runtime, methods, mesh, timeoutMs },
+      ...{ id, port, environment, service, revision, runtime, methods, vault, mesh, timeoutMs },
       signal: this.#signal,
     });
   }

@@ -7,6 +7,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { agent } from "@hms/contracts";
 import { ChangeSignal, HmsError, implement, type ServiceRegistration } from "@hms/kernel";
+import { type SealingKey, serviceSecretContext } from "@hms/secrets";
 import { freePort } from "@hms/testkit";
 
 const { ReplicaState, LogStream } = agent;
@@ -30,6 +31,8 @@ export class TestAgent implements AsyncDisposable {
   readonly starts = new Map<string, number>();
   readonly logs: agent.LogLine[] = [];
   readonly tasks: string[] = [];
+  /** Opens the secrets of programs; without it they start without. */
+  sealing: SealingKey | undefined;
   /** The room that it says there is. */
   freeBytes = 1n << 40n;
   readonly #replicas = new Map<string, Kept>();
@@ -57,6 +60,7 @@ export class TestAgent implements AsyncDisposable {
       watchReplicas: (_, context) => this.#watch(context.signal),
       runTask: (request) => this.#runTask(request),
       readLogs: (request) => this.#readLogs(request),
+      resealReplicas: () => ({}),
     }) as ServiceRegistration;
   }
 
@@ -172,7 +176,7 @@ export class TestAgent implements AsyncDisposable {
     const own = { PORT: String(kept.port), HMS_REPLICA: spec.replicaId, PATH: pathWithNode() };
     const child = spawn("/bin/sh", ["-c", spec.command], {
       cwd: this.#release(spec.releaseDigest),
-      env: { ...spec.env, ...own },
+      env: { ...spec.env, ...this.#secretsOf(spec), ...own },
       detached: true,
     });
     kept.child = child;
@@ -246,7 +250,21 @@ export class TestAgent implements AsyncDisposable {
     }
   }
 
-  async *#runTask({ command, releaseDigest, env, taskId }: agent.RunTaskRequest) {
+  #secretsOf(spec: Pick<agent.ReplicaSpec, "environment" | "secretVariables" | "secrets">): Record<string, string> {
+    const { environment } = spec;
+    const open = (name: string) => {
+      const { version = 0n, sealed = new Uint8Array() } = spec.secrets.find((secret) => secret.name === name) ?? {};
+      const context = serviceSecretContext({ environment, name, version: Number(version) });
+      return this.sealing?.open(sealed, context).toString() ?? "";
+    };
+    const textOf = ({ piece }: agent.SecretVariablePiece) =>
+      piece.case === "secret" ? open(piece.value) : (piece.value ?? "");
+    return Object.fromEntries(spec.secretVariables.map(({ name, pieces }) => [name, pieces.map(textOf).join("")]));
+  }
+
+  async *#runTask(request: agent.RunTaskRequest) {
+    const { command, releaseDigest, taskId } = request;
+    const env = { ...request.env, ...this.#secretsOf(request) };
     if (!this.hasRelease(releaseDigest)) {
       throw new HmsError("FAILED_PRECONDITION", "The release is missing.", { reason: "RELEASE_MISSING" });
     }

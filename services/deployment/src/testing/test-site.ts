@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { agent, deployment, mesh } from "@hms/contracts";
+import { agent, deployment, deploymentSecrets, mesh } from "@hms/contracts";
 import { componentPrincipal, Kernel } from "@hms/kernel";
+import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
 import { createProcessRuntime } from "@hms/provider-process";
+import { openSealingKey } from "@hms/secrets";
 import { createMeshService, type MeshTables, meshMigrations } from "@hms/service-mesh";
 import {
   defaultVia,
@@ -61,18 +63,44 @@ export async function outcomeOf(events: AsyncIterable<deployment.RolloutEvent>):
   throw new Error("the stream ended before the rollout");
 }
 
+/** What a ground is made of beside what every ground has. */
+interface GroundOptions {
+  /** Where mesh and deployment have their tables; default: a database of their own each. */
+  source?: ConnectionSource;
+  /** The folder of what lets rollbacks work while the database is away; default: none. */
+  kept?: string;
+}
+
+const MESH = { service: "mesh", migrations: meshMigrations };
+const DEPLOYMENT = { service: "deployment", migrations: deploymentMigrations };
+
+async function openDatabases(source: ConnectionSource | undefined, stack: AsyncDisposableStack) {
+  if (source === undefined) {
+    const meshDatabase = stack.use(await openTestDatabase<MeshTables>(MESH));
+    return { meshDatabase, database: stack.use(await openTestDatabase<DeploymentTables>(DEPLOYMENT)) };
+  }
+  const meshDatabase = { source, database: stack.use(await openServiceDatabase<MeshTables>({ source, ...MESH })) };
+  const database = stack.use(await openServiceDatabase<DeploymentTables>({ source, ...DEPLOYMENT }));
+  return { meshDatabase, database: { source, database } };
+}
+
 /** PostgreSQL, the real mesh, an agent of real processes and a data plane; what a deployment service needs around it. */
-export async function openGround() {
+export async function openGround({ source, kept }: GroundOptions = {}) {
   await using stack = new AsyncDisposableStack();
   const program = stack.use(new TestProgram());
   const testAgent = stack.use(new TestAgent());
-  const meshDatabase = stack.use(await openTestDatabase<MeshTables>({ service: "mesh", migrations: meshMigrations }));
-  const options = { service: "deployment", migrations: deploymentMigrations };
-  const database = stack.use(await openTestDatabase<DeploymentTables>(options));
+  const { meshDatabase, database } = await openDatabases(source, stack);
   const kernel = openKernel();
+  const sealing = openSealingKey(join(program.directory, "config", "secrets.key"));
+  testAgent.sealing = sealing;
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
   const graces = { reconnectMs: 200, idleMs: 20, startMs: 0 };
-  const meshService = stack.use(createMeshService({ database: meshDatabase.database, network, graces }));
+  const meshService = stack.use(
+    createMeshService({
+      ...{ database: meshDatabase.database, network, graces },
+      ...(kept === undefined ? {} : { kept: join(kept, "mesh") }),
+    }),
+  );
   kernel.register(meshService.registration);
   kernel.register(testAgent.registration);
   const meshClient = kernel.client(mesh.MeshService, who);
@@ -80,31 +108,37 @@ export async function openGround() {
   const own = stack.move();
   return {
     kernel,
+    sealing,
     agent: testAgent,
     mesh: meshClient,
     program,
     database,
     plane,
+    kept,
     [Symbol.asyncDispose]: () => own.disposeAsync(),
   };
 }
 
 type Ground = Awaited<ReturnType<typeof openGround>>;
 
-/** A deployment service on its ground, in this process. */
-export async function openServer(ground: Ground) {
+/** A deployment service on its ground, in this process; without its database it is never ready. */
+export async function openServer(ground: Ground, { isReady = true } = {}) {
   const service = openService(ground);
   const kernel = openKernel();
   kernel.register(service.registration);
-  await service.ready;
+  kernel.register(service.secrets);
+  if (isReady) await service.ready;
   const client = kernel.client(deployment.DeploymentService, who);
-  return { client, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  const secrets = kernel.client(deploymentSecrets.SecretService, who);
+  return { client, secrets, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 
 function openService(ground: Ground) {
   const runtime = createProcessRuntime(ground.kernel.client(agent.AgentService, who));
   const { database } = ground.database;
-  return createDeploymentService({ database, mesh: ground.mesh, runtime, log: quiet });
+  const own = ground.kept === undefined ? {} : { kept: join(ground.kept, "deployment") };
+  const { mesh, sealing } = ground;
+  return createDeploymentService({ database, mesh, runtime, sealing, log: quiet, ...own });
 }
 
 /** The process for deployment services in processes of their own; a test file that uses it ends it. */

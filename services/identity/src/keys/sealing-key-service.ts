@@ -21,6 +21,8 @@ export interface SealingKeyGround {
   readonly sealing: SealingKey;
   /** Ids of keys that something outside of this database is sealed by, with what that is; default: nothing. */
   readonly sealedElsewhere?: () => ReadonlyMap<string, string>;
+  /** Seals anew what lies outside of this database, and answers with how many secrets that were; default: nothing does. */
+  readonly resealElsewhere?: () => Promise<number>;
 }
 
 /** The installation's sealing key, by hms.identity.v1.SealingKeyService. */
@@ -53,7 +55,7 @@ interface SealedRow {
 
 /** Seals anew what another key has sealed; what is changed meanwhile is sealed by the present one already. */
 async function resealAll(ground: SealingKeyGround): Promise<number> {
-  let resealed = 0;
+  let resealed = (await ground.resealElsewhere?.()) ?? 0;
   for (const place of PLACES) {
     for await (const row of rowsOf(ground, place)) resealed += await resealOne(ground, place, row);
   }

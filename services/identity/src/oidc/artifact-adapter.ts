@@ -4,6 +4,7 @@ import { type Adapter, type AdapterPayload, errors } from "oidc-provider";
 import type { IdentityChanges } from "../identity-changes.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { sha256 } from "../secret-digest.ts";
+import { type Grant, scopesOf } from "./grant-scopes.ts";
 import { forLibrary } from "./library-error.ts";
 
 /**
@@ -24,6 +25,16 @@ const SEALED: ReadonlySet<string> = new Set(["Interaction", "DeviceCode"]);
 const IS_REPLAY = sql<boolean>`a.consumed_at < clock_timestamp() - ${GRACE}::interval and exists (
   select from oidc_artifact s where s.kind = 'RefreshToken' and s.grant_sha256 = a.grant_sha256
     and s.generation > a.generation and (s.delivered_at is not null or s.consumed_at is not null))`;
+
+/** The scope without which nothing is refreshed any more, once it was taken away. */
+const GOES_ON = "offline_access";
+
+/** Content without scopes that its grant has lost since: neither codes nor refresh tokens bring them back. */
+function within(content: AdapterPayload, withdrawn: ReadonlySet<string>): AdapterPayload {
+  if (typeof content.scope !== "string" || withdrawn.size === 0) return content;
+  const left = content.scope.split(" ").filter((scope) => !withdrawn.has(scope));
+  return { ...content, scope: left.join(" ") };
+}
 
 /** What is kept with what, and who hears of what ends. */
 interface ArtifactGround {
@@ -76,14 +87,20 @@ export class ArtifactAdapter implements Adapter {
       id_sha256: Uint8Array;
       used: boolean;
       replay: boolean;
+      grant: Grant | null;
     }>`
-      select payload, id_sha256, consumed_at is not null as used, ${IS_REPLAY} as replay from oidc_artifact a
+      select payload, id_sha256, consumed_at is not null as used, ${IS_REPLAY} as replay,
+        (select g.payload from oidc_artifact g where g.kind = 'Grant' and g.id_sha256 = a.grant_sha256) as grant
+      from oidc_artifact a
       where kind = ${this.#kind} and ${is} and (expires_at is null or expires_at > clock_timestamp())`);
     const [row] = rows;
     // Somebody who polls twice at the same time is no thief: the code is gone, its grant goes on.
     if (row === undefined || (this.#kind === "DeviceCode" && row.used)) return undefined;
+    const { withdrawn } = scopesOf(row.grant ?? {});
+    if (this.#kind === "RefreshToken" && withdrawn.has(GOES_ON)) return undefined;
     const consumed = this.#kind === "RefreshToken" ? row.replay : row.used;
-    return { ...this.#content(row.id_sha256, row.payload), ...known, ...(consumed ? { consumed: true } : {}) };
+    const content = within(this.#content(row.id_sha256, row.payload), withdrawn);
+    return { ...content, ...known, ...(consumed ? { consumed: true } : {}) };
   }
 
   #context(idSha256: Uint8Array): string[] {

@@ -1,6 +1,6 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import { carefulLookup } from "@hms/kernel";
+import { outgoingTo } from "@hms/kernel";
 import type { CustomFetch } from "openid-client";
 import { isSafeAddress } from "../oidc/safe-address.ts";
 
@@ -25,7 +25,7 @@ export const carefulFetch: CustomFetch = async (url, { method, headers, body, si
     const asked = start(url, {
       method,
       headers: method === "GET" ? headers : { ...headers, ...length },
-      lookup: carefulLookup,
+      ...outgoingTo(new URL(url).hostname),
       agent: false,
       ...(signal && { signal }),
     });

@@ -1,7 +1,8 @@
 import { identitySessions } from "@hms/contracts";
+import type { Queries } from "../identity-tables.ts";
 import type { OidcGround } from "../oidc/oidc-ground.ts";
 import { listSessions, type SignedIn } from "../sessions/list-sessions.ts";
-import { endProgram } from "../sessions/program-store.ts";
+import { endProgram, narrowProgram } from "../sessions/program-store.ts";
 import { endSession } from "../sessions/session-store.ts";
 import { form } from "./form.ts";
 import type { FormTokens } from "./form-token.ts";
@@ -15,7 +16,10 @@ type Turn = (visit: Visit) => Promise<void>;
 const { PROGRAM } = identitySessions.SessionKind;
 const minute = (date: Date) => `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
-/** Where somebody is signed in: their browsers, and the programs and applications that act for them; each can be ended. */
+/**
+ * Where somebody is signed in: their browsers, and the programs and applications that act for them; each can be ended, and
+ * of these each permission taken away.
+ */
 export class PlacesPages {
   readonly #ground: OidcGround;
   readonly #tokens: FormTokens;
@@ -25,10 +29,14 @@ export class PlacesPages {
     this.#tokens = tokens;
   }
 
-  /** What happens at "GET /places" and "POST /places". */
+  /** What happens at each of these pages. */
   turnOf(asked: string): Turn | undefined {
-    if (asked === "GET /places") return this.#show;
-    return asked === "POST /places" ? this.#end : undefined;
+    const turns: Readonly<Record<string, Turn>> = {
+      "GET /places": this.#show,
+      "POST /places": this.#end,
+      "POST /places/narrow": this.#narrow,
+    };
+    return turns[asked];
   }
 
   readonly #show: Turn = async ({ request, response }) => {
@@ -49,7 +57,25 @@ ${programs.length === 0 ? html`<p>None.</p>` : programs}
     sendPage(response, { title: "Where you are signed in", content });
   };
 
-  readonly #end: Turn = async (visit) => {
+  readonly #end: Turn = (visit) =>
+    this.#change(visit, "SignOut", async (queries, { sessionId }) => {
+      if (!(await endSession(queries, sessionId))) await endProgram(queries, sessionId);
+      return true;
+    });
+
+  readonly #narrow: Turn = (visit) =>
+    this.#change(visit, "NarrowProgram", async (queries, { sessionId, scopes }) => {
+      // Of an older page, or made up: what it has not is neither given nor taken.
+      const taken = visit.form.getAll("scope").filter((scope) => scopes.includes(scope));
+      return taken.length > 0 && (await narrowProgram(queries, sessionId, taken)) !== undefined;
+    });
+
+  /** Changes one of somebody's own places, or answers that there was nothing to change, and shows what is left. */
+  async #change(
+    visit: Visit,
+    deed: "SignOut" | "NarrowProgram",
+    change: (queries: Queries, place: SignedIn) => Promise<boolean>,
+  ): Promise<void> {
     const { request, response, form: sent } = visit;
     const { database, liveSession, changes, trail } = this.#ground;
     const session = await liveSession(request.headers);
@@ -58,27 +84,28 @@ ${programs.length === 0 ? html`<p>None.</p>` : programs}
     const [place] = await listSessions(database.db, accountId, sent.get("place") ?? "");
     if (place !== undefined) {
       trail.assertAccepts();
-      await database.transaction(async (queries) => {
-        if (!(await endSession(queries, place.sessionId))) await endProgram(queries, place.sessionId);
-      });
-      await changes.tell({ account: accountId });
-      trail.record({ deed: "SignOut", accountId, resource: place.sessionId, source: visit });
+      if (await database.transaction((queries) => change(queries, place))) {
+        await changes.tell({ account: accountId });
+        trail.record({ deed, accountId, resource: place.sessionId, source: visit });
+      }
     }
     sendOn(response, "/sign-in/places");
-  };
+  }
 }
 
 function placePart(place: SignedIn, { csrf, isThis }: { csrf: string; isThis: boolean }): Html {
   const { kind, clientName, scopes, userAgent, address, createdAt, lastSeenAt, sessionId } = place;
   const isProgram = kind === PROGRAM;
   const name = isProgram ? clientName : userAgent.slice(0, 80) || "A browser";
-  const may = scopes.map((scope) => html`<li>${meaningOf(scope)}</li>`);
+  const take = (scope: string) =>
+    html`<li>${meaningOf(scope)} <button type="submit" formaction="/sign-in/places/narrow" name="scope" value="${scope}" class="other small" aria-label="Take away: ${meaningOf(scope)}">Take away</button></li>`;
   const from = address === "" ? "" : ` from ${address}`;
   return html`<p><strong>${name}</strong>${isThis ? " (this one)" : ""}<br>
 <small>Since ${minute(createdAt)}${from}, last used ${minute(lastSeenAt)}.</small></p>
-${may.length === 0 ? "" : html`<ul>${may}</ul>`}${form(
+${form(
   { action: "/sign-in/places", csrf },
   html`<input type="hidden" name="place" value="${sessionId}">
+${scopes.length === 0 ? "" : html`<ul>${scopes.map(take)}</ul>`}
 <button type="submit" class="other">End ${isProgram ? name : "this session"}</button>`,
 )}`;
 }

@@ -14,6 +14,7 @@ label{display:block;margin:1rem 0 .25rem;font-weight:600}
 input{width:100%;padding:.6rem .7rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.4rem}
 button{margin:1.5rem .5rem 0 0;padding:.6rem 1.2rem;font:inherit;font-weight:600;color:var(--on-deed);background:var(--deed);border:1px solid var(--deed);border-radius:.4rem;cursor:pointer}
 button.other{color:var(--deed);background:transparent}
+button.small{margin:.25rem 0 .25rem .5rem;padding:.15rem .6rem;font-size:.875rem}
 :focus-visible{outline:3px solid var(--deed);outline-offset:2px}
 [role=alert]{color:var(--bad);font-weight:600}
 small{color:var(--soft)}

@@ -63,7 +63,8 @@ export async function listSessions(queries: Queries, accountId?: string, session
     kind: row.client === null ? BROWSER : PROGRAM,
     client: row.client ?? "",
     clientName: row.client_name ?? OWN_NAMES[row.client ?? ""] ?? row.client ?? "",
-    scopes: row.scopes,
+    // Permissions stand in a grant as scopes of their own and as those of the platform's interface.
+    scopes: [...new Set(row.scopes)],
     userAgent: row.user_agent,
     address: row.address,
     createdAt: row.created_at,

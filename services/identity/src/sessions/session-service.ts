@@ -1,15 +1,15 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { identitySessions } from "@hms/contracts";
-import { implement, principalName, type ServiceRegistration } from "@hms/kernel";
+import { implement, type Principal, principalName, type ServiceRegistration } from "@hms/kernel";
 import { findAccount } from "../accounts/account-store.ts";
 import { endSessions } from "../accounts/take-away.ts";
-import { gone } from "../errors.ts";
+import { gone, noProgram } from "../errors.ts";
 import { visibleByName } from "../named-things.ts";
 import type { ServiceGround } from "../service-ground.ts";
 import { isUuid } from "../uuid.ts";
 import { listSessions } from "./list-sessions.ts";
-import { endProgram } from "./program-store.ts";
+import { endProgram, narrowProgram } from "./program-store.ts";
 import { endSession } from "./session-store.ts";
 
 /** Who the caller is and where accounts are signed in, by hms.identity.v1.SessionService. */
@@ -46,14 +46,19 @@ export function createSessionService(ground: ServiceGround): ServiceRegistration
       };
     },
     async revokeSession({ sessionId }, { principal }) {
-      const owner = await ownerOf(ground, sessionId);
-      const isOwn = owner === principal.id;
-      if (owner === undefined || (!isOwn && !judge.may(principal, "sessions:revoke"))) throw gone("session", sessionId);
+      const owner = await ownerFor(ground, principal, sessionId);
       await database.transaction(async (queries) => {
         if (!(await endSession(queries, sessionId))) await endProgram(queries, sessionId);
       });
       await changes.tell({ account: owner });
       return {};
+    },
+    async narrowSession({ sessionId, scopes }, { principal }) {
+      const owner = await ownerFor(ground, principal, sessionId);
+      const left = await database.transaction((queries) => narrowProgram(queries, sessionId, scopes));
+      if (left === undefined) throw noProgram(sessionId);
+      await changes.tell({ account: owner });
+      return { scopes: left };
     },
     async revokeAllSessions({ user }, context) {
       const account = await actingFor.target(database.db, context, { name: user, permission: "sessions:revoke" });
@@ -64,7 +69,11 @@ export function createSessionService(ground: ServiceGround): ServiceRegistration
   });
 }
 
-async function ownerOf({ database }: ServiceGround, sessionId: string): Promise<string | undefined> {
-  const all = await listSessions(database.db, undefined, sessionId);
-  return all[0]?.accountId;
+/** Whose session it is. @throws HmsError NOT_FOUND if it is neither the caller's nor one that they may end. */
+async function ownerFor({ database, judge }: ServiceGround, principal: Principal, sessionId: string): Promise<string> {
+  const [session] = await listSessions(database.db, undefined, sessionId);
+  const owner = session?.accountId;
+  const isOwn = owner === principal.id;
+  if (owner === undefined || (!isOwn && !judge.may(principal, "sessions:revoke"))) throw gone("session", sessionId);
+  return owner;
 }

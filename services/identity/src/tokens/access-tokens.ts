@@ -2,6 +2,7 @@ import { HmsError } from "@hms/kernel";
 import type { JSONWebKeySet, JWTPayload } from "jose";
 import { sql } from "kysely";
 import type { IdentityDatabase } from "../identity-tables.ts";
+import { type Grant, scopesOf } from "../oidc/grant-scopes.ts";
 import { sha256 } from "../secret-digest.ts";
 import { isMultiFactor } from "../sessions/session-store.ts";
 
@@ -79,7 +80,9 @@ export function createAccessTokens({ database, audience, keySet }: AccessTokensO
         return undefined;
       }
       const origin = await originOf(database, payload);
-      return origin && { ...bearerFrom(payload), ...origin };
+      if (origin === undefined) return undefined;
+      const { held, ...shown } = origin;
+      return { ...bearerFrom(payload, held), ...shown };
     },
   };
 }
@@ -90,8 +93,13 @@ function hasOurTimes({ iat = 0, exp = 0 }: JWTPayload): boolean {
   return iat <= Date.now() / 1000 + CLOCKS_DIFFER_S && exp - iat <= ACCESS_TOKEN_LIFE_S + CLOCKS_DIFFER_S;
 }
 
-function bearerFrom({ sub = "", exp = 0, scope }: JWTPayload): Omit<AccessTokenBearer, keyof Shown> {
-  const scopes = typeof scope === "string" ? scope.split(" ") : [];
+/** What a token says, within what its grant holds by now; undefined: it has none. */
+function bearerFrom(
+  { sub = "", exp = 0, scope }: JWTPayload,
+  held: ReadonlySet<string> | undefined,
+): Omit<AccessTokenBearer, keyof Shown> {
+  const signed = typeof scope === "string" ? scope.split(" ") : [];
+  const scopes = held === undefined ? signed : signed.filter((name) => held.has(name));
   const limits = scopes.includes(WHOLE_SCOPE) ? {} : { scopes: scopes.filter((name) => name.includes(":")) };
   return { accountId: sub, endsAtMs: exp * 1000, ...limits };
 }
@@ -106,20 +114,24 @@ const FACTOR_COUNTS_MS = 12 * 3_600_000;
  * What the login shows that a token comes from; undefined if it has ended. Using it keeps its browser session from being
  * idle.
  */
-async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPayload): Promise<Shown | undefined> {
+async function originOf(
+  { db }: IdentityDatabase,
+  { gid, client_id, sub }: JWTPayload,
+): Promise<(Shown & { readonly held?: ReadonlySet<string> }) | undefined> {
   // A service account's own tokens belong to no login.
   if (gid === undefined) return client_id === sub ? { mfa: false } : undefined;
   const grant = await db
     .selectFrom("oidc_artifact")
-    .select(["session_id", "methods", "authenticated_at"])
+    .select(["session_id", "methods", "authenticated_at", "payload"])
     .where("kind", "=", "Grant")
     .where("id_sha256", "=", sha256(String(gid)))
     .executeTakeFirst();
   if (grant === undefined) return undefined;
+  const { held } = scopesOf(grant.payload as Grant);
   if (grant.session_id === null) {
     const shownAt = grant.authenticated_at?.getTime() ?? 0;
     const mfa = isMultiFactor(grant.methods) && Date.now() - shownAt < FACTOR_COUNTS_MS;
-    return { mfa, methods: grant.methods, authenticatedAtMs: shownAt };
+    return { held, mfa, methods: grant.methods, authenticatedAtMs: shownAt };
   }
   const used = await db
     .updateTable("session")
@@ -131,5 +143,5 @@ async function originOf({ db }: IdentityDatabase, { gid, client_id, sub }: JWTPa
     .executeTakeFirst();
   if (used === undefined) return undefined;
   const { methods, authenticated_at } = used;
-  return { mfa: isMultiFactor(methods), methods, authenticatedAtMs: authenticated_at.getTime() };
+  return { held, mfa: isMultiFactor(methods), methods, authenticatedAtMs: authenticated_at.getTime() };
 }

@@ -41,6 +41,18 @@ export async function revoke(invocation: Invocation): Promise<number> {
   return ExitCode.OK;
 }
 
+/** Takes scopes away from a signed-in program. */
+export async function narrow(invocation: Invocation): Promise<number> {
+  const { args, output, signal } = invocation;
+  const [sessionId = "", list = ""] = args;
+  const taken = list.split(",").map((scope) => scope.trim());
+  const { scopes } = await clientOf(invocation).narrowSession({ sessionId, scopes: taken }, { signal });
+  if (output.json) output.document({ session: sessionId, scopes });
+  else if (scopes.length === 0) output.note(`Nothing was left, so ${sessionId} has ended.`);
+  else output.note(`${sessionId} may still use: ${scopes.join(", ")}.`);
+  return ExitCode.OK;
+}
+
 /** Ends every session and signed-in program of somebody. */
 export async function revokeAll(invocation: Invocation): Promise<number> {
   const { output, signal } = invocation;

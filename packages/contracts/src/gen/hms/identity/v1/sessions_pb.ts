@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/identity/v1/sessions.proto.
  */
 export const file_hms_identity_v1_sessions: GenFile = /*@__PURE__*/
-  fileDesc("Ch5obXMvaWRlbnRpdHkvdjEvc2Vzc2lvbnMucHJvdG8SD2htcy5pZGVudGl0eS52MSK1AgoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEioKBGtpbmQYAiABKA4yHC5obXMuaWRlbnRpdHkudjEuU2Vzc2lvbktpbmQSDgoGY2xpZW50GAMgASgJEhIKCnVzZXJfYWdlbnQYBCABKAkSDwoHYWRkcmVzcxgFIAEoCRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2NsaWVudF9uYW1lGAkgASgJEg4KBnNjb3BlcxgKIAMoCSIPCg1XaG9BbUlSZXF1ZXN0IrkBCg5XaG9BbUlSZXNwb25zZRIRCglwcmluY2lwYWwYASABKAkSDQoFbG9naW4YAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEg0KBXJvbGVzGAQgAygJEhMKC3Blcm1pc3Npb25zGAUgAygJEg4KBnNjb3BlcxgGIAMoCRILCgNtZmEYByABKAgSLgoKZXhwaXJlc19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIwoTTGlzdFNlc3Npb25zUmVxdWVzdBIMCgR1c2VyGAEgASgJIkIKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEioKCHNlc3Npb25zGAEgAygLMhguaG1zLmlkZW50aXR5LnYxLlNlc3Npb24iMwoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSGwoKc2Vzc2lvbl9pZBgBIAEoCUIHukgEcgIQASIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiKAoYUmV2b2tlQWxsU2Vzc2lvbnNSZXF1ZXN0EgwKBHVzZXIYASABKAkiLAoZUmV2b2tlQWxsU2Vzc2lvbnNSZXNwb25zZRIPCgdyZXZva2VkGAEgASgFKl8KC1Nlc3Npb25LaW5kEhwKGFNFU1NJT05fS0lORF9VTlNQRUNJRklFRBAAEhgKFFNFU1NJT05fS0lORF9CUk9XU0VSEAESGAoUU0VTU0lPTl9LSU5EX1BST0dSQU0QAjLmBAoOU2Vzc2lvblNlcnZpY2UScgoGV2hvQW1JEh4uaG1zLmlkZW50aXR5LnYxLldob0FtSVJlcXVlc3QaHy5obXMuaWRlbnRpdHkudjEuV2hvQW1JUmVzcG9uc2UiJ8LzGBEKC3Byb2ZpbGU6b3duGAEgAYLT5JMCDBIKL3YxL3dob2FtaRKNAQoMTGlzdFNlc3Npb25zEiQuaG1zLmlkZW50aXR5LnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJS5obXMuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiMMLzGBgKDHNlc3Npb25zOm93bhIEdXNlchgBIAGC0+STAg4SDC92MS9zZXNzaW9ucxKjAQoNUmV2b2tlU2Vzc2lvbhIlLmhtcy5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBomLmhtcy5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiQ8LzGB4KDHNlc3Npb25zOm93bhIKc2Vzc2lvbl9pZBgCIAKC0+STAhsqGS92MS9zZXNzaW9ucy97c2Vzc2lvbl9pZH0SqQEKEVJldm9rZUFsbFNlc3Npb25zEikuaG1zLmlkZW50aXR5LnYxLlJldm9rZUFsbFNlc3Npb25zUmVxdWVzdBoqLmhtcy5pZGVudGl0eS52MS5SZXZva2VBbGxTZXNzaW9uc1Jlc3BvbnNlIj3C8xgYCgxzZXNzaW9uczpvd24SBHVzZXIYAiACgtPkkwIbOgEqIhYvdjEvc2Vzc2lvbnM6cmV2b2tlQWxsYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("Ch5obXMvaWRlbnRpdHkvdjEvc2Vzc2lvbnMucHJvdG8SD2htcy5pZGVudGl0eS52MSK1AgoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEioKBGtpbmQYAiABKA4yHC5obXMuaWRlbnRpdHkudjEuU2Vzc2lvbktpbmQSDgoGY2xpZW50GAMgASgJEhIKCnVzZXJfYWdlbnQYBCABKAkSDwoHYWRkcmVzcxgFIAEoCRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3NlZW5fYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2NsaWVudF9uYW1lGAkgASgJEg4KBnNjb3BlcxgKIAMoCSIPCg1XaG9BbUlSZXF1ZXN0IrkBCg5XaG9BbUlSZXNwb25zZRIRCglwcmluY2lwYWwYASABKAkSDQoFbG9naW4YAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEg0KBXJvbGVzGAQgAygJEhMKC3Blcm1pc3Npb25zGAUgAygJEg4KBnNjb3BlcxgGIAMoCRILCgNtZmEYByABKAgSLgoKZXhwaXJlc19hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiIwoTTGlzdFNlc3Npb25zUmVxdWVzdBIMCgR1c2VyGAEgASgJIkIKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEioKCHNlc3Npb25zGAEgAygLMhguaG1zLmlkZW50aXR5LnYxLlNlc3Npb24iMwoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSGwoKc2Vzc2lvbl9pZBgBIAEoCUIHukgEcgIQASIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiVQoUTmFycm93U2Vzc2lvblJlcXVlc3QSGwoKc2Vzc2lvbl9pZBgBIAEoCUIHukgEcgIQARIgCgZzY29wZXMYAiADKAlCELpIDZIBCggBEGQiBHICEAEiJwoVTmFycm93U2Vzc2lvblJlc3BvbnNlEg4KBnNjb3BlcxgBIAMoCSIoChhSZXZva2VBbGxTZXNzaW9uc1JlcXVlc3QSDAoEdXNlchgBIAEoCSIsChlSZXZva2VBbGxTZXNzaW9uc1Jlc3BvbnNlEg8KB3Jldm9rZWQYASABKAUqXwoLU2Vzc2lvbktpbmQSHAoYU0VTU0lPTl9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUU0VTU0lPTl9LSU5EX0JST1dTRVIQARIYChRTRVNTSU9OX0tJTkRfUFJPR1JBTRACMpYGCg5TZXNzaW9uU2VydmljZRJyCgZXaG9BbUkSHi5obXMuaWRlbnRpdHkudjEuV2hvQW1JUmVxdWVzdBofLmhtcy5pZGVudGl0eS52MS5XaG9BbUlSZXNwb25zZSInwvMYEQoLcHJvZmlsZTpvd24YASABgtPkkwIMEgovdjEvd2hvYW1pEo0BCgxMaXN0U2Vzc2lvbnMSJC5obXMuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBolLmhtcy5pZGVudGl0eS52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIwwvMYGAoMc2Vzc2lvbnM6b3duEgR1c2VyGAEgAYLT5JMCDhIML3YxL3Nlc3Npb25zEqMBCg1SZXZva2VTZXNzaW9uEiUuaG1zLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GiYuaG1zLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSJDwvMYHgoMc2Vzc2lvbnM6b3duEgpzZXNzaW9uX2lkGAIgAoLT5JMCGyoZL3YxL3Nlc3Npb25zL3tzZXNzaW9uX2lkfRKtAQoNTmFycm93U2Vzc2lvbhIlLmhtcy5pZGVudGl0eS52MS5OYXJyb3dTZXNzaW9uUmVxdWVzdBomLmhtcy5pZGVudGl0eS52MS5OYXJyb3dTZXNzaW9uUmVzcG9uc2UiTcLzGB4KDHNlc3Npb25zOm93bhIKc2Vzc2lvbl9pZBgCIAKC0+STAiU6ASoiIC92MS9zZXNzaW9ucy97c2Vzc2lvbl9pZH06bmFycm93EqkBChFSZXZva2VBbGxTZXNzaW9ucxIpLmhtcy5pZGVudGl0eS52MS5SZXZva2VBbGxTZXNzaW9uc1JlcXVlc3QaKi5obXMuaWRlbnRpdHkudjEuUmV2b2tlQWxsU2Vzc2lvbnNSZXNwb25zZSI9wvMYGAoMc2Vzc2lvbnM6b3duEgR1c2VyGAIgAoLT5JMCGzoBKiIWL3YxL3Nlc3Npb25zOnJldm9rZUFsbGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.identity.v1.Session
@@ -227,6 +227,51 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
   messageDesc(file_hms_identity_v1_sessions, 6);
 
 /**
+ * @generated from message hms.identity.v1.NarrowSessionRequest
+ */
+export type NarrowSessionRequest = Message<"hms.identity.v1.NarrowSessionRequest"> & {
+  /**
+   * Of a program.
+   *
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * What it may not do any more, of what Session.scopes shows.
+   *
+   * @generated from field: repeated string scopes = 2;
+   */
+  scopes: string[];
+};
+
+/**
+ * Describes the message hms.identity.v1.NarrowSessionRequest.
+ * Use `create(NarrowSessionRequestSchema)` to create a new message.
+ */
+export const NarrowSessionRequestSchema: GenMessage<NarrowSessionRequest> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_sessions, 7);
+
+/**
+ * @generated from message hms.identity.v1.NarrowSessionResponse
+ */
+export type NarrowSessionResponse = Message<"hms.identity.v1.NarrowSessionResponse"> & {
+  /**
+   * What it may still do; empty: it has ended.
+   *
+   * @generated from field: repeated string scopes = 1;
+   */
+  scopes: string[];
+};
+
+/**
+ * Describes the message hms.identity.v1.NarrowSessionResponse.
+ * Use `create(NarrowSessionResponseSchema)` to create a new message.
+ */
+export const NarrowSessionResponseSchema: GenMessage<NarrowSessionResponse> = /*@__PURE__*/
+  messageDesc(file_hms_identity_v1_sessions, 8);
+
+/**
  * @generated from message hms.identity.v1.RevokeAllSessionsRequest
  */
 export type RevokeAllSessionsRequest = Message<"hms.identity.v1.RevokeAllSessionsRequest"> & {
@@ -243,7 +288,7 @@ export type RevokeAllSessionsRequest = Message<"hms.identity.v1.RevokeAllSession
  * Use `create(RevokeAllSessionsRequestSchema)` to create a new message.
  */
 export const RevokeAllSessionsRequestSchema: GenMessage<RevokeAllSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_sessions, 7);
+  messageDesc(file_hms_identity_v1_sessions, 9);
 
 /**
  * @generated from message hms.identity.v1.RevokeAllSessionsResponse
@@ -260,7 +305,7 @@ export type RevokeAllSessionsResponse = Message<"hms.identity.v1.RevokeAllSessio
  * Use `create(RevokeAllSessionsResponseSchema)` to create a new message.
  */
 export const RevokeAllSessionsResponseSchema: GenMessage<RevokeAllSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_identity_v1_sessions, 8);
+  messageDesc(file_hms_identity_v1_sessions, 10);
 
 /**
  * What a session is.
@@ -337,6 +382,17 @@ export const SessionService: GenService<{
     methodKind: "unary";
     input: typeof RevokeSessionRequestSchema;
     output: typeof RevokeSessionResponseSchema;
+  },
+  /**
+   * Takes scopes away from a signed-in program; its refresh tokens lose them at once, its access tokens within a second.
+   * One that is left without any ends. Nothing is ever given back: a program asks its person again for more.
+   *
+   * @generated from rpc hms.identity.v1.SessionService.NarrowSession
+   */
+  narrowSession: {
+    methodKind: "unary";
+    input: typeof NarrowSessionRequestSchema;
+    output: typeof NarrowSessionResponseSchema;
   },
   /**
    * Ends every session and every signed-in program of an account.

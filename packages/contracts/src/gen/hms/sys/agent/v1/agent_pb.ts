@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/agent/v1/agent.proto.
  */
 export const file_hms_sys_agent_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChxobXMvc3lzL2FnZW50L3YxL2FnZW50LnByb3RvEhBobXMuc3lzLmFnZW50LnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiuAIKEUdldFN0YXR1c1Jlc3BvbnNlEi4KCWlzb2xhdGlvbhgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuSXNvbGF0aW9uEhgKEGlzb2xhdGlvbl9yZWFzb24YAiABKAkSLQoJbWVzaF90aWVyGAMgASgOMhouaG1zLnN5cy5hZ2VudC52MS5NZXNoVGllchIYChBtZXNoX3RpZXJfcmVhc29uGAQgASgJEi8KCmNvbXBvbmVudHMYBSADKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudBIPCgd2ZXJzaW9uGAYgASgJEg8KB2Jvb3RfaWQYByABKAkSFwoKZnJlZV9ieXRlcxgIIAEoA0gAiAEBEhUKDWxpbWl0c19yZWFzb24YCSABKAlCDQoLX2ZyZWVfYnl0ZXMiwQEKCUNvbXBvbmVudBIMCgRuYW1lGAEgASgJEi0KBXN0YXRlGAIgASgOMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3RhdGUSCwoDcGlkGAMgASgDEi4KCnN0YXJ0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJlc3RhcnRzGAUgASgFEhQKDG1lbW9yeV9ieXRlcxgGIAEoAxISCgpsYXN0X2Vycm9yGAcgASgJItkBChVQcmVwYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSPQoDZW52GAUgAygLMjAuaG1zLnN5cy5hZ2VudC52MS5QcmVwYXJlUmVsZWFzZVJlcXVlc3QuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJmChZQcmVwYXJlUmVsZWFzZVJlc3BvbnNlEhUKC291dHB1dF9saW5lGAEgASgJSAASLAoHcmVsZWFzZRgCIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVsZWFzZUgAQgcKBWV2ZW50IlIKB1JlbGVhc2USDgoGZGlnZXN0GAEgASgJEhIKCmZpbGVfY291bnQYAiABKAMSEwoLdG90YWxfYnl0ZXMYAyABKAMSDgoGcmV1c2VkGAQgASgIIo0BChVDb21wYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSDgoGZGlnZXN0GAUgASgJEg0KBWJ1aWx0GAYgASgIIkoKCkZpbGVDaGFuZ2USDAoEcGF0aBgBIAEoCRIuCgRraW5kGAIgASgOMiAuaG1zLnN5cy5hZ2VudC52MS5GaWxlQ2hhbmdlS2luZCKAAQoWQ29tcGFyZVJlbGVhc2VSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSFQoNcmVsZWFzZV9mb3VuZBgCIAEoCBIrCgVmaWxlcxgDIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAQgASgDIlIKFFBydW5lUmVsZWFzZXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSFAoMa2VlcF9kaWdlc3RzGAMgAygJIjAKFVBydW5lUmVsZWFzZXNSZXNwb25zZRIXCg9yZW1vdmVkX2RpZ2VzdHMYASADKAkiVQoOUmVzb3VyY2VMaW1pdHMSFAoMbWVtb3J5X2J5dGVzGAEgASgDEhYKDmNwdV9taWxsaWNvcmVzGAIgASgFEhUKDW1heF9wcm9jZXNzZXMYAyABKAUiNAoKTWVzaEFjY2VzcxITCgtkbnNfYWRkcmVzcxgBIAEoCRIRCglwcm94eV91cmwYAiABKAki2AIKC1JlcGxpY2FTcGVjEhIKCnJlcGxpY2FfaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDwoHc2VydmljZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIWCg5yZWxlYXNlX2RpZ2VzdBgFIAEoCRIPCgdjb21tYW5kGAYgASgJEjMKA2VudhgHIAMoCzImLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVNwZWMuRW52RW50cnkSMAoGbGltaXRzGAggASgLMiAuaG1zLnN5cy5hZ2VudC52MS5SZXNvdXJjZUxpbWl0cxIVCg1zdG9wX2dyYWNlX21zGAkgASgDEioKBG1lc2gYCiABKAsyHC5obXMuc3lzLmFnZW50LnYxLk1lc2hBY2Nlc3MaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJCChNTdGFydFJlcGxpY2FSZXF1ZXN0EisKBHNwZWMYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTcGVjIkIKFFN0YXJ0UmVwbGljYVJlc3BvbnNlEioKB3JlcGxpY2EYASABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2EiYQoSU3RvcFJlcGxpY2FSZXF1ZXN0EhIKCnJlcGxpY2FfaWQYASABKAkSFQoIZ3JhY2VfbXMYAiABKANIAIgBARITCgtkZWxldGVfbG9ncxgDIAEoCEILCglfZ3JhY2VfbXMiQQoTU3RvcFJlcGxpY2FSZXNwb25zZRIqCgdyZXBsaWNhGAEgASgLMhkuaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhIoYBCgpFeGl0U3RhdHVzEgwKBGNvZGUYASABKAUSDgoGc2lnbmFsGAIgASgJEi0KCWV4aXRlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNb3V0X29mX21lbW9yeRgEIAEoCBIUCgxsYXVuY2hfZXJyb3IYBSABKAki5gIKB1JlcGxpY2ESKwoEc3BlYxgBIAEoCzIdLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVNwZWMSLQoFc3RhdGUYAiABKA4yHi5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTdGF0ZRILCgNwaWQYAyABKAMSDAoEcG9ydBgEIAEoBRIuCgpzdGFydGVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXN0YXJ0cxgGIAEoBRIvCglsYXN0X2V4aXQYByABKAsyHC5obXMuc3lzLmFnZW50LnYxLkV4aXRTdGF0dXMSMQoNbmV4dF9zdGFydF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoFdXNhZ2UYCSABKAsyHi5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FVc2FnZRIPCgdhZG9wdGVkGAogASgIIoABCgxSZXBsaWNhVXNhZ2USFAoMbWVtb3J5X2J5dGVzGAEgASgDEhYKDmNwdV9taWxsaWNvcmVzGAIgASgFEhEKCXByb2Nlc3NlcxgDIAEoBRIvCgttZWFzdXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiPAoUV2F0Y2hSZXBsaWNhc1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSJkChVXYXRjaFJlcGxpY2FzUmVzcG9uc2USKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYRIPCgdyZW1vdmVkGAIgASgIEg4KBnN5bmNlZBgDIAEoCCLGAgoOUnVuVGFza1JlcXVlc3QSDwoHdGFza19pZBgBIAEoCRITCgtlbnZpcm9ubWVudBgCIAEoCRIPCgdzZXJ2aWNlGAMgASgJEhYKDnJlbGVhc2VfZGlnZXN0GAQgASgJEg8KB2NvbW1hbmQYBSABKAkSNgoDZW52GAYgAygLMikuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVxdWVzdC5FbnZFbnRyeRIwCgZsaW1pdHMYByABKAsyIC5obXMuc3lzLmFnZW50LnYxLlJlc291cmNlTGltaXRzEhIKCnRpbWVvdXRfbXMYCCABKAMSKgoEbWVzaBgJIAEoCzIcLmhtcy5zeXMuYWdlbnQudjEuTWVzaEFjY2VzcxoqCghFbnZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInkKD1J1blRhc2tSZXNwb25zZRIvCgZvdXRwdXQYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLk91dHB1dENodW5rSAASLAoEZXhpdBgCIAEoCzIcLmhtcy5zeXMuYWdlbnQudjEuRXhpdFN0YXR1c0gAQgcKBWV2ZW50IkgKC091dHB1dENodW5rEisKBnN0cmVhbRgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuTG9nU3RyZWFtEgwKBGRhdGEYAiABKAwipgEKD1JlYWRMb2dzUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhIKCnJlcGxpY2FfaWQYAyABKAkSDAoEdGFpbBgEIAEoBRIpCgVzaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZm9sbG93GAYgASgIEhAKCGNvbnRhaW5zGAcgASgJIk8KEFJlYWRMb2dzUmVzcG9uc2USKAoFbGluZXMYASADKAsyGS5obXMuc3lzLmFnZW50LnYxLkxvZ0xpbmUSEQoJY2F1Z2h0X3VwGAIgASgIIqcBCgdMb2dMaW5lEhIKCnJlcGxpY2FfaWQYASABKAkSEAoIcmV2aXNpb24YAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoGc3RyZWFtGAQgASgOMhsuaG1zLnN5cy5hZ2VudC52MS5Mb2dTdHJlYW0SDAoEdGV4dBgFIAEoCRIRCgljb250aW51ZXMYBiABKAgiLAoXUmVzdGFydENvbXBvbmVudFJlcXVlc3QSEQoJY29tcG9uZW50GAEgASgJIkoKGFJlc3RhcnRDb21wb25lbnRSZXNwb25zZRIuCgljb21wb25lbnQYASABKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudCIRCg9TaHV0ZG93blJlcXVlc3QiEgoQU2h1dGRvd25SZXNwb25zZSpvCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASFQoRSVNPTEFUSU9OX09XTl9VSUQQARIcChhJU09MQVRJT05fVVNFUl9OQU1FU1BBQ0UQAhISCg5JU09MQVRJT05fTk9ORRADKk0KCE1lc2hUaWVyEhkKFU1FU0hfVElFUl9VTlNQRUNJRklFRBAAEhEKDU1FU0hfVElFUl9ETlMQARITCg9NRVNIX1RJRVJfUFJPWFkQAiq6AQoMUmVwbGljYVN0YXRlEh0KGVJFUExJQ0FfU1RBVEVfVU5TUEVDSUZJRUQQABIaChZSRVBMSUNBX1NUQVRFX1NUQVJUSU5HEAESGQoVUkVQTElDQV9TVEFURV9SVU5OSU5HEAISHQoZUkVQTElDQV9TVEFURV9CQUNLSU5HX09GRhADEhoKFlJFUExJQ0FfU1RBVEVfU1RPUFBJTkcQBBIZChVSRVBMSUNBX1NUQVRFX1NUT1BQRUQQBSqKAQoORmlsZUNoYW5nZUtpbmQSIAocRklMRV9DSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhoKFkZJTEVfQ0hBTkdFX0tJTkRfQURERUQQARIcChhGSUxFX0NIQU5HRV9LSU5EX0NIQU5HRUQQAhIcChhGSUxFX0NIQU5HRV9LSU5EX1JFTU9WRUQQAypsCglMb2dTdHJlYW0SGgoWTE9HX1NUUkVBTV9VTlNQRUNJRklFRBAAEhUKEUxPR19TVFJFQU1fU1RET1VUEAESFQoRTE9HX1NUUkVBTV9TVERFUlIQAhIVChFMT0dfU1RSRUFNX1NZU1RFTRADMrAKCgxBZ2VudFNlcnZpY2USagoJR2V0U3RhdHVzEiIuaG1zLnN5cy5hZ2VudC52MS5HZXRTdGF0dXNSZXF1ZXN0GiMuaG1zLnN5cy5hZ2VudC52MS5HZXRTdGF0dXNSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAESegoOUHJlcGFyZVJlbGVhc2USJy5obXMuc3lzLmFnZW50LnYxLlByZXBhcmVSZWxlYXNlUmVxdWVzdBooLmhtcy5zeXMuYWdlbnQudjEuUHJlcGFyZVJlbGVhc2VSZXNwb25zZSITwvMYDwoJYWdlbnQ6cnVuGAIgAjABEngKDkNvbXBhcmVSZWxlYXNlEicuaG1zLnN5cy5hZ2VudC52MS5Db21wYXJlUmVsZWFzZVJlcXVlc3QaKC5obXMuc3lzLmFnZW50LnYxLkNvbXBhcmVSZWxlYXNlUmVzcG9uc2UiE8LzGA8KCWFnZW50OnJ1bhgBIAESdQoNUHJ1bmVSZWxlYXNlcxImLmhtcy5zeXMuYWdlbnQudjEuUHJ1bmVSZWxlYXNlc1JlcXVlc3QaJy5obXMuc3lzLmFnZW50LnYxLlBydW5lUmVsZWFzZXNSZXNwb25zZSITwvMYDwoJYWdlbnQ6cnVuGAIgAhKDAQoMU3RhcnRSZXBsaWNhEiUuaG1zLnN5cy5hZ2VudC52MS5TdGFydFJlcGxpY2FSZXF1ZXN0GiYuaG1zLnN5cy5hZ2VudC52MS5TdGFydFJlcGxpY2FSZXNwb25zZSIkwvMYIAoJYWdlbnQ6cnVuEg9zcGVjLnJlcGxpY2FfaWQYAiACEnsKC1N0b3BSZXBsaWNhEiQuaG1zLnN5cy5hZ2VudC52MS5TdG9wUmVwbGljYVJlcXVlc3QaJS5obXMuc3lzLmFnZW50LnYxLlN0b3BSZXBsaWNhUmVzcG9uc2UiH8LzGBsKCWFnZW50OnJ1bhIKcmVwbGljYV9pZBgCIAISeAoNV2F0Y2hSZXBsaWNhcxImLmhtcy5zeXMuYWdlbnQudjEuV2F0Y2hSZXBsaWNhc1JlcXVlc3QaJy5obXMuc3lzLmFnZW50LnYxLldhdGNoUmVwbGljYXNSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAEwARJlCgdSdW5UYXNrEiAuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVxdWVzdBohLmhtcy5zeXMuYWdlbnQudjEuUnVuVGFza1Jlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiADMAESaQoIUmVhZExvZ3MSIS5obXMuc3lzLmFnZW50LnYxLlJlYWRMb2dzUmVxdWVzdBoiLmhtcy5zeXMuYWdlbnQudjEuUmVhZExvZ3NSZXNwb25zZSIUwvMYEAoKYWdlbnQ6cmVhZBgBIAEwARKMAQoQUmVzdGFydENvbXBvbmVudBIpLmhtcy5zeXMuYWdlbnQudjEuUmVzdGFydENvbXBvbmVudFJlcXVlc3QaKi5obXMuc3lzLmFnZW50LnYxLlJlc3RhcnRDb21wb25lbnRSZXNwb25zZSIhwvMYHQoMYWdlbnQ6bWFuYWdlEgljb21wb25lbnQYAiACEmkKCFNodXRkb3duEiEuaG1zLnN5cy5hZ2VudC52MS5TaHV0ZG93blJlcXVlc3QaIi5obXMuc3lzLmFnZW50LnYxLlNodXRkb3duUmVzcG9uc2UiFsLzGBIKDGFnZW50Om1hbmFnZRgCIAJiBnByb3RvMw", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChxobXMvc3lzL2FnZW50L3YxL2FnZW50LnByb3RvEhBobXMuc3lzLmFnZW50LnYxIhIKEEdldFN0YXR1c1JlcXVlc3QiuAIKEUdldFN0YXR1c1Jlc3BvbnNlEi4KCWlzb2xhdGlvbhgBIAEoDjIbLmhtcy5zeXMuYWdlbnQudjEuSXNvbGF0aW9uEhgKEGlzb2xhdGlvbl9yZWFzb24YAiABKAkSLQoJbWVzaF90aWVyGAMgASgOMhouaG1zLnN5cy5hZ2VudC52MS5NZXNoVGllchIYChBtZXNoX3RpZXJfcmVhc29uGAQgASgJEi8KCmNvbXBvbmVudHMYBSADKAsyGy5obXMuc3lzLmFnZW50LnYxLkNvbXBvbmVudBIPCgd2ZXJzaW9uGAYgASgJEg8KB2Jvb3RfaWQYByABKAkSFwoKZnJlZV9ieXRlcxgIIAEoA0gAiAEBEhUKDWxpbWl0c19yZWFzb24YCSABKAlCDQoLX2ZyZWVfYnl0ZXMiwQEKCUNvbXBvbmVudBIMCgRuYW1lGAEgASgJEi0KBXN0YXRlGAIgASgOMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3RhdGUSCwoDcGlkGAMgASgDEi4KCnN0YXJ0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJlc3RhcnRzGAUgASgFEhQKDG1lbW9yeV9ieXRlcxgGIAEoAxISCgpsYXN0X2Vycm9yGAcgASgJItkBChVQcmVwYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSPQoDZW52GAUgAygLMjAuaG1zLnN5cy5hZ2VudC52MS5QcmVwYXJlUmVsZWFzZVJlcXVlc3QuRW52RW50cnkaKgoIRW52RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJmChZQcmVwYXJlUmVsZWFzZVJlc3BvbnNlEhUKC291dHB1dF9saW5lGAEgASgJSAASLAoHcmVsZWFzZRgCIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVsZWFzZUgAQgcKBWV2ZW50IlIKB1JlbGVhc2USDgoGZGlnZXN0GAEgASgJEhIKCmZpbGVfY291bnQYAiABKAMSEwoLdG90YWxfYnl0ZXMYAyABKAMSDgoGcmV1c2VkGAQgASgIIo0BChVDb21wYXJlUmVsZWFzZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCRIYChBzb3VyY2VfZGlyZWN0b3J5GAMgASgJEhUKDWJ1aWxkX2NvbW1hbmQYBCABKAkSDgoGZGlnZXN0GAUgASgJEg0KBWJ1aWx0GAYgASgIIkoKCkZpbGVDaGFuZ2USDAoEcGF0aBgBIAEoCRIuCgRraW5kGAIgASgOMiAuaG1zLnN5cy5hZ2VudC52MS5GaWxlQ2hhbmdlS2luZCKAAQoWQ29tcGFyZVJlbGVhc2VSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSFQoNcmVsZWFzZV9mb3VuZBgCIAEoCBIrCgVmaWxlcxgDIAMoCzIcLmhtcy5zeXMuYWdlbnQudjEuRmlsZUNoYW5nZRISCgpmaWxlX2NvdW50GAQgASgDIlIKFFBydW5lUmVsZWFzZXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSFAoMa2VlcF9kaWdlc3RzGAMgAygJIjAKFVBydW5lUmVsZWFzZXNSZXNwb25zZRIXCg9yZW1vdmVkX2RpZ2VzdHMYASADKAkiVQoOUmVzb3VyY2VMaW1pdHMSFAoMbWVtb3J5X2J5dGVzGAEgASgDEhYKDmNwdV9taWxsaWNvcmVzGAIgASgFEhUKDW1heF9wcm9jZXNzZXMYAyABKAUiNAoKTWVzaEFjY2VzcxITCgtkbnNfYWRkcmVzcxgBIAEoCRIRCglwcm94eV91cmwYAiABKAkixQMKC1JlcGxpY2FTcGVjEhIKCnJlcGxpY2FfaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDwoHc2VydmljZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoAxIWCg5yZWxlYXNlX2RpZ2VzdBgFIAEoCRIPCgdjb21tYW5kGAYgASgJEjMKA2VudhgHIAMoCzImLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYVNwZWMuRW52RW50cnkSMAoGbGltaXRzGAggASgLMiAuaG1zLnN5cy5hZ2VudC52MS5SZXNvdXJjZUxpbWl0cxIVCg1zdG9wX2dyYWNlX21zGAkgASgDEioKBG1lc2gYCiABKAsyHC5obXMuc3lzLmFnZW50LnYxLk1lc2hBY2Nlc3MSOgoQc2VjcmV0X3ZhcmlhYmxlcxgLIAMoCzIgLmhtcy5zeXMuYWdlbnQudjEuU2VjcmV0VmFyaWFibGUSLwoHc2VjcmV0cxgMIAMoCzIeLmhtcy5zeXMuYWdlbnQudjEuU2VhbGVkU2VjcmV0GioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoOU2VjcmV0VmFyaWFibGUSDAoEbmFtZRgBIAEoCRI1CgZwaWVjZXMYAiADKAsyJS5obXMuc3lzLmFnZW50LnYxLlNlY3JldFZhcmlhYmxlUGllY2UiQAoTU2VjcmV0VmFyaWFibGVQaWVjZRIOCgR0ZXh0GAEgASgJSAASEAoGc2VjcmV0GAIgASgJSABCBwoFcGllY2UiPQoMU2VhbGVkU2VjcmV0EgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoAxIOCgZzZWFsZWQYAyABKAwiQgoTU3RhcnRSZXBsaWNhUmVxdWVzdBIrCgRzcGVjGAEgASgLMh0uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3BlYyJCChRTdGFydFJlcGxpY2FSZXNwb25zZRIqCgdyZXBsaWNhGAEgASgLMhkuaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhImEKElN0b3BSZXBsaWNhUmVxdWVzdBISCgpyZXBsaWNhX2lkGAEgASgJEhUKCGdyYWNlX21zGAIgASgDSACIAQESEwoLZGVsZXRlX2xvZ3MYAyABKAhCCwoJX2dyYWNlX21zIkEKE1N0b3BSZXBsaWNhUmVzcG9uc2USKgoHcmVwbGljYRgBIAEoCzIZLmhtcy5zeXMuYWdlbnQudjEuUmVwbGljYSKGAQoKRXhpdFN0YXR1cxIMCgRjb2RlGAEgASgFEg4KBnNpZ25hbBgCIAEoCRItCglleGl0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDW91dF9vZl9tZW1vcnkYBCABKAgSFAoMbGF1bmNoX2Vycm9yGAUgASgJIuYCCgdSZXBsaWNhEisKBHNwZWMYASABKAsyHS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2FTcGVjEi0KBXN0YXRlGAIgASgOMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhU3RhdGUSCwoDcGlkGAMgASgDEgwKBHBvcnQYBCABKAUSLgoKc3RhcnRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmVzdGFydHMYBiABKAUSLwoJbGFzdF9leGl0GAcgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzEjEKDW5leHRfc3RhcnRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBXVzYWdlGAkgASgLMh4uaG1zLnN5cy5hZ2VudC52MS5SZXBsaWNhVXNhZ2USDwoHYWRvcHRlZBgKIAEoCCKAAQoMUmVwbGljYVVzYWdlEhQKDG1lbW9yeV9ieXRlcxgBIAEoAxIWCg5jcHVfbWlsbGljb3JlcxgCIAEoBRIRCglwcm9jZXNzZXMYAyABKAUSLwoLbWVhc3VyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKFFdhdGNoUmVwbGljYXNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkiZAoVV2F0Y2hSZXBsaWNhc1Jlc3BvbnNlEioKB3JlcGxpY2EYASABKAsyGS5obXMuc3lzLmFnZW50LnYxLlJlcGxpY2ESDwoHcmVtb3ZlZBgCIAEoCBIOCgZzeW5jZWQYAyABKAgiswMKDlJ1blRhc2tSZXF1ZXN0Eg8KB3Rhc2tfaWQYASABKAkSEwoLZW52aXJvbm1lbnQYAiABKAkSDwoHc2VydmljZRgDIAEoCRIWCg5yZWxlYXNlX2RpZ2VzdBgEIAEoCRIPCgdjb21tYW5kGAUgASgJEjYKA2VudhgGIAMoCzIpLmhtcy5zeXMuYWdlbnQudjEuUnVuVGFza1JlcXVlc3QuRW52RW50cnkSMAoGbGltaXRzGAcgASgLMiAuaG1zLnN5cy5hZ2VudC52MS5SZXNvdXJjZUxpbWl0cxISCgp0aW1lb3V0X21zGAggASgDEioKBG1lc2gYCSABKAsyHC5obXMuc3lzLmFnZW50LnYxLk1lc2hBY2Nlc3MSOgoQc2VjcmV0X3ZhcmlhYmxlcxgKIAMoCzIgLmhtcy5zeXMuYWdlbnQudjEuU2VjcmV0VmFyaWFibGUSLwoHc2VjcmV0cxgLIAMoCzIeLmhtcy5zeXMuYWdlbnQudjEuU2VhbGVkU2VjcmV0GioKCEVudkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEieQoPUnVuVGFza1Jlc3BvbnNlEi8KBm91dHB1dBgBIAEoCzIdLmhtcy5zeXMuYWdlbnQudjEuT3V0cHV0Q2h1bmtIABIsCgRleGl0GAIgASgLMhwuaG1zLnN5cy5hZ2VudC52MS5FeGl0U3RhdHVzSABCBwoFZXZlbnQiSAoLT3V0cHV0Q2h1bmsSKwoGc3RyZWFtGAEgASgOMhsuaG1zLnN5cy5hZ2VudC52MS5Mb2dTdHJlYW0SDAoEZGF0YRgCIAEoDCIXChVSZXNlYWxSZXBsaWNhc1JlcXVlc3QiKgoWUmVzZWFsUmVwbGljYXNSZXNwb25zZRIQCghyZXNlYWxlZBgBIAEoBSKmAQoPUmVhZExvZ3NSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSEgoKcmVwbGljYV9pZBgDIAEoCRIMCgR0YWlsGAQgASgFEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZmb2xsb3cYBiABKAgSEAoIY29udGFpbnMYByABKAkiTwoQUmVhZExvZ3NSZXNwb25zZRIoCgVsaW5lcxgBIAMoCzIZLmhtcy5zeXMuYWdlbnQudjEuTG9nTGluZRIRCgljYXVnaHRfdXAYAiABKAgipwEKB0xvZ0xpbmUSEgoKcmVwbGljYV9pZBgBIAEoCRIQCghyZXZpc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgZzdHJlYW0YBCABKA4yGy5obXMuc3lzLmFnZW50LnYxLkxvZ1N0cmVhbRIMCgR0ZXh0GAUgASgJEhEKCWNvbnRpbnVlcxgGIAEoCCIsChdSZXN0YXJ0Q29tcG9uZW50UmVxdWVzdBIRCgljb21wb25lbnQYASABKAkiSgoYUmVzdGFydENvbXBvbmVudFJlc3BvbnNlEi4KCWNvbXBvbmVudBgBIAEoCzIbLmhtcy5zeXMuYWdlbnQudjEuQ29tcG9uZW50IhEKD1NodXRkb3duUmVxdWVzdCISChBTaHV0ZG93blJlc3BvbnNlKm8KCUlzb2xhdGlvbhIZChVJU09MQVRJT05fVU5TUEVDSUZJRUQQABIVChFJU09MQVRJT05fT1dOX1VJRBABEhwKGElTT0xBVElPTl9VU0VSX05BTUVTUEFDRRACEhIKDklTT0xBVElPTl9OT05FEAMqTQoITWVzaFRpZXISGQoVTUVTSF9USUVSX1VOU1BFQ0lGSUVEEAASEQoNTUVTSF9USUVSX0ROUxABEhMKD01FU0hfVElFUl9QUk9YWRACKroBCgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFlJFUExJQ0FfU1RBVEVfU1RBUlRJTkcQARIZChVSRVBMSUNBX1NUQVRFX1JVTk5JTkcQAhIdChlSRVBMSUNBX1NUQVRFX0JBQ0tJTkdfT0ZGEAMSGgoWUkVQTElDQV9TVEFURV9TVE9QUElORxAEEhkKFVJFUExJQ0FfU1RBVEVfU1RPUFBFRBAFKooBCg5GaWxlQ2hhbmdlS2luZBIgChxGSUxFX0NIQU5HRV9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRklMRV9DSEFOR0VfS0lORF9BRERFRBABEhwKGEZJTEVfQ0hBTkdFX0tJTkRfQ0hBTkdFRBACEhwKGEZJTEVfQ0hBTkdFX0tJTkRfUkVNT1ZFRBADKmwKCUxvZ1N0cmVhbRIaChZMT0dfU1RSRUFNX1VOU1BFQ0lGSUVEEAASFQoRTE9HX1NUUkVBTV9TVERPVVQQARIVChFMT0dfU1RSRUFNX1NUREVSUhACEhUKEUxPR19TVFJFQU1fU1lTVEVNEAMyqgsKDEFnZW50U2VydmljZRJqCglHZXRTdGF0dXMSIi5obXMuc3lzLmFnZW50LnYxLkdldFN0YXR1c1JlcXVlc3QaIy5obXMuc3lzLmFnZW50LnYxLkdldFN0YXR1c1Jlc3BvbnNlIhTC8xgQCgphZ2VudDpyZWFkGAEgARJ6Cg5QcmVwYXJlUmVsZWFzZRInLmhtcy5zeXMuYWdlbnQudjEuUHJlcGFyZVJlbGVhc2VSZXF1ZXN0GiguaG1zLnN5cy5hZ2VudC52MS5QcmVwYXJlUmVsZWFzZVJlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiACMAESeAoOQ29tcGFyZVJlbGVhc2USJy5obXMuc3lzLmFnZW50LnYxLkNvbXBhcmVSZWxlYXNlUmVxdWVzdBooLmhtcy5zeXMuYWdlbnQudjEuQ29tcGFyZVJlbGVhc2VSZXNwb25zZSITwvMYDwoJYWdlbnQ6cnVuGAEgARJ1Cg1QcnVuZVJlbGVhc2VzEiYuaG1zLnN5cy5hZ2VudC52MS5QcnVuZVJlbGVhc2VzUmVxdWVzdBonLmhtcy5zeXMuYWdlbnQudjEuUHJ1bmVSZWxlYXNlc1Jlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiACEoMBCgxTdGFydFJlcGxpY2ESJS5obXMuc3lzLmFnZW50LnYxLlN0YXJ0UmVwbGljYVJlcXVlc3QaJi5obXMuc3lzLmFnZW50LnYxLlN0YXJ0UmVwbGljYVJlc3BvbnNlIiTC8xggCglhZ2VudDpydW4SD3NwZWMucmVwbGljYV9pZBgCIAISewoLU3RvcFJlcGxpY2ESJC5obXMuc3lzLmFnZW50LnYxLlN0b3BSZXBsaWNhUmVxdWVzdBolLmhtcy5zeXMuYWdlbnQudjEuU3RvcFJlcGxpY2FSZXNwb25zZSIfwvMYGwoJYWdlbnQ6cnVuEgpyZXBsaWNhX2lkGAIgAhJ4Cg1XYXRjaFJlcGxpY2FzEiYuaG1zLnN5cy5hZ2VudC52MS5XYXRjaFJlcGxpY2FzUmVxdWVzdBonLmhtcy5zeXMuYWdlbnQudjEuV2F0Y2hSZXBsaWNhc1Jlc3BvbnNlIhTC8xgQCgphZ2VudDpyZWFkGAEgATABEmUKB1J1blRhc2sSIC5obXMuc3lzLmFnZW50LnYxLlJ1blRhc2tSZXF1ZXN0GiEuaG1zLnN5cy5hZ2VudC52MS5SdW5UYXNrUmVzcG9uc2UiE8LzGA8KCWFnZW50OnJ1bhgCIAMwARJ4Cg5SZXNlYWxSZXBsaWNhcxInLmhtcy5zeXMuYWdlbnQudjEuUmVzZWFsUmVwbGljYXNSZXF1ZXN0GiguaG1zLnN5cy5hZ2VudC52MS5SZXNlYWxSZXBsaWNhc1Jlc3BvbnNlIhPC8xgPCglhZ2VudDpydW4YAiACEmkKCFJlYWRMb2dzEiEuaG1zLnN5cy5hZ2VudC52MS5SZWFkTG9nc1JlcXVlc3QaIi5obXMuc3lzLmFnZW50LnYxLlJlYWRMb2dzUmVzcG9uc2UiFMLzGBAKCmFnZW50OnJlYWQYASABMAESjAEKEFJlc3RhcnRDb21wb25lbnQSKS5obXMuc3lzLmFnZW50LnYxLlJlc3RhcnRDb21wb25lbnRSZXF1ZXN0GiouaG1zLnN5cy5hZ2VudC52MS5SZXN0YXJ0Q29tcG9uZW50UmVzcG9uc2UiIcLzGB0KDGFnZW50Om1hbmFnZRIJY29tcG9uZW50GAIgAhJpCghTaHV0ZG93bhIhLmhtcy5zeXMuYWdlbnQudjEuU2h1dGRvd25SZXF1ZXN0GiIuaG1zLnN5cy5hZ2VudC52MS5TaHV0ZG93blJlc3BvbnNlIhbC8xgSCgxhZ2VudDptYW5hZ2UYAiACYgZwcm90bzM", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * @generated from message hms.sys.agent.v1.GetStatusRequest
@@ -546,6 +546,20 @@ export type ReplicaSpec = Message<"hms.sys.agent.v1.ReplicaSpec"> & {
    * @generated from field: hms.sys.agent.v1.MeshAccess mesh = 10;
    */
   mesh?: MeshAccess | undefined;
+
+  /**
+   * Variables that hold secrets; their values are known to the agent when it starts the program, and to the program.
+   *
+   * @generated from field: repeated hms.sys.agent.v1.SecretVariable secret_variables = 11;
+   */
+  secretVariables: SecretVariable[];
+
+  /**
+   * The secrets that they name.
+   *
+   * @generated from field: repeated hms.sys.agent.v1.SealedSecret secrets = 12;
+   */
+  secrets: SealedSecret[];
 };
 
 /**
@@ -554,6 +568,92 @@ export type ReplicaSpec = Message<"hms.sys.agent.v1.ReplicaSpec"> & {
  */
 export const ReplicaSpecSchema: GenMessage<ReplicaSpec> = /*@__PURE__*/
   messageDesc(file_hms_sys_agent_v1_agent, 13);
+
+/**
+ * A variable that is put together from texts and secrets, in order.
+ *
+ * @generated from message hms.sys.agent.v1.SecretVariable
+ */
+export type SecretVariable = Message<"hms.sys.agent.v1.SecretVariable"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: repeated hms.sys.agent.v1.SecretVariablePiece pieces = 2;
+   */
+  pieces: SecretVariablePiece[];
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.SecretVariable.
+ * Use `create(SecretVariableSchema)` to create a new message.
+ */
+export const SecretVariableSchema: GenMessage<SecretVariable> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 14);
+
+/**
+ * @generated from message hms.sys.agent.v1.SecretVariablePiece
+ */
+export type SecretVariablePiece = Message<"hms.sys.agent.v1.SecretVariablePiece"> & {
+  /**
+   * @generated from oneof hms.sys.agent.v1.SecretVariablePiece.piece
+   */
+  piece: {
+    /**
+     * @generated from field: string text = 1;
+     */
+    value: string;
+    case: "text";
+  } | {
+    /**
+     * The name of a secret.
+     *
+     * @generated from field: string secret = 2;
+     */
+    value: string;
+    case: "secret";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.SecretVariablePiece.
+ * Use `create(SecretVariablePieceSchema)` to create a new message.
+ */
+export const SecretVariablePieceSchema: GenMessage<SecretVariablePiece> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 15);
+
+/**
+ * One version of a secret, sealed by the installation's key under its environment, name and version.
+ *
+ * @generated from message hms.sys.agent.v1.SealedSecret
+ */
+export type SealedSecret = Message<"hms.sys.agent.v1.SealedSecret"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * Empty where a replica is shown.
+   *
+   * @generated from field: bytes sealed = 3;
+   */
+  sealed: Uint8Array;
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.SealedSecret.
+ * Use `create(SealedSecretSchema)` to create a new message.
+ */
+export const SealedSecretSchema: GenMessage<SealedSecret> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 16);
 
 /**
  * @generated from message hms.sys.agent.v1.StartReplicaRequest
@@ -570,7 +670,7 @@ export type StartReplicaRequest = Message<"hms.sys.agent.v1.StartReplicaRequest"
  * Use `create(StartReplicaRequestSchema)` to create a new message.
  */
 export const StartReplicaRequestSchema: GenMessage<StartReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 14);
+  messageDesc(file_hms_sys_agent_v1_agent, 17);
 
 /**
  * @generated from message hms.sys.agent.v1.StartReplicaResponse
@@ -587,7 +687,7 @@ export type StartReplicaResponse = Message<"hms.sys.agent.v1.StartReplicaRespons
  * Use `create(StartReplicaResponseSchema)` to create a new message.
  */
 export const StartReplicaResponseSchema: GenMessage<StartReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 15);
+  messageDesc(file_hms_sys_agent_v1_agent, 18);
 
 /**
  * @generated from message hms.sys.agent.v1.StopReplicaRequest
@@ -618,7 +718,7 @@ export type StopReplicaRequest = Message<"hms.sys.agent.v1.StopReplicaRequest"> 
  * Use `create(StopReplicaRequestSchema)` to create a new message.
  */
 export const StopReplicaRequestSchema: GenMessage<StopReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 16);
+  messageDesc(file_hms_sys_agent_v1_agent, 19);
 
 /**
  * @generated from message hms.sys.agent.v1.StopReplicaResponse
@@ -635,7 +735,7 @@ export type StopReplicaResponse = Message<"hms.sys.agent.v1.StopReplicaResponse"
  * Use `create(StopReplicaResponseSchema)` to create a new message.
  */
 export const StopReplicaResponseSchema: GenMessage<StopReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 17);
+  messageDesc(file_hms_sys_agent_v1_agent, 20);
 
 /**
  * How a process ended.
@@ -682,7 +782,7 @@ export type ExitStatus = Message<"hms.sys.agent.v1.ExitStatus"> & {
  * Use `create(ExitStatusSchema)` to create a new message.
  */
 export const ExitStatusSchema: GenMessage<ExitStatus> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 18);
+  messageDesc(file_hms_sys_agent_v1_agent, 21);
 
 /**
  * One replica as the agent sees it.
@@ -756,7 +856,7 @@ export type Replica = Message<"hms.sys.agent.v1.Replica"> & {
  * Use `create(ReplicaSchema)` to create a new message.
  */
 export const ReplicaSchema: GenMessage<Replica> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 19);
+  messageDesc(file_hms_sys_agent_v1_agent, 22);
 
 /**
  * What a replica and all it started use, measured every 5 s.
@@ -792,7 +892,7 @@ export type ReplicaUsage = Message<"hms.sys.agent.v1.ReplicaUsage"> & {
  * Use `create(ReplicaUsageSchema)` to create a new message.
  */
 export const ReplicaUsageSchema: GenMessage<ReplicaUsage> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 20);
+  messageDesc(file_hms_sys_agent_v1_agent, 23);
 
 /**
  * @generated from message hms.sys.agent.v1.WatchReplicasRequest
@@ -816,7 +916,7 @@ export type WatchReplicasRequest = Message<"hms.sys.agent.v1.WatchReplicasReques
  * Use `create(WatchReplicasRequestSchema)` to create a new message.
  */
 export const WatchReplicasRequestSchema: GenMessage<WatchReplicasRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 21);
+  messageDesc(file_hms_sys_agent_v1_agent, 24);
 
 /**
  * @generated from message hms.sys.agent.v1.WatchReplicasResponse
@@ -849,7 +949,7 @@ export type WatchReplicasResponse = Message<"hms.sys.agent.v1.WatchReplicasRespo
  * Use `create(WatchReplicasResponseSchema)` to create a new message.
  */
 export const WatchReplicasResponseSchema: GenMessage<WatchReplicasResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 22);
+  messageDesc(file_hms_sys_agent_v1_agent, 25);
 
 /**
  * @generated from message hms.sys.agent.v1.RunTaskRequest
@@ -903,6 +1003,18 @@ export type RunTaskRequest = Message<"hms.sys.agent.v1.RunTaskRequest"> & {
    * @generated from field: hms.sys.agent.v1.MeshAccess mesh = 9;
    */
   mesh?: MeshAccess | undefined;
+
+  /**
+   * As of a replica.
+   *
+   * @generated from field: repeated hms.sys.agent.v1.SecretVariable secret_variables = 10;
+   */
+  secretVariables: SecretVariable[];
+
+  /**
+   * @generated from field: repeated hms.sys.agent.v1.SealedSecret secrets = 11;
+   */
+  secrets: SealedSecret[];
 };
 
 /**
@@ -910,7 +1022,7 @@ export type RunTaskRequest = Message<"hms.sys.agent.v1.RunTaskRequest"> & {
  * Use `create(RunTaskRequestSchema)` to create a new message.
  */
 export const RunTaskRequestSchema: GenMessage<RunTaskRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 23);
+  messageDesc(file_hms_sys_agent_v1_agent, 26);
 
 /**
  * @generated from message hms.sys.agent.v1.RunTaskResponse
@@ -941,7 +1053,7 @@ export type RunTaskResponse = Message<"hms.sys.agent.v1.RunTaskResponse"> & {
  * Use `create(RunTaskResponseSchema)` to create a new message.
  */
 export const RunTaskResponseSchema: GenMessage<RunTaskResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 24);
+  messageDesc(file_hms_sys_agent_v1_agent, 27);
 
 /**
  * Some bytes of a task's output.
@@ -965,7 +1077,39 @@ export type OutputChunk = Message<"hms.sys.agent.v1.OutputChunk"> & {
  * Use `create(OutputChunkSchema)` to create a new message.
  */
 export const OutputChunkSchema: GenMessage<OutputChunk> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 25);
+  messageDesc(file_hms_sys_agent_v1_agent, 28);
+
+/**
+ * @generated from message hms.sys.agent.v1.ResealReplicasRequest
+ */
+export type ResealReplicasRequest = Message<"hms.sys.agent.v1.ResealReplicasRequest"> & {
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.ResealReplicasRequest.
+ * Use `create(ResealReplicasRequestSchema)` to create a new message.
+ */
+export const ResealReplicasRequestSchema: GenMessage<ResealReplicasRequest> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 29);
+
+/**
+ * @generated from message hms.sys.agent.v1.ResealReplicasResponse
+ */
+export type ResealReplicasResponse = Message<"hms.sys.agent.v1.ResealReplicasResponse"> & {
+  /**
+   * How many secrets were sealed by another key.
+   *
+   * @generated from field: int32 resealed = 1;
+   */
+  resealed: number;
+};
+
+/**
+ * Describes the message hms.sys.agent.v1.ResealReplicasResponse.
+ * Use `create(ResealReplicasResponseSchema)` to create a new message.
+ */
+export const ResealReplicasResponseSchema: GenMessage<ResealReplicasResponse> = /*@__PURE__*/
+  messageDesc(file_hms_sys_agent_v1_agent, 30);
 
 /**
  * @generated from message hms.sys.agent.v1.ReadLogsRequest
@@ -1020,7 +1164,7 @@ export type ReadLogsRequest = Message<"hms.sys.agent.v1.ReadLogsRequest"> & {
  * Use `create(ReadLogsRequestSchema)` to create a new message.
  */
 export const ReadLogsRequestSchema: GenMessage<ReadLogsRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 26);
+  messageDesc(file_hms_sys_agent_v1_agent, 31);
 
 /**
  * @generated from message hms.sys.agent.v1.ReadLogsResponse
@@ -1044,7 +1188,7 @@ export type ReadLogsResponse = Message<"hms.sys.agent.v1.ReadLogsResponse"> & {
  * Use `create(ReadLogsResponseSchema)` to create a new message.
  */
 export const ReadLogsResponseSchema: GenMessage<ReadLogsResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 27);
+  messageDesc(file_hms_sys_agent_v1_agent, 32);
 
 /**
  * @generated from message hms.sys.agent.v1.LogLine
@@ -1088,7 +1232,7 @@ export type LogLine = Message<"hms.sys.agent.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 28);
+  messageDesc(file_hms_sys_agent_v1_agent, 33);
 
 /**
  * @generated from message hms.sys.agent.v1.RestartComponentRequest
@@ -1107,7 +1251,7 @@ export type RestartComponentRequest = Message<"hms.sys.agent.v1.RestartComponent
  * Use `create(RestartComponentRequestSchema)` to create a new message.
  */
 export const RestartComponentRequestSchema: GenMessage<RestartComponentRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 29);
+  messageDesc(file_hms_sys_agent_v1_agent, 34);
 
 /**
  * @generated from message hms.sys.agent.v1.RestartComponentResponse
@@ -1124,7 +1268,7 @@ export type RestartComponentResponse = Message<"hms.sys.agent.v1.RestartComponen
  * Use `create(RestartComponentResponseSchema)` to create a new message.
  */
 export const RestartComponentResponseSchema: GenMessage<RestartComponentResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 30);
+  messageDesc(file_hms_sys_agent_v1_agent, 35);
 
 /**
  * @generated from message hms.sys.agent.v1.ShutdownRequest
@@ -1137,7 +1281,7 @@ export type ShutdownRequest = Message<"hms.sys.agent.v1.ShutdownRequest"> & {
  * Use `create(ShutdownRequestSchema)` to create a new message.
  */
 export const ShutdownRequestSchema: GenMessage<ShutdownRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 31);
+  messageDesc(file_hms_sys_agent_v1_agent, 36);
 
 /**
  * @generated from message hms.sys.agent.v1.ShutdownResponse
@@ -1150,7 +1294,7 @@ export type ShutdownResponse = Message<"hms.sys.agent.v1.ShutdownResponse"> & {
  * Use `create(ShutdownResponseSchema)` to create a new message.
  */
 export const ShutdownResponseSchema: GenMessage<ShutdownResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_agent_v1_agent, 32);
+  messageDesc(file_hms_sys_agent_v1_agent, 37);
 
 /**
  * How replicas are kept apart from each other and from the operator.
@@ -1464,6 +1608,16 @@ export const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof RunTaskRequestSchema;
     output: typeof RunTaskResponseSchema;
+  },
+  /**
+   * Seals anew what a replaced key of the installation has sealed of the replicas' secrets.
+   *
+   * @generated from rpc hms.sys.agent.v1.AgentService.ResealReplicas
+   */
+  resealReplicas: {
+    methodKind: "unary";
+    input: typeof ResealReplicasRequestSchema;
+    output: typeof ResealReplicasResponseSchema;
   },
   /**
    * Sends stored log lines of replicas, oldest first, and follows them if asked.

@@ -1,0 +1,2 @@
+export { openRecordFile, type RecordFile } from "./record-file.ts";
+export { keepFile } from "./whole-file.ts";

@@ -1,0 +1,21 @@
+import { randomBytes } from "node:crypto";
+import { HmsError, type Metadata } from "@hms/kernel";
+
+/** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
+const KEY = "x-hms-idempotency-key";
+
+/** The id that a caller has chosen for the rollout to be; undefined if none. @throws HmsError INVALID_ARGUMENT */
+export function askedId(metadata: Metadata): string | undefined {
+  const key = metadata[KEY];
+  if (key === undefined) return undefined;
+  if (/^[a-z0-9]{8,32}$/.test(key)) return key;
+  throw new HmsError(
+    "INVALID_ARGUMENT",
+    `${KEY} must be 8 to 32 lower-case letters and digits, new for every rollout.`,
+  );
+}
+
+/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
+export function newRolloutId(): string {
+  return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
+}
