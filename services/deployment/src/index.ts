@@ -64,6 +64,7 @@ export function createDeploymentService(options: DeploymentServiceOptions): Depl
     openKeepers();
     scaler.open();
     void watch.run(end.signal);
+    void previewKeeper.run(end.signal);
     return rollouts;
   };
   const { promise: ready, ...known } = Promise.withResolvers<void>();
