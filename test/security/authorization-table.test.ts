@@ -14,7 +14,7 @@ import { namesEnvironment, requestAbout } from "./request-about.ts";
 
 const root = new URL("../../", import.meta.url);
 const ROLES = ["viewer", "developer", "operator", "manager", "admin"] as const;
-const COMPONENTS = ["server", "dataplane", "hms.sys.deployment"];
+const COMPONENTS = ["server", "dataplane", "hms.sys.deployment", "hms.sys.mesh"];
 
 const table = authorizationRows();
 const methods = platformServices().flatMap((service) => service.methods);

@@ -154,6 +154,24 @@ async function eventsAt(url: string, headers: Record<string, string>): Promise<{
   return events;
 }
 
+/** Follows what is told of traffic, as the guide says it is shown, until the platform ends. */
+async function sensorEvents(): Promise<() => Record<string, unknown>[]> {
+  const args = ["ffi", "call", "hms.sys.integration", "Subscribe", "pattern=hms.sys.mesh.**", "-o", "json"];
+  const command = spawn(hmsSys, args, { env: platform.env, stdio: ["ignore", "pipe", "inherit"] });
+  let said = "";
+  command.stdout.on("data", (more) => {
+    said += more;
+  });
+  await waitFor(() => said.includes("\n"), { deadlineMs: 20_000, describe: "the subscription" });
+  return () => {
+    const lines = said.split("\n").slice(0, -1);
+    const events = lines.map((line) => JSON.parse(line).delivery?.event).filter((event) => event !== undefined);
+    return events.map(({ type, source, data }) => {
+      return { type, source, ...JSON.parse(Buffer.from(data, "base64").toString()) };
+    });
+  };
+}
+
 test("a route that asks lets in whom roles allow, tells the program who it is, and forgets within a second what is taken back", async () => {
   const route = [
     "    auth: required",
@@ -168,15 +186,28 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   const { secret } = await platform.json<{ secret: string }>("keys", "create", "k", "--user", "cara");
   const call = (headers: Record<string, string> = { authorization: `Bearer ${secret}` }, method = "GET") =>
     fetch(platform.url("/ask-svc"), { headers, method });
+  const told = await sensorEvents();
   expect((await call({})).status).toBe(401);
   expect((await call({ authorization: "Bearer hms_nobody" })).status).toBe(401);
   expect((await call()).status).toBe(403);
   await platform.json("roles", "assign", "cara", "operator");
   const answer = await call({ authorization: `Bearer ${secret}`, "x-hms-principal": "user:root" });
   expect([answer.status, answer.headers.get("ratelimit-policy")]).toEqual([200, '"principal";q=1000;w=1']);
+  await waitFor(() => told().filter(({ type }) => type === "hms.sys.mesh.request.denied").length === 3, {
+    deadlineMs: 20_000,
+    describe: () => `three refusals: ${JSON.stringify(told())}`,
+  });
   const { principal, authorization } = (await answer.json()) as Record<string, string>;
   expect([principal, authorization]).toEqual([expect.stringMatching(/^user:[0-9a-f-]{36}$/), undefined]);
   expect(["x-caller", "deprecation"].map((name) => answer.headers.get(name))).toEqual([principal, "@1793491200"]);
+  const of = { source: "component:hms.sys.mesh", service: "ask-svc", route: "/ask-svc", method: "GET", weight: 1 };
+  const refused = { ...of, type: "hms.sys.mesh.request.denied", network: "127.0.0.0/24" };
+  expect(told()).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ ...refused, status: 401, rule: "credentials", principal: "" }),
+      expect.objectContaining({ ...refused, status: 403, rule: "roles", principal }),
+    ]),
+  );
 
   // A certificate stands for the same account, on one connection that stands.
   const { gatewayTls } = paths();
@@ -217,6 +248,17 @@ test("a route that asks lets in whom roles allow, tells the program who it is, a
   await cut;
   agent.destroy();
   rmSync(gatewayTls, { recursive: true });
+
+  // Ten seconds by the clock have passed by now, or nearly.
+  await waitFor(() => told().some(({ type }) => type === "hms.sys.mesh.traffic.measured"), {
+    deadlineMs: 30_000,
+    describe: () => `measures: ${JSON.stringify(told())}`,
+  });
+  const measured = told().find(({ type }) => type === "hms.sys.mesh.traffic.measured");
+  expect(measured).toMatchObject({ service: "ask-svc", revision: "1", p50Ms: expect.any(Number) });
+  expect([Number(measured?.requests), Number(measured?.p99Ms)].every((figure) => figure > 0)).toBe(true);
+  const sampled = told().filter(({ type }) => type === "hms.sys.mesh.request.sampled");
+  expect(sampled).toContainEqual(expect.objectContaining({ ...of, status: 200, entrance: "ENTRANCE_GATEWAY" }));
 
   // The server away: what is known reads on, nothing is changed on the strength of it.
   await platform.json("users", "create", "dora", "--roles", "operator");

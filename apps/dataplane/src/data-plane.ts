@@ -17,6 +17,7 @@ import { NameService } from "./names/name-service.ts";
 import { newQueryCounts } from "./names/query-counts.ts";
 import { NodeReporter } from "./snapshot/node-reporter.ts";
 import { routingTable } from "./snapshot/routing-table.ts";
+import { SensorReport } from "./snapshot/sensor-report.ts";
 import { ServerLink } from "./snapshot/server-link.ts";
 import { SnapshotFeed } from "./snapshot/snapshot-feed.ts";
 import { SnapshotHolder } from "./snapshot/snapshot-holder.ts";
@@ -193,6 +194,7 @@ export class DataPlane {
       appliedVersion: () => this.#holder.version,
       drainingInFlight: () => this.#engine.drainingInFlight(),
       traffic: new TrafficReport(() => this.#engine.traffic()),
+      sensors: new SensorReport(this.#engine),
       onOutcome: (reached) => this.#noteServer(reached),
     });
     this.#engine.onDrained(() => reporter.look());

@@ -1,4 +1,4 @@
-import type { mesh } from "@hms/contracts";
+import { mesh } from "@hms/contracts";
 import { waitFor } from "@hms/testkit";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { startDataPlane } from "./support/data-plane-process.ts";
@@ -6,6 +6,8 @@ import { type Installation, openInstallation } from "./support/installation.ts";
 import { type SnapshotServer, startSnapshotServer } from "./support/snapshot-server.ts";
 import { snapshotOf } from "./support/snapshots.ts";
 import { startUpstream } from "./support/upstream.ts";
+
+const { Entrance } = mesh;
 
 let installation: Installation;
 let stack: AsyncDisposableStack;
@@ -63,6 +65,12 @@ test("a split is kept as the server says it, and what is counted is told at most
     expect.not.toSatisfy((n) => n === 0n),
   ]);
   expect(lastOf(first, "plain")?.revisions).toEqual([]);
+  // Few enough to be told all, each standing for itself; windows end between them.
+  const samples = first.reports.flatMap((report) => report.samples).filter(({ service }) => service === "split");
+  expect(samples.reduce((sum, { weight }) => sum + weight, 0)).toBe(6);
+  expect(samples.filter(({ revision }) => revision === 5n)).toMatchObject([
+    { environment: "default", route: "/split", method: "GET", status: 200, entrance: Entrance.GATEWAY },
+  ]);
 
   expect(await slow).toBe("old");
   await waitFor(() => lastOf(first, "plain")?.load?.inFlight === 0, { describe: "its end" });

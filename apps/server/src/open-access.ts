@@ -41,6 +41,7 @@ const COMPONENTS = {
   dataplane: ["mesh:read", "mesh:report", "credentials:identify"],
   "hms.ffi": ["mesh:read"],
   "hms.sys.deployment": ["mesh:read", "mesh:write"],
+  "hms.sys.mesh": ["events:publish"],
   server: ["registry:read", "registry:register", "policies:read", "audit:append", "secrets:reseal"],
 };
 

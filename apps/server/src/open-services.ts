@@ -5,7 +5,7 @@ import {
   type PartName,
   readRoutesDefaultAuth,
 } from "@hms/config";
-import { agent, mesh } from "@hms/contracts";
+import { agent, integrationEvents, mesh } from "@hms/contracts";
 import type { Durable } from "@hms/durable";
 import { type EventLog, openOutbox } from "@hms/events";
 import { componentPrincipal, createClient, HmsError, type Principal, type ServiceRegistration } from "@hms/kernel";
@@ -81,8 +81,18 @@ function openRegistry({ kernel, access, databases, log }: Ground, stack: AsyncDi
   return [registry.registration, registry.policies];
 }
 
-function openMesh({ databases, network, paths }: Ground, stack: AsyncDisposableStack): ServiceRegistration[] {
-  const options = { database: needed("database", databases.mesh), network: needed("network", network) };
+function openMesh(
+  { kernel, databases, network, paths, log }: Ground,
+  stack: AsyncDisposableStack,
+): ServiceRegistration[] {
+  const sensors = {
+    bus: kernel.client(integrationEvents.EventService, componentPrincipal("hms.sys.mesh")),
+    onChange: (error: unknown) =>
+      error === undefined
+        ? log.info("events of what passes through the mesh are published again")
+        : log.warn("events of what passes through the mesh cannot be published, and are let go", { error }),
+  };
+  const options = { database: needed("database", databases.mesh), network: needed("network", network), sensors };
   return [stack.use(createMeshService({ ...options, kept: keptIn(paths).mesh })).registration];
 }
 

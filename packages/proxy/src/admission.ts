@@ -11,6 +11,8 @@ const NONE: never[] = [];
 export class Admission {
   refusal: ErrorReply | null = null;
   caller: KnownCaller | null = null;
+  /** Who is known to call, also if refused; "": nobody. */
+  principal = "";
   /** With what the caller was looked up; null: nobody was. */
   visit: Visit | null = null;
   /** What was known then of callers that may do less; see `RunningCallers.changes`. */

@@ -7,3 +7,10 @@ export function clientNetwork(address: string): string {
   const zeros = Array.from({ length: Math.max(8 - before.length - after.length, 0) }, () => "0");
   return [...before, ...zeros, ...after].slice(0, 4).join(":");
 }
+
+/** The network that an address is told as where a person must not be: "192.0.2.0/24", "2001:db8:1:2::/64". */
+export function clientSubnet(address: string): string {
+  const octets = address.split(".");
+  if (octets.length === 4 && !address.includes(":")) return `${octets.slice(0, 3).join(".")}.0/24`;
+  return address.includes(":") ? `${clientNetwork(address)}::/64` : "";
+}

@@ -1,4 +1,5 @@
 import type { Endpoint } from "./endpoint.ts";
+import type { Sensors } from "./sensors.ts";
 
 /** What every exchange needs of its engine. */
 export interface EngineContext {
@@ -6,6 +7,7 @@ export interface EngineContext {
   readonly idleBodyTimeoutMs: number;
   /** The engine closes: connections are not kept. */
   readonly isClosing: boolean;
+  readonly sensors: Sensors;
   /** An exchange or tunnel has left an endpoint. */
   onEndpointLeft(endpoint: Endpoint): void;
 }

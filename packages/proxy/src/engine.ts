@@ -12,6 +12,7 @@ import { ForwardProxyRouter, GatewayRouter, type Router, ServiceRouter } from ".
 import { ResponseCache } from "./response-cache.ts";
 import type { RoutingTable } from "./routing-table.ts";
 import { RunningCallers } from "./running-callers.ts";
+import { type SensorReadings, Sensors } from "./sensors.ts";
 import type { Service } from "./service.ts";
 import { type ServiceTraffic, trafficOf } from "./service-traffic.ts";
 import { TableState } from "./table-state.ts";
@@ -35,6 +36,7 @@ class Engine implements ProxyEngine, FrontendContext {
   readonly handshakeTimeoutMs: number;
   readonly cache = new ResponseCache();
   readonly running = new RunningCallers();
+  readonly sensors = new Sensors();
   tls: GatewayTlsTerms | undefined;
   readonly gatewayHandler: GatewayRouter;
   readonly forwardProxyHandler: ForwardProxyRouter;
@@ -120,9 +122,13 @@ class Engine implements ProxyEngine, FrontendContext {
     this.#refusals.set(status, (this.#refusals.get(status) ?? 0) + 1);
   }
 
-  traffic(): ServiceTraffic[] {
+  traffic({ everyRevision = false } = {}): ServiceTraffic[] {
     const now = performance.now();
-    return [...this.#table.services.values()].map((service) => trafficOf(service, now));
+    return [...this.#table.services.values()].map((service) => trafficOf(service, now, everyRevision));
+  }
+
+  takeSensors(): SensorReadings {
+    return this.sensors.take();
   }
 
   metrics(): string {

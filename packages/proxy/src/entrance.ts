@@ -16,6 +16,7 @@ import { cacheKey, type ResponseCache, type StoredAnswer } from "./response-cach
 import { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { CallerRun, type RunningCallers } from "./running-callers.ts";
+import { denialOf, isSampled, keepSample } from "./sensors.ts";
 import { type GatewayTlsTerms, hstsField } from "./tls-redirect.ts";
 
 /** What an entrance needs of the engine beyond what exchanges need. */
@@ -88,7 +89,17 @@ export class Entrance {
   #enter(arrival: Arrival, admission: Admission, since: number): void {
     admission.since = since;
     if (admission.refusal === null) this.#begin(arrival, admission);
-    else this.#refuse(arrival, admission.refusal);
+    else {
+      if (admission.refusal.rule !== undefined) this.#noteDenial(arrival, admission, admission.refusal);
+      this.#refuse(arrival, admission.refusal);
+    }
+  }
+
+  #noteDenial({ request, client, resolution }: Arrival, { principal }: Admission, refusal: ErrorReply): void {
+    const { denials } = this.#context.sensors;
+    if (!denials.isDue()) return;
+    const visitor = { method: request.method as string, address: client.address, principal };
+    denials.keep(denialOf(resolution.target, visitor, refusal));
   }
 
   #begin(arrival: Arrival, admission: Admission | null): void {
@@ -174,7 +185,10 @@ export class Entrance {
     writer.end();
     passage.end();
     client.idleSince = now;
-    resolution.target.metrics.count(200, performance.now() - now);
+    const { target } = resolution;
+    target.metrics.count(200, performance.now() - now);
+    const ended = { context: this.#context, target, request, forwardedHead: "" };
+    if (isSampled(ended)) keepSample(ended, { endpoint: null, status: 200, headMs: performance.now() - now });
     response.noteFinished(keepAlive);
   }
 }

@@ -9,6 +9,8 @@ export interface ErrorReply {
   message: string;
   /** Further fields, each with its line end. */
   fields?: string;
+  /** Which rule of a route has refused the request; left out: none has. */
+  rule?: string;
   /** Latin-1 text that is sent as it is, instead of the message as JSON. */
   text?: string;
 }

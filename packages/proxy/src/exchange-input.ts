@@ -3,6 +3,7 @@ import type { ClientConnection } from "./client-connection.ts";
 import type { ProxyRequest, ProxyResponse } from "./client-messages.ts";
 import type { Assignment } from "./division.ts";
 import type { EngineContext } from "./engine-context.ts";
+import type { ReplyContext } from "./error-reply.ts";
 import type { Passage } from "./passage.ts";
 import type { RouteTarget } from "./service.ts";
 
@@ -42,5 +43,16 @@ export function limitsOf({ context, target, passage, body }: ExchangeInput): Exc
     maxBodyBytes: body === undefined ? mostBytes : Number.POSITIVE_INFINITY,
     requestTimeoutMs: passage?.requestTimeoutMs ?? requestTimeoutMs,
     idleBodyTimeoutMs: idleBodyTimeoutMs ?? context.idleBodyTimeoutMs,
+  };
+}
+
+/** What an answer's head takes of its request. */
+export function replyContextOf({ request, passage }: ExchangeInput, keepAlive: boolean): Required<ReplyContext> {
+  return {
+    requestId: request.head.requestId,
+    keepAlive,
+    isHead: request.method === "HEAD",
+    isHttp10: request.httpVersionMinor === 0,
+    hsts: passage?.hsts ?? "",
   };
 }

@@ -12,13 +12,14 @@ import {
   unchangedReply,
 } from "./error-reply.ts";
 import { atTurnEnd, type TurnMember, turnNow } from "./event-turn.ts";
-import { type ExchangeInput, type ExchangeLimits, limitsOf } from "./exchange-input.ts";
+import { type ExchangeInput, type ExchangeLimits, limitsOf, replyContextOf } from "./exchange-input.ts";
 import type { HeldAnswer } from "./held-answer.ts";
 import { nextAttempt } from "./next-attempt.ts";
 import { RequestBody } from "./request-body.ts";
 import type { ResponseHead } from "./response-head.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import { Outcome, outcomeOf } from "./revision-counts.ts";
+import { isSampled, keepSample } from "./sensors.ts";
 import { switchingHead, Tunnel } from "./tunnel.ts";
 import type { UpstreamConnection, UpstreamFailure, UpstreamUser } from "./upstream-connection.ts";
 import type { Guest } from "./waiting-room.ts";
@@ -34,6 +35,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   readonly #startedAt = turnNow();
   #body: RequestBody | null = null;
   #endpoint: Endpoint | null = null;
+  /** The one that was tried last. */
+  #lastEndpoint: Endpoint | null = null;
   #connection: UpstreamConnection | null = null;
   #held: HeldAnswer | null = null;
   #tried: readonly Endpoint[] = NONE_TRIED;
@@ -49,6 +52,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
   #hasEnded = false;
   #isTunnel = false;
   #status = 0;
+  /** Until the answer's head; 0: there is none. */
+  #headMs = 0;
 
   constructor(input: ExchangeInput) {
     this.#input = input;
@@ -86,7 +91,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     if (endpoint.ejectedUntil > now && endpoint.idleConnections === 0 && this.#waits(now)) return;
     endpoint.inFlight++;
     endpoint.beginTrial(now);
-    this.#endpoint = endpoint;
+    this.#endpoint = this.#lastEndpoint = endpoint;
     this.#hasSent = this.#isSending = false;
     this.#status = 0;
     const pooled = endpoint.takeIdle(this, now);
@@ -178,6 +183,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     const now = turnNow();
     const connection = this.#connection as UpstreamConnection;
     this.#status = head.status;
+    this.#headMs = now - this.#startedAt;
     this.#endpoint?.noteHead(now - this.#sentAt, now);
     if (head.status === 101) {
       this.#upgrade(connection, head);
@@ -193,12 +199,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     this.#input.passage?.onHead(head);
     const isUnread = this.#continuing.isPending;
     this.#continuing.end();
-    this.#writer.start(head, {
-      requestId: this.#input.request.head.requestId,
-      isHead: this.#input.request.method === "HEAD",
-      isHttp10: this.#input.request.httpVersionMinor === 0,
-      keepAlive: this.#keepsAlive() && !isUnread,
-    });
+    this.#writer.start(head, replyContextOf(this.#input, this.#keepsAlive() && !isUnread));
   }
 
   #noteAnswer(isGood: boolean, now: number): void {
@@ -332,10 +333,8 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     const keepAlive = !isCut && this.#keepsAlive() && !this.#continuing.isPending;
     if (!isCut) {
       this.#status = reply.status;
-      const { method, httpVersionMinor } = this.#input.request;
-      const hsts = this.#input.passage?.hsts ?? "";
-      const how = { keepAlive, isHead: method === "HEAD", isHttp10: httpVersionMinor === 0, hsts };
-      socket.write(renderErrorReply(reply, { requestId: this.#input.request.head.requestId, ...how }), "latin1");
+      this.#headMs = turnNow() - this.#startedAt;
+      socket.write(renderErrorReply(reply, replyContextOf(this.#input, keepAlive)), "latin1");
     }
     this.#end(turnNow());
     if (isCut) socket.destroy();
@@ -395,5 +394,7 @@ export class Exchange implements UpstreamUser, ClientUser, TurnMember, Guest {
     this.#input.client.idleSince = now;
     this.#input.target.service.inFlight--;
     this.#input.target.metrics.count(this.#status, now - this.#startedAt);
+    if (!isSampled(this.#input)) return;
+    keepSample(this.#input, { endpoint: this.#lastEndpoint, status: this.#status, headMs: this.#headMs });
   }
 }

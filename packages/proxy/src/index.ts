@@ -22,6 +22,7 @@ export {
   type ServiceEntry,
   type TrafficPolicy,
 } from "./routing-table.ts";
+export type { RequestDenial, RequestSample, SensorReadings } from "./sensors.ts";
 export type { AnswerCounts, RevisionTraffic, ServiceLoad, ServiceTraffic } from "./service-traffic.ts";
 export type { SplitMatch, SplitTerms, StickyKey } from "./split-terms.ts";
 export type { GatewayTlsTerms } from "./tls-redirect.ts";

@@ -4,6 +4,7 @@ import type { CallerSource } from "./caller.ts";
 import type { SecureTerms } from "./certificate-set.ts";
 import type { SharedLimits } from "./limit-book.ts";
 import type { RoutingTable } from "./routing-table.ts";
+import type { SensorReadings } from "./sensors.ts";
 import type { ServiceTraffic } from "./service-traffic.ts";
 import type { GatewayTlsTerms } from "./tls-redirect.ts";
 
@@ -82,8 +83,13 @@ export interface ProxyEngine extends AsyncDisposable {
   drainingInFlight(): Map<string, number>;
   /** Calls back when the last request of an endpoint that drains or has left ends; answers with the unsubscriber. */
   onDrained(listener: (endpointId: string) => void): () => void;
-  /** What is counted of each service that the table knows, or has known, since the engine was built. */
-  traffic(): ServiceTraffic[];
+  /**
+   * What is counted of each service that the table knows, or has known, since the engine was built; of revisions only where
+   * they are observed, unless `everyRevision` is set.
+   */
+  traffic(options?: { everyRevision?: boolean }): ServiceTraffic[];
+  /** What was sampled of requests and denials since this was asked last, at most ten of each: nothing comes twice. */
+  takeSensors(): SensorReadings;
   /** All metrics in Prometheus text exposition format 0.0.4. */
   metrics(): string;
   /** From now on every answer closes its connection (`Connection: close`); servers listen until they are closed. */

@@ -127,6 +127,7 @@ export class RouteGate {
       return admission.refuse(badCertificate("whom it names is not known here, or may not come in any more"));
     }
     if (answer.kind !== "known") return admission.refuse(refusalOf(answer));
+    admission.principal = answer.caller.name;
     if (answer.passed !== this) {
       const denial = this.#denialOf(auth, answer.caller);
       if (denial !== undefined) return admission.refuse(denial);
@@ -154,15 +155,15 @@ export class RouteGate {
 
   #denialOf(auth: RouteAuth, caller: Caller): ErrorReply | undefined {
     if (caller.environment !== "" && caller.environment !== this.environment) {
-      return forbidden(`Your credentials are for the environment "${caller.environment}" only.`);
+      return forbidden("environment", `Your credentials are for the environment "${caller.environment}" only.`);
     }
     if (auth.permission !== "" && !caller.isPermitted)
-      return forbidden(`This takes the permission ${auth.permission}.`);
+      return forbidden("permission", `This takes the permission ${auth.permission}.`);
     if (auth.permission === "" && !caller.isWithinScopes) {
-      return forbidden("What you have shown is limited to permissions of which services:call is none.");
+      return forbidden("scopes", "What you have shown is limited to permissions of which services:call is none.");
     }
     if (auth.roles.length > 0 && !auth.roles.some((role) => caller.roles.includes(role))) {
-      return forbidden(`This takes one of the roles ${auth.roles.join(", ")}.`);
+      return forbidden("roles", `This takes one of the roles ${auth.roles.join(", ")}.`);
     }
     return factorDenial(auth, caller, Date.now());
   }
@@ -177,17 +178,17 @@ export class RouteGate {
   }
 
   #countOne(named: NamedCounter & { key: string }, admission: Admission): Later<Admission> {
-    const { counter, key } = named;
+    const { name, counter, key } = named;
     if (admission.refusal !== null) return admission;
     const { concurrency } = counter.limit;
     if (concurrency === 0) return this.#countRate(named, admission);
-    if (!admission.take(counter, key)) return admission.refuse(tooManyAtOnce(concurrency));
+    if (!admission.take(counter, key)) return admission.refuse(tooManyAtOnce(name, concurrency));
     const place = this.#limits.shared?.begin(`${counter.id} ${key}`, concurrency);
     if (place === undefined) return this.#countRate(named, admission);
     admission.keep(place);
     if (place.granted === true) return this.#countRate(named, admission);
     return place.granted.then((isGranted) =>
-      isGranted ? this.#countRate(named, admission) : admission.refuse(tooManyAtOnce(concurrency)),
+      isGranted ? this.#countRate(named, admission) : admission.refuse(tooManyAtOnce(name, concurrency)),
     );
   }
 
@@ -215,7 +216,8 @@ export class RouteGate {
     if (verdict.isAllowed) return admission;
     const wait = Math.max(seconds(verdict.retryAfterMs), 1);
     const fields = `${this.policyField}ratelimit: ${admission.rates}\r\nretry-after: ${wait}\r\n`;
-    return admission.refuse({ status: 429, message: `Too many requests; the next one may come in ${wait} s.`, fields });
+    const message = `Too many requests; the next one may come in ${wait} s.`;
+    return admission.refuse({ status: 429, message, fields, rule: limitRule(name) });
   }
 }
 
@@ -258,13 +260,14 @@ function keyOf({ limit }: LimitCounter, visit: Visit, { caller }: Admission): st
 const REALM = 'www-authenticate: Bearer realm="hms-sys"';
 
 function challenge(shown: "none" | "unusable" | "unknown"): ErrorReply {
+  const rule = "credentials";
   if (shown === "none")
-    return { status: 401, message: "Say who calls: authorization: Bearer TOKEN.", fields: `${REALM}\r\n` };
+    return { status: 401, message: "Say who calls: authorization: Bearer TOKEN.", fields: `${REALM}\r\n`, rule };
   const message =
     shown === "unusable"
       ? "The Authorization field is not of the form: Bearer TOKEN."
       : "The token is not known here, or has ended.";
-  return { status: 401, message, fields: `${REALM}, error="invalid_token"\r\n` };
+  return { status: 401, message, fields: `${REALM}, error="invalid_token"\r\n`, rule };
 }
 
 /** What of a certificate is asked about; a text: why it is good for nothing. */
@@ -280,16 +283,20 @@ function callerCertificate(certificate: ClientCertificate | null, now: number): 
 }
 
 function badCertificate(why: string): ErrorReply {
-  return { status: 401, message: `Your client certificate is not accepted: ${why}.`, fields: `${REALM}\r\n` };
+  const message = `Your client certificate is not accepted: ${why}.`;
+  return { status: 401, message, fields: `${REALM}\r\n`, rule: "certificate" };
 }
 
-function tooManyAtOnce(concurrency: number): ErrorReply {
+/** A limit by the name that the RateLimit field has for it, without the quotes. */
+const limitRule = (name: string) => `limit:${name.slice(1, -1)}`;
+
+function tooManyAtOnce(name: string, concurrency: number): ErrorReply {
   const message = `${concurrency} requests of yours run at the same time already; wait for one to end.`;
-  return { status: 429, message, fields: "retry-after: 1\r\n" };
+  return { status: 429, message, fields: "retry-after: 1\r\n", rule: limitRule(name) };
 }
 
-function forbidden(message: string): ErrorReply {
-  return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n` };
+function forbidden(rule: string, message: string): ErrorReply {
+  return { status: 403, message, fields: `${REALM}, error="insufficient_scope"\r\n`, rule };
 }
 
 /** What is missing of a second factor, as RFC 9470 asks for it. */
@@ -302,7 +309,8 @@ function factorDenial({ needsMfa, mfaMaxAgeMs }: RouteAuth, caller: Caller, nowM
     ? `This takes a second factor that was shown at most ${maxAgeS} s ago. Sign in again.`
     : "This takes a second factor.";
   const age = maxAgeS === 0 ? "" : `, max_age="${maxAgeS}"`;
-  return { status: 403, message, fields: `${REALM}, error="insufficient_user_authentication"${age}\r\n` };
+  const fields = `${REALM}, error="insufficient_user_authentication"${age}\r\n`;
+  return { status: 403, message, fields, rule: "mfa" };
 }
 
 function unknownRules(names: readonly string[]): ErrorReply {
@@ -329,5 +337,5 @@ function refusalOf(answer: Exclude<CallerAnswer, { kind: "known" }>): ErrorReply
   if (answer.kind === "unavailable") return unavailable(answer.message);
   if (answer.kind === "unknown") return challenge("unknown");
   const message = "Too many unknown tokens came from your address.";
-  return { status: 429, message, fields: `retry-after: ${answer.retryAfterS}\r\n` };
+  return { status: 429, message, fields: `retry-after: ${answer.retryAfterS}\r\n`, rule: "unknown-tokens" };
 }

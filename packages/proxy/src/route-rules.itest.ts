@@ -349,3 +349,29 @@ describe("answers that are kept", () => {
     expect(seen).toHaveLength(2);
   });
 });
+
+describe("what is told of refusals", () => {
+  it("is the rule, the caller if there is one, and the network, but no path and no credentials", async () => {
+    const operators = { ...required, roles: ["operator"] };
+    serve({ auth: operators, limits: [{ ...limit, count: 3, periodMs: 60_000, burst: 3 }] });
+    expect((await get("/secret/4711?token=abc")).status).toBe(401);
+    expect((await get("/secret/4711", bearer("bad"))).status).toBe(401);
+    expect((await get("/secret/4711", bearer("good"))).status).toBe(403);
+    expect((await get("/secret/4711", bearer("good"))).status).toBe(429);
+    const { requests, denials } = fixture.engine.takeSensors();
+    const place = { environment: "default", service: "svc", method: "GET", route: "/*", network: "127.0.0.0/24" };
+    expect(denials).toMatchObject({
+      total: 4,
+      values: [
+        { ...place, status: 401, rule: "credentials", principal: "" },
+        { ...place, status: 401, rule: "credentials", principal: "" },
+        { ...place, status: 403, rule: "roles", principal: "user:anna" },
+        { ...place, status: 429, rule: "limit:address", principal: "" },
+      ],
+    });
+    expect(JSON.stringify(denials)).not.toMatch(/4711|abc|good|bad|127\.0\.0\.1/);
+    // Nobody of the service has seen them.
+    expect(requests.total).toBe(0);
+    expect(fixture.engine.takeSensors().denials.total).toBe(0);
+  });
+});

@@ -7,7 +7,7 @@ export interface ServiceTraffic {
   environment: string;
   service: string;
   load: ServiceLoad;
-  /** Of services that have a split or are observed, by number; empty of others. */
+  /** Of services that have a split or are observed, by number; empty of others, unless every revision was asked for. */
   revisions: RevisionTraffic[];
   /** Requests meant for the tried revision of a split that the baseline took, because none of its endpoints accepted. */
   triedUnavailable: number;
@@ -53,12 +53,12 @@ export interface AnswerCounts {
   cancelled: number;
 }
 
-/** What a service counts, at this moment (in `performance.now()` time). */
-export function trafficOf(service: Service, now: number): ServiceTraffic {
+/** What a service counts, at this moment (in `performance.now()` time); of every revision if it is so wanted. */
+export function trafficOf(service: Service, now: number, everyRevision = false): ServiceTraffic {
   const { environment, name, load, metrics, waitingRoom } = service;
   const { triedUnavailable, baselineUnavailable } = metrics;
   const { countedSince, requests, running } = load;
-  const revisions = service.isObserved ? [...service.revisions.values()] : [];
+  const revisions = service.isObserved || everyRevision ? [...service.revisions.values()] : [];
   return {
     environment,
     service: name,

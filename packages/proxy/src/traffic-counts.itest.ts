@@ -204,3 +204,36 @@ describe("metrics of revisions", () => {
     expect({ status, said: `${stdout}${stderr}` }).toEqual({ status: 0, said: "" });
   });
 });
+
+describe("what is sampled of requests", () => {
+  it("is their outcome and route, by which way they came, and nothing of what they asked for", async () => {
+    const service = await program();
+    fixture.apply({ endpoints: [{ port: service, revision: 4 }], routes: [{ path: "/{name}", methods: [] }] });
+    const [gateway, mesh] = [
+      await fixture.listen(),
+      await fixture.listen(fixture.engine.serviceHandler("default", "svc")),
+    ];
+    const trace = "0af7651916cd43dd8448eb211c80319c";
+    const headers = { traceparent: `00-${trace}-b7ad6b7169203331-01` };
+    await (await fetch(`http://127.0.0.1:${gateway}/slow50`, { headers })).text();
+    await (await fetch(`http://127.0.0.1:${mesh}/500`, { method: "DELETE" })).text();
+    await (await fetch(`http://127.0.0.1:${mesh}/cut`, { method: "POST" })).text();
+    await (await fetch(`http://127.0.0.1:${gateway}/x?secret=1`)).text();
+    const { requests } = fixture.engine.takeSensors();
+    const place = { environment: "default", service: "svc", revision: 4, endpointId: "a" };
+    expect(requests).toMatchObject({
+      total: 4,
+      values: [
+        { ...place, method: "GET", route: "/{name}", status: 200, traceId: trace },
+        { ...place, method: "DELETE", route: "", status: 500, traceId: expect.stringMatching(/^[0-9a-f]{32}$/) },
+        { ...place, method: "POST", route: "", status: 502 },
+        { ...place, method: "GET", route: "/{name}", status: 200 },
+      ],
+    });
+    expect(requests.values[0]?.headMs).toBeGreaterThan(45);
+    expect(JSON.stringify(requests)).not.toMatch(/secret|slow/);
+    await Promise.all(Array.from({ length: 200 }, () => fetch(`http://127.0.0.1:${gateway}/x`).then((r) => r.text())));
+    const many = fixture.engine.takeSensors().requests;
+    expect([many.total, many.values.length]).toEqual([200, 10]);
+  });
+});

@@ -4,6 +4,7 @@ import { ConnectedNodes } from "./connected-nodes.ts";
 import { stopping } from "./errors.ts";
 import { type NodeGraces, nodeGraces } from "./node-graces.ts";
 import { NodeWaits } from "./node-waits.ts";
+import { SensorNews, type SensorNewsOptions } from "./sensor-news.ts";
 import { meshRegistration } from "./service.ts";
 import { SnapshotFeed } from "./snapshot-feed.ts";
 import { MeshStore, type MeshTables } from "./store.ts";
@@ -25,6 +26,8 @@ export interface MeshServiceOptions {
     /** The mesh proxy's port on 127.0.0.1. */
     proxyPort: number;
   };
+  /** Where what data planes sample is published, and who hears that it cannot be; undefined: nowhere. */
+  sensors?: SensorNewsOptions;
   /** The folder of what lets traffic change while the database is away; default: none, it does not then. */
   kept?: string;
   /** How long absent data planes are believed in. */
@@ -43,7 +46,7 @@ export const meshMigrations = new URL("../migrations/", import.meta.url);
  * Creates the mesh service. It answers at once: what it needs from PostgreSQL it waits for, so a server may start
  * before its database does.
  */
-export function createMeshService({ database, network, kept, graces }: MeshServiceOptions): MeshService {
+export function createMeshService({ database, network, kept, sensors, graces }: MeshServiceOptions): MeshService {
   const end = new AbortController();
   const feed = new SnapshotFeed();
   const patience = nodeGraces(graces);
@@ -52,12 +55,14 @@ export function createMeshService({ database, network, kept, graces }: MeshServi
   const published = () => feed.newest?.version ?? 0n;
   const changes = new TrafficChanges(new MeshStore(database), network.vipPrefix, { published, unstored });
   const writer = new TrafficWriter({ changes, feed, stopping: end.signal, unstored });
+  const news = sensors && new SensorNews(sensors);
   const registration = meshRegistration({
     writer,
     feed,
     nodes,
     waits: new NodeWaits(nodes, patience),
     sums: new TrafficSums(),
+    news,
     proxyPort: network.proxyPort,
     untilEnd: (context: CallContext) => AbortSignal.any([context.signal, end.signal]),
   });
@@ -68,6 +73,7 @@ export function createMeshService({ database, network, kept, graces }: MeshServi
       end.abort(stopping());
       await writer.settled();
       nodes[Symbol.dispose]();
+      news?.[Symbol.dispose]();
     },
   };
 }

@@ -12,10 +12,11 @@ import {
   checkServiceKey,
   checkWaitRequest,
 } from "./request-checks.ts";
+import type { SensorNews } from "./sensor-news.ts";
 import { contentOf } from "./snapshot-content.ts";
 import { isKnown, type SnapshotFeed } from "./snapshot-feed.ts";
 import { snapshotFor } from "./snapshot-variant.ts";
-import { checkTraffic } from "./traffic-checks.ts";
+import { checkMeasures, checkTraffic } from "./traffic-checks.ts";
 import { normalPicture } from "./traffic-picture.ts";
 import type { TrafficSums } from "./traffic-sums.ts";
 import type { TrafficWriter } from "./traffic-writer.ts";
@@ -27,6 +28,8 @@ export interface MeshParts {
   nodes: ConnectedNodes;
   waits: NodeWaits;
   sums: TrafficSums;
+  /** What is published of what data planes sample; undefined: nothing. */
+  news: SensorNews | undefined;
   /** Where programs without our names reach the mesh. */
   proxyPort: number;
   /** The signal of a call that also ends when the service stops. */
@@ -76,6 +79,23 @@ function getTraffic({ sums }: MeshParts, { environment, service: name }: mesh.Ge
   };
 }
 
+async function reportNode(
+  { feed, nodes, sums, news, untilEnd }: MeshParts,
+  report: mesh.ReportNodeRequest,
+  context: CallContext,
+) {
+  const { nodeId, appliedVersion, drainingInFlight, traffic, measures } = report;
+  checkNodeId(nodeId);
+  checkTraffic(traffic);
+  checkMeasures(measures);
+  sums.report(nodeId, traffic, Date.now());
+  news?.report(report);
+  const newest = await feed.current(untilEnd(context));
+  const ours = appliedVersion <= newest.version ? appliedVersion : 0n;
+  nodes.report(nodeId, { appliedVersion: ours, inFlight: { ...drainingInFlight } });
+  return {};
+}
+
 async function setService(
   { writer }: MeshParts,
   { service, evenUnstored }: mesh.SetServiceRequest,
@@ -112,15 +132,7 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       }
     },
 
-    async reportNode({ nodeId, appliedVersion, drainingInFlight, traffic }, context) {
-      checkNodeId(nodeId);
-      checkTraffic(traffic);
-      sums.report(nodeId, traffic, Date.now());
-      const newest = await feed.current(untilEnd(context));
-      const ours = appliedVersion <= newest.version ? appliedVersion : 0n;
-      nodes.report(nodeId, { appliedVersion: ours, inFlight: { ...drainingInFlight } });
-      return {};
-    },
+    reportNode: (report, context) => reportNode(parts, report, context),
 
     getSnapshot: (_, context) => getSnapshot(parts, context),
 

@@ -10,6 +10,12 @@ export function checkTraffic(traffic: readonly mesh.ServiceTraffic[]): void {
   if (violations.length > 0) throw invalid("The report", violations);
 }
 
+/** @throws HmsError INVALID_ARGUMENT with every count of a measure that nobody can have counted. */
+export function checkMeasures(measures: readonly mesh.RevisionMeasure[]): void {
+  const violations = measures.flatMap((measure, index) => revisionProblems(measure, `measures[${index}]`));
+  if (violations.length > 0) throw invalid("The report", violations);
+}
+
 function serviceProblems(told: mesh.ServiceTraffic, at: string): FieldViolation[] {
   const { environment, service, load, revisions, triedUnavailable, baselineUnavailable } = told;
   const names = Object.entries({ environment, service }).flatMap(([name, value]) => {
@@ -24,7 +30,7 @@ function serviceProblems(told: mesh.ServiceTraffic, at: string): FieldViolation[
   ];
 }
 
-function revisionProblems(revision: mesh.RevisionTraffic, at: string): FieldViolation[] {
+function revisionProblems(revision: mesh.RevisionTraffic | mesh.RevisionMeasure, at: string): FieldViolation[] {
   const { latencies } = revision;
   const problems = [...countProblems(revision, at), ...countProblems(revision.answers ?? {}, `${at}.answers`)];
   if (latencies.some((count) => count < 0n))

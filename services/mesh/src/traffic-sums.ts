@@ -8,7 +8,8 @@ import type { ServiceKey } from "./store.ts";
 const MOST_REVISIONS = 16;
 /** Classes of response times, as the contract has them. */
 export const LATENCY_CLASSES = 128;
-const ANSWERS = [
+/** The ways in which attempts end, as the contract has them. */
+export const ANSWERS = [
   "informational",
   "successful",
   "redirection",

@@ -1,9 +1,11 @@
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import { mesh } from "@hms/contracts";
-import { nearTransports, openTestDatabase, openTestTransport } from "@hms/testkit";
+import { integrationEvents, mesh } from "@hms/contracts";
+import { HmsError } from "@hms/kernel";
+import { nearTransports, openTestDatabase, openTestTransport, waitFor } from "@hms/testkit";
 import { afterEach, describe, expect, test } from "vitest";
 import { createMeshService, type MeshTables, meshMigrations } from "./index.ts";
+import type { EventBus } from "./sensor-news.ts";
 
 const { ACTIVE } = mesh.EndpointState;
 const network = { vipPrefix: "127.88", proxyPort: 3002 };
@@ -221,4 +223,61 @@ describe("a split", () => {
       content: { services: [{ split: { revision: 2n, share: 100 } }] },
     });
   });
+});
+
+test("what data planes sample is published for each environment, and a bus that is away holds up no report", async () => {
+  const { database } = stack.use(await openTestDatabase<MeshTables>({ service: "mesh", migrations: meshMigrations }));
+  const published: [topic: string, environment: string, events: { subject: string; data: object }[]][] = [];
+  const changes: unknown[] = [];
+  let isAway = false;
+  const bus: EventBus = {
+    async publish({ topic = "", environment = "", events = [] }) {
+      if (isAway) throw new HmsError("UNAVAILABLE", "The bus is away.");
+      const read = ({ subject = "", data = new Uint8Array(), dataSchema = "" }: (typeof events)[number]) => {
+        expect(dataSchema).toMatch(/^hms-contract:hms\.sys\.mesh\.v1\./);
+        return { subject, data: JSON.parse(new TextDecoder().decode(data)) };
+      };
+      published.push([topic, environment, events.map(read)]);
+      return create(integrationEvents.PublishResponseSchema);
+    },
+  };
+  const sensors = { bus, onChange: (error: unknown) => changes.push(error), gatherMs: 10 };
+  const service = stack.use(createMeshService({ database, network, graces: impatient, sensors }));
+  const transport = stack.use(await openTestTransport([service.registration], "in-process"));
+  const client = transport.client(mesh.MeshService);
+
+  const sample = {
+    ...svc,
+    entrance: mesh.Entrance.GATEWAY,
+    route: "/a/{id}",
+    method: "GET",
+    status: 200,
+    weight: 12.5,
+  };
+  const denial = { ...svc, route: "/a/{id}", status: 403, rule: "roles", principal: "user:anna", weight: 1 };
+  const answers = { successful: 8n, serverError: 2n };
+  const measure = { ...svc, revision: 2n, periodMs: 10_000n, answers, latencies: [10n], inFlight: 1 };
+  const samples = [sample, { ...sample, environment: "staging" }, sample];
+  const report = { nodeId: "a-1", samples, samplesLeftOut: 7n, denials: [denial], measures: [measure] };
+  await client.reportNode(report);
+  await waitFor(() => published.length === 4, { describe: () => `all events: ${JSON.stringify(published)}` });
+  const weighted = { route: "/a/{id}", entrance: "ENTRANCE_GATEWAY", weight: 12.5, traceId: "" };
+  const measured = { revision: "2", requests: "10", inFlight: 1, p50Ms: 0.25, answers: { serverError: "2" } };
+  expect(published).toMatchObject([
+    ["hms.sys.mesh.request.sampled", "default", [{ subject: "default/svc", data: { ...weighted, leftOut: "7" } }, {}]],
+    ["hms.sys.mesh.request.sampled", "staging", [{ subject: "staging/svc", data: { ...weighted, leftOut: "0" } }]],
+    ["hms.sys.mesh.request.denied", "default", [{ data: { rule: "roles", principal: "user:anna", weight: 1 } }]],
+    ["hms.sys.mesh.traffic.measured", "default", [{ subject: "default/svc", data: measured }]],
+  ]);
+
+  isAway = true;
+  for (let n = 0; n < 3; n += 1) await client.reportNode({ nodeId: "a-1", samples: [sample] });
+  await waitFor(() => changes.length > 0, { describe: "the word on the bus" });
+  isAway = false;
+  await client.reportNode({ nodeId: "a-1", samples: [sample] });
+  await waitFor(() => changes.length > 1, { describe: "the word that it is back" });
+  expect(changes).toMatchObject([{ code: "UNAVAILABLE" }, undefined]);
+  expect(published).toHaveLength(5);
+  const impossible = client.reportNode({ nodeId: "a-1", measures: [{ ...measure, inFlight: -1 }] });
+  await expect(impossible).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });

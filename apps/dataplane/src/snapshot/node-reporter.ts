@@ -1,11 +1,10 @@
+import type { SensorNews, SensorReport } from "./sensor-report.ts";
 import type { ServerLink } from "./server-link.ts";
-import type { TrafficNews, TrafficReport } from "./traffic-report.ts";
+import { TRAFFIC_MS, type TrafficNews, type TrafficReport } from "./traffic-report.ts";
 
 const HEARTBEAT_MS = 5000;
 /** Changes within this time travel together. */
 const COALESCE_MS = 50;
-/** What is counted is told this often at most. */
-const TRAFFIC_MS = 1000;
 const LONGEST_PAUSE_MS = 2000;
 const PATIENCE_MS = 2000;
 const LAST_WORD_MS = 500;
@@ -19,14 +18,15 @@ export interface NodeReporterOptions {
   appliedVersion: () => bigint;
   drainingInFlight: () => ReadonlyMap<string, number>;
   traffic: TrafficReport;
+  sensors: SensorReport;
   /** Hears whether the server has taken the last report. */
   onOutcome: (reached: boolean) => void;
 }
 
 /**
  * Tells the server which snapshot is served and what still runs on endpoints that drain: at once when asked to, within
- * 50 ms when a count changes, and every 5 s; and once a second what was counted of services, while something is. Tries
- * again until the server has heard it.
+ * 50 ms when a count changes, and every 5 s; and once a second what was counted of services and sampled of requests, while
+ * something is. Tries again until the server has heard it, but for samples.
  */
 export class NodeReporter {
   readonly #options: NodeReporterOptions;
@@ -83,11 +83,13 @@ export class NodeReporter {
     const isCounted = this.#isTrafficDue || now - this.#toldTrafficAt >= TRAFFIC_MS - COALESCE_MS;
     this.#isTrafficDue = false;
     const news = isCounted ? this.#options.traffic.news() : NO_NEWS;
-    if (this.#isDue || !isQuiet || news.messages.length > 0) {
+    const sensed = this.#options.sensors.news();
+    if (this.#isDue || !isQuiet || news.messages.length > 0 || !sensed.isEmpty) {
       this.#isDue = false;
       this.#isSending = true;
-      const reached = await this.#send(inFlight, news);
+      const reached = await this.#send(inFlight, { ...news, sensed: sensed.sensed });
       this.#isSending = false;
+      sensed.settle(reached);
       if (news !== NO_NEWS) this.#toldTrafficAt = now;
       if (reached) this.#noteTold(counts, news);
       else this.#isDue = true;
@@ -112,11 +114,11 @@ export class NodeReporter {
 
   async #send(
     drainingInFlight: Record<string, number>,
-    { messages }: TrafficNews,
+    { messages, sensed }: Pick<TrafficNews, "messages"> & Partial<Pick<SensorNews, "sensed">>,
     timeoutMs = PATIENCE_MS,
   ): Promise<boolean> {
     const { link, nodeId, appliedVersion } = this.#options;
-    const report = { nodeId, appliedVersion: appliedVersion(), drainingInFlight, traffic: [...messages] };
+    const report = { nodeId, appliedVersion: appliedVersion(), drainingInFlight, traffic: [...messages], ...sensed };
     try {
       await link.client.reportNode(report, { timeoutMs });
       return true;

@@ -3,6 +3,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
 import type { RevisionTraffic, ServiceTraffic } from "@hms/proxy";
 
+/** What is counted is told this often at most. */
+export const TRAFFIC_MS = 1000;
+
 /** What is reported at a time, and what to do once the server has it. */
 export interface TrafficNews {
   readonly messages: readonly mesh.ServiceTraffic[];
@@ -70,7 +73,8 @@ function messageOf(counted: ServiceTraffic): mesh.ServiceTraffic {
   });
 }
 
-function revisionOf(counted: RevisionTraffic) {
+/** What is counted of a revision, as a message has it. */
+export function revisionOf(counted: RevisionTraffic) {
   const { revision, countedSince, answers, latencies, latencySumMs, inFlight } = counted;
   const { informational, successful, redirection, clientError, serverError, broken, cancelled } = answers;
   return {

@@ -78,10 +78,22 @@ interface Subscribing {
   signal: AbortSignal;
 }
 
-/** Which topics of an environment a subscriber may read, whatever its pattern: each as if it had asked for it alone. */
-function topicsOf(context: CallContext, environment: string | undefined): (topic: string) => boolean {
-  const filter = context.filter();
-  return (name) => filter.allows({ name, environment });
+/** Events of what passes through the mesh say in their subject, "ENVIRONMENT/NAME", of which service. */
+const OF_A_SERVICE = /^hms\.sys\.mesh\./;
+
+/**
+ * Which events of an environment a subscriber may read, whatever its pattern: of each topic as if it had asked for it alone,
+ * and of what the mesh tells of services, those of services whose traffic it may see there.
+ */
+function readableBy(context: CallContext, environment: string | undefined) {
+  const topics = context.filter();
+  const services = context.filter("mesh:read");
+  return (topic: string, subject = ""): boolean => {
+    if (!topics.allows({ name: topic, environment })) return false;
+    if (!OF_A_SERVICE.test(topic)) return true;
+    const [place, name = ""] = subject.split("/");
+    return place === environment && services.allows({ name, environment });
+  };
 }
 
 /** Delivers to one subscriber of many: what is published live, and what comes into the log from now on. */
@@ -91,14 +103,14 @@ async function* everybody(
   { context, signal }: Subscribing,
 ): AsyncGenerator<Response> {
   const environment = environmentOf(asked, context.principal);
-  const mayRead = topicsOf(context, environment);
+  const mayRead = readableBy(context, environment);
   const queue = new DeliveryQueue<Response>(MOST_UNREAD);
   const leave = live.listen({ environment, pattern }, ({ topic, event }) => {
-    if (mayRead(topic)) queue.offer({ delivery: { topic, event, attempt: 1 } });
+    if (mayRead(topic, event.subject)) queue.offer({ delivery: { topic, event, attempt: 1 } });
   });
   try {
     await using _ = await log.subscribe({ topics: [pattern], environment }, (event, { position, bytes }) => {
-      if (!mayRead(event.type)) return undefined;
+      if (!mayRead(event.type, event.subject)) return undefined;
       const delivery = { topic: event.type, event: eventMessage(event, bytes), position: BigInt(position), attempt: 1 };
       return queue.put({ delivery }, signal);
     });
@@ -118,11 +130,11 @@ async function* member(
   const { principal } = context;
   const { id, acknowledgements, close } = subscriptions.open(principalName(principal), context.signal);
   const options = groupOptions(request, principal);
-  const mayRead = topicsOf(context, options.environment);
+  const mayRead = readableBy(context, options.environment);
   const queue = new DeliveryQueue<Response>();
   try {
     await using _ = await log.subscribe(options, (event, delivery) => {
-      if (!mayRead(event.type)) return undefined;
+      if (!mayRead(event.type, event.subject)) return undefined;
       const { name, settled } = named(acknowledgements, delivery);
       const { position, attempt, bytes } = delivery;
       const message = eventMessage(event, bytes);

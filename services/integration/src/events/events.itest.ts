@@ -1,7 +1,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { integrationEvents } from "@hms/contracts";
 import { openEventLog } from "@hms/events";
-import { anonymous, type Client, Kernel, type Principal } from "@hms/kernel";
+import { anonymous, type Client, everyResource, Kernel, type Policy, type Principal } from "@hms/kernel";
 import { openTestDatabase, waitFor } from "@hms/testkit";
 import { createRequestValidator } from "@hms/validation";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -21,15 +21,17 @@ const staging: Principal = { kind: "service", id: "staging/payment-svc", environ
 
 let stack = new AsyncDisposableStack();
 let kernel: Kernel;
+let filter: NonNullable<Policy["filter"]>;
 const as = (who: Principal): EventClient => kernel.client(EventService, who);
 
 beforeEach(async () => {
+  filter = () => everyResource;
   const options = { service: "integration", migrations: integrationMigrations, components: integrationComponents };
   const own = stack.use(await openTestDatabase<IntegrationTables>(options));
   const events = stack.use(await openEventLog({ source: own.source }));
   kernel = new Kernel({
     identity: { authenticate: () => anonymous },
-    policy: { decide: () => ({ allowed: true }) },
+    policy: { decide: () => ({ allowed: true }), filter: (question) => filter(question) },
     audit: { accepts: true, record: () => {} },
     validator: createRequestValidator(),
   });
@@ -240,4 +242,28 @@ test("an event that its subscribers leave with again and again becomes a dead le
   const last = await subscribe(receipt, order);
   await last.arrived(1);
   expect(last.got).toMatchObject([{ attempt: 1, event: { id: "e-2" } }]);
+});
+
+test("of what the mesh tells of services, a subscriber gets what is about services whose traffic it may see there", async () => {
+  filter = ({ permission, principal }) => {
+    const sees = (name: string) => principal.id !== receipt.id || name === "receipt-svc";
+    return permission === "mesh:read" ? { ...everyResource, allows: ({ name }) => sees(name) } : everyResource;
+  };
+  const [all, one] = [
+    await subscribe(payment, { pattern: "**" }),
+    await subscribe(receipt, { pattern: "hms.sys.mesh.**" }),
+  ];
+  const shared = await subscribe(receipt, { pattern: "**", group: "g" });
+  const subjects = ["default/payment-svc", "default/receipt-svc", "staging/receipt-svc", ""];
+  const topic = "hms.sys.mesh.request.denied";
+  for (const durable of [false, true]) {
+    await as(payment).publish({ topic, events: subjects.map((subject) => ({ subject })), durable });
+  }
+  await as(payment).publish({ topic: "other", events: [{ subject: "default/payment-svc" }], durable: true });
+  await Promise.all([all.arrived(5), one.arrived(2), shared.arrived(2)]);
+  const told = ({ got }: typeof all) => got.map(({ topic: about, event }) => `${about} ${event?.subject}`);
+  const [mine, other] = [`${topic} default/receipt-svc`, "other default/payment-svc"];
+  expect(told(all)).toEqual([`${topic} default/payment-svc`, mine, `${topic} default/payment-svc`, mine, other]);
+  expect(told(one)).toEqual([mine, mine]);
+  expect(told(shared)).toEqual([mine, other]);
 });

@@ -4,6 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_buf_validate_validate } from "../../../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_hms_ffi_v1_options } from "../../../ffi/v1/options_pb.ts";
@@ -13,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file hms/sys/mesh/v1/mesh.proto.
  */
 export const file_hms_sys_mesh_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0IuwECgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDEhAKCHJlcXVpcmVzGAogAygJEhQKDHN0cmlwX3ByZWZpeBgLIAEoCRISCgphZGRfcHJlZml4GAwgASgJEjEKDWRlcHJlY2F0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXN1bnNldF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZGVwcmVjYXRpb25fbGluaxgPIAEoCRIyCgxyZXF1ZXN0X2JvZHkYECABKAsyHC5obXMuc3lzLm1lc2gudjEuQm9keUNoYW5nZXMSMwoNcmVzcG9uc2VfYm9keRgRIAEoCzIcLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcxIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYEiABKAMihwIKC0JvZHlDaGFuZ2VzEjgKBnJlbmFtZRgBIAMoCzIoLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcy5SZW5hbWVFbnRyeRIOCgZyZW1vdmUYAiADKAkSMgoDYWRkGAMgAygLMiUuaG1zLnN5cy5tZXNoLnYxLkJvZHlDaGFuZ2VzLkFkZEVudHJ5EgwKBHdyYXAYBCABKAkSEQoJbWF4X2J5dGVzGAUgASgDGi0KC1JlbmFtZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIQWRkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJlCglSb3V0ZUF1dGgSEAoIb3B0aW9uYWwYASABKAgSDQoFcm9sZXMYAiADKAkSEgoKcGVybWlzc2lvbhgDIAEoCRILCgNtZmEYBCABKAgSFgoObWZhX21heF9hZ2VfbXMYBSABKAMiewoKUm91dGVMaW1pdBInCgJieRgBIAEoDjIbLmhtcy5zeXMubWVzaC52MS5MaW1pdFNjb3BlEg0KBWNvdW50GAIgASgFEhEKCXBlcmlvZF9tcxgDIAEoAxINCgVidXJzdBgEIAEoBRITCgtjb25jdXJyZW5jeRgFIAEoBSLKAgoMRmllbGRDaGFuZ2VzEjMKA3NldBgBIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuU2V0RW50cnkSDgoGcmVtb3ZlGAIgAygJEjMKA2FkZBgDIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuQWRkRW50cnkSOQoGYWJzZW50GAQgAygLMikuaG1zLnN5cy5tZXNoLnYxLkZpZWxkQ2hhbmdlcy5BYnNlbnRFbnRyeRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEFkZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLQWJzZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKoAQoNVHJhZmZpY1BvbGljeRIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYASABKAMSGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgDEhQKB3JldHJpZXMYAyABKAVIAIgBARISCgpyZXRyeV9wb3N0GAQgASgIEikKB2JyZWFrZXIYBSABKAsyGC5obXMuc3lzLm1lc2gudjEuQnJlYWtlckIKCghfcmV0cmllcyIsCgdCcmVha2VyEhAKCGZhaWx1cmVzGAEgASgFEg8KB29wZW5fbXMYAiABKAMiygIKEE1lc2hTZXJ2aWNlRW50cnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRILCgN2aXAYAyABKAkSDQoFcG9ydHMYBCADKAUSLAoJZW5kcG9pbnRzGAUgAygLMhkuaG1zLnN5cy5tZXNoLnYxLkVuZHBvaW50EiYKBnJvdXRlcxgGIAMoCzIWLmhtcy5zeXMubWVzaC52MS5Sb3V0ZRIuCgZwb2xpY3kYByABKAsyHi5obXMuc3lzLm1lc2gudjEuVHJhZmZpY1BvbGljeRIYChBleHBlY3RzX3JlcGxpY2FzGAggASgIEiwKBXNwbGl0GAkgASgLMh0uaG1zLnN5cy5tZXNoLnYxLlRyYWZmaWNTcGxpdBIQCghvYnNlcnZlZBgKIAEoCBIXCg93YWtlX3RpbWVvdXRfbXMYCyABKAMiiwEKDFRyYWZmaWNTcGxpdBIQCghyZXZpc2lvbhgBIAEoAxINCgVzaGFyZRgCIAEoBRIuCgdtYXRjaGVzGAMgAygLMh0uaG1zLnN5cy5tZXNoLnYxLlRyYWZmaWNNYXRjaBIqCgZzdGlja3kYBCABKAsyGi5obXMuc3lzLm1lc2gudjEuU3RpY2t5S2V5InIKDFRyYWZmaWNNYXRjaBItCgZoZWFkZXIYASABKAsyGy5obXMuc3lzLm1lc2gudjEuRmllbGRWYWx1ZUgAEi0KBmNvb2tpZRgCIAEoCzIbLmhtcy5zeXMubWVzaC52MS5GaWVsZFZhbHVlSABCBAoCb2YiKQoKRmllbGRWYWx1ZRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIkgKCVN0aWNreUtleRIRCgdhZGRyZXNzGAEgASgISAASEAoGaGVhZGVyGAIgASgJSAASEAoGY29va2llGAMgASgJSABCBAoCYnki0AEKDlNlcnZpY2VUcmFmZmljEhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSKgoEbG9hZBgDIAEoCzIcLmhtcy5zeXMubWVzaC52MS5TZXJ2aWNlTG9hZBIzCglyZXZpc2lvbnMYBCADKAsyIC5obXMuc3lzLm1lc2gudjEuUmV2aXNpb25UcmFmZmljEhkKEXRyaWVkX3VuYXZhaWxhYmxlGAUgASgDEhwKFGJhc2VsaW5lX3VuYXZhaWxhYmxlGAYgASgDIocBCgtTZXJ2aWNlTG9hZBIxCg1jb3VudGVkX3NpbmNlGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXF1ZXN0cxgCIAEoAxIPCgdidXN5X21zGAMgASgBEhEKCWluX2ZsaWdodBgEIAEoBRIPCgd3YWl0aW5nGAUgASgFIsQBCg9SZXZpc2lvblRyYWZmaWMSEAoIcmV2aXNpb24YASABKAMSMQoNY291bnRlZF9zaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoHYW5zd2VycxgDIAEoCzIdLmhtcy5zeXMubWVzaC52MS5BbnN3ZXJDb3VudHMSEQoJbGF0ZW5jaWVzGAQgAygDEhYKDmxhdGVuY3lfc3VtX21zGAUgASgBEhEKCWluX2ZsaWdodBgGIAEoBSKdAQoMQW5zd2VyQ291bnRzEhUKDWluZm9ybWF0aW9uYWwYASABKAMSEgoKc3VjY2Vzc2Z1bBgCIAEoAxITCgtyZWRpcmVjdGlvbhgDIAEoAxIUCgxjbGllbnRfZXJyb3IYBCABKAMSFAoMc2VydmVyX2Vycm9yGAUgASgDEg4KBmJyb2tlbhgGIAEoAxIRCgljYW5jZWxsZWQYByABKAMiNAoPTWVzaEVudmlyb25tZW50EgwKBG5hbWUYASABKAkSEwoLZG5zX2FkZHJlc3MYAiABKAkifgoPU25hcHNob3RDb250ZW50EjYKDGVudmlyb25tZW50cxgBIAMoCzIgLmhtcy5zeXMubWVzaC52MS5NZXNoRW52aXJvbm1lbnQSMwoIc2VydmljZXMYAiADKAsyIS5obXMuc3lzLm1lc2gudjEuTWVzaFNlcnZpY2VFbnRyeSJsCghTbmFwc2hvdBIPCgd2ZXJzaW9uGAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbnRlbnQYAyABKAwSDgoGc2hhMjU2GAQgASgMInkKFVdhdGNoU25hcHNob3RzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhUKDWtub3duX3ZlcnNpb24YAiABKAMSFAoMa25vd25fc2hhMjU2GAMgASgMEhAKCGZlYXR1cmVzGAQgAygJEhAKCG9ic2VydmVyGAUgASgIIkUKFldhdGNoU25hcHNob3RzUmVzcG9uc2USKwoIc25hcHNob3QYASABKAsyGS5obXMuc3lzLm1lc2gudjEuU25hcHNob3Qi/gEKEVJlcG9ydE5vZGVSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDElQKEmRyYWluaW5nX2luX2ZsaWdodBgDIAMoCzI4Lmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVxdWVzdC5EcmFpbmluZ0luRmxpZ2h0RW50cnkSMAoHdHJhZmZpYxgEIAMoCzIfLmhtcy5zeXMubWVzaC52MS5TZXJ2aWNlVHJhZmZpYxo3ChVEcmFpbmluZ0luRmxpZ2h0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgFOgI4ASIUChJSZXBvcnROb2RlUmVzcG9uc2UiFAoSR2V0U25hcHNob3RSZXF1ZXN0IoMBChNHZXRTbmFwc2hvdFJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAMSMQoHY29udGVudBgCIAEoCzIgLmhtcy5zeXMubWVzaC52MS5TbmFwc2hvdENvbnRlbnQSKAoFbm9kZXMYAyADKAsyGS5obXMuc3lzLm1lc2gudjEuTWVzaE5vZGUiaAoITWVzaE5vZGUSDwoHbm9kZV9pZBgBIAEoCRIXCg9hcHBsaWVkX3ZlcnNpb24YAiABKAMSMgoObGFzdF9yZXBvcnRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjEKGkRlc2NyaWJlRW52aXJvbm1lbnRSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJImcKG0Rlc2NyaWJlRW52aXJvbm1lbnRSZXNwb25zZRI1CgtlbnZpcm9ubWVudBgBIAEoCzIgLmhtcy5zeXMubWVzaC52MS5NZXNoRW52aXJvbm1lbnQSEQoJcHJveHlfdXJsGAIgASgJIl4KEVNldFNlcnZpY2VSZXF1ZXN0EjIKB3NlcnZpY2UYASABKAsyIS5obXMuc3lzLm1lc2gudjEuTWVzaFNlcnZpY2VFbnRyeRIVCg1ldmVuX3Vuc3RvcmVkGAIgASgIIk0KElNldFNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDEgsKA3ZpcBgCIAEoCRIQCgh1bnN0b3JlZBgDIAEoCCI5ChRSZW1vdmVTZXJ2aWNlUmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCRIMCgRuYW1lGAIgASgJIjEKFVJlbW92ZVNlcnZpY2VSZXNwb25zZRIYChBzbmFwc2hvdF92ZXJzaW9uGAEgASgDIi8KE0F3YWl0QXBwbGllZFJlcXVlc3QSGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAyIlChRBd2FpdEFwcGxpZWRSZXNwb25zZRINCgVub2RlcxgBIAEoBSI/ChNBd2FpdERyYWluZWRSZXF1ZXN0EhQKDGVuZHBvaW50X2lkcxgBIAMoCRISCgp0aW1lb3V0X21zGAIgASgDIpwBChRBd2FpdERyYWluZWRSZXNwb25zZRJPCg5sZWZ0X2luX2ZsaWdodBgBIAMoCzI3Lmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZS5MZWZ0SW5GbGlnaHRFbnRyeRozChFMZWZ0SW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIlkKE0F3YWl0V2FpdGluZ1JlcXVlc3QSLgoIc2VydmljZXMYASADKAsyHC5obXMuc3lzLm1lc2gudjEuU2VydmljZU5hbWUSEgoKdGltZW91dF9tcxgCIAEoAyIzCgtTZXJ2aWNlTmFtZRITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJIkUKFEF3YWl0V2FpdGluZ1Jlc3BvbnNlEi0KB3dhaXRpbmcYASADKAsyHC5obXMuc3lzLm1lc2gudjEuU2VydmljZU5hbWUiOQoRR2V0VHJhZmZpY1JlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSJ4ChJHZXRUcmFmZmljUmVzcG9uc2USMQoIc2VydmljZXMYASADKAsyHy5obXMuc3lzLm1lc2gudjEuU2VydmljZVRyYWZmaWMSLwoLbWVhc3VyZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKmcKDUVuZHBvaW50U3RhdGUSHgoaRU5EUE9JTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVFTkRQT0lOVF9TVEFURV9BQ1RJVkUQARIbChdFTkRQT0lOVF9TVEFURV9EUkFJTklORxACKpABCgpMaW1pdFNjb3BlEhsKF0xJTUlUX1NDT1BFX1VOU1BFQ0lGSUVEEAASFwoTTElNSVRfU0NPUEVfQUREUkVTUxABEhkKFUxJTUlUX1NDT1BFX1BSSU5DSVBBTBACEhoKFkxJTUlUX1NDT1BFX0NSRURFTlRJQUwQAxIVChFMSU1JVF9TQ09QRV9ST1VURRAEMrsJCgtNZXNoU2VydmljZRJ4Cg5XYXRjaFNuYXBzaG90cxImLmhtcy5zeXMubWVzaC52MS5XYXRjaFNuYXBzaG90c1JlcXVlc3QaJy5obXMuc3lzLm1lc2gudjEuV2F0Y2hTbmFwc2hvdHNSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgATABEmwKClJlcG9ydE5vZGUSIi5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuUmVwb3J0Tm9kZVJlc3BvbnNlIhXC8xgRCgttZXNoOnJlcG9ydBgBIAISbQoLR2V0U25hcHNob3QSIy5obXMuc3lzLm1lc2gudjEuR2V0U25hcHNob3RSZXF1ZXN0GiQuaG1zLnN5cy5tZXNoLnYxLkdldFNuYXBzaG90UmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAESkgEKE0Rlc2NyaWJlRW52aXJvbm1lbnQSKy5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlcXVlc3QaLC5obXMuc3lzLm1lc2gudjEuRGVzY3JpYmVFbnZpcm9ubWVudFJlc3BvbnNlIiDC8xgcCgltZXNoOnJlYWQSC2Vudmlyb25tZW50GAEgAhJ5CgpTZXRTZXJ2aWNlEiIuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXF1ZXN0GiMuaG1zLnN5cy5tZXNoLnYxLlNldFNlcnZpY2VSZXNwb25zZSIiwvMYHgoKbWVzaDp3cml0ZRIMc2VydmljZS5uYW1lGAIgAhJ6Cg1SZW1vdmVTZXJ2aWNlEiUuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXF1ZXN0GiYuaG1zLnN5cy5tZXNoLnYxLlJlbW92ZVNlcnZpY2VSZXNwb25zZSIawvMYFgoKbWVzaDp3cml0ZRIEbmFtZRgCIAIScAoMQXdhaXRBcHBsaWVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0QXBwbGllZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXRBcHBsaWVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEScAoMQXdhaXREcmFpbmVkEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0RHJhaW5lZFJlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEScAoMQXdhaXRXYWl0aW5nEiQuaG1zLnN5cy5tZXNoLnYxLkF3YWl0V2FpdGluZ1JlcXVlc3QaJS5obXMuc3lzLm1lc2gudjEuQXdhaXRXYWl0aW5nUmVzcG9uc2UiE8LzGA8KCW1lc2g6cmVhZBgBIAEScwoKR2V0VHJhZmZpYxIiLmhtcy5zeXMubWVzaC52MS5HZXRUcmFmZmljUmVxdWVzdBojLmhtcy5zeXMubWVzaC52MS5HZXRUcmFmZmljUmVzcG9uc2UiHMLzGBgKCW1lc2g6cmVhZBIHc2VydmljZRgBIAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
+  fileDesc("ChpobXMvc3lzL21lc2gvdjEvbWVzaC5wcm90bxIPaG1zLnN5cy5tZXNoLnYxIpwBCghFbmRwb2ludBITCgtlbmRwb2ludF9pZBgBIAEoCRIMCgRob3N0GAIgASgJEgwKBHBvcnQYAyABKAUSLQoFc3RhdGUYBCABKA4yHi5obXMuc3lzLm1lc2gudjEuRW5kcG9pbnRTdGF0ZRITCgZ3ZWlnaHQYBSABKAVIAIgBARIQCghyZXZpc2lvbhgGIAEoA0IJCgdfd2VpZ2h0IuwECgVSb3V0ZRIMCgRwYXRoGAEgASgJEg8KB21ldGhvZHMYAiADKAkSKAoEYXV0aBgDIAEoCzIaLmhtcy5zeXMubWVzaC52MS5Sb3V0ZUF1dGgSKwoGbGltaXRzGAQgAygLMhsuaG1zLnN5cy5tZXNoLnYxLlJvdXRlTGltaXQSFgoObWF4X2JvZHlfYnl0ZXMYBSABKAMSNQoOcmVxdWVzdF9maWVsZHMYBiABKAsyHS5obXMuc3lzLm1lc2gudjEuRmllbGRDaGFuZ2VzEjYKD3Jlc3BvbnNlX2ZpZWxkcxgHIAEoCzIdLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMSFwoPc2VjdXJpdHlfZmllbGRzGAggASgIEhAKCGNhY2hlX21zGAkgASgDEhAKCHJlcXVpcmVzGAogAygJEhQKDHN0cmlwX3ByZWZpeBgLIAEoCRISCgphZGRfcHJlZml4GAwgASgJEjEKDWRlcHJlY2F0ZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCXN1bnNldF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQZGVwcmVjYXRpb25fbGluaxgPIAEoCRIyCgxyZXF1ZXN0X2JvZHkYECABKAsyHC5obXMuc3lzLm1lc2gudjEuQm9keUNoYW5nZXMSMwoNcmVzcG9uc2VfYm9keRgRIAEoCzIcLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcxIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYEiABKAMihwIKC0JvZHlDaGFuZ2VzEjgKBnJlbmFtZRgBIAMoCzIoLmhtcy5zeXMubWVzaC52MS5Cb2R5Q2hhbmdlcy5SZW5hbWVFbnRyeRIOCgZyZW1vdmUYAiADKAkSMgoDYWRkGAMgAygLMiUuaG1zLnN5cy5tZXNoLnYxLkJvZHlDaGFuZ2VzLkFkZEVudHJ5EgwKBHdyYXAYBCABKAkSEQoJbWF4X2J5dGVzGAUgASgDGi0KC1JlbmFtZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaKgoIQWRkRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJlCglSb3V0ZUF1dGgSEAoIb3B0aW9uYWwYASABKAgSDQoFcm9sZXMYAiADKAkSEgoKcGVybWlzc2lvbhgDIAEoCRILCgNtZmEYBCABKAgSFgoObWZhX21heF9hZ2VfbXMYBSABKAMiewoKUm91dGVMaW1pdBInCgJieRgBIAEoDjIbLmhtcy5zeXMubWVzaC52MS5MaW1pdFNjb3BlEg0KBWNvdW50GAIgASgFEhEKCXBlcmlvZF9tcxgDIAEoAxINCgVidXJzdBgEIAEoBRITCgtjb25jdXJyZW5jeRgFIAEoBSLKAgoMRmllbGRDaGFuZ2VzEjMKA3NldBgBIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuU2V0RW50cnkSDgoGcmVtb3ZlGAIgAygJEjMKA2FkZBgDIAMoCzImLmhtcy5zeXMubWVzaC52MS5GaWVsZENoYW5nZXMuQWRkRW50cnkSOQoGYWJzZW50GAQgAygLMikuaG1zLnN5cy5tZXNoLnYxLkZpZWxkQ2hhbmdlcy5BYnNlbnRFbnRyeRoqCghTZXRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGioKCEFkZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLQWJzZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKoAQoNVHJhZmZpY1BvbGljeRIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYASABKAMSGgoSY29ubmVjdF90aW1lb3V0X21zGAIgASgDEhQKB3JldHJpZXMYAyABKAVIAIgBARISCgpyZXRyeV9wb3N0GAQgASgIEikKB2JyZWFrZXIYBSABKAsyGC5obXMuc3lzLm1lc2gudjEuQnJlYWtlckIKCghfcmV0cmllcyIsCgdCcmVha2VyEhAKCGZhaWx1cmVzGAEgASgFEg8KB29wZW5fbXMYAiABKAMiygIKEE1lc2hTZXJ2aWNlRW50cnkSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCRILCgN2aXAYAyABKAkSDQoFcG9ydHMYBCADKAUSLAoJZW5kcG9pbnRzGAUgAygLMhkuaG1zLnN5cy5tZXNoLnYxLkVuZHBvaW50EiYKBnJvdXRlcxgGIAMoCzIWLmhtcy5zeXMubWVzaC52MS5Sb3V0ZRIuCgZwb2xpY3kYByABKAsyHi5obXMuc3lzLm1lc2gudjEuVHJhZmZpY1BvbGljeRIYChBleHBlY3RzX3JlcGxpY2FzGAggASgIEiwKBXNwbGl0GAkgASgLMh0uaG1zLnN5cy5tZXNoLnYxLlRyYWZmaWNTcGxpdBIQCghvYnNlcnZlZBgKIAEoCBIXCg93YWtlX3RpbWVvdXRfbXMYCyABKAMiiwEKDFRyYWZmaWNTcGxpdBIQCghyZXZpc2lvbhgBIAEoAxINCgVzaGFyZRgCIAEoBRIuCgdtYXRjaGVzGAMgAygLMh0uaG1zLnN5cy5tZXNoLnYxLlRyYWZmaWNNYXRjaBIqCgZzdGlja3kYBCABKAsyGi5obXMuc3lzLm1lc2gudjEuU3RpY2t5S2V5InIKDFRyYWZmaWNNYXRjaBItCgZoZWFkZXIYASABKAsyGy5obXMuc3lzLm1lc2gudjEuRmllbGRWYWx1ZUgAEi0KBmNvb2tpZRgCIAEoCzIbLmhtcy5zeXMubWVzaC52MS5GaWVsZFZhbHVlSABCBAoCb2YiKQoKRmllbGRWYWx1ZRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIkgKCVN0aWNreUtleRIRCgdhZGRyZXNzGAEgASgISAASEAoGaGVhZGVyGAIgASgJSAASEAoGY29va2llGAMgASgJSABCBAoCYnki0AEKDlNlcnZpY2VUcmFmZmljEhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkSKgoEbG9hZBgDIAEoCzIcLmhtcy5zeXMubWVzaC52MS5TZXJ2aWNlTG9hZBIzCglyZXZpc2lvbnMYBCADKAsyIC5obXMuc3lzLm1lc2gudjEuUmV2aXNpb25UcmFmZmljEhkKEXRyaWVkX3VuYXZhaWxhYmxlGAUgASgDEhwKFGJhc2VsaW5lX3VuYXZhaWxhYmxlGAYgASgDIocBCgtTZXJ2aWNlTG9hZBIxCg1jb3VudGVkX3NpbmNlGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXF1ZXN0cxgCIAEoAxIPCgdidXN5X21zGAMgASgBEhEKCWluX2ZsaWdodBgEIAEoBRIPCgd3YWl0aW5nGAUgASgFIsQBCg9SZXZpc2lvblRyYWZmaWMSEAoIcmV2aXNpb24YASABKAMSMQoNY291bnRlZF9zaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoHYW5zd2VycxgDIAEoCzIdLmhtcy5zeXMubWVzaC52MS5BbnN3ZXJDb3VudHMSEQoJbGF0ZW5jaWVzGAQgAygDEhYKDmxhdGVuY3lfc3VtX21zGAUgASgBEhEKCWluX2ZsaWdodBgGIAEoBSKdAQoMQW5zd2VyQ291bnRzEhUKDWluZm9ybWF0aW9uYWwYASABKAMSEgoKc3VjY2Vzc2Z1bBgCIAEoAxITCgtyZWRpcmVjdGlvbhgDIAEoAxIUCgxjbGllbnRfZXJyb3IYBCABKAMSFAoMc2VydmVyX2Vycm9yGAUgASgDEg4KBmJyb2tlbhgGIAEoAxIRCgljYW5jZWxsZWQYByABKAMiNAoPTWVzaEVudmlyb25tZW50EgwKBG5hbWUYASABKAkSEwoLZG5zX2FkZHJlc3MYAiABKAkifgoPU25hcHNob3RDb250ZW50EjYKDGVudmlyb25tZW50cxgBIAMoCzIgLmhtcy5zeXMubWVzaC52MS5NZXNoRW52aXJvbm1lbnQSMwoIc2VydmljZXMYAiADKAsyIS5obXMuc3lzLm1lc2gudjEuTWVzaFNlcnZpY2VFbnRyeSJsCghTbmFwc2hvdBIPCgd2ZXJzaW9uGAEgASgDEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbnRlbnQYAyABKAwSDgoGc2hhMjU2GAQgASgMInkKFVdhdGNoU25hcHNob3RzUmVxdWVzdBIPCgdub2RlX2lkGAEgASgJEhUKDWtub3duX3ZlcnNpb24YAiABKAMSFAoMa25vd25fc2hhMjU2GAMgASgMEhAKCGZlYXR1cmVzGAQgAygJEhAKCG9ic2VydmVyGAUgASgIIkUKFldhdGNoU25hcHNob3RzUmVzcG9uc2USKwoIc25hcHNob3QYASABKAsyGS5obXMuc3lzLm1lc2gudjEuU25hcHNob3Qi+QMKEVJlcG9ydE5vZGVSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDElQKEmRyYWluaW5nX2luX2ZsaWdodBgDIAMoCzI4Lmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVxdWVzdC5EcmFpbmluZ0luRmxpZ2h0RW50cnkSMAoHdHJhZmZpYxgEIAMoCzIfLmhtcy5zeXMubWVzaC52MS5TZXJ2aWNlVHJhZmZpYxI5CgdzYW1wbGVzGAUgAygLMh4uaG1zLnN5cy5tZXNoLnYxLlJlcXVlc3RTYW1wbGVCCLpIBZIBAhBkEiEKEHNhbXBsZXNfbGVmdF9vdXQYBiABKANCB7pIBCICKAASOQoHZGVuaWFscxgHIAMoCzIeLmhtcy5zeXMubWVzaC52MS5SZXF1ZXN0RGVuaWFsQgi6SAWSAQIQZBIhChBkZW5pYWxzX2xlZnRfb3V0GAggASgDQge6SAQiAigAEj0KCG1lYXN1cmVzGAkgAygLMiAuaG1zLnN5cy5tZXNoLnYxLlJldmlzaW9uTWVhc3VyZUIJukgGkgEDEJBOGjcKFURyYWluaW5nSW5GbGlnaHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAU6AjgBIoYDCg1SZXF1ZXN0U2FtcGxlEhwKC2Vudmlyb25tZW50GAEgASgJQge6SARyAhg/EhgKB3NlcnZpY2UYAiABKAlCB7pIBHICGD8SEAoIcmV2aXNpb24YAyABKAMSHQoLZW5kcG9pbnRfaWQYBCABKAlCCLpIBXIDGP8BEisKCGVudHJhbmNlGAUgASgOMhkuaG1zLnN5cy5tZXNoLnYxLkVudHJhbmNlEhcKBm1ldGhvZBgGIAEoCUIHukgEcgIYQBIXCgVyb3V0ZRgHIAEoCUIIukgFcgMYgCASDgoGc3RhdHVzGAggASgFEg8KB2hlYWRfbXMYCSABKAESKgoIdHJhY2VfaWQYCiABKAlCGLpIFXITMhFeKFswLTlhLWZdezMyfSk/JBIgCgZ3ZWlnaHQYCyABKAFCELpIDRILQAEpAAAAAAAA8D8SLAoIZW5kZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGxlZnRfb3V0GA0gASgDIroCCg1SZXF1ZXN0RGVuaWFsEhwKC2Vudmlyb25tZW50GAEgASgJQge6SARyAhg/EhgKB3NlcnZpY2UYAiABKAlCB7pIBHICGD8SFwoGbWV0aG9kGAMgASgJQge6SARyAhhAEhcKBXJvdXRlGAQgASgJQgi6SAVyAxiAIBIOCgZzdGF0dXMYBSABKAUSFQoEcnVsZRgGIAEoCUIHukgEcgIYQBIbCglwcmluY2lwYWwYByABKAlCCLpIBXIDGP8BEhgKB25ldHdvcmsYCCABKAlCB7pIBHICGEASIAoGd2VpZ2h0GAkgASgBQhC6SA0SC0ABKQAAAAAAAPA/Ei0KCWRlbmllZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIbGVmdF9vdXQYCyABKAMi2AEKD1JldmlzaW9uTWVhc3VyZRIcCgtlbnZpcm9ubWVudBgBIAEoCUIHukgEcgIYPxIYCgdzZXJ2aWNlGAIgASgJQge6SARyAhg/EhAKCHJldmlzaW9uGAMgASgDEhoKCXBlcmlvZF9tcxgEIAEoA0IHukgEIgIoABIuCgdhbnN3ZXJzGAUgASgLMh0uaG1zLnN5cy5tZXNoLnYxLkFuc3dlckNvdW50cxIcCglsYXRlbmNpZXMYBiADKANCCbpIBpIBAxCAARIRCglpbl9mbGlnaHQYByABKAUi4QEKD1RyYWZmaWNNZWFzdXJlZBITCgtlbnZpcm9ubWVudBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEhAKCHJldmlzaW9uGAMgASgDEhEKCXBlcmlvZF9tcxgEIAEoAxIQCghyZXF1ZXN0cxgFIAEoAxIuCgdhbnN3ZXJzGAYgASgLMh0uaG1zLnN5cy5tZXNoLnYxLkFuc3dlckNvdW50cxIOCgZwNTBfbXMYByABKAESDgoGcDk1X21zGAggASgBEg4KBnA5OV9tcxgJIAEoARIRCglpbl9mbGlnaHQYCiABKAUiFAoSUmVwb3J0Tm9kZVJlc3BvbnNlIhQKEkdldFNuYXBzaG90UmVxdWVzdCKDAQoTR2V0U25hcHNob3RSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgDEjEKB2NvbnRlbnQYAiABKAsyIC5obXMuc3lzLm1lc2gudjEuU25hcHNob3RDb250ZW50EigKBW5vZGVzGAMgAygLMhkuaG1zLnN5cy5tZXNoLnYxLk1lc2hOb2RlImgKCE1lc2hOb2RlEg8KB25vZGVfaWQYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDEjIKDmxhc3RfcmVwb3J0X2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIxChpEZXNjcmliZUVudmlyb25tZW50UmVxdWVzdBITCgtlbnZpcm9ubWVudBgBIAEoCSJnChtEZXNjcmliZUVudmlyb25tZW50UmVzcG9uc2USNQoLZW52aXJvbm1lbnQYASABKAsyIC5obXMuc3lzLm1lc2gudjEuTWVzaEVudmlyb25tZW50EhEKCXByb3h5X3VybBgCIAEoCSJeChFTZXRTZXJ2aWNlUmVxdWVzdBIyCgdzZXJ2aWNlGAEgASgLMiEuaG1zLnN5cy5tZXNoLnYxLk1lc2hTZXJ2aWNlRW50cnkSFQoNZXZlbl91bnN0b3JlZBgCIAEoCCJNChJTZXRTZXJ2aWNlUmVzcG9uc2USGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAxILCgN2aXAYAiABKAkSEAoIdW5zdG9yZWQYAyABKAgiOQoUUmVtb3ZlU2VydmljZVJlcXVlc3QSEwoLZW52aXJvbm1lbnQYASABKAkSDAoEbmFtZRgCIAEoCSIxChVSZW1vdmVTZXJ2aWNlUmVzcG9uc2USGAoQc25hcHNob3RfdmVyc2lvbhgBIAEoAyIvChNBd2FpdEFwcGxpZWRSZXF1ZXN0EhgKEHNuYXBzaG90X3ZlcnNpb24YASABKAMiJQoUQXdhaXRBcHBsaWVkUmVzcG9uc2USDQoFbm9kZXMYASABKAUiPwoTQXdhaXREcmFpbmVkUmVxdWVzdBIUCgxlbmRwb2ludF9pZHMYASADKAkSEgoKdGltZW91dF9tcxgCIAEoAyKcAQoUQXdhaXREcmFpbmVkUmVzcG9uc2USTwoObGVmdF9pbl9mbGlnaHQYASADKAsyNy5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVzcG9uc2UuTGVmdEluRmxpZ2h0RW50cnkaMwoRTGVmdEluRmxpZ2h0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgFOgI4ASJZChNBd2FpdFdhaXRpbmdSZXF1ZXN0Ei4KCHNlcnZpY2VzGAEgAygLMhwuaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VOYW1lEhIKCnRpbWVvdXRfbXMYAiABKAMiMwoLU2VydmljZU5hbWUSEwoLZW52aXJvbm1lbnQYASABKAkSDwoHc2VydmljZRgCIAEoCSJFChRBd2FpdFdhaXRpbmdSZXNwb25zZRItCgd3YWl0aW5nGAEgAygLMhwuaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VOYW1lIjkKEUdldFRyYWZmaWNSZXF1ZXN0EhMKC2Vudmlyb25tZW50GAEgASgJEg8KB3NlcnZpY2UYAiABKAkieAoSR2V0VHJhZmZpY1Jlc3BvbnNlEjEKCHNlcnZpY2VzGAEgAygLMh8uaG1zLnN5cy5tZXNoLnYxLlNlcnZpY2VUcmFmZmljEi8KC21lYXN1cmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpnCg1FbmRwb2ludFN0YXRlEh4KGkVORFBPSU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVRU5EUE9JTlRfU1RBVEVfQUNUSVZFEAESGwoXRU5EUE9JTlRfU1RBVEVfRFJBSU5JTkcQAiqQAQoKTGltaXRTY29wZRIbChdMSU1JVF9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0xJTUlUX1NDT1BFX0FERFJFU1MQARIZChVMSU1JVF9TQ09QRV9QUklOQ0lQQUwQAhIaChZMSU1JVF9TQ09QRV9DUkVERU5USUFMEAMSFQoRTElNSVRfU0NPUEVfUk9VVEUQBCpNCghFbnRyYW5jZRIYChRFTlRSQU5DRV9VTlNQRUNJRklFRBAAEhQKEEVOVFJBTkNFX0dBVEVXQVkQARIRCg1FTlRSQU5DRV9NRVNIEAIyuwkKC01lc2hTZXJ2aWNlEngKDldhdGNoU25hcHNob3RzEiYuaG1zLnN5cy5tZXNoLnYxLldhdGNoU25hcHNob3RzUmVxdWVzdBonLmhtcy5zeXMubWVzaC52MS5XYXRjaFNuYXBzaG90c1Jlc3BvbnNlIhPC8xgPCgltZXNoOnJlYWQYASABMAESbAoKUmVwb3J0Tm9kZRIiLmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVxdWVzdBojLmhtcy5zeXMubWVzaC52MS5SZXBvcnROb2RlUmVzcG9uc2UiFcLzGBEKC21lc2g6cmVwb3J0GAEgAhJtCgtHZXRTbmFwc2hvdBIjLmhtcy5zeXMubWVzaC52MS5HZXRTbmFwc2hvdFJlcXVlc3QaJC5obXMuc3lzLm1lc2gudjEuR2V0U25hcHNob3RSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARKSAQoTRGVzY3JpYmVFbnZpcm9ubWVudBIrLmhtcy5zeXMubWVzaC52MS5EZXNjcmliZUVudmlyb25tZW50UmVxdWVzdBosLmhtcy5zeXMubWVzaC52MS5EZXNjcmliZUVudmlyb25tZW50UmVzcG9uc2UiIMLzGBwKCW1lc2g6cmVhZBILZW52aXJvbm1lbnQYASACEnkKClNldFNlcnZpY2USIi5obXMuc3lzLm1lc2gudjEuU2V0U2VydmljZVJlcXVlc3QaIy5obXMuc3lzLm1lc2gudjEuU2V0U2VydmljZVJlc3BvbnNlIiLC8xgeCgptZXNoOndyaXRlEgxzZXJ2aWNlLm5hbWUYAiACEnoKDVJlbW92ZVNlcnZpY2USJS5obXMuc3lzLm1lc2gudjEuUmVtb3ZlU2VydmljZVJlcXVlc3QaJi5obXMuc3lzLm1lc2gudjEuUmVtb3ZlU2VydmljZVJlc3BvbnNlIhrC8xgWCgptZXNoOndyaXRlEgRuYW1lGAIgAhJwCgxBd2FpdEFwcGxpZWQSJC5obXMuc3lzLm1lc2gudjEuQXdhaXRBcHBsaWVkUmVxdWVzdBolLmhtcy5zeXMubWVzaC52MS5Bd2FpdEFwcGxpZWRSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARJwCgxBd2FpdERyYWluZWQSJC5obXMuc3lzLm1lc2gudjEuQXdhaXREcmFpbmVkUmVxdWVzdBolLmhtcy5zeXMubWVzaC52MS5Bd2FpdERyYWluZWRSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARJwCgxBd2FpdFdhaXRpbmcSJC5obXMuc3lzLm1lc2gudjEuQXdhaXRXYWl0aW5nUmVxdWVzdBolLmhtcy5zeXMubWVzaC52MS5Bd2FpdFdhaXRpbmdSZXNwb25zZSITwvMYDwoJbWVzaDpyZWFkGAEgARJzCgpHZXRUcmFmZmljEiIuaG1zLnN5cy5tZXNoLnYxLkdldFRyYWZmaWNSZXF1ZXN0GiMuaG1zLnN5cy5tZXNoLnYxLkdldFRyYWZmaWNSZXNwb25zZSIcwvMYGAoJbWVzaDpyZWFkEgdzZXJ2aWNlGAEgAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_hms_ffi_v1_options]);
 
 /**
  * One replica as traffic sees it.
@@ -1066,6 +1067,40 @@ export type ReportNodeRequest = Message<"hms.sys.mesh.v1.ReportNodeRequest"> & {
    * @generated from field: repeated hms.sys.mesh.v1.ServiceTraffic traffic = 4;
    */
   traffic: ServiceTraffic[];
+
+  /**
+   * What it has sampled of requests that ended, at most once a second; published as hms.sys.mesh.request.sampled.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.RequestSample samples = 5;
+   */
+  samples: RequestSample[];
+
+  /**
+   * Requests that ended and that no sample stands for, because the report with theirs did not arrive.
+   *
+   * @generated from field: int64 samples_left_out = 6;
+   */
+  samplesLeftOut: bigint;
+
+  /**
+   * The same of requests that rules of routes have refused; published as hms.sys.mesh.request.denied.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.RequestDenial denials = 7;
+   */
+  denials: RequestDenial[];
+
+  /**
+   * @generated from field: int64 denials_left_out = 8;
+   */
+  denialsLeftOut: bigint;
+
+  /**
+   * What every revision has answered in the ten seconds before, of those that were asked; for
+   * hms.sys.mesh.traffic.measured.
+   *
+   * @generated from field: repeated hms.sys.mesh.v1.RevisionMeasure measures = 9;
+   */
+  measures: RevisionMeasure[];
 };
 
 /**
@@ -1074,6 +1109,313 @@ export type ReportNodeRequest = Message<"hms.sys.mesh.v1.ReportNodeRequest"> & {
  */
 export const ReportNodeRequestSchema: GenMessage<ReportNodeRequest> = /*@__PURE__*/
   messageDesc(file_hms_sys_mesh_v1_mesh, 22);
+
+/**
+ * One request of many, when it has ended: what is published as hms.sys.mesh.request.sampled.
+ *
+ * @generated from message hms.sys.mesh.v1.RequestSample
+ */
+export type RequestSample = Message<"hms.sys.mesh.v1.RequestSample"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * Of the endpoint that answered or was tried last; 0: none was.
+   *
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * The replica that answered or was tried last; empty: none was.
+   *
+   * @generated from field: string endpoint_id = 4;
+   */
+  endpointId: string;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.Entrance entrance = 5;
+   */
+  entrance: Entrance;
+
+  /**
+   * @generated from field: string method = 6;
+   */
+  method: string;
+
+  /**
+   * The route's pattern, "/users/{id}", never the path that was asked for; empty in the mesh.
+   *
+   * @generated from field: string route = 7;
+   */
+  route: string;
+
+  /**
+   * 0: the client went away before there was an answer.
+   *
+   * @generated from field: int32 status = 8;
+   */
+  status: number;
+
+  /**
+   * From the request's arrival to the answer's head, in milliseconds; waiting and other attempts count. 0: there was none.
+   *
+   * @generated from field: double head_ms = 9;
+   */
+  headMs: number;
+
+  /**
+   * The W3C trace that it belongs to; empty: none.
+   *
+   * @generated from field: string trace_id = 10;
+   */
+  traceId: string;
+
+  /**
+   * How many requests it stands for, with itself: a sum over samples estimates that of all requests, without bias.
+   *
+   * @generated from field: double weight = 11;
+   */
+  weight: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 12;
+   */
+  endedAt?: Timestamp | undefined;
+
+  /**
+   * Requests of the same data plane, of whatever service, for which no sample was published since its last one.
+   *
+   * @generated from field: int64 left_out = 13;
+   */
+  leftOut: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.RequestSample.
+ * Use `create(RequestSampleSchema)` to create a new message.
+ */
+export const RequestSampleSchema: GenMessage<RequestSample> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
+
+/**
+ * One of many requests that a rule of its route has refused: what is published as hms.sys.mesh.request.denied.
+ *
+ * @generated from message hms.sys.mesh.v1.RequestDenial
+ */
+export type RequestDenial = Message<"hms.sys.mesh.v1.RequestDenial"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: string method = 3;
+   */
+  method: string;
+
+  /**
+   * The route's pattern.
+   *
+   * @generated from field: string route = 4;
+   */
+  route: string;
+
+  /**
+   * 401, 403 or 429.
+   *
+   * @generated from field: int32 status = 5;
+   */
+  status: number;
+
+  /**
+   * Which rule refused: "credentials", "certificate", "unknown-tokens", "environment", "permission", "scopes", "roles",
+   * "mfa", or "limit:" and the limit's name in the RateLimit field, "limit:address".
+   *
+   * @generated from field: string rule = 6;
+   */
+  rule: string;
+
+  /**
+   * Who called, "user:ID"; empty: nobody known.
+   *
+   * @generated from field: string principal = 7;
+   */
+  principal: string;
+
+  /**
+   * The client's network, never its address: "192.0.2.0/24", "2001:db8:0:1::/64".
+   *
+   * @generated from field: string network = 8;
+   */
+  network: string;
+
+  /**
+   * How many refusals it stands for, with itself.
+   *
+   * @generated from field: double weight = 9;
+   */
+  weight: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp denied_at = 10;
+   */
+  deniedAt?: Timestamp | undefined;
+
+  /**
+   * Refusals by the same data plane, of whatever service, for which no event was published since its last one.
+   *
+   * @generated from field: int64 left_out = 11;
+   */
+  leftOut: bigint;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.RequestDenial.
+ * Use `create(RequestDenialSchema)` to create a new message.
+ */
+export const RequestDenialSchema: GenMessage<RequestDenial> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
+
+/**
+ * What one data plane has counted of one revision since it said so last.
+ *
+ * @generated from message hms.sys.mesh.v1.RevisionMeasure
+ */
+export type RevisionMeasure = Message<"hms.sys.mesh.v1.RevisionMeasure"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * For how long.
+   *
+   * @generated from field: int64 period_ms = 4;
+   */
+  periodMs: bigint;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.AnswerCounts answers = 5;
+   */
+  answers?: AnswerCounts | undefined;
+
+  /**
+   * By the classes of RevisionTraffic.
+   *
+   * @generated from field: repeated int64 latencies = 6;
+   */
+  latencies: bigint[];
+
+  /**
+   * Requests and tunnels on its endpoints at the end of that time.
+   *
+   * @generated from field: int32 in_flight = 7;
+   */
+  inFlight: number;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.RevisionMeasure.
+ * Use `create(RevisionMeasureSchema)` to create a new message.
+ */
+export const RevisionMeasureSchema: GenMessage<RevisionMeasure> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
+
+/**
+ * How one revision of a service has answered of late, over all data planes: what is published every ten seconds while it is
+ * asked, as hms.sys.mesh.traffic.measured.
+ *
+ * @generated from message hms.sys.mesh.v1.TrafficMeasured
+ */
+export type TrafficMeasured = Message<"hms.sys.mesh.v1.TrafficMeasured"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * @generated from field: int64 revision = 3;
+   */
+  revision: bigint;
+
+  /**
+   * What is counted happened in about so many milliseconds before the event.
+   *
+   * @generated from field: int64 period_ms = 4;
+   */
+  periodMs: bigint;
+
+  /**
+   * Attempts that have ended, however.
+   *
+   * @generated from field: int64 requests = 5;
+   */
+  requests: bigint;
+
+  /**
+   * @generated from field: hms.sys.mesh.v1.AnswerCounts answers = 6;
+   */
+  answers?: AnswerCounts | undefined;
+
+  /**
+   * Times to the answer's head that so many of a hundred were not above, in milliseconds, within 5 %; 0: there was no answer.
+   *
+   * @generated from field: double p50_ms = 7;
+   */
+  p50Ms: number;
+
+  /**
+   * @generated from field: double p95_ms = 8;
+   */
+  p95Ms: number;
+
+  /**
+   * @generated from field: double p99_ms = 9;
+   */
+  p99Ms: number;
+
+  /**
+   * Requests and tunnels on its endpoints now.
+   *
+   * @generated from field: int32 in_flight = 10;
+   */
+  inFlight: number;
+};
+
+/**
+ * Describes the message hms.sys.mesh.v1.TrafficMeasured.
+ * Use `create(TrafficMeasuredSchema)` to create a new message.
+ */
+export const TrafficMeasuredSchema: GenMessage<TrafficMeasured> = /*@__PURE__*/
+  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
 
 /**
  * @generated from message hms.sys.mesh.v1.ReportNodeResponse
@@ -1086,7 +1428,7 @@ export type ReportNodeResponse = Message<"hms.sys.mesh.v1.ReportNodeResponse"> &
  * Use `create(ReportNodeResponseSchema)` to create a new message.
  */
 export const ReportNodeResponseSchema: GenMessage<ReportNodeResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 23);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 27);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotRequest
@@ -1099,7 +1441,7 @@ export type GetSnapshotRequest = Message<"hms.sys.mesh.v1.GetSnapshotRequest"> &
  * Use `create(GetSnapshotRequestSchema)` to create a new message.
  */
 export const GetSnapshotRequestSchema: GenMessage<GetSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 24);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 28);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetSnapshotResponse
@@ -1126,7 +1468,7 @@ export type GetSnapshotResponse = Message<"hms.sys.mesh.v1.GetSnapshotResponse">
  * Use `create(GetSnapshotResponseSchema)` to create a new message.
  */
 export const GetSnapshotResponseSchema: GenMessage<GetSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 25);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 29);
 
 /**
  * One connected data plane.
@@ -1155,7 +1497,7 @@ export type MeshNode = Message<"hms.sys.mesh.v1.MeshNode"> & {
  * Use `create(MeshNodeSchema)` to create a new message.
  */
 export const MeshNodeSchema: GenMessage<MeshNode> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 26);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 30);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentRequest
@@ -1172,7 +1514,7 @@ export type DescribeEnvironmentRequest = Message<"hms.sys.mesh.v1.DescribeEnviro
  * Use `create(DescribeEnvironmentRequestSchema)` to create a new message.
  */
 export const DescribeEnvironmentRequestSchema: GenMessage<DescribeEnvironmentRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 27);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 31);
 
 /**
  * @generated from message hms.sys.mesh.v1.DescribeEnvironmentResponse
@@ -1196,7 +1538,7 @@ export type DescribeEnvironmentResponse = Message<"hms.sys.mesh.v1.DescribeEnvir
  * Use `create(DescribeEnvironmentResponseSchema)` to create a new message.
  */
 export const DescribeEnvironmentResponseSchema: GenMessage<DescribeEnvironmentResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 28);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 32);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceRequest
@@ -1223,7 +1565,7 @@ export type SetServiceRequest = Message<"hms.sys.mesh.v1.SetServiceRequest"> & {
  * Use `create(SetServiceRequestSchema)` to create a new message.
  */
 export const SetServiceRequestSchema: GenMessage<SetServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 29);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 33);
 
 /**
  * @generated from message hms.sys.mesh.v1.SetServiceResponse
@@ -1252,7 +1594,7 @@ export type SetServiceResponse = Message<"hms.sys.mesh.v1.SetServiceResponse"> &
  * Use `create(SetServiceResponseSchema)` to create a new message.
  */
 export const SetServiceResponseSchema: GenMessage<SetServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 30);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 34);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceRequest
@@ -1274,7 +1616,7 @@ export type RemoveServiceRequest = Message<"hms.sys.mesh.v1.RemoveServiceRequest
  * Use `create(RemoveServiceRequestSchema)` to create a new message.
  */
 export const RemoveServiceRequestSchema: GenMessage<RemoveServiceRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 31);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 35);
 
 /**
  * @generated from message hms.sys.mesh.v1.RemoveServiceResponse
@@ -1291,7 +1633,7 @@ export type RemoveServiceResponse = Message<"hms.sys.mesh.v1.RemoveServiceRespon
  * Use `create(RemoveServiceResponseSchema)` to create a new message.
  */
 export const RemoveServiceResponseSchema: GenMessage<RemoveServiceResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 32);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 36);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedRequest
@@ -1308,7 +1650,7 @@ export type AwaitAppliedRequest = Message<"hms.sys.mesh.v1.AwaitAppliedRequest">
  * Use `create(AwaitAppliedRequestSchema)` to create a new message.
  */
 export const AwaitAppliedRequestSchema: GenMessage<AwaitAppliedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 33);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 37);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitAppliedResponse
@@ -1327,7 +1669,7 @@ export type AwaitAppliedResponse = Message<"hms.sys.mesh.v1.AwaitAppliedResponse
  * Use `create(AwaitAppliedResponseSchema)` to create a new message.
  */
 export const AwaitAppliedResponseSchema: GenMessage<AwaitAppliedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 34);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 38);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedRequest
@@ -1351,7 +1693,7 @@ export type AwaitDrainedRequest = Message<"hms.sys.mesh.v1.AwaitDrainedRequest">
  * Use `create(AwaitDrainedRequestSchema)` to create a new message.
  */
 export const AwaitDrainedRequestSchema: GenMessage<AwaitDrainedRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 35);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 39);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitDrainedResponse
@@ -1370,7 +1712,7 @@ export type AwaitDrainedResponse = Message<"hms.sys.mesh.v1.AwaitDrainedResponse
  * Use `create(AwaitDrainedResponseSchema)` to create a new message.
  */
 export const AwaitDrainedResponseSchema: GenMessage<AwaitDrainedResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 36);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 40);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitWaitingRequest
@@ -1396,7 +1738,7 @@ export type AwaitWaitingRequest = Message<"hms.sys.mesh.v1.AwaitWaitingRequest">
  * Use `create(AwaitWaitingRequestSchema)` to create a new message.
  */
 export const AwaitWaitingRequestSchema: GenMessage<AwaitWaitingRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 37);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 41);
 
 /**
  * Which service.
@@ -1420,7 +1762,7 @@ export type ServiceName = Message<"hms.sys.mesh.v1.ServiceName"> & {
  * Use `create(ServiceNameSchema)` to create a new message.
  */
 export const ServiceNameSchema: GenMessage<ServiceName> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 38);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 42);
 
 /**
  * @generated from message hms.sys.mesh.v1.AwaitWaitingResponse
@@ -1437,7 +1779,7 @@ export type AwaitWaitingResponse = Message<"hms.sys.mesh.v1.AwaitWaitingResponse
  * Use `create(AwaitWaitingResponseSchema)` to create a new message.
  */
 export const AwaitWaitingResponseSchema: GenMessage<AwaitWaitingResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 39);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 43);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetTrafficRequest
@@ -1461,7 +1803,7 @@ export type GetTrafficRequest = Message<"hms.sys.mesh.v1.GetTrafficRequest"> & {
  * Use `create(GetTrafficRequestSchema)` to create a new message.
  */
 export const GetTrafficRequestSchema: GenMessage<GetTrafficRequest> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 40);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 44);
 
 /**
  * @generated from message hms.sys.mesh.v1.GetTrafficResponse
@@ -1487,7 +1829,7 @@ export type GetTrafficResponse = Message<"hms.sys.mesh.v1.GetTrafficResponse"> &
  * Use `create(GetTrafficResponseSchema)` to create a new message.
  */
 export const GetTrafficResponseSchema: GenMessage<GetTrafficResponse> = /*@__PURE__*/
-  messageDesc(file_hms_sys_mesh_v1_mesh, 41);
+  messageDesc(file_hms_sys_mesh_v1_mesh, 45);
 
 /**
  * Whether an endpoint gets new requests.
@@ -1580,6 +1922,45 @@ export type LimitScope = (typeof LimitScope)[keyof typeof LimitScope] | UnknownE
  */
 export const LimitScopeSchema: GenEnum<LimitScope> = /*@__PURE__*/
   enumDesc(file_hms_sys_mesh_v1_mesh, 1);
+
+/**
+ * By which way a request came.
+ *
+ * @generated from enum hms.sys.mesh.v1.Entrance
+ */
+export const Entrance = {
+  /**
+   * @generated from enum value: ENTRANCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * By a route of the gateway.
+   *
+   * @generated from enum value: ENTRANCE_GATEWAY = 1;
+   */
+  GATEWAY: 1,
+
+  /**
+   * By the service's own address, or through the mesh's proxy.
+   *
+   * @generated from enum value: ENTRANCE_MESH = 2;
+   */
+  MESH: 2,
+} as const;
+
+/**
+ * By which way a request came.
+ *
+ * @generated from enum hms.sys.mesh.v1.Entrance
+ */
+export type Entrance = (typeof Entrance)[keyof typeof Entrance] | UnknownEnum;
+
+/**
+ * Describes the enum hms.sys.mesh.v1.Entrance.
+ */
+export const EntranceSchema: GenEnum<Entrance> = /*@__PURE__*/
+  enumDesc(file_hms_sys_mesh_v1_mesh, 2);
 
 /**
  * Names, addresses and traffic: what the data planes serve, as versioned snapshots.
