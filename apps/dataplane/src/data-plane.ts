@@ -181,7 +181,7 @@ export class DataPlane {
 
   async #openMesh(): Promise<void> {
     await this.#nameService.apply(this.#holder.content.environments);
-    await this.#addresses.apply(this.#names.all());
+    await this.#addresses.apply(this.#names.all(), this.#holder.content.environments);
   }
 
   #follow(): void {

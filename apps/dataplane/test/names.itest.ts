@@ -186,6 +186,36 @@ describe.runIf(isRoot)("addresses", () => {
     });
   });
 
+  test("are those of another environment when theirs is no more, and closed when there is none", async () => {
+    const keeper = stack.adopt(new ListenerKeeper(), (kept) => kept.close());
+    const other = stack.use(await startUpstream("other"));
+    const [first, second] = installation.dns;
+    const given = (version: number, environment?: string) =>
+      snapshotOf(
+        version,
+        environment ? [{ name: environment, environment, vip: installation.vip(2), upstreams: [other.port] }] : [],
+        [{ name: "default", dnsAddress: first }, ...(environment ? [{ name: environment, dnsAddress: second }] : [])],
+      );
+    const server = stack.use(await startSnapshotServer(installation.paths, given(2, "pr-1")));
+    stack.use(await startDataPlane(installation, { keeper }));
+    const applied = (version: bigint) =>
+      waitFor(() => server.reports.some(({ appliedVersion }) => appliedVersion === version), {
+        describe: () => `version ${version}`,
+      });
+    await applied(2n);
+    await askByUdp(second, "pr-1.mesh");
+    expect(await call(installation.vip(2))).toBe("other");
+    server.send(given(3, "pr-2"));
+    await applied(3n);
+    expect(await askByUdp(second, "pr-1.mesh")).toMatchObject({ rcode: "NXDOMAIN" });
+    expect(await askByTcp(second, "pr-2.mesh")).toMatchObject({ answers: [{ data: installation.vip(2) }] });
+    expect(await call(installation.vip(2))).toBe("other");
+    server.send(given(4));
+    await applied(4n);
+    await waitFor(async () => (await call(installation.vip(2))) === "ECONNREFUSED", { describe: "the address closed" });
+    await expect(askByTcp(second, "pr-2.mesh")).rejects.toThrow(/ECONNREFUSED/);
+  });
+
   test("that somebody else has are not answered for, and it says who has them", async () => {
     const squatter = createServer((_, response) => response.end("not yours"));
     squatter.listen(80, installation.vip(1));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dnsAddressOf, ENVIRONMENT_COUNT, VIP_COUNT, vipOf } from "./address-plan.ts";
+import { dnsAddressOf, ENVIRONMENT_COUNT, lowestFree, VIP_COUNT, vipOf } from "./address-plan.ts";
 
 describe("the address plan", () => {
   test("gives services 127.x.1.1 first, 127.x.255.254 last, and never .0 or .255", () => {
@@ -17,6 +17,10 @@ describe("the address plan", () => {
   test("gives environments 127.x.0.53, then the next ones", () => {
     expect([dnsAddressOf("127.90", 0), dnsAddressOf("127.90", 1)]).toEqual(["127.90.0.53", "127.90.0.54"]);
     expect(dnsAddressOf("127.90", ENVIRONMENT_COUNT - 1)).toBe("127.90.0.254");
+  });
+
+  test("gives an environment the first place that is free, also one that another has left", () => {
+    expect([lowestFree([]), lowestFree([0, 1, 2]), lowestFree([0, 2, 3]), lowestFree([3, 1, 0])]).toEqual([0, 3, 1, 2]);
   });
 
   test("says what to do when addresses have run out", () => {

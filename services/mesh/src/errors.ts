@@ -40,9 +40,19 @@ export function addressesExhausted(prefix: string): HmsError {
 export function environmentsExhausted(): HmsError {
   return new HmsError(
     "RESOURCE_EXHAUSTED",
-    "This installation has all the environments it can have. Use one of them, or another instance (--instance NAME).",
+    "This installation has all the environments it can have at once. Use one of them, end a preview " +
+      "(hms-sys previews end NAME), or use another instance (--instance NAME).",
     { reason: "ENVIRONMENTS_EXHAUSTED" },
   );
+}
+
+/** FAILED_PRECONDITION: an environment that has services, or that every installation has, is not taken away. */
+export function environmentStays(environment: string, services: number): HmsError {
+  const why = services > 0 ? `has ${services} ${services === 1 ? "service" : "services"}` : "is there always";
+  const message = `The environment "${environment}" ${why}, and so it cannot be removed. Remove its services first.`;
+  return new HmsError("FAILED_PRECONDITION", services > 0 ? message : `The environment "${environment}" ${why}.`, {
+    reason: "ENVIRONMENT_STAYS",
+  });
 }
 
 /** OUT_OF_RANGE: nobody can serve a version that does not exist. */

@@ -151,6 +151,12 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
       return { snapshotVersion: snapshot.version };
     },
 
+    async removeEnvironment({ environment }, context) {
+      checkEnvironment(environment);
+      const { snapshot } = await writer.removeEnvironment(environment, context);
+      return { snapshotVersion: snapshot.version };
+    },
+
     async awaitApplied({ snapshotVersion }, context) {
       const signal = untilEnd(context);
       const { version } = await feed.current(signal);

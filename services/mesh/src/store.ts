@@ -59,9 +59,16 @@ export class TrafficTransaction {
     await this.#trx.insertInto("environment").values(environment).execute();
   }
 
-  /** The service's place in the address plan: the one it was given once, else the next. */
-  async placeOf(key: ServiceKey): Promise<number> {
-    const { environment, name } = key;
+  /** Takes an environment's place away; those of its services wait for their return. */
+  async deleteEnvironment(name: string): Promise<void> {
+    await this.#trx.deleteFrom("environment").where("name", "=", name).execute();
+  }
+
+  /**
+   * The service's place in the address plan: the one it was given once, else the next. When there is no next below `most`, it
+   * gets the first that belonged to an environment which is no more; `most` or more if there is none either.
+   */
+  async placeOf({ environment, name }: ServiceKey, most: number): Promise<number> {
     const given = await this.#trx
       .selectFrom("address")
       .select("slot")
@@ -69,13 +76,20 @@ export class TrafficTransaction {
       .where("name", "=", name)
       .executeTakeFirst();
     if (given) return given.slot;
-    const next = sql<number>`(select coalesce(max(slot) + 1, 0) from address)`;
-    const added = await this.#trx
-      .insertInto("address")
-      .values({ environment, name, slot: next })
-      .returning("slot")
+    const { next } = await this.#trx
+      .selectFrom("address")
+      .select(sql<number>`coalesce(max(slot) + 1, 0)`.as("next"))
       .executeTakeFirstOrThrow();
-    return added.slot;
+    const slot = next < most ? next : ((await this.#takeAbandoned()) ?? next);
+    await this.#trx.insertInto("address").values({ environment, name, slot }).execute();
+    return slot;
+  }
+
+  async #takeAbandoned(): Promise<number | undefined> {
+    const first = sql<number>`(select min(slot) from address a
+      where not exists (select from environment e where e.name = a.environment))`;
+    const taken = await this.#trx.deleteFrom("address").where("slot", "=", first).returning("slot").executeTakeFirst();
+    return taken?.slot;
   }
 
   /** Sets a service's traffic picture. */

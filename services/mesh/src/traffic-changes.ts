@@ -1,8 +1,8 @@
 import { create, equals } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
-import { ENVIRONMENT_COUNT, VIP_COUNT, vipOf } from "./address-plan.ts";
-import { addressesExhausted, environmentsExhausted } from "./errors.ts";
+import { ENVIRONMENT_COUNT, lowestFree, VIP_COUNT, vipOf } from "./address-plan.ts";
+import { addressesExhausted, environmentStays, environmentsExhausted } from "./errors.ts";
 import { sealContent, type Traffic } from "./snapshot-content.ts";
 import type { MeshStore, ServiceKey, StoredSnapshot, TrafficTransaction } from "./store.ts";
 import { checkConflicts, isFor } from "./traffic-conflicts.ts";
@@ -15,6 +15,9 @@ export interface Committed {
   /** What was not stored before, and is now. */
   taken?: Waiting;
 }
+
+/** The one that every installation has. */
+const DEFAULT_ENVIRONMENT = "default";
 
 type Edit = (transaction: TrafficTransaction, traffic: Traffic) => Promise<Traffic>;
 
@@ -85,6 +88,19 @@ export class TrafficChanges {
     });
   }
 
+  /**
+   * Takes an environment without services out; without it already, nothing happens.
+   * @throws HmsError FAILED_PRECONDITION if it has services, or is "default"
+   */
+  removeEnvironment(name: string): Promise<Committed> {
+    return this.#edit(async (transaction, traffic) => {
+      const count = traffic.services.filter(({ picture }) => picture.environment === name).length;
+      if (name === DEFAULT_ENVIRONMENT || count > 0) throw environmentStays(name, count);
+      await transaction.deleteEnvironment(name);
+      return { ...traffic, environments: traffic.environments.filter((environment) => environment.name !== name) };
+    });
+  }
+
   /** One after the other: waiting here costs a promise, waiting for the lock a database connection. */
   #edit(edit: Edit): Promise<Committed> {
     const done = this.#last.then(() => this.#commit(edit));
@@ -95,7 +111,7 @@ export class TrafficChanges {
   async #place(transaction: TrafficTransaction, before: Traffic, picture: mesh.MeshServiceEntry) {
     const traffic = await withEnvironment(transaction, before, picture.environment);
     const others = traffic.services.filter((service) => !isFor(picture)(service.picture));
-    const slot = await transaction.placeOf(picture);
+    const slot = await transaction.placeOf(picture, VIP_COUNT);
     if (slot >= VIP_COUNT) throw addressesExhausted(this.#vipPrefix);
     await transaction.putService(picture);
     const services = [...others, { picture, slot }].sort((a, b) => inOrder(a.picture, b.picture));
@@ -128,10 +144,10 @@ export class TrafficChanges {
 async function withEnvironment(transaction: TrafficTransaction, traffic: Traffic, name: string): Promise<Traffic> {
   const { environments } = traffic;
   if (environments.some((environment) => environment.name === name)) return traffic;
-  const slot = environments.length;
+  const slot = lowestFree(environments.map((environment) => environment.slot));
   if (slot >= ENVIRONMENT_COUNT) throw environmentsExhausted();
   await transaction.addEnvironment({ name, slot });
-  return { ...traffic, environments: [...environments, { name, slot }] };
+  return { ...traffic, environments: [...environments, { name, slot }].sort((a, b) => a.slot - b.slot) };
 }
 
 function toMessage({ version, content, sha256, createdAt }: StoredSnapshot): mesh.Snapshot {

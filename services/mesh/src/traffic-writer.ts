@@ -68,6 +68,11 @@ export class TrafficWriter {
     return this.#write(() => this.#changes.removeService(key), context);
   }
 
+  /** Takes an environment without services out. */
+  removeEnvironment(name: string, context: Waiter): Promise<Committed> {
+    return this.#write(() => this.#changes.removeEnvironment(name), context);
+  }
+
   /** Makes sure that an environment exists. */
   ensureEnvironment(name: string, context: Waiter): Promise<Committed> {
     return this.#write(() => this.#changes.ensureEnvironment(name), context);

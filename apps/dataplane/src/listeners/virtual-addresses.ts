@@ -14,13 +14,20 @@ export interface VirtualAddressesOptions {
   log: Logger;
 }
 
+interface OpenAddress {
+  readonly where: ListenAddress;
+  readonly service: string;
+  readonly environment: string;
+  readonly opening: Promise<void>;
+}
+
 /**
  * The mesh addresses of services: port 80 and every declared port. Each service's are opened when its name is first
  * asked for, and from then on at every start.
  */
 export class VirtualAddresses {
   readonly #options: VirtualAddressesOptions;
-  readonly #open = new Map<string, { where: ListenAddress; service: string; opening: Promise<void> }>();
+  readonly #open = new Map<string, OpenAddress>();
   readonly #problems = new Map<string, string>();
 
   constructor(options: VirtualAddressesOptions) {
@@ -38,8 +45,8 @@ export class VirtualAddresses {
   }
 
   /** True if the service's address is open. */
-  isOpen({ vip }: mesh.MeshServiceEntry): boolean {
-    return this.#open.has(keyOf(vip, HTTP_PORT));
+  isOpen(service: mesh.MeshServiceEntry): boolean {
+    return this.#open.get(keyOf(service.vip, HTTP_PORT))?.service === serviceKey(service);
   }
 
   /** Resolves once the service's address accepts connections; rejects if its port 80 cannot be opened. */
@@ -55,29 +62,46 @@ export class VirtualAddresses {
     }
   }
 
-  /** Brings what is open in line with a snapshot: addresses asked for before, new ports, ports that are no more. */
-  async apply(services: Iterable<mesh.MeshServiceEntry>): Promise<void> {
-    const wanted = [...services].filter((service) => this.#options.remembered.has(serviceKey(service)));
+  /** Brings what is open in line with a snapshot: addresses asked for before, new ports, ports and environments that are no more. */
+  async apply(services: Iterable<mesh.MeshServiceEntry>, environments: readonly { name: string }[]): Promise<void> {
+    const all = [...services];
+    const there = new Set([...environments.map(({ name }) => name), ...all.map(({ environment }) => environment)]);
+    const gone = [...this.#open.values()].filter(({ environment }) => !there.has(environment));
+    await Promise.all(gone.map((open) => this.#closeOpened(open)));
+    const wanted = all.filter((service) => this.#options.remembered.has(serviceKey(service)));
     for (const service of wanted) this.#closeOthers(service);
     await Promise.allSettled(wanted.map((service) => this.open(service)));
   }
 
   #closeOthers(service: mesh.MeshServiceEntry): void {
     const keep = new Set(portsOf(service).map((port) => keyOf(service.vip, port)));
-    for (const [key, { where, service: owner }] of this.#open) {
-      if (owner !== serviceKey(service) || keep.has(key)) continue;
-      this.#options.listeners.close(where);
-      this.#open.delete(key);
+    for (const [key, open] of this.#open) {
+      if (open.service === serviceKey(service) && !keep.has(key)) this.#close(open);
     }
   }
 
-  #openPort(service: mesh.MeshServiceEntry, port: number): Promise<void> {
+  async #closeOpened(open: OpenAddress): Promise<void> {
+    await open.opening.catch(() => {});
+    if (this.#open.get(keyOf(open.where.address, open.where.port)) === open) this.#close(open);
+  }
+
+  #close({ where }: OpenAddress): void {
+    this.#options.listeners.close(where);
+    this.#open.delete(keyOf(where.address, where.port));
+  }
+
+  async #openPort(service: mesh.MeshServiceEntry, port: number): Promise<void> {
     const key = keyOf(service.vip, port);
     const known = this.#open.get(key);
-    if (known) return known.opening;
+    if (known?.service === serviceKey(service)) return known.opening;
+    // The address was another service's, whose environment is no more.
+    if (known) {
+      await this.#closeOpened(known);
+      return this.#openPort(service, port);
+    }
     const where: ListenAddress = { protocol: "tcp", address: service.vip, port };
     const opening = this.#listen(service, where);
-    this.#open.set(key, { where, service: serviceKey(service), opening });
+    this.#open.set(key, { where, service: serviceKey(service), environment: service.environment, opening });
     return opening;
   }
 

@@ -9,12 +9,15 @@ const MOST_CONNECTIONS = 128;
 
 /** Answers the queries of one environment by UDP and TCP; where it listens is the caller's business. */
 export class NameServer {
-  readonly #source: NameSource;
+  readonly #source: Omit<NameSource, "environment">;
   readonly #running = new Set<Promise<void>>();
+  /** Whose names it answers with; from the next query on. */
+  environment: string;
   /** Answers queries by TCP. */
   readonly tcp: Server;
 
-  constructor(source: NameSource) {
+  constructor({ environment, ...source }: NameSource) {
+    this.environment = environment;
     this.#source = source;
     this.tcp = createServer((connection) => this.#accept(connection));
     this.tcp.maxConnections = MOST_CONNECTIONS;
@@ -50,7 +53,7 @@ export class NameServer {
   }
 
   #run(packet: Buffer, protocol: "udp" | "tcp", send: (answer: Buffer) => void): void {
-    const run = answerPacket(packet, this.#source, protocol).then((answer) => {
+    const run = answerPacket(packet, { ...this.#source, environment: this.environment }, protocol).then((answer) => {
       if (!answer) return;
       try {
         send(answer);

@@ -15,7 +15,10 @@ export interface NameServiceOptions {
   log: Logger;
 }
 
-/** One name server for each environment, on its own address; what cannot listen is tried again every 10 s. */
+/**
+ * One name server for each environment, on its own address; what cannot listen is tried again every 10 s. An address can be
+ * another environment's, when its own is no more.
+ */
 export class NameService {
   readonly #options: NameServiceOptions;
   readonly #servers = new Map<string, NameServer>();
@@ -37,8 +40,28 @@ export class NameService {
   /** Serves the names of these environments; never rejects. */
   async apply(environments: readonly mesh.MeshEnvironment[]): Promise<void> {
     this.#environments = environments;
+    this.#settle();
     const closed = environments.filter(({ dnsAddress }) => !this.#servers.has(dnsAddress));
     await Promise.all(closed.map((environment) => this.#open(environment)));
+  }
+
+  /** Brings what is open in line with the environments that there are. */
+  #settle(): void {
+    const names = new Set(this.#environments.map(({ name }) => name));
+    const byAddress = new Map(this.#environments.map(({ name, dnsAddress }) => [dnsAddress, name]));
+    for (const [address, server] of this.#servers) {
+      const environment = byAddress.get(address);
+      if (environment !== undefined) server.environment = environment;
+      // Programs of an environment that has moved to another address have the old one until they start anew.
+      else if (!names.has(server.environment)) this.#close(address);
+    }
+    for (const address of this.#problems.keys()) if (!byAddress.has(address)) this.#problems.delete(address);
+  }
+
+  #close(address: string): void {
+    this.#servers.delete(address);
+    this.#options.listeners.close({ protocol: "udp", address, port: DNS_PORT });
+    this.#options.listeners.close({ protocol: "tcp", address, port: DNS_PORT });
   }
 
   async #open({ name: environment, dnsAddress }: mesh.MeshEnvironment): Promise<void> {
@@ -46,6 +69,7 @@ export class NameService {
     this.#opening.add(dnsAddress);
     try {
       this.#servers.set(dnsAddress, await this.#listen(environment, dnsAddress));
+      this.#settle();
       if (this.#problems.delete(dnsAddress)) this.#options.log.info("mesh names are served now", { dnsAddress });
     } catch (error) {
       this.#note(dnsAddress, (error as Error).message);

@@ -57,6 +57,7 @@ export async function startSnapshotServer(paths: InstancePaths, first?: mesh.Sna
       describeEnvironment: unused,
       setService: unused,
       removeService: unused,
+      removeEnvironment: unused,
       awaitApplied: unused,
       awaitDrained: unused,
       awaitWaiting: () => unused(),
