@@ -3,6 +3,7 @@ import { HmsError } from "@hms/kernel";
 import type { Manifest } from "@hms/manifest";
 import { sql, type Transaction } from "kysely";
 import { lockedBy, takenOver } from "./errors.ts";
+import { lockPreview } from "./previews/preview-store.ts";
 import type { Transition } from "./rollout-machine.ts";
 import type { RolloutNews } from "./rollout-news.ts";
 import {
@@ -63,6 +64,8 @@ export interface NewRollout extends ServiceKey {
   secrets?: SecretVersions;
   /** True: throw instead of waiting behind another rollout. */
   refuseIfLocked: boolean;
+  /** Refuses, by throwing, what its environment has become meanwhile; that stays so until the rollout is written down. */
+  admit?: (trx: Transaction<DeploymentTables>) => Promise<void>;
   /** The state and the first event, once the revision's number is known. */
   begin(revision: number, record: ServiceRecord): { state: RolloutState; event: JsonObject };
 }
@@ -119,6 +122,8 @@ export class RolloutJournal {
     return this.#database.transaction(async (trx) => {
       const made = await madeAlready(trx, rollout);
       if (made) return made;
+      await lockPreview(trx, environment, "keep");
+      await rollout.admit?.(trx);
       await trx
         .insertInto("service")
         .values({ environment, name: service, owner: rollout.owner })

@@ -42,7 +42,7 @@ export interface GivenManifest {
 }
 
 type Wish = Pick<NewRollout, "kind"> &
-  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked" | "reason">> & {
+  Partial<Pick<NewRollout, "request" | "revision" | "refuseIfLocked" | "reason" | "admit">> & {
     /** The revision to lead to; default: the current one. */
     target?: RevisionRecord;
     manifest?: Manifest | undefined;
@@ -155,7 +155,9 @@ export class RolloutRequests {
     const manifest = withStrategy(given, request.strategy);
     const { reason, tag } = request;
     await this.admit(context, key, sourceDirectory);
-    const told = await this.#admitNow(context, key, { manifest, override: request.overrideFreeze });
+    const { warnings: told, again: admit } = await this.#admitNow(context, key, {
+      ...{ manifest, override: request.overrideFreeze },
+    });
     const secrets = await this.#secrets.newest(context, key, manifest);
     const plannedOn = await this.#plannedOn(
       request.planId,
@@ -166,16 +168,16 @@ export class RolloutRequests {
     const revision = { manifest, sourceDirectory, tag, secrets };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
     told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
-    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason } as const;
+    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason, admit } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
-  /** Whether new versions may come now, or the caller may say that they may; answers with warnings. @throws HmsError */
+  /** Whether new versions may come now, or the caller may say that they may; answers as previews do. @throws HmsError */
   async #admitNow(
     context: CallContext,
     key: ServiceKey,
     { manifest, override }: { manifest: Manifest; override: boolean },
-  ): Promise<string[]> {
+  ): ReturnType<Previews["admit"]> {
     if (override) await this.#access.admitOverride(context, key);
     else await this.#freezes.admit(key, manifest);
     return await this.#previews.admit(key.environment);
@@ -206,9 +208,9 @@ export class RolloutRequests {
       throw nothingToRetry(record, last);
     }
     const { manifest } = target;
-    await this.#admitNow(context, record, { manifest, override: request.overrideFreeze });
+    const { again: admit } = await this.#admitNow(context, record, { manifest, override: request.overrideFreeze });
     const reason = request.reason || `retry of ${last.rollout_id}`;
-    return this.#add(record, { kind: "deploy", request: { again: true }, target, manifest, reason }, context);
+    return this.#add(record, { kind: "deploy", request: { again: true }, target, manifest, reason, admit }, context);
   }
 
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
@@ -317,9 +319,13 @@ export class RolloutRequests {
     return this.#add(await this.#reader.existing(request, context), { kind: "remove" }, context);
   }
 
-  /** Removes a service for a part of the platform. */
-  removeFor(principal: Principal, key: ServiceKey, reason: string): Promise<string> {
-    return this.#add(key, { kind: "remove", reason }, { principal, metadata: {} });
+  /** Removes a service for a part of the platform, if `admit` does not refuse it. */
+  removeFor(
+    principal: Principal,
+    key: ServiceKey,
+    wish: Required<Pick<NewRollout, "reason" | "admit">>,
+  ): Promise<string> {
+    return this.#add(key, { kind: "remove", ...wish }, { principal, metadata: {} });
   }
 
   async #deployed(request: { environment: string; service: string }, context: CallContext): Promise<ServiceRecord> {
@@ -348,6 +354,7 @@ export class RolloutRequests {
       request: { ...request, ...runOf(metadata) },
       reason,
       refuseIfLocked: refuseIfLocked || wish.plannedOn !== undefined,
+      ...(wish.admit && { admit: wish.admit }),
       ...(revision ? { revision, secrets: revision.secrets } : target ? { secrets: target.secrets } : {}),
       begin: (number, record) => {
         wish.check?.(record);

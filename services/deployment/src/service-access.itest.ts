@@ -152,6 +152,9 @@ test("shows previews, and what is in them, as policies let read it", async () =>
     'forbid (principal, action == Action::"services:read", resource in Environment::"empty");',
   );
   expect(await shown()).toEqual([["staging", 3]]);
+  // So does the answer of whoever deploys there, and says no lifetime.
+  const { preview } = await as(user("x", "developer")).setPreview({ environment: "staging" });
+  expect(preview?.services).toHaveLength(3);
 });
 
 test("who may not remove what is in a preview does not end it earlier", async () => {

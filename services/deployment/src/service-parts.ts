@@ -1,5 +1,6 @@
 import { ChangeSignal, HmsError, principalName } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
+import type { Transaction } from "kysely";
 import { type AwayParts, RollbacksAway } from "./away/rollbacks-away.ts";
 import { ServiceCopies } from "./away/service-copies.ts";
 import { KNOWN_GOOD } from "./away/service-copy.ts";
@@ -10,8 +11,8 @@ import { HealthKeeper } from "./health/health-keeper.ts";
 import { ObservedReplicas } from "./observed-replicas.ts";
 import type { ReplicaMethods } from "./ports.ts";
 import { PREVIEW_KEEPER, PreviewKeeper } from "./previews/preview-keeper.ts";
-import { PreviewStore } from "./previews/preview-store.ts";
-import { Previews } from "./previews/previews.ts";
+import { holdEnd, type PreviewRow, PreviewStore } from "./previews/preview-store.ts";
+import { movedMeanwhile, Previews } from "./previews/previews.ts";
 import { Reconciler } from "./reconciler.ts";
 import { ReplicaKeeper } from "./replica-keeper.ts";
 import { abortBeforeRemoval, RolloutControl } from "./rollout-control.ts";
@@ -37,6 +38,9 @@ import { TrafficKeeper } from "./traffic-keeper.ts";
 const noMethods: ReplicaMethods = {
   ask: () => Promise.reject(new HmsError("UNIMPLEMENTED", "Methods of replicas cannot be asked here.")),
 };
+
+/** Whoever deploys into a preview that is being forgotten waits as long. */
+const MESH_MS = 5_000;
 
 /** Makes what the methods and the rollouts stand on; nothing runs yet. */
 export function composeParts(options: DeploymentServiceOptions) {
@@ -106,7 +110,7 @@ export function composeParts(options: DeploymentServiceOptions) {
 
 /** The environments that end by themselves. */
 function composePreviews({ database, now = Date.now }: DeploymentServiceOptions, access: ServiceAccess) {
-  const previewStore = new PreviewStore(database.db);
+  const previewStore = new PreviewStore(database);
   const moved = new ChangeSignal();
   return { previewStore, moved, now, previews: new Previews({ store: previewStore, access, moved, now }) };
 }
@@ -138,15 +142,24 @@ export function openAway(
 
 /** What removes previews that have ended. */
 export function composePreviewKeeper(
-  { audit, log }: DeploymentServiceOptions,
-  { journal, asked, previewStore: store, moved, now }: DeploymentServiceParts,
+  { audit, log, mesh }: DeploymentServiceOptions,
+  { journal, asked, previewStore: store, moved, now, vault }: DeploymentServiceParts,
   requests: RolloutRequests,
 ): PreviewKeeper {
-  const remove = async (key: ServiceKey, reason: string) => {
+  const remove = async (key: ServiceKey, preview: PreviewRow, reason: string) => {
     await abortBeforeRemoval({ journal, asked }, key, { by: principalName(PREVIEW_KEEPER), reason });
-    await requests.removeFor(PREVIEW_KEEPER, key, reason);
+    const admit = async (trx: Transaction<DeploymentTables>) => {
+      if (!(await holdEnd(trx, preview))) throw movedMeanwhile(preview.environment);
+    };
+    await requests.removeFor(PREVIEW_KEEPER, key, { reason, admit });
   };
-  return new PreviewKeeper({ store, moved, now, remove, audit, log });
+  return new PreviewKeeper({
+    ...{ store, moved, now, remove, audit, log },
+    removeEnvironment: async (environment) => {
+      await mesh.removeEnvironment({ environment }, { timeoutMs: MESH_MS });
+    },
+    destroyed: (key, versions) => vault.forget(key, versions),
+  });
 }
 
 /** What lets services follow their load. */

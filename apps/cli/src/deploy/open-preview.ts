@@ -22,9 +22,10 @@ export async function inPreview(invocation: Invocation): Promise<Invocation> {
       ? {}
       : { lifetime: durationFromMs(parseDuration("--expires", String(options.expires))) };
   const request = { environment, baseEnvironment: globals.environment, ...lifetime };
-  const { preview } = await session().deployments.setPreview(request, { signal });
+  const { preview, warnings } = await session().deployments.setPreview(request, { signal });
   const port = readNetwork(session().paths)?.gatewayPort;
   const at = port === undefined ? "" : `: http://${environment}.localhost:${port}`;
   if (preview) output.note(`${previewWords(preview)}${at}`);
+  for (const warning of warnings) output.note(warning);
   return { ...invocation, globals: { ...globals, environment } };
 }

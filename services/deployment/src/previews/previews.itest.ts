@@ -1,11 +1,14 @@
-import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
-import { agent, deployment } from "@hms/contracts";
-import { type AuditEvent, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
+import { durationFromMs, timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { agent, deployment, deploymentSecrets } from "@hms/contracts";
+import { type AuditEvent, ChangeSignal, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
 import { createProcessRuntime } from "@hms/provider-process";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createDeploymentService } from "../index.ts";
 import { openGround, outcomeOf, quiet } from "../testing/test-site.ts";
+import { PreviewKeeper } from "./preview-keeper.ts";
+import { holdEnd, lockPreview, type PreviewRow, PreviewStore } from "./preview-store.ts";
+import { Previews } from "./previews.ts";
 
 const HOUR_MS = 3_600_000;
 const operator: Principal = { kind: "operator", id: "operator" };
@@ -31,6 +34,7 @@ async function openServer() {
     runtime: createProcessRuntime(ground.kernel.client(agent.AgentService, componentPrincipal("test"))),
     log: quiet,
     audit: { record: (event) => void audited.push(event) },
+    sealing: ground.sealing,
     now: () => now,
   });
   const kernel = new Kernel({
@@ -39,6 +43,7 @@ async function openServer() {
     audit: { accepts: true, record() {} },
   });
   kernel.register(service.registration);
+  kernel.register(service.secrets);
   await service.ready;
   const client = kernel.client(deployment.DeploymentService, anna);
   // Who is not the operator may deploy a preview from where the operator has deployed what it shows.
@@ -46,13 +51,16 @@ async function openServer() {
     const request = { ...ground.program.write({ version, replicas: 1 }), environment };
     return outcomeOf(kernel.client(deployment.DeploymentService, as).deploy(request));
   };
-  return { client, deploy, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
+  const secrets = kernel.client(deploymentSecrets.SecretService, operator);
+  return { client, secrets, deploy, [Symbol.asyncDispose]: () => service[Symbol.asyncDispose]() };
 }
 type Server = Awaited<ReturnType<typeof openServer>>;
 
 const hours = (count: number) => ({ lifetime: durationFromMs(count * HOUR_MS) });
 const previews = async ({ client }: Server) =>
   (await client.listPreviews({})).previews.map(({ environment, services }) => [environment, ...services]);
+const meshEnvironments = async () =>
+  (await ground.mesh.getSnapshot({})).content?.environments.map(({ name }) => name) ?? [];
 const running = () => ground.agent.running().map((id) => id.split("/").slice(0, 2).join("/"));
 const isGone = (server: Server, environment: string) =>
   waitFor(async () => !(await previews(server)).some(([name]) => name === environment), {
@@ -89,6 +97,7 @@ test("a preview serves until its end, which can be moved, and is removed by itse
   expect(await previews(server)).toEqual([["other"], ["pr-7", "echo"]]);
   now += HOUR_MS;
   await expect(server.deploy("pr-7", "3")).rejects.toMatchObject({ details: { reason: "PREVIEW_ENDED" } });
+  expect(await meshEnvironments()).toContain("pr-7");
   // What is asked of another one has it look.
   await server.client.setPreview({ environment: "other", ...hours(8) });
   await isGone(server, "pr-7");
@@ -98,6 +107,129 @@ test("a preview serves until its end, which can be moved, and is removed by itse
   expect(audited).toMatchObject([
     { code: "deployment.preview-ended", resource: "echo", environment: "pr-7", outcome: "OK", reason },
   ]);
+  expect(await meshEnvironments()).not.toContain("pr-7");
+});
+
+test("what was prepared in a preview ends with it: the next one of its name has no secrets and no freezes", async () => {
+  await using server = await openServer();
+  const { client, secrets } = server;
+  await client.setPreview({ environment: "pr-11", ...hours(1) });
+  await secrets.setSecret({ environment: "pr-11", name: "payment-key", value: "s3cret" });
+  const until = timestampFromMs(Date.now() + HOUR_MS);
+  await client.freeze({ environment: "pr-11", service: "", until, reason: "a demo" });
+  await client.endPreview({ environment: "pr-11" });
+  await isGone(server, "pr-11");
+  expect(audited.map(({ method, resource, reason }) => [method.split("/")[1], resource, reason])).toEqual([
+    ["RemoveSecret", "payment-key", 'the preview "pr-11" was ended by user:anna'],
+    ["Unfreeze", "", 'the preview "pr-11" was ended by user:anna'],
+  ]);
+  expect((await secrets.listSecrets({ environment: "pr-11" })).secrets).toEqual([]);
+  const sealed = ground.database.database.db.selectFrom("secret_version").select("sealed");
+  expect(await sealed.where("environment", "=", "pr-11").execute()).toEqual([{ sealed: null }]);
+  await client.setPreview({ environment: "pr-11", ...hours(1) });
+  expect((await client.listFreezes({ environment: "pr-11" })).freezes).toEqual([]);
+  await client.endPreview({ environment: "pr-11" });
+  await isGone(server, "pr-11");
+});
+
+test("an environment with secrets or freezes is no preview to be, before its first deploy either", async () => {
+  await using server = await openServer();
+  const { client, secrets } = server;
+  await secrets.setSecret({ environment: "prod-1", name: "payment-key", value: "s3cret" });
+  const until = timestampFromMs(Date.now() + HOUR_MS);
+  await client.freeze({ environment: "prod-2", service: "", until, reason: "an audit" });
+  for (const environment of ["prod-1", "prod-2"]) {
+    await expect(client.setPreview({ environment })).rejects.toMatchObject({
+      details: { reason: "ENVIRONMENT_IN_USE" },
+    });
+  }
+});
+
+test("what becomes of the environment between a deploy's check and its record refuses it", async () => {
+  const { database } = ground.database;
+  const store = new PreviewStore(database);
+  const parts = { access: {} as never, moved: new ChangeSignal(), now: () => now };
+  const previews = new Previews({ store, ...parts });
+  const row = { environment: "pr-12", base_environment: "default", owner: "user:anna" };
+  const expires_at = new Date(now + HOUR_MS);
+  const looksAgain = async (again: Awaited<ReturnType<Previews["admit"]>>["again"]) => database.transaction(again);
+  const before = await previews.admit("pr-12");
+  expect(await store.add({ ...row, expires_at }, 50)).toBe("added");
+  await expect(looksAgain(before.again)).rejects.toMatchObject({ details: { reason: "PREVIEW_MADE" } });
+  const during = await previews.admit("pr-12");
+  await looksAgain(during.again);
+  const preview = (await store.find("pr-12")) as PreviewRow;
+  expect(await store.forget(preview, async () => {})).toEqual({ secrets: [], freezes: [] });
+  await expect(looksAgain(during.again)).rejects.toMatchObject({ details: { reason: "PREVIEW_ENDED" } });
+});
+
+test("a preview is not forgotten under a deploy that is being written down, nor made under one", async () => {
+  const { database } = ground.database;
+  const store = new PreviewStore(database);
+  const row = { environment: "pr-13", base_environment: "default", owner: "user:anna" };
+  const service = { environment: "pr-13", name: "echo" };
+  let added: Promise<string> | undefined;
+  await database.transaction(async (trx) => {
+    await lockPreview(trx, "pr-13", "keep");
+    added = store.add({ ...row, expires_at: new Date(now) }, 50);
+    await trx.insertInto("service").values(service).execute();
+  });
+  expect(await added).toBe("in use");
+  await database.db.deleteFrom("service").where("environment", "=", "pr-13").execute();
+  expect(await store.add({ ...row, expires_at: new Date(now) }, 50)).toBe("added");
+  const preview = (await store.find("pr-13")) as PreviewRow;
+  let forgotten: Promise<unknown> | undefined;
+  await database.transaction(async (trx) => {
+    await lockPreview(trx, "pr-13", "keep");
+    forgotten = store.forget(preview, async () => {});
+    await trx.insertInto("service").values(service).execute();
+  });
+  expect(await forgotten).toBeUndefined();
+  await database.db.deleteFrom("service").where("environment", "=", "pr-13").execute();
+  expect(await store.forget(preview, async () => {})).toBeDefined();
+});
+
+test("what is extended while its services are being removed keeps those whose removal has not begun", async () => {
+  const { database } = ground.database;
+  const store = new PreviewStore(database);
+  const row = { environment: "pr-14", base_environment: "default", owner: "user:anna" };
+  await store.add({ ...row, expires_at: new Date(now) }, 50);
+  const services = ["a", "b"].map((name) => ({ environment: "pr-14", name }));
+  await database.db.insertInto("service").values(services).execute();
+  const removed: string[] = [];
+  const keeper = new PreviewKeeper({
+    ...{ store, moved: new ChangeSignal(), now: () => now, log: quiet as never, audit: undefined },
+    remove: async ({ service }, preview) => {
+      removed.push(service);
+      expect(await store.move(preview, { expires_at: new Date(now + HOUR_MS), ended_by: "" })).toBe(true);
+      expect(await store.move(preview, { expires_at: new Date(now), ended_by: "" })).toBe(false);
+      expect(await database.transaction((trx) => holdEnd(trx, preview))).toBe(false);
+    },
+    removeEnvironment: async () => {},
+    destroyed: () => {},
+  });
+  await keeper.look();
+  await keeper.look();
+  expect(removed).toEqual(["a"]);
+  for (const table of ["service", "preview"] as const)
+    await database.db.deleteFrom(table).where("environment", "=", "pr-14").execute();
+});
+
+test("another deploy to a preview keeps it, although its last service was removed before", async () => {
+  await using server = await openServer();
+  const { client } = server;
+  await client.setPreview({ environment: "pr-15", ...hours(1) });
+  await server.deploy("pr-15", "1");
+  const store = new PreviewStore(ground.database.database);
+  const before = (await store.find("pr-15")) as PreviewRow;
+  await outcomeOf(client.remove({ environment: "pr-15", service: "echo" }));
+  expect(await store.hasLost(before)).toBe(true);
+  await client.setPreview({ environment: "pr-15" });
+  const after = (await store.find("pr-15")) as PreviewRow;
+  expect(after.expires_at).toEqual(before.expires_at);
+  expect(await store.hasLost(after)).toBe(false);
+  await client.endPreview({ environment: "pr-15" });
+  await isGone(server, "pr-15");
 });
 
 test("a server that was away at the end of a preview removes it when it comes", async () => {

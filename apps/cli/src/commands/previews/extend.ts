@@ -10,9 +10,10 @@ import { parseDuration } from "../../parse-option.ts";
 export async function run({ args, options, session, output, signal }: Invocation): Promise<number> {
   const lifetime = durationFromMs(parseDuration("--expires", String(options.expires)));
   const request = { environment: args[0] ?? "", lifetime, mustExist: true };
-  const { preview } = await session().deployments.setPreview(request, { signal });
+  const { preview, warnings } = await session().deployments.setPreview(request, { signal });
   if (preview === undefined) return ExitCode.ERROR;
   if (output.json) output.document(toJson(deployment.PreviewSchema, preview, { alwaysEmitImplicit: true }));
   else output.result(previewWords(preview));
+  for (const warning of warnings) output.note(warning);
   return ExitCode.OK;
 }
