@@ -39,8 +39,10 @@ export class ServiceEndpoints {
 
   /** The endpoint of one replica, whatever its share; undefined if none says that it is it. */
   ofReplica(found: FoundService, replica: string): InstanceEndpoint | undefined {
-    const instance = found.entry.instances.find((one) => one.replica === replica);
-    return instance && this.#endpointsOf(found).find(({ instanceId }) => instanceId === instance.instanceId);
+    const own = new Set(found.entry.instances.filter((one) => one.replica === replica).map((one) => one.instanceId));
+    const endpoints = this.#endpointsOf(found).filter(({ instanceId }) => own.has(instanceId));
+    // One that was killed is on record until its lease ends.
+    return endpoints.find((endpoint) => !endpoint.isAbsent) ?? endpoints[0];
   }
 
   #endpointsOf({ entry, tickets }: FoundService): InstanceEndpoint[] {

@@ -5,6 +5,7 @@ import {
   automationRuns,
   automationSteps,
   deployment,
+  deploymentSecrets,
   integrationEvents,
   integrationOperations,
   mesh,
@@ -16,7 +17,7 @@ import {
 export const partContracts: Readonly<Record<PartName, readonly DescService[]>> = {
   registry: [registry.RegistryService, policy.PolicyService],
   mesh: [mesh.MeshService],
-  deployment: [deployment.DeploymentService],
+  deployment: [deployment.DeploymentService, deploymentSecrets.SecretService],
   communication: [audit.AuditService],
   automation: [automationRuns.RunService, automationSteps.StepService],
   integration: [integrationOperations.OperationService, integrationEvents.EventService],

@@ -34,10 +34,10 @@ export class RolloutSite {
     return entry;
   }
 
-  #call(rolloutId: string, signal?: AbortSignal) {
+  #call(rolloutId?: string, signal?: AbortSignal) {
     const { id, environment } = this.#step.run;
     const metadata = {
-      "x-hms-idempotency-key": rolloutId,
+      ...(rolloutId === undefined ? {} : { "x-hms-idempotency-key": rolloutId }),
       "x-request-id": id,
       "x-hms-run": id,
       "x-hms-environment": environment,
@@ -61,11 +61,38 @@ export class RolloutSite {
       for await (const event of unlessAway(events, signal)) {
         if (event.sequence <= seen) continue;
         seen = event.sequence;
+        if (event.event.case === "planned") this.#assertOwn(request, event.event.value);
         for (const line of rolloutLines(event)) this.#step.log(line);
         if (event.event.case === "ended") return event.event.value;
       }
       await delay(AGAIN_MS, undefined, { signal });
     }
+  }
+
+  /** A step is no rollout of another service. @throws HmsError ABORTED */
+  #assertOwn(request: Message, { environment, service }: { environment: string; service: string }): void {
+    const asked = request as { environment?: string; service?: string };
+    const isThere = asked.environment === undefined || asked.environment === environment;
+    if (isThere && (asked.service ?? "") === "") return;
+    if (isThere && asked.service === service) return;
+    throw new HmsError(
+      "ABORTED",
+      `The rollout of this step is one of ${service} in ${environment}; it was not the run's.`,
+    );
+  }
+
+  /**
+   * Somebody may have deployed since.
+   * @throws HmsError FAILED_PRECONDITION if the service's revision is none of these
+   */
+  async assertServes(service: string, revisions: readonly number[]): Promise<void> {
+    const { environment } = this.#step.run;
+    const asked = create(deployment.GetServiceRequestSchema, { environment, service });
+    const answer = await this.#kernel.unary(await this.method("GetService"), asked, this.#call());
+    const now = Number((answer as deployment.GetServiceResponse).service?.revision ?? 0n);
+    if (revisions.includes(now)) return;
+    const message = `${service} is at revision ${now} by now, which is not the run's: it is left as it is. Roll it back yourself if it is to go.`;
+    throw new HmsError("FAILED_PRECONDITION", message, { reason: "CHANGED_SINCE" });
   }
 
   /** Asks a rollout to undo itself. What has ended, or was never begun, is left alone. */

@@ -40,7 +40,7 @@ export function rolloutSteps(kernel: Kernel, current: CurrentPrincipal): StepExe
     const site = new RolloutSite(kernel, step, principal);
     const verb = step.uses.slice(ROLLOUT.length);
     if (verb === SETTLE) return await settle(site, step);
-    const { method, input } = verb === UNDO ? undoing(step) : { method: verb, input: asObject(step.input) };
+    const { method, input } = verb === UNDO ? await undoing(site, step) : { method: verb, input: asObject(step.input) };
     if (!METHODS.includes(method)) throw badStep(`"${step.uses}" is none: there are ${ROLLOUT_VERBS.join(", ")}.`);
     const rolloutId = rolloutIdOf(step.run.id, step.node, step.target?.name);
     const entry = await site.method(method);
@@ -74,9 +74,11 @@ function outcome(rolloutId: string, ended: deployment.RolloutEnded) {
   };
 }
 
-function undoing({ input }: Step): { method: string; input: JsonObject } {
-  const { revision, ...rest } = asObject(input);
+/** What takes a service back. @throws HmsError FAILED_PRECONDITION if it is another revision by now than the run's own */
+async function undoing(site: RolloutSite, { input }: Step): Promise<{ method: string; input: JsonObject }> {
+  const { revision, from, ...rest } = asObject(input);
   if (typeof revision !== "number") throw badStep(`"with" of rollout/${UNDO} names no revision; 0 is nothing.`);
+  if (typeof from === "number") await site.assertServes(String(rest.service ?? ""), [from, revision]);
   if (revision === 0) return { method: "Stop", input: rest };
   return { method: "Rollback", input: { ...rest, revision: String(revision) } };
 }

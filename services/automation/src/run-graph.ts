@@ -10,6 +10,10 @@ export interface ReadGraph {
   readonly queues: ReadonlyMap<string, string>;
 }
 
+/** Whether a method's request or answer has a field that its contract calls secret. */
+const tellsSecrets = ({ desc: { input, output } }: MethodEntry) =>
+  [...input.fields, ...output.fields].some(({ proto }) => proto.options?.debugRedact === true);
+
 /** The queue of the platform's own worker. */
 export const OWN_QUEUE = "default";
 /** The queues whose steps the platform does. */
@@ -113,6 +117,9 @@ class GraphReader {
     if (entry === undefined) return this.#unknown(node, `${name.service}/${name.method}`, path);
     if (entry.desc.methodKind !== "unary") {
       this.#problem(`${path}.uses`, `names a stream; a step calls a method with one answer`);
+    }
+    if (tellsSecrets(entry)) {
+      this.#problem(`${path}.uses`, `takes or answers a secret, and runs show what their steps were given and gave`);
     }
     return this.#effect(node, entry, path);
   }

@@ -9,6 +9,8 @@ const MOST_OF_A_STEP = 5000;
 export class EventBuffer {
   readonly #write: (events: JsonObject[]) => Promise<void>;
   #waiting: JsonObject[] = [];
+  /** What is being written, or has to be again. */
+  #group: JsonObject[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #taken = 0;
@@ -36,9 +38,17 @@ export class EventBuffer {
   #pass(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing = this.#writing.then(async () => {
-      while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0, MOST_AT_ONCE));
-    });
+    // Whoever waited for an earlier write has heard of its failure; what it did not write comes first now.
+    this.#writing = this.#writing
+      .catch(() => {})
+      .then(async () => {
+        while (this.#group.length > 0 || this.#waiting.length > 0) {
+          // The same group again: it may have been written although that was not heard.
+          if (this.#group.length === 0) this.#group = this.#waiting.splice(0, MOST_AT_ONCE);
+          await this.#write(this.#group);
+          this.#group = [];
+        }
+      });
     return this.#writing;
   }
 }

@@ -38,13 +38,14 @@ test("hooks run in the release at their moments, tell web-hooks, and undo a depl
   const first = await deploy(
     "1",
     `  before_deploy: [{run: 'test -f server.js && echo $HMS_HOOK $HMS_REVISION $HMS_PREVIOUS_REVISION'}]
-  before_traffic: [{webhook: '${address}/told'}, {run: exit 4, on_error: ignore}]
+  before_traffic: [{webhook: '${address}/told'}, {run: exit 4, on_error: ignore}, {run: 'printf "a\\000b\\n" # ${"x".repeat(38)}😀${"x".repeat(9)}'}]
   after_deploy: [{webhook: '${address}/refuse'}]
   on_failure: [{webhook: '${address}/never'}]
 `,
   );
   expect(first.ended.state).toBe(RolloutState.SUCCEEDED);
-  expect(outputs(first)).toEqual(["before_deploy 1 0"]);
+  // What a database refuses, a NUL and half of a pair in the hook's name, is replaced.
+  expect(outputs(first)).toEqual(["before_deploy 1 0", "a\ufffdb"]);
   const facts = { environment: "default", service: "echo", rolloutId: expect.any(String), previousRevision: 0 };
   expect(told).toEqual([
     { ...facts, revision: 1, version: "1", hook: "before_traffic" },

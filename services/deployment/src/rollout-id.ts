@@ -15,6 +15,13 @@ export function askedId(metadata: Metadata): string | undefined {
   );
 }
 
+/** A rollout of this id is somebody else's, or of something else: who asks by it learns nothing of that one. */
+export function takenId(rolloutId: string): HmsError {
+  return new HmsError("ALREADY_EXISTS", `The id ${rolloutId} is another rollout's. Choose a new ${KEY}.`, {
+    reason: "ID_TAKEN",
+  });
+}
+
 /** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
 export function newRolloutId(): string {
   return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;

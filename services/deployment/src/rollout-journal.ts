@@ -4,6 +4,7 @@ import type { Manifest } from "@hms/manifest";
 import { sql, type Transaction } from "kysely";
 import { lockedBy, takenOver } from "./errors.ts";
 import { lockPreview } from "./previews/preview-store.ts";
+import { takenId } from "./rollout-id.ts";
 import type { Transition } from "./rollout-machine.ts";
 import type { RolloutNews } from "./rollout-news.ts";
 import {
@@ -20,6 +21,7 @@ import { refuseDestroyed } from "./secrets/hold-secrets.ts";
 import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 import { readServices } from "./service-store.ts";
+import { storedJson } from "./stored-json.ts";
 import type { DeploymentTables, RolloutRequest } from "./tables.ts";
 
 type Trx = Transaction<DeploymentTables>;
@@ -164,7 +166,7 @@ export class RolloutJournal {
         principal,
         request: JSON.stringify(request),
         reason,
-        state: JSON.stringify(state),
+        state: storedJson(state),
       })
       .execute();
   }
@@ -328,12 +330,11 @@ export class RolloutJournal {
     });
   }
 
-  /** True if there is a rollout of this id. */
-  has(rolloutId: string): Promise<boolean> {
-    return this.#database.transaction(async (trx) => {
-      const found = trx.selectFrom("rollout").select("rollout_id").where("rollout_id", "=", rolloutId);
-      return (await found.executeTakeFirst()) !== undefined;
-    });
+  /** A rollout, if there is one of this id. */
+  find(rolloutId: string): Promise<RolloutRow | undefined> {
+    return this.#database.transaction((trx) =>
+      trx.selectFrom("rollout").selectAll().where("rollout_id", "=", rolloutId).executeTakeFirst(),
+    );
   }
 
   /** A rollout. @throws HmsError NOT_FOUND. */
@@ -367,9 +368,12 @@ export class RolloutJournal {
 /** A request whose answer was lost is repeated under the same id. */
 async function madeAlready(
   trx: Trx,
-  { environment, service, rolloutId }: NewRollout,
+  { environment, service, rolloutId, principal }: NewRollout,
 ): Promise<{ state: RolloutState; record: ServiceRecord } | undefined> {
-  const row = await trx.selectFrom("rollout").select("state").where("rollout_id", "=", rolloutId).executeTakeFirst();
+  const row = await trx.selectFrom("rollout").selectAll().where("rollout_id", "=", rolloutId).executeTakeFirst();
+  if (row && (row.principal !== principal || row.environment !== environment || row.service !== service)) {
+    throw takenId(rolloutId);
+  }
   const [record] = row ? await readServices(trx, { environment, service }) : [];
   return row && record ? { state: row.state, record } : undefined;
 }

@@ -12,7 +12,7 @@ import type { Previews } from "./previews/previews.ts";
 import { programChanges } from "./program-changes.ts";
 import { refuseTexts, runOf } from "./request-texts.ts";
 import { rollbackTarget, taggedRevision } from "./rollback-target.ts";
-import { askedId, newRolloutId } from "./rollout-id.ts";
+import { askedId, newRolloutId, takenId } from "./rollout-id.ts";
 import type { NewRollout, RolloutJournal } from "./rollout-journal.ts";
 import { plannedRollout } from "./rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "./rollout-report.ts";
@@ -107,13 +107,13 @@ export class RolloutRequests {
    * @throws HmsError RESOURCE_EXHAUSTED at once if the disk has no room for a rollout, unless it `frees` some.
    */
   async beginOnce(
-    { metadata }: CallContext,
+    { metadata, principal }: CallContext,
     begin: () => Promise<string>,
     { frees }: { frees: boolean },
   ): Promise<string> {
     const lack = await this.#lackOfRoom();
     try {
-      const begun = await this.#begun(askedId(metadata), lack ? 0 : PATIENCE_MS);
+      const begun = await this.#begun(askedId(metadata), principal, lack ? 0 : PATIENCE_MS);
       if (begun !== undefined) return begun;
       if (lack && !frees) throw lack;
       return await begin();
@@ -129,9 +129,12 @@ export class RolloutRequests {
     return free < LEAST_ROOM_BYTES ? diskFull(free) : undefined;
   }
 
-  async #begun(rolloutId: string | undefined, deadlineMs: number): Promise<string | undefined> {
+  /** The rollout that the caller has begun under an id before. @throws HmsError ALREADY_EXISTS if it is somebody else's */
+  async #begun(rolloutId: string | undefined, { id }: Principal, deadlineMs: number): Promise<string | undefined> {
     if (rolloutId === undefined) return undefined;
-    return (await retryWhileUnavailable(() => this.#journal.has(rolloutId), { deadlineMs })) ? rolloutId : undefined;
+    const row = await retryWhileUnavailable(() => this.#journal.find(rolloutId), { deadlineMs });
+    if (row && row.principal !== id) throw takenId(rolloutId);
+    return row?.rollout_id;
   }
 
   /** The manifest of a request and where its program lies. @throws HmsError INVALID_ARGUMENT with every problem. */
@@ -337,7 +340,7 @@ export class RolloutRequests {
   async #add(
     { environment, service }: ServiceKey,
     wish: Wish,
-    { principal, metadata }: Pick<CallContext, "principal" | "metadata">,
+    { principal, metadata, signal }: Pick<CallContext, "principal" | "metadata"> & { signal?: AbortSignal },
   ): Promise<string> {
     const { kind, target, manifest, warnings = [], request = {}, revision, refuseIfLocked = false, reason = "" } = wish;
     refuseTexts({ reason, tag: revision?.tag ?? "" });
@@ -357,6 +360,8 @@ export class RolloutRequests {
       ...(wish.admit && { admit: wish.admit }),
       ...(revision ? { revision, secrets: revision.secrets } : target ? { secrets: target.secrets } : {}),
       begin: (number, record) => {
+        // Whoever has gone, or was told to stop, begins nothing more.
+        signal?.throwIfAborted();
         wish.check?.(record);
         if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
           throw new HmsError(
@@ -371,7 +376,8 @@ export class RolloutRequests {
         return { state, event: rolloutEvent(rolloutId, plannedEvent(state, warnings)) };
       },
     };
-    await retryWhileUnavailable(() => this.#journal.create(rollout), { deadlineMs: PATIENCE_MS });
+    const patience = { deadlineMs: PATIENCE_MS, ...(signal ? { signal } : {}) };
+    await retryWhileUnavailable(() => this.#journal.create(rollout), patience);
     this.#begin(await retryWhileUnavailable(() => this.#journal.read(rolloutId), { deadlineMs: PATIENCE_MS }));
     return rolloutId;
   }

@@ -5,6 +5,7 @@ import { revisionVerdicts } from "./revision-verdicts.ts";
 import { hasEnded, type RolloutState } from "./rollout-state.ts";
 import type { SecretVersions } from "./secrets/secret-tables.ts";
 import type { ServiceKey, ServiceRecord } from "./service-record.ts";
+import { storedJson, storedText } from "./stored-json.ts";
 import type { DeploymentTables } from "./tables.ts";
 
 type Trx = Transaction<DeploymentTables>;
@@ -98,7 +99,7 @@ export async function addEvents(
     environment,
     rollout_id: rolloutId,
     sequence: String(from + index + 1),
-    event: JSON.stringify(event),
+    event: storedJson(event),
   }));
   await trx.insertInto("rollout_event").values(rows).execute();
   await trx
@@ -117,13 +118,13 @@ export async function writeTurn(
   await trx
     .updateTable("rollout")
     .set({
-      state: JSON.stringify(state),
+      state: storedJson(state),
       phase: state.phase,
       revision: String(state.revision),
       previous_revision: String(state.previousRevision),
       turn: String(turn),
       ...(hasEnded(state)
-        ? { ended_at: sql<Date>`clock_timestamp()`, failure_reason: state.failure?.reason ?? "" }
+        ? { ended_at: sql<Date>`clock_timestamp()`, failure_reason: storedText(state.failure?.reason ?? "") }
         : {}),
     })
     .where("rollout_id", "=", row.rollout_id)

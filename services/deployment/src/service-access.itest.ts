@@ -205,6 +205,22 @@ describe("a deploy by a role", () => {
     await as(operator).unfreeze(echo);
   });
 
+  test("finds its own rollout again by the id that it chose, and nobody else's", async () => {
+    inForce();
+    const metadata = { "x-hms-idempotency-key": "abcdefgh12345" };
+    const begin = async (principal: Principal, version: string) => {
+      const stream = as(principal).deploy(ground.program.write({ version }), { metadata });
+      for await (const { event } of stream) if (event.case === "ended") return event.value;
+      throw new Error("the stream ended before the rollout");
+    };
+    const first = await begin(operator, "4");
+    expect(await begin(operator, "5")).toEqual(first);
+    await expect(begin(user("dora", "developer"), "6")).rejects.toMatchObject({
+      code: "ALREADY_EXISTS",
+      details: { reason: "ID_TAKEN" },
+    });
+  });
+
   test("is judged again once its manifest has said which service it is about", async () => {
     inForce('forbid (principal, action == Action::"services:deploy", resource) when { resource.name == "echo" };');
     await expect(deploying(user("dora", "developer"), "3")).rejects.toMatchObject({

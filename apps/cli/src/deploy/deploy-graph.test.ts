@@ -44,7 +44,7 @@ test("rollback-all takes back what succeeded, the last first, unless all of the 
   const nodes = graphOf(SHOP, { policy: "rollback-all", parallel: true });
   const undo = Object.entries(nodes).filter(([name]) => name.startsWith("undo_"));
   expect(undo.map(([name, { needs }]) => [name, needs?.[0]?.node])).toEqual([
-    ["undo_web", undefined],
+    ["undo_web", "settle"],
     ["undo_api", "undo_web"],
     ["undo_mail", "undo_api"],
     ["undo_db", "undo_mail"],

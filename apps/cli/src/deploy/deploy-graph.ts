@@ -101,17 +101,19 @@ function undoing<T extends OrderedService>(
 ): JsonObject {
   const states = last.map(({ node }) => `nodes["${node}"].state`).join(", ");
   const nodes: JsonObject = {};
-  let before: string | undefined;
+  // What was cancelled is being undone until then, by its own rollouts.
+  let before = SETTLE;
   for (const { service, node, undo } of steps.toReversed()) {
     if (undo === undefined) continue;
     nodes[undo] = {
       uses: "rollout/undo",
       finally: true,
-      needs: before === undefined ? [] : [{ node: before, on: "always" }],
+      needs: [{ node: before, on: "always" }],
       if: `nodes["${node}"].state == "succeeded" && [${states}].exists(state, state != "succeeded")`,
       with: {
         service: service.name,
         revision: `\${{ nodes["${node}"].output.previous_revision }}`,
+        from: `\${{ nodes["${node}"].output.revision }}`,
         reason: TAKEN_BACK_BECAUSE,
       },
     };

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, renameSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { deployment } from "@hms/contracts";
 import { type CallContext, HmsError } from "@hms/kernel";
@@ -9,7 +9,7 @@ import type { EffectParts } from "../effects/effect-scene.ts";
 import { lockedBy } from "../errors.ts";
 import { refuseTexts } from "../request-texts.ts";
 import type { DriverParts } from "../rollout-driver.ts";
-import { askedId, newRolloutId } from "../rollout-id.ts";
+import { askedId, newRolloutId, takenId } from "../rollout-id.ts";
 import type { RolloutNews } from "../rollout-news.ts";
 import { keyText, type ServiceBook } from "../service-book.ts";
 import { checkedName } from "../service-name.ts";
@@ -67,10 +67,25 @@ export class RollbacksAway {
   constructor(parts: AwayParts) {
     this.#parts = parts;
     for (const file of spoolFiles(parts.folder)) {
-      const spool = RollbackSpool.open(file);
+      const spool = this.#open(file);
       if (spool) this.#take(spool);
     }
     for (const [spool] of this.#spools.values()) if (spool) this.#settle(spool.key);
+  }
+
+  /** A file that cannot be read stops nothing else: it is put aside. */
+  #open(file: string): RollbackSpool | undefined {
+    try {
+      return RollbackSpool.open(file);
+    } catch (error) {
+      const aside = `${file}.unreadable`;
+      renameSync(file, aside);
+      this.#parts.log.error("a rollback that was made without the database cannot be read; it is put aside", {
+        file: aside,
+        error: HmsError.from(error),
+      });
+      return undefined;
+    }
   }
 
   /** Begins a rollback if the database is away; undefined if it is not. @throws HmsError as a rollback always does */
@@ -78,13 +93,13 @@ export class RollbacksAway {
     const key = keyOf(request);
     refuseTexts({ reason: request.reason });
     const rolloutId = askedId(context.metadata) ?? newRolloutId();
-    if (this.find(rolloutId)) return rolloutId;
+    if (this.#isBegun(rolloutId, { key, context })) return rolloutId;
     this.#refuseRunning(key);
     if (!(await this.isAway())) return undefined;
     const copy = await this.#knownToBook(key);
     if (copy === undefined) return undefined;
     // Somebody else may have been quicker meanwhile, or the same request.
-    if (this.find(rolloutId)) return rolloutId;
+    if (this.#isBegun(rolloutId, { key, context })) return rolloutId;
     this.#refuseRunning(key);
     const { effects, folder, quit } = this.#parts;
     const now = new Date();
@@ -98,6 +113,15 @@ export class RollbacksAway {
     quit(key);
     this.#settle(key);
     return rolloutId;
+  }
+
+  /** Whether the caller has begun this rollback already. @throws HmsError ALREADY_EXISTS if it is another one */
+  #isBegun(rolloutId: string, { key, context }: { key: ServiceKey; context: CallContext }): boolean {
+    const spool = this.find(rolloutId);
+    if (spool === undefined) return false;
+    const isSame = spool.key.environment === key.environment && spool.key.service === key.service;
+    if (!isSame || spool.head.principal !== context.principal.id) throw takenId(rolloutId);
+    return true;
   }
 
   /** Whether the database does not answer. */

@@ -1,5 +1,6 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { sql, type Transaction } from "kysely";
+import { newRolloutId } from "../rollout-id.ts";
 import { transition } from "../rollout-machine.ts";
 import type { RolloutNews } from "../rollout-news.ts";
 import { endedEvent, rolloutEvent } from "../rollout-report.ts";
@@ -7,6 +8,7 @@ import { addEvents, lockService, type RolloutRow, rolloutRow, writeTurn } from "
 import { hasEnded, type RolloutState } from "../rollout-state.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "../service-record.ts";
 import { readServices } from "../service-store.ts";
+import { storedJson } from "../stored-json.ts";
 import type { DeploymentTables } from "../tables.ts";
 import type { RollbackSpool, SpooledTurn } from "./rollback-spool.ts";
 import { copyOf } from "./service-copy.ts";
@@ -25,12 +27,14 @@ export async function takeIn(trx: Trx, spool: RollbackSpool, news: RolloutNews):
     .onConflict((conflict) => conflict.doNothing())
     .execute();
   await lockService(trx, spool.key);
-  const ids = [spool.head.rolloutId, `${spool.head.rolloutId}x`];
+  const ids = ["", "x", "y"].map((end) => `${spool.head.rolloutId}${end}`);
   const same = await trx.selectFrom("rollout").selectAll().where("rollout_id", "in", ids).execute();
-  const made = same.find(({ request }) => request.away === true);
+  const isOwn = (row: RolloutRow) => row.environment === environment && row.service === service;
+  const made = same.find((row) => row.request.away === true && isOwn(row));
   if (made) return made.rollout_id;
   // The request may have come through to the database although its answer was lost; it is superseded like the others.
-  const rolloutId = same.length === 0 ? spool.head.rolloutId : `${spool.head.rolloutId}x`;
+  const free = ids.find((id) => same.every(({ rollout_id }) => rollout_id !== id));
+  const rolloutId = free ?? newRolloutId();
   await endOthers(trx, spool, news);
   await writeFound(trx, spool);
   await replay(trx, { spool, rolloutId, news });
@@ -153,7 +157,7 @@ async function replay(trx: Trx, { spool, rolloutId, news }: Replay): Promise<voi
       revision: String(state.revision),
       previous_revision: String(state.previousRevision),
       request: JSON.stringify({ away: true }),
-      state: JSON.stringify(state),
+      state: storedJson(state),
       started_at: new Date(startedAt),
     })
     .execute();
