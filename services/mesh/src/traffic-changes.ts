@@ -89,11 +89,13 @@ export class TrafficChanges {
   }
 
   /**
-   * Takes an environment without services out; without it already, nothing happens.
+   * Takes an environment without services out; without it already, nothing happens. Nor when its turn comes after whoever
+   * asked has given up: by then it may be wanted again.
    * @throws HmsError FAILED_PRECONDITION if it has services, or is "default"
    */
-  removeEnvironment(name: string): Promise<Committed> {
+  removeEnvironment(name: string, signal: AbortSignal): Promise<Committed> {
     return this.#edit(async (transaction, traffic) => {
+      signal.throwIfAborted();
       const count = traffic.services.filter(({ picture }) => picture.environment === name).length;
       if (name === DEFAULT_ENVIRONMENT || count > 0) throw environmentStays(name, count);
       await transaction.deleteEnvironment(name);

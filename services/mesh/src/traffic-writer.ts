@@ -70,7 +70,7 @@ export class TrafficWriter {
 
   /** Takes an environment without services out. */
   removeEnvironment(name: string, context: Waiter): Promise<Committed> {
-    return this.#write(() => this.#changes.removeEnvironment(name), context);
+    return this.#write(() => this.#changes.removeEnvironment(name, context.signal), context);
   }
 
   /** Makes sure that an environment exists. */

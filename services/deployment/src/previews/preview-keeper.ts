@@ -6,8 +6,7 @@ import type { ServiceKey } from "../service-record.ts";
 import type { FilledPreview, PreviewRow, PreviewStore } from "./preview-store.ts";
 import { endReason } from "./previews.ts";
 
-/** What a keeper of previews stands on. */
-export interface KeeperParts {
+interface KeeperParts {
   store: Pick<PreviewStore, "read" | "find" | "forget" | "hasLost">;
   moved: ChangeSignal;
   now: () => number;

@@ -1,3 +1,4 @@
+import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { agent, deployment, deploymentSecrets } from "@hms/contracts";
 import { type AuditEvent, ChangeSignal, componentPrincipal, Kernel, type Principal } from "@hms/kernel";
@@ -213,6 +214,32 @@ test("what is extended while its services are being removed keeps those whose re
   expect(removed).toEqual(["a"]);
   for (const table of ["service", "preview"] as const)
     await database.db.deleteFrom(table).where("environment", "=", "pr-14").execute();
+});
+
+test("whoever extends a preview that has expired hears which removals go on, of what they may read", async () => {
+  const { database } = ground.database;
+  const store = new PreviewStore(database);
+  const previews = new Previews({ store, access: {} as never, moved: new ChangeSignal(), now: () => now });
+  const context = { filter: () => ({ allows: ({ name }: { name: string }) => name !== "hidden" }) };
+  const environment = "pr-16";
+  const row = { environment, base_environment: "default", owner: "user:anna", expires_at: new Date(now) };
+  await store.add(row, 50);
+  const names = ["going", "hidden", "staying"];
+  await database.db
+    .insertInto("service")
+    .values(names.map((name) => ({ environment, name })))
+    .execute();
+  const rollout = { environment, kind: "remove", phase: "planned", revision: "0", previous_revision: "0" } as const;
+  const removal = { ...rollout, version: "", principal: "previews", request: "{}", state: "{}" };
+  const begun = ["going", "hidden"].map((service) => ({ ...removal, service, rollout_id: `pr-16-${service}` }));
+  await database.db.insertInto("rollout").values(begun).execute();
+  const request = create(deployment.SetPreviewRequestSchema, { environment, ...hours(2) });
+  const { warnings, preview } = await previews.set(request, context as never);
+  expect(warnings).toEqual([expect.stringMatching(/the removal of "going" has begun, and goes on/)]);
+  expect(preview?.services).toEqual(["going", "staying"]);
+  expect((await previews.set(request, context as never)).warnings).toEqual([]);
+  for (const table of ["rollout", "service", "preview"] as const)
+    await database.db.deleteFrom(table).where("environment", "=", environment).execute();
 });
 
 test("another deploy to a preview keeps it, although its last service was removed before", async () => {

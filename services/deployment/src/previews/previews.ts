@@ -62,10 +62,10 @@ export class Previews {
     this.#moved.notify();
     const [preview] = await this.#store.read(environment);
     if (preview === undefined) throw noPreview(environment);
-    const hasExpired = found !== undefined && found.expires_at.getTime() <= this.#now();
+    const isRevived = found && request.lifetime && found.expires_at.getTime() <= this.#now();
     return {
       preview: shownFor(preview, context),
-      warnings: hasExpired ? await this.#goingOn(environment, context) : [],
+      warnings: isRevived ? await this.#goingOn(environment, context) : [],
     };
   }
 
