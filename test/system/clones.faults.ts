@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { collectProcesses, waitFor } from "@hms/testkit";
+import { collectProcesses, isThorough, waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeCheckout } from "./checkouts.ts";
 import { leavePlace, linkStateHome } from "./places.ts";
@@ -47,41 +47,48 @@ function start(folder: string, env: NodeJS.ProcessEnv): Starting {
   return starting;
 }
 
-test("of two clones that start at once in one home one runs, the other exits 6 and says why; side by side both do", async () => {
-  const [one, two] = ["one", "two"].map((name) => makeCheckout(join(home, name), { ready: true }));
-  const instance = `t${process.pid}`;
-  const places = { XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: linkStateHome(join(home, "s")) };
-  const env = { ...process.env, ...places, HMS_INSTANCE: instance };
-  const processes = collectProcesses(home);
-  const racing = [start(one ?? "", env), start(two ?? "", env)];
-  const { loser, code } = await Promise.race(racing.map(async (each) => ({ loser: each, code: await each.code })));
-  expect({ code, said: loser.said }).toMatchObject({ code: 6, said: expect.stringContaining(`"${instance}"`) });
-  expect(loser.said).toContain(`--instance ${instance}-2`);
-  const winner = racing.find((each) => each !== loser);
-  await waitFor(() => winner?.said.includes("Ctrl-C stops everything") ?? false, {
-    deadlineMs: 90_000,
-    describe: () => `the other one is ready; it said: ${winner?.said}`,
-  });
-  const [gateway = ""] = /http:\/\/localhost:\d+/.exec(winner?.said ?? "") ?? [];
-  const pay = async () => {
-    const headers = { "content-type": "application/json" };
-    const answer = await fetch(`${gateway}/pay`, { method: "POST", headers, body: '{"email":"a@b.c","amount":12}' });
-    return answer.json();
-  };
-  expect(await pay()).toMatchObject({ ok: true });
+/** Slow: two checkouts are compiled; played by `npm run test:thorough`. */
+const thoroughly = test.skipIf(!isThorough);
 
-  const beside = (...args: string[]) =>
-    runCommand([join(loser.folder, "hms-sys"), ...args, "--instance", `${instance}-2`], env);
-  expect(await beside("up", "--detach")).toMatchObject({ code: 0 });
-  expect(await beside("services", "-o", "json")).toMatchObject({ code: 0, stdout: "[]\n" });
-  expect(await pay()).toMatchObject({ ok: true });
-  expect(await beside("down")).toMatchObject({ code: 0 });
-  expect(await pay()).toMatchObject({ ok: true });
-  winner?.interrupt();
-  expect(await winner?.code).toBe(0);
-  await processes.assertNoneLeft();
-  for (const each of [instance, `${instance}-2`]) leavePlace(each);
-}, 180_000);
+thoroughly(
+  "of two clones that start at once in one home one runs, the other exits 6 and says why; side by side both do",
+  async () => {
+    const [one, two] = ["one", "two"].map((name) => makeCheckout(join(home, name), { ready: true }));
+    const instance = `t${process.pid}`;
+    const places = { XDG_CONFIG_HOME: join(home, "c"), XDG_STATE_HOME: linkStateHome(join(home, "s")) };
+    const env = { ...process.env, ...places, HMS_INSTANCE: instance };
+    const processes = collectProcesses(home);
+    const racing = [start(one ?? "", env), start(two ?? "", env)];
+    const { loser, code } = await Promise.race(racing.map(async (each) => ({ loser: each, code: await each.code })));
+    expect({ code, said: loser.said }).toMatchObject({ code: 6, said: expect.stringContaining(`"${instance}"`) });
+    expect(loser.said).toContain(`--instance ${instance}-2`);
+    const winner = racing.find((each) => each !== loser);
+    await waitFor(() => winner?.said.includes("Ctrl-C stops everything") ?? false, {
+      deadlineMs: 90_000,
+      describe: () => `the other one is ready; it said: ${winner?.said}`,
+    });
+    const [gateway = ""] = /http:\/\/localhost:\d+/.exec(winner?.said ?? "") ?? [];
+    const pay = async () => {
+      const headers = { "content-type": "application/json" };
+      const answer = await fetch(`${gateway}/pay`, { method: "POST", headers, body: '{"email":"a@b.c","amount":12}' });
+      return answer.json();
+    };
+    expect(await pay()).toMatchObject({ ok: true });
+
+    const beside = (...args: string[]) =>
+      runCommand([join(loser.folder, "hms-sys"), ...args, "--instance", `${instance}-2`], env);
+    expect(await beside("up", "--detach")).toMatchObject({ code: 0 });
+    expect(await beside("services", "-o", "json")).toMatchObject({ code: 0, stdout: "[]\n" });
+    expect(await pay()).toMatchObject({ ok: true });
+    expect(await beside("down")).toMatchObject({ code: 0 });
+    expect(await pay()).toMatchObject({ ok: true });
+    winner?.interrupt();
+    expect(await winner?.code).toBe(0);
+    await processes.assertNoneLeft();
+    for (const each of [instance, `${instance}-2`]) leavePlace(each);
+  },
+  180_000,
+);
 
 test("two bootstraps of one clone at once install once: the second waits, and finds the work done", async () => {
   const folder = makeCheckout(join(home, "fresh"), { ready: false });

@@ -10,8 +10,8 @@ interface Balancers {
 }
 
 function balancersOf(endpoints: readonly InstanceEndpoint[]): Balancers {
-  const { usual = [], spare = [] } = Object.groupBy(endpoints, ({ isSpare }) => (isSpare ? "spare" : "usual"));
-  return { usual: new Balancer(usual), spare: new Balancer(spare) };
+  const usual = endpoints.filter(({ isSpare }) => !isSpare);
+  return { usual: new Balancer(usual), spare: new Balancer(endpoints.filter(({ isSpare }) => isSpare)) };
 }
 
 /** The instances of one service version, shared by everybody in this process who calls it. */

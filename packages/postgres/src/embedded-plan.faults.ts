@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import {
   collectProcesses,
+  isThorough,
   startNodeProgram,
   startTestPostgres,
   type TempInstance,
@@ -11,6 +12,8 @@ import {
 import { describe, expect, test } from "vitest";
 import { openAdmin, planEmbeddedPostgres } from "./index.ts";
 
+/** Rarely broken and slow: played by `npm run test:thorough`. */
+const thoroughly = test.skipIf(!isThorough);
 const isRoot = process.getuid?.() === 0;
 const root = { uid: 0, gid: 0 };
 
@@ -56,7 +59,7 @@ describe("the embedded PostgreSQL", () => {
     expect(rules).toEqual([{ type: "local", auth_method: "scram-sha-256" }]);
   });
 
-  test("works in folders with blanks, commas and quotes in their names", async () => {
+  thoroughly("works in folders with blanks, commas and quotes in their names", async () => {
     const name = `it's a "b", c`;
     using parent = tempFolder({ [`${name}/x`]: "" });
     await using instance = tempInstance({ parent: `${parent.path}/${name}` });
@@ -64,7 +67,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await postgres.plan.isReady()).toBe(true);
   });
 
-  test("keeps its data, takes our new settings at each start and leaves the operator's own", async () => {
+  thoroughly("keeps its data, takes our new settings at each start and leaves the operator's own", async () => {
     await using instance = tempInstance();
     await remember(instance, "kept");
     writeFileSync(`${instance.paths.data}/postgres/postgresql.conf`, "work_mem = '1MB'\n");
@@ -121,7 +124,7 @@ describe("the embedded PostgreSQL", () => {
     expect(drafts()).toEqual([]);
   });
 
-  test("can be set up by two processes at once", async () => {
+  thoroughly("can be set up by two processes at once", async () => {
     await using instance = tempInstance();
     const programs = [1, 2].map(() => startNodeProgram(prepareProgram(instance)));
     await Promise.all(programs.map((program) => program.output()));
@@ -130,7 +133,7 @@ describe("the embedded PostgreSQL", () => {
     expect(readdirSync(instance.paths.data).sort()).toEqual(["postgres", "run"]);
   });
 
-  test("gets a new administrator's password if the old one was lost", async () => {
+  thoroughly("gets a new administrator's password if the old one was lost", async () => {
     await using instance = tempInstance();
     await remember(instance, "still here");
     rmSync(`${instance.paths.config}/postgres.password`);
@@ -138,7 +141,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await recall(postgres)).toBe("still here");
   });
 
-  test("refuses the data of another major version and says which", async () => {
+  thoroughly("refuses the data of another major version and says which", async () => {
     await using instance = tempInstance();
     await planEmbeddedPostgres(instance.paths).prepare();
     writeFileSync(`${instance.paths.data}/postgres/PG_VERSION`, "17\n");
@@ -147,14 +150,14 @@ describe("the embedded PostgreSQL", () => {
     );
   });
 
-  test("that does not start says which setting of the operator is wrong", async () => {
+  thoroughly("that does not start says which setting of the operator is wrong", async () => {
     await using instance = tempInstance();
     const start = startTestPostgres(instance.paths, { settings: "no_such_setting = 1\n" });
     await expect(start).rejects.toMatchObject({ details: { reason: "POSTGRES_SETTINGS" } });
     await expect(start).rejects.toThrow(/no_such_setting/);
   });
 
-  test("ends when the process that started it for a test is killed", async () => {
+  thoroughly("ends when the process that started it for a test is killed", async () => {
     await using instance = tempInstance();
     const processes = collectProcesses(instance.root);
     await using program = startNodeProgram(`
@@ -185,19 +188,24 @@ describe.runIf(isRoot)("the embedded PostgreSQL started by root", () => {
     expect(status).toMatch(/^CapEff:\s+0000000000000000$/m);
   });
 
-  test("runs as a user of its own where namespaces are refused, and keeps its data when that changes", async () => {
-    await using instance = tempInstance();
-    {
-      await using postgres = await startTestPostgres(instance.paths, { identity: { ...root, mode: "dedicated-user" } });
-      expect(statSync(`/proc/${postgres.pid}`).uid).toBe(postgres.plan.user.uid);
-      expect(postgres.plan.user.uid).not.toBe(0);
-      await using admin = await openAdmin(postgres.source);
-      await admin.query("CREATE TABLE memory AS SELECT 'moved' AS word");
-      await postgres.stop();
-    }
-    await using postgres = await startTestPostgres(instance.paths, { identity: { ...root, mode: "user-namespace" } });
-    expect(await recall(postgres)).toBe("moved");
-  });
+  thoroughly(
+    "runs as a user of its own where namespaces are refused, and keeps its data when that changes",
+    async () => {
+      await using instance = tempInstance();
+      {
+        await using postgres = await startTestPostgres(instance.paths, {
+          identity: { ...root, mode: "dedicated-user" },
+        });
+        expect(statSync(`/proc/${postgres.pid}`).uid).toBe(postgres.plan.user.uid);
+        expect(postgres.plan.user.uid).not.toBe(0);
+        await using admin = await openAdmin(postgres.source);
+        await admin.query("CREATE TABLE memory AS SELECT 'moved' AS word");
+        await postgres.stop();
+      }
+      await using postgres = await startTestPostgres(instance.paths, { identity: { ...root, mode: "user-namespace" } });
+      expect(await recall(postgres)).toBe("moved");
+    },
+  );
 
   test("says which folder is in the way if there is no user it could run as", () => {
     using parent = tempFolder();
@@ -208,7 +216,7 @@ describe.runIf(isRoot)("the embedded PostgreSQL started by root", () => {
     );
   });
 
-  test("finds its libraries where dependencies are read-only and their links are missing", async () => {
+  thoroughly("finds its libraries where dependencies are read-only and their links are missing", async () => {
     using dependencies = tempFolder({
       "native/pg-symlinks.json": JSON.stringify([{ source: "native/lib/a.so.5.18", target: "native/lib/a.so.5" }]),
       "native/lib/a.so.5.18": "a library",
