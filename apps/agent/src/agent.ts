@@ -164,7 +164,7 @@ interface Surroundings {
 }
 
 function createPlatform({ paths, network, host, apart, listeners, log }: Surroundings): Platform {
-  const database = host.databaseUrl === undefined ? [postgresComponent(paths)] : [];
+  const database = host.embedsDatabase ? [postgresComponent(paths)] : [];
   const parts = apart.map((part) => partComponent(paths, part));
   const specs = [
     dataplaneComponent(paths, { network, listeners }),

@@ -25,7 +25,7 @@ const PREFIX = /^127\.(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])$/;
 export function readSettings(): Settings {
   const paths = resolveInstance();
   const host = hostEnvironment();
-  assertEncryptedWays(host);
+  assertEncryptedWays(host, ["HMS_REDIS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
   const network = readFile(paths);
   if (network === undefined) {
     throw unusable(`${paths.data} has no network.json: the data plane is started by the agent (hms-sys up).`);

@@ -13,6 +13,7 @@ import {
   type WorkloadKeyReplacement,
   type WorkloadTokens,
 } from "@hms/local-access";
+import { openSealingKey, type SealingKey } from "@hms/secrets";
 import type { Logger } from "@hms/telemetry";
 import { Accounts } from "./accounts.ts";
 import { Owners } from "./owners.ts";
@@ -25,6 +26,8 @@ export interface ServerAccess {
   /** At the socket for deployed services, where no token of the operator's or of a component is good. */
   replicaIdentity: IdentitySource;
   policy: Policy;
+  /** What seals secrets where they lie: opened once, for it may come from a vault. */
+  sealing: SealingKey;
   book: PolicyBook;
   keys: KeyFile;
   workloads: WorkloadTokens;
@@ -88,8 +91,13 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
     onFailure: (error) => log.error("the key file is not used; the keys read last stay good", { error }),
   });
   for (const file of [policies, keys]) stack.use(file);
+  const sealing = openSealingKey(paths.sealingKey);
   const workloadKeys = stack.use(
-    openWorkloadKeys(paths.workloadKey, (error) => log.error("a key of services' tokens is not used", { error })),
+    openWorkloadKeys({
+      path: paths.workloadKey,
+      sealing,
+      onFailure: (error) => log.error("a key of services' tokens is not used", { error }),
+    }),
   );
   const workloads = createWorkloadTokens(workloadKeys);
   const own = [
@@ -107,6 +115,7 @@ export function openAccess(paths: InstancePaths, stack: AsyncDisposableStack, lo
         onError: (errors) => log.error("a policy cannot be evaluated: what it may be about is denied", { errors }),
       }),
     ),
+    sealing,
     book,
     keys,
     workloads,

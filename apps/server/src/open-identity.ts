@@ -5,11 +5,10 @@ import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import { deploymentSecrets } from "@hms/contracts";
 import type { Edge } from "@hms/http-edge";
 import { componentPrincipal, HmsError, type Kernel } from "@hms/kernel";
-import { ensurePlatformHost } from "@hms/local-access";
+import { ensurePlatformHost, keyFilesSealedBy, oldWorkloadKeyPath } from "@hms/local-access";
 import { type ConnectionSource, rotateDatabaseKey } from "@hms/postgres";
 import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
-import { openSealingKey } from "@hms/secrets";
 import { type IdentityService, openAccountBook, openIdentityService } from "@hms/service-identity";
 import type { Logger } from "@hms/telemetry";
 import type { ServerAccess } from "./open-access.ts";
@@ -34,6 +33,12 @@ function platformOrigin(host: string, { gatewayPort }: Pick<InstanceNetwork, "ga
   return `http://${host}:${gatewayPort}`;
 }
 
+const sealedKeyFiles = ({ workloadKey, partKey }: InstancePaths) => [
+  workloadKey,
+  oldWorkloadKeyPath(workloadKey),
+  partKey,
+];
+
 /** The identity service, and its part of the database. */
 export interface OpenedIdentity {
   service: IdentityService;
@@ -48,8 +53,8 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
   const database = stack.use(await openIdentityDatabase(source));
   const identity = await openIdentityService({
     database,
-    sealing: openSealingKey(paths.sealingKey),
-    sealedElsewhere: () => auditKeysSealedBy(paths.auditKeys),
+    sealing: access.sealing,
+    sealedElsewhere: () => new Map([...auditKeysSealedBy(paths.auditKeys), ...keyFilesSealedBy(sealedKeyFiles(paths))]),
     resealElsewhere: async () => {
       const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
       return (await secrets.resealSecrets({})).resealed;

@@ -12,7 +12,6 @@ import { componentPrincipal, createClient, HmsError, type Principal, type Servic
 import { createKnownPrincipals, ensureToken, workloadPrincipal } from "@hms/local-access";
 import { createGrpcServers } from "@hms/provider-grpc";
 import { createProcessRuntime } from "@hms/provider-process";
-import { openSealingKey } from "@hms/secrets";
 import { createAutomationService } from "@hms/service-automation";
 import { createDeploymentService, replicaMethods } from "@hms/service-deployment";
 import { openIntegrationService } from "@hms/service-integration";
@@ -115,7 +114,7 @@ export function deploymentGround(
       HMS_FFI_TOKEN: access.workloads.mint({ environment, name }),
     }),
     policy: access.policy,
-    sealing: openSealingKey(paths.sealingKey),
+    sealing: access.sealing,
     audit: kernel.options.audit,
     routesDefaultAuth: () => readRoutesDefaultAuth(paths),
     kept: keptIn(paths).deployment,
@@ -133,10 +132,11 @@ async function openDeployment(ground: Ground, stack: AsyncDisposableStack): Prom
   return [registration, secrets];
 }
 
-async function openAudit({ paths, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {
+async function openAudit({ paths, access, databases, log }: Ground, stack: AsyncDisposableStack): Promise<Opened> {
   const { auditSink: sinkUrl, auditKeepDays: keepDays } = hostEnvironment();
   const database = needed("database", databases.communication);
-  return [stack.use(await openCommunication({ paths, database, sinkUrl, keepDays, log })).registration];
+  const ground = { paths, sealing: access.sealing, database, sinkUrl, keepDays, log };
+  return [stack.use(await openCommunication(ground)).registration];
 }
 
 async function openIntegration(ground: Ground, stack: AsyncDisposableStack): Promise<Opened> {

@@ -6,7 +6,7 @@ import { openDurable } from "@hms/durable";
 import { openEventLog } from "@hms/events";
 import { httpProtocols } from "@hms/grpc";
 import { componentPrincipal, type Kernel } from "@hms/kernel";
-import { ensureToken, readToken } from "@hms/local-access";
+import { ensureSealedToken, readToken } from "@hms/local-access";
 import { type PartPlacement, partKeyOf } from "@hms/parts";
 import { type ConnectionSource, connectionSource } from "@hms/postgres";
 import { forwardSpool } from "@hms/service-communication";
@@ -15,6 +15,7 @@ import { createCallService, type Logger } from "@hms/telemetry";
 import { type OtherProtocols, type SocketServer, serveSocket } from "@hms/wire";
 import { connectParts } from "./connect-parts.ts";
 import { noteDatabaseRoles } from "./note-database-roles.ts";
+import type { ServerAccess } from "./open-access.ts";
 import { openAcme } from "./open-acme.ts";
 import { openCredentials } from "./open-credentials.ts";
 import { DATABASE_PATIENCE_MS, openDatabases } from "./open-databases.ts";
@@ -51,7 +52,7 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
   const { kernel } = kernels;
   const { takenAway } = kernels.access;
   const installation = paths.instance;
-  const key = openPartKey(placement, paths);
+  const key = openPartKey(placement, paths, kernels.access);
   const parts = connectParts({ placement, installation, key, kernels: kernels.kernels }, stack);
   followRegistry(kernels, options, stack);
   forwardAudit(kernels, options, stack);
@@ -99,8 +100,13 @@ export async function openServer(options: ServerOptions): Promise<AsyncDisposabl
 }
 
 /** The key by which the installation's processes know each other; made at first use, unless it is given by its file. */
-function openPartKey({ keyFile }: PartPlacement, paths: InstancePaths): Uint8Array {
-  return partKeyOf(keyFile === paths.partKey ? ensureToken(keyFile) : readToken(keyFile));
+function openPartKey(
+  { keyFile }: PartPlacement,
+  { partKey }: InstancePaths,
+  { sealing }: Pick<ServerAccess, "sealing">,
+): Uint8Array {
+  if (keyFile !== partKey) return partKeyOf(readToken(keyFile));
+  return partKeyOf(ensureSealedToken({ path: keyFile, sealing }));
 }
 
 /** The registry's process follows access files and accounts itself, and its policies are followed by all others. */

@@ -9,12 +9,17 @@ const WAYS = {
   OTEL_EXPORTER_OTLP_ENDPOINT: { of: "otlpEndpoint", schemes: ["https:"], how: "write https://" },
 } as const;
 
+/** A variable that may lead to another machine. */
+export type EncryptedWay = keyof typeof WAYS;
+/** All of them. */
+export const ENCRYPTED_WAYS = Object.keys(WAYS) as readonly EncryptedWay[];
+
 const LOCAL = /^(?:localhost|.*\.localhost|127(?:\.\d{1,3}){3}|\[::1\]|)$/i;
 
 /** PostgreSQL's own words for a connection that is encrypted or fails; "prefer" and "allow" would fall back. */
 const ENCRYPTED_MODES = new Set(["require", "verify-ca", "verify-full", "no-verify"]);
 
-function isPlain(variable: keyof typeof WAYS, text: string): boolean {
+function isPlain(variable: EncryptedWay, text: string): boolean {
   let url: URL;
   try {
     url = new URL(text);
@@ -33,20 +38,20 @@ function isPlain(variable: keyof typeof WAYS, text: string): boolean {
 /**
  * Refuses to go to other machines without encryption: what is sent there could be read, and answered, by whoever is on the
  * way. This machine needs none. HMS_ALLOW_PLAINTEXT names the variables that may all the same, where something else encrypts.
+ * A process that uses only some of them names these: the others are not even read.
  * @throws HmsError FAILED_PRECONDITION naming every one
  */
-export function assertEncryptedWays(host: HostEnvironment): void {
+export function assertEncryptedWays(host: HostEnvironment, used: readonly EncryptedWay[] = ENCRYPTED_WAYS): void {
   const allowed = new Set(host.allowPlaintext);
-  const names = Object.keys(WAYS) as (keyof typeof WAYS)[];
-  const unknown = host.allowPlaintext.filter((name) => !(names as string[]).includes(name));
-  const problems = names.flatMap((name) => {
+  const unknown = host.allowPlaintext.filter((name) => !(ENCRYPTED_WAYS as readonly string[]).includes(name));
+  const problems = used.flatMap((name) => {
     const given = host[WAYS[name].of];
     if (given === undefined || allowed.has(name) || !isPlain(name, given)) return [];
     return `${name} leads to another machine without TLS: ${WAYS[name].how}`;
   });
   const all = [
     ...problems,
-    ...unknown.map((name) => `HMS_ALLOW_PLAINTEXT names "${name}"; it takes ${names.join(", ")}`),
+    ...unknown.map((name) => `HMS_ALLOW_PLAINTEXT names "${name}"; it takes ${ENCRYPTED_WAYS.join(", ")}`),
   ];
   if (all.length === 0) return;
   const message = `${all.join("; ")}. Where something else encrypts the way, allow it: HMS_ALLOW_PLAINTEXT=NAME,NAME.`;

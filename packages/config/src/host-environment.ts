@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { buildVariables } from "./build-variables.ts";
+import { isOperatorSecretGiven, operatorSecret } from "./operator-secret.ts";
 
 /** What the product reads from the process environment; nothing else reads it. */
 export interface HostEnvironment {
@@ -15,10 +16,17 @@ export interface HostEnvironment {
   instance: string | undefined;
   /** HMS_DATA. */
   data: string | undefined;
-  /** DATABASE_URL: use this PostgreSQL instead of the embedded one. */
-  databaseUrl: string | undefined;
-  /** HMS_REDIS_URL: where gateways count limits together; undefined: each for itself. */
-  redisUrl: string | undefined;
+  /**
+   * DATABASE_URL, or what the file DATABASE_URL_FILE or the command DATABASE_URL_COMMAND gives, read when it is asked for: use
+   * this PostgreSQL instead of the embedded one.
+   */
+  readonly databaseUrl: string | undefined;
+  /** Whether the embedded PostgreSQL is used. */
+  embedsDatabase: boolean;
+  /** Whether DATABASE_URL_COMMAND has to be run to know the database. */
+  asksForDatabase: boolean;
+  /** HMS_REDIS_URL, or what the file HMS_REDIS_URL_FILE holds: where gateways count limits together; undefined: each for itself. */
+  readonly redisUrl: string | undefined;
   /** HMS_HTTP_LISTEN, HMS_HTTPS_LISTEN: what `up` takes for --http-listen and --https-listen where these are not given. */
   gatewayListen: Readonly<Record<"http" | "https", string | undefined>>;
   /** HMS_ROUTES_DEFAULT_AUTH: what `up` takes for --routes-default-auth where it is not given. */
@@ -33,8 +41,8 @@ export interface HostEnvironment {
   forceColor: boolean;
   /** OTEL_EXPORTER_OTLP_ENDPOINT: where spans are sent; undefined: nowhere. */
   otlpEndpoint: string | undefined;
-  /** OTEL_EXPORTER_OTLP_HEADERS: sent with them, "key=value,key=value". */
-  otlpHeaders: Readonly<Record<string, string>>;
+  /** OTEL_EXPORTER_OTLP_HEADERS, or what the file OTEL_EXPORTER_OTLP_HEADERS_FILE holds: sent with them, "key=value,key=value". */
+  readonly otlpHeaders: Readonly<Record<string, string>>;
   /** OTEL_TRACES_SAMPLER_ARG: the part of new traces that is kept, 0 to 1. */
   traceRatio: number | undefined;
   /** HMS_AUDIT_SINK: an http(s) address that takes the audit log's checkpoints; undefined: they stay on this machine. */
@@ -52,6 +60,9 @@ export interface HostEnvironment {
 /** Reads the environment once; pass another one in tests. */
 export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvironment {
   const given = (name: string) => env[name] || undefined;
+  const databaseUrl = operatorSecret(env, "DATABASE_URL", true);
+  const redisUrl = operatorSecret(env, "HMS_REDIS_URL", false);
+  const otlpHeaders = operatorSecret(env, "OTEL_EXPORTER_OTLP_HEADERS", false);
   const home = env.HOME || homedir();
   return {
     home,
@@ -60,8 +71,14 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     configHome: env.XDG_CONFIG_HOME || `${home}/.config`,
     instance: given("HMS_INSTANCE"),
     data: given("HMS_DATA"),
-    databaseUrl: given("DATABASE_URL"),
-    redisUrl: given("HMS_REDIS_URL"),
+    get databaseUrl() {
+      return databaseUrl();
+    },
+    asksForDatabase: Boolean(env.DATABASE_URL_COMMAND),
+    embedsDatabase: !isOperatorSecretGiven(env, "DATABASE_URL"),
+    get redisUrl() {
+      return redisUrl();
+    },
     gatewayListen: { http: given("HMS_HTTP_LISTEN"), https: given("HMS_HTTPS_LISTEN") },
     routesDefaultAuth: given("HMS_ROUTES_DEFAULT_AUTH"),
     environment: given("HMS_ENVIRONMENT"),
@@ -69,7 +86,9 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     noColor: Boolean(env.NO_COLOR),
     forceColor: Boolean(env.FORCE_COLOR) && env.FORCE_COLOR !== "0",
     otlpEndpoint: given("OTEL_EXPORTER_OTLP_ENDPOINT"),
-    otlpHeaders: keyValues(env.OTEL_EXPORTER_OTLP_HEADERS ?? ""),
+    get otlpHeaders() {
+      return keyValues(otlpHeaders() ?? "");
+    },
     traceRatio: ratioOf(env.OTEL_TRACES_SAMPLER_ARG),
     auditSink: given("HMS_AUDIT_SINK"),
     auditKeepDays: wholeNumberOf(env.HMS_AUDIT_KEEP_DAYS),

@@ -8,8 +8,9 @@ export {
   createWorkloadKeyReplacement,
   type WorkloadKeyReplacement,
 } from "./replace-workload-key.ts";
-export { ensureToken, readToken } from "./token-file.ts";
+export { keyFilesSealedBy } from "./sealed-key-file.ts";
+export { ensureSealedToken, ensureToken, readToken } from "./token-file.ts";
 export { type AccountSource, createTokenIdentity, type TokenSource } from "./token-identity.ts";
-export { openWorkloadKeys } from "./workload-keys.ts";
+export { oldWorkloadKeyPath, openWorkloadKeys } from "./workload-keys.ts";
 export { type Workload, workloadPrincipal } from "./workload-principal.ts";
 export { createWorkloadTokens, type WorkloadTokens } from "./workload-tokens.ts";

@@ -1,6 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { HmsError } from "@hms/kernel/errors";
+import { ensureSealedKey, openSealedKey, randomKey, type SealedKeyFile } from "./sealed-key-file.ts";
 import { makeSecretFile } from "./secret-file.ts";
 
 const TOKEN = /^[0-9a-f]{64}$/;
@@ -10,8 +10,14 @@ const TOKEN = /^[0-9a-f]{64}$/;
  * that race get the same token.
  */
 export function ensureToken(file: string): string {
-  makeSecretFile(file, () => randomBytes(32).toString("hex"));
+  makeSecretFile(file, randomKey);
   return readToken(file);
+}
+
+/** The same of a token that lies sealed. @throws HmsError also if another key has sealed it, or it was changed */
+export function ensureSealedToken(file: SealedKeyFile): string {
+  ensureSealedKey(file);
+  return checkToken(openSealedKey(file, readFileSync(file.path, "utf8")), file.path);
 }
 
 /**
@@ -19,7 +25,10 @@ export function ensureToken(file: string): string {
  * @throws HmsError FAILED_PRECONDITION if the file holds none; Node's own error if it cannot be read.
  */
 export function readToken(file: string): string {
-  const token = readFileSync(file, "utf8").trim();
+  return checkToken(readFileSync(file, "utf8").trim(), file);
+}
+
+function checkToken(token: string, file: string): string {
   if (TOKEN.test(token)) return token;
   throw new HmsError(
     "FAILED_PRECONDITION",

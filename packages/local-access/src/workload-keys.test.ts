@@ -1,7 +1,9 @@
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { openSealingKey, type SealingKey } from "@hms/secrets";
 import { type TempFolder, tempFolder } from "@hms/testkit";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createWorkloadKeyReplacement } from "./replace-workload-key.ts";
+import { keyFilesSealedBy } from "./sealed-key-file.ts";
 import { openWorkloadKeys } from "./workload-keys.ts";
 import { createWorkloadTokens } from "./workload-tokens.ts";
 
@@ -10,19 +12,21 @@ const MINUTE = 60_000;
 let folder: TempFolder;
 let stack: DisposableStack;
 let path = "";
+let sealing: SealingKey;
 
 beforeEach(() => {
   folder = tempFolder();
   stack = new DisposableStack();
   stack.use(folder);
   path = `${folder.path}/workload.key`;
+  sealing = openSealingKey(`${folder.path}/secrets.key`);
 });
 afterEach(() => stack[Symbol.dispose]());
 
 /** A process of the platform. */
 function open() {
   const failures: string[] = [];
-  const keys = stack.use(openWorkloadKeys(path, ({ message }) => failures.push(message)));
+  const keys = stack.use(openWorkloadKeys({ path, sealing, onFailure: ({ message }) => failures.push(message) }));
   const tokens = createWorkloadTokens(keys);
   const knows = (token: string) => tokens.principalOf(token)?.id === "default/payment-svc";
   return { keys, tokens, knows, failures };
@@ -70,6 +74,21 @@ describe("the key of deployed services' tokens", () => {
     expect([next.knows(before), next.keys.replacedAtMs]).toEqual([true, undefined]);
     next.keys.replace();
     expect([next.knows(before), next.tokens.mint(payment) === before]).toEqual([true, false]);
+  });
+
+  test("lies there sealed; one from before that is plain, or by an old sealing key, is sealed anew and still good", () => {
+    const plain = "ab".repeat(32);
+    const by = () => [...keyFilesSealedBy([path, `${path}.old`]).keys()];
+    writeFileSync(path, `${plain}\n`, { mode: 0o600 });
+    const before = createWorkloadTokens({ all: [plain], look() {} }).mint(payment);
+    const { keys, knows } = open();
+    expect([knows(before), readFileSync(path, "utf8").includes(plain), by()]).toEqual([true, false, [sealing.id]]);
+    keys.replace();
+    expect(readFileSync(`${path}.old`, "utf8")).not.toContain(plain);
+    sealing.replace();
+    expect(by()).toEqual(sealing.oldIds);
+    expect(open().knows(before)).toBe(true);
+    expect(by()).toEqual([sealing.id]);
   });
 
   test("that cannot be read leaves the ones before in force, and is told of", async () => {

@@ -1,8 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
-import { renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { openConfigFile } from "@hms/config-file";
 import { HmsError } from "@hms/kernel";
-import { ensureToken } from "./token-file.ts";
+import { ensureSealedKey, openSealedKey, putSealedKey, randomKey, type SealedKeyFile } from "./sealed-key-file.ts";
 
 /** Keys that sign and verify tokens of deployed services, 64 hexadecimal digits each. */
 export interface WorkloadKeySource {
@@ -22,7 +22,16 @@ export interface WorkloadKeys extends WorkloadKeySource, Disposable {
   forgetOld(): void;
 }
 
+/** Where the keys are, and by what they are sealed there. */
+export interface WorkloadKeyFile extends SealedKeyFile {
+  /** Hears why a key is not used; those read last stay good. */
+  readonly onFailure: (failure: HmsError) => void;
+}
+
 const KEY = /^[0-9a-f]{64}$/;
+
+/** Where the key before the one in a file is. */
+export const oldWorkloadKeyPath = (path: string) => `${path}.old`;
 
 /** Names a key without telling it. */
 export const workloadKeyId = (key: string) =>
@@ -32,18 +41,20 @@ export const workloadKeyId = (key: string) =>
  * Opens the key in a file, which is made at first use, and those before it in `PATH.old`. Every process of the installation
  * has what another one changes within 50 ms, 5 s at most, and at once when it is shown a token that it does not know.
  */
-export function openWorkloadKeys(path: string, onFailure: (failure: HmsError) => void): WorkloadKeys {
-  ensureToken(path);
-  const oldPath = `${path}.old`;
+export function openWorkloadKeys({ path, sealing, onFailure }: WorkloadKeyFile): WorkloadKeys {
+  const present = { path, sealing };
+  const before = { path: oldWorkloadKeyPath(path), sealing };
+  ensureSealedKey(present);
+  if (existsSync(before.path)) ensureSealedKey(before);
   const stack = new DisposableStack();
   let all: readonly string[] | undefined;
-  const follow = (file: string, changed: () => void) =>
+  const follow = (file: SealedKeyFile, changed: () => void) =>
     stack.use(
       openConfigFile<readonly string[]>({
-        path: file,
+        path: file.path,
         access: "private",
         absent: [],
-        parse: (text) => parseKeys(text, file),
+        parse: (text) => parseKeys(openSealedKey(file, text), file.path),
         onChange() {
           all = undefined;
           changed();
@@ -52,8 +63,8 @@ export function openWorkloadKeys(path: string, onFailure: (failure: HmsError) =>
       }),
     );
   // Who sees a new key sees the one before as well: that was written first.
-  const current = follow(path, () => old.reload());
-  const old = follow(oldPath, () => {});
+  const current = follow(present, () => old.reload());
+  const old = follow(before, () => {});
   const look = () => {
     current.reload();
     old.reload();
@@ -68,7 +79,7 @@ export function openWorkloadKeys(path: string, onFailure: (failure: HmsError) =>
       return keys();
     },
     get replacedAtMs() {
-      return keys().length > 1 ? statSync(oldPath, { throwIfNoEntry: false })?.mtimeMs : undefined;
+      return keys().length > 1 ? statSync(before.path, { throwIfNoEntry: false })?.mtimeMs : undefined;
     },
     look,
     replace() {
@@ -76,12 +87,12 @@ export function openWorkloadKeys(path: string, onFailure: (failure: HmsError) =>
       const [signing = "", ...others] = keys();
       if (others.length > 0) return;
       // Whenever this ends half way, every token that was good is good.
-      put(oldPath, signing);
-      put(path, randomBytes(32).toString("hex"));
+      putSealedKey(before, signing);
+      putSealedKey(present, randomKey());
       look();
     },
     forgetOld() {
-      rmSync(oldPath, { force: true });
+      rmSync(before.path, { force: true });
       look();
     },
     [Symbol.dispose]: () => stack[Symbol.dispose](),
@@ -92,9 +103,4 @@ function parseKeys(text: string, file: string): readonly string[] {
   const keys = text.trim().split(/\s+/);
   if (keys.every((key) => KEY.test(key))) return keys;
   throw new HmsError("FAILED_PRECONDITION", `${file} holds something else than keys (64 hexadecimal digits each).`);
-}
-
-function put(path: string, key: string): void {
-  writeFileSync(`${path}.next`, `${key}\n`, { mode: 0o600, flush: true });
-  renameSync(`${path}.next`, path);
 }

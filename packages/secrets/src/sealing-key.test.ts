@@ -1,14 +1,27 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { openSealingKey, sealedBy } from "./index.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { openSealingKey, openText, sealedBy, sealText, textSealedBy } from "./index.ts";
 
 let folder = "";
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "hms-secrets-"));
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => {
+  vi.useRealTimers();
+  rmSync(folder, { recursive: true });
+});
 
 const CONTEXT = ["identity", "signing-key", "k1"];
 const open = (name = "a.key") => openSealingKey(join(folder, name));
@@ -100,4 +113,63 @@ test("what cannot be opened is not sealed anew", () => {
   key.replace();
   expect(() => key.reseal(sealed, ["identity"])).toThrow(/belongs elsewhere/);
   expect(() => key.reseal(Buffer.from("nothing"), CONTEXT)).toThrow(/was changed/);
+});
+
+/** An installation whose key lies in a vault: another folder, which `how` reaches. */
+function kept(how: (vault: string) => string) {
+  const vault = join(folder, "vault");
+  const put = (...keys: string[]) => writeFileSync(vault, keys.map((key) => `${key}\n`).join(""));
+  const newKey = () => `hms-kek-v1 ${randomBytes(32).toString("base64")}`;
+  writeFileSync(join(folder, "a.key"), `${how(vault)}\n`, { mode: 0o600 });
+  return { vault, put, newKey };
+}
+
+test.each([
+  ["a file", (vault: string) => `hms-kek-file ${vault}`],
+  ["a command", (vault: string) => `hms-kek-command cat '${vault}'`],
+])("keys kept by %s are never written here, and are replaced where they are", (_, how) => {
+  vi.useFakeTimers({ now: Date.now() });
+  const { put, newKey } = kept(how);
+  const [first, second] = [newKey(), newKey()];
+  put(first);
+  const [server, agent] = [open(), open()];
+  const sealed = server.seal(Buffer.from("secret"), CONTEXT);
+  expect(agent.open(sealed, CONTEXT).toString()).toBe("secret");
+  expect(() => server.replace()).toThrow(/kept where the key file says.*new line above it/s);
+  put(second, first);
+  server.replace();
+  const anew = server.reseal(sealed, CONTEXT) as Buffer;
+  expect(server.oldIds).toEqual([sealedBy(sealed)]);
+  // Who has read the keys before meets one that it does not know, and looks again, at most every five seconds.
+  expect(() => agent.open(anew, CONTEXT)).toThrow(/sealed with the key/);
+  vi.advanceTimersByTime(5001);
+  expect([agent.open(anew, CONTEXT).toString(), agent.open(sealed, CONTEXT).toString()]).toEqual(["secret", "secret"]);
+  expect(() => server.forgetOld()).toThrow(/Remove the lines below the first/);
+  put(second);
+  server.forgetOld();
+  expect(server.oldIds).toEqual([]);
+  expect(() => server.open(sealed, CONTEXT)).toThrow(/sealed with the key/);
+  expect(readdirSync(folder).sort()).toEqual(["a.key", "vault"]);
+  expect(readFileSync(join(folder, "a.key"), "utf8")).toBe(`${how(join(folder, "vault"))}\n`);
+});
+
+test("a vault that gives no key stops the start, says why, and nothing is made in its place", () => {
+  const { vault, put } = kept((vault) => `hms-kek-command cat '${vault}'`);
+  expect(() => open()).toThrow(/The command of .*a\.key gives no secret: its command ended with 1: cat: /);
+  put("not a key");
+  expect(() => open()).toThrow(/The command of .* holds no key/);
+  expect(readdirSync(folder).sort()).toEqual(["a.key", "vault"]);
+  expect(readFileSync(vault, "utf8")).toBe("not a key\n");
+});
+
+test("lines of files open under their context only, and plain ones of before come as they are", () => {
+  const key = open();
+  const line = sealText(key, "secret", CONTEXT);
+  expect([openText(key, line, CONTEXT), textSealedBy(line), line.includes("secret")]).toEqual([
+    "secret",
+    key.id,
+    false,
+  ]);
+  expect(() => openText(key, line, ["other"])).toThrow(/belongs elsewhere/);
+  expect([openText(key, "plain", CONTEXT), textSealedBy("plain")]).toEqual(["plain", ""]);
 });

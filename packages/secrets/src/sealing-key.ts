@@ -31,11 +31,15 @@ export interface SealingKey {
   reseal(sealed: Uint8Array, context: readonly string[]): Buffer | undefined;
   /** 32 bytes for one purpose, the same ones as long as the key is (HKDF-SHA256, RFC 5869). */
   derive(purpose: string): Buffer;
-  /** Makes a new key that seals from now on; the one before opens until it is forgotten. Does nothing if there is one. */
+  /**
+   * Makes a new key that seals from now on; the one before opens until it is forgotten. Does nothing if there is one.
+   * @throws HmsError FAILED_PRECONDITION if the keys are kept elsewhere and no new one is there: only the operator makes those
+   */
   replace(): void;
   /**
    * Forgets all keys but the one that seals; what they have sealed is lost then.
-   * @throws HmsError FAILED_PRECONDITION if it was made less than an hour ago: what lives for minutes only may still need them
+   * @throws HmsError FAILED_PRECONDITION if it was made less than an hour ago: what lives for minutes only may still need them;
+   * or if the keys are kept elsewhere, and the old ones still are
    */
   forgetOld(): void;
 }
@@ -45,6 +49,11 @@ const ID_BYTES = 8;
 const WRAPPED_BYTES = 32 + OVERHEAD_BYTES;
 const HEAD_BYTES = 1 + ID_BYTES + WRAPPED_BYTES;
 const KEPT_AT_LEAST_MS = 3_600_000;
+/** How often a secret by an unknown key makes keys that are kept elsewhere be read again. */
+const REREAD_UNKNOWN_MS = 5000;
+const NEW_KEY_ELSEWHERE =
+  'Put a new line above it there, made by: echo "hms-kek-v1 $(openssl rand -base64 32)", and run this again.';
+const OLD_KEY_ELSEWHERE = "Remove the lines below the first one there, an hour after the new one came or later.";
 
 /** The id of the key by which something is sealed, in hexadecimal; "" if it is nothing sealed. */
 export function sealedBy(sealed: Uint8Array): string {
@@ -82,6 +91,8 @@ class KeyRing implements SealingKey {
   #keys: readonly OneKey[] = [];
   /** What the file looked like when it was read. */
   #seen = "";
+  #areElsewhere = false;
+  #readAtMs = 0;
 
   constructor(file: string) {
     this.#file = file;
@@ -112,7 +123,7 @@ class KeyRing implements SealingKey {
     const by = sealedBy(bytes);
     if (by === "") throw damaged(context);
     const isKnown = () => this.#keys.find(({ id }) => id === by);
-    if (isKnown() === undefined) this.#follow();
+    if (isKnown() === undefined) this.#follow(REREAD_UNKNOWN_MS);
     const found = isKnown();
     if (found === undefined) throw otherKey(by, this.id);
     try {
@@ -134,15 +145,17 @@ class KeyRing implements SealingKey {
   }
 
   replace(): void {
-    this.#follow();
+    this.#readAgain();
     if (this.#keys.length > 1) return;
+    if (this.#areElsewhere) throw keptElsewhere(NEW_KEY_ELSEWHERE);
     replaceKeyFile(this.#file, [randomBytes(32), this.#first.key]);
     this.#read();
   }
 
   forgetOld(): void {
-    this.#follow();
+    this.#readAgain();
     if (this.#keys.length === 1) return;
+    if (this.#areElsewhere) throw keptElsewhere(OLD_KEY_ELSEWHERE);
     const waitMs = statSync(this.#file).mtimeMs + KEPT_AT_LEAST_MS - Date.now();
     if (waitMs > 0) throw tooEarly(waitMs);
     replaceKeyFile(this.#file, [this.#first.key]);
@@ -153,9 +166,14 @@ class KeyRing implements SealingKey {
     return this.#keys[0] as OneKey;
   }
 
-  /** Reads the file again if it is another one than before. */
-  #follow(): void {
+  /** Reads the file again if it is another one than before, and keys kept elsewhere when they are of that age. */
+  #follow(elsewhereAgainMs = Number.POSITIVE_INFINITY): void {
     if (this.#look() !== this.#seen) this.#read();
+    else if (this.#areElsewhere && performance.now() - this.#readAtMs > elsewhereAgainMs) this.#read();
+  }
+
+  #readAgain(): void {
+    this.#follow(0);
   }
 
   #look(): string {
@@ -165,7 +183,10 @@ class KeyRing implements SealingKey {
 
   #read(): void {
     const seen = this.#look();
-    this.#keys = readKeyFile(this.#file).map((key) => {
+    const { keys, areElsewhere } = readKeyFile(this.#file);
+    this.#areElsewhere = areElsewhere;
+    this.#readAtMs = performance.now();
+    this.#keys = keys.map((key) => {
       const idBytes = createHash("sha256").update("hms-kek-v1").update(key).digest().subarray(0, ID_BYTES);
       return { id: idBytes.toString("hex"), idBytes, key };
     });
@@ -179,6 +200,11 @@ const dataAad = (context: readonly string[]) => lengthPrefixed(["hms.secret", "v
 function tooEarly(waitMs: number): HmsError {
   const message = `The key was replaced less than an hour ago, and sign-ins that have begun before may need the old one. Forget it in ${Math.ceil(waitMs / 60_000)} minutes.`;
   return new HmsError("FAILED_PRECONDITION", message, { reason: "OLD_KEY_IN_USE", retryAfterMs: waitMs });
+}
+
+function keptElsewhere(how: string): HmsError {
+  const message = `The sealing key is kept where the key file says, and nothing is written there by the platform. ${how}`;
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "SEALING_KEY_ELSEWHERE" });
 }
 
 function otherKey(needed: string, present: string): HmsError {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { readRecords } from "@hms/config-file";
 import { HmsError } from "@hms/kernel";
+import type { SecretSource } from "@hms/secrets";
 
 /** How mail leaves this installation. */
 export interface MailSettings {
@@ -8,6 +9,8 @@ export interface MailSettings {
   readonly server: URL;
   /** Whom mail is from, "ops@example.org" or "HMS-SYS <ops@example.org>". */
   readonly from: string;
+  /** Where the password is kept if the address has none. */
+  readonly password?: SecretSource | undefined;
 }
 
 const FROM = /^(?:[^<>\r\n,;"]{1,100} <)?[^\s<>,;:"()@]+@[^\s<>,;:"()@]+>?$/;
@@ -35,14 +38,30 @@ export function readMailFile(file: string): MailSettings | undefined {
       const from = reader.text("from", {
         check: (text) => (FROM.test(text) ? undefined : 'is no address; write "HMS-SYS <ops@example.org>"'),
       });
-      return { server, from };
+      const path = reader.text("password_file", { fallback: "" });
+      const command = reader.text("password_command", { fallback: "" });
+      return { server, from, path, command };
     },
   });
   const server = serverOf(settings?.server ?? "");
   if (settings === undefined || server === undefined) {
     throw new HmsError("FAILED_PRECONDITION", `${file} names no mail server; write {"server": …, "from": …}.`);
   }
-  return { server, from: settings.from };
+  return { server, from: settings.from, password: passwordSource(file, server, settings) };
+}
+
+/** @throws HmsError INVALID_ARGUMENT if there would be several passwords, or nobody whose it is */
+function passwordSource(
+  file: string,
+  { username, password }: URL,
+  { path, command }: { path: string; command: string },
+): SecretSource | undefined {
+  if (path === "" && command === "") return undefined;
+  if (username === "" || password !== "" || (path !== "" && command !== "")) {
+    const message = `${file}: beside "smtps://USER@HOST", a user without password, write one of password_file and password_command.`;
+    throw new HmsError("INVALID_ARGUMENT", message);
+  }
+  return path !== "" ? { kind: "file", path } : { kind: "command", command };
 }
 
 function serverOf(text: string): URL | undefined {

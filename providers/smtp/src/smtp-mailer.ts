@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { HmsError, outgoingAddress } from "@hms/kernel";
+import { readSecretSource } from "@hms/secrets";
 import type { Mailer } from "@hms/service-identity/ports";
 import type { Transporter } from "nodemailer";
 import { type MailSettings, readMailFile } from "./mail-file.ts";
@@ -42,9 +43,11 @@ export function createSmtpMailer(file: string): Mailer {
 
 const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-async function transportOf({ server }: MailSettings) {
-  const { protocol, hostname, port, username, password } = server;
+async function transportOf({ server, password: source }: MailSettings) {
+  const { protocol, hostname, port, username } = server;
   const host = hostname.replace(/^\[|\]$/g, "");
+  const pass =
+    source === undefined ? decodeURIComponent(server.password) : readSecretSource(source, "The mail password");
   const secure = protocol === "smtps:";
   return {
     host: await outgoingAddress(host),
@@ -54,7 +57,7 @@ async function transportOf({ server }: MailSettings) {
     secure,
     requireTLS: !secure && !LOCAL.has(hostname),
     ignoreTLS: !secure && LOCAL.has(hostname),
-    ...(username === "" ? {} : { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
+    ...(username === "" ? {} : { auth: { user: decodeURIComponent(username), pass } }),
     connectionTimeout: PATIENCE_MS,
     greetingTimeout: PATIENCE_MS,
     socketTimeout: PATIENCE_MS,

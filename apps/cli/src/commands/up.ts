@@ -1,5 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
-import { assertEncryptedWays, hostEnvironment, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
+import {
+  assertEncryptedWays,
+  ENCRYPTED_WAYS,
+  hostEnvironment,
+  type InstancePaths,
+  readNetwork,
+  resolveInstance,
+} from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { readPlatformHost } from "@hms/local-access";
 import { endAgent, shutDown } from "../agent-end.ts";
@@ -21,7 +28,12 @@ const SERVICES_PATIENCE_MS = 10_000;
 export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
-  assertEncryptedWays(hostEnvironment());
+  const host = hostEnvironment();
+  // A vault that does not answer keeps the server from starting, and nothing else.
+  assertEncryptedWays(
+    host,
+    host.asksForDatabase ? ENCRYPTED_WAYS.filter((way) => way !== "DATABASE_URL") : ENCRYPTED_WAYS,
+  );
   // Before anything is ended for it.
   const agent = await agentOptions(paths, invocation);
   await requireFree(invocation, paths);
