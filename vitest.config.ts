@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import LongestFirstSequencer from "./script/longest-first-sequencer.ts";
+import { leftOut } from "./script/thorough-only.ts";
 
 const libraries = ["packages", "services", "providers", "sdks"];
 const everywhere = [...libraries, "apps", "script", "test"];
@@ -9,7 +10,7 @@ const notOurs = ["**/node_modules/**", "**/dist/**"];
 const real = {
   // Files share what they import: a third of the processor time.
   isolate: false,
-  exclude: notOurs,
+  exclude: [...notOurs, ...leftOut(process.env, process.argv.slice(2))],
   testTimeout: 60_000,
   hookTimeout: 60_000,
   // On a shared machine: a test that fails once and then passes is reported as such.

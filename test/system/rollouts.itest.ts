@@ -1,4 +1,4 @@
-import { waitFor } from "@hms/testkit";
+import { isThorough, waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { echoService } from "./echo-service.ts";
 import { openJudge } from "./judge.ts";
@@ -22,17 +22,18 @@ const servingVersion = async () =>
   ((await (await fetch(platform.url("/echo-svc"))).json()) as { version: string }).version;
 
 describe("replacing a version", () => {
-  test("ten times in a row under load fails no request, and the last one serves", async () => {
+  test("many times in a row under load fails no request, and the last one serves", async () => {
+    const turns = isThorough ? 10 : 4;
     expect((await deploy("0")).code).toBe(0);
     await using load = startLoad({ ...post, perSecond: 200 });
-    for (let turn = 1; turn <= 10; turn += 1) {
+    for (let turn = 1; turn <= turns; turn += 1) {
       const { code, stderr } = await deploy(`${turn}`);
       expect({ code, stderr }).toMatchObject({ code: 0 });
     }
     const records = await load.stop();
     expect(failures(records)).toEqual([]);
-    expect(records.length).toBeGreaterThan(500);
-    expect(await servingVersion()).toBe("10");
+    expect(records.length).toBeGreaterThan(50 * turns);
+    expect(await servingVersion()).toBe(`${turns}`);
   }, 180_000);
 
   test("by one that never becomes healthy gives it no traffic, says why, and exits 3", async () => {

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { readdirSync, readFileSync, utimesSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { resolveInstance } from "@hms/config";
@@ -201,6 +201,40 @@ test("a neighbour sees nothing of it", async () => {
   expect(looked).toBeGreaterThan(0);
   expect(found).toEqual([]);
 });
+
+test("the key that seals can lie in a vault: the platform starts by it, replaces it there, and has it in no file", async () => {
+  const home = join(platform.data, "..");
+  const vault = `${home}-vault`;
+  const before = readFileSync(inConfig("secrets.key"), "utf8");
+  const next = `hms-kek-v1 ${randomBytes(32).toString("base64")}\n`;
+  writeFileSync(vault, before, { mode: 0o600 });
+  try {
+    writeFileSync(inConfig("secrets.key"), `hms-kek-command cat ${vault}\n`, { mode: 0o600 });
+    expect((await platform.cli("restart-component", "server")).code).toBe(0);
+    const refused = await platform.cli("sealing-key", "replace", "-o", "json");
+    expect(JSON.parse(refused.stdout)).toMatchObject({ error: { reason: "SEALING_KEY_ELSEWHERE" } });
+    writeFileSync(vault, next + before);
+    const { oldKeyIds } = await platform.json<{ oldKeyIds: string[] }>("sealing-key", "replace");
+    expect(oldKeyIds).toHaveLength(1);
+    writeFileSync(vault, next);
+    // All of them by the new key alone: the server's own, services' tokens, and what the agent opens for a new replica.
+    expect((await platform.cli("restart-component", "server")).code).toBe(0);
+    const replica = await replicaPid();
+    process.kill(replica, "SIGKILL");
+    await waitFor(async () => (await replicaPid()) !== replica && (await answer("/vault-svc")) === firstHash, {
+      deadlineMs: 20_000,
+      describe: () => "a new replica answers",
+    });
+    const keys = [before, next].map((line) => line.split(" ")[1]?.trim() ?? "");
+    const held = () => execFileSync("grep", ["-rlaF", ...keys.flatMap((key) => ["-e", key]), home]);
+    expect(held).toThrow(expect.objectContaining({ status: 1 }));
+    for (const name of ["workload.key", "part.key"]) {
+      expect(readFileSync(inConfig(name), "utf8")).toMatch(/^hms-sealed-v1 /);
+    }
+  } finally {
+    rmSync(vault, { force: true });
+  }
+}, 90_000);
 
 test("a value in the arguments is refused with what to do", async () => {
   const refused = await platform.cli("secrets", "set", "db-password", "--value", "x");

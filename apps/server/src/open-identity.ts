@@ -5,7 +5,7 @@ import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import { deploymentSecrets } from "@hms/contracts";
 import type { Edge } from "@hms/http-edge";
 import { componentPrincipal, HmsError, type Kernel } from "@hms/kernel";
-import { ensurePlatformHost, keyFilesSealedBy, oldWorkloadKeyPath } from "@hms/local-access";
+import { ensurePlatformHost, keyFilesSealedBy, oldWorkloadKeyPath, resealKeyFiles } from "@hms/local-access";
 import { type ConnectionSource, rotateDatabaseKey } from "@hms/postgres";
 import { checkBreachedPasswords, createPwnedPasswords } from "@hms/provider-pwned-passwords";
 import { createSmtpMailer } from "@hms/provider-smtp";
@@ -57,7 +57,8 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     sealedElsewhere: () => new Map([...auditKeysSealedBy(paths.auditKeys), ...keyFilesSealedBy(sealedKeyFiles(paths))]),
     resealElsewhere: async () => {
       const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
-      return (await secrets.resealSecrets({})).resealed;
+      const inFiles = resealKeyFiles(sealedKeyFiles(paths), access.sealing);
+      return inFiles + (await secrets.resealSecrets({})).resealed;
     },
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,

@@ -8,7 +8,7 @@ export {
   createWorkloadKeyReplacement,
   type WorkloadKeyReplacement,
 } from "./replace-workload-key.ts";
-export { keyFilesSealedBy } from "./sealed-key-file.ts";
+export { keyFilesSealedBy, resealKeyFiles } from "./sealed-key-file.ts";
 export { ensureSealedToken, ensureToken, readToken } from "./token-file.ts";
 export { type AccountSource, createTokenIdentity, type TokenSource } from "./token-identity.ts";
 export { oldWorkloadKeyPath, openWorkloadKeys } from "./workload-keys.ts";

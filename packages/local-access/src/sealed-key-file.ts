@@ -32,6 +32,15 @@ export function ensureSealedKey(file: SealedKeyFile): void {
   if (KEY.test(key)) putSealedKey(file, key);
 }
 
+/** Seals anew what of some files is plain or by an old key, and answers with how many; those that are not there stay away. */
+export function resealKeyFiles(paths: readonly string[], sealing: SealingKey): number {
+  const stale = paths.filter(
+    (path) => existsSync(path) && textSealedBy(readFileSync(path, "utf8").trim()) !== sealing.id,
+  );
+  for (const path of stale) ensureSealedKey({ path, sealing });
+  return stale.length;
+}
+
 /** The key in such a file's text. @throws HmsError if another key has sealed it, or it was changed */
 export function openSealedKey({ path, sealing }: SealedKeyFile, text: string): string {
   return openText(sealing, text.trim(), contextOf(path));

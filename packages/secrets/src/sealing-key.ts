@@ -169,7 +169,7 @@ class KeyRing implements SealingKey {
   /** Reads the file again if it is another one than before, and keys kept elsewhere when they are of that age. */
   #follow(elsewhereAgainMs = Number.POSITIVE_INFINITY): void {
     if (this.#look() !== this.#seen) this.#read();
-    else if (this.#areElsewhere && performance.now() - this.#readAtMs > elsewhereAgainMs) this.#read();
+    else if (this.#areElsewhere && performance.now() - this.#readAtMs >= elsewhereAgainMs) this.#read();
   }
 
   #readAgain(): void {
