@@ -205,12 +205,13 @@ return;`;
       stdio: "ignore",
     });
     const ended = once(served, "exit");
+    const partKey = (await platform.cli("part-key", "show")).stdout.trim();
     const callAs = (id: string) => {
       const own = authority.issue(`URI:${id}`);
       const expectedId = partSpiffeId(platform.instance, "integration");
       const tls = { key: () => own.key, cert: () => own.cert, ca: () => authority.ca, expectedId };
       const transport = stack.use(connectFrames({ address, tls, waitForReadyMs: 20_000 }));
-      const tickets = new PartTickets(partKeyOf(readFileSync(inConfig("part.key"), "utf8").trim()), "integration");
+      const tickets = new PartTickets(partKeyOf(partKey), "integration");
       const kernel = echoKernel(echoContract());
       for (const each of forwardedServices(partContracts.integration, { transport, tickets })) kernel.register(each);
       const client = kernel.client(integrationOperations.OperationService, { kind: "operator", id: "operator" });

@@ -224,6 +224,7 @@ describe("-o json", () => {
     "unfreeze nothing",
     "previews",
     "signing-keys rotate",
+    "part-key show",
     "sealing-key replace",
     "sealing-key forget",
     "workload-key replace",

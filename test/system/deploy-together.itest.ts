@@ -82,6 +82,30 @@ describe("several services at once", () => {
     expect(await versions()).toEqual(["2", "1", "1"]);
   }, 180_000);
 
+  test("that need nothing of one another go at once with --parallel, and what needs them after both", async () => {
+    const slow = { replicas: 1, before: "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);" };
+    const left = echoService(platform, { name: "left", version: "1", ...slow });
+    echoService(platform, { name: "right", version: "1", ...slow });
+    const both = dirname(dirname(left));
+    const files = ["left", "right"].map((name) => join(both, name, `${name}.hms.yml`));
+    const last = echoService(platform, { name: "last", version: "1", replicas: 1, manifest: "needs: [left, right]" });
+    const deployed = await platform.cli("deploy", ...files, last, "--parallel", "-o", "json");
+    expect(deployed, deployed.stderr).toMatchObject({ code: 0 });
+    const { run } = JSON.parse(deployed.stdout.trim().split("\n").at(-1) ?? "") as { run: string };
+    const { nodes } = await platform.json<{ nodes: { node: string; startedAt: string; endedAt: string }[] }>(
+      "runs",
+      "show",
+      run,
+    );
+    const timesOf = (id: string) => {
+      const { startedAt = "", endedAt = "" } = nodes.find(({ node }) => node === id) ?? {};
+      return { startedAt: Date.parse(startedAt), endedAt: Date.parse(endedAt) };
+    };
+    const [one, other, after] = [timesOf("left"), timesOf("right"), timesOf("last")];
+    expect(Math.max(one.startedAt, other.startedAt)).toBeLessThan(Math.min(one.endedAt, other.endedAt));
+    expect(after.startedAt).toBeGreaterThanOrEqual(Math.max(one.endedAt, other.endedAt));
+  }, 60_000);
+
   test("go into a preview, which is reached by its name and nothing of which is left when it has ended", async () => {
     const folder = write("4");
     const deployed = await platform.cli(

@@ -34,6 +34,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   "service-accounts": "programs that come in with a secret of their own",
   "signing-keys": "the keys that tokens are signed with",
   "sealing-key": "the key that secrets in the database are sealed by",
+  "part-key": "the key that parts on several machines share",
   "workload-key": "the key that the tokens of deployed services are signed with",
   "database-key": "the key that the passwords of the database's roles come from",
   clients: "applications that people sign in to by this installation",

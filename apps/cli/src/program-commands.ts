@@ -112,6 +112,12 @@ export const programCommands: CommandSpec[] = [
     load: async () => ({ run: (await sealingKey()).forget }),
   },
   {
+    name: "part-key show",
+    group: "Access",
+    summary: "show the key that all parts share, for a part on another machine",
+    load: () => import("./commands/part-key.ts"),
+  },
+  {
     name: "workload-key replace",
     group: "Access",
     summary: "make a new key for the tokens of deployed services; those by the old one stay good",

@@ -67,17 +67,17 @@ try {
     );
   }
   const host = hostEnvironment();
-  assertEncryptedWays(host);
+  assertEncryptedWays(host, ["DATABASE_URL", "HMS_AUDIT_SINK", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
   const onFailure = (failure: HmsError) => log.error(`what may be connected to: ${failure.message}`);
   openOutgoingFile({ path: paths.outgoingFile, onFailure });
-  const { databaseUrl, otlpEndpoint, otlpHeaders } = host;
+  const { databaseUrl, otlpEndpoint } = host;
   const tracing =
     otlpEndpoint === undefined
       ? undefined
       : await startTracing({
           serviceName: placement.isServer ? "hms-server" : `hms-${placement.process}`,
           endpoint: otlpEndpoint,
-          headers: otlpHeaders,
+          headers: host.otlpHeaders,
         });
   const networkAddress = placement.isServer ? readNetworkAddress(paths) : undefined;
   const server = await openServer({ paths, network, databaseUrl, networkAddress, placement, log });

@@ -1,5 +1,5 @@
 import { rmSync, writeFileSync } from "node:fs";
-import { auditKeysSealedBy } from "@hms/audit-log";
+import { auditKeysSealedBy, resealAuditKeys } from "@hms/audit-log";
 import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
 import { deploymentSecrets } from "@hms/contracts";
@@ -55,11 +55,14 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     database,
     sealing: access.sealing,
     sealedElsewhere: () => new Map([...auditKeysSealedBy(paths.auditKeys), ...keyFilesSealedBy(sealedKeyFiles(paths))]),
-    resealElsewhere: async () => {
-      const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
-      const inFiles = resealKeyFiles(sealedKeyFiles(paths), access.sealing);
-      return inFiles + (await secrets.resealSecrets({})).resealed;
-    },
+    resealElsewhere: [
+      async () => resealKeyFiles(sealedKeyFiles(paths), access.sealing),
+      async () => resealAuditKeys(paths.auditKeys, access.sealing),
+      async () => {
+        const secrets = kernel.client(deploymentSecrets.SecretService, componentPrincipal("server"));
+        return (await secrets.resealSecrets({})).resealed;
+      },
+    ],
     origin: platformOrigin(ensurePlatformHost(paths.platformHost), network),
     instance: paths.instance,
     permissions: () => new Set([...knownPermissions(), ...[...kernel.methods()].map(({ rule }) => rule.permission)]),

@@ -15,6 +15,7 @@ export { type EventColumns, eventColumns } from "./event-columns.ts";
 export {
   type AuditKeys,
   auditKeysSealedBy,
+  resealAuditKeys,
   openAuditKeys,
   PUBLIC_KEY_FILE,
   readVerificationRoot,

@@ -57,7 +57,7 @@ export function openAuditKeys(folder: string, sealing: SealingKey, hasLog: boole
   let held = read(chainFile) ?? begin(folder, sealing, hasLog);
   let epochKey = open(held, sealing);
   const signer = openSigner(folder, sealing);
-  resealAll(folder, sealing);
+  resealAuditKeys(folder, sealing);
   return {
     signer,
     get epoch() {
@@ -96,14 +96,21 @@ export function verificationRootPath(folder: string): string {
   return join(folder, ROOT_FILE);
 }
 
-/** Seals anew what a key has sealed that was replaced since; the first chain key only if it is here. */
-function resealAll(folder: string, sealing: SealingKey): void {
+/**
+ * Seals anew what a key has sealed that was replaced since, the first chain key only if it is here; answers with how many.
+ * @throws HmsError DATA_LOSS if one was changed
+ */
+export function resealAuditKeys(folder: string, sealing: SealingKey): number {
+  let resealed = 0;
   for (const file of [ROOT_FILE, CHAIN_FILE, SIGNING_FILE].map((name) => join(folder, name))) {
     const held = read(file);
     if (held === undefined) continue;
     const anew = sealing.reseal(Buffer.from(held.sealed, "base64"), contextOf(held.id, held.epoch));
-    if (anew !== undefined) replace(file, { ...held, sealed: anew.toString("base64") });
+    if (anew === undefined) continue;
+    replace(file, { ...held, sealed: anew.toString("base64") });
+    resealed += 1;
   }
+  return resealed;
 }
 
 /** The ids of the sealing keys that the keys in a folder need, with the file that does. */

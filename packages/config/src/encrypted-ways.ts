@@ -11,8 +11,7 @@ const WAYS = {
 
 /** A variable that may lead to another machine. */
 export type EncryptedWay = keyof typeof WAYS;
-/** All of them. */
-export const ENCRYPTED_WAYS = Object.keys(WAYS) as readonly EncryptedWay[];
+const ENCRYPTED_WAYS = Object.keys(WAYS) as readonly EncryptedWay[];
 
 const LOCAL = /^(?:localhost|.*\.localhost|127(?:\.\d{1,3}){3}|\[::1\]|)$/i;
 

@@ -16,15 +16,10 @@ export interface HostEnvironment {
   instance: string | undefined;
   /** HMS_DATA. */
   data: string | undefined;
-  /**
-   * DATABASE_URL, or what the file DATABASE_URL_FILE or the command DATABASE_URL_COMMAND gives, read when it is asked for: use
-   * this PostgreSQL instead of the embedded one.
-   */
+  /** DATABASE_URL, or what the file DATABASE_URL_FILE holds, read when it is asked for: use this PostgreSQL instead of the embedded one. */
   readonly databaseUrl: string | undefined;
   /** Whether the embedded PostgreSQL is used. */
   embedsDatabase: boolean;
-  /** Whether DATABASE_URL_COMMAND has to be run to know the database. */
-  asksForDatabase: boolean;
   /** HMS_REDIS_URL, or what the file HMS_REDIS_URL_FILE holds: where gateways count limits together; undefined: each for itself. */
   readonly redisUrl: string | undefined;
   /** HMS_HTTP_LISTEN, HMS_HTTPS_LISTEN: what `up` takes for --http-listen and --https-listen where these are not given. */
@@ -60,9 +55,9 @@ export interface HostEnvironment {
 /** Reads the environment once; pass another one in tests. */
 export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvironment {
   const given = (name: string) => env[name] || undefined;
-  const databaseUrl = operatorSecret(env, "DATABASE_URL", true);
-  const redisUrl = operatorSecret(env, "HMS_REDIS_URL", false);
-  const otlpHeaders = operatorSecret(env, "OTEL_EXPORTER_OTLP_HEADERS", false);
+  const databaseUrl = operatorSecret(env, "DATABASE_URL");
+  const redisUrl = operatorSecret(env, "HMS_REDIS_URL");
+  const otlpHeaders = operatorSecret(env, "OTEL_EXPORTER_OTLP_HEADERS");
   const home = env.HOME || homedir();
   return {
     home,
@@ -74,7 +69,6 @@ export function hostEnvironment(env: NodeJS.ProcessEnv = process.env): HostEnvir
     get databaseUrl() {
       return databaseUrl();
     },
-    asksForDatabase: Boolean(env.DATABASE_URL_COMMAND),
     embedsDatabase: !isOperatorSecretGiven(env, "DATABASE_URL"),
     get redisUrl() {
       return redisUrl();

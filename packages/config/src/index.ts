@@ -1,6 +1,6 @@
 export { readApart, writeApart } from "./apart-parts.ts";
 export { type DatabaseRole, readDatabaseRoles, writeDatabaseRoles } from "./database-roles.ts";
-export { assertEncryptedWays, ENCRYPTED_WAYS } from "./encrypted-ways.ts";
+export { assertEncryptedWays } from "./encrypted-ways.ts";
 export { type FfiEnvironment, ffiEnvironment } from "./ffi-environment.ts";
 export { ensureFfiFolders } from "./ffi-folders.ts";
 export {

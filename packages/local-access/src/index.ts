@@ -9,7 +9,7 @@ export {
   type WorkloadKeyReplacement,
 } from "./replace-workload-key.ts";
 export { keyFilesSealedBy, resealKeyFiles } from "./sealed-key-file.ts";
-export { ensureSealedToken, ensureToken, readToken } from "./token-file.ts";
+export { ensureSealedToken, ensureToken, readToken, showSealedToken } from "./token-file.ts";
 export { type AccountSource, createTokenIdentity, type TokenSource } from "./token-identity.ts";
 export { oldWorkloadKeyPath, openWorkloadKeys } from "./workload-keys.ts";
 export { type Workload, workloadPrincipal } from "./workload-principal.ts";

@@ -29,10 +29,23 @@ export function ensureSealedKey(file: SealedKeyFile): void {
   const text = readFileSync(path, "utf8");
   if (textSealedBy(text.trim()) === sealing.id) return;
   const key = openSealedKey(file, text);
-  if (KEY.test(key)) putSealedKey(file, key);
+  // Another process may have replaced it meanwhile.
+  if (KEY.test(key) && readFileSync(path, "utf8") === text) putUnlessFull(file, key);
 }
 
-/** Seals anew what of some files is plain or by an old key, and answers with how many; those that are not there stay away. */
+/** It can be used as it is: a full or read-only disk keeps nobody from starting. */
+function putUnlessFull(file: SealedKeyFile, key: string): void {
+  try {
+    putSealedKey(file, key);
+  } catch (error) {
+    if (!["ENOSPC", "EROFS", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  }
+}
+
+/**
+ * Seals anew what of some files is plain or by an old key, and answers with how many; those that are not there stay away.
+ * @throws HmsError if one cannot be opened
+ */
 export function resealKeyFiles(paths: readonly string[], sealing: SealingKey): number {
   const stale = paths.filter(
     (path) => existsSync(path) && textSealedBy(readFileSync(path, "utf8").trim()) !== sealing.id,

@@ -11,8 +11,12 @@ export function partAudience(part: PartName): string {
   return `part/${part}`;
 }
 
-/** The key of an installation's parts, as its bytes; `ensureToken` makes the text. */
+/**
+ * The key of an installation's parts, as its bytes; `ensureSealedToken` makes the text.
+ * @throws HmsError INVALID_ARGUMENT if it is not 64 hexadecimal digits
+ */
 export function partKeyOf(text: string): Uint8Array {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new HmsError("INVALID_ARGUMENT", "A part key is 64 hexadecimal digits.");
   return Buffer.from(text, "hex");
 }
 

@@ -15,19 +15,12 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { HmsError } from "@hms/kernel/errors";
-import { readSecretSource, type SecretSource } from "./secret-source.ts";
+import { readSecretFile } from "./secret-file.ts";
 
 const FORM = /^(?:hms-kek-v1 [A-Za-z0-9+/]{43}=(?:\n|$))+$/;
 const KEY_LINE = /^hms-kek-v1 (\S+)$/gm;
-/** In the place of keys: where they are kept. */
-const ELSEWHERE = /^hms-kek-(file|command) (\S[^\n]*)\n?$/;
-
-/** The keys of a key file, the one that seals first. */
-export interface KeysOfFile {
-  readonly keys: readonly Buffer[];
-  /** Whether the file only says where they are kept. */
-  readonly areElsewhere: boolean;
-}
+/** In the place of keys: the file where they are kept. */
+const ELSEWHERE = /^hms-kek-file (\/[^\n]*?)\s*$/;
 
 function unusable(file: string, why: string): HmsError {
   return new HmsError("FAILED_PRECONDITION", `${file} ${why}`, { reason: "KEY_FILE_UNUSABLE" });
@@ -66,28 +59,28 @@ export function replaceKeyFile(file: string, keys: readonly Buffer[]): void {
 }
 
 /**
- * Reads a key file: lines of "hms-kek-v1 " and 32 bytes in base64, the key that seals first; or one line that says where these
- * are, "hms-kek-file PATH" or "hms-kek-command COMMAND". Never anything else instead.
- * @throws HmsError FAILED_PRECONDITION if there is no key, or others than its owner may read the file.
+ * The file where a key file says that its keys are kept, by a line "hms-kek-file /PATH"; undefined: in itself.
+ * @throws HmsError FAILED_PRECONDITION if others than its owner may read the key file.
  */
-export function readKeyFile(file: string): KeysOfFile {
+export function keptElsewhere(file: string): string | undefined {
+  return ELSEWHERE.exec(textOfOwn(file))?.[1];
+}
+
+/**
+ * Reads the keys of a key file, or of the one that it names: lines of "hms-kek-v1 " and 32 bytes in base64, the key that seals
+ * first; never anything else instead.
+ * @throws HmsError FAILED_PRECONDITION if there is no key, or others than its owner may read the key file.
+ */
+export function readKeyFile(file: string): Buffer[] {
+  const elsewhere = keptElsewhere(file);
+  const text = elsewhere === undefined ? textOfOwn(file) : readSecretFile(elsewhere, file);
+  if (FORM.test(text)) return [...text.matchAll(KEY_LINE)].map(([, key = ""]) => Buffer.from(key, "base64"));
+  throw unusable(elsewhere ?? file, 'holds no key ("hms-kek-v1 " and 32 bytes in base64). Restore it from a backup.');
+}
+
+function textOfOwn(file: string): string {
   const { mode, uid } = lstatSync(file);
   if ((mode & 0o077) !== 0) throw unusable(file, `can be read by others; take that away with: chmod 600 ${file}`);
   if (uid !== process.getuid?.()) throw unusable(file, "belongs to somebody else; only its owner's key is used.");
-  const text = readFileSync(file, "utf8");
-  const elsewhere = elsewhereOf(text);
-  if (elsewhere === undefined) return { keys: keysOf(text, file), areElsewhere: false };
-  const name = `${elsewhere.kind === "file" ? elsewhere.path : "The command"} of ${file}`;
-  return { keys: keysOf(readSecretSource(elsewhere, name), name), areElsewhere: true };
-}
-
-function elsewhereOf(text: string): SecretSource | undefined {
-  const [, kind, where = ""] = ELSEWHERE.exec(text) ?? [];
-  if (kind === undefined) return undefined;
-  return kind === "file" ? { kind, path: where.trim() } : { kind: "command", command: where };
-}
-
-function keysOf(text: string, from: string): Buffer[] {
-  if (FORM.test(text)) return [...text.matchAll(KEY_LINE)].map(([, key = ""]) => Buffer.from(key, "base64"));
-  throw unusable(from, 'holds no key ("hms-kek-v1 " and 32 bytes in base64). Restore it from a backup.');
+  return readFileSync(file, "utf8");
 }

@@ -2,7 +2,7 @@ import { createHash, hkdfSync, randomBytes } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
 import { HmsError } from "@hms/kernel/errors";
 import { decrypt, encrypt, OVERHEAD_BYTES } from "./aes-gcm.ts";
-import { ensureKeyFile, readKeyFile, replaceKeyFile } from "./key-file.ts";
+import { ensureKeyFile, keptElsewhere, readKeyFile, replaceKeyFile } from "./key-file.ts";
 import { lengthPrefixed } from "./length-prefixed.ts";
 
 /**
@@ -14,6 +14,8 @@ export interface SealingKey {
   readonly id: string;
   /** The same of keys that only open what they have sealed; usually none. */
   readonly oldIds: readonly string[];
+  /** Whether the key file only says where they are. */
+  readonly isKeptElsewhere: boolean;
   /**
    * Encrypts with a data key of its own (AES-256-GCM), wrapped by this key. `context` says whose secret it is
    * ("identity", "signing-key", its id): it opens under the same context only.
@@ -49,8 +51,6 @@ const ID_BYTES = 8;
 const WRAPPED_BYTES = 32 + OVERHEAD_BYTES;
 const HEAD_BYTES = 1 + ID_BYTES + WRAPPED_BYTES;
 const KEPT_AT_LEAST_MS = 3_600_000;
-/** How often a secret by an unknown key makes keys that are kept elsewhere be read again. */
-const REREAD_UNKNOWN_MS = 5000;
 const NEW_KEY_ELSEWHERE =
   'Put a new line above it there, made by: echo "hms-kek-v1 $(openssl rand -base64 32)", and run this again.';
 const OLD_KEY_ELSEWHERE = "Remove the lines below the first one there, an hour after the new one came or later.";
@@ -86,13 +86,18 @@ interface OneKey {
   readonly key: Buffer;
 }
 
+function namedKey(key: Buffer): OneKey {
+  const idBytes = createHash("sha256").update("hms-kek-v1").update(key).digest().subarray(0, ID_BYTES);
+  return { id: idBytes.toString("hex"), idBytes, key };
+}
+
 class KeyRing implements SealingKey {
   readonly #file: string;
   #keys: readonly OneKey[] = [];
   /** What the file looked like when it was read. */
   #seen = "";
-  #areElsewhere = false;
-  #readAtMs = 0;
+  /** The file where they are kept if that is another one. */
+  #elsewhere: string | undefined;
 
   constructor(file: string) {
     this.#file = file;
@@ -101,6 +106,10 @@ class KeyRing implements SealingKey {
 
   get id(): string {
     return this.#first.id;
+  }
+
+  get isKeptElsewhere(): boolean {
+    return this.#elsewhere !== undefined;
   }
 
   get oldIds(): readonly string[] {
@@ -123,7 +132,7 @@ class KeyRing implements SealingKey {
     const by = sealedBy(bytes);
     if (by === "") throw damaged(context);
     const isKnown = () => this.#keys.find(({ id }) => id === by);
-    if (isKnown() === undefined) this.#follow(REREAD_UNKNOWN_MS);
+    if (isKnown() === undefined) this.#follow();
     const found = isKnown();
     if (found === undefined) throw otherKey(by, this.id);
     try {
@@ -145,17 +154,17 @@ class KeyRing implements SealingKey {
   }
 
   replace(): void {
-    this.#readAgain();
+    this.#read();
     if (this.#keys.length > 1) return;
-    if (this.#areElsewhere) throw keptElsewhere(NEW_KEY_ELSEWHERE);
+    if (this.isKeptElsewhere) throw notOurs(NEW_KEY_ELSEWHERE);
     replaceKeyFile(this.#file, [randomBytes(32), this.#first.key]);
     this.#read();
   }
 
   forgetOld(): void {
-    this.#readAgain();
+    this.#read();
     if (this.#keys.length === 1) return;
-    if (this.#areElsewhere) throw keptElsewhere(OLD_KEY_ELSEWHERE);
+    if (this.isKeptElsewhere) throw notOurs(OLD_KEY_ELSEWHERE);
     const waitMs = statSync(this.#file).mtimeMs + KEPT_AT_LEAST_MS - Date.now();
     if (waitMs > 0) throw tooEarly(waitMs);
     replaceKeyFile(this.#file, [this.#first.key]);
@@ -166,33 +175,41 @@ class KeyRing implements SealingKey {
     return this.#keys[0] as OneKey;
   }
 
-  /** Reads the file again if it is another one than before, and keys kept elsewhere when they are of that age. */
-  #follow(elsewhereAgainMs = Number.POSITIVE_INFINITY): void {
-    if (this.#look() !== this.#seen) this.#read();
-    else if (this.#areElsewhere && performance.now() - this.#readAtMs >= elsewhereAgainMs) this.#read();
-  }
-
-  #readAgain(): void {
-    this.#follow(0);
+  /** Reads the keys again if they are in another file than before; those known stay while they cannot be had from elsewhere. */
+  #follow(): void {
+    const seen = this.#look();
+    if (seen === this.#seen) return;
+    try {
+      this.#read();
+    } catch (error) {
+      if (!this.isKeptElsewhere) throw error;
+      // Until it changes once more.
+      this.#seen = seen;
+    }
   }
 
   #look(): string {
-    const { ino, mtimeMs, size } = statSync(this.#file);
-    return `${ino} ${mtimeMs} ${size}`;
+    const own = markOf(statSync(this.#file));
+    return this.#elsewhere === undefined
+      ? own
+      : `${own} ${markOf(statSync(this.#elsewhere, { throwIfNoEntry: false }))}`;
   }
 
+  /** @throws HmsError if there are none, or none of those known where something else puts them: that is no replacement */
   #read(): void {
+    const elsewhere = keptElsewhere(this.#file);
+    this.#elsewhere = elsewhere;
     const seen = this.#look();
-    const { keys, areElsewhere } = readKeyFile(this.#file);
-    this.#areElsewhere = areElsewhere;
-    this.#readAtMs = performance.now();
-    this.#keys = keys.map((key) => {
-      const idBytes = createHash("sha256").update("hms-kek-v1").update(key).digest().subarray(0, ID_BYTES);
-      return { id: idBytes.toString("hex"), idBytes, key };
-    });
+    const keys = readKeyFile(this.#file).map(namedKey);
+    const isStranger = this.#keys.length > 0 && !keys.some(({ id }) => this.#keys.some((known) => known.id === id));
+    if (isStranger && elsewhere !== undefined) throw allGone(elsewhere, this.id);
+    this.#keys = keys;
     this.#seen = seen;
   }
 }
+
+const markOf = (stats: { ino: number; mtimeMs: number; size: number } | undefined) =>
+  stats === undefined ? "-" : `${stats.ino} ${stats.mtimeMs} ${stats.size}`;
 
 const wrapAad = (context: readonly string[], id: string) => lengthPrefixed(["hms.dek", "v1", ...context, id]);
 const dataAad = (context: readonly string[]) => lengthPrefixed(["hms.secret", "v1", ...context]);
@@ -202,9 +219,14 @@ function tooEarly(waitMs: number): HmsError {
   return new HmsError("FAILED_PRECONDITION", message, { reason: "OLD_KEY_IN_USE", retryAfterMs: waitMs });
 }
 
-function keptElsewhere(how: string): HmsError {
+function notOurs(how: string): HmsError {
   const message = `The sealing key is kept where the key file says, and nothing is written there by the platform. ${how}`;
   return new HmsError("FAILED_PRECONDITION", message, { reason: "SEALING_KEY_ELSEWHERE" });
+}
+
+function allGone(file: string, id: string): HmsError {
+  const message = `The key ${id} that everything is sealed by is not in ${file} any more. Put it back, below a new one if there is one; until then it is used as it was read.`;
+  return new HmsError("FAILED_PRECONDITION", message, { reason: "SEALING_KEY_GONE" });
 }
 
 function otherKey(needed: string, present: string): HmsError {

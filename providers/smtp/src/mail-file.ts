@@ -1,7 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { readRecords } from "@hms/config-file";
 import { HmsError } from "@hms/kernel";
-import type { SecretSource } from "@hms/secrets";
 
 /** How mail leaves this installation. */
 export interface MailSettings {
@@ -9,8 +8,8 @@ export interface MailSettings {
   readonly server: URL;
   /** Whom mail is from, "ops@example.org" or "HMS-SYS <ops@example.org>". */
   readonly from: string;
-  /** Where the password is kept if the address has none. */
-  readonly password?: SecretSource | undefined;
+  /** The file that holds the password if the address has none. */
+  readonly passwordFile?: string;
 }
 
 const FROM = /^(?:[^<>\r\n,;"]{1,100} <)?[^\s<>,;:"()@]+@[^\s<>,;:"()@]+>?$/;
@@ -38,30 +37,23 @@ export function readMailFile(file: string): MailSettings | undefined {
       const from = reader.text("from", {
         check: (text) => (FROM.test(text) ? undefined : 'is no address; write "HMS-SYS <ops@example.org>"'),
       });
-      const path = reader.text("password_file", { fallback: "" });
-      const command = reader.text("password_command", { fallback: "" });
-      return { server, from, path, command };
+      return { server, from, passwordFile: reader.text("password_file", { fallback: "" }) };
     },
   });
   const server = serverOf(settings?.server ?? "");
   if (settings === undefined || server === undefined) {
     throw new HmsError("FAILED_PRECONDITION", `${file} names no mail server; write {"server": …, "from": …}.`);
   }
-  return { server, from: settings.from, password: passwordSource(file, server, settings) };
+  const { from, passwordFile } = settings;
+  if (passwordFile === "") return { server, from };
+  checkPasswordFile(file, server);
+  return { server, from, passwordFile };
 }
 
-/** @throws HmsError INVALID_ARGUMENT if there would be several passwords, or nobody whose it is */
-function passwordSource(
-  file: string,
-  { username, password }: URL,
-  { path, command }: { path: string; command: string },
-): SecretSource | undefined {
-  if (path === "" && command === "") return undefined;
-  if (username === "" || password !== "" || (path !== "" && command !== "")) {
-    const message = `${file}: beside "smtps://USER@HOST", a user without password, write one of password_file and password_command.`;
-    throw new HmsError("INVALID_ARGUMENT", message);
-  }
-  return path !== "" ? { kind: "file", path } : { kind: "command", command };
+/** @throws HmsError INVALID_ARGUMENT if there would be two passwords, or nobody whose it is */
+function checkPasswordFile(file: string, { username, password }: URL): void {
+  if (username !== "" && password === "") return;
+  throw new HmsError("INVALID_ARGUMENT", `${file}: password_file is for "smtps://USER@HOST", a user without password.`);
 }
 
 function serverOf(text: string): URL | undefined {

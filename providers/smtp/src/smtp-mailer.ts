@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { HmsError, outgoingAddress } from "@hms/kernel";
-import { readSecretSource } from "@hms/secrets";
+import { readSecretFile } from "@hms/secrets";
 import type { Mailer } from "@hms/service-identity/ports";
 import type { Transporter } from "nodemailer";
 import { type MailSettings, readMailFile } from "./mail-file.ts";
@@ -21,11 +21,12 @@ export function createSmtpMailer(file: string): Mailer {
           reason: "MAIL_NOT_SET_UP",
         });
       }
+      const password = passwordOf(settings);
       // Loaded when the first mail is sent: most installations send none.
       const { createTransport } = await import("nodemailer");
       let transport: Transporter | undefined;
       try {
-        transport = createTransport(await transportOf(settings));
+        transport = createTransport(await transportOf(settings, password));
         // As an object it is one address, whatever stands in it.
         await transport.sendMail({ from: settings.from, to: { name: "", address: to }, subject, text });
       } catch (cause) {
@@ -43,11 +44,14 @@ export function createSmtpMailer(file: string): Mailer {
 
 const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-async function transportOf({ server, password: source }: MailSettings) {
+const passwordOf = ({ server, passwordFile }: MailSettings) =>
+  passwordFile === undefined
+    ? decodeURIComponent(server.password)
+    : readSecretFile(passwordFile, "password_file of mail.json");
+
+async function transportOf({ server }: MailSettings, pass: string) {
   const { protocol, hostname, port, username } = server;
   const host = hostname.replace(/^\[|\]$/g, "");
-  const pass =
-    source === undefined ? decodeURIComponent(server.password) : readSecretSource(source, "The mail password");
   const secure = protocol === "smtps:";
   return {
     host: await outgoingAddress(host),

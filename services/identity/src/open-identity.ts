@@ -41,7 +41,7 @@ export interface IdentityOptions {
   /** Ids of keys by which something else of the installation is sealed, with what that is; default: nothing. */
   readonly sealedElsewhere?: () => ReadonlyMap<string, string>;
   /** Seals anew what lies outside of this database, and answers with how many secrets that were; default: nothing does. */
-  readonly resealElsewhere?: () => Promise<number>;
+  readonly resealElsewhere?: readonly (() => Promise<number>)[];
   /** Where people reach the platform, without a slash at its end; its host is known to no service. */
   readonly origin: string;
   /** The installation's name; stands in keys. */

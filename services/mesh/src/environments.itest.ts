@@ -1,8 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { mesh } from "@hms/contracts";
+import { createClient, createInProcessTransport, Kernel, type Policy, type Principal } from "@hms/kernel";
 import { openTestDatabase, openTestTransport } from "@hms/testkit";
 import { afterEach, expect, test } from "vitest";
 import { createMeshService, type MeshTables, meshMigrations } from "./index.ts";
+
+const viewer: Principal = { kind: "user", id: "vera" };
 
 let stack = new AsyncDisposableStack();
 afterEach(async () => {
@@ -15,7 +18,7 @@ async function openMesh() {
   const network = { vipPrefix: "127.88", proxyPort: 3002 };
   const service = stack.use(createMeshService({ database: own.database, network }));
   const transport = stack.use(await openTestTransport([service.registration], "in-process"));
-  return { own, client: transport.client(mesh.MeshService) };
+  return { own, registration: service.registration, client: transport.client(mesh.MeshService) };
 }
 
 function picture(name: string, init: MessageInitShape<typeof mesh.MeshServiceEntrySchema> = {}) {
@@ -40,6 +43,23 @@ test("takes away an environment without services; its place is the next one's, a
   expect(await names()).toEqual(["default", "pr-2", "production"]);
   expect((await client.setService(picture("b"))).vip).not.toBe(vip);
   expect((await client.setService(picture("a", { environment: "pr-1" }))).vip).toBe(vip);
+});
+
+test("is not made by who only looks", async () => {
+  const { own, client, registration } = await openMesh();
+  const nothing = { where: { any: [] }, whereUnplaced: { any: [] } };
+  const policy: Policy = {
+    decide: () => ({ allowed: true }),
+    filter: ({ permission }) => ({ ...nothing, allows: () => permission !== "mesh:write" }),
+  };
+  const kernel = new Kernel({ identity: { authenticate: () => viewer }, policy, audit: { accepts: true, record() {} } });
+  kernel.register(registration);
+  const reader = createClient(mesh.MeshService, createInProcessTransport(kernel, viewer));
+  const looked = reader.describeEnvironment({ environment: "nowhere" });
+  await expect(looked).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining("first deploy") });
+  expect(await own.database.db.selectFrom("environment").select("name").execute()).not.toContainEqual({ name: "nowhere" });
+  await client.describeEnvironment({ environment: "nowhere" });
+  expect(await reader.describeEnvironment({ environment: "nowhere" })).toMatchObject({ environment: { name: "nowhere" } });
 });
 
 test("has 202 environments at once, and another one as soon as one was removed", async () => {

@@ -36,6 +36,12 @@ export function addressesExhausted(prefix: string): HmsError {
   );
 }
 
+/** NOT_FOUND: nobody has deployed anything into it. */
+export function noSuchEnvironment(name: string): HmsError {
+  const message = `There is no environment "${name}" yet; the first deploy into it makes it.`;
+  return new HmsError("NOT_FOUND", message, { reason: "ENVIRONMENT_NOT_FOUND" });
+}
+
 /** RESOURCE_EXHAUSTED: every name server address has been given. */
 export function environmentsExhausted(): HmsError {
   return new HmsError(

@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { mesh } from "@hms/contracts";
 import { type CallContext, implement, type ServiceRegistration } from "@hms/kernel";
 import type { ConnectedNode, ConnectedNodes } from "./connected-nodes.ts";
-import { notForYou, stillActive, unknownVersion } from "./errors.ts";
+import { noSuchEnvironment, notForYou, stillActive, unknownVersion } from "./errors.ts";
 import type { NodeWaits } from "./node-waits.ts";
 import {
   checkDrainRequest,
@@ -138,7 +138,11 @@ export function meshRegistration(parts: MeshParts): ServiceRegistration {
 
     async describeEnvironment({ environment: name }, context) {
       checkEnvironment(name);
-      const known = feed.newest && environmentOf(feed.newest, name);
+      const known = environmentOf(feed.newest ?? (await feed.current(untilEnd(context))), name);
+      // Who only looks takes none of the addresses that environments need.
+      if (!known && !context.filter("mesh:write").allows({ name: "", environment: name, facts: {} })) {
+        throw noSuchEnvironment(name);
+      }
       const environment = known ?? environmentOf((await writer.ensureEnvironment(name, context)).snapshot, name);
       return { environment, proxyUrl: `http://${name}@127.0.0.1:${parts.proxyPort}` };
     },

@@ -242,11 +242,17 @@ export class ReplicaKeeper {
 
   async #resealAll(): Promise<number> {
     let resealed = 0;
+    let failure: unknown;
     for (const [replicaId, replica] of this.#replicas) {
       // What is written down at this moment is sealed by the new key, or sealed anew before the old one is forgotten.
       if (this.#starting.has(replicaId) || this.#stopping.has(replicaId)) continue;
-      resealed += await replica.reseal();
+      try {
+        resealed += await replica.reseal();
+      } catch (error) {
+        failure ??= error;
+      }
     }
+    if (failure !== undefined) throw failure;
     return resealed;
   }
 

@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import {
   assertEncryptedWays,
-  ENCRYPTED_WAYS,
   hostEnvironment,
   type InstancePaths,
   readNetwork,
@@ -28,12 +27,7 @@ const SERVICES_PATIENCE_MS = 10_000;
 export async function run(invocation: Invocation): Promise<number> {
   const { globals, options, output } = invocation;
   const paths = resolveInstance(globals);
-  const host = hostEnvironment();
-  // A vault that does not answer keeps the server from starting, and nothing else.
-  assertEncryptedWays(
-    host,
-    host.asksForDatabase ? ENCRYPTED_WAYS.filter((way) => way !== "DATABASE_URL") : ENCRYPTED_WAYS,
-  );
+  assertEncryptedWays(hostEnvironment());
   // Before anything is ended for it.
   const agent = await agentOptions(paths, invocation);
   await requireFree(invocation, paths);

@@ -17,6 +17,7 @@ import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 import { breachedPasswords } from "./breached-passwords.ts";
+import { sealingKey } from "./sealing-key.ts";
 import type { Finding } from "./finding.ts";
 import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
@@ -41,6 +42,7 @@ export async function examine(selector: Selector): Promise<Finding[]> {
     ...outsideReach(paths),
     ...spoolSizeFindings(spoolSizes(paths.audit)),
     ...gatewayCertificates(paths),
+    sealingKey(paths),
     await breachedPasswords(paths),
   ];
   const session = await runningSession(selector);

@@ -1,4 +1,5 @@
 import { HmsError } from "@hms/kernel";
+import type { SecretKey } from "./secret-store.ts";
 
 const shown = (name: string) => `"${name.slice(0, 128)}"`;
 const hint = (nearest: string | undefined) =>
@@ -59,4 +60,15 @@ export function secretInUse(name: string, services: readonly string[], hidden: n
 /** FAILED_PRECONDITION: this server has no key to seal by. */
 export function noSealingKey(): HmsError {
   return new HmsError("FAILED_PRECONDITION", "This server has no key to seal secrets by; start it by: hms-sys up.");
+}
+
+/** One version cannot be sealed anew; if it was changed, nothing but another value helps. */
+export function notResealed({ environment, name, version }: SecretKey & { version: number }, cause: unknown): HmsError {
+  const { code, message, details } = HmsError.from(cause);
+  const help =
+    details.reason === "SEALED_SECRET_DAMAGED"
+      ? ` Set it anew and deploy what uses it, or take it away: hms-sys secrets remove ${name} -e ${environment}`
+      : "";
+  const said = `Version ${version} of the secret "${name}" in ${environment} cannot be sealed anew: ${message}${help}`;
+  return new HmsError(code, said, { ...details, cause });
 }

@@ -61,7 +61,10 @@ export function secretRegistration(parts: SecretParts): ServiceRegistration {
       return { services: await removeSecret(parts, key, context) };
     },
     async resealSecrets() {
-      return { resealed: (await patiently(() => vault.reseal())) + (await runtime.resealSecrets()) };
+      const [stored, running] = await Promise.allSettled([patiently(() => vault.reseal()), runtime.resealSecrets()]);
+      if (stored.status === "rejected") throw stored.reason;
+      if (running.status === "rejected") throw running.reason;
+      return { resealed: stored.value + running.value };
     },
   }) as ServiceRegistration;
 }

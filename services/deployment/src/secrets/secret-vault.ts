@@ -4,11 +4,12 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { agent } from "@hms/contracts";
 import { keepFile } from "@hms/kept-files";
 import { type Manifest, secretPieces } from "@hms/manifest";
+import type { HmsError } from "@hms/kernel";
 import type { ServiceDatabase } from "@hms/postgres";
 import { type SealingKey, sealedBy, serviceSecretContext } from "@hms/secrets";
 import { sql } from "kysely";
 import type { DeploymentTables } from "../tables.ts";
-import { destroyedVersions, noSealingKey, noSuchVersion } from "./secret-errors.ts";
+import { destroyedVersions, noSealingKey, noSuchVersion, notResealed } from "./secret-errors.ts";
 import { addVersion, readDeployedVersions, readVersions, type SecretKey, type StoredVersion } from "./secret-store.ts";
 import type { SecretVersions } from "./secret-tables.ts";
 
@@ -106,12 +107,21 @@ export class SecretVault {
     void this.#save();
   }
 
-  /** Seals anew what another key has sealed, in the database and in memory; answers with how many those were. */
+  /**
+   * Seals anew what another key has sealed, in the database and in memory; answers with how many those were.
+   * @throws HmsError DATA_LOSS if one was changed, FAILED_PRECONDITION if its key is not there; all others are sealed anew by then
+   */
   async reseal(): Promise<number> {
     let resealed = 0;
+    let failure: HmsError | undefined;
     for await (const found of this.#everything()) {
       const { environment, name, version, sealed } = found;
-      const anew = sealed && this.#key.reseal(sealed, contextOf(found, version));
+      let anew: Buffer | undefined;
+      try {
+        anew = sealed && this.#key.reseal(sealed, contextOf(found, version));
+      } catch (error) {
+        failure ??= notResealed(found, error);
+      }
       if (anew === undefined) continue;
       const { numUpdatedRows } = await this.#database.db
         .updateTable("secret_version")
@@ -126,6 +136,7 @@ export class SecretVault {
       if (numUpdatedRows > 0n && this.#sealed.has(place)) this.#sealed.set(place, anew);
     }
     await this.#save();
+    if (failure !== undefined) throw failure;
     return resealed;
   }
 

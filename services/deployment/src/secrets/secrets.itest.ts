@@ -211,9 +211,25 @@ test("values lie sealed, and are sealed anew when the installation's key is repl
     expect(sealed?.includes("value")).toBe(false);
     expect(sealedBy(sealed as Buffer)).toBe(id);
   }
+  // One that was changed where it lies keeps no other from the new key.
+  await secrets().setSecret({ name: "bad", environment: "aaa", value: "value" });
+  const bad = db.selectFrom("secret_version").select("sealed").where("environment", "=", "aaa");
+  const { sealed: good } = await bad.executeTakeFirstOrThrow();
+  const put = (sealed: Buffer) => db.updateTable("secret_version").set({ sealed }).where("environment", "=", "aaa").execute();
   ground.sealing.replace();
-  const { resealed } = await secrets().resealSecrets({});
-  expect(resealed).toBe((await rows()).length);
+  const flipped = Buffer.from(good as Buffer);
+  flipped[flipped.length - 1] = (flipped.at(-1) ?? 0) ^ 1;
+  await put(flipped);
+  const damaged = { code: "DATA_LOSS", message: expect.stringContaining("hms-sys secrets remove bad -e aaa") };
+  await expect(secrets().resealSecrets({})).rejects.toMatchObject(damaged);
+  const stranger = Buffer.from(good as Buffer);
+  stranger.fill(1, 1, 9);
+  await put(stranger);
+  const unknown = { code: "FAILED_PRECONDITION", details: { reason: "OTHER_SEALING_KEY" } };
+  await expect(secrets().resealSecrets({})).rejects.toMatchObject(unknown);
+  await put(good as Buffer);
+  expect(await secrets().resealSecrets({})).toMatchObject({ resealed: 1 });
+  await secrets().removeSecret({ name: "bad", environment: "aaa" });
   for (const { sealed } of await rows()) expect(sealedBy(sealed as Buffer)).toBe(ground.sealing.id);
   const past = Date.now() / 1000 - 7200;
   utimesSync(`${ground.program.directory}/config/secrets.key`, past, past);

@@ -21,8 +21,8 @@ export interface SealingKeyGround {
   readonly sealing: SealingKey;
   /** Ids of keys that something outside of this database is sealed by, with what that is; default: nothing. */
   readonly sealedElsewhere?: () => ReadonlyMap<string, string>;
-  /** Seals anew what lies outside of this database, and answers with how many secrets that were; default: nothing does. */
-  readonly resealElsewhere?: () => Promise<number>;
+  /** Each seals anew something outside of this database, and answers with how many secrets that were. */
+  readonly resealElsewhere?: readonly (() => Promise<number>)[];
 }
 
 /** The installation's sealing key, by hms.identity.v1.SealingKeyService. */
@@ -40,7 +40,7 @@ export function createSealingKeyService(ground: SealingKeyGround): ServiceRegist
       return database.withAdvisoryLock("sealing-key", async () => {
         const forgottenKeyIds = [...sealing.oldIds];
         await resealAll(ground);
-        assertNotNeeded(ground, forgottenKeyIds);
+        assertNotNeeded(ground);
         sealing.forgetOld();
         return { keyId: sealing.id, forgottenKeyIds };
       });
@@ -53,12 +53,25 @@ interface SealedRow {
   readonly sealed: Buffer;
 }
 
-/** Seals anew what another key has sealed; what is changed meanwhile is sealed by the present one already. */
+/**
+ * Seals anew what another key has sealed; what is changed meanwhile is sealed by the present one already.
+ * @throws HmsError DATA_LOSS if a secret was changed, when everything else is sealed anew
+ */
 async function resealAll(ground: SealingKeyGround): Promise<number> {
-  let resealed = (await ground.resealElsewhere?.()) ?? 0;
+  let resealed = 0;
+  let failure: unknown;
+  const attempt = async (work: () => Promise<number>) => {
+    try {
+      resealed += await work();
+    } catch (error) {
+      failure ??= error;
+    }
+  };
   for (const place of PLACES) {
-    for await (const row of rowsOf(ground, place)) resealed += await resealOne(ground, place, row);
+    for await (const row of rowsOf(ground, place)) await attempt(() => resealOne(ground, place, row));
   }
+  for (const reseal of ground.resealElsewhere ?? []) await attempt(reseal);
+  if (failure !== undefined) throw incomplete(ground, HmsError.from(failure));
   return resealed;
 }
 
@@ -82,9 +95,15 @@ async function resealOne({ database, sealing }: SealingKeyGround, place: Place, 
   return Number(numAffectedRows ?? 0);
 }
 
-function assertNotNeeded({ sealedElsewhere }: SealingKeyGround, keyIds: readonly string[]): void {
-  const elsewhere = sealedElsewhere?.() ?? new Map<string, string>();
-  const needed = keyIds.flatMap((id) => elsewhere.get(id) ?? []);
+/** The key is another one all the same, and both are needed until this is mended. */
+function incomplete({ sealing }: SealingKeyGround, { code, message, details }: HmsError): HmsError {
+  const said = `Everything is sealed by the key ${sealing.id} but this, which needs the one before: ${message} Keep both keys until it is mended and this command succeeds.`;
+  return new HmsError(code, said, { ...details, metadata: { ...details.metadata, keyId: sealing.id } });
+}
+
+function assertNotNeeded({ sealedElsewhere, sealing }: SealingKeyGround): void {
+  const elsewhere = [...(sealedElsewhere?.() ?? new Map<string, string>())];
+  const needed = elsewhere.filter(([id]) => id !== "" && id !== sealing.id).map(([, what]) => what);
   if (needed.length === 0) return;
   const message = `${needed.join(", ")} is still sealed by an old key; it is sealed anew when the process that uses it starts: hms-sys restart-component server (and communication, where that runs apart).`;
   throw new HmsError("FAILED_PRECONDITION", message, { reason: "OLD_KEY_IN_USE" });

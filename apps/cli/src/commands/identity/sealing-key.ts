@@ -13,9 +13,8 @@ export async function replace(invocation: Invocation): Promise<number> {
     output.jsonLine({ keyId, oldKeyIds, resealed });
   } else {
     output.result(`Secrets are sealed by the key ${keyId} now; ${resealed} were sealed anew.`);
-    output.note(
-      "Copy secrets.key to where your backups' keys are. The old key opens until: hms-sys sealing-key forget",
-    );
+    const kept = "Copy secrets.key to where your backups' keys are, unless it only says where the key is.";
+    output.note(`${kept} The old key opens until: hms-sys sealing-key forget`);
   }
   return ExitCode.OK;
 }
