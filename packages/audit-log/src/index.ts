@@ -15,10 +15,10 @@ export { type EventColumns, eventColumns } from "./event-columns.ts";
 export {
   type AuditKeys,
   auditKeysSealedBy,
-  resealAuditKeys,
   openAuditKeys,
   PUBLIC_KEY_FILE,
   readVerificationRoot,
+  resealAuditKeys,
   verificationRootPath,
 } from "./key-files.ts";
 export { LOG_SHARD } from "./log-shard.ts";

@@ -90,12 +90,17 @@ test("a server that wants a name and a password gets them, and says no to wrong 
   expect(scene.received).toHaveLength(1);
   const kept = `${scene.file}-password`;
   writeFileSync(kept, "p:@ß\n");
-  const elsewhere = { server: `smtp://${encodeURIComponent("ops@x")}@127.0.0.1:${scene.port}`, from: "ops@example.org" };
+  const elsewhere = {
+    server: `smtp://${encodeURIComponent("ops@x")}@127.0.0.1:${scene.port}`,
+    from: "ops@example.org",
+  };
   scene.write({ ...elsewhere, password_file: kept });
   await scene.mailer.send(MAIL);
   expect(scene.received).toHaveLength(2);
   scene.write({ ...elsewhere, password_file: "/nowhere" });
-  await expect(scene.mailer.send(MAIL)).rejects.toThrow(/password_file of mail.json gives no secret: \/nowhere cannot be read/);
+  await expect(scene.mailer.send(MAIL)).rejects.toThrow(
+    /password_file of mail.json gives no secret: \/nowhere cannot be read/,
+  );
   scene.write({ server: address("p:@ß"), from: "ops@example.org", password_file: kept });
   await expect(scene.mailer.send(MAIL)).rejects.toThrow(/a user without password/);
   scene.write({ server: address("other"), from: "ops@example.org" });

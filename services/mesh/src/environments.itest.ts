@@ -52,14 +52,22 @@ test("is not made by who only looks", async () => {
     decide: () => ({ allowed: true }),
     filter: ({ permission }) => ({ ...nothing, allows: () => permission !== "mesh:write" }),
   };
-  const kernel = new Kernel({ identity: { authenticate: () => viewer }, policy, audit: { accepts: true, record() {} } });
+  const kernel = new Kernel({
+    identity: { authenticate: () => viewer },
+    policy,
+    audit: { accepts: true, record() {} },
+  });
   kernel.register(registration);
   const reader = createClient(mesh.MeshService, createInProcessTransport(kernel, viewer));
   const looked = reader.describeEnvironment({ environment: "nowhere" });
   await expect(looked).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining("first deploy") });
-  expect(await own.database.db.selectFrom("environment").select("name").execute()).not.toContainEqual({ name: "nowhere" });
+  expect(await own.database.db.selectFrom("environment").select("name").execute()).not.toContainEqual({
+    name: "nowhere",
+  });
   await client.describeEnvironment({ environment: "nowhere" });
-  expect(await reader.describeEnvironment({ environment: "nowhere" })).toMatchObject({ environment: { name: "nowhere" } });
+  expect(await reader.describeEnvironment({ environment: "nowhere" })).toMatchObject({
+    environment: { name: "nowhere" },
+  });
 });
 
 test("has 202 environments at once, and another one as soon as one was removed", async () => {

@@ -1,11 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import {
-  assertEncryptedWays,
-  hostEnvironment,
-  type InstancePaths,
-  readNetwork,
-  resolveInstance,
-} from "@hms/config";
+import { assertEncryptedWays, hostEnvironment, type InstancePaths, readNetwork, resolveInstance } from "@hms/config";
 import { HmsError } from "@hms/kernel/errors";
 import { readPlatformHost } from "@hms/local-access";
 import { endAgent, shutDown } from "../agent-end.ts";

@@ -17,13 +17,13 @@ import { type Session, upCommand } from "../session.ts";
 import { accessFiles } from "./access-files.ts";
 import { auditFindings, spoolSizeFindings } from "./audit-findings.ts";
 import { breachedPasswords } from "./breached-passwords.ts";
-import { sealingKey } from "./sealing-key.ts";
 import type { Finding } from "./finding.ts";
 import { gatewayCertificates } from "./gateway-certificates.ts";
 import { networkListener } from "./network-listener.ts";
 import { outsideReach } from "./outside-reach.ts";
 import { agentFindings, databaseRoleFindings, dataPlaneFindings } from "./platform-findings.ts";
 import { publicRoutes } from "./public-routes.ts";
+import { sealingKey } from "./sealing-key.ts";
 
 type Selector = { instance: string | undefined; data: string | undefined };
 

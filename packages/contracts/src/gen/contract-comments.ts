@@ -876,7 +876,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.sys.mesh.v1.MeshService.WatchSnapshots": "Sends the newest snapshot unless it is known, then each newer one; a slow reader gets the newest only. The data\nplane's feed: it counts as connected while it reads this, so it leaves when its last request has ended. Who only\nlooks on (observer) is waited for by nobody.",
   "hms.sys.mesh.v1.MeshService.ReportNode": "A data plane says which snapshot it serves and what still runs on endpoints it drains: after it opened its watch,\nafter each snapshot it applied, and whenever one of these counts changed.",
   "hms.sys.mesh.v1.MeshService.GetSnapshot": "The newest snapshot and the data planes that serve it.",
-  "hms.sys.mesh.v1.MeshService.DescribeEnvironment": "Says how programs of an environment reach the mesh; creates the environment on first use.",
+  "hms.sys.mesh.v1.MeshService.DescribeEnvironment": "Says how programs of an environment reach the mesh; creates the environment on first use for who may change the mesh.",
   "hms.sys.mesh.v1.MeshService.SetService": "Sets the whole traffic picture of one service; answers with the snapshot version that holds it.",
   "hms.sys.mesh.v1.MeshService.RemoveService": "Takes a service out of the mesh; its address is kept for its return.",
   "hms.sys.mesh.v1.MeshService.RemoveEnvironment": "Takes an environment without services away, so that another one can have its place; nothing happens if there is none.\nFAILED_PRECONDITION if it has services, or is \"default\".",

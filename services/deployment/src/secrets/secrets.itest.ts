@@ -215,7 +215,8 @@ test("values lie sealed, and are sealed anew when the installation's key is repl
   await secrets().setSecret({ name: "bad", environment: "aaa", value: "value" });
   const bad = db.selectFrom("secret_version").select("sealed").where("environment", "=", "aaa");
   const { sealed: good } = await bad.executeTakeFirstOrThrow();
-  const put = (sealed: Buffer) => db.updateTable("secret_version").set({ sealed }).where("environment", "=", "aaa").execute();
+  const put = (sealed: Buffer) =>
+    db.updateTable("secret_version").set({ sealed }).where("environment", "=", "aaa").execute();
   ground.sealing.replace();
   const flipped = Buffer.from(good as Buffer);
   flipped[flipped.length - 1] = (flipped.at(-1) ?? 0) ^ 1;

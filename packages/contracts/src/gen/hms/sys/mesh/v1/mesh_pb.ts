@@ -2036,7 +2036,7 @@ export const MeshService: GenService<{
     output: typeof GetSnapshotResponseSchema;
   },
   /**
-   * Says how programs of an environment reach the mesh; creates the environment on first use.
+   * Says how programs of an environment reach the mesh; creates the environment on first use for who may change the mesh.
    *
    * @generated from rpc hms.sys.mesh.v1.MeshService.DescribeEnvironment
    */
