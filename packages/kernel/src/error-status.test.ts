@@ -29,3 +29,9 @@ test("an error is recognised across copies of the package", () => {
 test("a number that gRPC does not define is UNKNOWN", () => {
   expect(statusCodeName(99)).toBe("UNKNOWN");
 });
+
+test("a time to wait may be a fraction of a millisecond: it is rounded up", () => {
+  const waits = (retryAfterMs: number) =>
+    errorFromStatus(errorToStatus(new HmsError("FAILED_PRECONDITION", "later", { retryAfterMs }))).details.retryAfterMs;
+  expect([waits(1_112.899414), waits(3), waits(Number.NaN)]).toEqual([1113, 3, undefined]);
+});

@@ -34,8 +34,9 @@ export function errorToStatus(error: HmsError): Status {
     details.push(anyPack(errorDetails.ErrorInfoSchema, info));
   }
   if (fieldViolations) details.push(...violationDetails(fieldViolations));
-  if (retryAfterMs !== undefined) {
-    const retry = create(errorDetails.RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
+  // A fraction of a millisecond has no place in a Duration, and what cannot be written would fail whoever answers.
+  if (retryAfterMs !== undefined && Number.isFinite(retryAfterMs)) {
+    const retry = create(errorDetails.RetryInfoSchema, { retryDelay: durationFromMs(Math.ceil(retryAfterMs)) });
     details.push(anyPack(errorDetails.RetryInfoSchema, retry));
   }
   return create(status.StatusSchema, { code: error.statusCode, message: error.message, details });
