@@ -30,6 +30,11 @@ test("a number that gRPC does not define is UNKNOWN", () => {
   expect(statusCodeName(99)).toBe("UNKNOWN");
 });
 
+test("a detail that cannot be written is left out, and the error arrives", () => {
+  const error = new HmsError("NOT_FOUND", "gone", { metadata: { at: 5 as unknown as string }, retryAfterMs: 1e300 });
+  expect(errorFromStatus(errorToStatus(error))).toMatchObject({ code: "NOT_FOUND", message: "gone", details: {} });
+});
+
 test("a time to wait may be a fraction of a millisecond: it is rounded up", () => {
   const waits = (retryAfterMs: number) =>
     errorFromStatus(errorToStatus(new HmsError("FAILED_PRECONDITION", "later", { retryAfterMs }))).details.retryAfterMs;
