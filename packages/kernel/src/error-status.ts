@@ -8,6 +8,8 @@ import { statusCodeName } from "./status-code.ts";
 export type Status = MessageShape<typeof status.StatusSchema>;
 
 const DOMAIN = "hms-sys";
+/** The longest Duration: 10,000 years. */
+const LONGEST_WAIT_MS = 315_576_000_000_000;
 
 function violationDetails(violations: NonNullable<ErrorDetails["fieldViolations"]>): Any[] {
   const { BadRequestSchema } = errorDetails;
@@ -45,7 +47,9 @@ export function errorToStatus(error: HmsError): Status {
   if (fieldViolations) details.push(...violationDetails(fieldViolations));
   // A fraction of a millisecond has no place in a Duration, and what cannot be written would fail whoever answers.
   if (retryAfterMs !== undefined && Number.isFinite(retryAfterMs)) {
-    const retry = create(errorDetails.RetryInfoSchema, { retryDelay: durationFromMs(Math.ceil(retryAfterMs)) });
+    const retry = create(errorDetails.RetryInfoSchema, {
+      retryDelay: durationFromMs(Math.min(Math.ceil(retryAfterMs), LONGEST_WAIT_MS)),
+    });
     details.push(...packed(errorDetails.RetryInfoSchema, retry));
   }
   return create(status.StatusSchema, { code: error.statusCode, message: error.message, details });
