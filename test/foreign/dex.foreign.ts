@@ -83,6 +83,7 @@ async function throughDex(browser: Browser, email: string): Promise<string> {
       "client_id",
       "code_challenge",
       "code_challenge_method",
+      "max_age",
       "nonce",
       "redirect_uri",
       "response_type",
