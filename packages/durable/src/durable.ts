@@ -18,7 +18,8 @@ import {
   readLogs,
   readRunLogs,
 } from "./step-logs.ts";
-import { type EndedRun, Worker, type WorkerOptions } from "./worker.ts";
+import { Worker } from "./worker.ts";
+import type { EndedRun, WorkerOptions } from "./worker-options.ts";
 
 /** How the run engine is opened. */
 export interface DurableOptions {

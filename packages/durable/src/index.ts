@@ -19,4 +19,4 @@ export type { NodeView, RunState, RunSummary, RunView } from "./run-view.ts";
 export type { StartedRun, StartRequest } from "./start-run.ts";
 export type { Step, StepExecutor } from "./step.ts";
 export type { LogCursor, LogPiece, LogRequest, RunLogPiece, RunLogRequest } from "./step-logs.ts";
-export type { WorkerMoment, WorkerOptions } from "./worker.ts";
+export type { WorkerMoment, WorkerOptions } from "./worker-options.ts";
