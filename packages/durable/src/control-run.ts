@@ -40,17 +40,3 @@ export const pauseRun = (database: RunDatabase, asked: RunOrder): Promise<boolea
 /** False if it is not paused. @throws HmsError NOT_FOUND */
 export const resumeRun = (database: RunDatabase, asked: RunOrder): Promise<boolean> =>
   order(database, asked, sql`resume_run(r.id, ${asJsonb(asked.by)})`);
-
-/** Cancels the runs that hold a concurrency key. */
-export async function cancelRunning(
-  database: RunDatabase,
-  asked: { environment: string; key: string; by: RunPrincipal },
-): Promise<void> {
-  const running = await rowsOf(
-    database,
-    sql<{
-      id: string;
-    }>`select id from run where environment = ${asked.environment} and held_key = ${asked.key} and stop_reason is null`,
-  );
-  for (const { id } of running) await cancelRun(database, { environment: asked.environment, runId: id, by: asked.by });
-}

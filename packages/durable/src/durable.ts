@@ -1,5 +1,5 @@
 import { type ConnectionSource, openServiceDatabase } from "@hms/postgres";
-import { cancelRun, cancelRunning, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
+import { cancelRun, pauseRun, type RunOrder, resumeRun } from "./control-run.ts";
 import { type Decision, decide } from "./decide.ts";
 import { type Hint, Hints } from "./hints.ts";
 import { RemoteClaims } from "./remote-claims.ts";
@@ -8,6 +8,7 @@ import type { RunDatabase } from "./run-database.ts";
 import { RunEnds } from "./run-ends.ts";
 import { type ListOptions, listRuns, type RunEvent, type RunProgress, readEvents, readProgress } from "./run-events.ts";
 import { type RunState, type RunSummary, type RunView, readRun } from "./run-view.ts";
+import { type StartOptions, startCancelling } from "./start-cancelling.ts";
 import { StartQueue } from "./start-queue.ts";
 import { type ClaimRoom, type StartedRun, type StartRequest, startRuns } from "./start-run.ts";
 import {
@@ -18,7 +19,8 @@ import {
   readLogs,
   readRunLogs,
 } from "./step-logs.ts";
-import { type EndedRun, Worker, type WorkerOptions } from "./worker.ts";
+import { Worker } from "./worker.ts";
+import type { EndedRun, WorkerOptions } from "./worker-options.ts";
 
 /** How the run engine is opened. */
 export interface DurableOptions {
@@ -36,12 +38,14 @@ export interface Durable extends AsyncDisposable {
   /** The schema `durable`. */
   readonly database: RunDatabase;
   /**
-   * Starts a run; once it resolves, it will run. What is asked for at the same time is stored in one commit.
-   * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if its key was used for another request.
+   * Starts a run; once it resolves, it will run. What is asked for at the same time is stored in one commit. What is cancelled
+   * for it is so in the same commit, and only if the run is new.
+   * @throws HmsError INVALID_ARGUMENT with every problem; ALREADY_EXISTS if its key was used for another request; what
+   * `authorizeCancel` throws.
    */
-  start(request: StartRequest): Promise<StartedRun>;
+  start(request: StartRequest, options?: StartOptions): Promise<StartedRun>;
   /** Starts many in one commit: all or none. */
-  startAll(requests: readonly StartRequest[]): Promise<StartedRun[]>;
+  startAll(requests: readonly StartRequest[], options?: StartOptions): Promise<StartedRun[]>;
   /** @throws HmsError NOT_FOUND */
   get(environment: string, id: string): Promise<RunView>;
   /** Resolves with the run's end. @throws HmsError NOT_FOUND, DEADLINE_EXCEEDED after `timeoutMs`. */
@@ -88,6 +92,8 @@ export async function openDurable(options: DurableOptions): Promise<Durable> {
   return new DurableOfProcess(database);
 }
 
+const cancels = ({ concurrency }: StartRequest) => concurrency?.onLimit === "cancel_running";
+
 class DurableOfProcess implements Durable {
   readonly database: RunDatabase;
   readonly #workers = new Set<Worker>();
@@ -129,17 +135,17 @@ class DurableOfProcess implements Durable {
     return undefined;
   }
 
-  async start(request: StartRequest): Promise<StartedRun> {
-    if (request.concurrency?.onLimit === "cancel_running") return (await this.startAll([request]))[0] as StartedRun;
+  async start(request: StartRequest, options?: StartOptions): Promise<StartedRun> {
+    if (cancels(request)) return (await this.startAll([request], options))[0] as StartedRun;
     return await this.#starts.start(request);
   }
 
-  async startAll(requests: readonly StartRequest[]): Promise<StartedRun[]> {
-    for (const { environment, concurrency, principal: by } of requests) {
-      if (concurrency?.onLimit === "cancel_running")
-        await cancelRunning(this.database, { environment, key: concurrency.key, by });
-    }
-    const started = await startRuns(this.database, requests);
+  async startAll(requests: readonly StartRequest[], options?: StartOptions): Promise<StartedRun[]> {
+    const mayCancel = requests.some(cancels);
+    const started = await (mayCancel
+      ? startCancelling(this.database, requests, options)
+      : startRuns(this.database, requests));
+    if (mayCancel) this.#hint("stop");
     this.#hint("ready");
     return started;
   }

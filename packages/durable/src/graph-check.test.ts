@@ -33,7 +33,7 @@ describe("a graph", () => {
         "a b": step,
         b: { uses: "", effect: "maybe", join: "any", retry: { backoff: "linear" }, timeout_ms: 0, colour: "red" },
         c: { kind: "wait", uses: "x" },
-        d: { ...step, needs: ["x"], join: { n: 2 }, targets: { batch: "200%" } },
+        d: { ...step, needs: ["x"], join: { n: 2 }, targets: { batch: "200%", max_fail: 3_000_000_000 } },
         e: 5,
       },
     };
@@ -52,6 +52,7 @@ describe("a graph", () => {
       "nodes.d.join",
       "nodes.d.targets.batch",
       "nodes.d.targets.items",
+      "nodes.d.targets.max_fail",
       "nodes.e",
     ]);
   });

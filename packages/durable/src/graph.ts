@@ -22,6 +22,9 @@ export interface RetryPolicy {
   readonly max_delay_ms?: number;
 }
 
+/** The most targets that a node can have. */
+export const MOST_TARGETS = 10_000;
+
 /** Many targets of one node, in batches. */
 export interface FanOut {
   /** A list of JSON values, or one expression `${{ … }}` that gives one; at most 10 000. */

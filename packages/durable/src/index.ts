@@ -16,7 +16,8 @@ export type {
 export type { RetryRequest } from "./retry-run.ts";
 export type { ListOptions, RunEvent, RunProgress } from "./run-events.ts";
 export type { NodeView, RunState, RunSummary, RunView } from "./run-view.ts";
+export type { StartOptions } from "./start-cancelling.ts";
 export type { StartedRun, StartRequest } from "./start-run.ts";
 export type { Step, StepExecutor } from "./step.ts";
 export type { LogCursor, LogPiece, LogRequest, RunLogPiece, RunLogRequest } from "./step-logs.ts";
-export type { WorkerMoment, WorkerOptions } from "./worker.ts";
+export type { WorkerMoment, WorkerOptions } from "./worker-options.ts";

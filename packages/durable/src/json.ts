@@ -6,9 +6,9 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** The most bytes that an output, or a run's inputs, may have as JSON. */
 const MOST_JSON_BYTES = 64 * 1024;
 
-const problemOf = (text: string): string | undefined => {
-  if (Buffer.byteLength(text) > MOST_JSON_BYTES) {
-    return `has ${Buffer.byteLength(text)} bytes as JSON, more than ${MOST_JSON_BYTES}: store it elsewhere and say where`;
+const problemOf = (text: string, mostBytes: number): string | undefined => {
+  if (Buffer.byteLength(text) > mostBytes) {
+    return `has ${Buffer.byteLength(text)} bytes as JSON, more than ${mostBytes}: store it elsewhere and say where`;
   }
   if (text.includes("\\u0000"))
     return "has a text with a NUL character, which PostgreSQL does not store: leave it out, or write it as base64";
@@ -18,10 +18,10 @@ const problemOf = (text: string): string | undefined => {
 };
 
 /**
- * A value as JSON (at most 64 KiB); undefined becomes null.
+ * A value as JSON (at most 64 KiB, or `mostBytes`); undefined becomes null.
  * @throws HmsError INVALID_ARGUMENT naming `what` if it is too large, holds what PostgreSQL cannot store, or is not JSON.
  */
-export function toStoredJson(value: unknown, what: string): string {
+export function toStoredJson(value: unknown, what: string, mostBytes = MOST_JSON_BYTES): string {
   const refuse = (why: string, cause?: unknown) =>
     new HmsError("INVALID_ARGUMENT", `${what} ${why}.`, { reason: "VALUE_NOT_STORABLE", cause });
   let text: string;
@@ -30,7 +30,7 @@ export function toStoredJson(value: unknown, what: string): string {
   } catch (error) {
     throw refuse(`is not JSON (${(error as Error).message}): give plain values`, error);
   }
-  const problem = problemOf(text);
+  const problem = problemOf(text, mostBytes);
   if (problem) throw refuse(problem);
   return text;
 }

@@ -1,4 +1,4 @@
-import type { GraphNode } from "./graph.ts";
+import { type GraphNode, MOST_TARGETS } from "./graph.ts";
 
 /** Hears of one problem. */
 export type Report = (field: string, description: string) => void;
@@ -25,10 +25,10 @@ const name: Check = (value) =>
 const anything: Check = () => undefined;
 const WEEK_MS = 7 * 86_400_000;
 const share: Check = (value) => {
-  if (Number.isInteger(value) && (value as number) >= 0) return undefined;
+  if (whole(0, MOST_TARGETS)(value) === undefined) return undefined;
   return isText(value) && /^(?:100|\d{1,2})%$/.test(value)
     ? undefined
-    : 'must be a whole number from 0, or a part like "25%"';
+    : `must be a whole number from 0 to ${MOST_TARGETS}, or a part like "25%"`;
 };
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -42,12 +42,12 @@ const RETRY: Record<string, Check> = {
 const TARGETS: Record<string, Check> = {
   items: (value) => {
     if (isText(value)) return undefined;
-    return Array.isArray(value) && value.length <= 10_000
+    return Array.isArray(value) && value.length <= MOST_TARGETS
       ? undefined
-      : "must be a list of at most 10000 values, or one expression ${{ … }}";
+      : `must be a list of at most ${MOST_TARGETS} values, or one expression \${{ … }}`;
   },
   batch: share,
-  canary: whole(0, 10_000),
+  canary: whole(0, MOST_TARGETS),
   max_fail: share,
   pause_ms: whole(0, WEEK_MS),
   on_threshold: oneOf("stop", "pause"),

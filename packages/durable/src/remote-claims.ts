@@ -7,7 +7,7 @@ import type { Effect } from "./graph.ts";
 import { type Json, toStoredJson } from "./json.ts";
 import { type EndedClaim, endedClaim, type HeldTask, heldTask } from "./remote-claim-state.ts";
 import { type RunDatabase, rowsOf } from "./run-database.ts";
-import { type SettleEntry, settleTurn } from "./settle.ts";
+import { type SettleEntry, settle } from "./settle.ts";
 import type { Step } from "./step.ts";
 import { failedOutcome } from "./step-failure.ts";
 import { leaveTask, StepRunner } from "./step-runner.ts";
@@ -90,9 +90,14 @@ export class RemoteClaims {
       const task: ClaimedTask = { ...row, runId: row.run_id as string, node: row.node as string };
       const { run, step, outcome } = await this.#begin(task, contextOf(row), authorize);
       if (step) steps.push(remoteStep(task, run, step));
-      else results.push({ task, fence: task.fence, outcome });
+      // Of what is lost nothing is known: whoever finds the lease run out decides.
+      else if (outcome.outcome !== "lost") results.push({ task, fence: task.fence, outcome });
     }
-    if (results.length > 0) await this.#settle(worker, results);
+    if (results.length === 0) return steps;
+    await this.#settle(worker, results).catch((error: unknown) => {
+      // What was claimed with them is given out all the same; they are found by their leases.
+      if (steps.length === 0) throw error;
+    });
     return steps;
   }
 
@@ -193,7 +198,7 @@ export class RemoteClaims {
 
   async #settle(worker: RemoteWorker, results: readonly SettleEntry[]): Promise<void> {
     const turn = { worker: workerText(worker), results, queues: [], slots: 0, look: false, leaseMs: 1000 };
-    const rows = await settleTurn(this.#database, turn);
+    const { rows } = await settle(this.#database, turn);
     this.#changed(
       rows.flatMap(({ run_id, node, state }) => (run_id === null || node !== null ? [] : [{ runId: run_id, state }])),
     );

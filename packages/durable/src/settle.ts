@@ -2,6 +2,7 @@ import { HmsError } from "@hms/kernel/errors";
 import { translatePgError } from "@hms/postgres";
 import type { ClaimedTask, SettleRow, StoredError, TaskOutcome } from "./claimed-task.ts";
 import type { RunDatabase } from "./run-database.ts";
+import { storedError } from "./step-failure.ts";
 
 /** What came of one task. */
 export interface SettleEntry {
@@ -39,11 +40,8 @@ const SETTLE = {
     $10::text[], $11, $12, $13)`,
 };
 
-/**
- * Stores results and claims tasks, in one commit; the claims, and runs that have ended.
- * @throws HmsError UNAVAILABLE, ABORTED, … if it may or may not have been done: the same turn can be repeated.
- */
-export async function settleTurn(database: RunDatabase, turn: Turn): Promise<SettleRow[]> {
+/** Stores results and claims tasks, in one commit; the claims, and runs that have ended. */
+async function settleTurn(database: RunDatabase, turn: Turn): Promise<SettleRow[]> {
   const { worker, results, queues, slots, look, leaseMs } = turn;
   const of = <T>(pick: (entry: SettleEntry) => T) => results.map(pick);
   const parts = results.map(({ outcome }): TaskOutcome & StoredParts => outcome);
@@ -69,3 +67,94 @@ export async function settleTurn(database: RunDatabase, turn: Turn): Promise<Set
     throw error instanceof HmsError ? error : translatePgError(error);
   }
 }
+
+/** What came of a turn. */
+export interface Settled {
+  /** The claims, and runs that have ended. */
+  readonly rows: readonly SettleRow[];
+  /** Results that the database does not take. */
+  readonly refused: readonly RefusedResult[];
+}
+
+/** A result that the database does not take, whenever it is asked. */
+export interface RefusedResult {
+  readonly entry: SettleEntry;
+  readonly error: HmsError;
+  /** Not even its failure could be stored: whoever finds the lease run out decides. */
+  readonly isLeft: boolean;
+}
+
+/**
+ * SQLSTATEs (PostgreSQL manual, appendix A) that say something of a value, so that the same again is refused again: too many
+ * rows, data exceptions, broken constraints, limits of programs, what a function raises.
+ */
+const REFUSALS = /^(?:21|22|23|54|P0)/;
+
+const isRefusal = (error: unknown): error is HmsError =>
+  error instanceof HmsError && REFUSALS.test(error.details.metadata?.sqlstate ?? "");
+
+/** The statement took longer than it may: the database is slow, or one of the results is very large. */
+const TOO_LONG = "57014";
+const isTooLong = (error: unknown): error is HmsError =>
+  error instanceof HmsError && error.details.metadata?.sqlstate === TOO_LONG;
+
+/**
+ * Stores results and claims tasks, in one commit. If the database refuses what is in one of the results, that one is stored as
+ * failed, the others by themselves, and nothing is claimed. So it is with targets that take longer to store than a statement may.
+ * @throws HmsError UNAVAILABLE, ABORTED, … if it may or may not have been done: the same turn can be repeated.
+ */
+export async function settle(database: RunDatabase, turn: Turn): Promise<Settled> {
+  try {
+    return { rows: await settleTurn(database, turn), refused: [] };
+  } catch (error) {
+    const { results } = turn;
+    const [only] = results;
+    if (!only || !(isRefusal(error) || isTooLong(error))) throw error;
+    const rest = { ...turn, slots: 0, look: false };
+    if (results.length === 1) return await settleAlone(database, rest, { entry: only, error, tries: 1 });
+    const half = Math.ceil(results.length / 2);
+    const first = await settle(database, { ...rest, results: results.slice(0, half) });
+    const second = await settle(database, { ...rest, results: results.slice(half) });
+    return { rows: [...first.rows, ...second.rows], refused: [...first.refused, ...second.refused] };
+  }
+}
+
+interface Alone extends Omit<RefusedResult, "isLeft"> {
+  readonly tries: number;
+}
+
+/** The database may have been slow by chance. */
+const MOST_TRIES = 3;
+
+async function settleAlone(database: RunDatabase, turn: Turn, { entry, error, tries }: Alone): Promise<Settled> {
+  if (isRefusal(error)) return await settleRefused(database, turn, { entry, error });
+  if (!isTooLong(error) || !("plan" in entry.outcome)) throw error;
+  if (tries === MOST_TRIES) return await settleRefused(database, turn, { entry, error });
+  try {
+    return { rows: await settleTurn(database, turn), refused: [] };
+  } catch (again) {
+    return await settleAlone(database, turn, { entry, error: HmsError.from(again), tries: tries + 1 });
+  }
+}
+
+async function settleRefused(
+  database: RunDatabase,
+  turn: Turn,
+  { entry, error }: Omit<RefusedResult, "isLeft">,
+): Promise<Settled> {
+  const outcome: TaskOutcome = { outcome: "failed", error: storedError(notTaken(entry, error)) };
+  try {
+    const rows = await settleTurn(database, { ...turn, results: [{ ...entry, outcome }] });
+    return { rows, refused: [{ entry, error, isLeft: false }] };
+  } catch (second) {
+    if (!isRefusal(second)) throw second;
+    return { rows: [], refused: [{ entry, error, isLeft: true }] };
+  }
+}
+
+const notTaken = ({ task }: SettleEntry, { message, details }: HmsError) =>
+  new HmsError(
+    "INVALID_ARGUMENT",
+    `What ${task.node} came to is nothing that the database stores: ${message} (${details.metadata?.sqlstate}). Change what it gives, or its targets.`,
+    { reason: "RESULT_REFUSED" },
+  );

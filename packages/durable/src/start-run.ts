@@ -53,7 +53,8 @@ export interface StartedRun {
   readonly state: RunState;
 }
 
-interface StartRow {
+/** A row of what a start gave. */
+export interface StartRow {
   asked_id: string;
   id: string | null;
   is_new: boolean;
@@ -130,9 +131,7 @@ export async function storeStarts(
     retryWhileUnavailable(() => database.prepared<StartRow>(START, parameters), { deadlineMs: PATIENCE_MS });
   let claims: StartClaim[] = [];
   try {
-    const first = await ask().catch((error: unknown) => {
-      throw isLimit(error) ? limitReached(error) : error;
-    });
+    const first = await ask().catch(throwNamed);
     claims = claimsOf(asked, first);
     // Somebody committed the same key while we did: now it can be seen.
     const stored = first.some(({ id }) => id === null) ? await ask() : first;
@@ -148,7 +147,7 @@ interface StartBatch extends RunPlan {
 }
 
 /** What has one plan together, so that it is sent once; what has a concurrency key apart. */
-function batchesOf(asked: readonly PreparedStart[], room: ClaimRoom | undefined) {
+export function batchesOf(asked: readonly PreparedStart[], room?: ClaimRoom) {
   const batches = new Map<RunPlan, StartBatch>();
   const keyed = new Map<RunPlan, StartBatch>();
   for (const { row, plan } of asked) {
@@ -184,8 +183,12 @@ function claimsOf(asked: readonly PreparedStart[], rows: readonly StartRow[]): S
   });
 }
 
-function resultsOf(asked: readonly PreparedStart[], rows: readonly StartRow[]): (StartedRun | HmsError)[] {
-  const byId = new Map<string, StartRow>();
+/** What became of each that was asked for, by the first of its rows. */
+export function resultsOf(
+  asked: readonly PreparedStart[],
+  rows: readonly Omit<StartRow, "nodes" | "fences">[],
+): (StartedRun | HmsError)[] {
+  const byId = new Map<string, (typeof rows)[number]>();
   for (const row of rows) if (!byId.has(row.asked_id)) byId.set(row.asked_id, row);
   return asked.map(({ row: { id, idempotency_key } }) => {
     const stored = byId.get(id);
@@ -219,6 +222,11 @@ export async function startRuns(
     if (result instanceof HmsError) throw result;
     return result;
   });
+}
+
+/** What a start throws, with a name for what start_runs() raises. */
+export function throwNamed(error: unknown): never {
+  throw isLimit(error) ? limitReached(error) : error;
 }
 
 const isLimit = (error: unknown) => error instanceof HmsError && error.details.metadata?.sqlstate === "HMS02";

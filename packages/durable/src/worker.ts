@@ -6,60 +6,13 @@ import { sql } from "kysely";
 import type { ClaimedTask, RunContext, SettleRow, TaskOutcome } from "./claimed-task.ts";
 import type { RunGraph } from "./graph.ts";
 import type { Json } from "./json.ts";
-import { type RunDatabase, rowsOf } from "./run-database.ts";
-import { type SettleEntry, settleTurn } from "./settle.ts";
+import { rowsOf } from "./run-database.ts";
+import { type RefusedResult, type SettleEntry, settle } from "./settle.ts";
 import { type ClaimRoom, type StartClaim, type StartRequest, startRuns } from "./start-run.ts";
-import type { Step, StepExecutor } from "./step.ts";
 import { StepLogs } from "./step-logs.ts";
-import { leaveTask, type StepMoment, StepRunner, type StopReason } from "./step-runner.ts";
+import { leaveTask, StepRunner, type StopReason } from "./step-runner.ts";
 import { Upkeep } from "./upkeep.ts";
-
-/** How a worker works. */
-export interface WorkerOptions {
-  /** Whose tasks it takes; default ["default"]. */
-  readonly queues?: readonly string[];
-  /** Steps at once; default 10. */
-  readonly concurrency?: number;
-  /** What steps can use, by name; "call/*" is what begins with "call/" and has no entry of its own. */
-  readonly executors: { readonly [name: string]: StepExecutor };
-  /** Called before each execution; throws if the principal may not do this (any more). */
-  readonly authorize?: (step: Step) => Promise<void> | void;
-  /** For how long a claim holds without a sign of life; default 10 000, prolonged every 3/10 of that. */
-  readonly leaseMs?: number;
-  /** How long a step that was told to stop may go on before it counts as cancelled; default 5000. */
-  readonly graceMs?: number;
-  /** For how many days the logs of steps are kept; default 30. */
-  readonly logDays?: number;
-  /** For how many days runs are kept after their end; default 90. */
-  readonly runDays?: number;
-  /** How often it looks for tasks that nobody told it of; default 500. */
-  readonly pollMs?: number;
-  /** Hears what fails with no caller to tell; default: nobody. */
-  readonly onFailure?: (failure: HmsError) => void;
-  /** For tests that break something at a named moment. */
-  readonly moment?: (
-    moment: WorkerMoment,
-    tasks: readonly Pick<ClaimedTask, "runId" | "node" | "target">[],
-  ) => Promise<void> | void;
-}
-
-/** Named moments of a worker. */
-export type WorkerMoment = StepMoment | "before-settle" | "after-settle" | "before-heartbeat" | "before-look";
-
-/** A run that has ended. */
-export interface EndedRun {
-  readonly runId: string;
-  readonly state: string;
-}
-
-/** What a worker hears and tells within its process. */
-export interface WorkerHost {
-  readonly database: RunDatabase;
-  /** Runs have ended. */
-  readonly ended: (rows: readonly EndedRun[]) => void;
-  /** Something has become ready that this worker did not claim. */
-  readonly ready: () => void;
-}
+import type { WorkerHost, WorkerOptions } from "./worker-options.ts";
 
 interface RunningTask {
   readonly task: ClaimedTask;
@@ -236,11 +189,14 @@ export class Worker implements AsyncDisposable {
         await moment?.("before-settle", results.map(asTask));
         await this.#writeLogs(results);
         const sentAt = performance.now();
-        const rows = await settleTurn(this.#host.database, { worker: this.id, results, queues, slots, look, leaseMs });
+        const turn = { worker: this.id, results, queues, slots, look, leaseMs };
+        const { rows, refused } = await settle(this.#host.database, turn);
         await moment?.("after-settle", results.map(asTask));
+        this.#giveUp(refused);
         for (const { fence } of results) this.#forget(fence);
         const claimed = rows.filter(({ node }) => node !== null);
-        if (look && claimed.length >= slots) this.#mayHaveMore = true;
+        // Where something was refused nothing was claimed.
+        if (look && (claimed.length >= slots || refused.length > 0)) this.#mayHaveMore = true;
         this.#begin(
           claimed.filter(({ fence }) => !this.#adopted.has(fence)),
           sentAt,
@@ -254,6 +210,13 @@ export class Worker implements AsyncDisposable {
         if (this.#isAbandoned || (this.#isClosing && results.length === 0)) return;
         this.#upkeep.beat();
       }
+    }
+  }
+
+  #giveUp(refused: readonly RefusedResult[]): void {
+    for (const { entry, error, isLeft } of refused) {
+      this.#options.onFailure(error);
+      if (isLeft) this.#leave(entry.fence);
     }
   }
 

@@ -12,6 +12,18 @@ export function mayNotRun(principal: Principal, reason: string): HmsError {
   return new HmsError("PERMISSION_DENIED", message, { reason: "RUN_NOT_ALLOWED" });
 }
 
+/** PERMISSION_DENIED: whoever starts a run may not cancel one that has the same concurrency key. */
+export function mayNotCancel(runId: string): HmsError {
+  const message = `Starting this would cancel the run ${runId}, which has the same concurrency key, and you may not do that (runs:control). Nothing was started. Let it wait (ON_LIMIT_QUEUE), or ask somebody who may.`;
+  return new HmsError("PERMISSION_DENIED", message, { reason: "CANCEL_NOT_ALLOWED" });
+}
+
+/** INVALID_ARGUMENT: what a step was given or gave would be read by whoever may see its run. */
+export function tellsSecret(method: string): HmsError {
+  const message = `${method} takes or answers a secret, and runs show what their steps were given and gave. Call it outside of runs.`;
+  return new HmsError("INVALID_ARGUMENT", message, { reason: "SECRET_IN_RUN" });
+}
+
 /** UNAVAILABLE: nobody offers the method now, so that a step may be tried again. */
 export function methodAway(service: string, method: string, environment: string): HmsError {
   const message = `Nobody offers ${service}/${method} in the environment ${environment} now. See what there is with hms-sys ffi list; give the step "retry" if it may come later.`;

@@ -3,7 +3,7 @@ import { fromJson, type JsonValue, toJson } from "@bufbuild/protobuf";
 import { ffiOptions } from "@hms/contracts";
 import type { Effect, Step, StepExecutor } from "@hms/durable";
 import { anyTypesOf, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
-import { methodAway } from "./errors.ts";
+import { methodAway, tellsSecret } from "./errors.ts";
 import { type CurrentPrincipal, principalNow } from "./run-principal.ts";
 
 /** What steps that call a method begin with: "call/SERVICE/METHOD". */
@@ -30,6 +30,10 @@ export function effectProblem(entry: MethodEntry, effect: Effect): string | unde
   return `is "${effect}", and the contract of ${entry.name} says that a second call is a second effect: write at_most_once, or leave it out`;
 }
 
+/** Whether a method's request or answer has a field that its contract calls secret. */
+export const tellsSecrets = ({ desc: { input, output } }: MethodEntry): boolean =>
+  [...input.fields, ...output.fields].some(({ proto }) => proto.options?.debugRedact === true);
+
 /**
  * Does steps that call a method of any contract: through the kernel, as the run's principal is now, decided by the policies
  * that hold now. The callee sees the same `x-hms-idempotency-key` at each attempt of a step.
@@ -40,6 +44,8 @@ export function methodCalls(kernel: Kernel, current: CurrentPrincipal): StepExec
     const entry = await findMethod(kernel, step);
     const problem = effectProblem(entry, step.effect);
     if (problem) throw new HmsError("INVALID_ARGUMENT", `effect ${problem}.`, { reason: "EFFECT_TOO_LOOSE" });
+    // Graphs of runs within runs may be known only by now.
+    if (tellsSecrets(entry)) throw tellsSecret(entry.name);
     const input = readInput(entry, step.input);
     const principal = await principalNow(current, step.principal);
     const metadata = {

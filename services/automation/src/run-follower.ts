@@ -11,10 +11,11 @@ interface Followed {
   followers: number;
 }
 
-/** One who follows a run; disposing it ends that. */
+/** One who follows a run; disposing it ends that, and what is waited for still. */
 export interface RunFollow extends Disposable {
   /**
    * How far the run has come, as soon as that is other than `known` (default: as soon as it is known); undefined if it is gone.
+   * It waits until then: ask again only when it has answered.
    * @throws the signal's reason, or HmsError UNAVAILABLE if the database has been away for 10 s.
    */
   next(signal: AbortSignal, known?: RunProgress): Promise<RunProgress | undefined>;
@@ -41,9 +42,11 @@ export class RunFollower implements AsyncDisposable {
     // What was seen before somebody came may be old.
     if (followed.followers === 1) followed.progress = undefined;
     this.#schedule(0);
+    const end = new AbortController();
     return {
-      next: (signal, known) => this.#next(followed, signal, known),
+      next: (signal, known) => this.#next(followed, AbortSignal.any([signal, end.signal]), known),
       [Symbol.dispose]: () => {
+        end.abort();
         followed.followers -= 1;
         if (followed.followers === 0) this.#followed.delete(runId);
       },

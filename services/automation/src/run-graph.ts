@@ -1,6 +1,6 @@
 import { checkGraph, type RunGraph } from "@hms/durable";
 import { type FieldViolation, HmsError, type Kernel, type MethodEntry } from "@hms/kernel";
-import { CALL, calledMethod, effectOf, effectProblem } from "./method-call.ts";
+import { CALL, calledMethod, effectOf, effectProblem, tellsSecrets } from "./method-call.ts";
 import { ROLLOUT, ROLLOUT_QUEUE, ROLLOUT_VERBS } from "./rollout-step.ts";
 
 /** A graph that can run, and the queues of others that it needs. */
@@ -9,10 +9,6 @@ export interface ReadGraph {
   /** By name, with the path of a node that names it. */
   readonly queues: ReadonlyMap<string, string>;
 }
-
-/** Whether a method's request or answer has a field that its contract calls secret. */
-const tellsSecrets = ({ desc: { input, output } }: MethodEntry) =>
-  [...input.fields, ...output.fields].some(({ proto }) => proto.options?.debugRedact === true);
 
 /** The queue of the platform's own worker. */
 export const OWN_QUEUE = "default";

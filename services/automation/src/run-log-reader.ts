@@ -33,6 +33,7 @@ export async function* readLogs(
   using followed = follower.follow(request.runId);
   await read();
   let known: RunProgress | undefined;
+  let awaited: Promise<RunProgress | undefined> | undefined;
   let isOver = !request.follow;
   for (;;) {
     const pieces = await pages();
@@ -45,10 +46,13 @@ export async function* readLogs(
     const late = delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => {
       throw signal.reason;
     });
-    const progress = await Promise.race([followed.next(signal, known), late]);
+    // One wait for a change at a time, however long the run is quiet.
+    awaited ??= followed.next(signal, known);
+    const progress = await Promise.race([awaited, late]);
     await late;
+    if (progress) awaited = undefined;
     known = progress ?? known;
-    isOver = progress?.hasEnded === true || known?.hasEnded === true;
+    isOver = known?.hasEnded === true;
   }
 }
 

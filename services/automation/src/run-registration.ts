@@ -5,6 +5,7 @@ import type { Durable, ListOptions, RetryRequest, RunSummary, RunView, StartRequ
 import { type CallContext, implement, type Kernel, type ServiceRegistration } from "@hms/kernel";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { sql } from "kysely";
+import { mayNotCancel } from "./errors.ts";
 import { readLabels } from "./label-filter.ts";
 import { readPageToken } from "./page-token.ts";
 import type { QueueWorkers } from "./queue-workers.ts";
@@ -21,6 +22,8 @@ const { OnLimit, RunDecision, RunService } = automationRuns;
 const PATIENCE_MS = 10_000;
 const DEFAULT_PAGE_SIZE = 50;
 const EVENTS_AT_ONCE = 500;
+/** The permission of CancelRun. */
+const CONTROL = "runs:control";
 const DEFAULT_ENVIRONMENT = "default";
 
 /** What the handlers stand on. */
@@ -77,7 +80,7 @@ export function runRegistration(runParts: RunParts): ServiceRegistration {
       const environment = environmentOf(request);
       const { graph, queues } = await readGraph(kernel, request.graph, environment);
       const asked = startRequest(request, context, graph);
-      const { id, isNew } = await durable.start(asked);
+      const { id, isNew } = await durable.start(asked, { authorizeCancel: mayCancel(context, environment) });
       const idle = await workers.idle(environment, [...queues.keys()]).catch(() => []);
       const warnings = idle.map((queue) => `${queues.get(queue)}: ${nobodyAsks(queue, environment)}`);
       return { run: runMessage(await read({ environment, runId: id }, context)), isNew, warnings };
@@ -131,6 +134,14 @@ export function runRegistration(runParts: RunParts): ServiceRegistration {
 
     readRunLogs: (request, context) => readLogs(runParts, request, { context, read: () => read(request, context) }),
   });
+}
+
+/** Who starts a run may cancel others for it only if they may do so without starting any. */
+function mayCancel(context: CallContext, environment: string): (runId: string) => void {
+  const controllable = context.filter(CONTROL);
+  return (name) => {
+    if (!controllable.allows({ name, environment })) throw mayNotCancel(name);
+  };
 }
 
 function listOptions({ state: asked, labels, pageToken }: automationRuns.ListRunsRequest): ListOptions {

@@ -138,6 +138,21 @@ describe("starting", () => {
   });
 });
 
+test("a start cancels the runs with its concurrency key only for who may control each of them", async () => {
+  const graph = { nodes: { ok: { kind: "approval" } } } as never;
+  const concurrency = { key: "site", limit: 1, onLimit: automationRuns.OnLimit.CANCEL_RUNNING };
+  const { runId } = await start(graph, { concurrency });
+  scene.rights.denied.add(`otto runs:control ${runId}`);
+  const error = await failure(scene.runs(otto).startRun({ graph, concurrency }));
+  scene.rights.denied.clear();
+  expect(error).toMatchObject({ code: "PERMISSION_DENIED", details: { reason: "CANCEL_NOT_ALLOWED" } });
+  const { runs } = await scene.runs().listRuns({ pageSize: 1 });
+  expect(runs).toMatchObject([{ runId, state: RunState.RUNNING }]);
+  const { run: next } = await scene.runs(otto).startRun({ graph, concurrency });
+  expect((await ended(runId)).state).toBe(RunState.CANCELLED);
+  await scene.runs().cancelRun({ runId: next?.runId ?? "" });
+});
+
 test("a method that may not be called twice, whose answer was lost, waits for a decision", async () => {
   const registering = scene.kernel.find("hms.automation.v1.RunService", "RetryRun");
   const uses = "call/hms.automation.v1.RunService/RetryRun";

@@ -40,7 +40,7 @@ export const contractComments: Readonly<Record<string, string>> = {
   "hms.automation.v1.OnLimit": "What happens to a run whose concurrency key has as many runs as may run.",
   "hms.automation.v1.OnLimit.ON_LIMIT_UNSPECIFIED": "As OnLimit.QUEUE.",
   "hms.automation.v1.OnLimit.ON_LIMIT_QUEUE": "It waits for its turn.",
-  "hms.automation.v1.OnLimit.ON_LIMIT_CANCEL_RUNNING": "Those that run are cancelled first.",
+  "hms.automation.v1.OnLimit.ON_LIMIT_CANCEL_RUNNING": "Those that run, or wait, are cancelled, if the run is new; who starts it needs runs:control of each.",
   "hms.automation.v1.OnLimit.ON_LIMIT_REJECT": "It is refused: RESOURCE_EXHAUSTED.",
   "hms.automation.v1.RunDecision": "What somebody decides of a node that waits for it.",
   "hms.automation.v1.RunDecision.RUN_DECISION_SUCCEED": "An approval: yes. A step: it was done, with this output. Targets: that is enough.",

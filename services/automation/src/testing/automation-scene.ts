@@ -59,6 +59,12 @@ export async function openAutomationScene(
         [permission, `${permission} ${resource}`].some((each) => rights.denied.has(`${principal.id} ${each}`))
           ? { allowed: false, reason: "not now" }
           : { allowed: true },
+      filter: ({ principal, permission }) => ({
+        where: { all: [] },
+        whereUnplaced: { all: [] },
+        allows: ({ name }) =>
+          [permission, `${permission} ${name}`].every((each) => !rights.denied.has(`${principal.id} ${each}`)),
+      }),
     },
     audit: { accepts: true, record: () => {} },
     validator: createRequestValidator(),

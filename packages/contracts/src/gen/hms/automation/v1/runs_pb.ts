@@ -1161,7 +1161,7 @@ export const OnLimit = {
   QUEUE: 1,
 
   /**
-   * Those that run are cancelled first.
+   * Those that run, or wait, are cancelled, if the run is new; who starts it needs runs:control of each.
    *
    * @generated from enum value: ON_LIMIT_CANCEL_RUNNING = 2;
    */
