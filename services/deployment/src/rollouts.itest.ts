@@ -128,6 +128,21 @@ describe("two deploys of one service at once", () => {
   });
 });
 
+test("restarts whose chosen ids end alike each bring new replicas, and what serves goes on", async () => {
+  await site.deploy({ version: "1" });
+  site.plane.load(5);
+  const before = new Set(site.agent.running());
+  for (const id of ["20260101restart", "20260102restart"]) {
+    const restart = site.client.restart(echo, { metadata: { "x-hms-idempotency-key": id } });
+    expect((await outcomeOf(restart)).ended.state).toBe(RolloutState.SUCCEEDED);
+    const now = site.agent.running();
+    expect(now).toHaveLength(2);
+    expect(now.filter((each) => before.has(each))).toEqual([]);
+    for (const each of now) before.add(each);
+  }
+  expect(await site.plane.stopLoad()).toEqual([]);
+});
+
 describe("without room on the disk", () => {
   test("what would begin a rollout is refused at once and changes nothing; what frees room works", async () => {
     await site.deploy({ version: "1", replicas: 1 });

@@ -7,6 +7,7 @@ import { casesOf, openTestDatabase } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DeploymentTables, deploymentMigrations } from "../index.ts";
 import { grantRollout } from "../rollout-grant.ts";
+import { replicaSuffix } from "../rollout-id.ts";
 import { RolloutJournal } from "../rollout-journal.ts";
 import { plannedRollout, type Transition, transition } from "../rollout-machine.ts";
 import { RolloutNews } from "../rollout-news.ts";
@@ -164,7 +165,7 @@ describe("a rollback that is kept in a file and entered afterwards", () => {
     const suffix = String(seed).padStart(3, "0");
     const [one, other] = [`spooled${suffix}`, `journal${suffix}`];
     const [id, otherId] = [`aspool${suffix}x`, `journl${suffix}x`];
-    const names = { [other]: one, [otherId]: id, [otherId.slice(-6)]: id.slice(-6) };
+    const names = { [other]: one, [otherId]: id, [replicaSuffix(otherId)]: replicaSuffix(id) };
     const replicas = 1 + (seed % 3);
     told.length = 0;
 
