@@ -86,6 +86,10 @@ describe("the history", () => {
     ]) {
       await expect(outcomeOf(asked)).rejects.toMatchObject({ details: { fieldViolations: [{ field: "reason" }] } });
     }
+    await expect(outcomeOf(site.client.restart({ ...echo, reason: "a\0b" }))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("reason: It has a NUL character (U+0000)"),
+    });
     await expect(deploy("4", { tag: "a b", reason: "x".repeat(501) })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       details: { fieldViolations: [{ field: "reason" }, { field: "tag" }] },

@@ -33,6 +33,7 @@ export interface DriverParts {
 
 const AGAIN_MS = 250;
 const STUMBLE_MS = 2000;
+const TAKEN_OVER = "ROLLOUT_TAKEN_OVER";
 /** Another server may have taken a request; its news are looked for. */
 const ASKED_LOOK_MS = 1000;
 
@@ -49,7 +50,7 @@ export class RolloutDriver {
     this.#parts = parts;
     this.#row = row;
     this.#position = { turn: Number(row.turn), events: Number(row.events) };
-    this.#buffer = new EventBuffer((events) => this.#append(events));
+    this.#buffer = new EventBuffer((events) => this.#appendSaid(events), leftOut);
   }
 
   get #rolloutId(): string {
@@ -223,6 +224,20 @@ export class RolloutDriver {
     feed.changes.notify();
   }
 
+  /** What a step says is not worth its rollout: what the journal refuses for good is left out. */
+  async #appendSaid(events: JsonObject[]): Promise<void> {
+    try {
+      await this.#append(events);
+    } catch (cause) {
+      const error = HmsError.from(cause);
+      const isNotOurs = error.code === "CANCELLED" || error.details.reason === TAKEN_OVER;
+      if (this.#end.signal.aborted || isNotOurs) throw error;
+      this.#parts.log.error("what a step of a rollout has said cannot be written down and is left out", {
+        ...{ rolloutId: this.#rolloutId, events: events.length, error },
+      });
+    }
+  }
+
   /** The journal comes first: while it cannot be written the rollout waits, and traffic stays as it is. */
   async #insist<T>(work: () => Promise<T>): Promise<T> {
     let isTold = false;
@@ -247,7 +262,7 @@ export class RolloutDriver {
       await this.#parts.journal.beat(this.#rolloutId, this.#fence);
     } catch (error) {
       // Silence is no proof of loss; a later holder's fence is.
-      if (HmsError.from(error).details.reason === "ROLLOUT_TAKEN_OVER") this.#end.abort(error);
+      if (HmsError.from(error).details.reason === TAKEN_OVER) this.#end.abort(error);
     }
   }
 }
@@ -258,8 +273,15 @@ function interrupts({ what }: RolloutAsk, { kind }: Effect): boolean {
 }
 
 function isTemporary({ code, details }: HmsError): boolean {
-  if (details.reason === "ROLLOUT_TAKEN_OVER") return false;
+  if (details.reason === TAKEN_OVER) return false;
   return code === "UNAVAILABLE" || code === "RESOURCE_EXHAUSTED" || code === "ABORTED" || code === "DEADLINE_EXCEEDED";
+}
+
+/** Takes the place of what a step says beyond what is kept of it. */
+function leftOut({ rolloutId, stepOutput, stepProgress }: JsonObject): JsonObject {
+  const { stepId = "" } = (stepOutput ?? stepProgress ?? {}) as { stepId?: string };
+  const message = "It says more than is kept: the rest is left out here.";
+  return rolloutEvent(String(rolloutId), { stepProgress: { stepId, message } });
 }
 
 function waitingFor(holder: RolloutRow): JsonObject {
