@@ -7,12 +7,13 @@ import { performEffect } from "./effects/perform-effect.ts";
 import { stopping } from "./errors.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import type { EventFeed } from "./event-feed.ts";
-import { grantRollout } from "./rollout-grant.ts";
+import type { Freezes } from "./freezes.ts";
+import { beginning } from "./rollout-grant.ts";
 import { type DriverJournal, type JournalPosition, LEASE_MS } from "./rollout-journal.ts";
 import { transition } from "./rollout-machine.ts";
 import { endedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import { type Effect, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
+import { type Effect, type Failure, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
 import type { ServiceKey } from "./service-record.ts";
 
 /** What a driver stands on. */
@@ -20,6 +21,7 @@ export interface DriverParts {
   journal: DriverJournal;
   feed: EventFeed;
   effects: EffectParts;
+  freezes: Pick<Freezes, "heldUp">;
   log: Logger;
   /** Resolves once everything that runs is known. */
   ready: Promise<void>;
@@ -179,18 +181,21 @@ export class RolloutDriver {
     }
   }
 
-  #begin(awayMs: number): Promise<JournalPosition["state"]> {
+  async #begin(awayMs: number): Promise<JournalPosition["state"]> {
+    const heldUp = await this.#heldUp();
     return this.#advance((state, record) => {
-      if (state.phase === "planned") {
-        const grant = grantRollout(state, { record, request: this.#row.request });
-        return typeof grant === "string"
-          ? { type: "refused", failure: { reason: grant, remedy: "Deploy it again." } }
-          : { type: "locked", grant };
-      }
+      if (state.phase === "planned") return beginning(state, { record, request: this.#row.request, heldUp });
       const again = { release: ", which runs the release command again", hook: ", which runs the hook again" };
       const what = again[state.doing?.kind as keyof typeof again] ?? "";
       return { type: "resumed", awayMs, why: `Carried on by a restarted server${what}` };
     });
+  }
+
+  /** What holds it up by now, if it has only waited so far. */
+  async #heldUp(): Promise<Failure | undefined> {
+    const { environment, service, revision, request } = this.#row;
+    if (!request.freezable || this.#position.turn > 0) return undefined;
+    return this.#insist(() => this.#parts.freezes.heldUp({ environment, service }, revision));
   }
 
   /** Makes the next transition, in one transaction with all it means; waits while the database is away. */

@@ -42,6 +42,7 @@ function apply(turn: Turn, input: RolloutInput): void {
       return;
     case "refused":
       draft.failure = input.failure;
+      draft.previousRevision = input.serves ?? draft.previousRevision;
       turn.end("rolled_back");
       return;
     case "resumed":
