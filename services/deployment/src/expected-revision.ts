@@ -3,7 +3,7 @@ import { changedSince } from "./errors.ts";
 import type { ServiceRecord } from "./service-record.ts";
 
 /** The revision that a request is made for, if it says one. */
-export function expectedOf({ expectedRevision }: { expectedRevision?: bigint | undefined }): {
+export function expectedOf({ expectedRevision }: { expectedRevision?: bigint | number | undefined }): {
   expectedRevision?: number;
 } {
   return expectedRevision === undefined ? {} : { expectedRevision: Number(expectedRevision) };

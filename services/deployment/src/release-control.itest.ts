@@ -156,10 +156,10 @@ describe("what waits behind somebody's canary", () => {
       );
     }
     expect(site.plane.active.map(({ revision }) => revision)).toEqual([3n]);
-    await expect(outcomeOf(site.client.rollback({ ...echo, expectedRevision: 2n }))).rejects.toMatchObject({
-      code: "FAILED_PRECONDITION",
-      details: { reason: "CHANGED_SINCE" },
-    });
+    const changed = { code: "FAILED_PRECONDITION", details: { reason: "CHANGED_SINCE" } };
+    await expect(outcomeOf(site.client.retry(echo))).rejects.toMatchObject(changed);
+    const late = site.client.rollback({ ...echo, expectedRevision: 2n });
+    await expect(outcomeOf(late)).rejects.toMatchObject(changed);
     expect((await outcomeOf(site.client.rollback({ ...echo, expectedRevision: 3n }))).ended.revision).toBe(2n);
   });
 

@@ -224,7 +224,7 @@ export class RolloutRequests {
     const { manifest } = target;
     const { again: admit } = await this.#admitNow(context, record, { manifest, override: request.overrideFreeze });
     const reason = request.reason || `retry of ${last.rollout_id}`;
-    const asked = { again: true, ...freezableOf(request) };
+    const asked = { again: true, ...expectedOf(last.request), ...freezableOf(request) };
     return this.#add(record, { kind: "deploy", request: asked, target, manifest, reason, admit }, context);
   }
 
