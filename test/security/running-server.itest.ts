@@ -2,9 +2,10 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { platformServices } from "@hms/authorization";
-import { hostEnvironment, resolveInstance } from "@hms/config";
+import { hostEnvironment, type InstancePaths, resolveInstance } from "@hms/config";
 import { agent } from "@hms/contracts";
-import { createWorkloadTokens } from "@hms/local-access";
+import { createWorkloadTokens, showSealedToken } from "@hms/local-access";
+import { openExistingSealingKey } from "@hms/secrets";
 import { waitFor } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eachOf } from "../system/naughty-strings.ts";
@@ -29,6 +30,9 @@ const tokens = new Map<string, string>();
 let platform: Platform;
 let doors: Record<"http" | "socket" | "agent" | "services", Door>;
 
+const workloadKeyOf = ({ workloadKey: path, sealingKey }: InstancePaths) =>
+  showSealedToken({ path, sealing: openExistingSealingKey(sealingKey) });
+
 beforeAll(async () => {
   platform = stack.use(await startPlatform());
   const instance = { instance: platform.instance, data: platform.data };
@@ -44,7 +48,7 @@ beforeAll(async () => {
   tokens.set("operator of the installation", readFileSync(paths.operatorToken, "utf8").trim());
   tokens.set("dataplane", readFileSync(paths.dataplaneToken, "utf8").trim());
   tokens.set("server", readFileSync(paths.serverToken, "utf8").trim());
-  const workloads = createWorkloadTokens(readFileSync(paths.workloadKey, "utf8").trim());
+  const workloads = createWorkloadTokens(workloadKeyOf(paths));
   tokens.set("service", workloads.mint({ environment: "default", name: "payment-svc" }));
   doors = {
     http: httpDoor(platform.url("")),
@@ -184,7 +188,7 @@ describe("by HTTP what belongs to somebody else", () => {
     }
     owned.key = await given("hms.identity.v1.KeyService/CreateKey", { user: "anna", name: "k" }, "key", "keyId");
     const paths = resolveInstance({ instance: platform.instance, data: platform.data }, hostEnvironment(platform.env));
-    const workloads = createWorkloadTokens(readFileSync(paths.workloadKey, "utf8").trim());
+    const workloads = createWorkloadTokens(workloadKeyOf(paths));
     people.annas = workloads.mint({ environment: "default", name: "annas-svc" });
     people.bens = workloads.mint({ environment: "default", name: "bens-svc" });
     expect((await ask(people.annas, "hms.ffi.v1.RegistryService/Register", INSTANCE)).status).toBe(200);

@@ -29,3 +29,14 @@ test("an error is recognised across copies of the package", () => {
 test("a number that gRPC does not define is UNKNOWN", () => {
   expect(statusCodeName(99)).toBe("UNKNOWN");
 });
+
+test("a detail that cannot be written is left out, and the error arrives", () => {
+  const error = new HmsError("NOT_FOUND", "gone", { metadata: { at: 5 as unknown as string } });
+  expect(errorFromStatus(errorToStatus(error))).toMatchObject({ code: "NOT_FOUND", message: "gone", details: {} });
+});
+
+test("a time to wait may be a fraction of a millisecond: it is rounded up", () => {
+  const waits = (retryAfterMs: number) =>
+    errorFromStatus(errorToStatus(new HmsError("FAILED_PRECONDITION", "later", { retryAfterMs }))).details.retryAfterMs;
+  expect([waits(1_112.899414), waits(3), waits(1e300), waits(Number.NaN)]).toEqual([1113, 3, 315_576e9, undefined]);
+});

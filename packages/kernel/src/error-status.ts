@@ -1,4 +1,4 @@
-import { create, type MessageShape } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { type Any, anyPack, anyUnpack, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { errorDetails, ffiErrors, status } from "@hms/contracts";
 import { type ErrorDetails, HmsError } from "./hms-error.ts";
@@ -8,6 +8,8 @@ import { statusCodeName } from "./status-code.ts";
 export type Status = MessageShape<typeof status.StatusSchema>;
 
 const DOMAIN = "hms-sys";
+/** The longest Duration: 10,000 years. */
+const LONGEST_WAIT_MS = 315_576_000_000_000;
 
 function violationDetails(violations: NonNullable<ErrorDetails["fieldViolations"]>): Any[] {
   const { BadRequestSchema } = errorDetails;
@@ -21,6 +23,15 @@ function violationDetails(violations: NonNullable<ErrorDetails["fieldViolations"
 
 const fieldOnly = ({ field, description }: { field: string; description: string }) => ({ field, description });
 
+/** A detail; what cannot be written is left out, for the error itself has to reach its caller. */
+function packed<D extends DescMessage>(schema: D, message: MessageShape<D>): Any[] {
+  try {
+    return [anyPack(schema, message)];
+  } catch {
+    return [];
+  }
+}
+
 /** The error as it travels: the same bytes on every edge. The cause stays here. */
 export function errorToStatus(error: HmsError): Status {
   const { reason, metadata, fieldViolations, retryAfterMs } = error.details;
@@ -31,12 +42,15 @@ export function errorToStatus(error: HmsError): Status {
       domain: DOMAIN,
       metadata: metadata ?? {},
     });
-    details.push(anyPack(errorDetails.ErrorInfoSchema, info));
+    details.push(...packed(errorDetails.ErrorInfoSchema, info));
   }
   if (fieldViolations) details.push(...violationDetails(fieldViolations));
-  if (retryAfterMs !== undefined) {
-    const retry = create(errorDetails.RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
-    details.push(anyPack(errorDetails.RetryInfoSchema, retry));
+  // A fraction of a millisecond has no place in a Duration, and what cannot be written would fail whoever answers.
+  if (retryAfterMs !== undefined && Number.isFinite(retryAfterMs)) {
+    const retry = create(errorDetails.RetryInfoSchema, {
+      retryDelay: durationFromMs(Math.min(Math.ceil(retryAfterMs), LONGEST_WAIT_MS)),
+    });
+    details.push(...packed(errorDetails.RetryInfoSchema, retry));
   }
   return create(status.StatusSchema, { code: error.statusCode, message: error.message, details });
 }
