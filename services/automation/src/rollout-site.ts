@@ -82,15 +82,15 @@ export class RolloutSite {
   }
 
   /**
-   * Somebody may have deployed since.
-   * @throws HmsError FAILED_PRECONDITION if the service's revision is none of these
+   * The service's revision. Somebody may have deployed since.
+   * @throws HmsError FAILED_PRECONDITION if it is none of these
    */
-  async assertServes(service: string, revisions: readonly number[]): Promise<void> {
+  async servingOf(service: string, revisions: readonly number[]): Promise<number> {
     const { environment } = this.#step.run;
     const asked = create(deployment.GetServiceRequestSchema, { environment, service });
     const answer = await this.#kernel.unary(await this.method("GetService"), asked, this.#call());
     const now = Number((answer as deployment.GetServiceResponse).service?.revision ?? 0n);
-    if (revisions.includes(now)) return;
+    if (revisions.includes(now)) return now;
     const message = `${service} is at revision ${now} by now, which is not the run's: it is left as it is. Roll it back yourself if it is to go.`;
     throw new HmsError("FAILED_PRECONDITION", message, { reason: "CHANGED_SINCE" });
   }

@@ -78,9 +78,11 @@ function outcome(rolloutId: string, ended: deployment.RolloutEnded) {
 async function undoing(site: RolloutSite, { input }: Step): Promise<{ method: string; input: JsonObject }> {
   const { revision, from, ...rest } = asObject(input);
   if (typeof revision !== "number") throw badStep(`"with" of rollout/${UNDO} names no revision; 0 is nothing.`);
-  if (typeof from === "number") await site.assertServes(String(rest.service ?? ""), [from, revision]);
-  if (revision === 0) return { method: "Stop", input: rest };
-  return { method: "Rollback", input: { ...rest, revision: String(revision) } };
+  const own = typeof from === "number" ? await site.servingOf(String(rest.service ?? ""), [from, revision]) : undefined;
+  // Somebody's deploy may be under way, behind which it waits: it must not undo that one.
+  const request = own === undefined ? rest : { ...rest, expectedRevision: String(own) };
+  if (revision === 0) return { method: "Stop", input: request };
+  return { method: "Rollback", input: { ...request, revision: String(revision) } };
 }
 
 /** Steps whose node was cancelled have told their rollouts to undo themselves, unless their worker was killed first. */

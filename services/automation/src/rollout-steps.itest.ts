@@ -34,9 +34,13 @@ async function* follow(rolloutId: string, { signal }: CallContext) {
 
 /** As the deployment service does it: a key that is known already finds its rollout. */
 function begun(what: string) {
-  return (request: { service?: string; manifest?: string; reason?: string }, context: CallContext) => {
+  return (
+    request: { service?: string; manifest?: string; reason?: string; expectedRevision?: bigint | undefined },
+    context: CallContext,
+  ) => {
     const service = request.service || request.manifest || "";
-    asked.push(`${what} ${service} by ${context.principal.id}`);
+    const { expectedRevision: at } = request;
+    asked.push(`${what} ${service} by ${context.principal.id}${at === undefined ? "" : ` if at ${at}`}`);
     if (service === "refused") throw new HmsError("FAILED_PRECONDITION", "There is a freeze.");
     const id = keyOf(context);
     if (!rollouts.has(id)) rollouts.set(id, { service, ended: Promise.withResolvers() });
@@ -58,6 +62,7 @@ beforeAll(async () => {
     deploy: begun("Deploy"),
     rollback: begun("Rollback"),
     stop: begun("Stop"),
+    getService: () => ({ service: { revision: 4n } }),
     watchRollout: ({ rolloutId }, context) => follow(rolloutId, context),
     abort: ({ service, rolloutId }) => {
       asked.push(`Abort ${service}`);
@@ -121,6 +126,18 @@ test("a rollout that succeeds gives its revision, the one before and its id, whi
   const lines: string[] = [];
   for await (const { text } of scene.runs().readRunLogs({ runId: run.runId, node: "a" })) lines.push(text);
   expect(lines.join("")).toMatch(/quick \(default\), rollout \w+\n.*succeeded \(revision 4\)/s);
+});
+
+test("what takes a rollout back waits behind nobody's deploy to undo that, and leaves other revisions alone", async () => {
+  const undo = (from: number, revision: number) => ({ uses: "rollout/undo", with: { service: "a", revision, from } });
+  const run = await start({ back: undo(4, 3), none: undo(4, 0), again: undo(5, 4), other: undo(5, 3) });
+  const done = await ended(run.runId);
+  expect(nodeOf(done, "other")?.error?.message).toMatch(/^a is at revision 4 by now, which is not the run's/);
+  expect(asked.toSorted()).toEqual([
+    "Rollback a by anna if at 4",
+    "Rollback a by anna if at 4",
+    "Stop a by anna if at 4",
+  ]);
 });
 
 test("a rollout that fails fails its step with its reason, and what is refused never begins", async () => {

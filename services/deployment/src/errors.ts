@@ -1,6 +1,6 @@
 import { HmsError } from "@hms/kernel";
-import type { RolloutKind } from "./rollout-state.ts";
-import type { ServiceKey } from "./service-record.ts";
+import type { Failure, RolloutKind } from "./rollout-state.ts";
+import type { ServiceKey, ServiceRecord } from "./service-record.ts";
 
 /** NOT_FOUND: no rollout has this id. */
 export function noSuchRollout(rolloutId: string): HmsError {
@@ -85,6 +85,17 @@ export function nothingToRetry(
   return new HmsError("FAILED_PRECONDITION", `There is nothing of "${service}" to try again; ${why}.`, {
     reason: "NOTHING_TO_RETRY",
   });
+}
+
+/** What was decided for one revision, and another one serves. */
+export function changedSince(
+  { service, currentRevision }: Pick<ServiceRecord, "service" | "currentRevision">,
+  expected: number,
+): Failure {
+  return {
+    reason: `"${service}" is at revision ${currentRevision} by now, and this was asked for revision ${expected}: nothing was changed.`,
+    remedy: `Look at what serves (hms-sys status ${service}), then ask again if it is still wanted.`,
+  };
 }
 
 /** NOT_FOUND: no revision of the service has this tag. */

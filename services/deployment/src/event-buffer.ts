@@ -3,28 +3,33 @@ import type { JsonObject } from "@bufbuild/protobuf";
 const GATHER_MS = 150;
 const MOST_AT_ONCE = 200;
 /** A build that writes without end fills no database. */
-const MOST_OF_A_STEP = 5000;
+const MOST_OF_A_STEP = { events: 5000, characters: 4 * 1024 * 1024 };
 
-/** Gathers what a step says and passes it on in groups, in order; what comes too thick is counted, not kept. */
+/** Gathers what a step says and passes it on in groups, in order; of what comes too thick only that it does is kept. */
 export class EventBuffer {
   readonly #write: (events: JsonObject[]) => Promise<void>;
+  readonly #sayFull: (dropped: JsonObject) => JsonObject;
   #waiting: JsonObject[] = [];
   /** What is being written, or has to be again. */
   #group: JsonObject[] = [];
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
-  #taken = 0;
+  #taken = { events: 0, characters: 0 };
+  #isFull = false;
 
-  /** `write` is called with one group at a time. */
-  constructor(write: (events: JsonObject[]) => Promise<void>) {
+  /** `write` is called with one group at a time; `sayFull` makes the event that takes the place of the first that is left out. */
+  constructor(write: (events: JsonObject[]) => Promise<void>, sayFull: (dropped: JsonObject) => JsonObject) {
     this.#write = write;
+    this.#sayFull = sayFull;
   }
 
   /** Adds an event. */
   add(event: JsonObject): void {
-    this.#taken += 1;
-    if (this.#taken > MOST_OF_A_STEP) return;
-    this.#waiting.push(event);
+    if (this.#isFull) return;
+    this.#taken.events += 1;
+    this.#taken.characters += JSON.stringify(event).length;
+    this.#isFull = this.#taken.events > MOST_OF_A_STEP.events || this.#taken.characters > MOST_OF_A_STEP.characters;
+    this.#waiting.push(this.#isFull ? this.#sayFull(event) : event);
     // The failure of a write shows in flush().
     this.#timer ??= setTimeout(() => void this.#pass().catch(() => {}), GATHER_MS).unref();
   }
@@ -32,7 +37,8 @@ export class EventBuffer {
   /** Resolves when everything has been written; a new step begins then. @throws what the writing threw. */
   async flush(): Promise<void> {
     await this.#pass();
-    this.#taken = 0;
+    this.#taken = { events: 0, characters: 0 };
+    this.#isFull = false;
   }
 
   #pass(): Promise<void> {

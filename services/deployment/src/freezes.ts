@@ -5,6 +5,7 @@ import type { Manifest } from "@hms/manifest";
 import { retryWhileUnavailable, type ServiceDatabase } from "@hms/postgres";
 import { type Selectable, sql } from "kysely";
 import { nextOpening } from "./deploy-window.ts";
+import type { Failure } from "./rollout-state.ts";
 import { checkedName } from "./service-name.ts";
 import type { ServiceKey } from "./service-record.ts";
 import type { DeploymentTables } from "./tables.ts";
@@ -15,6 +16,11 @@ type FreezeRow = Selectable<DeploymentTables["deploy_freeze"]>;
 const PATIENCE_MS = 10_000;
 const LONGEST_MS = 366 * 24 * 60 * 60_000;
 const LONGEST_REASON = 500;
+
+/** What is noted of a deploy that freezes and windows hold up. */
+export function freezableOf({ overrideFreeze }: { overrideFreeze: boolean }): { freezable?: boolean } {
+  return overrideFreeze ? {} : { freezable: true };
+}
 
 /** Times in which nothing new is deployed. */
 export class Freezes {
@@ -88,26 +94,55 @@ export class Freezes {
    * Lets a new version of a service be deployed now.
    * @throws HmsError FAILED_PRECONDITION during a freeze, and outside of the manifest's windows
    */
-  async admit({ environment, service }: ServiceKey, { rollout }: Manifest, now = new Date()): Promise<void> {
+  async admit(key: ServiceKey, manifest: Manifest, now = new Date()): Promise<void> {
+    const obstacle = await this.#obstacle(key, manifest, now);
+    if (obstacle === undefined) return;
+    const { words, reason, metadata } = obstacle;
+    throw new HmsError("FAILED_PRECONDITION", `${words} ${OVERRIDE}`, { reason, metadata });
+  }
+
+  /** What holds a revision up that was admitted earlier and has waited since; undefined: nothing. */
+  async heldUp(key: ServiceKey, revision: string, now = new Date()): Promise<Failure | undefined> {
+    const read = () =>
+      this.#db
+        .selectFrom("revision")
+        .select("manifest")
+        .where("environment", "=", key.environment)
+        .where("service", "=", key.service)
+        .where("revision", "=", revision)
+        .executeTakeFirst();
+    const found = await retryWhileUnavailable(read, { deadlineMs: PATIENCE_MS });
+    const obstacle = found && (await this.#obstacle(key, found.manifest, now));
+    return obstacle && { reason: `Its turn came too late: ${obstacle.words}`, remedy: OVERRIDE };
+  }
+
+  async #obstacle(
+    { environment, service }: ServiceKey,
+    { rollout }: Manifest,
+    now: Date,
+  ): Promise<Obstacle | undefined> {
     const found = (await this.#holding(environment)).find((row) => row.service === "" || row.service === service);
     if (found) {
       const what = found.service === "" ? `the environment "${environment}"` : `"${service}"`;
-      throw new HmsError(
-        "FAILED_PRECONDITION",
-        `${found.set_by} has stopped deploys of ${what} until ${found.until.toISOString()}: ${found.reason}. ${OVERRIDE}`,
-        { reason: "FROZEN", metadata: { until: found.until.toISOString(), by: found.set_by } },
-      );
+      const until = found.until.toISOString();
+      const words = `${found.set_by} has stopped deploys of ${what} until ${until}: ${found.reason}.`;
+      return { words, reason: "FROZEN", metadata: { until, by: found.set_by } };
     }
     // Manifests that older versions have stored know of none.
     const windows = (rollout as Partial<typeof rollout>).windows ?? [];
     const opens = windows.length === 0 ? undefined : nextOpening(windows, now);
-    if (opens === undefined || opens <= now) return;
-    throw new HmsError(
-      "FAILED_PRECONDITION",
-      `"${service}" is deployed in its windows only (${windows.join("; ")}), and the next one opens at ${opens.toISOString()}. ${OVERRIDE}`,
-      { reason: "OUTSIDE_WINDOW", metadata: { opens: opens.toISOString() } },
-    );
+    if (opens === undefined || opens <= now) return undefined;
+    const at = opens.toISOString();
+    const words = `"${service}" is deployed in its windows only (${windows.join("; ")}), and the next one opens at ${at}.`;
+    return { words, reason: "OUTSIDE_WINDOW", metadata: { opens: at } };
   }
+}
+
+/** Why a deploy may not happen now. */
+interface Obstacle {
+  words: string;
+  reason: string;
+  metadata: Record<string, string>;
 }
 
 const OVERRIDE =

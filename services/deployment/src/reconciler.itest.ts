@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { deployment } from "@hms/contracts";
 import { waitFor } from "@hms/testkit";
 import { afterAll, afterEach, beforeEach, expect, test } from "vitest";
+import { stepUnderWay } from "./testing/step-under-way.ts";
 import { deploymentHost, openGround, openServer, openSite, outcomeOf } from "./testing/test-site.ts";
 
 const { ServiceHealth } = deployment;
@@ -65,6 +66,26 @@ test("a replica that has vanished is started again, and one that nobody wants is
   await site.agent.stray(kept, stray);
   await waitFor(() => !site.agent.running().includes(stray), { describe: "the stray to be ended" });
   expect(site.agent.running().sort()).toEqual([lost, kept].sort());
+});
+
+test("a replica that takes long to end holds up no other that has vanished", async () => {
+  const before = `if (process.env.HMS_REPLICA.includes("/2-")) {
+  const on = process.on.bind(process);
+  process.on = (name, ...rest) => on(name, ...(name === "SIGTERM" ? [() => {}] : rest));
+}`;
+  const request = site.program.write({ version: "1", before });
+  const manifest = request.manifest.replace("stop_grace: 3s", "stop_grace: 2m");
+  await outcomeOf(site.client.deploy({ ...request, manifest }));
+  const [first = "", second = ""] = activeIds();
+  const scaling = outcomeOf(site.client.scale({ ...echo, replicas: 1 }));
+  await stepUnderWay(site.client, /^Stopping/);
+  for (const time of ["first", "second"]) {
+    await site.agent.lose(first);
+    await waitFor(() => site.agent.running().includes(first), { describe: `it to be started the ${time} time` });
+  }
+  expect(site.agent.running()).toContain(second);
+  process.kill(site.agent.pidOf(second), "SIGKILL");
+  await scaling;
 });
 
 test("a restarted server neither touches what runs nor empties the mesh", async () => {

@@ -34,7 +34,9 @@ const SOON_MS = 200;
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  #timer: NodeJS.Timeout | undefined;
+  #next: { timer: NodeJS.Timeout; atMs: number } | undefined;
+  /** Replicas that are being mended. */
+  readonly #mending = new Set<string>();
   #isOpen = false;
   #isRunning = false;
 
@@ -53,7 +55,8 @@ export class Reconciler {
   /** Ends; what runs goes on. */
   close(): void {
     this.#isOpen = false;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#next?.timer);
+    this.#next = undefined;
   }
 
   #onReport(id: string): void {
@@ -62,19 +65,24 @@ export class Reconciler {
     if (isMeant !== observed.isThere(id)) this.#schedule(SOON_MS);
   }
 
+  /** Asks for a sweep within a time; the earliest that is asked for is the next. */
   #schedule(inMs: number): void {
-    clearTimeout(this.#timer);
-    if (this.#isOpen) this.#timer = setTimeout(() => void this.#sweep(), inMs).unref();
+    const atMs = performance.now() + inMs;
+    if (!this.#isOpen || (this.#next && this.#next.atMs <= atMs)) return;
+    clearTimeout(this.#next?.timer);
+    this.#next = { atMs, timer: setTimeout(() => void this.#sweep(), inMs).unref() };
   }
 
   async #sweep(): Promise<void> {
+    this.#next = undefined;
     if (this.#isRunning) return this.#schedule(SOON_MS);
     this.#isRunning = true;
     try {
+      // What takes long to end, or never does, holds up nothing else.
+      for (const mend of this.#differences()) void mend();
       for (const { replicas } of this.#parts.book.all()) {
         for (const { id } of replicas) await this.#noteProven(id, this.#parts.health.of(id));
       }
-      await Promise.all(this.#differences().map((mend) => mend()));
     } finally {
       this.#isRunning = false;
       this.#schedule(SWEEP_MS);
@@ -99,13 +107,18 @@ export class Reconciler {
     ];
   }
 
+  /** Does one thing at a time for each replica. Never rejects. */
   async #mend(replicaId: string, what: string, work: () => Promise<void>): Promise<void> {
     const { log } = this.#parts;
+    if (this.#mending.has(replicaId)) return;
+    this.#mending.add(replicaId);
     try {
       log.info(what, { replicaId });
       await work();
     } catch (error) {
       log.warn(`${what}, which failed; it is tried again`, { replicaId, error: HmsError.from(error) });
+    } finally {
+      this.#mending.delete(replicaId);
     }
   }
 

@@ -7,6 +7,7 @@ import { deploymentComponents, deploymentMigrations } from "./index.ts";
 import { RolloutNews } from "./rollout-news.ts";
 import type { DeploymentTables } from "./tables.ts";
 import { planned } from "./testing/rollout-fixtures.ts";
+import { stepUnderWay } from "./testing/step-under-way.ts";
 import { deploymentHost, openSite, outcomeOf } from "./testing/test-site.ts";
 
 const { RolloutState } = deployment;
@@ -86,6 +87,10 @@ describe("the history", () => {
     ]) {
       await expect(outcomeOf(asked)).rejects.toMatchObject({ details: { fieldViolations: [{ field: "reason" }] } });
     }
+    await expect(outcomeOf(site.client.restart({ ...echo, reason: "a\0b" }))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringContaining("reason: It has a NUL character (U+0000)"),
+    });
     await expect(deploy("4", { tag: "a b", reason: "x".repeat(501) })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       details: { fieldViolations: [{ field: "reason" }, { field: "tag" }] },
@@ -114,6 +119,78 @@ describe("retrying", () => {
     const [last, first] = await history();
     expect(last).toMatchObject({ reason: "the disk is back", revision: 2n });
     expect(last?.releaseDigest).toBe(first?.releaseDigest);
+  });
+});
+
+describe("what waits behind somebody's canary", () => {
+  const canary = "rollout: {strategy: canary, promote: manual, steps: [{share: 50%}]}";
+  /** Begins to follow a rollout, and resolves once it waits; answers with how it ends. */
+  async function queued(events: AsyncIterable<deployment.RolloutEvent>) {
+    const waits = Promise.withResolvers<void>();
+    const passedOn = async function* () {
+      for await (const event of events) {
+        if (event.event.case === "waiting") waits.resolve();
+        yield event;
+      }
+    };
+    const ending = outcomeOf(passedOn());
+    await Promise.race([waits.promise, ending]);
+    return { ending };
+  }
+
+  test("and was decided for the revision before it changes nothing if the canary succeeds, and says why", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    await site.deploy({ version: "2", replicas: 1 });
+    const deploying = site.deploy({ version: "3", replicas: 1, manifest: canary });
+    await stepUnderWay(site.client, /^Waiting at 50 %/);
+    const restart = await queued(site.client.restart({ ...echo, newSecrets: true }));
+    const back = await queued(site.client.rollback({ ...echo, revision: 1n, expectedRevision: 2n }));
+    const stop = await queued(site.client.stop({ ...echo, expectedRevision: 2n }));
+    await site.client.promote({ ...echo, full: true });
+    expect((await deploying).ended.state).toBe(RolloutState.SUCCEEDED);
+    for (const { ending } of [restart, back, stop]) {
+      const { ended } = await ending;
+      expect(ended).toMatchObject({ state: RolloutState.ROLLED_BACK, revision: 3n });
+      expect(ended.failure?.reason).toBe(
+        '"echo" is at revision 3 by now, and this was asked for revision 2: nothing was changed.',
+      );
+    }
+    expect(site.plane.active.map(({ revision }) => revision)).toEqual([3n]);
+    const changed = { code: "FAILED_PRECONDITION", details: { reason: "CHANGED_SINCE" } };
+    await expect(outcomeOf(site.client.retry(echo))).rejects.toMatchObject(changed);
+    const late = site.client.rollback({ ...echo, expectedRevision: 2n });
+    await expect(outcomeOf(late)).rejects.toMatchObject(changed);
+    expect((await outcomeOf(site.client.rollback({ ...echo, expectedRevision: 3n }))).ended.revision).toBe(2n);
+  });
+
+  test("goes on as it was decided if the canary is taken back", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    const deploying = site.deploy({ version: "2", replicas: 1, manifest: canary });
+    await stepUnderWay(site.client, /^Waiting at 50 %/);
+    const restart = await queued(site.client.restart({ ...echo, newSecrets: true }));
+    await site.client.abort(echo);
+    expect((await deploying).ended.state).toBe(RolloutState.ROLLED_BACK);
+    expect((await restart.ending).ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 3n });
+  });
+
+  test("does not begin in a freeze that has begun meanwhile; one that may goes on", async () => {
+    await site.deploy({ version: "1", replicas: 1 });
+    const deploying = site.deploy({ version: "2", replicas: 1, manifest: canary });
+    await stepUnderWay(site.client, /^Waiting at 50 %/);
+    const next = await queued(site.client.deploy(site.program.write({ version: "3", replicas: 1 })));
+    const forced = { ...site.program.write({ version: "4", replicas: 1 }), overrideFreeze: true };
+    const last = await queued(site.client.deploy(forced));
+    const until = timestampFromMs(Date.now() + 3_600_000);
+    await site.client.freeze({ ...echo, until, reason: "Black Friday" });
+    await site.client.promote({ ...echo, full: true });
+    expect((await deploying).ended.state).toBe(RolloutState.SUCCEEDED);
+    const { ended } = await next.ending;
+    expect(ended).toMatchObject({ state: RolloutState.ROLLED_BACK, revision: 2n });
+    expect(ended.failure?.reason).toMatch(
+      /^Its turn came too late: .* has stopped deploys of "echo".*: Black Friday\.$/,
+    );
+    expect(ended.failure?.remedy).toContain("--override-freeze");
+    expect((await last.ending).ended).toMatchObject({ state: RolloutState.SUCCEEDED, revision: 4n });
   });
 });
 

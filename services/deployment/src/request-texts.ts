@@ -9,6 +9,10 @@ export function refuseTexts({ reason, tag = "" }: { reason: string; tag?: string
     const description = `A reason has at most ${LONGEST_REASON} characters, and this one has ${reason.length}. Shorten it.`;
     problems.push({ field: "reason", description });
   }
+  if (reason.includes("\0")) {
+    const description = "It has a NUL character (U+0000), which no history can keep. Leave it out.";
+    problems.push({ field: "reason", description });
+  }
   if (tag !== "" && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(tag)) {
     const description = `"${tag.slice(0, 80)}" is no tag. Use 1 to 63 letters, digits, dots, hyphens and underscores.`;
     problems.push({ field: "tag", description });

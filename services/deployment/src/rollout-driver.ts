@@ -7,12 +7,13 @@ import { performEffect } from "./effects/perform-effect.ts";
 import { stopping } from "./errors.ts";
 import { EventBuffer } from "./event-buffer.ts";
 import type { EventFeed } from "./event-feed.ts";
-import { grantRollout } from "./rollout-grant.ts";
+import type { Freezes } from "./freezes.ts";
+import { beginning } from "./rollout-grant.ts";
 import { type DriverJournal, type JournalPosition, LEASE_MS } from "./rollout-journal.ts";
 import { transition } from "./rollout-machine.ts";
 import { endedEvent, rolloutEvent } from "./rollout-report.ts";
 import type { RolloutRow } from "./rollout-rows.ts";
-import { type Effect, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
+import { type Effect, type Failure, hasEnded, type RolloutAsk, type RolloutInput } from "./rollout-state.ts";
 import type { ServiceKey } from "./service-record.ts";
 
 /** What a driver stands on. */
@@ -20,6 +21,7 @@ export interface DriverParts {
   journal: DriverJournal;
   feed: EventFeed;
   effects: EffectParts;
+  freezes: Pick<Freezes, "heldUp">;
   log: Logger;
   /** Resolves once everything that runs is known. */
   ready: Promise<void>;
@@ -33,6 +35,7 @@ export interface DriverParts {
 
 const AGAIN_MS = 250;
 const STUMBLE_MS = 2000;
+const TAKEN_OVER = "ROLLOUT_TAKEN_OVER";
 /** Another server may have taken a request; its news are looked for. */
 const ASKED_LOOK_MS = 1000;
 
@@ -49,7 +52,7 @@ export class RolloutDriver {
     this.#parts = parts;
     this.#row = row;
     this.#position = { turn: Number(row.turn), events: Number(row.events) };
-    this.#buffer = new EventBuffer((events) => this.#append(events));
+    this.#buffer = new EventBuffer((events) => this.#appendSaid(events), leftOut);
   }
 
   get #rolloutId(): string {
@@ -178,18 +181,21 @@ export class RolloutDriver {
     }
   }
 
-  #begin(awayMs: number): Promise<JournalPosition["state"]> {
+  async #begin(awayMs: number): Promise<JournalPosition["state"]> {
+    const heldUp = await this.#heldUp();
     return this.#advance((state, record) => {
-      if (state.phase === "planned") {
-        const grant = grantRollout(state, { record, request: this.#row.request });
-        return typeof grant === "string"
-          ? { type: "refused", failure: { reason: grant, remedy: "Deploy it again." } }
-          : { type: "locked", grant };
-      }
+      if (state.phase === "planned") return beginning(state, { record, request: this.#row.request, heldUp });
       const again = { release: ", which runs the release command again", hook: ", which runs the hook again" };
       const what = again[state.doing?.kind as keyof typeof again] ?? "";
       return { type: "resumed", awayMs, why: `Carried on by a restarted server${what}` };
     });
+  }
+
+  /** What holds it up by now, if it has only waited so far. */
+  async #heldUp(): Promise<Failure | undefined> {
+    const { environment, service, revision, request } = this.#row;
+    if (!request.freezable || this.#position.turn > 0) return undefined;
+    return this.#insist(() => this.#parts.freezes.heldUp({ environment, service }, revision));
   }
 
   /** Makes the next transition, in one transaction with all it means; waits while the database is away. */
@@ -223,6 +229,20 @@ export class RolloutDriver {
     feed.changes.notify();
   }
 
+  /** What a step says is not worth its rollout: what the journal refuses for good is left out. */
+  async #appendSaid(events: JsonObject[]): Promise<void> {
+    try {
+      await this.#append(events);
+    } catch (cause) {
+      const error = HmsError.from(cause);
+      const isNotOurs = error.code === "CANCELLED" || error.details.reason === TAKEN_OVER;
+      if (this.#end.signal.aborted || isNotOurs) throw error;
+      this.#parts.log.error("what a step of a rollout has said cannot be written down and is left out", {
+        ...{ rolloutId: this.#rolloutId, events: events.length, error },
+      });
+    }
+  }
+
   /** The journal comes first: while it cannot be written the rollout waits, and traffic stays as it is. */
   async #insist<T>(work: () => Promise<T>): Promise<T> {
     let isTold = false;
@@ -247,7 +267,7 @@ export class RolloutDriver {
       await this.#parts.journal.beat(this.#rolloutId, this.#fence);
     } catch (error) {
       // Silence is no proof of loss; a later holder's fence is.
-      if (HmsError.from(error).details.reason === "ROLLOUT_TAKEN_OVER") this.#end.abort(error);
+      if (HmsError.from(error).details.reason === TAKEN_OVER) this.#end.abort(error);
     }
   }
 }
@@ -258,8 +278,15 @@ function interrupts({ what }: RolloutAsk, { kind }: Effect): boolean {
 }
 
 function isTemporary({ code, details }: HmsError): boolean {
-  if (details.reason === "ROLLOUT_TAKEN_OVER") return false;
+  if (details.reason === TAKEN_OVER) return false;
   return code === "UNAVAILABLE" || code === "RESOURCE_EXHAUSTED" || code === "ABORTED" || code === "DEADLINE_EXCEEDED";
+}
+
+/** Takes the place of what a step says beyond what is kept of it. */
+function leftOut({ rolloutId, stepOutput, stepProgress }: JsonObject): JsonObject {
+  const { stepId = "" } = (stepOutput ?? stepProgress ?? {}) as { stepId?: string };
+  const message = "It says more than is kept: the rest is left out here.";
+  return rolloutEvent(String(rolloutId), { stepProgress: { stepId, message } });
 }
 
 function waitingFor(holder: RolloutRow): JsonObject {

@@ -72,8 +72,9 @@ describe("gates", () => {
   });
 
   test("watch anew after a restart: what was seen of a hold is gone with who watched", () => {
-    const grant = { revision: 2, previousRevision: 1, trafficRevision: 1, existing: oldReplicas(1) };
-    const ready = new Set(["default/a/1/1-old", "default/a/2/1-abcdef"]);
+    const existing = oldReplicas(1);
+    const grant = { revision: 2, previousRevision: 1, trafficRevision: 1, existing };
+    const ready = new Set(existing.map(({ id }) => id));
     let state = planned("deploy");
     let input: RolloutInput = { type: "locked", grant: { ...grant, policy: policy({ wanted: 1, ...traffic }) } };
     while (state.doing?.kind !== "hold") {

@@ -1,8 +1,9 @@
 import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
+import { changedSince } from "./errors.ts";
 import { gatePlanOf } from "./gates/gate.ts";
 import { WHOLE } from "./rollout-begin.ts";
 import { hookPlanOf } from "./rollout-hooks.ts";
-import type { RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
+import type { Failure, RolloutInput, RolloutKind, RolloutPolicy, RolloutState } from "./rollout-state.ts";
 import { scalingRule } from "./scaling/scaling-rule.ts";
 import type { RevisionRecord, ServiceRecord } from "./service-record.ts";
 import type { RolloutRequest } from "./tables.ts";
@@ -38,6 +39,24 @@ function wantedAfter(kind: RolloutKind, manifest: Manifest, { record, request }:
 export interface GrantScene {
   record: ServiceRecord;
   request: RolloutRequest;
+}
+
+/**
+ * What a rollout whose turn has come begins with. It may have waited behind others, for days: what was decided when it was asked
+ * for is looked at again, and so is what holds deploys up now.
+ */
+export function beginning(
+  state: RolloutState,
+  scene: GrantScene & { heldUp: Failure | undefined },
+): RolloutInput & { type: "locked" | "refused" } {
+  const { record, request, heldUp } = scene;
+  const { expectedRevision: expected = record.currentRevision } = request;
+  const serves = record.currentRevision;
+  const failure = expected === serves ? heldUp : changedSince(record, expected);
+  if (failure) return { type: "refused", failure, serves };
+  const grant = grantRollout(state, scene);
+  if (typeof grant !== "string") return { type: "locked", grant };
+  return { type: "refused", failure: { reason: grant, remedy: "Deploy it again." }, serves };
 }
 
 /** What a rollout may do and with what, decided when its turn has come; a text says why it cannot happen any more. */

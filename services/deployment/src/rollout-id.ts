@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { HmsError, type Metadata } from "@hms/kernel";
 
 /** The metadata by which a caller may repeat a request whose answer was lost: it names the rollout to be. */
@@ -22,7 +22,15 @@ export function takenId(rolloutId: string): HmsError {
   });
 }
 
-/** Ordered by time; its last six characters tell replicas of one rollout from those of another. */
+/**
+ * What the ids of a rollout's replicas end in, so that they are never those of another rollout's: of the whole id, since callers
+ * choose ids that end alike.
+ */
+export function replicaSuffix(rolloutId: string): string {
+  return createHash("sha256").update(rolloutId).digest("hex").slice(0, 8);
+}
+
+/** Ordered by time. */
 export function newRolloutId(): string {
   return `${Date.now().toString(36)}${randomBytes(3).toString("hex")}`;
 }

@@ -106,8 +106,18 @@ class Room {
     this.#checkGates(input, state);
     // What is committed is JSON: nothing else survives the server.
     this.committed = JSON.parse(JSON.stringify(state)) as RolloutState;
+    this.#checkReplicas();
     // The traffic keeper may act on it at once.
     if (this.#random() < 0.5) this.publish();
+  }
+
+  /** No replica is two at once, and nothing is called a success with fewer than are wanted. */
+  #checkReplicas(): void {
+    const { replicas, doing, policy: plan } = this.committed;
+    const ids = replicas.map(({ id }) => id);
+    if (new Set(ids).size < ids.length) throw new Error(`two replicas have one id: ${ids.join(", ")}`);
+    if (doing?.kind !== "prove" || doing.ids.length === plan.wanted) return;
+    throw new Error(`${doing.ids.length} replicas are proven where ${plan.wanted} are wanted`);
   }
 
   /** No new replica gets its first traffic, and no step is taken, but by gates that pass or a person who says so. */

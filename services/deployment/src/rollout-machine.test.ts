@@ -47,7 +47,7 @@ describe("a deploy", () => {
     const grant = { revision: 2, previousRevision: 1, trafficRevision: 1, policy: policy({ wanted: 1 }), existing };
     let input: RolloutInput = { type: "locked", grant };
     while (!hasEnded(state)) {
-      state = transition(state, input, { now: 0, ready: new Set(["default/a/1/1-old"]) }).state;
+      state = transition(state, input, { now: 0, ready: new Set(existing.map(({ id }) => id)) }).state;
       if (state.doing) {
         seen.push(`${state.doing.kind} ${state.trafficRevision}`);
         input = success(state.doing);
@@ -225,7 +225,7 @@ describe("the other kinds", () => {
   test("restart replaces every replica by one of the same revision", () => {
     const { state, done } = walk({ kind: "restart", policy: { release: "none" } });
     expect(done.filter((entry) => entry.startsWith("start"))).toEqual(["start 1/1", "start 1/2"]);
-    expect(state.replicas.every(({ id, revision }) => id.endsWith("abcdef") && revision === 1)).toBe(true);
+    expect(state.replicas.every(({ role, revision }) => role === "fresh" && revision === 1)).toBe(true);
   });
 
   test("stop drains and stops everything, remove also forgets it", () => {

@@ -2,6 +2,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { takeAsk } from "./rollout-asks.ts";
 import { afterHook, afterLock, forward, next, stopped } from "./rollout-forward.ts";
 import { hookOf, tellFailure } from "./rollout-hooks.ts";
+import { replicaSuffix } from "./rollout-id.ts";
 import { backward, enterRevert, revertFailed } from "./rollout-revert.ts";
 import type {
   Effect,
@@ -41,6 +42,7 @@ function apply(turn: Turn, input: RolloutInput): void {
       return;
     case "refused":
       draft.failure = input.failure;
+      draft.previousRevision = input.serves ?? draft.previousRevision;
       turn.end("rolled_back");
       return;
     case "resumed":
@@ -146,10 +148,11 @@ function freshReplicas({
 }: RolloutState): RolloutReplica[] {
   const kept = replicas.filter(({ role }) => role === "kept");
   const taken = new Set(kept.map(({ ordinal }) => ordinal));
+  const suffix = replicaSuffix(rolloutId);
   const fresh: RolloutReplica[] = [];
   for (let ordinal = 1; kept.length + fresh.length < policy.wanted; ordinal += 1) {
     if (taken.has(ordinal)) continue;
-    const id = `${environment}/${service}/${revision}/${ordinal}-${rolloutId.slice(-6)}`;
+    const id = `${environment}/${service}/${revision}/${ordinal}-${suffix}`;
     fresh.push({ id, revision, ordinal, role: "fresh", phase: "planned", traffic: "none" });
   }
   return fresh;

@@ -5,7 +5,8 @@ import { examineManifest, type Manifest } from "@hms/manifest";
 import { retryWhileUnavailable } from "@hms/postgres";
 import { deployWarnings } from "./downtime-verdict.ts";
 import { diskFull, nothingDeployed, nothingToRetry, notScaledByLoad } from "./errors.ts";
-import type { Freezes } from "./freezes.ts";
+import { expectedOf, refuseChanged } from "./expected-revision.ts";
+import { type Freezes, freezableOf } from "./freezes.ts";
 import { checkPlanId } from "./plan-id.ts";
 import type { DeploymentRuntime } from "./ports.ts";
 import type { Previews } from "./previews/previews.ts";
@@ -171,7 +172,17 @@ export class RolloutRequests {
     const revision = { manifest, sourceDirectory, tag, secrets };
     const missing = await this.#reader.notServing(key.environment, manifest.needs);
     told.push(...warnings, ...missing.map((need) => `It needs ${need}, which does not serve now.`));
-    const wish = { kind: "deploy", revision, manifest, refuseIfLocked, warnings: told, reason, admit } as const;
+    const asked = freezableOf(request);
+    const wish = {
+      kind: "deploy",
+      revision,
+      manifest,
+      refuseIfLocked,
+      warnings: told,
+      reason,
+      admit,
+      request: asked,
+    } as const;
     return this.#add(key, { ...wish, ...(plannedOn !== undefined && { plannedOn }) }, context);
   }
 
@@ -213,7 +224,8 @@ export class RolloutRequests {
     const { manifest } = target;
     const { again: admit } = await this.#admitNow(context, record, { manifest, override: request.overrideFreeze });
     const reason = request.reason || `retry of ${last.rollout_id}`;
-    return this.#add(record, { kind: "deploy", request: { again: true }, target, manifest, reason, admit }, context);
+    const asked = { again: true, ...expectedOf(last.request), ...freezableOf(request) };
+    return this.#add(record, { kind: "deploy", request: asked, target, manifest, reason, admit }, context);
   }
 
   /** Whether the caller may look at a folder of the platform's disk as the program of this service. @throws HmsError */
@@ -297,11 +309,8 @@ export class RolloutRequests {
     const secrets = await this.#secrets.newest(context, record, manifest);
     const revision = { manifest, sourceDirectory, releaseDigest, tag: "", secrets };
     const reason = request.reason || "new secrets";
-    const check = ({ currentRevision }: ServiceRecord) => {
-      if (currentRevision === record.currentRevision) return;
-      throw new HmsError("ABORTED", "Another revision serves by now. Look at it, and try again.");
-    };
-    return this.#add(record, { kind: "deploy", request: { again: true }, revision, manifest, reason, check }, context);
+    const expected = { again: true, expectedRevision: record.currentRevision };
+    return this.#add(record, { kind: "deploy", request: expected, revision, manifest, reason }, context);
   }
 
   async rollback(request: deployment.RollbackRequest, context: CallContext): Promise<string> {
@@ -310,12 +319,14 @@ export class RolloutRequests {
     const { reason, tag } = request;
     const asked = tag === "" ? Number(request.revision) : taggedRevision(record, revisions, tag);
     const target = rollbackTarget(record, revisions, asked);
-    return this.#add(record, { kind: "rollback", target, manifest: target.manifest, reason }, context);
+    const { manifest } = target;
+    return this.#add(record, { kind: "rollback", target, manifest, reason, request: expectedOf(request) }, context);
   }
 
   async stop(request: deployment.StopRequest, context: CallContext): Promise<string> {
     const { reason } = request;
-    return this.#add(await this.#reader.existing(request, context), { kind: "stop", reason }, context);
+    const wish = { kind: "stop", reason, request: expectedOf(request) } as const;
+    return this.#add(await this.#reader.existing(request, context), wish, context);
   }
 
   async remove(request: deployment.RemoveRequest, context: CallContext): Promise<string> {
@@ -363,6 +374,7 @@ export class RolloutRequests {
         // Whoever has gone, or was told to stop, begins nothing more.
         signal?.throwIfAborted();
         wish.check?.(record);
+        refuseChanged(record, request);
         if (wish.plannedOn !== undefined && wish.plannedOn !== record.currentRevision) {
           throw new HmsError(
             "FAILED_PRECONDITION",

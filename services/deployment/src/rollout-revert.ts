@@ -1,5 +1,6 @@
 import { TRAFFIC_LIMIT_MS } from "./rollout-begin.ts";
 import { beginStop, drained, stopped } from "./rollout-forward.ts";
+import { replicaSuffix } from "./rollout-id.ts";
 import type { EffectKind, EffectResult, Failure, RolloutReplica } from "./rollout-state.ts";
 import type { Turn } from "./rollout-turn.ts";
 import { capital, replicaWords } from "./rollout-words.ts";
@@ -44,10 +45,10 @@ function missingReplicas(turn: Turn): RolloutReplica[] {
   if (draft.previousRevision === 0) return [];
   const there = draft.replicas.filter(({ role, phase }) => role !== "fresh" && phase === "running");
   const taken = new Set(there.map(({ ordinal }) => ordinal));
+  const suffix = `${replicaSuffix(draft.rolloutId)}r`;
   const missing: RolloutReplica[] = [];
   for (let ordinal = 1; there.length + missing.length < draft.originals; ordinal += 1) {
     if (taken.has(ordinal)) continue;
-    const suffix = `${draft.rolloutId.slice(-6)}r`;
     const id = `${draft.environment}/${draft.service}/${draft.previousRevision}/${ordinal}-${suffix}`;
     const revision = draft.previousRevision;
     missing.push({ id, revision, ordinal, role: "restored", phase: "running", traffic: "none" });

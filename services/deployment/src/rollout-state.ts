@@ -245,8 +245,8 @@ export type RolloutInput =
   | { type: "failed"; failure: Failure }
   /** Nobody could carry it on for a while. */
   | { type: "resumed"; awayMs: number; why: string }
-  /** It never got its lock, or got it in vain. */
-  | { type: "refused"; failure: Failure };
+  /** It never got its lock, or got it in vain; `serves` is the revision that is current then, if that is known. */
+  | { type: "refused"; failure: Failure; serves?: number };
 
 /** What the machine knows of the world beside its state. */
 export interface RolloutView {

@@ -1,5 +1,6 @@
 import { deployment, mesh } from "@hms/contracts";
 import { machineSlowness, waitFor } from "@hms/testkit";
+import { sql } from "kysely";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { deploymentHost, openSite, outcomeOf } from "./testing/test-site.ts";
 
@@ -114,6 +115,38 @@ describe("a deploy", () => {
   });
 });
 
+describe("what a release command says", () => {
+  const withRelease = (release: string) => {
+    const written = site.program.write({ version: "1", replicas: 1 });
+    return { ...written, manifest: written.manifest.replace("run:\n", `run:\n  release: "${release}"\n`) };
+  };
+  const commands = () => site.agent.tasks.filter((task) => task.startsWith("release-"));
+
+  test("without ever ending a line is kept in pieces, up to a limit, and the rollout goes on", async () => {
+    const { ended, events } = await outcomeOf(
+      site.client.deploy(withRelease("head -c 20000000 /dev/zero | tr '\\\\0' x")),
+    );
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    const said = events.flatMap(({ event }) => (event.case === "stepOutput" ? [event.value.text.length] : []));
+    expect(Math.max(...said)).toBeLessThanOrEqual(16 * 1024);
+    expect(said.reduce((sum, length) => sum + length, 0)).toBeLessThan(5_000_000);
+    const progress = events.flatMap(({ event }) => (event.case === "stepProgress" ? [event.value.message] : []));
+    expect(progress).toContain("It says more than is kept: the rest is left out here.");
+    expect(commands()).toHaveLength(1);
+  });
+
+  test("and the journal refuses for good is left out, and the command does not run again", async () => {
+    const { db } = site.database.database;
+    await sql`create function refuse_said() returns trigger language plpgsql as $$
+      begin if new.event ? 'stepOutput' then raise exception 'refused'; end if; return new; end $$`.execute(db);
+    await sql`create trigger refuse_said before insert on rollout_event
+      for each row execute function refuse_said()`.execute(db);
+    const { ended } = await outcomeOf(site.client.deploy(withRelease("echo said")));
+    expect(ended.state).toBe(RolloutState.SUCCEEDED);
+    expect(commands()).toHaveLength(1);
+  });
+});
+
 describe("two deploys of one service at once", () => {
   test("happen one after the other, and the second says for whom it waits", async () => {
     const [first, second] = await Promise.all([
@@ -126,6 +159,21 @@ describe("two deploys of one service at once", () => {
     expect(waiting).toHaveLength(1);
     expect(site.agent.running()).toHaveLength(2);
   });
+});
+
+test("restarts whose chosen ids end alike each bring new replicas, and what serves goes on", async () => {
+  await site.deploy({ version: "1" });
+  site.plane.load(5);
+  const before = new Set(site.agent.running());
+  for (const id of ["20260101restart", "20260102restart"]) {
+    const restart = site.client.restart(echo, { metadata: { "x-hms-idempotency-key": id } });
+    expect((await outcomeOf(restart)).ended.state).toBe(RolloutState.SUCCEEDED);
+    const now = site.agent.running();
+    expect(now).toHaveLength(2);
+    expect(now.filter((each) => before.has(each))).toEqual([]);
+    for (const each of now) before.add(each);
+  }
+  expect(await site.plane.stopLoad()).toEqual([]);
 });
 
 describe("without room on the disk", () => {

@@ -153,6 +153,10 @@ export interface RolloutRequest {
   again?: boolean;
   /** A rollback that was made while the database was away, and entered afterwards. */
   away?: boolean;
+  /** The revision that has to serve when its turn has come. */
+  expectedRevision?: number;
+  /** A deploy that freezes and windows hold up, also when its turn has come. */
+  freezable?: boolean;
   /** The run that it is a step of. */
   run?: string;
 }

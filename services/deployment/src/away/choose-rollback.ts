@@ -1,5 +1,6 @@
 import type { deployment } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
+import { expectedOf, refuseChanged } from "../expected-revision.ts";
 import { rollbackTarget, taggedRevision } from "../rollback-target.ts";
 import { plannedRollout } from "../rollout-machine.ts";
 import { plannedEvent, rolloutEvent } from "../rollout-report.ts";
@@ -9,7 +10,7 @@ import type { ServiceCopy } from "./service-copy.ts";
 
 /** Who asks for a rollback while the database is away, and what is known then. */
 export interface RollbackWish {
-  request: Pick<deployment.RollbackRequest, "revision" | "tag" | "reason">;
+  request: Pick<deployment.RollbackRequest, "revision" | "tag" | "reason" | "expectedRevision">;
   principal: string;
   rolloutId: string;
   copy: ServiceCopy;
@@ -32,6 +33,7 @@ export function chooseRollback(wish: RollbackWish): SpoolHead {
   const { request, principal, rolloutId, copy, file, now } = wish;
   const { record, revisions } = copy;
   refuseEnding(record);
+  refuseChanged(record, expectedOf(request));
   const { environment, service, currentRevision } = record;
   const asked = request.tag === "" ? Number(request.revision) : taggedRevision(record, revisions, request.tag);
   const target = rollbackTarget({ ...record, currentRevision: newestWithTraffic(record) }, revisions, asked);

@@ -7,6 +7,7 @@ import { casesOf, openTestDatabase } from "@hms/testkit";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DeploymentTables, deploymentMigrations } from "../index.ts";
 import { grantRollout } from "../rollout-grant.ts";
+import { replicaSuffix } from "../rollout-id.ts";
 import { RolloutJournal } from "../rollout-journal.ts";
 import { plannedRollout, type Transition, transition } from "../rollout-machine.ts";
 import { RolloutNews } from "../rollout-news.ts";
@@ -151,10 +152,14 @@ function plain({ revisions, deployedAt, running, replicas, ...rest }: ServiceRec
 const renamed = <T>(value: T, names: Record<string, string>): T =>
   JSON.parse(Object.entries(names).reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(value))) as T;
 
-function begun(record: ServiceRecord, revisions: RevisionRecord[], rolloutId: string): RollbackSpool {
+function begun(
+  record: ServiceRecord,
+  revisions: RevisionRecord[],
+  { rolloutId, reason = "" }: { rolloutId: string; reason?: string },
+): RollbackSpool {
   const file = join(folder, `${rolloutId}.spool`);
   const ready = new Set(record.replicas.map(({ id }) => id));
-  const request = { revision: 0n, tag: "", reason: "" };
+  const request = { revision: 0n, tag: "", reason };
   const wish = { request, principal: "operator", rolloutId, ready, file, now: new Date() };
   return RollbackSpool.begin(file, chooseRollback({ ...wish, copy: { record, revisions } }));
 }
@@ -164,7 +169,7 @@ describe("a rollback that is kept in a file and entered afterwards", () => {
     const suffix = String(seed).padStart(3, "0");
     const [one, other] = [`spooled${suffix}`, `journal${suffix}`];
     const [id, otherId] = [`aspool${suffix}x`, `journl${suffix}x`];
-    const names = { [other]: one, [otherId]: id, [otherId.slice(-6)]: id.slice(-6) };
+    const names = { [other]: one, [otherId]: id, [replicaSuffix(otherId)]: replicaSuffix(id) };
     const replicas = 1 + (seed % 3);
     told.length = 0;
 
@@ -197,7 +202,7 @@ describe("a rollback that is kept in a file and entered afterwards", () => {
     // In a file, opened again after each transition.
     const record = await deployed(one, replicas);
     const revisions = await readRevisions(database.db, record);
-    let spool = begun(record, revisions, id);
+    let spool = begun(record, revisions, { rolloutId: id });
     const again = fate(seed, id);
     for (let turn = 0; !spool.hasEnded; turn += 1) {
       await spool.turn({ turn }, again);
@@ -249,7 +254,7 @@ test("what had not ended in the database is ended by a rollback that is entered,
   await create("waiting001", "deploy");
   await create("lostanswer", "rollback");
 
-  const spool = begun(record, await readRevisions(database.db, key), "lostanswer");
+  const spool = begun(record, await readRevisions(database.db, key), { rolloutId: "lostanswer" });
   const decide = fate(1000, "lostanswer");
   for (let turn = 0; !spool.hasEnded; turn += 1) await spool.turn({ turn }, decide);
   const id = await database.transaction((trx) => takeIn(trx, spool, news));
@@ -269,6 +274,20 @@ test("what had not ended in the database is ended by a rollback that is entered,
   const third = replicas.filter(({ revision }) => revision === "3");
   expect(third).toMatchObject([{ phase: "stopping", traffic: "none" }]);
   expect(await database.transaction((trx) => takeIn(trx, spool, news))).toBe(id);
+});
+
+test("a reason that the database cannot keep as it is does not keep the rollback out", async () => {
+  const record = await deployed("quoted", 1);
+  const rolloutId = "quotedback";
+  const spool = begun(record, await readRevisions(database.db, record), {
+    rolloutId,
+    reason: "it said \0 and stopped",
+  });
+  const decide = fate(1001, rolloutId);
+  for (let turn = 0; !spool.hasEnded; turn += 1) await spool.turn({ turn }, decide);
+  await database.transaction((trx) => takeIn(trx, spool, news));
+  const { rollouts } = await rowsOf("quoted");
+  expect(rollouts).toMatchObject([{ reason: "it said \ufffd and stopped (rolled back while the database was away)" }]);
 });
 
 /** The first event says where the rollback is kept. */

@@ -8,7 +8,7 @@ import { addEvents, lockService, type RolloutRow, rolloutRow, writeTurn } from "
 import { hasEnded, type RolloutState } from "../rollout-state.ts";
 import type { RevisionRecord, ServiceKey, ServiceRecord } from "../service-record.ts";
 import { readServices } from "../service-store.ts";
-import { storedJson } from "../stored-json.ts";
+import { storedJson, storedText } from "../stored-json.ts";
 import type { DeploymentTables } from "../tables.ts";
 import type { RollbackSpool, SpooledTurn } from "./rollback-spool.ts";
 import { copyOf } from "./service-copy.ts";
@@ -145,7 +145,9 @@ interface Replay {
 }
 
 async function replay(trx: Trx, { spool, rolloutId, news }: Replay): Promise<void> {
-  const { environment, service, principal, reason, version, startedAt, planned, event } = spool.head;
+  const { environment, service, principal, version, startedAt, planned, event } = spool.head;
+  // A file keeps what the database refuses, and what is refused would keep the service held for ever.
+  const reason = storedText(spool.head.reason);
   const state = { ...planned, rolloutId };
   await trx
     .insertInto("rollout")

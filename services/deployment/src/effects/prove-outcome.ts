@@ -8,6 +8,7 @@ const LOOK_MS = 100;
  * revision, run from the revision's release, all that are wanted are there, and every data plane serves exactly this.
  */
 export const proveOutcome: EffectHandler = async (scene) => {
+  refuseTooFew(scene);
   for (;;) {
     const doubt = await firstDoubt(scene);
     if (doubt === undefined) return {};
@@ -16,6 +17,15 @@ export const proveOutcome: EffectHandler = async (scene) => {
     await scene.parts.health.changes.next(scene.signal, LOOK_MS);
   }
 };
+
+/** Waiting brings no replica that the rollout does not know of. @throws EffectFailedError */
+function refuseTooFew({ state, effect }: EffectScene): void {
+  const { wanted } = state.policy;
+  const there = effect.ids.length;
+  if (there >= wanted) return;
+  const reason = `${there} of ${wanted} ${wanted === 1 ? "replica is" : "replicas are"} there to serve revision ${state.revision}.`;
+  throw new EffectFailedError({ reason, remedy: "See hms-sys status for what serves, then try again." });
+}
 
 interface Doubt {
   id: string;

@@ -1,13 +1,10 @@
-import { type JsonObject, toJson } from "@bufbuild/protobuf";
-import { agent } from "@hms/contracts";
-import { HmsError } from "@hms/kernel";
+import type { JsonObject } from "@bufbuild/protobuf";
 import { hooksOf, type WrittenHook } from "@hms/manifest";
 import { postWebhook } from "../gates/post-webhook.ts";
 import { resourceLimits } from "../replica-spec.ts";
 import { hookOf } from "../rollout-hooks.ts";
 import { EffectFailedError, type EffectHandler, type EffectScene, targetRevision } from "./effect-scene.ts";
-import { exitWords } from "./replica-failure.ts";
-import { lineSplitter } from "./run-release-command.ts";
+import { runTask } from "./run-task.ts";
 
 /**
  * Runs one hook to its end, which is journalled, so that it is not run again after that; a server or agent that is killed while
@@ -40,7 +37,7 @@ function hookFailed({ state }: EffectScene, what: string, exit?: JsonObject): Ef
 }
 
 async function runCommand(scene: EffectScene, { run = ":" }: WrittenHook): Promise<void> {
-  const { parts, state, signal, output, say, effect } = scene;
+  const { parts, state, say, effect } = scene;
   const { environment, service, rolloutId } = state;
   const revision = targetRevision(scene);
   const { manifest } = revision;
@@ -60,16 +57,8 @@ async function runCommand(scene: EffectScene, { run = ":" }: WrittenHook): Promi
     limits: resourceLimits(manifest),
     mesh: await parts.traffic.access(environment),
   };
-  const lines = lineSplitter(output);
-  for await (const { event } of parts.runtime.runTask(request, signal)) {
-    if (event.case === "output") lines.add(Buffer.from(event.value.data).toString("utf8"));
-    if (event.case !== "exit") continue;
-    lines.end();
-    if (event.value.code === 0) return;
-    const exit = toJson(agent.ExitStatusSchema, event.value) as JsonObject;
-    throw hookFailed(scene, `ended with ${exitWords(event.value)}`, exit);
-  }
-  throw new HmsError("UNAVAILABLE", "The runtime ended before the hook did.");
+  const failed = await runTask(scene, request, "the hook");
+  if (failed) throw hookFailed(scene, `ended with ${failed.words}`, failed.exit);
 }
 
 function hookVariables({ state }: EffectScene): Record<string, string> {

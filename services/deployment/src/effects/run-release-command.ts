@@ -1,16 +1,13 @@
-import { type JsonObject, toJson } from "@bufbuild/protobuf";
-import { agent } from "@hms/contracts";
-import { HmsError } from "@hms/kernel";
 import { resourceLimits } from "../replica-spec.ts";
 import { EffectFailedError, type EffectHandler, targetRevision } from "./effect-scene.ts";
-import { exitWords } from "./replica-failure.ts";
+import { runTask } from "./run-task.ts";
 
 /**
  * Runs `run.release` to its end. Its success is journalled, so it is not run again after that; a server or agent that
  * is killed while it runs cannot know how it ended, and then it is run again.
  */
 export const runReleaseCommand: EffectHandler = async (scene) => {
-  const { parts, state, signal, output } = scene;
+  const { parts, state } = scene;
   const { environment, service, rolloutId } = state;
   const revision = targetRevision(scene);
   const { manifest, releaseDigest } = revision;
@@ -25,32 +22,11 @@ export const runReleaseCommand: EffectHandler = async (scene) => {
     limits: resourceLimits(manifest),
     mesh: await parts.traffic.access(environment),
   };
-  const lines = lineSplitter(output);
-  for await (const { event } of parts.runtime.runTask(request, signal)) {
-    if (event.case === "output") lines.add(Buffer.from(event.value.data).toString("utf8"));
-    if (event.case !== "exit") continue;
-    lines.end();
-    if (event.value.code === 0) return {};
-    throw new EffectFailedError({
-      reason: `The release command ended with ${exitWords(event.value)}.`,
-      remedy: "Mend run.release, then deploy again; no traffic was shifted.",
-      exit: toJson(agent.ExitStatusSchema, event.value) as JsonObject,
-    });
-  }
-  throw new HmsError("UNAVAILABLE", "The runtime ended before the release command did.");
+  const failed = await runTask(scene, request, "the release command");
+  if (failed === undefined) return {};
+  throw new EffectFailedError({
+    reason: `The release command ended with ${failed.words}.`,
+    remedy: "Mend run.release, then deploy again; no traffic was shifted.",
+    exit: failed.exit,
+  });
 };
-
-/** Cuts what a command says into lines. */
-export function lineSplitter(take: (line: string) => void) {
-  let rest = "";
-  return {
-    add(text: string) {
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) take(line.replace(/\r$/, ""));
-    },
-    end() {
-      if (rest !== "") take(rest);
-    },
-  };
-}

@@ -22,7 +22,8 @@ export interface AskedReplica {
   readonly runtime: Pick<DeploymentRuntime, "runTask">;
   readonly methods: ReplicaMethods;
   readonly vault: Pick<SecretVault, "of">;
-  readonly mesh: MeshAccess;
+  /** How programs of its environment reach the mesh. */
+  readonly access: () => Promise<MeshAccess>;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -113,7 +114,7 @@ async function askProgram({ command }: Of<"exec">, replica: AskedReplica): Promi
     ...(await replica.vault.of(replica, revision)),
     limits: resourceLimits(manifest),
     timeoutMs: BigInt(timeoutMs),
-    mesh: replica.mesh,
+    mesh: await replica.access(),
   };
   let output = "";
   for await (const { event } of replica.runtime.runTask(asked, signal)) {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel";
+import { retryWhileUnavailable } from "@hms/postgres";
 import { EffectFailedError, type EffectScene, targetRevision } from "../effects/effect-scene.ts";
 import { replicaFailure } from "../effects/replica-failure.ts";
 import { WHOLE } from "../rollout-begin.ts";
@@ -28,21 +29,26 @@ export class GateWatch implements AsyncDisposable {
   readonly #running: Promise<unknown>;
   readonly #begun: Promise<TrafficReading | undefined>;
   #failed: { gate: Gate; look: Look; replicaId: string } | undefined;
+  /** Why a gate is not asked any more although it should be. */
+  #broken: { error: unknown } | undefined;
 
   constructor(scene: EffectScene, gates: readonly Gate[], persistence: Persistence) {
     this.#scene = scene;
     this.#gates = gates;
     this.#signal = AbortSignal.any([scene.signal, this.#end.signal]);
     this.#begun = gates.some(({ asks }) => asks.kind === "metric") ? this.#read() : Promise.resolve(undefined);
-    this.#running = Promise.allSettled(gates.map((gate) => this.#follow(gate, persistence)));
+    // Nobody may have asked for it yet when the watch ends.
+    this.#begun.catch(() => {});
+    this.#running = Promise.all(gates.map((gate) => this.#keepFollowing(gate, persistence)));
   }
 
-  /** @throws EffectFailedError once a gate has failed */
+  /** @throws EffectFailedError once a gate has failed, and what keeps one from being asked any further */
   async refuse(): Promise<void> {
     const { parts } = this.#scene;
+    if (this.#broken !== undefined) throw this.#broken.error;
     if (this.#failed === undefined) return;
     const { gate, look, replicaId } = this.#failed;
-    const reason = `Gate "${gate.name}" failed: ${look.words}.`;
+    const reason = `Gate "${gate.name}" failed: ${look.words.replace(/\.$/, "")}.`;
     const failure = await replicaFailure({ id: replicaId, reason, revision: targetRevision(this.#scene) }, parts);
     throw new EffectFailedError({ ...failure, remedy: "Mend what the gate found, then deploy again." });
   }
@@ -83,6 +89,15 @@ export class GateWatch implements AsyncDisposable {
   #verdict(gate: Gate): Look["verdict"] {
     const { verdict = "inconclusive" } = this.#looks.get(gate) ?? {};
     return verdict === "inconclusive" && gate.inconclusive === "pass" ? "pass" : verdict;
+  }
+
+  /** A gate that is not asked any more must not count as one that goes on to pass. Never rejects. */
+  async #keepFollowing(gate: Gate, persistence: Persistence): Promise<void> {
+    try {
+      await this.#follow(gate, persistence);
+    } catch (error) {
+      if (!this.#signal.aborted) this.#broken ??= { error };
+    }
   }
 
   async #follow(gate: Gate, persistence: Persistence): Promise<void> {
@@ -134,12 +149,13 @@ export class GateWatch implements AsyncDisposable {
     const port = parts.observed.get(id)?.port ?? 0;
     if (port === 0) return { verdict: "fail", words: "it does not run" };
     const { environment, service } = state;
-    const mesh = question.kind === "exec" ? await parts.traffic.access(environment) : { dnsAddress: "", proxyUrl: "" };
-    const { runtime, methods, vault } = parts;
+    const { runtime, methods, vault, traffic } = parts;
     const revision = targetRevision(this.#scene);
+    const signal = this.#signal;
     return askReplica(question, {
-      ...{ id, port, environment, service, revision, runtime, methods, vault, mesh, timeoutMs },
-      signal: this.#signal,
+      ...{ id, port, environment, service, revision, runtime, methods, vault, timeoutMs, signal },
+      // A mesh that restarts is nothing that the gate has found.
+      access: () => retryWhileUnavailable(() => traffic.access(environment), { deadlineMs: timeoutMs, signal }),
     });
   }
 

@@ -1,3 +1,4 @@
+import { replicaSuffix } from "../rollout-id.ts";
 import { plannedRollout } from "../rollout-machine.ts";
 import type {
   Effect,
@@ -43,10 +44,10 @@ export const blueGreen: SideBySide = {
   warmMs: 30_000,
 };
 
-/** Replicas of revision 1 that have traffic. */
+/** Replicas of revision 1 that have traffic, of a rollout whose id ends as that of `planned` does. */
 export const oldReplicas = (count: number): LockGrant["existing"] =>
   Array.from({ length: count }, (_, index) => ({
-    id: `default/a/1/${index + 1}-old`,
+    id: `default/a/1/${index + 1}-${replicaSuffix("q-abcdef")}`,
     revision: 1,
     ordinal: index + 1,
     traffic: "active" as const,

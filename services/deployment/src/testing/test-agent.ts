@@ -12,6 +12,7 @@ import { freePort } from "@hms/testkit";
 
 const { ReplicaState, LogStream } = agent;
 const BACK_OFF_MS = 50;
+const CHUNK_BYTES = 64 * 1024;
 
 interface Kept {
   spec: agent.ReplicaSpec;
@@ -270,8 +271,12 @@ export class TestAgent implements AsyncDisposable {
     }
     this.tasks.push(taskId);
     const { code, output } = await this.#command(command, { cwd: this.#release(releaseDigest), env });
-    const chunk = create(agent.OutputChunkSchema, { stream: LogStream.STDOUT, data: new TextEncoder().encode(output) });
-    yield { event: { case: "output" as const, value: chunk } };
+    const all = new TextEncoder().encode(output);
+    for (let from = 0; from < all.length; from += CHUNK_BYTES) {
+      const data = all.subarray(from, from + CHUNK_BYTES);
+      const chunk = create(agent.OutputChunkSchema, { stream: LogStream.STDOUT, data });
+      yield { event: { case: "output" as const, value: chunk } };
+    }
     yield { event: { case: "exit" as const, value: create(agent.ExitStatusSchema, { code }) } };
   }
 
