@@ -1,7 +1,14 @@
-import type { ClientHttp2Session, IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type {
+  ClientHttp2Session,
+  ClientHttp2Stream,
+  IncomingHttpHeaders,
+  OutgoingHttpHeaders,
+  ServerHttp2Stream,
+} from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { isPrincipalField } from "./caller.ts";
 import { type ClientFacts, nodeHttp2 } from "./http2-frontend.ts";
+import { isConnectionField, sendHead, sendInformation, sendTrailers } from "./http2-heads.ts";
 import { isRequestId, randomHex } from "./trace-ids.ts";
 
 const UNAVAILABLE = 14;
@@ -24,41 +31,50 @@ export class EdgeStreams {
 
   /** Answers a client's stream with what the edge answers; if that is away, with gRPC's UNAVAILABLE. */
   carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, client: ClientFacts): void {
-    const inner = this.#connected().request(forwarded(headers, client), { endStream: stream.endAfterHeaders });
+    let inner: ClientHttp2Stream;
+    try {
+      inner = this.#connected().request(forwarded(headers, client), { endStream: stream.endAfterHeaders });
+    } catch {
+      // Something that was received and yet cannot be sent.
+      sendHead(stream, { ":status": 400 }, { endStream: true });
+      return;
+    }
     this.running++;
-    inner.on("headers", (informational) => {
-      if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders(plain(informational));
-    });
+    inner.on("headers", (informational) => sendInformation(stream, answered(informational)));
     inner.on("response", (response) => {
-      if (stream.destroyed) return;
       if (inner.endAfterHeaders) {
-        stream.respond(plain(response), { endStream: true });
+        sendHead(stream, answered(response), { endStream: true });
         return;
       }
-      stream.respond(plain(response), { waitForTrailers: true });
+      if (!sendHead(stream, answered(response), { waitForTrailers: true })) return;
       let trailers: OutgoingHttpHeaders = {};
       inner.on("trailers", (given) => {
-        trailers = plain(given);
+        trailers = answered(given);
       });
-      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.on("wantTrailers", () => sendTrailers(stream, trailers));
       inner.pipe(stream);
     });
     inner.on("error", () => this.#fail(stream));
     inner.on("close", () => {
       this.running--;
-      if (inner.rstCode !== NO_ERROR) stream.close(inner.rstCode);
+      // What the client sent and nobody reads any more would stay as long as its connection.
+      if (stream.closed) stream.destroy();
+      else if (inner.rstCode !== NO_ERROR) stream.close(inner.rstCode);
     });
-    stream.on("close", () => {
+    const cancel = () => {
       if (!inner.closed) inner.close(CANCEL);
-    });
+    };
+    // Its end comes only once everything that the client sent is read.
+    stream.on("aborted", cancel);
+    stream.on("close", cancel);
     if (!stream.endAfterHeaders) stream.pipe(inner);
   }
 
   #fail(stream: ServerHttp2Stream): void {
-    if (stream.destroyed || stream.headersSent) return;
+    if (stream.headersSent) return;
     const message = encodeURIComponent(this.#absence).replaceAll("%20", " ");
     const fields = { "content-type": "application/grpc", "grpc-status": UNAVAILABLE, "grpc-message": message };
-    stream.respond({ ":status": 200, ...fields }, { endStream: true });
+    sendHead(stream, { ":status": 200, ...fields }, { endStream: true });
   }
 
   #connected(): ClientHttp2Session {
@@ -85,16 +101,17 @@ export class EdgeStreams {
   }
 }
 
-/** Fields as they are sent on: nothing that node:http2 wants to choose itself. */
-function plain(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
-  const { ...fields } = headers as OutgoingHttpHeaders;
-  return fields;
+/** An answer's fields as they are sent on: nothing that node:http2 chooses itself, or refuses. */
+function answered(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isConnectionField(name) && name !== "te"));
 }
 
 function forwarded(headers: IncomingHttpHeaders, { remoteAddress, encrypted }: ClientFacts): OutgoingHttpHeaders {
   const before = headers["x-forwarded-for"];
   const id = headers["x-request-id"];
-  const passed = Object.entries(plain(headers)).filter(([name]) => !isPrincipalField(name));
+  const passed = Object.entries(headers).filter(
+    ([name, value]) => !isPrincipalField(name) && !isConnectionField(name) && (name !== "te" || value === "trailers"),
+  );
   return {
     ...Object.fromEntries(passed),
     "x-forwarded-for": before === undefined ? remoteAddress : `${before}, ${remoteAddress}`,

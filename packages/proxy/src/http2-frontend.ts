@@ -3,6 +3,7 @@ import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2S
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ClientCertificate, clientCertificateOf } from "./client-certificate.ts";
+import { isConnectionField, sendHead, sendInformation } from "./http2-heads.ts";
 import { PairedSocket } from "./socket-pair.ts";
 
 /** What HTTP/2 connections are served with. */
@@ -30,16 +31,8 @@ export const nodeHttp2 = () => process.getBuiltinModule("node:http2");
 const MAX_STREAMS = 128;
 /** Memory that one connection may hold, in MB. */
 const SESSION_MEMORY_MB = 4;
-/** Fields that belong to a connection of HTTP/1.1, or that HTTP/2 says otherwise. */
-const NOT_PASSED = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-connection",
-  "transfer-encoding",
-  "upgrade",
-  "expect",
-  "host",
-]);
+/** Whether a field belongs to a connection of HTTP/1.1, or HTTP/2 says it otherwise. */
+const isNotPassed = (name: string) => isConnectionField(name) || name === "expect" || name === "host";
 const NO_BODY = new Set(["GET", "HEAD", "DELETE", "OPTIONS"]);
 
 /**
@@ -116,7 +109,7 @@ export class Http2Frontend {
     // A stream that is reset ends what it began; there is nothing more to tell anybody.
     stream.on("error", () => {});
     if (headers[":method"] === "CONNECT") {
-      stream.respond({ ":status": 405 }, { endStream: true });
+      sendHead(stream, { ":status": 405 }, { endStream: true });
       return;
     }
     if (!this.#terms.serveNative(stream, headers, client)) carry(stream, headers, agent);
@@ -137,18 +130,19 @@ function carry(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, agent: A
     });
   } catch {
     // A target or value that HTTP/1.1 has no way to say.
-    stream.respond({ ":status": 400 }, { endStream: true });
+    sendHead(stream, { ":status": 400 }, { endStream: true });
     return;
   }
   inner.on("information", ({ statusCode, rawHeaders }) => {
-    if (statusCode !== 100 && !stream.headersSent)
-      stream.additionalHeaders({ ":status": statusCode, ...collected(rawHeaders) });
+    if (statusCode !== 100) sendInformation(stream, { ":status": statusCode, ...collected(rawHeaders) });
   });
   inner.on("response", (response) => answer(stream, response));
   inner.on("error", () => {
     if (stream.headersSent) cut(stream);
-    else if (!stream.destroyed) stream.respond({ ":status": 502 }, { endStream: true });
+    else sendHead(stream, { ":status": 502 }, { endStream: true });
   });
+  // Its end comes only once everything that the client sent is read.
+  stream.on("aborted", () => inner.destroy());
   stream.on("close", () => inner.destroy());
   if (hasBody) stream.pipe(inner);
   else inner.end();
@@ -162,7 +156,7 @@ function cut(stream: ServerHttp2Stream): void {
 function fieldsOf(headers: IncomingHttpHeaders, method: string, hasBody: boolean): string[] {
   const fields = ["host", headers[":authority"] ?? headers.host ?? ""];
   for (const [name, value] of Object.entries(headers)) {
-    if (name.startsWith(":") || NOT_PASSED.has(name) || value === undefined) continue;
+    if (name.startsWith(":") || isNotPassed(name) || value === undefined) continue;
     for (const one of Array.isArray(value) ? value : [value]) fields.push(name, one);
   }
   const needsFraming = hasBody && headers["content-length"] === undefined;
@@ -173,23 +167,22 @@ function fieldsOf(headers: IncomingHttpHeaders, method: string, hasBody: boolean
 }
 
 function answer(stream: ServerHttp2Stream, response: IncomingMessage): void {
-  if (stream.destroyed) {
+  const fields = collected(response.rawHeaders);
+  if (!sendHead(stream, { ...fields, ":status": response.statusCode ?? 502 })) {
     response.resume();
     return;
   }
-  const fields = collected(response.rawHeaders);
-  stream.respond({ ...fields, ":status": response.statusCode ?? 502 });
   response.on("error", () => cut(stream));
   response.pipe(stream);
 }
 
-/** Node's flat list of fields, without those of a connection. */
+/** Node's flat list of an answer's fields, without those of a connection. */
 function collected(raw: readonly string[]): Record<string, string | string[]> {
   const fields: Record<string, string | string[]> = Object.create(null);
   for (let i = 0; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase();
     const value = raw[i + 1] as string;
-    if (NOT_PASSED.has(name)) continue;
+    if (isNotPassed(name) || name === "te") continue;
     const before = fields[name];
     if (before === undefined) fields[name] = value;
     else if (SINGLE.has(name)) continue;

@@ -62,3 +62,14 @@ test("the machine's resolvers are those of the file as it is now, without our ow
   rmSync(file);
   await waitFor(() => resolvers.list().length === 0, { describe: "its absence to be noticed" });
 });
+
+test("a resolver that there is no way to is passed over at once", async () => {
+  await using good = await startResolver("127.0.0.1", "192.0.2.1", 0);
+  // No link, and no leave: on every machine, with IPv6 and without.
+  const unreachable = ["fe80::1", "255.255.255.255"];
+  const forwarder = new DnsForwarder(() => [...unreachable, "127.0.0.1"], good.port);
+  const before = performance.now();
+  expect(addressIn(await forwarder.ask(query, "udp"))).toMatchObject({ data: "192.0.2.1" });
+  expect(performance.now() - before).toBeLessThan(2000);
+  expect(await new DnsForwarder(() => unreachable, good.port).ask(query, "udp")).toBeUndefined();
+});

@@ -48,18 +48,26 @@ export class DnsForwarder {
   #byUdp(server: string, query: Buffer): Promise<Buffer | undefined> {
     return new Promise((resolve) => {
       const socket = createSocket(server.includes(":") ? "udp6" : "udp4");
+      let hasEnded = false;
       const end = (answer?: Buffer) => {
+        if (hasEnded) return;
+        hasEnded = true;
         clearTimeout(timer);
         socket.close();
         resolve(answer);
       };
       const timer = setTimeout(end, PATIENCE_MS);
-      socket.once("error", () => end());
+      socket.on("error", () => end());
       socket.on("message", (answer) => {
         if (isAnswerTo(query, answer)) end(answer);
       });
+      // Node says here, and not by an event, that there is no way to the server.
+      const send = (error?: Error | null) => {
+        if (error) end();
+        else if (!hasEnded) socket.send(query, () => {});
+      };
       // Connected, so that nobody but this server can answer.
-      socket.connect(this.#port, server, () => socket.send(query, () => {}));
+      socket.connect(this.#port, server, send);
     });
   }
 
