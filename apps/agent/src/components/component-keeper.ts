@@ -72,6 +72,8 @@ export class ComponentKeeper {
     while (!this.#stopping.signal.aborted) {
       const life = next ?? (await this.#launch());
       next = undefined;
+      // It was stopped while it was being launched: nobody else knows of this process yet.
+      if (this.#stopping.signal.aborted) return life?.stop();
       if (life) {
         this.#settle(life);
         next = await Promise.race([life.ended.then(() => undefined), this.#replaced.promise]);
