@@ -10,6 +10,7 @@ import { kernelLimits, type Machine } from "../launcher/machine.ts";
 import { explainLaunchFailure } from "../replica/launch-failure.ts";
 import { programEnvironment } from "../replica/program-environment.ts";
 import type { SlotAllocator } from "../replica/slot-allocator.ts";
+import { orAborted } from "./or-aborted.ts";
 import { giveTo } from "./run-owner.ts";
 
 /** One command to run to its end. */
@@ -63,7 +64,7 @@ export async function* runProgram(
       if (chunk.stream === agent.LogStream.STDERR) lastErrorLine = lastLine(chunk.data) || lastErrorLine;
       yield chunk;
     }
-    const end = await process.ended;
+    const end = await orAborted(process.ended, expiry.signal);
     expiry.clear();
     const { operatorPath, programPath } = machine.surroundings;
     const facts = { command: spec.command, exitCode: end.code, lastErrorLine, operatorPath };
@@ -129,6 +130,8 @@ function expiryOf(timeoutMs: number, signal: AbortSignal | undefined): { signal:
     signal?.removeEventListener("abort", cancelled);
   };
   controller.signal.addEventListener("abort", clear, { once: true });
+  // While the program was being launched: a listener added since hears nothing.
+  if (signal?.aborted) cancelled();
   return { signal: controller.signal, clear };
 }
 
