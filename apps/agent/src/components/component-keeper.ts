@@ -4,6 +4,7 @@ import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import { readProcess } from "../launcher/process-table.ts";
+import { orAborted } from "../or-aborted.ts";
 import { ComponentLife, launchLife } from "./component-life.ts";
 import { cutLog, lastWords } from "./component-log.ts";
 import { dropNote, readNote, writeNote } from "./component-note.ts";
@@ -43,6 +44,7 @@ export class ComponentKeeper {
   #quickDeaths = 0;
   #lastError = "";
   #running: Promise<void> | undefined;
+  #replacing: Promise<void> | undefined;
 
   constructor(spec: ComponentSpec, around: KeeperSurroundings) {
     this.spec = spec;
@@ -81,6 +83,7 @@ export class ComponentKeeper {
       if (next) this.#replaced = Promise.withResolvers();
       else await this.#pauseAfter(life);
     }
+    await next?.stop();
   }
 
   #adopt(): ComponentLife | undefined {
@@ -151,10 +154,11 @@ export class ComponentKeeper {
 
   /** Ends it for good. Resolves when it has gone. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
+    this.#stopping.abort(new HmsError("UNAVAILABLE", `${this.spec.name} is being stopped.`));
     clearInterval(this.#logTimer);
     await this.#life?.stop();
     await this.#running;
+    await this.#replacing?.catch(() => {});
     this.spec.listeners?.close();
     dropNote(this.#around.noteFile);
   }
@@ -162,11 +166,14 @@ export class ComponentKeeper {
   /**
    * Replaces the process and resolves when the new one is ready; one that hands its listening sockets on is ended only
    * then, and finishes what it has.
-   * @throws HmsError UNAVAILABLE if the new process does not become ready.
+   * @throws HmsError UNAVAILABLE if the new process does not become ready, or is stopped before.
    */
   async restart(): Promise<void> {
     this.#quickDeaths = 0;
-    if (this.spec.listeners) return this.#replace();
+    if (this.spec.listeners) {
+      this.#replacing = this.#replace();
+      return this.#replacing;
+    }
     const before = this.#life;
     await before?.stop();
     while (this.#life === before && !this.#stopping.signal.aborted) await delay(10);
@@ -174,16 +181,22 @@ export class ComponentKeeper {
   }
 
   async #replace(): Promise<void> {
+    const { signal } = this.#stopping;
+    signal.throwIfAborted();
     const successor = await launchLife(this.spec, this.#around.logFile);
     try {
-      await successor.untilReady();
+      await orAborted(successor.untilReady(), signal);
     } catch (error) {
       await successor.stop();
       throw error;
     }
     const before = this.#life;
     this.#replaced.resolve(successor);
-    while (this.#life === before) await delay(1);
+    while (this.#life === before && !signal.aborted) await delay(1);
+    if (signal.aborted) {
+      await Promise.all([successor.stop(), before?.stop()]);
+      throw signal.reason;
+    }
     void before?.stop(this.spec.replacedSignal);
   }
 

@@ -71,7 +71,7 @@ describe.concurrent.each(identities)("a replica kept by %s", (identity) => {
     const replica = await machine.startReplica(machine.spec(digest, ". ./env.sh && no-such-program"));
     const failed = await until(async () => {
       const now = await machine.replica(idOf(replica));
-      return now?.restarts && now;
+      return now !== undefined && now.restarts > 0 && now;
     }, "another start");
     expect(failed.lastExit?.launchError).toMatch(/no-such-program: not found/);
     const stopped = await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });

@@ -7,10 +7,10 @@ import { launchProcess } from "../launcher/launch-process.ts";
 import type { ProcessEnd } from "../launcher/launch-status.ts";
 import type { LaunchedProcess } from "../launcher/launched-process.ts";
 import { kernelLimits, type Machine } from "../launcher/machine.ts";
+import { orAborted } from "../or-aborted.ts";
 import { explainLaunchFailure } from "../replica/launch-failure.ts";
 import { programEnvironment } from "../replica/program-environment.ts";
 import type { SlotAllocator } from "../replica/slot-allocator.ts";
-import { orAborted } from "./or-aborted.ts";
 import { giveTo } from "./run-owner.ts";
 
 /** One command to run to its end. */
