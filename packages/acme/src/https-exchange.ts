@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { outgoingTo } from "@hms/kernel";
+import { answerOrEnd, outgoingTo } from "@hms/kernel";
 import { AcmeProblem } from "./acme-problem.ts";
 
 /** One request to an authority. */
@@ -56,6 +56,7 @@ export function httpsExchange({ ca, userAgent, signal, timeoutMs = 30_000 }: Exc
           (response) => void readAnswer(response).then(resolve, reject),
         );
         asking.on("error", reject);
+        answerOrEnd(asking, reject);
         asking.end(body);
       });
     } catch (cause) {

@@ -2,6 +2,7 @@ import { type ClientRequest, type IncomingMessage, request as requestHttp } from
 import { request as requestHttps } from "node:https";
 import { create, type DescMethod } from "@bufbuild/protobuf";
 import {
+  answerOrEnd,
   type CallOptions,
   EncodedMessage,
   HmsError,
@@ -93,7 +94,9 @@ class ConnectChannel implements Channel {
     if (background) request.on("socket", (socket) => socket.unref());
     const response = new Promise<IncomingMessage>((resolve, reject) => {
       request.once("response", resolve);
-      request.on("error", (error) => reject(this.#failure(error, ends)));
+      const fail = (error: Error) => reject(this.#failure(error, ends));
+      request.on("error", fail);
+      answerOrEnd(request, fail);
     });
     // A call that is given up is not waited for.
     response.catch(() => {});

@@ -20,6 +20,8 @@ begin
     from jsonb_to_recordset(asked) as b (runs jsonb)
       cross join jsonb_to_recordset(b.runs) as d (id uuid, environment text, idempotency_key text, concurrency_key text, on_limit text, principal jsonb)
       join run r on r.environment = d.environment and r.held_key = d.concurrency_key and r.stop_reason is null
+        -- One that only cleans up is not cancelled: it is waited for.
+        and r.ended_at is null and r.open_nodes > r.open_finally
     where d.on_limit = 'cancel_running'
       and not exists (select from run k where k.id = d.id)
       and not exists (select from run k where k.environment = d.environment and k.idempotency_key = d.idempotency_key)
@@ -34,7 +36,15 @@ begin
   return query select s.asked_id, s.id, s.is_new, s.same_request, s.state, null::uuid from start_runs(asked, null, '{}', 0) s;
   -- Somebody has used the idempotency key since the look: nothing is to be cancelled for it.
   if exists (
-    select from unnest(making_room) m (asked_id) where not exists (select from run r where r.id = m.asked_id)
+    select from jsonb_to_recordset(asked) as b (runs jsonb)
+      cross join jsonb_to_recordset(b.runs) as d (id uuid, environment text, idempotency_key text)
+    where d.id = any (making_room)
+      and not exists (select from run r where r.id = d.id)
+      and not exists (
+        select from run r
+          join jsonb_to_recordset(asked) as c (runs jsonb) on true
+          cross join jsonb_to_recordset(c.runs) as o (id uuid)
+        where r.environment = d.environment and r.idempotency_key = d.idempotency_key and r.id = o.id)
   ) then
     raise exception 'idempotency key taken' using errcode = 'HMS03';
   end if;

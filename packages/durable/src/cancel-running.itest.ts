@@ -38,12 +38,14 @@ test("the same start again, with its idempotency key, is the same run and cancel
 test("a start that is refused cancels nothing", async () => {
   const { id } = await suite.durable.start(asked({ idempotencyKey: "used" }));
   const refused = (more: Partial<StartRequest>) => suite.durable.start(asked(more)).catch(HmsError.from);
+  const full = { key: `${key}-full`, limit: 1 };
+  await suite.durable.start(asked({ concurrency: full }));
   const answers = [
     await refused({ inputs: { text: "x".repeat(70_000) } }),
     await refused({ idempotencyKey: "used", inputs: { n: 1 } }),
     await refused({ priority: 1000 }),
     await suite.durable
-      .startAll([asked(), asked({ concurrency: { key, limit: 1, onLimit: "reject" } })])
+      .startAll([asked(), asked({ concurrency: { ...full, onLimit: "reject" } })])
       .catch(HmsError.from),
   ];
   expect(answers.map((answer) => (answer as HmsError).code)).toEqual([

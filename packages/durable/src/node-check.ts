@@ -24,11 +24,13 @@ const name: Check = (value) =>
     : "must be a name: up to 128 letters, digits and . _ / @ -, beginning with a letter or digit";
 const anything: Check = () => undefined;
 const WEEK_MS = 7 * 86_400_000;
+/** More than there are targets is as good as all of them. */
+const MOST_SHARE = 2 ** 31 - 1;
 const share: Check = (value) => {
-  if (whole(0, MOST_TARGETS)(value) === undefined) return undefined;
+  if (whole(0, MOST_SHARE)(value) === undefined) return undefined;
   return isText(value) && /^(?:100|\d{1,2})%$/.test(value)
     ? undefined
-    : `must be a whole number from 0 to ${MOST_TARGETS}, or a part like "25%"`;
+    : `must be a whole number from 0 to ${MOST_SHARE}, or a part like "25%"`;
 };
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

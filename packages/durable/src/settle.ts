@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
 import { translatePgError } from "@hms/postgres";
 import type { ClaimedTask, SettleRow, StoredError, TaskOutcome } from "./claimed-task.ts";
@@ -74,6 +75,8 @@ export interface Settled {
   readonly rows: readonly SettleRow[];
   /** Results that the database does not take. */
   readonly refused: readonly RefusedResult[];
+  /** Whether it was stored in pieces; then nothing was claimed. */
+  readonly isSplit: boolean;
 }
 
 /** A result that the database does not take, whenever it is asked. */
@@ -105,7 +108,7 @@ const isTooLong = (error: unknown): error is HmsError =>
  */
 export async function settle(database: RunDatabase, turn: Turn): Promise<Settled> {
   try {
-    return { rows: await settleTurn(database, turn), refused: [] };
+    return { rows: await settleTurn(database, turn), refused: [], isSplit: false };
   } catch (error) {
     const { results } = turn;
     const [only] = results;
@@ -115,7 +118,8 @@ export async function settle(database: RunDatabase, turn: Turn): Promise<Settled
     const half = Math.ceil(results.length / 2);
     const first = await settle(database, { ...rest, results: results.slice(0, half) });
     const second = await settle(database, { ...rest, results: results.slice(half) });
-    return { rows: [...first.rows, ...second.rows], refused: [...first.refused, ...second.refused] };
+    const refused = [...first.refused, ...second.refused];
+    return { rows: [...first.rows, ...second.rows], refused, isSplit: true };
   }
 }
 
@@ -125,13 +129,15 @@ interface Alone extends Omit<RefusedResult, "isLeft"> {
 
 /** The database may have been slow by chance. */
 const MOST_TRIES = 3;
+const SLOW_PAUSE_MS = 1000;
 
 async function settleAlone(database: RunDatabase, turn: Turn, { entry, error, tries }: Alone): Promise<Settled> {
   if (isRefusal(error)) return await settleRefused(database, turn, { entry, error });
   if (!isTooLong(error) || !("plan" in entry.outcome)) throw error;
   if (tries === MOST_TRIES) return await settleRefused(database, turn, { entry, error });
+  await delay(tries * SLOW_PAUSE_MS);
   try {
-    return { rows: await settleTurn(database, turn), refused: [] };
+    return { rows: await settleTurn(database, turn), refused: [], isSplit: true };
   } catch (again) {
     return await settleAlone(database, turn, { entry, error: HmsError.from(again), tries: tries + 1 });
   }
@@ -145,10 +151,10 @@ async function settleRefused(
   const outcome: TaskOutcome = { outcome: "failed", error: storedError(notTaken(entry, error)) };
   try {
     const rows = await settleTurn(database, { ...turn, results: [{ ...entry, outcome }] });
-    return { rows, refused: [{ entry, error, isLeft: false }] };
+    return { rows, refused: [{ entry, error, isLeft: false }], isSplit: true };
   } catch (second) {
     if (!isRefusal(second)) throw second;
-    return { rows: [], refused: [{ entry, error, isLeft: true }] };
+    return { rows: [], refused: [{ entry, error, isLeft: true }], isSplit: true };
   }
 }
 

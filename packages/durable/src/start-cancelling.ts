@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { HmsError } from "@hms/kernel/errors";
 import { retryWhileUnavailable } from "@hms/postgres";
 import type { RunDatabase } from "./run-database.ts";
@@ -21,6 +22,9 @@ export interface StartOptions {
   readonly authorizeCancel?: (runId: string) => Promise<void> | void;
 }
 
+/** Others may take an idempotency key, or begin to hold a concurrency key, each time. */
+const MOST_TURNS = 20;
+const TURN_PAUSE_MS = 50;
 /** How long it is tried while the database is away. */
 const PATIENCE_MS = 10_000;
 
@@ -41,7 +45,8 @@ export async function startCancelling(
 ): Promise<StartedRun[]> {
   const prepared = requests.map((request) => prepareStart(request));
   const mayCancel = new Set<string>();
-  for (;;) {
+  for (let turn = 0; turn < MOST_TURNS; turn += 1) {
+    if (turn > 1) await delay(TURN_PAUSE_MS);
     const rows = await ask(database, prepared, mayCancel);
     const holders = rows.flatMap(({ holder }) => (holder === null ? [] : [holder]));
     for (const runId of holders) {
@@ -51,11 +56,13 @@ export async function startCancelling(
     const wasStored = rows.length > 0 && rows.every(({ id }) => id !== null);
     if (wasStored) return resultsOf(prepared, rows).map(orThrow);
   }
+  const message = "Other runs with the same keys begin all the time; try again in a second.";
+  throw new HmsError("ABORTED", message, { retryAfterMs: 1000 });
 }
 
 const START = { name: "durable.start_cancelling", text: "select * from start_cancelling($1::jsonb, $2::uuid[])" };
 
-/** No rows: somebody else has used an idempotency key meanwhile, and nothing was done. */
+/** No rows: somebody else has used an idempotency key or held what this waited for, and nothing was done. */
 async function ask(
   database: RunDatabase,
   prepared: readonly PreparedStart[],
@@ -64,11 +71,14 @@ async function ask(
   const parameters = [JSON.stringify(batchesOf(prepared).batches), [...mayCancel]];
   const once = () => database.prepared<CancellingRow>(START, parameters);
   return await retryWhileUnavailable(once, { deadlineMs: PATIENCE_MS }).catch((error: unknown) =>
-    isKeyTaken(error) ? [] : throwNamed(error),
+    isKeyTaken(error) || isDeadlock(error) ? [] : throwNamed(error),
   );
 }
 
-const isKeyTaken = (error: unknown) => error instanceof HmsError && error.details.metadata?.sqlstate === "HMS03";
+const stateOf = (error: unknown) => (error instanceof HmsError ? error.details.metadata?.sqlstate : undefined);
+const isKeyTaken = (error: unknown) => stateOf(error) === "HMS03";
+/** PostgreSQL's deadlock_detected. */
+const isDeadlock = (error: unknown) => stateOf(error) === "40P01";
 
 function orThrow(result: StartedRun | HmsError): StartedRun {
   if (result instanceof HmsError) throw result;

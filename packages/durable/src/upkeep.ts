@@ -154,8 +154,10 @@ export class Upkeep implements AsyncDisposable {
       database,
       sql<{ next_ms: number | null; fired: number }>`select * from fire_timers()`,
     );
-    const [others] = await rowsOf(database, sql<{ did: number }>`select keep_runs() + tell_parents() as did`);
-    if (taken.length > 0 || (timers && timers.fired > 0) || (others && others.did > 0)) changed();
+    // Two commits: what the first has locked must not wait for what the second locks.
+    const [kept] = await rowsOf(database, sql<{ did: number }>`select keep_runs() as did`);
+    const [told] = await rowsOf(database, sql<{ did: number }>`select tell_parents() as did`);
+    if (taken.length > 0 || [timers?.fired, kept?.did, told?.did].some((count = 0) => count > 0)) changed();
     if (timers?.next_ms != null) this.lookIn(Math.max(5, timers.next_ms));
   }
 

@@ -190,13 +190,12 @@ export class Worker implements AsyncDisposable {
         await this.#writeLogs(results);
         const sentAt = performance.now();
         const turn = { worker: this.id, results, queues, slots, look, leaseMs };
-        const { rows, refused } = await settle(this.#host.database, turn);
+        const { rows, refused, isSplit } = await settle(this.#host.database, turn);
         await moment?.("after-settle", results.map(asTask));
         this.#giveUp(refused);
         for (const { fence } of results) this.#forget(fence);
         const claimed = rows.filter(({ node }) => node !== null);
-        // Where something was refused nothing was claimed.
-        if (look && (claimed.length >= slots || refused.length > 0)) this.#mayHaveMore = true;
+        if (look && (claimed.length >= slots || isSplit)) this.#mayHaveMore = true;
         this.#begin(
           claimed.filter(({ fence }) => !this.#adopted.has(fence)),
           sentAt,

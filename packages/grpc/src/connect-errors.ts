@@ -42,7 +42,12 @@ export function toConnectError(thrown: unknown): ConnectError {
 /** The detail as people read it in Connect's JSON. */
 function debugOf(type: string, value: Uint8Array): JsonValue | undefined {
   const desc = readable.getMessage(type);
-  return desc && toJson(desc, fromBinary(desc, value));
+  try {
+    return desc && toJson(desc, fromBinary(desc, value));
+  } catch {
+    // Of a program, and nothing that JSON has a form for: the bytes are passed on all the same.
+    return undefined;
+  }
 }
 
 /** Codes of Node with which a connection was not even made. */

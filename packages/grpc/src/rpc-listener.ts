@@ -87,8 +87,18 @@ async function answer(exchange: RpcExchange, target: RpcTarget, ground: Ground):
   } catch (error) {
     // The client has left, and nobody waits for an answer.
     if (error instanceof ConnectError && error.code === Code.Aborted) return;
+    refuseIfPossible(exchange, error);
+  }
+}
+
+/** Never throws: nobody is behind it. */
+function refuseIfPossible(exchange: RpcExchange, error: unknown): void {
+  const { response } = exchange;
+  try {
     if (response.headersSent) response.destroy();
     else refuseRpc(exchange, error);
+  } catch {
+    response.destroy();
   }
 }
 

@@ -217,7 +217,16 @@ export class Edge implements Disposable {
     return streamExchange(this.#share, turn);
   }
 
+  /** Never throws: nobody is behind it. */
   #fail(turn: EdgeTurn, thrown: unknown, forBrowser: boolean): void {
+    try {
+      this.#sendFailure(turn, thrown, forBrowser);
+    } catch {
+      turn.response.destroy();
+    }
+  }
+
+  #sendFailure(turn: EdgeTurn, thrown: unknown, forBrowser: boolean): void {
     const found = EdgeFault.from(thrown);
     if (found.error.code === "UNAUTHENTICATED") {
       const headers = { "www-authenticate": challenge(this.#realm, forBrowser), ...found.headers };

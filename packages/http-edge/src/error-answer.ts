@@ -1,4 +1,5 @@
-import { createRegistry, toJson } from "@bufbuild/protobuf";
+import { createRegistry, type JsonValue, toJson } from "@bufbuild/protobuf";
+import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
 import { errorDetails, ffiErrors, status } from "@hms/contracts";
 import { errorToStatus, type HmsError } from "@hms/kernel";
 import { HTTP_STATUS } from "./http-status.ts";
@@ -14,12 +15,19 @@ const registry = createRegistry(
  * code is the HTTP status and details are the same messages as on every other edge.
  */
 export function errorJson(error: HmsError, httpStatus = HTTP_STATUS[error.code]): string {
-  const { message, details } = toJson(status.StatusSchema, errorToStatus(error), { registry }) as {
-    message?: string;
-    details?: unknown[];
-  };
-  const body = { code: httpStatus, message: message ?? "", status: error.code };
-  return JSON.stringify({ error: details === undefined ? body : { ...body, details } });
+  const { message, details } = errorToStatus(error);
+  const shown = details.flatMap(shownDetail);
+  const body = { code: httpStatus, message, status: error.code };
+  return JSON.stringify({ error: shown.length === 0 ? body : { ...body, details: shown } });
+}
+
+/** A program's own may be of any type, and hold what JSON has no form for: it is left out then. */
+function shownDetail(detail: Any): JsonValue[] {
+  try {
+    return [toJson(AnySchema, detail, { registry })];
+  } catch {
+    return [];
+  }
 }
 
 /** Seconds after which to come back, for retry-after; undefined if the error does not say. */

@@ -34,12 +34,12 @@ export async function streamExchange(share: ExchangeShare, turn: RoutedTurn): Pr
   const type = isOne || isRawAnswer(binding) ? undefined : acceptedType(turn);
   const call = new EdgeCall(turn);
   await admitLarge(share, turn, call);
-  // A watch never ends by itself, and whoever watches has to come back anyway.
-  if (!entry.mutates) share.watches.add(call);
   const takesStream = isOne || entry.desc.methodKind === "bidi_streaming";
   const inputs = takesStream ? new StreamInputs(turn, share.bodies) : one(await singleInput(share, turn));
-  const answers = share.kernel.stream(entry, inputs, call);
+  // A watch never ends by itself, and whoever watches has to come back anyway.
+  if (!entry.mutates) share.watches.add(call);
   try {
+    const answers = share.kernel.stream(entry, inputs, call);
     if (isOne) for await (const output of answers) sendOutput(turn, output);
     else if (type === undefined) await sendRawStream(turn, answers);
     else await sendStream(turn, answers, type);

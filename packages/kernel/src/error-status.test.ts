@@ -38,5 +38,11 @@ test("a detail that cannot be written is left out, and the error arrives", () =>
 test("a time to wait may be a fraction of a millisecond: it is rounded up", () => {
   const waits = (retryAfterMs: number) =>
     errorFromStatus(errorToStatus(new HmsError("FAILED_PRECONDITION", "later", { retryAfterMs }))).details.retryAfterMs;
-  expect([waits(1_112.899414), waits(3), waits(1e300), waits(Number.NaN)]).toEqual([1113, 3, 315_576e9, undefined]);
+  expect([waits(1_112.899414), waits(3), waits(-1e300), waits(1e300), waits(Number.NaN)]).toEqual([
+    1113,
+    3,
+    0,
+    315_576e9,
+    undefined,
+  ]);
 });

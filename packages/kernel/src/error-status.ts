@@ -13,13 +13,15 @@ const LONGEST_WAIT_MS = 315_576_000_000_000;
 
 function violationDetails(violations: NonNullable<ErrorDetails["fieldViolations"]>): Any[] {
   const { BadRequestSchema } = errorDetails;
-  const packed = [anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: violations.map(fieldOnly) }))];
+  const details = packed(BadRequestSchema, create(BadRequestSchema, { fieldViolations: violations.map(fieldOnly) }));
   if (violations.some((violation) => violation.line !== undefined)) {
     const positions = violations.map(({ line = 0, column = 0 }) => ({ line, column }));
-    packed.push(anyPack(ffiErrors.TextPositionsSchema, create(ffiErrors.TextPositionsSchema, { positions })));
+    details.push(...packed(ffiErrors.TextPositionsSchema, create(ffiErrors.TextPositionsSchema, { positions })));
   }
-  return packed;
+  return details;
 }
+
+const wholeWait = (ms: number) => Math.min(Math.max(0, Math.ceil(ms)), LONGEST_WAIT_MS);
 
 const fieldOnly = ({ field, description }: { field: string; description: string }) => ({ field, description });
 
@@ -48,7 +50,7 @@ export function errorToStatus(error: HmsError): Status {
   // A fraction of a millisecond has no place in a Duration, and what cannot be written would fail whoever answers.
   if (retryAfterMs !== undefined && Number.isFinite(retryAfterMs)) {
     const retry = create(errorDetails.RetryInfoSchema, {
-      retryDelay: durationFromMs(Math.min(Math.ceil(retryAfterMs), LONGEST_WAIT_MS)),
+      retryDelay: durationFromMs(wholeWait(retryAfterMs)),
     });
     details.push(...packed(errorDetails.RetryInfoSchema, retry));
   }
@@ -73,7 +75,8 @@ function readDetail(any: Any, details: ErrorDetails): void {
   const bad = anyUnpack(any, errorDetails.BadRequestSchema);
   if (bad) details.fieldViolations = bad.fieldViolations.map(fieldOnly);
   const retry = anyUnpack(any, errorDetails.RetryInfoSchema);
-  if (retry?.retryDelay) details.retryAfterMs = durationMs(retry.retryDelay);
+  // A program's own, which may be anything.
+  if (retry?.retryDelay) details.retryAfterMs = wholeWait(durationMs(retry.retryDelay));
 }
 
 function readPositions(packed: Any[], details: ErrorDetails): void {

@@ -1,4 +1,5 @@
 export { type AddressNetwork, networkOfAddress } from "./address-network.ts";
+export { answerOrEnd } from "./answer-or-end.ts";
 export { anyTypesOf } from "./any-types.ts";
 export { CallContext, everyResource, type Metadata } from "./call-context.ts";
 export { carefulLookup, SPECIAL_NETWORK } from "./careful-lookup.ts";

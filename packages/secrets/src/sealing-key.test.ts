@@ -169,6 +169,10 @@ test("a key that is gone from there is kept by whoever has it, and by nobody els
   expect(() => server.replace()).toThrow(/that everything is sealed by is not in/);
   put(second, first);
   server.replace();
+  // Whoever only goes on must not say that something is sealed anew.
+  rmSync(place);
+  expect(() => server.reseal(sealed, CONTEXT)).toThrow(/cannot be read/);
+  put(second, first);
   expect(sealedBy(server.reseal(sealed, CONTEXT) as Buffer)).toBe(server.id);
   expect(readdirSync(folder).sort()).toEqual(["a.key", "credential"]);
 });

@@ -51,6 +51,8 @@ const ID_BYTES = 8;
 const WRAPPED_BYTES = 32 + OVERHEAD_BYTES;
 const HEAD_BYTES = 1 + ID_BYTES + WRAPPED_BYTES;
 const KEPT_AT_LEAST_MS = 3_600_000;
+/** When keys are looked for again that could not be had from elsewhere. */
+const AGAIN_MS = 1000;
 const NEW_KEY_ELSEWHERE =
   'Put a new line above it there, made by: echo "hms-kek-v1 $(openssl rand -base64 32)", and run this again.';
 const OLD_KEY_ELSEWHERE = "Remove the lines below the first one there, an hour after the new one came or later.";
@@ -98,6 +100,8 @@ class KeyRing implements SealingKey {
   #seen = "";
   /** The file where they are kept if that is another one. */
   #elsewhere: string | undefined;
+  /** After it could not be read there. */
+  #notBefore = 0;
 
   constructor(file: string) {
     this.#file = file;
@@ -144,7 +148,8 @@ class KeyRing implements SealingKey {
   }
 
   reseal(sealed: Uint8Array, context: readonly string[]): Buffer | undefined {
-    this.#follow();
+    // By a key that has been replaced nothing may be said to be sealed anew.
+    if (this.#look() !== this.#seen) this.#read();
     if (sealedBy(sealed) === this.id) return undefined;
     return this.seal(this.open(sealed, context), context);
   }
@@ -177,14 +182,12 @@ class KeyRing implements SealingKey {
 
   /** Reads the keys again if they are in another file than before; those known stay while they cannot be had from elsewhere. */
   #follow(): void {
-    const seen = this.#look();
-    if (seen === this.#seen) return;
+    if (this.#look() === this.#seen || performance.now() < this.#notBefore) return;
     try {
       this.#read();
     } catch (error) {
       if (!this.isKeptElsewhere) throw error;
-      // Until it changes once more.
-      this.#seen = seen;
+      this.#notBefore = performance.now() + AGAIN_MS;
     }
   }
 
@@ -208,8 +211,8 @@ class KeyRing implements SealingKey {
   }
 }
 
-const markOf = (stats: { ino: number; mtimeMs: number; size: number } | undefined) =>
-  stats === undefined ? "-" : `${stats.ino} ${stats.mtimeMs} ${stats.size}`;
+const markOf = (stats: { ino: number; mtimeMs: number; ctimeMs: number; size: number } | undefined) =>
+  stats === undefined ? "-" : `${stats.ino} ${stats.mtimeMs} ${stats.ctimeMs} ${stats.size}`;
 
 const wrapAad = (context: readonly string[], id: string) => lengthPrefixed(["hms.dek", "v1", ...context, id]);
 const dataAad = (context: readonly string[]) => lengthPrefixed(["hms.secret", "v1", ...context]);

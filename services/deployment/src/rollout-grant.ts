@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { type Manifest, parseTrafficShare, surgeReplicas } from "@hms/manifest";
 import { changedSince } from "./errors.ts";
 import { gatePlanOf } from "./gates/gate.ts";
@@ -52,11 +53,19 @@ export function beginning(
   const { record, request, heldUp } = scene;
   const { expectedRevision: expected = record.currentRevision } = request;
   const serves = record.currentRevision;
-  const failure = expected === serves ? heldUp : changedSince(record, expected);
+  const isExpected = expected === serves || isSameProgram(record, state);
+  const failure = isExpected ? heldUp : changedSince(record, expected);
   if (failure) return { type: "refused", failure, serves };
   const grant = grantRollout(state, scene);
   if (typeof grant !== "string") return { type: "locked", grant };
   return { type: "refused", failure: { reason: grant, remedy: "Deploy it again." }, serves };
+}
+
+/** Whether a rollout brings newer secrets only: somebody else's, just before, are no reason to keep old ones. */
+function isSameProgram({ revisions, currentRevision }: ServiceRecord, { kind, revision }: RolloutState): boolean {
+  const [next, serves] = [revisions.get(revision), revisions.get(currentRevision)];
+  if (kind !== "deploy" || next === undefined || serves === undefined) return false;
+  return next.releaseDigest === serves.releaseDigest && isDeepStrictEqual(next.manifest, serves.manifest);
 }
 
 /** What a rollout may do and with what, decided when its turn has come; a text says why it cannot happen any more. */

@@ -1,6 +1,6 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import { HmsError, outgoingTo } from "@hms/kernel";
+import { answerOrEnd, HmsError, outgoingTo } from "@hms/kernel";
 
 /** What a sink needs. */
 export interface CheckpointSinkOptions {
@@ -98,6 +98,7 @@ function send(url: string, line: string): Promise<number> {
       ...outgoingTo(new URL(url).hostname, { by: "operator" }),
     });
     asked.once("error", reject);
+    answerOrEnd(asked, reject);
     asked.once("response", (answer) => {
       answer.resume();
       answer.once("end", () => resolve(answer.statusCode ?? 0));

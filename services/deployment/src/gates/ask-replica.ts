@@ -95,9 +95,24 @@ function statusName(status: number): string {
   return names.find(([, number]) => number === status)?.[0] ?? `status ${status}`;
 }
 
+/** How the program reaches the mesh; that a mesh is away is no finding about the service. */
+async function accessOf({ access, signal }: AskedReplica): Promise<MeshAccess | Look> {
+  try {
+    return await access();
+  } catch (error) {
+    signal.throwIfAborted();
+    const { code, message } = HmsError.from(error);
+    if (code !== "UNAVAILABLE" && code !== "DEADLINE_EXCEEDED") throw error;
+    return { verdict: "inconclusive", words: `the mesh does not answer: ${message}` };
+  }
+}
+
 async function askProgram({ command }: Of<"exec">, replica: AskedReplica): Promise<Look> {
   const { id, port, environment, service, revision, timeoutMs } = replica;
   const { manifest, releaseDigest } = revision;
+  const mesh = await accessOf(replica);
+  if ("verdict" in mesh) return mesh;
+  // From here on it is the program's time.
   const signal = AbortSignal.any([replica.signal, AbortSignal.timeout(timeoutMs + 2000)]);
   const asked = {
     taskId: `gate-${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`,
@@ -114,7 +129,7 @@ async function askProgram({ command }: Of<"exec">, replica: AskedReplica): Promi
     ...(await replica.vault.of(replica, revision)),
     limits: resourceLimits(manifest),
     timeoutMs: BigInt(timeoutMs),
-    mesh: await replica.access(),
+    mesh,
   };
   let output = "";
   for await (const { event } of replica.runtime.runTask(asked, signal)) {

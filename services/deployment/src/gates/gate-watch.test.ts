@@ -86,6 +86,15 @@ test("a mesh that is away for a moment is waited for", async () => {
   expect(await watch.settled()).toEqual({});
 });
 
+test("a mesh that stays away is no finding about the service", async () => {
+  const access = () => Promise.reject(new HmsError("UNAVAILABLE", "It is away."));
+  const said: string[] = [];
+  const scene = sceneWith({ access }, (message) => said.push(message));
+  await using watch = new GateWatch(scene, [{ ...smoke, timeoutMs: 100, inconclusive: "pass" }], "all the time");
+  await expect.poll(() => said[0]).toContain("the mesh does not answer: It is away.");
+  expect(await refusal(watch)).toBeFalsy();
+});
+
 test("whatever else ends the asking ends the step, too", async () => {
   const scene = sceneWith({}, () => {
     throw new Error("a defect");

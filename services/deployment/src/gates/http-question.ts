@@ -1,5 +1,6 @@
 import { type ClientRequest, type RequestOptions, request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
+import { answerOrEnd } from "@hms/kernel";
 
 /** An answer, read as far as it matters. */
 export interface HttpAnswer {
@@ -25,6 +26,7 @@ export function askHttp(
   return new Promise((resolve, reject) => {
     const outgoing: ClientRequest = start(url, { ...rest, agent: false, signal: AbortSignal.any([signal, late]) });
     outgoing.once("error", (error) => reject(late.aborted ? new Error(`no answer within ${timeoutMs} ms`) : error));
+    answerOrEnd(outgoing, reject);
     outgoing.once("response", (response) => {
       const chunks: Buffer[] = [];
       let size = 0;

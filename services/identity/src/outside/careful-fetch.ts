@@ -1,6 +1,6 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
-import { outgoingTo } from "@hms/kernel";
+import { answerOrEnd, outgoingTo } from "@hms/kernel";
 import type { CustomFetch } from "openid-client";
 import { isSafeAddress } from "../oidc/safe-address.ts";
 
@@ -30,6 +30,7 @@ export const carefulFetch: CustomFetch = async (url, { method, headers, body, si
       ...(signal && { signal }),
     });
     asked.once("error", reject);
+    answerOrEnd(asked, reject);
     asked.once("response", async (answer) => {
       try {
         const chunks: Buffer[] = [];
