@@ -97,10 +97,14 @@ export async function openAgent(options: AgentOptions): Promise<Agent> {
   const stopAll = async () => {
     log.info("stopping");
     await platform.stop("dataplane");
-    await replicas.suspend();
-    await platform.stop("server");
-    await Promise.all(apart.map((part) => platform.stop(part)));
-    await platform.stop("postgres");
+    try {
+      await replicas.suspend();
+    } finally {
+      // Whatever a replica fails with: nothing else may be left behind.
+      await platform.stop("server");
+      await Promise.all(apart.map((part) => platform.stop(part)));
+      await platform.stop("postgres");
+    }
   };
 
   const kernel = openKernel(paths, stack, log);

@@ -1,6 +1,16 @@
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { audit } from "@hms/contracts";
 import type { AuditEvent } from "@hms/kernel";
@@ -163,6 +173,29 @@ test("a full spool accepts nothing and says so once; denials and reads find room
   }
   expect(kept).toBeGreaterThan(1000);
   expect(JSON.parse(lost)).toEqual({ lost: recorded - kept });
+});
+
+test("a spool whose folder cannot be read refuses, keeps what comes, and goes on once it can be read again", async () => {
+  const changes: boolean[] = [];
+  await using spool = open({
+    segmentBytes: 500,
+    heartbeatMs: 50,
+    onChange: (accepts) => changes.push(accepts),
+  });
+  for (let n = 0; n < 5; n += 1) spool.record(event);
+  rmSync(directory, { recursive: true });
+  for (let n = 0; n < 5; n += 1) spool.record(event);
+  expect(spool.accepts).toBe(false);
+  await delay(500);
+  expect(spool.accepts).toBe(false);
+  expect(() => spool.record(event)).not.toThrow();
+  await expect(spool.kept()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(changes).toEqual([false]);
+  mkdirSync(directory);
+  await delay(300);
+  expect(spool.accepts).toBe(true);
+  expect(changes).toEqual([false, true]);
+  await spool.kept();
 });
 
 test("a spool of an earlier release is taken over, without the line that a crash cut short", async () => {

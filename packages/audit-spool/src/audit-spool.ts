@@ -63,14 +63,11 @@ class Spool implements AuditSpool {
     noteSpoolLimit(options.directory, this.#maxBytes);
     importLines(options.directory, this.#writer);
     const { heartbeatMs = HEARTBEAT_MS } = options;
-    if (heartbeatMs > 0) this.#heartbeat = setInterval(() => this.#recordOwn("Heartbeat", {}), heartbeatMs).unref();
+    if (heartbeatMs > 0) this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs).unref();
   }
 
   get accepts(): boolean {
-    if (this.#writer.size >= this.#maxBytes && this.#writer.measure(RETRY_MS) >= this.#maxBytes) {
-      this.#refuse(`it holds ${this.#writer.size} bytes that are not in the audit log yet`);
-      return false;
-    }
+    if (this.#holds(this.#maxBytes)) return false;
     if (this.#refusal !== undefined && Date.now() - this.#refusal.since > RETRY_MS) this.#tryAgain();
     return this.#refusal === undefined;
   }
@@ -78,7 +75,7 @@ class Spool implements AuditSpool {
   record(event: AuditEvent): void {
     const bytes = auditEventBytes(event);
     if (this.#refusal !== undefined && Date.now() - this.#refusal.since > RETRY_MS) this.#tryAgain();
-    if (this.#waiting.length > 0 || this.#isBeyond() || !this.#write(bytes)) this.#wait(bytes);
+    if (this.#waiting.length > 0 || this.#holds(this.#maxBytes * HARD_LIMIT) || !this.#write(bytes)) this.#wait(bytes);
   }
 
   kept(): Promise<void> | undefined {
@@ -87,11 +84,24 @@ class Spool implements AuditSpool {
     return Promise.reject(new HmsError("UNAVAILABLE", `The audit spool cannot be written: ${reason}.`));
   }
 
-  #isBeyond(): boolean {
-    const most = this.#maxBytes * HARD_LIMIT;
-    if (this.#writer.size < most || this.#writer.measure(RETRY_MS) < most) return false;
-    this.#refuse(`it holds ${this.#writer.size} bytes that are not in the audit log yet`);
+  /** True, which is said, if it holds as much, or nobody can tell how much. */
+  #holds(most: number): boolean {
+    if (this.#writer.size < most) return false;
+    const size = this.#measure();
+    if (size === undefined) return true;
+    if (size < most) return false;
+    this.#refuse(`it holds ${size} bytes that are not in the audit log yet`);
     return true;
+  }
+
+  /** Undefined, which is said, if the folder cannot be read. */
+  #measure(): number | undefined {
+    try {
+      return this.#writer.measure(RETRY_MS);
+    } catch (error) {
+      this.#refuse((error as Error).message);
+      return undefined;
+    }
   }
 
   #wait(bytes: Uint8Array): void {
@@ -112,7 +122,9 @@ class Spool implements AuditSpool {
 
   /** Writes what waits; the first that cannot be written keeps its place. */
   #tryAgain(): void {
-    if (this.#writer.measure(RETRY_MS) >= this.#maxBytes) {
+    const size = this.#measure();
+    if (size === undefined) return;
+    if (size >= this.#maxBytes) {
       this.#refuse("it is still full");
       return;
     }
@@ -128,8 +140,18 @@ class Spool implements AuditSpool {
   }
 
   #refuse(reason: string): void {
-    if (this.#refusal === undefined) this.#options.onChange?.(false, reason);
+    const isFirst = this.#refusal === undefined;
     this.#refusal = { reason, since: Date.now() };
+    if (isFirst) this.#options.onChange?.(false, reason);
+  }
+
+  #beat(): void {
+    try {
+      this.#recordOwn("Heartbeat", {});
+    } catch (error) {
+      // Thrown in a timer it would end the process.
+      this.#refuse((error as Error).message);
+    }
   }
 
   #recordOwn(name: string, details: object): void {

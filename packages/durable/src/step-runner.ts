@@ -146,6 +146,8 @@ interface Limits {
  * grace is over, whether it listens or not.
  */
 async function inTime(executor: StepExecutor, step: Step, { clock, stop, graceMs }: Limits): Promise<unknown> {
+  // Before the effect: a signal that was aborted while the step was being authorized tells nobody any more.
+  if (clock?.aborted) throw tooLate(step);
   const late = Promise.withResolvers<never>();
   let grace: NodeJS.Timeout | undefined;
   const onLate = () => late.reject(tooLate(step));

@@ -4,6 +4,7 @@ import { agent } from "@hms/contracts";
 import { HmsError } from "@hms/kernel";
 import type { Logger } from "@hms/telemetry";
 import { readProcess } from "../launcher/process-table.ts";
+import { orAborted } from "../or-aborted.ts";
 import { ComponentLife, launchLife } from "./component-life.ts";
 import { cutLog, lastWords } from "./component-log.ts";
 import { dropNote, readNote, writeNote } from "./component-note.ts";
@@ -43,6 +44,7 @@ export class ComponentKeeper {
   #quickDeaths = 0;
   #lastError = "";
   #running: Promise<void> | undefined;
+  #replacing: Promise<void> | undefined;
 
   constructor(spec: ComponentSpec, around: KeeperSurroundings) {
     this.spec = spec;
@@ -72,6 +74,8 @@ export class ComponentKeeper {
     while (!this.#stopping.signal.aborted) {
       const life = next ?? (await this.#launch());
       next = undefined;
+      // It was stopped while it was being launched: nobody else knows of this process yet.
+      if (this.#stopping.signal.aborted) return life?.stop();
       if (life) {
         this.#settle(life);
         next = await Promise.race([life.ended.then(() => undefined), this.#replaced.promise]);
@@ -79,6 +83,7 @@ export class ComponentKeeper {
       if (next) this.#replaced = Promise.withResolvers();
       else await this.#pauseAfter(life);
     }
+    await next?.stop();
   }
 
   #adopt(): ComponentLife | undefined {
@@ -149,10 +154,11 @@ export class ComponentKeeper {
 
   /** Ends it for good. Resolves when it has gone. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
+    this.#stopping.abort(new HmsError("UNAVAILABLE", `${this.spec.name} is being stopped.`));
     clearInterval(this.#logTimer);
     await this.#life?.stop();
     await this.#running;
+    await this.#replacing?.catch(() => {});
     this.spec.listeners?.close();
     dropNote(this.#around.noteFile);
   }
@@ -160,11 +166,14 @@ export class ComponentKeeper {
   /**
    * Replaces the process and resolves when the new one is ready; one that hands its listening sockets on is ended only
    * then, and finishes what it has.
-   * @throws HmsError UNAVAILABLE if the new process does not become ready.
+   * @throws HmsError UNAVAILABLE if the new process does not become ready, or is stopped before.
    */
   async restart(): Promise<void> {
     this.#quickDeaths = 0;
-    if (this.spec.listeners) return this.#replace();
+    if (this.spec.listeners) {
+      this.#replacing = this.#replace();
+      return this.#replacing;
+    }
     const before = this.#life;
     await before?.stop();
     while (this.#life === before && !this.#stopping.signal.aborted) await delay(10);
@@ -172,16 +181,22 @@ export class ComponentKeeper {
   }
 
   async #replace(): Promise<void> {
+    const { signal } = this.#stopping;
+    signal.throwIfAborted();
     const successor = await launchLife(this.spec, this.#around.logFile);
     try {
-      await successor.untilReady();
+      await orAborted(successor.untilReady(), signal);
     } catch (error) {
       await successor.stop();
       throw error;
     }
     const before = this.#life;
     this.#replaced.resolve(successor);
-    while (this.#life === before) await delay(1);
+    while (this.#life === before && !signal.aborted) await delay(1);
+    if (signal.aborted) {
+      await Promise.all([successor.stop(), before?.stop()]);
+      throw signal.reason;
+    }
     void before?.stop(this.spec.replacedSignal);
   }
 

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { agent } from "@hms/contracts";
 import { isThorough } from "@hms/testkit";
 import { describe, expect, test } from "vitest";
@@ -133,6 +134,42 @@ describe.concurrent.each(identities)("a release prepared by %s", (identity) => {
     await expect(work).rejects.toMatchObject({ code: "CANCELLED" });
     expect(readdirSync(`${machine.data}/run/tasks`)).toEqual([]);
     expect(stored(machine)).toEqual([]);
+  });
+
+  test("ends with its build when the caller leaves while the build is being launched", async () => {
+    await using machine = await TestMachine.open(identity);
+    const cancel = new AbortController();
+    const sourceDirectory = machine.source({ a: "a" });
+    const request = { environment: "test", service: "demo", sourceDirectory, buildCommand: "sleep 1000" };
+    const work = (async () => {
+      for await (const _ of machine.keeper.stream("prepareRelease", request, cancel.signal));
+    })();
+    const tasks = `${machine.data}/run/tasks`;
+    for (let begun = false; !begun; await delay(1)) begun = existsSync(tasks) && readdirSync(tasks).length > 0;
+    cancel.abort();
+    await expect(work).rejects.toMatchObject({ code: "CANCELLED" });
+    expect((await prepare(machine, sourceDirectory, { buildCommand: "true" })).release?.reused).toBe(false);
+  });
+
+  test("is not waited for by a caller who leaves, and those behind still wait their turn", async () => {
+    await using machine = await TestMachine.open(identity);
+    const sourceDirectory = machine.source({ a: "a" });
+    const first = prepare(machine, sourceDirectory, { buildCommand: "echo begun; sleep 3" });
+    const tasks = `${machine.data}/run/tasks`;
+    await until(() => existsSync(tasks) && readdirSync(tasks).length === 1, "the build");
+    const ended: string[] = [];
+    const firstEnded = first.then(() => ended.push("first"));
+    const cancel = new AbortController();
+    const request = { environment: "test", service: "demo", sourceDirectory, buildCommand: "true" };
+    const waiting = (async () => {
+      for await (const _ of machine.keeper.stream("prepareRelease", request, cancel.signal));
+    })();
+    setTimeout(() => cancel.abort(), 100);
+    await expect(waiting).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(ended).toEqual([]);
+    await prepare(machine, sourceDirectory, { buildCommand: "true" });
+    expect(ended).toEqual(["first"]);
+    await firstEnded;
   });
 });
 

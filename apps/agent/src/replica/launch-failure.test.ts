@@ -34,6 +34,21 @@ test("a program that services cannot see is named with its place and the remedy"
   );
 });
 
+test("a missing program behind other commands is told as the shell said it, without a wrong remedy", () => {
+  const directory = mkdtempSync(`${tmpdir()}/hms-launch-failure-`);
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const text = explainLaunchFailure(facts({ command: ". ./env.sh && serve", operatorPath: [directory] }));
+  expect(text).toBe("The command could not be started: /bin/sh: 1: serve: not found.");
+});
+
+test("a program that may be executed but not read is explained without its interpreter", () => {
+  const directory = mkdtempSync(`${tmpdir()}/hms-launch-failure-`);
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  writeFileSync(`${directory}/serve`, "#!/no/such/shell\n", { mode: 0o111 });
+  const text = explainLaunchFailure(facts({ operatorPath: [directory] }));
+  expect(text).toContain(`${directory}/serve exists, but`);
+});
+
 test("a file that is not executable gets the remedy for that", () => {
   const text = explainLaunchFailure(
     facts({ command: "./run.sh", exitCode: 126, lastErrorLine: "sh: 1: ./run.sh: Permission denied" }),

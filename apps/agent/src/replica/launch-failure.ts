@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, existsSync, openSync, readSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from "node:fs";
 
 /** What is known about a program that its shell could not start. */
 export interface LaunchFailureFacts {
@@ -24,13 +24,15 @@ export function explainLaunchFailure(facts: LaunchFailureFacts): string {
   return [`The command could not be started: ${lastErrorLine.trim()}.`, remedy(facts)].filter(Boolean).join(" ");
 }
 
-function remedy({ command, exitCode, operatorPath, programPath }: LaunchFailureFacts): string {
+function remedy({ command, exitCode, lastErrorLine, operatorPath, programPath }: LaunchFailureFacts): string {
   const program = firstWord(command);
   if (!program) return "";
   if (program.includes("/")) {
     return exitCode === CANNOT_EXECUTE ? `Make ${program} executable (chmod +x) in the source directory.` : "";
   }
   const found = operatorPath.map((directory) => `${directory}/${program}`).find((path) => isExecutable(path));
+  // What is missing may be a program further on: `. ./env.sh && serve`.
+  if (!found && !lastErrorLine.split(/[\s:]+/).includes(program)) return "";
   if (!found)
     return `Nothing named "${program}" is on PATH (${programPath.join(":")}): install it, or name it by its path.`;
   const interpreter = interpreterOf(found);
@@ -48,19 +50,24 @@ function firstWord(command: string): string | undefined {
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
-    return true;
+    return statSync(path).isFile();
   } catch {
     return false;
   }
 }
 
+/** Undefined too if it cannot be read: a program may be executable only. */
 function interpreterOf(path: string): string | undefined {
-  const head = Buffer.alloc(256);
-  const file = openSync(path, "r");
   try {
-    const bytes = readSync(file, head, 0, head.length, 0);
-    return /^#!\s*(\S+)/.exec(head.toString("latin1", 0, bytes))?.[1];
-  } finally {
-    closeSync(file);
+    const head = Buffer.alloc(256);
+    const file = openSync(path, "r");
+    try {
+      const bytes = readSync(file, head, 0, head.length, 0);
+      return /^#!\s*(\S+)/.exec(head.toString("latin1", 0, bytes))?.[1];
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return undefined;
   }
 }

@@ -10,6 +10,7 @@ import { LogStore } from "../logs/log-store.ts";
 import type { LogRetention } from "../logs/log-writer.ts";
 import type { ReadRate } from "../logs/read-budget.ts";
 import { readLogs } from "../logs/read-logs.ts";
+import { orAborted } from "../or-aborted.ts";
 import { compareRelease } from "../release/compare-release.ts";
 import { prepareRelease } from "../release/prepare-release.ts";
 import { ReleaseStore } from "../release/release-store.ts";
@@ -117,11 +118,14 @@ export class ReplicaKeeper {
     const mine = (before ?? Promise.resolve()).then(() => turn.promise);
     this.#preparing.set(key, mine);
     try {
-      await before;
+      if (before) await orAborted(before, signal);
       yield* prepareRelease(this.#workshop, request, signal);
     } finally {
       turn.resolve();
-      if (this.#preparing.get(key) === mine) this.#preparing.delete(key);
+      // Whoever leaves while waiting hands on that turn, which is not over yet.
+      void mine.then(() => {
+        if (this.#preparing.get(key) === mine) this.#preparing.delete(key);
+      });
     }
   }
 

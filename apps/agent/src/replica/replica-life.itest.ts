@@ -65,6 +65,19 @@ describe.concurrent.each(identities)("a replica kept by %s", (identity) => {
     expect(failed.lastExit?.launchError).toMatch(/not found.*Nothing named "no-such-program" is on PATH/);
   });
 
+  test("is started again and can be stopped when a program behind its first command is missing", async () => {
+    await using machine = await TestMachine.open(identity);
+    const digest = await machine.release({ "env.sh": "A=1\n" });
+    const replica = await machine.startReplica(machine.spec(digest, ". ./env.sh && no-such-program"));
+    const failed = await until(async () => {
+      const now = await machine.replica(idOf(replica));
+      return now !== undefined && now.restarts > 0 && now;
+    }, "another start");
+    expect(failed.lastExit?.launchError).toMatch(/no-such-program: not found/);
+    const stopped = await machine.keeper.call("stopReplica", { replicaId: idOf(replica) });
+    expect(stopped.replica?.state).toBe(ReplicaState.STOPPED);
+  });
+
   test("says why it does not start on a port that another program took", async () => {
     await using machine = await TestMachine.open(identity);
     const replica = await machine.run("sleep 0.3; exit 1");

@@ -93,7 +93,7 @@ export class Replica {
       if (!sameBoot) Object.assign(this.#life, { failures: 0, bootId: bootId() });
       else if (this.#noteMissedEnd()) return this.#scheduleStart();
       else if (this.#life.nextStartAtMs > Date.now()) return this.#waitUntilStart();
-      void this.start();
+      this.#alone(this.start());
     });
   }
 
@@ -172,6 +172,16 @@ export class Replica {
     return step;
   }
 
+  /** A step that nobody waits for: if it fails, the program is to be started again all the same. */
+  #alone(step: Promise<void>): void {
+    const again = async (error: unknown) => {
+      if (!this.#wanted || this.#program) return;
+      this.#note(`to be started again: ${HmsError.from(error).message}`);
+      await this.#scheduleStart();
+    };
+    step.catch((error) => this.#step(() => again(error))).catch(() => {});
+  }
+
   #become(state: agent.ReplicaState): void {
     this.#state = state;
     if (state !== ReplicaState.RUNNING) this.#usage = undefined;
@@ -238,7 +248,7 @@ export class Replica {
     this.#meter.reset();
     this.#pid = (await process.waitForMain())?.pid ?? 0;
     this.#become(ReplicaState.RUNNING);
-    void process.ended.then((end) => this.#step(() => this.#endedByItself(process, end)));
+    this.#alone(process.ended.then((end) => this.#step(() => this.#endedByItself(process, end))));
   }
 
   async #endedByItself(process: RunningProgram["process"], end: ProcessEnd): Promise<void> {
@@ -253,8 +263,13 @@ export class Replica {
     const { surroundings } = this.#context.machine;
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, DRAIN_DEADLINE_MS);
-    await Promise.race([program.pump.done, timeout.promise]);
+    await Promise.race([program.pump.done.catch(() => {}), timeout.promise]);
     clearTimeout(timer);
+    // First of all: whatever fails below, the program has ended, and another one may be started.
+    this.#program = undefined;
+    this.#pid = 0;
+    this.#adopted = false;
+    program.process.detach();
     this.#life.lastExit = {
       code: end.code,
       signal: end.signal,
@@ -268,10 +283,6 @@ export class Replica {
         programPath: surroundings.programPath.split(":"),
       }),
     };
-    this.#program = undefined;
-    this.#pid = 0;
-    this.#adopted = false;
-    program.process.detach();
     this.#note(endNote(this.#life.lastExit));
     await program.group.remove();
   }
@@ -289,7 +300,7 @@ export class Replica {
     if (!this.#wanted) return;
     this.#become(ReplicaState.BACKING_OFF);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.start(), Math.max(0, this.#life.nextStartAtMs - Date.now()));
+    this.#timer = setTimeout(() => this.#alone(this.start()), Math.max(0, this.#life.nextStartAtMs - Date.now()));
   }
 
   /** True if the program ended while no agent was there; then how it ended is known from what its init wrote. */

@@ -7,6 +7,7 @@ import { launchProcess } from "../launcher/launch-process.ts";
 import type { ProcessEnd } from "../launcher/launch-status.ts";
 import type { LaunchedProcess } from "../launcher/launched-process.ts";
 import { kernelLimits, type Machine } from "../launcher/machine.ts";
+import { orAborted } from "../or-aborted.ts";
 import { explainLaunchFailure } from "../replica/launch-failure.ts";
 import { programEnvironment } from "../replica/program-environment.ts";
 import type { SlotAllocator } from "../replica/slot-allocator.ts";
@@ -63,7 +64,7 @@ export async function* runProgram(
       if (chunk.stream === agent.LogStream.STDERR) lastErrorLine = lastLine(chunk.data) || lastErrorLine;
       yield chunk;
     }
-    const end = await process.ended;
+    const end = await orAborted(process.ended, expiry.signal);
     expiry.clear();
     const { operatorPath, programPath } = machine.surroundings;
     const facts = { command: spec.command, exitCode: end.code, lastErrorLine, operatorPath };
@@ -129,6 +130,8 @@ function expiryOf(timeoutMs: number, signal: AbortSignal | undefined): { signal:
     signal?.removeEventListener("abort", cancelled);
   };
   controller.signal.addEventListener("abort", clear, { once: true });
+  // While the program was being launched: a listener added since hears nothing.
+  if (signal?.aborted) cancelled();
   return { signal: controller.signal, clear };
 }
 
