@@ -253,7 +253,7 @@ test("of what the mesh tells of services, a subscriber gets what is about servic
     await subscribe(payment, { pattern: "**" }),
     await subscribe(receipt, { pattern: "hms.sys.mesh.**" }),
   ];
-  const shared = await subscribe(receipt, { pattern: "**", group: "g" });
+  const shared = await subscribe(receipt, { pattern: "**", group: "mesh-readers" });
   const subjects = ["default/payment-svc", "default/receipt-svc", "staging/receipt-svc", ""];
   const topic = "hms.sys.mesh.request.denied";
   for (const durable of [false, true]) {
