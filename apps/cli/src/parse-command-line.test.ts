@@ -63,6 +63,15 @@ describe("a command line", () => {
     expect(text).toMatch(new RegExp(`^Usage: hms-sys ${name} .*\\n\\n[A-Z][^]*\\.\\n`));
     expect(exitCode).toBe(0);
   });
+
+  const withOptions = commands.filter(({ options = [] }) => options.some(({ hidden }) => !hidden));
+  test.each(withOptions.map(({ name, options = [] }) => ({ name, options })))(
+    "$name --help names its options",
+    async ({ name, options }) => {
+      const { text } = await answer(...name.split(" "), "--help");
+      for (const { flags, hidden = false } of options) expect(text.includes(flags), flags).toBe(!hidden);
+    },
+  );
 });
 
 test("every group of commands says what it is about", () => {

@@ -64,7 +64,7 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
     command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
   }
   for (const { flags, summary, default: without, repeats, hidden } of spec.options ?? []) {
-    const option = new Option(flags, summary).default(without).hideHelp(hidden);
+    const option = new Option(flags, summary).default(without).hideHelp(hidden ?? false);
     if (repeats) option.argParser((value, before) => (before === undefined ? value : `${before}\n${value}`));
     command.addOption(option);
   }

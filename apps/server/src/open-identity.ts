@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { auditKeysSealedBy, resealAuditKeys } from "@hms/audit-log";
 import { knownPermissions } from "@hms/authorization";
 import type { InstanceNetwork, InstancePaths } from "@hms/config";
@@ -74,6 +74,7 @@ export async function openIdentity(ground: IdentityGround, stack: AsyncDisposabl
     breached: createPwnedPasswords(paths.passwordFile),
     audit: kernel.options.audit,
     onAccountChange: (id) => takenAway.account(id),
+    earlierSetUpLink: existsSync(paths.setUpLink) ? readFileSync(paths.setUpLink, "utf8").trim() : undefined,
     onSetUp: () => rmSync(paths.setUpLink, { force: true }),
     onFailure: (error) => log.warn("the identity service could not do what nobody waits for", { error }),
   });

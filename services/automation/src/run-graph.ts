@@ -112,7 +112,10 @@ class GraphReader {
     const entry = await this.#kernel.resolve({ ...name, environment: this.#environment });
     if (entry === undefined) return this.#unknown(node, `${name.service}/${name.method}`, path);
     if (entry.desc.methodKind !== "unary") {
-      this.#problem(`${path}.uses`, `names a stream; a step calls a method with one answer`);
+      this.#problem(
+        `${path}.uses`,
+        `names a stream; a step calls a method with one answer (a rollout is "uses: rollout/Deploy", "rollout/Restart", …)`,
+      );
     }
     if (tellsSecrets(entry)) {
       this.#problem(`${path}.uses`, `takes or answers a secret, and runs show what their steps were given and gave`);

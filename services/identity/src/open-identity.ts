@@ -54,6 +54,8 @@ export interface IdentityOptions {
   readonly clients?: readonly ClientMetadata[];
   /** Hears of accounts that may do less than before, by id, so that tickets of theirs can be revoked. */
   readonly onAccountChange?: (accountId: string) => void;
+  /** The set-up link of an earlier start, which stays the one while it is good. */
+  readonly earlierSetUpLink?: string | undefined;
   /** Told when the first account was made, and the set-up link has ended. */
   readonly onSetUp?: () => void;
   /** Brings mail to people; default: nobody does, and links are shown to who makes them. */
@@ -115,7 +117,7 @@ export async function openIdentityService(options: IdentityOptions): Promise<Ide
   const accessTokens = createAccessTokens({ ...oidcGround, keySet: () => signingKeys.keySet() });
   if (onAccountChange) stack.use(changes.followAccounts(onAccountChange));
   stack.use(forgetEnded(database, options.onFailure));
-  const setUpToken = await openSetUp(database);
+  const setUpToken = await openSetUp(database, tokenOf(options.earlierSetUpLink));
   const pages = new SignInPages(oidcGround, provider, onSetUp);
   const tokens = stack.use(createAccountTokens({ database, changes, accessTokens }));
   const owned = stack.move();
@@ -168,3 +170,5 @@ function oidcGroundOf(
     liveSession: (headers) => useSession(database, cookieOf(headers, SESSION_COOKIE) ?? ""),
   };
 }
+
+const tokenOf = (link = "") => URL.parse(link)?.searchParams.get("token") ?? undefined;

@@ -3,12 +3,16 @@ import { linkGone } from "../errors.ts";
 import type { IdentityDatabase } from "../identity-tables.ts";
 import { admitPassword, type PasswordGround, putPassword } from "../passwords/password-store.ts";
 import { createAccount } from "./create-account.ts";
-import { createLink, useLink } from "./link-store.ts";
+import { createLink, findLink, useLink } from "./link-store.ts";
 
-/** A set-up link's token, as long as nobody has an account; undefined from then on. Earlier ones end. */
-export function openSetUp(database: IdentityDatabase): Promise<string | undefined> {
+/**
+ * A set-up link's token, as long as nobody has an account; undefined from then on. The one of an earlier start is kept while it
+ * is good: somebody may have it before them. All others end.
+ */
+export function openSetUp(database: IdentityDatabase, earlier?: string): Promise<string | undefined> {
   return database.withAdvisoryLock("set-up", async () => {
     if (await hasPeople(database)) return undefined;
+    if (earlier && (await findLink(database.db, earlier))?.purpose === "set-up") return earlier;
     return (await createLink(database.db, "set-up", { accountId: null })).token;
   });
 }
