@@ -51,6 +51,13 @@ function addListed(program: Command, { name, group, summary, args = [] }: Comman
 /** Stands for the options that every command has. */
 const anyOption = new Option("-o, --output <format>").hideHelp();
 
+function optionOf(spec: NonNullable<CommandSpec["options"]>[number]): Option {
+  const { flags, summary, default: without, repeats, hidden = false } = spec;
+  const option = new Option(flags, summary).default(without).hideHelp(hidden);
+  if (repeats) option.argParser((value, before) => (before === undefined ? value : `${before}\n${value}`));
+  return option;
+}
+
 function addCommand(program: Command, spec: CommandSpec, chosen: (command: Command) => void): void {
   const [first = "", second] = spec.name.split(" ");
   const parent = second === undefined ? program : groupOf(program, first, spec.group);
@@ -63,11 +70,7 @@ function addCommand(program: Command, spec: CommandSpec, chosen: (command: Comma
     const inner = variadic ? `${name}...` : name;
     command.argument(required ? `<${inner}>` : `[${inner}]`, summary);
   }
-  for (const { flags, summary, default: without, repeats, hidden } of spec.options ?? []) {
-    const option = new Option(flags, summary).default(without).hideHelp(hidden ?? false);
-    if (repeats) option.argParser((value, before) => (before === undefined ? value : `${before}\n${value}`));
-    command.addOption(option);
-  }
+  for (const option of spec.options ?? []) command.addOption(optionOf(option));
   if (spec.passThrough) command.passThroughOptions();
   if (spec.examples)
     command.addHelpText("after", `\nExamples:\n${spec.examples.map((line) => `  ${line}`).join("\n")}`);
