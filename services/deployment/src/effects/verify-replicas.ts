@@ -47,7 +47,9 @@ async function refuseHopeless(scene: EffectScene): Promise<void> {
 export async function refuseEnding(scene: EffectScene): Promise<void> {
   const { parts, state, effect } = scene;
   const concerned = new Set(effect.ids);
-  const ours = state.replicas.filter(({ id, role }) => concerned.has(id) || role === "fresh");
+  // On the way back the new ones are what is left behind, and how they end speaks against nobody else.
+  const isForward = state.phase !== "reverting";
+  const ours = state.replicas.filter(({ id, role }) => concerned.has(id) || (isForward && role === "fresh"));
   for (const { id } of ours) {
     const exit = parts.observed.get(id)?.lastExit;
     const exits = parts.observed.exits(id);
